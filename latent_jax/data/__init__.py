@@ -1,0 +1,22 @@
+"""Where bytes come from: sources of documents, the corpus on disk, and the pipeline that packs it into batches."""
+
+from latent_jax.data.corpus import Corpus, load_corpus, open_corpus
+from latent_jax.data.documents import CorpusError, Document, Source
+from latent_jax.data.packing import Batch
+from latent_jax.data.pipeline import TrainBatches, evaluation_batches, train_batches
+from latent_jax.data.sources import DataConfig, make_source
+
+__all__ = [
+    "Batch",
+    "Corpus",
+    "CorpusError",
+    "DataConfig",
+    "Document",
+    "Source",
+    "TrainBatches",
+    "evaluation_batches",
+    "load_corpus",
+    "make_source",
+    "open_corpus",
+    "train_batches",
+]

@@ -1,0 +1,280 @@
+"""From a corpus to batches on the devices, with Grain.
+
+Training is infinite: a global shuffle by seed, another one each epoch, packed lanes (see
+`packing`), worker processes, prefetch to the devices. Evaluation is finite and exact: every
+document of a split once.
+
+Both share a batch by rows. Given the sharding of the batch, a process makes the rows that its own
+devices hold, whatever the mesh looks like, and the devices receive them as one global array.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+from absl import flags
+
+from latent_jax.data.corpus import Corpus
+from latent_jax.data.documents import CorpusError, Document
+from latent_jax.data.packing import Batch, Lane, PackedLanes, Tokenize
+from latent_jax.tokenizers.base import Tokenizer
+
+# Batches that wait on the devices while the current one trains.
+_PREFETCHED_BATCHES = 2
+
+
+class TrainBatches(grain.DatasetIterator):
+    """Infinite iterator over training batches, whose state can be saved and restored exactly.
+
+    `get_state()` is small, JSON, and stands right after the batch that `next` returned last,
+    however much is prefetched. Orbax saves the iterator itself as a checkpointable. `close()` ends
+    the worker processes.
+    """
+
+    def __init__(self, batches: grain.DatasetIterator, made_with: dict[str, Any]):
+        """Wraps the pipeline; `made_with` is all that decides which batches it gives, and how it is divided."""
+        super().__init__(batches)
+        self._batches, self._made_with = batches, made_with
+
+    def __next__(self) -> Batch:
+        """Returns the next batch."""
+        return next(self._batches)
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the state as JSON data."""
+        return {"made_with": self._made_with, "batches": self._batches.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues right after the batch that was the last when the state was taken.
+
+        Raises:
+          ValueError: The state belongs to another pipeline. Grain itself takes the state of another
+            number of workers or processes without a word and goes on at a wrong place.
+        """
+        theirs = state["made_with"]
+        different = [name for name in self._made_with if theirs.get(name) != self._made_with[name]]
+        if different:
+            listed = ", ".join(
+                f"{name}: {theirs.get(name)} then, {self._made_with[name]} now"
+                for name in different
+            )
+            raise ValueError(
+                f"The saved position in the data belongs to another pipeline ({listed}): resume "
+                "with what it was saved with, "
+                "or start a new run."
+            )
+        self._batches.set_state(state["batches"])
+
+
+def train_batches(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    *,
+    batch_size: int,
+    row_length: int,
+    seed: int,
+    num_workers: int = 0,
+    sharding: jax.sharding.Sharding | None = None,
+) -> TrainBatches:
+    """Returns an infinite iterator over batches of the training split.
+
+    The global batch depends on corpus, tokenizer, batch_size, row_length and seed only, up to the
+    order of its rows.
+
+    Args:
+      corpus: Read by index from its training split.
+      tokenizer: Encodes each document when its turn comes; must be picklable for num_workers > 0.
+      batch_size: Rows B of the global batch.
+      row_length: Ids L in a row.
+      seed: Of the shuffle, 0 <= seed < 2**32.
+      num_workers: Processes that tokenise and pack; 0 does it in a thread of this process.
+      sharding: Of the batch axis over the devices of all processes. None gives the whole batch as
+        NumPy arrays.
+
+    Returns:
+      Iterator over {"ids": int32[B, L], "weights": float32[B, L] (all ones), "n_bytes": int32[B]}.
+
+    Raises:
+      CorpusError: The split holds less than one row.
+      ValueError: Devices do not divide the batch, or there are more workers than rows in this
+        process.
+    """
+    records = corpus.split("train")
+    _check_fills_a_row(records, tokenizer, row_length)
+    rows = _own_rows(batch_size, sharding)
+    n_parts = max(1, num_workers)
+    if n_parts > len(rows):
+        raise ValueError(
+            f"data.num_workers={num_workers} is more than the {len(rows)} rows of a batch that "
+            "this process makes: "
+            f"use at most {len(rows)}."
+        )
+    documents = (
+        grain.MapDataset.source(records).seed(seed).shuffle().repeat().map(Tokenize(tokenizer))
+    )
+    parts = [
+        PackedLanes(documents, rows[part::n_parts], batch_size, row_length)
+        for part in range(n_parts)
+    ]
+    if num_workers:
+        if not flags.FLAGS.is_parsed():  # in a notebook; Grain hands its absl flags to the workers
+            flags.FLAGS.mark_as_parsed()
+        one = grain.multiprocessing.MultiprocessingOptions(num_workers=1, per_worker_buffer_size=2)
+        parts = [part.mp_prefetch(one) for part in parts]
+    batches = (
+        grain.experimental.ZipIterDataset(parts)
+        .map(_interleave)
+        .map(_placement(rows, batch_size, sharding))
+    )
+    batches = grain.experimental.ThreadPrefetchIterDataset(
+        batches, prefetch_buffer_size=_PREFETCHED_BATCHES
+    )
+    made_with = {
+        "corpus": corpus.fingerprint,
+        "tokenizer": tokenizer.fingerprint(),
+        "batch_size": batch_size,
+        "row_length": row_length,
+        "seed": seed,
+        "num_workers": num_workers,
+        "process_count": 1 if sharding is None else jax.process_count(),
+        "process_index": 0 if sharding is None else jax.process_index(),
+    }
+    return TrainBatches(iter(batches), made_with)
+
+
+def evaluation_batches(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    *,
+    batch_size: int,
+    row_length: int,
+    split: str = "validation",
+    max_bytes: int = 0,
+    sharding: jax.sharding.Sharding | None = None,
+) -> Iterator[Batch]:
+    """Returns a finite iterator over the documents of a split, each exactly once, always in the same order.
+
+    The last row is padded with separators of weight 0, the last batch with rows of weight 0. Over
+    all batches "n_bytes" adds up to the raw bytes of the split (or to max_bytes) for every
+    tokenizer and row length. Every process packs all rows and keeps its own: tokenising is
+    repeated, but neither the rows nor the number of batches depends on the processes.
+
+    Args:
+      corpus: Where the split is read.
+      tokenizer: Encodes each document.
+      batch_size: Rows B of the global batch.
+      row_length: Ids L in a row.
+      split: "validation", "test" or "train".
+      max_bytes: Stop after so many raw bytes, in the middle of a document if need be; 0 = the whole
+        split. Documents are stored in the order of a hash, so the first bytes are a sample of the
+        split.
+      sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
+
+    Returns:
+      Iterator over {"ids": int32[B, L], "weights": float32[B, L], "n_bytes": int32[B]}.
+
+    Raises:
+      CorpusError: No such split.
+      ValueError: Devices do not divide the batch.
+    """
+    rows = _own_rows(batch_size, sharding)
+    place = _placement(rows, batch_size, sharding)
+    documents = grain.MapDataset.source(_FirstBytes(corpus.split(split), max_bytes)).map(
+        Tokenize(tokenizer)
+    )
+
+    def batches() -> Iterator[Batch]:
+        lane = Lane(documents, first=0, stride=1)
+        while True:
+            ids = np.full((batch_size, row_length), tokenizer.separator_id, np.int32)
+            counts = np.array([lane.fill(row) for row in ids], np.int32)
+            if not counts[0, 0]:
+                return
+            weights = (np.arange(row_length)[None] < counts[:, :1]).astype(np.float32)
+            whole = {"ids": ids, "weights": weights, "n_bytes": counts[:, 1]}
+            yield place({name: array[rows] for name, array in whole.items()})
+            if counts[-1, 0] < row_length:
+                return
+
+    return batches()
+
+
+class _FirstBytes(Sequence):
+    """The first `max_bytes` bytes of a sequence of documents; 0 stands for all."""
+
+    def __init__(self, documents: Sequence[Document], max_bytes: int):
+        self._documents, self._length, self._last_bytes = documents, len(documents), None
+        total = 0
+        for number in range(len(documents) if max_bytes else 0):
+            size = len(documents[number].text)
+            total += size
+            if total >= max_bytes:
+                self._length, self._last_bytes = number + 1, size - (total - max_bytes)
+                break
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Document:
+        key, text = self._documents[index]
+        return Document(key, text[: self._last_bytes] if index == self._length - 1 else text)
+
+
+def _check_fills_a_row(records: Sequence[Document], tokenizer: Tokenizer, row_length: int) -> None:
+    tokenize, found = Tokenize(tokenizer), 0
+    for index in range(len(records)):
+        found += len(tokenize(records[index]).ids)
+        if found >= row_length:
+            return
+    raise CorpusError(
+        f"The training split is too small for one row: {len(records)} documents make {found} ids "
+        f"with {tokenizer.name}, and a "
+        f"row has {row_length}. Use more text or shorter rows."
+    )
+
+
+def _own_rows(batch_size: int, sharding: jax.sharding.Sharding | None) -> np.ndarray:
+    """Returns the rows of the global batch that the devices of this process hold, ascending."""
+    if sharding is None:
+        return np.arange(batch_size)
+    try:
+        indices = sharding.addressable_devices_indices_map((batch_size,))
+    except ValueError as error:
+        raise ValueError(
+            f"A batch of {batch_size} rows cannot be divided over the devices of {sharding}: "
+            "choose a batch_size that is a multiple of their number along the batch axis."
+        ) from error
+    return np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices.values()]))
+
+
+def _placement(
+    rows: np.ndarray, batch_size: int, sharding: jax.sharding.Sharding | None
+) -> Callable[[Batch], Batch]:
+    """Returns what turns the rows of this process into its part of global arrays."""
+    if sharding is None:
+        return lambda batch: batch
+
+    def put(local: np.ndarray) -> jax.Array:
+        def shard(index: tuple[slice, ...]) -> np.ndarray:
+            start, stop, _ = index[0].indices(batch_size)
+            return local[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
+
+        return jax.make_array_from_callback((batch_size, *local.shape[1:]), sharding, shard)
+
+    return lambda batch: {name: put(array) for name, array in batch.items()}
+
+
+def _interleave(parts: tuple[Batch, ...]) -> Batch:
+    """Puts the rows of worker w of n back to where they came from: w, w + n, w + 2n, ..."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def merge(*arrays: np.ndarray) -> np.ndarray:
+        merged = np.empty((sum(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
+        for part, array in enumerate(arrays):
+            merged[part :: len(arrays)] = array
+        return merged
+
+    return jax.tree.map(merge, *parts)

@@ -1,0 +1,71 @@
+"""The documents of one split by index: what Grain reads."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from latent_jax.data.documents import CorpusError, Document
+
+
+class SplitRecords:
+    """Random access to the documents of one split of a corpus, as `grain.MapDataset.source` asks for it.
+
+    Pickles as a path, and opens the files when a document is first read, so that worker processes
+    open their own.
+    """
+
+    def __init__(self, folder: Path, split: str, n_documents: int):
+        """Points at `split` of the TFDS dataset in `folder`; `n_documents` is how many it must hold."""
+        self._folder, self._split, self._n_documents = folder, split, n_documents
+        self._examples: Any = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> tuple[Path, str, int]:
+        """Returns what to pickle."""
+        return self._folder, self._split, self._n_documents
+
+    def __setstate__(self, state: tuple[Path, str, int]) -> None:
+        """Restores from `__getstate__`."""
+        self.__init__(*state)
+
+    def __len__(self) -> int:
+        """Returns the number of documents."""
+        return self._n_documents
+
+    def __getitem__(self, index: int) -> Document:
+        """Reads one document. Raises CorpusError where the files are gone or damaged."""
+        if not 0 <= index < self._n_documents:
+            raise IndexError(f"Document {index} of {self._n_documents} in split {self._split!r}.")
+        example = self._opened()[index]
+        return Document(example["key"].decode("utf-8", "surrogatepass"), example["text"])
+
+    def __iter__(self) -> Iterator[Document]:
+        """Reads every document in the order in which they are stored."""
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        """Names the split and its folder; Grain prints this in its messages."""
+        return f"SplitRecords(split={self._split!r}, folder={str(self._folder)!r})"
+
+    def _opened(self) -> Any:
+        with self._lock:
+            if self._examples is None:
+                try:
+                    examples = tfds.builder_from_directory(self._folder).as_data_source(
+                        split=self._split
+                    )
+                    found = len(examples)
+                except (
+                    Exception
+                ) as error:  # TFDS and array_record share no base class for damaged files
+                    raise CorpusError(self._damaged(str(error))) from error
+                if found != self._n_documents:
+                    raise CorpusError(self._damaged(f"{found} documents of {self._n_documents}"))
+                self._examples = examples
+        return self._examples
+
+    def _damaged(self, reason: str) -> str:
+        return f"The corpus in {self._folder} is damaged ({reason}): delete the folder to have it built again."

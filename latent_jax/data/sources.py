@@ -1,0 +1,63 @@
+"""One configuration for the three kinds of source."""
+
+import dataclasses
+
+from latent_jax.data.documents import CorpusError, Source
+from latent_jax.data.files import Files
+from latent_jax.data.python_docs import PythonDocs
+from latent_jax.data.tfds_source import Tfds
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where text comes from, how it is split, and how it is read."""
+
+    source: str = "python_docs"  # "python_docs" (embedded default), "files" or "tfds"
+    files: tuple[
+        str, ...
+    ] = ()  # files: paths, folders, glob patterns; .txt, .jsonl, also .gz .xz .zst
+    text_field: str = "text"  # files (.jsonl) and tfds: the field that holds the text
+    tfds_name: str = ""  # tfds: "lm1b", "c4/en", "huggingface:openai__gsm8k/main"
+    tfds_split: str = "train"  # tfds: which part of it to read, slices included
+    tfds_data_dir: str = ""  # tfds: folder of prepared datasets; empty = TFDS's own
+    cache_dir: str = "~/.cache/latent_jax/corpora"  # where built corpora are kept
+    max_bytes: int = (
+        0  # stop after the document that reaches so many raw bytes; 0 = read everything
+    )
+    validation_percent: float = 5.0  # share of document keys in the validation split
+    test_percent: float = 5.0  # share of document keys in the test split
+    num_workers: int = 0  # processes that tokenise and pack; 0 = a thread of the training process
+
+    def __post_init__(self):
+        """Checks ranges; raises CorpusError (a ValueError)."""
+        object.__setattr__(
+            self, "files", (self.files,) if isinstance(self.files, str) else tuple(self.files)
+        )
+        if self.source not in ("python_docs", "files", "tfds"):
+            raise CorpusError(
+                f"data.source={self.source!r} is unknown: use 'python_docs', 'files' or 'tfds'."
+            )
+        if (
+            min(self.validation_percent, self.test_percent) < 0
+            or self.validation_percent + self.test_percent >= 100
+        ):
+            raise CorpusError(
+                f"data.validation_percent={self.validation_percent} and "
+                f"data.test_percent={self.test_percent} leave nothing "
+                "to train on, or are negative: both are >= 0 and their sum is below 100."
+            )
+        if min(self.max_bytes, self.num_workers) < 0:
+            raise CorpusError(
+                f"data.max_bytes={self.max_bytes} and data.num_workers={self.num_workers} must not "
+                "be negative: "
+                "0 means everything, and no worker process."
+            )
+
+
+def make_source(config: DataConfig) -> Source:
+    """Returns the source that the configuration describes. Raises CorpusError where it cannot be found."""
+    if config.source == "python_docs":
+        return PythonDocs()
+    if config.source == "files":
+        return Files(config.files, config.text_field)
+    return Tfds(config.tfds_name, config.tfds_split, config.tfds_data_dir, config.text_field)

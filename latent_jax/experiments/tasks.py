@@ -1,0 +1,97 @@
+"""A configuration made into a task. Nothing is read or computed here, so that a test can build every config."""
+
+import dataclasses
+
+import jax
+from ml_collections import ConfigDict
+
+from latent_jax.compressors import CompressorConfig
+from latent_jax.methods.names import MethodName, parse
+from latent_jax.models.autoencoder import AutoencoderConfig
+from latent_jax.models.bert import BERTConfig
+from latent_jax.models.gpt import GPTConfig
+from latent_jax.models.latent_lm import LatentLMConfig
+from latent_jax.quantizers import QuantizerConfig
+from latent_jax.tasks.base import Task
+from latent_jax.tasks.language_modeling import LanguageModeling
+from latent_jax.tasks.latent_language import BetaSchedule, LatentLanguage
+from latent_jax.tokenizers import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """What a task needs to know of a tokenizer.
+
+    Attributes:
+        size: number of ids.
+        separator_id: the id between documents.
+        bytes_per_token: raw bytes per id, measured on the corpus.
+    """
+
+    size: int
+    separator_id: int
+    bytes_per_token: float
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, bytes_per_token: float) -> "Vocabulary":
+        """Return the vocabulary of a tokenizer."""
+        return cls(tokenizer.vocab_size, tokenizer.separator_id, bytes_per_token)
+
+
+def make_task(config: ConfigDict, vocabulary: Vocabulary) -> Task:
+    """Return the task of a configuration.
+
+    Raises:
+        ValueError: the configuration describes no network; the message names the word.
+    """
+    method = parse(config.method)
+    if method.family == "Latent":
+        return _latent_language(config, method, vocabulary)
+    model = GPTConfig(
+        **_words(config.model), vocab_size=vocabulary.size, max_length=config.row_length
+    )
+    return LanguageModeling(
+        model, vocabulary.separator_id, config.row_length, vocabulary.bytes_per_token
+    )
+
+
+def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabulary) -> Task:
+    length, factor = config.row_length, method["c"]
+    transformer = _words(config.autoencoder)
+    d_model = transformer["d_model"]
+    autoencoder = AutoencoderConfig(
+        encoder=BERTConfig(**transformer, vocab_size=vocabulary.size, max_length=length),
+        decoder=BERTConfig(**transformer, vocab_size=0, max_length=length),
+        compressor=CompressorConfig(
+            **config.compressor,
+            kind=method["compressor"],
+            factor=factor,
+            d_model=d_model,
+            max_length=length,
+            dtype=transformer["dtype"],
+        ),
+        quantizer=QuantizerConfig(
+            **config.quantizer, kind=method["q"], codebook_size=method["k"], d_model=d_model
+        ),
+    )
+    language_model = None
+    if method["k"]:
+        language_model = GPTConfig(
+            **_words(config.model), vocab_size=method["k"], max_length=-(-length // factor)
+        )
+    latent = config.latent
+    return LatentLanguage(
+        LatentLMConfig(autoencoder, language_model),
+        row_length=length,
+        beta=BetaSchedule(latent.beta, latent.beta_schedule, latent.beta_warmup_steps),
+        lm_gradient=latent.lm_gradient,
+        freeze=tuple(latent.freeze),
+    )
+
+
+def _words(section: ConfigDict) -> dict:
+    """Return a transformer's section with dtype "auto" resolved: bfloat16 on accelerators, float32 on CPU."""
+    words = dict(section)
+    if words["dtype"] == "auto":
+        words["dtype"] = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return words

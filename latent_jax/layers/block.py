@@ -1,0 +1,71 @@
+"""The transformer block, and a stack of blocks scanned over depth.
+
+Pre-norm as in GPT-2 (Radford et al. 2019, section 2.3): x + attention(norm(x)), then
+x + feed_forward(norm(x)).
+"""
+
+import flax.linen as nn
+import jax
+
+from latent_jax.layers.attention import Attention
+from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.feed_forward import FeedForward
+from latent_jax.layers.norms import LayerNorm
+
+
+class Block(nn.Module):
+    """One attention and one feed-forward branch on the residual stream; [B, T, D] in and out."""
+
+    config: TransformerConfig
+    causal: bool
+
+    @nn.compact
+    def __call__(
+        self, x_BTD: jax.Array, mask_BT: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """Return the stream after both branches; `train` turns dropout on."""
+        dropout = nn.Dropout(self.config.dropout, deterministic=not train)
+        h_BTD = LayerNorm(name="attention_norm")(x_BTD)
+        h_BTD = Attention(self.config, self.causal, name="attention")(h_BTD, mask_BT)
+        x_BTD = x_BTD + dropout(h_BTD)
+        h_BTD = LayerNorm(name="feed_forward_norm")(x_BTD)
+        h_BTD = FeedForward(self.config, name="feed_forward")(h_BTD)
+        return x_BTD + dropout(h_BTD)
+
+
+class Stack(nn.Module):
+    """`n_layers` blocks and a final norm; block parameters carry a leading axis of depth."""
+
+    config: TransformerConfig
+    causal: bool
+
+    @nn.compact
+    def __call__(
+        self, x_BTD: jax.Array, mask_BT: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """Return the normalised stream after the last block, [B, T, D] in the config's dtype."""
+
+        def body(block, x_BTD, mask_BT):
+            return block(x_BTD, mask_BT, train), None
+
+        if self.config.remat != "none":
+            # The scan already keeps XLA from merging the recomputation with the forward pass.
+            body = nn.remat(body, policy=_remat_policy(self.config.remat), prevent_cse=False)
+        scan = nn.scan(
+            body,
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=nn.broadcast,
+            length=self.config.n_layers,
+            unroll=self.config.scan_unroll,
+        )
+        x_BTD, _ = scan(Block(self.config, self.causal, name="blocks"), x_BTD, mask_BT)
+        return LayerNorm(name="final_norm")(x_BTD)
+
+
+def _remat_policy(remat: str):
+    policies = jax.checkpoint_policies
+    return {
+        "block": policies.nothing_saveable,
+        "dots": policies.dots_with_no_batch_dims_saveable,
+    }[remat]

@@ -1,0 +1,107 @@
+"""The shape of a stack of transformer blocks, shared by every network that is made of them."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+
+from latent_jax.layers.activations import ACTIVATIONS
+
+REMAT_POLICIES = ("none", "block", "dots")
+"""What the backward pass computes again: nothing; everything inside a block, from its input;
+everything but the results of the weight matmuls (element-wise work and attention scores)."""
+
+ATTENTION_IMPLEMENTATIONS = ("auto", "xla", "cudnn")
+"""Who computes the attention: XLA; cuDNN's flash attention (NVIDIA GPU, bfloat16). "auto" is cuDNN
+where it can run, else XLA."""
+
+DTYPES = ("float32", "bfloat16")
+
+
+def check_word(field: str, word: str, known: Iterable[str]) -> None:
+    """Raise ValueError if `word` is not one of `known`; the message names the nearest."""
+    known = tuple(known)
+    if word not in known:
+        nearest = difflib.get_close_matches(str(word), known, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"unknown {field} {word!r}: did you mean {nearest!r}? Known: {', '.join(known)}"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """Shapes and numerics of a pre-norm transformer.
+
+    Attributes:
+        vocab_size: V, rows of the embedding table.
+        max_length: rows of the learned position table; the longest input.
+        n_layers: number of blocks.
+        d_model: D, width of the residual stream.
+        n_heads: H; must divide `d_model`.
+        d_ff: F, width of the hidden layer of a feed-forward part; 0 means 4 D.
+        dropout: rate on the embeddings and on every residual branch, in training only.
+        activation: one of `ACTIVATIONS`.
+        dtype: one of `DTYPES`, for activations and matmuls. Parameters, softmax, norms and logits
+            are float32 always.
+        remat: one of `REMAT_POLICIES`.
+        attention_implementation: one of `ATTENTION_IMPLEMENTATIONS`.
+        scan_unroll: blocks per iteration of the scan over depth; `n_layers` unrolls it, which the
+            compiler's own FLOP count needs (it counts the body of a loop once).
+
+    Raises:
+        ValueError: a word is not known (the nearest is named), or a number makes no network.
+    """
+
+    vocab_size: int
+    max_length: int
+    n_layers: int
+    d_model: int
+    n_heads: int
+    d_ff: int = 0
+    dropout: float = 0.0
+    activation: str = "gelu"
+    dtype: str = "float32"
+    remat: str = "none"
+    attention_implementation: str = "auto"
+    scan_unroll: int = 1
+
+    def __post_init__(self):
+        """Check every word and number."""
+        for field in ("max_length", "n_layers", "d_model", "n_heads", "scan_unroll"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1; got {getattr(self, field)}")
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"n_heads must divide d_model: {self.d_model} is no multiple of {self.n_heads}"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1); got {self.dropout}")
+        check_word("activation", self.activation, ACTIVATIONS)
+        check_word("dtype", self.dtype, DTYPES)
+        check_word("remat", self.remat, REMAT_POLICIES)
+        check_word(
+            "attention_implementation", self.attention_implementation, ATTENTION_IMPLEMENTATIONS
+        )
+
+    @property
+    def head_size(self) -> int:
+        """D / H, the width of one head."""
+        return self.d_model // self.n_heads
+
+    @property
+    def hidden_size(self) -> int:
+        """F, the width of the hidden layer of a feed-forward part."""
+        return self.d_ff or 4 * self.d_model
+
+    def stack_flops(self, length: int) -> dict[str, float]:
+        """Return forward FLOPs per position of all blocks, for rows of `length` positions.
+
+        A multiply-add is two FLOPs and only matmuls count. Attention counts all T x T scores, as is
+        the convention (Chowdhery et al. 2022, "PaLM", appendix B), though a causal kernel may skip
+        half of them.
+        """
+        projections = 2 * 4 * self.d_model**2
+        scores_and_values = 2 * 2 * length * self.d_model
+        return {
+            "attention": float(self.n_layers * (projections + scores_and_values)),
+            "feed_forward": float(self.n_layers * 2 * 2 * self.d_model * self.hidden_size),
+        }

@@ -1,0 +1,60 @@
+"""Tables of vectors: one row per id, one row per position (Radford et al. 2019 train both)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class TokenEmbedding(nn.Module):
+    """V learned rows of width D: reads ids, and as the tied head scores vectors."""
+
+    vocab_size: int
+    d_model: int
+    dtype: str = "float32"
+
+    def setup(self):
+        """Create the table, float32[V, D]."""
+        self.embedding = self.param(
+            "embedding",
+            nn.initializers.normal(0.02),
+            (self.vocab_size, self.d_model),
+            jnp.float32,
+        )
+
+    def __call__(self, ids_BT: jax.Array) -> jax.Array:
+        """Return the rows of `ids_BT` (int32), [B, T, D] in the compute dtype."""
+        return self.embedding[ids_BT].astype(self.dtype)
+
+    def attend(self, x_BTD: jax.Array) -> jax.Array:
+        """Return logits x W^T, float32[B, T, V]; the operands are in the compute dtype."""
+        dtype = jnp.dtype(self.dtype)
+        return jnp.einsum(
+            "BTD,VD->BTV",
+            x_BTD.astype(dtype),
+            self.embedding.astype(dtype),
+            preferred_element_type=jnp.float32,
+        )
+
+
+class PositionEmbedding(nn.Module):
+    """One learned row per position, added to the input."""
+
+    max_length: int
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array) -> jax.Array:
+        """Return x plus the first T rows, in x's dtype.
+
+        Raises:
+            ValueError: T is more than `max_length`.
+        """
+        length, d_model = x_BTD.shape[1:]
+        if length > self.max_length:
+            raise ValueError(
+                f"the input has {length} positions, the model {self.max_length}: "
+                "shorten the rows or raise max_length"
+            )
+        positions_TD = self.param(
+            "embedding", nn.initializers.normal(0.01), (self.max_length, d_model), jnp.float32
+        )
+        return x_BTD + positions_TD[None, :length].astype(x_BTD.dtype)

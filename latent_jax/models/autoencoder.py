@@ -1,0 +1,106 @@
+"""The compression model: bytes -> BERT encoder -> compressor -> quantizer -> codes, and the way back to bytes.
+
+Fifty, "Language, Entropy, and Language Modeling" (2025), section "Latent Language Implementation".
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from latent_jax.compressors import CompressorConfig, make_compressor, make_decompressor
+from latent_jax.models.bert import BERT, BERTConfig
+from latent_jax.quantizers import Quantized, QuantizerConfig, make_quantizer
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderConfig:
+    """Shapes of the compression model.
+
+    Attributes:
+        encoder: reads ids (its `vocab_size` counts them) and is not causal.
+        decoder: reads vectors (`vocab_size` 0) and is not causal.
+        compressor: T -> K = ceil(T / C) vectors, and back.
+        quantizer: K vectors -> K codes.
+    """
+
+    encoder: BERTConfig
+    decoder: BERTConfig
+    compressor: CompressorConfig
+    quantizer: QuantizerConfig
+
+    def __post_init__(self):
+        widths = {self.encoder.d_model, self.compressor.d_model, self.decoder.d_model}
+        if len(widths) > 1:
+            raise ValueError(
+                f"encoder, compressor and decoder must share one width; got d_model = "
+                f"{self.encoder.d_model}, {self.compressor.d_model} and {self.decoder.d_model}"
+            )
+
+    def forward_flops(self, length: int) -> dict[str, float]:
+        """Return forward FLOPs per byte by component for rows of `length` bytes."""
+        compressor = self.compressor.forward_flops(length)
+        n_latents = -(-length // self.compressor.factor)
+        quantizer = sum(self.quantizer.forward_flops().values()) * n_latents / length
+        head = 2.0 * self.decoder.d_model * self.encoder.vocab_size
+        return {
+            "encoder": sum(self.encoder.forward_flops(length).values()),
+            "compressor": compressor["compress"],
+            "quantizer": quantizer,
+            "decompressor": compressor["decompress"],
+            "decoder": sum(self.decoder.forward_flops(length).values()),
+            "byte_head": head,
+        }
+
+
+class Autoencoder(nn.Module):
+    """Bytes to codes and back; both directions see the whole row."""
+
+    config: AutoencoderConfig
+
+    def setup(self):
+        """Create the five parts and the head over byte ids."""
+        config = self.config
+        self.encoder = BERT(config.encoder)
+        self.compressor = make_compressor(config.compressor)
+        self.quantizer = make_quantizer(config.quantizer)
+        self.decompressor = make_decompressor(config.compressor)
+        self.decoder = BERT(config.decoder)
+        self.byte_head = nn.Dense(config.encoder.vocab_size, dtype=jnp.float32)
+
+    def encode(self, ids_BT, mask_BT, *, train=False, update_codebook=None):
+        """Return the quantized latents and what is needed to train them.
+
+        Args:
+            ids_BT: int32[B, T] byte ids.
+            mask_BT: bool[B, T], True where the position holds text or a separator.
+            train: dropout on, and statistics of the codebook updated.
+            update_codebook: overrides `train` for the codebook alone (a frozen encoder keeps its codes).
+
+        Returns:
+            `(latents, quantized)`: the compressor's `Latents` and the quantizer's `Quantized`.
+        """
+        update_codebook = train if update_codebook is None else update_codebook
+        x_BTD = self.encoder(ids_BT, mask_BT, train=train)
+        latents = self.compressor(x_BTD, mask_BT, train=train)
+        quantized = self.quantizer(latents.z_BKD, latents.mask_BK, train=update_codebook)
+        return latents, quantized
+
+    def decode(self, z_BKD, mask_BK, mask_BT, *, train=False) -> jax.Array:
+        """Return float32 logits over byte ids [B, T, V] from quantized latents."""
+        x_BTD = self.decompressor(z_BKD, mask_BK, mask_BT.shape[1], train=train)
+        return self.byte_head(self.decoder(x_BTD, mask_BT, train=train))
+
+    def lookup(self, codes_BK) -> jax.Array:
+        """Return the quantized latents that stand for `codes_BK`."""
+        return self.quantizer.lookup(codes_BK)
+
+    def log_assignment(self, z_BKD) -> jax.Array:
+        """Return the soft assignment of latents to codes, float32 log-probabilities [B, K, V]."""
+        return self.quantizer.log_assignment(z_BKD)
+
+    def __call__(self, ids_BT, mask_BT, *, train=False) -> tuple[jax.Array, Quantized]:
+        """Reconstruct a batch of rows: logits over byte ids, and the codes they came from."""
+        latents, quantized = self.encode(ids_BT, mask_BT, train=train)
+        return self.decode(quantized.z_q_BKD, latents.mask_BK, mask_BT, train=train), quantized

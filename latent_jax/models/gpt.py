@@ -1,0 +1,77 @@
+"""GPT-2, the causal network of every language model here (Radford et al. 2019).
+
+Learned positions, pre-norm blocks, a head tied to the embedding table.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from latent_jax.layers.block import Stack
+from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.embeddings import PositionEmbedding, TokenEmbedding
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GPTConfig(TransformerConfig):
+    """A `TransformerConfig` whose `vocab_size` is also the number of logits."""
+
+    def __post_init__(self):
+        """Check every word and number."""
+        super().__post_init__()
+        if self.vocab_size < 1:
+            raise ValueError(f"a GPT predicts ids: vocab_size must be >= 1, got {self.vocab_size}")
+
+    def forward_flops(self, length: int) -> dict[str, float]:
+        """Return forward FLOPs per position by component, for rows of `length` positions.
+
+        Looking up an embedding is no arithmetic and costs 0. Training costs three times the sum.
+        """
+        return {
+            "embedding": 0.0,
+            **self.stack_flops(length),
+            "head": 2.0 * self.d_model * self.vocab_size,
+        }
+
+
+class GPT(nn.Module):
+    """A causal transformer: the logits at position t depend on inputs up to t only."""
+
+    config: GPTConfig
+
+    def setup(self):
+        """Create the tables and the blocks."""
+        config = self.config
+        self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model, config.dtype)
+        self.position_embedding = PositionEmbedding(config.max_length)
+        self.dropout = nn.Dropout(config.dropout)
+        self.stack = Stack(config, causal=True)
+
+    def __call__(self, inputs: jax.Array, *, train: bool = False) -> jax.Array:
+        """Return logits float32[B, T, V].
+
+        Args:
+            inputs: ids int32[B, T], or vectors float[B, T, D] that stand in place of embedded ids.
+            train: dropout on; needs the "dropout" stream if the rate is not 0.
+
+        Raises:
+            ValueError: T exceeds `max_length`.
+        """
+        return self.logits(self.features(inputs, train=train))
+
+    def embed(self, ids_BT: jax.Array) -> jax.Array:
+        """Return the table's rows for ids int32[B, T], [B, T, D], without positions."""
+        return self.token_embedding(ids_BT)
+
+    def features(self, inputs: jax.Array, *, train: bool = False) -> jax.Array:
+        """Return the stream after the final norm, [B, T, D] in the compute dtype."""
+        is_ids = jnp.issubdtype(inputs.dtype, jnp.integer)
+        x_BTD = self.embed(inputs) if is_ids else inputs.astype(self.config.dtype)
+        x_BTD = self.dropout(self.position_embedding(x_BTD), deterministic=not train)
+        return self.stack(x_BTD, train=train)
+
+    def logits(self, x_BTD: jax.Array) -> jax.Array:
+        """Return float32[B, T, V], the features scored against every row of the embedding table."""
+        return self.token_embedding.attend(x_BTD)

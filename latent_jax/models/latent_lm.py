@@ -1,0 +1,125 @@
+"""The latent language model: an autoencoder over bytes and a GPT over its codes, trained together.
+
+Fifty, "Language, Entropy, and Language Modeling" (2025). The language model reads each code twice: as a row of
+its own embedding table, and as a projection of the quantized vector, through which its gradient can reach the
+encoder.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from latent_jax.compressors import Latents
+from latent_jax.models.autoencoder import Autoencoder, AutoencoderConfig
+from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.quantizers import Quantized
+
+LM_GRADIENTS = ("none", "input", "input_and_target")
+"""How far the language model's gradient reaches into the encoder: not at all; through the quantized vectors
+that it reads; additionally through the soft assignment of its targets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentLMConfig:
+    """Shapes of the latent language model.
+
+    Attributes:
+        autoencoder: the compression model.
+        language_model: its vocabulary is the codebook; None where latents stay continuous and there are no codes.
+    """
+
+    autoencoder: AutoencoderConfig
+    language_model: GPTConfig | None
+
+    def __post_init__(self):
+        codes = self.autoencoder.quantizer.codebook_size
+        vocab = 0 if self.language_model is None else self.language_model.vocab_size
+        if codes != vocab:
+            raise ValueError(
+                f"the language model's vocabulary must be the codebook: {vocab} ids, {codes} codes"
+            )
+
+    def forward_flops(self, length: int) -> dict[str, float]:
+        """Return forward FLOPs per byte by component for rows of `length` bytes."""
+        if self.language_model is None:
+            return self.autoencoder.forward_flops(length)
+        n_latents = -(-length // self.autoencoder.compressor.factor)
+        language_model = sum(self.language_model.forward_flops(n_latents).values())
+        projection = 2.0 * self.autoencoder.compressor.d_model * self.language_model.d_model
+        return {
+            **self.autoencoder.forward_flops(length),
+            "language_model": (language_model + projection) * n_latents / length,
+        }
+
+
+class LatentLMOutput(NamedTuple):
+    """What one forward pass gives; the task turns it into a loss and scores."""
+
+    byte_logits_BTV: jax.Array
+    """float32[B, T, V], the decoder's prediction of each byte given all codes."""
+    code_logits_BKV: jax.Array | None
+    """float32[B, K, V], the language model's prediction of code k from the codes before it."""
+    latents: Latents
+    quantized: Quantized
+
+
+class LatentLanguageModel(nn.Module):
+    """Autoencoder and language model over one set of codes."""
+
+    config: LatentLMConfig
+
+    def setup(self):
+        """Create the autoencoder, the GPT, and the way from quantized vectors into the GPT."""
+        self.autoencoder = Autoencoder(self.config.autoencoder)
+        if self.config.language_model is None:
+            return
+        d_model = self.config.language_model.d_model
+        self.language_model = GPT(self.config.language_model)
+        self.project = nn.Dense(
+            d_model, use_bias=False, dtype=jnp.dtype(self.config.language_model.dtype)
+        )
+        self.start = self.param("start", nn.initializers.normal(0.02), (d_model,), jnp.float32)
+
+    def __call__(
+        self, ids_BT, mask_BT, *, lm_gradient="input", train=False, update_codebook=None
+    ) -> LatentLMOutput:
+        """Encode, predict the codes, decode.
+
+        Args:
+            ids_BT: int32[B, T] byte ids.
+            mask_BT: bool[B, T], True where the position is scored.
+            lm_gradient: one of `LM_GRADIENTS`; here only whether the LM's input is cut from the encoder.
+            train: dropout on.
+            update_codebook: whether codebook statistics change; None means `train`.
+        """
+        latents, quantized = self.autoencoder.encode(
+            ids_BT, mask_BT, train=train, update_codebook=update_codebook
+        )
+        byte_logits_BTV = self.autoencoder.decode(
+            quantized.z_q_BKD, latents.mask_BK, mask_BT, train=train
+        )
+        if self.config.language_model is None:
+            return LatentLMOutput(byte_logits_BTV, None, latents, quantized)
+        z_q_BKD = quantized.z_q_BKD
+        if lm_gradient == "none":
+            z_q_BKD = jax.lax.stop_gradient(z_q_BKD)
+        code_logits_BKV = self.predict_codes(quantized.codes_BK, z_q_BKD, train=train)
+        return LatentLMOutput(byte_logits_BTV, code_logits_BKV, latents, quantized)
+
+    def predict_codes(self, codes_BK, z_q_BKD, *, train=False) -> jax.Array:
+        """Return float32 logits [B, K, V] where row k sees only the codes before k."""
+        x_BKD = self.language_model.embed(codes_BK) + self.project(z_q_BKD)
+        start_B1D = jnp.broadcast_to(self.start.astype(x_BKD.dtype), (x_BKD.shape[0], 1, x_BKD.shape[2]))
+        inputs_BKD = jnp.concatenate([start_B1D, x_BKD[:, :-1]], axis=1)
+        return self.language_model(inputs_BKD, train=train)
+
+    def decode_codes(self, codes_BK, mask_BK, mask_BT) -> jax.Array:
+        """Return float32 byte logits [B, T, V] for any codes, such as the language model's own choice."""
+        return self.autoencoder.decode(self.autoencoder.lookup(codes_BK), mask_BK, mask_BT)
+
+    def log_assignment(self, z_BKD) -> jax.Array:
+        """Return the soft assignment of latents to codes, float32 log-probabilities [B, K, V]."""
+        return self.autoencoder.log_assignment(z_BKD)

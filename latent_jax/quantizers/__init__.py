@@ -1,0 +1,48 @@
+"""Vectors to integer codes and back: VQ and its variants, FSQ, and none at all."""
+
+import difflib
+
+import flax.linen as nn
+
+from latent_jax.quantizers.base import Quantized, QuantizerConfig
+from latent_jax.quantizers.fsq import FSQ
+from latent_jax.quantizers.identity import Identity
+from latent_jax.quantizers.levels import levels_of
+from latent_jax.quantizers.statistics import codebook_perplexity, codebook_usage, dead_codes
+from latent_jax.quantizers.vq import VQ
+
+QUANTIZERS: dict[str, type[nn.Module]] = {"vq": VQ, "fsq": FSQ, "none": Identity}
+
+
+def make_quantizer(config: QuantizerConfig, name: str | None = None) -> nn.Module:
+    """Builds the quantizer that a configuration asks for.
+
+    Args:
+      config: Its words; `config.kind` chooses the class.
+      name: Flax name of the module inside its parent.
+
+    Raises:
+      ValueError: The kind is unknown; the message names the nearest known one.
+    """
+    if config.kind not in QUANTIZERS:
+        near = difflib.get_close_matches(config.kind, QUANTIZERS, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"quantizer kind {config.kind!r} is unknown; did you mean {near!r}? "
+            f"Known kinds: {', '.join(QUANTIZERS)}"
+        )
+    return QUANTIZERS[config.kind](config, name=name)
+
+
+__all__ = [
+    "FSQ",
+    "QUANTIZERS",
+    "VQ",
+    "Identity",
+    "Quantized",
+    "QuantizerConfig",
+    "codebook_perplexity",
+    "codebook_usage",
+    "dead_codes",
+    "levels_of",
+    "make_quantizer",
+]

@@ -1,0 +1,142 @@
+"""What every quantizer takes and gives: one frozen configuration in, one `Quantized` out.
+
+A quantizer turns latent vectors into integer codes and back. All of them are built by
+`make_quantizer` and share three methods: `__call__`, `lookup` and `log_assignment`.
+
+Two letters are added to the legend of the project: N = B * K latents in one flat row, and E, the
+width of one code (D where the codes are not projected).
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+
+from latent_jax.quantizers.levels import levels_of
+
+METRICS = ("cosine", "euclidean")
+GRADIENTS = ("rotation", "straight_through")
+CODEBOOK_UPDATES = ("ema", "learned")
+
+
+class Quantized(NamedTuple):
+    """What a quantizer gives for a batch of latents.
+
+    Attributes:
+      z_q_BKD: The quantized vectors in the dtype of the input; their gradient reaches the input.
+      codes_BK: int32 codes in [0, V); -1 everywhere for the continuous kind. Masked positions carry
+        the code of whatever vector stands there and are counted nowhere.
+      aux_loss: float32 scalar to be added to the training loss, a mean over real positions.
+      stats: Sums over the real positions of the batch, all float32: "code_counts" [V],
+        "quantization_error_sum" (squared distance between what was quantized and its code),
+        "n_latents" and "n_restarted" (dead codes replaced in this step).
+    """
+
+    z_q_BKD: jax.Array
+    codes_BK: jax.Array
+    aux_loss: jax.Array
+    stats: dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizerConfig:
+    """Every word that decides a quantizer; each kind reads the words that concern it.
+
+    Raises:
+      ValueError: A word has a value that no quantizer could work with.
+    """
+
+    kind: str = "vq"  # "vq", "fsq" or "none" (continuous)
+    codebook_size: int = 512  # V; 0 for "none"
+    d_model: int = 256  # D, width of the latents that come in and go out
+    temperature: float = 0.1  # of log_assignment, in units of squared distance between codes
+
+    # vq: the space in which codes are compared
+    code_dim: int = 16  # E, the codes live in a learned projection this wide; 0 = no projection
+    metric: str = "cosine"  # "cosine" (latents and codes on the unit sphere) or "euclidean"
+
+    # vq: what reaches the encoder
+    gradient: str = "rotation"  # "rotation" or "straight_through"
+    commitment_weight: float = 0.25  # times the squared distance of a latent to its code
+
+    # vq: what moves the codes
+    codebook_update: str = "ema"  # "ema" or "learned" (codebook loss through the optimizer)
+    ema_decay: float = 0.9  # per training step, of usage and of the codes' means
+    kmeans_iterations: int = 10  # Lloyd iterations on the first training batch; 0 = random codes
+    kmeans_latents: int = 65536  # at most so many latents of that batch enter k-means
+    restart_threshold: float = 0.1  # dead below this share of the mean usage; 0 = never restart
+    restart_period: int = 10  # training steps from one restart of dead codes to the next
+
+    # fsq
+    fsq_levels: tuple[int, ...] = ()  # one count of levels per dimension; () = chosen for V
+
+    def __post_init__(self):
+        """Checks every word whose wrong value would only show much later."""
+        for name, allowed in (
+            ("metric", METRICS),
+            ("gradient", GRADIENTS),
+            ("codebook_update", CODEBOOK_UPDATES),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"quantizer {name} = {getattr(self, name)!r} is unknown; choose one of "
+                    f"{', '.join(allowed)}"
+                )
+        if self.kind == "none" and self.codebook_size != 0:
+            raise ValueError(
+                f"quantizer kind 'none' has no codes but codebook_size = {self.codebook_size}; "
+                "set codebook_size = 0"
+            )
+        if self.kind != "none" and self.codebook_size < 2:
+            raise ValueError(
+                f"quantizer codebook_size = {self.codebook_size} leaves nothing to choose; it must "
+                "be at least 2 (or use kind 'none' for continuous latents)"
+            )
+        if self.kind == "fsq" and (
+            min(self.levels) < 2 or math.prod(self.levels) != self.codebook_size
+        ):
+            raise ValueError(
+                f"fsq_levels = {self.levels} make {math.prod(self.levels)} codes but codebook_size "
+                f"= {self.codebook_size}; each needs 2 levels or more and their product is the size"
+            )
+        for name, low, high in (
+            ("d_model", 1, None),
+            ("code_dim", 0, None),
+            ("commitment_weight", 0, None),
+            ("ema_decay", 0, 1),
+            ("kmeans_iterations", 0, None),
+            ("kmeans_latents", 1, None),
+            ("restart_threshold", 0, 1),
+            ("restart_period", 1, None),
+        ):
+            value = getattr(self, name)
+            if value < low or (high is not None and value >= high):
+                upper = "" if high is None else f" and below {high}"
+                raise ValueError(
+                    f"quantizer {name} = {value} is out of range; it must be at least {low}{upper}"
+                )
+        if self.temperature <= 0:
+            raise ValueError(f"quantizer temperature = {self.temperature} must be above 0")
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Levels per dimension of the FSQ grid, chosen for `codebook_size` where none are given."""
+        return self.fsq_levels or levels_of(self.codebook_size)
+
+    @property
+    def code_width(self) -> int:
+        """E, the dimensions in which latents are quantized; 0 for the continuous kind."""
+        if self.kind == "none":
+            return 0
+        return len(self.levels) if self.kind == "fsq" else self.code_dim or self.d_model
+
+    def forward_flops(self) -> dict[str, float]:
+        """FLOPs per latent by component, matmuls only; a multiply-add counts as 2."""
+        width = self.code_width
+        projected = self.kind == "fsq" or self.code_dim > 0
+        return {
+            "projection": 4.0 * self.d_model * width if projected else 0.0,
+            # The search carries each code's norm as one more dimension.
+            "search": 2.0 * self.codebook_size * (width + 1) if self.kind == "vq" else 0.0,
+        }

@@ -1,0 +1,110 @@
+"""Finite scalar quantization: each of a few dimensions is bounded and rounded to its levels.
+
+Mentzer et al. 2023, "Finite Scalar Quantization: VQ-VAE Made Simple" (arXiv 2309.15505), section 3
+and appendix A.1. There is no codebook to learn and no auxiliary loss: the codebook is the grid of
+all level combinations, and a code is the mixed-radix number of its levels.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from latent_jax.quantizers import gradients, statistics
+from latent_jax.quantizers.base import Quantized, QuantizerConfig
+
+_EPSILON = 1e-3  # keeps the outermost levels reachable by a finite tanh
+
+
+class FSQ(nn.Module):
+    """Latents to the nearest point of a fixed grid in [-1, 1]^E and back."""
+
+    config: QuantizerConfig
+
+    def setup(self):
+        """Declares the two projections and the constants of the grid."""
+        self.levels = self.config.levels
+        # The first dimension turns fastest.
+        self.basis = np.cumprod((1, *self.levels[:-1])).astype(np.int32)
+        self.project_in = nn.Dense(len(self.levels))
+        self.project_out = nn.Dense(self.config.d_model)
+
+    def __call__(self, z_BKD: jax.Array, mask_BK: jax.Array, *, train: bool = False) -> Quantized:
+        """Quantizes latents; see `Quantized`. `aux_loss` and "n_restarted" are always 0.
+
+        Args:
+          z_BKD: Latents of any float dtype; the grid is computed in float32.
+          mask_BK: bool, True where a latent is real.
+          train: Changes nothing: there is no state.
+
+        Raises:
+          ValueError: The latents are not `d_model` wide.
+        """
+        del train
+        bounded_BKE = self._bound(z_BKD)
+        rounded_BKE = jnp.round(bounded_BKE)
+        grid_BKE = gradients.straight_through(bounded_BKE, rounded_BKE)
+        digits_BKE = rounded_BKE.astype(jnp.int32) + self._half()
+        codes_BK = jnp.sum(digits_BKE * self.basis[None, None], axis=-1)
+
+        weights_BK = mask_BK.astype(jnp.float32)
+        # In units of the grid's [-1, 1], where z_q lives.
+        errors_BKE = (bounded_BKE - rounded_BKE) / self._half()
+        error_sum = jnp.sum(jnp.sum(jnp.square(errors_BKE), axis=-1) * weights_BK)
+        counts_V = statistics.count_codes(
+            codes_BK.reshape(-1), mask_BK.reshape(-1), self.config.codebook_size
+        )
+        return Quantized(
+            self.project_out(grid_BKE / self._half()).astype(z_BKD.dtype),
+            codes_BK,
+            jnp.zeros(()),
+            {
+                "code_counts": counts_V,
+                "quantization_error_sum": jax.lax.stop_gradient(error_sum),
+                "n_latents": jnp.sum(weights_BK),
+                "n_restarted": jnp.zeros(()),
+            },
+        )
+
+    def lookup(self, codes_BK: jax.Array) -> jax.Array:
+        """The float32 vectors [B, K, D] that `__call__` gives for these codes."""
+        levels = np.asarray(self.levels, np.int32)[None, None]
+        digits_BKE = codes_BK[..., None] // self.basis[None, None] % levels
+        return self.project_out((digits_BKE - self._half()).astype(jnp.float32) / self._half())
+
+    def log_assignment(self, z_BKD: jax.Array) -> jax.Array:
+        """Log-probabilities [B, K, V]: softmax of -squared distance to the grid / temperature.
+
+        The distance is a sum over dimensions and the codes are all combinations of levels, so the
+        softmax is the product of one small softmax per dimension.
+        """
+        bounded_BKE = self._bound(z_BKD)
+        half = self._half().reshape(-1)
+        log_p_BKV = jnp.zeros((*bounded_BKE.shape[:-1], 1))
+        for i, n in enumerate(self.levels):
+            offsets = (bounded_BKE[..., i, None] - (np.arange(n) - half[i])[None, None]) / half[i]
+            log_p = jax.nn.log_softmax(-jnp.square(offsets) / self.config.temperature)
+            # Later dimensions turn slower, so their levels go in front of what is there.
+            log_p_BKV = log_p[..., :, None] + log_p_BKV[..., None, :]
+            log_p_BKV = log_p_BKV.reshape(*bounded_BKE.shape[:-1], -1)
+        return log_p_BKV
+
+    def _half(self):
+        """Half the width of each dimension, [1, 1, E]: levels count from -half in integer steps."""
+        return (np.asarray(self.levels, np.int32) // 2)[None, None]
+
+    def _bound(self, z_BKD):
+        """Projects and squashes so that rounding gives exactly `levels` values per dimension."""
+        if z_BKD.shape[-1] != self.config.d_model:
+            raise ValueError(
+                f"latents are {z_BKD.shape[-1]} wide but the quantizer has d_model = "
+                f"{self.config.d_model}; give both the same width"
+            )
+        z_BKE = self.project_in(z_BKD.astype(jnp.float32))
+        levels = np.asarray(self.levels, np.float32)[None, None]
+        reach = (levels - 1) * (1 + _EPSILON) / 2
+        # An even number of levels has no middle: the tanh is shifted by half a level, and its
+        # argument moved so that 0 stays at 0.
+        offset = np.where(levels % 2 == 0, np.float32(0.5), np.float32(0.0))
+        shift = np.arctanh(offset / reach)
+        return jnp.tanh(z_BKE + shift) * reach - offset

@@ -1,0 +1,76 @@
+"""The nearest code of every latent: one matmul per chunk of codes, merged by a running minimum.
+
+The squared distance |z - c|^2 = |z|^2 - 2 z.c + |c|^2 is ranked by |c|^2 / 2 - z.c, which is one
+product of the latents with a 1 appended and the codes with their half norm appended.
+
+The chunks serve two ends. Distances to all of 65,536 codes are never held at once, and a chunk's
+scores stay in the cache between the product and the minimum, which makes the chunked search two to
+five times faster than the plain one on a CPU, from 512 codes on (BUILD_NOTES.md has the numbers).
+"""
+
+import jax
+import jax.numpy as jnp
+
+# Rounds of the scan for the largest codebooks; small ones are cut into chunks that fit the cache.
+_MAX_CHUNKS = 64
+_MIN_CHUNK_SIZE = 256
+
+
+def default_chunk_size(codebook_size: int) -> int:
+    """Codes per chunk: 256 up to 16,384 codes, then a 64th of the codebook."""
+    return max(_MIN_CHUNK_SIZE, -(-codebook_size // _MAX_CHUNKS))
+
+
+def nearest_codes(z_NE: jax.Array, codes_VE: jax.Array, chunk_size: int | None = None) -> jax.Array:
+    """Finds the code with the least Euclidean distance; of equals, the one with the least index.
+
+    On the unit sphere this is also the code of largest cosine similarity.
+
+    Args:
+      z_NE: Latents, float32.
+      codes_VE: Codes, float32.
+      chunk_size: Codes compared at once; None takes `default_chunk_size`.
+
+    Returns:
+      int32[N], the index of each latent's code.
+    """
+    n, width = z_NE.shape
+    codebook_size = codes_VE.shape[0]
+    chunk_size = min(chunk_size or default_chunk_size(codebook_size), codebook_size)
+    n_chunks = -(-codebook_size // chunk_size)
+
+    half_norm_V1 = 0.5 * jnp.sum(jnp.square(codes_VE), axis=-1, keepdims=True)
+    keys = jnp.concatenate([-codes_VE, half_norm_V1], axis=-1)
+    # A key (0, ..., 0, inf) fills the last chunk: its score is inf, so it is never the nearest.
+    padding = jnp.zeros((n_chunks * chunk_size - codebook_size, width + 1)).at[:, -1].set(jnp.inf)
+    keys = jnp.concatenate([keys, padding]).reshape(n_chunks, chunk_size, width + 1)
+    queries = jnp.concatenate([z_NE, jnp.ones((n, 1), z_NE.dtype)], axis=-1)
+
+    def compare(best, chunk):
+        best_score_N, best_code_N = best
+        keys_c, first = chunk
+        # Full precision: reduced products on an accelerator would give other codes than a CPU.
+        scores = jnp.einsum("ne,ve->nv", queries, keys_c, precision=jax.lax.Precision.HIGHEST)
+        score_N = jnp.min(scores, axis=-1)
+        # The minimum's first position by two plain minima; XLA's argmin is not vectorised on CPU.
+        positions = jax.lax.broadcasted_iota(jnp.int32, scores.shape, 1)
+        position_N = jnp.min(jnp.where(scores == score_N[:, None], positions, chunk_size), axis=-1)
+        nearer_N = score_N < best_score_N
+        return (
+            jnp.where(nearer_N, score_N, best_score_N),
+            jnp.where(nearer_N, position_N + first, best_code_N),
+        ), None
+
+    # Taken from the latents, so that the carry is sharded as they are.
+    start = (jnp.full_like(z_NE[:, 0], jnp.inf), jnp.zeros_like(z_NE[:, 0], jnp.int32))
+    first_codes = jnp.arange(n_chunks, dtype=jnp.int32) * chunk_size
+    (_, code_N), _ = jax.lax.scan(compare, start, (keys, first_codes))
+    return code_N
+
+
+def squared_distances(z_NE: jax.Array, codes_VE: jax.Array) -> jax.Array:
+    """All squared distances, float32 [N, V], differentiable; for soft assignments only."""
+    dots_NV = jnp.einsum("ne,ve->nv", z_NE, codes_VE, precision=jax.lax.Precision.HIGHEST)
+    z_norm_N = jnp.sum(jnp.square(z_NE), axis=-1)
+    code_norm_V = jnp.sum(jnp.square(codes_VE), axis=-1)
+    return z_norm_N[:, None] - 2.0 * dots_NV + code_norm_V[None, :]

@@ -1,0 +1,226 @@
+"""The latent language: reconstruction - beta x language model over codes, scored as a full code length.
+
+Fifty, "Language, Entropy, and Language Modeling" (2025), joint objective
+
+    L(x) = - sum_i log p(x_i | z)  -  beta sum_k log q(z_k | z_<k)
+
+here divided by the number of scored positions. A text is paid for twice: its codes, -log q(z), and what the codes
+do not say, -log p(x | z). Both are reported in bits per raw byte, and their sum is the code length that is
+compared with every other method.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+from latent_jax.models.latent_lm import LM_GRADIENTS, LatentLanguageModel, LatentLMConfig
+from latent_jax.quantizers import codebook_perplexity, codebook_usage, dead_codes
+from latent_jax.tasks.losses import bits_per_byte, token_nats, unigram_nats
+
+FREEZABLE = {
+    "encoder": (
+        r"params/autoencoder/(encoder|compressor|quantizer)/.*",
+    ),
+    "decoder": (r"params/autoencoder/(decompressor|decoder|byte_head)/.*",),
+    "language_model": (r"params/(language_model|project|start)(/.*)?",),
+}
+"""The parts that can be frozen, and the parameters each part owns."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BetaSchedule:
+    """The weight of the language model's loss over training.
+
+    Attributes:
+        value: beta after the warm-up, in the units of the joint objective.
+        kind: "constant", or "linear" from 0 over `warmup_steps`.
+        warmup_steps: optimizer steps until `value` is reached.
+    """
+
+    value: float = 1.0
+    kind: str = "constant"
+    warmup_steps: int = 0
+
+    def __post_init__(self):
+        if self.kind not in ("constant", "linear"):
+            raise ValueError(f'beta schedule must be "constant" or "linear", not {self.kind!r}')
+        if self.kind == "linear" and self.warmup_steps < 1:
+            raise ValueError(
+                f"a linear beta schedule needs warmup_steps >= 1, not {self.warmup_steps}; "
+                'set latent.beta_warmup_steps, or latent.beta_schedule="constant"'
+            )
+
+    def __call__(self, step: jax.Array) -> jax.Array:
+        """Return beta at `step`, float32."""
+        if self.kind == "constant":
+            return jnp.float32(self.value)
+        return self.value * jnp.minimum(1.0, step.astype(jnp.float32) / self.warmup_steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentLanguage:
+    """The task of an autoencoder and a language model over its codes.
+
+    Attributes:
+        model_config: shapes of both.
+        row_length: T, bytes per row.
+        beta: weight of the language model's loss.
+        lm_gradient: one of `models.latent_lm.LM_GRADIENTS`.
+        freeze: any of "encoder", "decoder", "language_model". A frozen encoder keeps its codebook as well.
+    """
+
+    model_config: LatentLMConfig
+    row_length: int
+    beta: BetaSchedule = BetaSchedule()
+    lm_gradient: str = "input"
+    freeze: tuple[str, ...] = ()
+    name = "latent_language"
+
+    def __post_init__(self):
+        if self.lm_gradient not in LM_GRADIENTS:
+            raise ValueError(f"lm_gradient must be one of {LM_GRADIENTS}, not {self.lm_gradient!r}")
+        unknown = set(self.freeze) - set(FREEZABLE)
+        if unknown:
+            raise ValueError(f"cannot freeze {sorted(unknown)}; the parts are {sorted(FREEZABLE)}")
+
+    @property
+    def frozen(self):
+        """Parameter paths that are not trained, see `Task`."""
+        return tuple(path for part in self.freeze for path in FREEZABLE[part])
+
+    @property
+    def flops_per_byte(self):
+        """Forward FLOPs per raw byte of autoencoder and language model, see `Task`."""
+        return sum(self.model_config.forward_flops(self.row_length).values())
+
+    def init(self, key, batch):
+        """Draw parameters and an empty codebook; see `Task`."""
+        return self._model.init(
+            {"params": key, "quantizer": key}, batch["ids"], batch["weights"] > 0
+        )
+
+    def loss(self, variables, batch, key, step, train):
+        """Return the joint objective per scored position plus the quantizer's own losses; see `Task`."""
+        dropout_key, quantizer_key = jax.random.split(key)
+        output, state = self._model.apply(
+            variables,
+            batch["ids"],
+            batch["weights"] > 0,
+            lm_gradient=self.lm_gradient,
+            train=train,
+            update_codebook=train and "encoder" not in self.freeze,
+            rngs={"dropout": dropout_key, "quantizer": quantizer_key},
+            mutable=[name for name in variables if name != "params"],
+        )
+        scores = self._scores(output, batch)
+        weight = jnp.maximum(scores["weight"], 1.0)
+        loss = scores["reconstruction_nats"] / weight
+        loss += output.quantized.aux_loss + output.latents.aux_loss
+        if self._has_codes:
+            language_model_nats = scores["language_model_nats"]
+            if self.lm_gradient == "input_and_target":
+                language_model_nats += self._target_gradient(variables, output)
+            loss += self.beta(step) * language_model_nats / weight
+        return loss, (scores, state)
+
+    def evaluate(self, variables, batch):
+        """Score the code length, the baselines over codes and the language model's own choice; see `Task`."""
+        mask_BT = batch["weights"] > 0
+        output = self._model.apply(variables, batch["ids"], mask_BT)
+        scores = self._scores(output, batch)
+        if not self._has_codes:
+            return scores
+        choice_BK = jnp.argmax(output.code_logits_BKV, axis=-1).astype(jnp.int32)
+        choice_logits_BTV = self._model.apply(
+            variables,
+            choice_BK,
+            output.latents.mask_BK,
+            mask_BT,
+            method=LatentLanguageModel.decode_codes,
+        )
+        choice_nats_BT = token_nats(choice_logits_BTV, batch["ids"])
+        hits_BK = (choice_BK == output.quantized.codes_BK) & output.latents.mask_BK
+        return {
+            **scores,
+            "choice_nats": jnp.sum(choice_nats_BT * batch["weights"]),
+            "choice_hits": jnp.sum(hits_BK.astype(jnp.float32)),
+        }
+
+    def summarize(self, sums):
+        """Return every part of the code length in bits per raw byte, and how the codebook is used.
+
+        Continuous latents (quantizer "none") have no code length: only the reconstruction is reported.
+        """
+        n_bytes, n_latents = float(sums["n_bytes"]), float(sums["n_latents"])
+        metrics = {
+            "reconstruction_bits_per_byte": bits_per_byte(sums["reconstruction_nats"], n_bytes),
+            "reconstruction_nats_per_byte": float(sums["reconstruction_nats"]) / n_bytes,
+            "reconstruction_accuracy": float(sums["byte_hits"] / sums["n_tokens"]),
+            "bytes_per_latent": n_bytes / n_latents,
+        }
+        if not self._has_codes:
+            return metrics
+        counts_V = sums["code_counts"]
+        perplexity, usage = codebook_perplexity(counts_V), codebook_usage(counts_V)
+        language_model = bits_per_byte(sums["language_model_nats"], n_bytes)
+        metrics |= {
+            "bits_per_byte": metrics["reconstruction_bits_per_byte"] + language_model,
+            "language_model_bits_per_byte": language_model,
+            "language_model_nats_per_byte": float(sums["language_model_nats"]) / n_bytes,
+            "uniform_bits_per_byte": bits_per_byte(n_latents * math.log(len(counts_V)), n_bytes),
+            "unigram_bits_per_byte": bits_per_byte(unigram_nats(counts_V), n_bytes),
+            "codebook_perplexity": perplexity,
+            "codebook_perplexity_share": perplexity / len(counts_V),
+            "codebook_usage": usage,
+            "dead_codes": float(dead_codes(counts_V)),
+            "quantization_error": float(sums["quantization_error_sum"] / n_latents),
+        }
+        if "choice_nats" in sums:
+            metrics["language_model_choice_nats_per_byte"] = float(sums["choice_nats"]) / n_bytes
+            metrics["language_model_accuracy"] = float(sums["choice_hits"]) / n_latents
+        return metrics
+
+    @property
+    def _model(self):
+        return LatentLanguageModel(self.model_config)
+
+    @property
+    def _has_codes(self):
+        return self.model_config.language_model is not None
+
+    def _scores(self, output, batch):
+        """Return the sums that training and evaluation share."""
+        weights_BT = batch["weights"]
+        byte_nats_BT = token_nats(output.byte_logits_BTV, batch["ids"])
+        hits_BT = jnp.argmax(output.byte_logits_BTV, axis=-1) == batch["ids"]
+        weight = jnp.sum(weights_BT)
+        scores = {
+            "weight": weight,
+            "n_tokens": weight,
+            "n_bytes": jnp.sum(batch["n_bytes"]),
+            "reconstruction_nats": jnp.sum(byte_nats_BT * weights_BT),
+            "byte_hits": jnp.sum(hits_BT * weights_BT),
+            **output.quantized.stats,
+        }
+        if self._has_codes:
+            code_nats_BK = token_nats(output.code_logits_BKV, output.quantized.codes_BK)
+            scores["language_model_nats"] = jnp.sum(code_nats_BK * output.latents.mask_BK)
+        return scores
+
+    def _target_gradient(self, variables, output):
+        """Return a term of value zero whose gradient moves latents towards codes the LM finds likely.
+
+        With p(v | z) the soft assignment, it is the expected code length - sum_v p(v | z) log q(v | z_<k), in which
+        only p is differentiated: q already learns from the hard codes.
+        """
+        log_p_BKV = self._model.apply(
+            variables, output.latents.z_BKD, method=LatentLanguageModel.log_assignment
+        )
+        log_q_BKV = jax.lax.stop_gradient(jax.nn.log_softmax(output.code_logits_BKV, axis=-1))
+        nats_BK = -jnp.sum(jnp.exp(log_p_BKV) * log_q_BKV, axis=-1)
+        nats = jnp.sum(nats_BK * output.latents.mask_BK)
+        return nats - jax.lax.stop_gradient(nats)
+
+

@@ -1,0 +1,39 @@
+"""Cross-entropy in float32, and the conversion from nats to bits per byte that every task shares."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def token_nats(logits_BTV: jax.Array, ids_BT: jax.Array) -> jax.Array:
+    """Return -log softmax(logits)[id] for every position, float32[B, T], in nats.
+
+    The picked logit is a masked sum, not a gather: its gradient is then an element-wise comparison, where a
+    gather's would be a scatter, which is slow on CPU and TPU alike.
+    """
+    logits_BTV = logits_BTV.astype(jnp.float32)
+    hit_BTV = jnp.arange(logits_BTV.shape[-1])[None, None, :] == ids_BT[..., None]
+    picked_BT = jnp.sum(jnp.where(hit_BTV, logits_BTV, 0.0), axis=-1)
+    return jax.nn.logsumexp(logits_BTV, axis=-1) - picked_BT
+
+
+def histogram(ids_BT: jax.Array, weights_BT: jax.Array, size: int) -> jax.Array:
+    """Return how often each id occurs, weighted: float32[size]."""
+    return jnp.zeros(size, jnp.float32).at[ids_BT.reshape(-1)].add(weights_BT.reshape(-1))
+
+
+def bits_per_byte(nats: float, n_bytes: float) -> float:
+    """Return nats / (ln 2 x raw bytes)."""
+    return float(nats) / (math.log(2) * float(n_bytes))
+
+
+def unigram_nats(counts_V: np.ndarray) -> float:
+    """Return the cost in nats of the counted symbols under their own frequencies, N x H(counts / N).
+
+    No fixed unigram model can code these symbols in less: the baseline is as strong as it can be.
+    """
+    counts = np.asarray(counts_V, np.float64)
+    counts = counts[counts > 0]
+    return float(-(counts * np.log(counts / counts.sum())).sum())

@@ -1,0 +1,221 @@
+"""What every tokenizer is: an exact code between bytes and ids that knows its own identity.
+
+Three promises hold for any bytes at all, valid UTF-8 or not:
+
+    decode(encode(text)) == text
+    byte_lengths(encode(text)).sum() == len(text)
+    separator_id not in encode(text)
+
+The second one is what bits per byte rests on. Counting bytes from decoded strings or from the
+spelling of pieces is the classic way to report numbers that are too good: a leading space counted
+twice, or a byte-fallback piece counted as the three bytes of U+FFFD.
+
+A saved tokenizer is a folder: `tokenizer.json` with the kind, the name, the vocabulary's size and
+the fingerprint, and beside it the kind's own files. The fingerprint is a hash of those files, so
+whatever decides encode and decode is part of it, and a changed or truncated file is noticed before
+it is parsed.
+"""
+
+import abc
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from latent_jax.tokenizers.storage import read_file, write_folder
+
+METADATA_FILE = "tokenizer.json"
+
+# Part of every fingerprint. Raise it when the same files start to mean other ids.
+_FORMAT = b"latent_jax tokenizer 1"
+
+
+class FingerprintError(ValueError):
+    """A tokenizer is not the one that was saved, or not the one that a cache was made with."""
+
+
+class Tokenizer(abc.ABC):
+    """A lossless code between bytes and ids in [0, vocab_size).
+
+    Attributes:
+      kind: how the saved folder names the class, e.g. "bpe".
+      file_names: the kind's own files in a saved folder.
+      name: the literature name, e.g. "BPE[v=4096]".
+      vocab_size: number of ids, the separator included: the rows of an embedding table.
+      separator_id: the id between documents. Never produced by `encode`; decodes to nothing.
+    """
+
+    kind: ClassVar[str]
+    file_names: ClassVar[tuple[str, ...]] = ()
+    name: str
+    vocab_size: int
+    separator_id: int
+
+    @abc.abstractmethod
+    def encode(self, text: bytes) -> np.ndarray:
+        """Returns the ids of `text`, int32[n], without a separator."""
+
+    @abc.abstractmethod
+    def decode(self, ids: ArrayLike) -> bytes:
+        """Returns the bytes that `ids`, integers of shape [n], stand for; separators vanish.
+
+        Any ids are allowed, also a part of an encoded text that ends inside a character.
+
+        Raises:
+          ValueError: an id is outside the vocabulary.
+        """
+
+    @abc.abstractmethod
+    def byte_lengths(self, ids: ArrayLike) -> np.ndarray:
+        """Returns how many bytes each id decodes to, int32 of the shape of `ids`.
+
+        Raises:
+          ValueError: an id is outside the vocabulary.
+        """
+
+    @abc.abstractmethod
+    def _files(self) -> dict[str, bytes]:
+        """Returns the content of the kind's own files: all that decides encode and decode."""
+
+    @classmethod
+    @abc.abstractmethod
+    def _from_files(cls, files: Mapping[str, bytes]) -> Self:
+        """Builds the tokenizer from what `_files` returned."""
+
+    def fingerprint(self) -> str:
+        """Returns the SHA-256 hex digest of all that decides encode and decode."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        return _hash(self.kind, self._files())
+
+    def _metadata(self) -> dict[str, str | int]:
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "vocab_size": self.vocab_size,
+            "fingerprint": self.fingerprint(),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Writes the tokenizer to `folder`, all or nothing; saving it there again changes nothing.
+
+        Raises:
+          ValueError: `folder` exists and holds anything else.
+        """
+        metadata = json.dumps(self._metadata(), indent=2) + "\n"
+        write_folder(folder, {METADATA_FILE: metadata.encode(), **self._files()})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+          FingerprintError: the files are not those that were saved.
+          ValueError: the folder is incomplete, or holds another kind of tokenizer.
+        """
+        saved = read_metadata(folder)
+        if saved["kind"] != cls.kind:
+            raise ValueError(
+                f"{folder} holds a tokenizer of kind {saved['kind']!r}, not {cls.kind!r}. "
+                "latent_jax.tokenizers.load reads any kind."
+            )
+        files = {name: read_file(folder, name) for name in cls.file_names}
+        found = _hash(cls.kind, files)
+        if found != saved["fingerprint"]:
+            raise FingerprintError(
+                f"the tokenizer in {folder} is not the one that was saved: its {METADATA_FILE} "
+                f"states the fingerprint {saved['fingerprint']}, the files give {found}. A file "
+                "was changed or cut short: restore the folder from where it was copied, or train "
+                "and save the tokenizer again, together with all that was encoded by it."
+            )
+        tokenizer = cls._from_files(files)
+        if tokenizer._metadata() != saved:
+            raise ValueError(
+                f"{Path(folder) / METADATA_FILE} describes {saved}, but the files beside it are "
+                f"{tokenizer._metadata()}. Restore {METADATA_FILE}, or save the tokenizer again."
+            )
+        return tokenizer
+
+    def __reduce__(self):
+        """Pickles the saved form: native objects need not be picklable, and caches stay behind."""
+        return type(self)._from_files, (self._files(),)
+
+    def __repr__(self) -> str:
+        """Returns the name and the head of the fingerprint, which tells two of one name apart."""
+        return f"{self.name} ({self.fingerprint()[:12]})"
+
+    def _checked(self, ids: ArrayLike) -> np.ndarray:
+        """Returns `ids` as an integer array, or raises if one is outside the vocabulary."""
+        ids = np.asarray(ids)
+        if ids.size == 0:
+            return ids.astype(np.int32)
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(f"{self.name}: ids must be integers, not {ids.dtype}.")
+        # NumPy would read a negative id from the end of a table without a word.
+        low, high = int(ids.min()), int(ids.max())
+        if low < 0 or high >= self.vocab_size:
+            wrong = low if low < 0 else high
+            raise ValueError(
+                f"{self.name}: the id {wrong} is outside the vocabulary, [0, {self.vocab_size}). "
+                "Use the tokenizer that the ids were made with."
+            )
+        return ids
+
+
+class TableTokenizer(Tokenizer):
+    """A tokenizer in which every id stands for fixed bytes, whatever its neighbours are.
+
+    Subclasses set `pieces`: for each id its bytes, b"" for the separator.
+    """
+
+    pieces: tuple[bytes, ...]
+
+    def decode(self, ids: ArrayLike) -> bytes:
+        """See `Tokenizer.decode`."""
+        return b"".join(map(self.pieces.__getitem__, self._checked(ids).tolist()))
+
+    def byte_lengths(self, ids: ArrayLike) -> np.ndarray:
+        """See `Tokenizer.byte_lengths`."""
+        return self._lengths[self._checked(ids)]
+
+    @functools.cached_property
+    def _lengths(self) -> np.ndarray:
+        return np.array([len(piece) for piece in self.pieces], np.int32)
+
+
+def read_metadata(folder: Path) -> dict[str, str | int]:
+    """Returns what the saved folder says about its tokenizer.
+
+    Raises:
+      ValueError: the description is missing, truncated or incomplete.
+    """
+    text = read_file(folder, METADATA_FILE)
+    try:
+        metadata = json.loads(text)
+        missing = {"kind", "name", "vocab_size", "fingerprint"} - metadata.keys()
+    except (ValueError, AttributeError):
+        missing = {"a whole JSON object"}
+    if missing:
+        raise ValueError(
+            f"{Path(folder) / METADATA_FILE} is damaged or not ours: it lacks "
+            f"{', '.join(sorted(missing))}. Restore it, or train and save the tokenizer again."
+        )
+    return metadata
+
+
+def _hash(kind: str, files: Mapping[str, bytes]) -> str:
+    """Hashes the kind and its files; every part is preceded by its length."""
+    digest = hashlib.sha256()
+    parts = [_FORMAT, kind.encode()]
+    for name in sorted(files):
+        parts += [name.encode(), files[name]]
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()

@@ -1,0 +1,69 @@
+"""A folder of small files that is either wholly there or not there at all.
+
+The files are written into a hidden folder beside the target, flushed to the disk, and only then
+renamed onto the target. A crash or a full disk leaves at most that hidden folder behind, never a
+target that holds a part of the files.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes `files` (name to content) as `folder`, in one atomic step.
+
+    A folder that already holds these files with this content is left as it is, so that a resumed
+    run, or several hosts that share a disk, may save the same thing again.
+
+    Raises:
+      ValueError: `folder` exists and holds anything else.
+      OSError: the disk refused; nothing is left behind.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile.mkdtemp: its folders, and so the target, could be read by their owner only.
+    staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        staging.mkdir()
+        for name, content in files.items():
+            with open(staging / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        try:
+            os.rename(staging, folder)
+        except OSError:
+            if not folder.exists():
+                raise
+            if not _holds(folder, files):
+                raise ValueError(
+                    f"{folder} already exists and holds something other than {', '.join(files)} as "
+                    "they would be written now. Choose another folder, or move this one away."
+                ) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether every one of `files` is in `folder` with the same content."""
+    paths = [(folder / name, content) for name, content in files.items()]
+    return all(path.is_file() and path.read_bytes() == content for path, content in paths)
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    """Returns the content of one file of a saved folder.
+
+    Raises:
+      ValueError: the folder or the file is missing or cannot be read.
+    """
+    try:
+        return (Path(folder) / name).read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{folder} is not a complete saved tokenizer: {name} cannot be read "
+            f"({error.strerror}). Point to the folder that Tokenizer.save wrote, or train and save "
+            "the tokenizer again."
+        ) from error

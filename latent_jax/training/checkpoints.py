@@ -1,0 +1,348 @@
+"""Checkpoints of a run (Orbax): written while training goes on, checked when they are read.
+
+One checkpoint is three items:
+
+    variables   Flax collections
+    optimizer   step, optimizer state, random key
+    run         metadata.json, and the state of every process's data iterator
+
+Orbax renames a finished folder into place, so a killed process leaves no half checkpoint. What it does not
+notice is a flipped bit inside an array; a digest of the bits, kept in the metadata, does.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from orbax.checkpoint import v1 as ocp
+
+from latent_jax.training.mesh import is_primary
+from latent_jax.training.optimizer import path_name
+from latent_jax.training.state import TrainState
+
+PyTree = Any
+
+WAYS_OUT = {
+    "task": "use another workdir for another task",
+    "parameters": "use the configuration of the checkpoint, or another workdir for another model",
+    "batch_size": "set the batch size back, or start in another workdir",
+    "row_length": "set the row length back, or start in another workdir",
+    "tokenizer_fingerprint": "use the tokenizer saved in the run folder, or start in another workdir",
+    "data_workers": "set the number of workers back: the state of the data iterator depends on it",
+    "process_count": "start as many processes as before: each has its own data iterator",
+}
+"""What must be the same when a run resumes, and what to do where it is not."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written, is damaged, or belongs to another run."""
+
+
+class Restored(NamedTuple):
+    """What a checkpoint gives back."""
+
+    state: TrainState
+    data_state: Any
+    metadata: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints in one folder: the latest, and besides them the best."""
+
+    def __init__(self, folder: Path, keep_latest: int = 2, keep_best: int = 1):
+        """Open the folder; what a killed process left unfinished in it is removed."""
+        self.folder = Path(folder).absolute()
+        policies = ocp.training.preservation_policies
+        self._checkpointer = ocp.training.Checkpointer(
+            self.folder,
+            # The loop decides when to save; the policy is asked, and has to say yes.
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(keep_latest),
+                    policies.BestN(
+                        get_metric_fn=lambda metrics: metrics["metric"],
+                        reverse=True,
+                        n=keep_best,
+                        keep_checkpoints_without_metrics=False,
+                    ),
+                ]
+            ),
+            cleanup_tmp_directories=True,
+        )
+        self._saving: int | None = None
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps that have a finished checkpoint, ascending."""
+        return [c.step for c in self._checkpointer.checkpoints if c.step != self._saving]
+
+    def save(
+        self,
+        state: TrainState,
+        data_state: Any,
+        metadata: Mapping[str, Any],
+        metric: float | None,
+    ) -> None:
+        """Begin to write a checkpoint; returns as soon as the arrays are copied to the host.
+
+        Args:
+            state: on the mesh; it may be donated afterwards.
+            data_state: JSON tree, of this process's iterator.
+            metadata: JSON; "identity" holds the keys of `WAYS_OUT`.
+            metric: by which the best is kept, lower is better; None if it was not measured at this step.
+
+        Raises:
+            CheckpointError: this save, or the one before it, could not be written.
+        """
+        self.wait()
+        step = int(state.step)
+        items = _items(state)
+        metadata = {
+            **metadata,
+            "step": step,
+            "metric": metric,
+            "digests": {name: int(_digest(tree)) for name, tree in items.items()},
+        }
+        files = {f"data_{jax.process_index()}.json": data_state}
+        if is_primary():
+            files["metadata.json"] = metadata
+        self._saving = step
+        self._guard(
+            lambda: self._checkpointer.save_checkpointables_async(
+                step,
+                {**items, "run": _JsonFiles(files)},
+                metrics=None if metric is None else {"metric": metric},
+            )
+        )
+
+    def poll(self) -> None:
+        """Raise CheckpointError if a save in the background has failed; never waits."""
+        if self._saving is not None and not self._checkpointer.is_saving_in_progress():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the save in the background; raise CheckpointError if it failed."""
+        self._guard(self._checkpointer.wait)
+        self._saving = None
+
+    def close(self) -> None:
+        """Wait for the save in the background, and free threads."""
+        self.wait()
+        self._checkpointer.close()
+
+    def restore(
+        self, abstract: TrainState, identity: Mapping[str, Any], step: int = -1
+    ) -> Restored:
+        """Load a checkpoint onto the mesh that `abstract` describes, which may be another than it had.
+
+        Checkpoints after `step` are removed: the run that goes on from here writes them anew.
+
+        Args:
+            abstract: TrainState of `ShapeDtypeStruct`s with shardings.
+            identity: what must be the same, see `WAYS_OUT`.
+            step: which; -1 is the latest.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or it belongs to another run.
+        """
+        step = self._resolve(step)
+        metadata = self._read_metadata(step)
+        check_identity(metadata["identity"], identity, self.folder / str(step))
+        try:
+            items = self._load(step, metadata, _items(abstract))
+            data_state = self._read_json(step, f"data_{jax.process_index()}.json")
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; {self._way_back(step, abstract)}") from error
+        for later in [s for s in self.steps if s > step]:
+            self._checkpointer.delete(later)
+        return Restored(_state(items), data_state, metadata)
+
+    def restore_variables(
+        self, abstract: Mapping[str, PyTree], step: int | str = -1
+    ) -> tuple[dict[str, PyTree], dict[str, Any]]:
+        """Load the Flax collections alone, for evaluation; return them and the metadata.
+
+        Args:
+            abstract: collections of `ShapeDtypeStruct`s with shardings.
+            step: which; -1 is the latest, "best" the one with the lowest metric.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or it belongs to another model.
+        """
+        step = self.best_step() if step == "best" else self._resolve(step)
+        metadata = self._read_metadata(step)
+        shapes = {"parameters": describe_shapes(abstract["params"])}
+        check_identity(metadata["identity"], shapes, self.folder / str(step))
+        return self._load(step, metadata, {"variables": dict(abstract)})["variables"], metadata
+
+    def best_step(self) -> int:
+        """Return the step with the lowest metric; the latest if none was measured."""
+        self._resolve(-1)
+        metrics = {step: self._read_metadata(step)["metric"] for step in self.steps}
+        measured = [step for step in self.steps if metrics[step] is not None]
+        return min(measured, key=lambda step: metrics[step]) if measured else self.steps[-1]
+
+    def _resolve(self, step: int) -> int:
+        if not self.steps:
+            raise CheckpointError(f"there is no checkpoint in {self.folder}: train first")
+        if step == -1:
+            return self.steps[-1]
+        if step not in self.steps:
+            raise CheckpointError(
+                f"there is no checkpoint of step {step} in {self.folder}; there are {self.steps}"
+            )
+        return step
+
+    def _read_metadata(self, step: int) -> dict[str, Any]:
+        if not (self.folder / str(step) / "run").is_dir():
+            raise CheckpointError(
+                f"{self.folder / str(step)} was not written by latent_jax (it has no item 'run'): "
+                "choose another workdir"
+            )
+        return self._read_json(step, "metadata.json")
+
+    def _read_json(self, step: int, name: str) -> Any:
+        path = self.folder / str(step) / "run" / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"the checkpoint of step {step} is damaged: {path}: {error}; {self._others(step)}"
+            ) from error
+
+    def _load(self, step: int, metadata: Mapping[str, Any], abstract: dict) -> dict[str, PyTree]:
+        folder = self.folder / str(step)
+        try:
+            items = self._checkpointer.load_checkpointables(step, abstract)
+        except Exception as error:
+            # Orbax wraps one cause in many handlers' names; the innermost says what is wrong.
+            while error.__cause__ is not None:
+                error = error.__cause__
+            raise CheckpointError(
+                f"the checkpoint of step {step} is truncated or damaged: {folder}: "
+                f"{type(error).__name__}: {str(error)[:300]}"
+            ) from error
+        for name, tree in items.items():
+            digest = int(_digest(tree))
+            if digest != metadata["digests"][name]:
+                raise CheckpointError(
+                    f"the checkpoint of step {step} is damaged: the bits of {folder / name} have digest "
+                    f"{digest}, and were saved with {metadata['digests'][name]}"
+                )
+        return items
+
+    def _others(self, step: int) -> str:
+        others = [other for other in self.steps if other != step]
+        if not others:
+            return "there is no other checkpoint: remove the folder to start anew"
+        return f"set restore_step to another one to go on from there: {others}"
+
+    def _way_back(self, step: int, abstract: TrainState) -> str:
+        """Name the latest earlier checkpoint that does load."""
+        for other in reversed([s for s in self.steps if s < step]):
+            try:
+                self._load(other, self._read_metadata(other), _items(abstract))
+            except CheckpointError:
+                continue
+            return (
+                f"the checkpoint of step {other} is good: set restore_step={other} to go on from there "
+                f"(checkpoints after it are then removed)"
+            )
+        return "no earlier checkpoint is good: remove the folder to start anew"
+
+    def _guard(self, action: Callable[[], Any]) -> None:
+        """Run what may raise the error of a background write; leave nothing half-written behind."""
+        try:
+            action()
+        except Exception as error:
+            failed, self._saving = self._saving, None
+            for path in self.folder.glob("*orbax-checkpoint-tmp*"):
+                shutil.rmtree(path, ignore_errors=True)
+            self._checkpointer.reload()
+            good = (
+                f"the one of step {self.steps[-1]} is intact" if self.steps else "there is none yet"
+            )
+            free = shutil.disk_usage(self.folder).free / 1e6
+            raise CheckpointError(
+                f"writing the checkpoint of step {failed} to {self.folder} failed "
+                f"({free:.1f} MB free): {_first_line(error)}; of the earlier checkpoints, {good}. "
+                "Free some space and start the same command again"
+            ) from error
+
+
+def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """Raise CheckpointError at the first key of `now` that a checkpoint was saved with another value of."""
+    for key, value in now.items():
+        if saved.get(key) == value:
+            continue
+        old = saved.get(key)
+        if key == "parameters":
+            names = sorted(n for n in old.keys() | value.keys() if old.get(n) != value.get(n))
+            key = f"parameters (first of {len(names)} that differ: {names[0]})"
+            old, value = old.get(names[0], "absent"), value.get(names[0], "absent")
+        raise CheckpointError(
+            f"the checkpoint {path} does not fit this run: its {key} is {old!r}, here it is {value!r}; "
+            f"{WAYS_OUT[key.split()[0]]}"
+        )
+
+
+def describe_shapes(params: PyTree) -> dict[str, str]:
+    """Return path -> "float32[2,3]" for every leaf."""
+    return {
+        path_name(path): f"{leaf.dtype.name}[{','.join(map(str, leaf.shape))}]"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+
+
+class _JsonFiles:
+    """Small files, captured when the save begins; Orbax's protocol `StatefulCheckpointable`."""
+
+    def __init__(self, files: Mapping[str, Any]):
+        self._files = {name: json.dumps(value) for name, value in files.items()}
+
+    async def save(self, directory):
+        async def write():
+            path = await directory.await_creation()
+            for name, text in self._files.items():
+                (path / name).write_text(text)
+
+        return write()
+
+    async def load(self, directory):
+        raise NotImplementedError(f"{directory} is read by Checkpoints itself")
+
+
+def _items(state: TrainState) -> dict[str, PyTree]:
+    optimizer = {"step": state.step, "opt_state": state.opt_state, "key": state.key}
+    return {"variables": state.variables, "optimizer": optimizer}
+
+
+def _state(items: Mapping[str, PyTree]) -> TrainState:
+    variables = dict(items["variables"])
+    return TrainState(params=variables.pop("params"), state=variables, **items["optimizer"])
+
+
+@jax.jit
+def _digest(tree: PyTree) -> jax.Array:
+    """Return the sum of all bits read as unsigned words, modulo 2^32: the same on every mesh."""
+    words = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+    total = jnp.uint32(0)
+    for leaf in jax.tree.leaves(tree):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        if leaf.dtype == jnp.bool_:
+            leaf = leaf.astype(jnp.uint8)
+        bits = jax.lax.bitcast_convert_type(leaf, words[leaf.dtype.itemsize])
+        total += jnp.sum(bits.astype(jnp.uint32), dtype=jnp.uint32)
+    return total
+
+
+def _first_line(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"

@@ -1,0 +1,59 @@
+"""Scores of held-out text, summed exactly: float32 inside a batch on the device, float64 across batches."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from latent_jax.training.feed import batch_spec, put_batch
+from latent_jax.training.metrics import Sums, add_scores
+from latent_jax.training.step import CompiledStep, compile_eval_step
+
+
+class Evaluator:
+    """Runs a task's `evaluate` over finite data; compiled once, by the first batch."""
+
+    def __init__(self, task, mesh: Mesh):
+        """Keep the task and the mesh its variables live on."""
+        self._task = task
+        self._mesh = mesh
+        self._step: CompiledStep | None = None
+
+    def __call__(
+        self,
+        variables: Mapping[str, Any],
+        batches: Iterable[Mapping[str, Any]],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Sums | None:
+        """Return the sums of all scores over all batches; None if it was told to stop half-way.
+
+        Args:
+            variables: Flax collections on the mesh; they are read, not consumed.
+            batches: of one shape, numpy or global arrays. Among several processes each must give as many.
+            should_stop: asked after every batch.
+
+        Raises:
+            ValueError: there is no batch, or one of another shape.
+        """
+        sums: Sums = {}
+        pending = None
+        for batch in batches:
+            if self._step is None:
+                self._step = compile_eval_step(self._task, variables, batch_spec(batch), self._mesh)
+            batch = put_batch(batch, self._mesh)
+            with jax.transfer_guard("disallow"):
+                scores = self._step(variables, batch)
+            # One batch late: the device works on this one while the host adds up the one before.
+            if pending is not None:
+                add_scores(sums, jax.device_get(pending))
+            pending = scores
+            if should_stop():
+                return None
+        if pending is None:
+            raise ValueError(
+                "the evaluation data has no batch: the split is smaller than one batch of rows; "
+                "use more text or a smaller batch"
+            )
+        add_scores(sums, jax.device_get(pending))
+        return sums

@@ -1,0 +1,92 @@
+"""Batches for the step: from a Grain iterator onto the mesh, with a state that can be saved.
+
+The iterator yields either numpy arrays, the rows of this process, or global arrays that Grain has already
+put on the mesh. Both become global arrays whose rows are split over "data".
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from latent_jax.training.sharding import batch_sharding
+
+Batch = Mapping[str, Any]
+
+
+class DataError(ValueError):
+    """The stream of training batches broke or ended."""
+
+
+def put_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
+    """Return the global batch on the mesh; arrays that are on it already stay where they are."""
+    sharding = batch_sharding(mesh)
+    return {
+        name: x
+        if isinstance(x, jax.Array)
+        else jax.make_array_from_process_local_data(sharding, np.asarray(x))
+        for name, x in batch.items()
+    }
+
+
+def batch_spec(batch: Batch) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return shapes and dtypes of the global batch that `put_batch` would make."""
+
+    def spec(x):
+        if isinstance(x, jax.Array):
+            return jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.ShapeDtypeStruct((x.shape[0] * jax.process_count(), *x.shape[1:]), x.dtype)
+
+    return {name: spec(x) for name, x in batch.items()}
+
+
+class Feed:
+    """An endless iterator of batches, `get_state` and `set_state`: a Grain `DatasetIterator`.
+
+    The first batch is read ahead for its shapes and given out when it is asked for; until then
+    `get_state` answers for the time before it was read.
+    """
+
+    def __init__(self, iterator: Iterator[Batch], mesh: Mesh):
+        """Read the first batch; `spec` then holds the shapes of a global batch."""
+        self._iterator = iterator
+        self._mesh = mesh
+        self._ahead_state = iterator.get_state()
+        self._ahead = self._read("before the first step")
+        self.spec = batch_spec(self._ahead)
+
+    def next(self, step: int) -> dict[str, jax.Array]:
+        """Return the batch for the step after `step`, on the mesh.
+
+        Raises:
+            DataError: the iterator ended or broke, such as when a worker process was killed.
+        """
+        batch, self._ahead = self._ahead, None
+        if batch is None:
+            batch = self._read(f"after step {step}")
+        return put_batch(batch, self._mesh)
+
+    def get_state(self) -> Any:
+        """Return the iterator's state, a JSON tree, such that the batch not yet given comes next."""
+        return self._ahead_state if self._ahead is not None else self._iterator.get_state()
+
+    def set_state(self, state: Any) -> None:
+        """Go to a state that `get_state` returned."""
+        self._ahead = None
+        self._iterator.set_state(state)
+
+    def _read(self, when: str) -> Batch:
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            raise DataError(
+                f"the training data ended {when}: repeat it (Grain: .repeat()) or train fewer steps"
+            ) from None
+        except Exception as error:
+            raise DataError(
+                f"reading training data failed {when}: {type(error).__name__}: {error}. If a worker "
+                "process was killed, the machine is probably out of memory: lower the number of workers; "
+                "then start the same command again, which resumes from the last checkpoint"
+            ) from error

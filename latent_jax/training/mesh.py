@@ -1,0 +1,111 @@
+"""Devices as a mesh with named axes, and the processes that own them.
+
+"data" splits the batch. "model", only under the strategy "tensor", splits the work on one example.
+"""
+
+import os
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+from latent_jax.training.config import STRATEGIES
+
+
+def initialize_distributed(
+    coordinator_address: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> bool:
+    """Join the other processes of a run through `jax.distributed`; return whether there are others.
+
+    Arguments that are None come from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+    With none of the three this is a run of one process, unless JAX_DISTRIBUTED=1 asks JAX to find the
+    cluster itself (Cloud TPU, Slurm, Open MPI). Call it before anything touches a device.
+
+    Raises:
+        ValueError: some of the three are given and others are missing.
+    """
+    environment = os.environ
+    given = {
+        "coordinator_address": coordinator_address or environment.get("JAX_COORDINATOR_ADDRESS"),
+        "num_processes": _first(num_processes, environment.get("JAX_NUM_PROCESSES")),
+        "process_id": _first(process_id, environment.get("JAX_PROCESS_ID")),
+    }
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == 3:
+        if environment.get("JAX_DISTRIBUTED") != "1":
+            return False
+        given = {}
+    elif missing:
+        raise ValueError(
+            f"a run of several processes needs {', '.join(missing)} too: pass it, or set "
+            f"{', '.join('JAX_' + name.upper() for name in missing)}"
+        )
+    # XLA's CPU backend has no collectives between processes of its own; Gloo brings them.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(**given)
+    return jax.process_count() > 1
+
+
+def _first(argument: int | None, variable: str | None) -> int | None:
+    if argument is not None:
+        return argument
+    return None if variable is None else int(variable)
+
+
+def make_mesh(
+    strategy: str, model_parallel: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """Return the mesh of a strategy over all devices: ("data",), or ("data", "model") under "tensor".
+
+    The second axis exists only where it is used: XLA plans a scanned backward pass over an idle axis with
+    needless rematerialization.
+
+    Raises:
+        ValueError: the strategy is unknown, or `model_parallel` does not divide the devices.
+    """
+    if strategy not in STRATEGIES:
+        raise ValueError(f"unknown strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
+    devices = jax.devices() if devices is None else list(devices)
+    if strategy != "tensor":
+        shape, names = (len(devices),), ("data",)
+    else:
+        if len(devices) % model_parallel:
+            raise ValueError(
+                f"model_parallel={model_parallel} does not divide {len(devices)} devices; "
+                f"it can be {_join(_divisors(len(devices)))}"
+            )
+        shape, names = (len(devices) // model_parallel, model_parallel), ("data", "model")
+    return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * len(shape), devices=devices)
+
+
+def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
+    """Refuse a global batch whose micro-batches do not spread evenly over the data axis.
+
+    Raises:
+        ValueError: with the numbers, and the nearest batch sizes that work.
+    """
+    ways = mesh.shape["data"] * accumulation
+    if batch_size < 1 or batch_size % ways:
+        below, above = batch_size // ways * ways, (batch_size // ways + 1) * ways
+        nearest = f"{below} or {above}" if below else f"{above}"
+        raise ValueError(
+            f"a global batch of {batch_size} rows does not divide among {mesh.shape['data']} devices "
+            f"on the data axis x {accumulation} micro-batches = {ways}: use a batch of {nearest}, fewer "
+            "devices, or another accumulation"
+        )
+
+
+def is_primary() -> bool:
+    """Return whether this process writes files and prints; exactly one does."""
+    return jax.process_index() == 0
+
+
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def _join(numbers: Sequence[int]) -> str:
+    return ", ".join(str(n) for n in np.asarray(numbers))

@@ -1,0 +1,117 @@
+"""Exact sums on the host, and the files they end in: metrics.jsonl and TensorBoard's.
+
+metrics.jsonl is the record of the run; TensorBoard shows the same numbers. One line is one flat record:
+{"step", "split", "bytes_seen", "tokens_seen", "seconds", "train_flops", metric: value, ...}, never rounded.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+Sums = dict[str, Any]
+
+
+def add_scores(sums: Sums, scores: Mapping[str, Any]) -> None:
+    """Add scores of a batch (host arrays) to sums in place: integers as int64, all else as float64."""
+    for name, value in scores.items():
+        value = np.asarray(value)
+        value = value.astype(np.int64 if np.issubdtype(value.dtype, np.integer) else np.float64)
+        sums[name] = sums[name] + value if name in sums else value
+
+
+class Window:
+    """Steps summed into one training record."""
+
+    def __init__(self):
+        """Begin empty."""
+        self.clear(0.0)
+
+    def clear(self, seconds: float) -> None:
+        """Begin anew at `seconds` of the chrono."""
+        self.sums: Sums = {}
+        self.n_steps = 0
+        self._loss = 0.0
+        self._gradient_norm = 0.0
+        self._start_seconds = seconds
+
+    def add(self, loss: float, gradient_norm: float, scores: Mapping[str, Any]) -> None:
+        """Add one step."""
+        add_scores(self.sums, scores)
+        self.n_steps += 1
+        self._loss += float(loss) * float(scores["weight"])
+        self._gradient_norm += float(gradient_norm)
+
+    def summary(self, seconds: float) -> dict[str, float]:
+        """Return mean loss per scored position, mean gradient norm and speed, at `seconds` of the chrono."""
+        elapsed = max(seconds - self._start_seconds, 1e-9)
+        return {
+            "loss": self._loss / max(float(self.sums["weight"]), 1.0),
+            "gradient_norm": self._gradient_norm / self.n_steps,
+            "bytes_per_second": float(self.sums["n_bytes"]) / elapsed,
+            "steps_per_second": self.n_steps / elapsed,
+        }
+
+
+class MetricsWriter:
+    """Appends records to metrics.jsonl and to TensorBoard files.
+
+    What a run wrote after the step it resumes from is cut off first, so no step is recorded twice; so is a
+    last line that a killed process left half-written.
+    """
+
+    def __init__(self, path: Path, tensorboard: Path, step: int):
+        """Open both for a run that goes on after `step` optimizer steps (0: a new run)."""
+        self._path = Path(path)
+        kept = [r for r in read_records(self._path) if r["step"] <= step] if step else []
+        temporary = self._path.with_name(self._path.name + ".tmp")
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        os.replace(temporary, self._path)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one flat record; "step" and "split" are its key.
+
+        Raises:
+            ValueError: a metric is NaN or infinite, which JSON cannot hold; the message names it.
+        """
+        plain = {name: _plain(name, value, record) for name, value in record.items()}
+        self._file.write(json.dumps(plain, allow_nan=False) + "\n")
+        self._file.flush()
+        step, split = plain["step"], plain["split"]
+        for name, value in plain.items():
+            if name not in ("step", "split"):
+                self._tensorboard.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        self._file.close()
+        self._tensorboard.close()
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a metrics.jsonl in order; a half-written last line is left out."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    # After the last newline there is nothing, or what a killed process did not finish.
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def _plain(name: str, value: Any, record: Mapping[str, Any]) -> str | int | float:
+    if isinstance(value, str):
+        return value
+    value = value.item() if hasattr(value, "item") else value
+    if not math.isfinite(value):
+        raise ValueError(
+            f"the {record['split']} metric {name!r} is {value} at step {record['step']}: "
+            "look at the task's scores for a division by zero or an overflow"
+        )
+    return value

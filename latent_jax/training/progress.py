@@ -1,0 +1,108 @@
+"""What a person sees while a run trains: a bar on a terminal, plain lines elsewhere; and the MFU it shows.
+
+Model FLOPs utilization (Chowdhery et al. 2022, PaLM, appendix B): analytic FLOPs of the model per second over
+the peak of the devices; what rematerialization adds does not count.
+"""
+
+import sys
+import time
+from collections.abc import Mapping
+
+import jax
+from tqdm import tqdm
+
+PEAK_FLOPS = (
+    # (part of jax.Device.device_kind in lower case, dense bfloat16 FLOP/s of one device), from the vendors'
+    # data sheets; the first that matches counts
+    ("h100 pcie", 756e12),
+    ("h100 nvl", 835e12),
+    ("h100", 989e12),
+    ("h200", 989e12),
+    ("a100", 312e12),
+    ("tpu v6 lite", 918e12),
+    ("tpu v6e", 918e12),
+    ("tpu v5 lite", 197e12),
+    ("tpu v5e", 197e12),
+    ("tpu v5", 459e12),
+    ("tpu v4", 275e12),
+)
+
+LINE_EVERY_SECONDS = 10.0
+"""Without a terminal: seconds between two lines about training. Evaluations are always printed."""
+
+
+def peak_flops(device: jax.Device) -> float | None:
+    """Return the dense bfloat16 peak of a device in FLOP/s; None where it is not known."""
+    kind = device.device_kind.lower()
+    return next((peak for name, peak in PEAK_FLOPS if name in kind), None)
+
+
+class Progress:
+    """Shows records of one run as they are made."""
+
+    def __init__(self, total_steps: int, step: int, enabled: bool, stream=None):
+        """Begin at `step` of `total_steps`; if not `enabled`, nothing but `message` is shown."""
+        self._stream = stream or sys.stderr
+        self._enabled = enabled
+        self._total = total_steps
+        self._start = (step, time.monotonic())
+        self._last_line = -LINE_EVERY_SECONDS
+        self._bar = None
+        if enabled and self._stream.isatty():
+            self._bar = tqdm(
+                total=total_steps, initial=step, unit="step", file=self._stream, dynamic_ncols=True
+            )
+
+    def step(self) -> None:
+        """Move on by one optimizer step."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def train(self, record: Mapping[str, float]) -> None:
+        """Show a training record."""
+        text = _describe(record)
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+        elif self._enabled and time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
+            self._last_line = time.monotonic()
+            left = _duration(self._seconds_left(record["step"]))
+            self.message(f"step {record['step']}/{self._total}: {text}, {left} left")
+
+    def validation(self, record: Mapping[str, float]) -> None:
+        """Show an evaluation."""
+        if self._enabled:
+            self.message(
+                f"step {record['step']}/{self._total}: validation {record['bits_per_byte']:.4f} bits/byte"
+            )
+
+    def message(self, text: str) -> None:
+        """Print a line without breaking the bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _seconds_left(self, step: int) -> float:
+        first, since = self._start
+        return (time.monotonic() - since) / max(step - first, 1) * (self._total - step)
+
+
+def _describe(record: Mapping[str, float]) -> str:
+    text = (
+        f"loss {record['loss']:.4f}, {record['bits_per_byte']:.4f} bits/byte, "
+        f"{record['bytes_per_second'] / 1e3:.1f} kB/s"
+    )
+    if "model_flops_utilization" in record:
+        text += f", MFU {record['model_flops_utilization']:.1%}"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,176 @@
+"""The folder of one run: the only thing that passes from training to what comes after it.
+
+config.json  overrides.json  environment.json  metrics.jsonl
+checkpoints/  samples/  tokenizer/  tensorboard/
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from latent_jax.training.mesh import is_primary
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "latent_jax")
+
+ABSENT = "(absent)"
+
+
+class RunFolderError(ValueError):
+    """The folder belongs to another run, or to something else."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run folder."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        """The record of the run, see `training.metrics`."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """See `training.checkpoints`."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Text that the model made."""
+        return self.path / "samples"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer, saved by itself."""
+        return self.path / "tokenizer"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration as it was given."""
+        return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+
+
+def open_run_folder(
+    path: str | Path,
+    config: Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    may_differ: Collection[str] = (),
+) -> RunFolder:
+    """Make a run folder, or open one that was made with the same configuration.
+
+    Args:
+        path: a new or empty folder, or a run folder.
+        config: nested plain values; all that decides the run.
+        overrides: what the user changed on the command line.
+        may_differ: dotted keys of `config` that a resume may change, such as "training.progress".
+
+    Raises:
+        RunFolderError: the folder holds something else, or a run of another configuration; the message
+            names every key that differs with both values. Nothing is written.
+    """
+    folder = RunFolder(Path(path))
+    config = json.loads(json.dumps(config))
+    if is_primary():
+        if (folder.path / "config.json").exists():
+            _check_same(folder, config, set(may_differ))
+        elif folder.path.exists() and any(folder.path.iterdir()):
+            raise RunFolderError(
+                f"{folder.path} is not empty and holds no config.json, so it is no run folder: "
+                "choose another workdir"
+            )
+        for part in (folder.path, folder.checkpoints, folder.samples, folder.tensorboard):
+            part.mkdir(parents=True, exist_ok=True)
+        write_json(folder.path / "overrides.json", dict(overrides or {}))
+        write_json(folder.path / "environment.json", environment())
+        # Last: a folder with a config is a whole run folder.
+        write_json(folder.path / "config.json", config)
+    return folder
+
+
+def environment() -> dict[str, Any]:
+    """Return what a number may depend on besides the configuration: versions, devices, revision."""
+    device = jax.devices()[0]
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "backend": jax.default_backend(),
+        "device_kind": device.device_kind,
+        "device_count": jax.device_count(),
+        "process_count": jax.process_count(),
+        "git_revision": _git("rev-parse", "HEAD"),
+        "git_is_dirty": _git("status", "--porcelain") not in ("", None),
+        "command": sys.argv,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _check_same(folder: RunFolder, config: dict, may_differ: set[str]) -> None:
+    old, new = _flat(folder.config), _flat(config)
+    lines = [
+        f"  {key}: {old.get(key, ABSENT)!r} there, {new.get(key, ABSENT)!r} now"
+        for key in sorted(old.keys() | new.keys())
+        if key not in may_differ and old.get(key, ABSENT) != new.get(key, ABSENT)
+    ]
+    if lines:
+        raise RunFolderError(
+            f"{folder.path} belongs to a run of another configuration:\n"
+            + "\n".join(lines)
+            + "\nchoose another workdir, or use the configuration in its config.json"
+        )
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    return {
+        name: value
+        for key, branch in tree.items()
+        for name, value in _flat(branch, f"{prefix}.{key}" if prefix else key).items()
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    """Return git's answer about the folder of this package; None where there is no git or no repository."""
+    try:
+        answer = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,92 @@
+"""All that a step changes, as one pytree that is born on the mesh."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from latent_jax.training.optimizer import frozen_mask, split_frozen
+from latent_jax.training.sharding import tree_shardings
+
+PyTree = Any
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """The state of a run after `step` optimizer steps.
+
+    Attributes:
+        step: int32 scalar, optimizer steps done.
+        params: the Flax collection "params", float32.
+        state: the other collections, such as codebook statistics; {} if the model keeps none.
+        opt_state: of the parameters that are trained.
+        key: typed PRNG key, constant; a step draws from `fold_in(key, step)`.
+    """
+
+    step: jax.Array
+    params: PyTree
+    state: PyTree
+    opt_state: PyTree
+    key: jax.Array
+
+    @property
+    def variables(self) -> dict[str, PyTree]:
+        """What Flax calls variables: {"params": ..., and the other collections}."""
+        return {"params": self.params, **self.state}
+
+
+def initial_state(task, optimizer: optax.GradientTransformation, batch_spec, seed: int):
+    """Return a function of nothing that draws the first TrainState; jit it or eval_shape it.
+
+    Args:
+        task: see `latent_jax.tasks.base.Task`.
+        optimizer: from `make_optimizer`.
+        batch_spec: dict of arrays or `ShapeDtypeStruct`s; the values are never read.
+        seed: of the parameters and of the step's randomness.
+    """
+
+    def init() -> TrainState:
+        init_key, step_key = jax.random.split(jax.random.key(seed))
+        # One row is enough: parameters depend on the shape of a row, not on how many there are.
+        row = {name: jnp.zeros((1, *x.shape[1:]), x.dtype) for name, x in batch_spec.items()}
+        variables = dict(task.init(init_key, row))
+        params = variables.pop("params")
+        trained, _ = split_frozen(params, frozen_mask(params, task.frozen))
+        return TrainState(
+            step=jnp.int32(0),
+            params=params,
+            state=variables,
+            opt_state=optimizer.init(trained),
+            key=step_key,
+        )
+
+    return init
+
+
+def abstract_state(task, optimizer, batch_spec, seed: int, mesh: Mesh, strategy: str) -> TrainState:
+    """Return the TrainState as `ShapeDtypeStruct`s that carry their shardings; nothing is computed."""
+    shapes = jax.eval_shape(initial_state(task, optimizer, batch_spec, seed))
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        tree_shardings(shapes, mesh, strategy),
+    )
+
+
+def create_state(task, optimizer, batch_spec, seed: int, mesh: Mesh, strategy: str) -> TrainState:
+    """Draw the first TrainState directly into its shardings; no device ever holds it whole.
+
+    The same seed gives the same values on every mesh.
+    """
+    abstract = abstract_state(task, optimizer, batch_spec, seed, mesh, strategy)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    init = initial_state(task, optimizer, batch_spec, seed)
+    return jax.jit(init, out_shardings=shardings)()
+
+
+def count_parameters(params: PyTree) -> int:
+    """Return the number of scalars in a tree of (abstract) arrays."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))

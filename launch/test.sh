@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Checks style (ruff) and runs the tests, after the same set-up as quickstart.sh.
+#
+#   bash launch/test.sh                                everything that is not marked slow
+#   bash launch/test.sh tests/layers -k causal         arguments go to pytest
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source launch/setup.sh
+
+say "ruff: lint and format"
+"$PYTHON" -m ruff check .
+"$PYTHON" -m ruff format --check .
+
+say "pytest"
+"$PYTHON" -m pytest "$@"
+say "all checks passed after ${SECONDS} s"
