@@ -1,7 +1,8 @@
 """The configuration every experiment starts from, and the table of sizes.
 
-A default stands once, beside its comment, in the dataclass that uses it (named on the right below); here are the
-sections they make, and the words that belong to no dataclass. Anything can be set from the command line, such as
+A default stands once, beside its comment, in the dataclass that uses it (named on the right below);
+here are the sections they make, and the words that belong to no dataclass. Anything can be set from
+the command line, such as
 --config.optimizer.learning_rate=1e-3; a misspelt key names the nearest known one.
 """
 
@@ -16,7 +17,8 @@ from latent_jax.quantizers import QuantizerConfig
 from latent_jax.training import OptimizerConfig, TrainingConfig
 
 SIZES = {
-    # of a latent language model: width and layers of encoder and decoder (each), and of the language model
+    # of a latent language model: width and layers of encoder and decoder (each), and of the
+    # language model
     "nano": dict(d_model=128, n_layers=1, lm_d_model=128, lm_n_layers=2),
     "micro": dict(d_model=128, n_layers=2, lm_d_model=192, lm_n_layers=3),
     "mini": dict(d_model=256, n_layers=2, lm_d_model=256, lm_n_layers=4),
@@ -27,7 +29,7 @@ SIZES = {
 
 
 def heads(d_model: int) -> int:
-    """Return the number of heads: 64 wide as in GPT-2, 32 wide where that leaves fewer than four."""
+    """Return the number of heads: 64 wide as in GPT-2, 32 wide where those would be under four."""
     return d_model // 64 if d_model >= 256 else d_model // 32
 
 
@@ -35,10 +37,18 @@ def default() -> ConfigDict:
     """Return every word an experiment has, with its default."""
     config = ConfigDict()
     config.name = ""  # how tables and pictures call the run; "" = the method's name
-    config.seed = 0  # of the initial parameters, dropout, the quantizer's draws and the documents' order
-    config.method = "Bytes"  # Bytes | BPE[v=N] | SentencePiece[v=N] | Latent[COMPRESSOR,c=C,k=CODES]
+    config.seed = (
+        0  # of the initial parameters, dropout, the quantizer's draws and the documents' order
+    )
+    config.method = (
+        "Bytes"  # Bytes | BPE[v=N] | SentencePiece[v=N] | Latent[COMPRESSOR,c=C,k=CODES]
+    )
     config.row_length = 256  # L, ids per row of a batch (bytes for Bytes and Latent)
     config.batch_size = 32  # rows per optimizer step, all devices and micro-batches together
+
+    config.evaluation_bytes = (
+        0  # raw bytes of the validation split that each evaluation reads; 0 = all
+    )
 
     config.budget = ConfigDict()  # how long to train: exactly one of these is not 0
     config.budget.steps = 0.0  # optimizer steps
@@ -46,15 +56,27 @@ def default() -> ConfigDict:
     config.budget.bytes = 0.0  # raw bytes seen
     config.budget.flops = 0.0  # training FLOPs, 3 x forward, the method's own models included
 
-    config.data = _section(DataConfig)  # latent_jax/data/documents.py
+    config.data = _section(DataConfig)  # latent_jax/data/sources.py
+    config.tokenizer = ConfigDict()  # of BPE and SentencePiece
+    config.tokenizer.train_bytes = (
+        20_000_000  # raw bytes of the training split it is trained on; 0 = all
+    )
+    config.tokenizer.vocab_file = (
+        ""  # read GPT-2's vocab.json and merges.txt instead of training a BPE
+    )
+    config.tokenizer.merges_file = ""
+
     # The language model of every method: a GPT (latent_jax/layers/config.py).
     config.model = _section(TransformerConfig, "vocab_size", "max_length", **_transformer(128, 4))
     # Encoder and decoder of a latent method, each: a BERT with the same words.
     config.autoencoder = _section(
         TransformerConfig, "vocab_size", "max_length", **_transformer(128, 2)
     )
-    # What the name Latent[...] leaves open (latent_jax/compressors/base.py, latent_jax/quantizers/base.py).
-    config.compressor = _section(CompressorConfig, "kind", "factor", "d_model", "max_length", "dtype")
+    # What the name Latent[...] leaves open (latent_jax/compressors/base.py,
+    # latent_jax/quantizers/base.py).
+    config.compressor = _section(
+        CompressorConfig, "kind", "factor", "d_model", "max_length", "dtype"
+    )
     config.quantizer = _section(QuantizerConfig, "kind", "codebook_size", "d_model")
 
     config.latent = ConfigDict()

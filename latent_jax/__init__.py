@@ -1,0 +1,1 @@
+"""A laboratory for what a language model should read and write instead of text."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return " (did you mean 'conv1d'?)" for the known name most like it, "" when none is.
+    """Return " (did you mean 'conv1d'?)", or "" when no known name is like `name`.
 
     Case does not count. The text begins with a space, to follow the quoted name in a message:
 

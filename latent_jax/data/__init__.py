@@ -1,4 +1,4 @@
-"""Where bytes come from: sources of documents, the corpus on disk, and the pipeline that packs it into batches."""
+"""Where bytes come from: sources of documents, the corpus on disk, the pipeline to batches."""
 
 from latent_jax.data.corpus import Corpus, load_corpus, open_corpus
 from latent_jax.data.documents import CorpusError, Document, Source

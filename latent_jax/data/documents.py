@@ -22,18 +22,18 @@ class Document(NamedTuple):
 
 
 class CorpusError(ValueError):
-    """Text that cannot be read, or a corpus that cannot be built from it. The message says what to change."""
+    """Text that cannot be read or made into a corpus. The message says what to change."""
 
 
 class Source(Protocol):
     """Where documents come from."""
 
     def documents(self) -> Iterator[Document]:
-        """Yields every document, in an order that depends on the content only. Raises CorpusError."""
+        """Yields every document, always in the same order. Raises CorpusError."""
         ...
 
     def stamp(self) -> Any:
-        """Returns JSON data that changes whenever the documents may have changed, without reading any of them."""
+        """Returns JSON data that changes when the documents may have, without reading them."""
         ...
 
 

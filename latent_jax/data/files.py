@@ -28,10 +28,10 @@ PASSAGE_BYTES = 16 * 1024
 
 _CHUNK_BYTES = 1 << 20
 _FORMATS = (".txt", ".jsonl")
-_OPENERS: dict[str, Callable[[Path], BinaryIO] | None] = {
-    "": lambda path: path.open("rb"),
-    ".gz": lambda path: gzip.open(path, "rb"),
-    ".xz": lambda path: lzma.open(path, "rb"),
+_OPENERS: dict[str, Callable[..., BinaryIO] | None] = {
+    "": open,
+    ".gz": gzip.open,
+    ".xz": lzma.open,
     ".zst": None,  # read by _zstd_chunks
 }
 _EXTENSIONS = tuple(form + compression for form in _FORMATS for compression in _OPENERS)
@@ -85,7 +85,7 @@ class Files:
         ]
 
     def documents(self) -> Iterator[Document]:
-        """Yields the passages of .txt files and the objects of .jsonl files, file by file, in the order of each file."""
+        """Yields the passages and objects of each file in turn. Raises CorpusError."""
         for path, name in zip(self.paths, self._names, strict=True):
             if name.endswith(".txt"):
                 yield from _passages(path, name)
@@ -94,13 +94,16 @@ class Files:
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
-    """Yields the decompressed bytes of a file, about 1 MiB at a time. Raises CorpusError where they cannot be read."""
+    """Yields the decompressed bytes of a file, about 1 MiB at a time.
+
+    Raises CorpusError where the file is damaged, cut short, or not for this user to read.
+    """
     try:
         opener = _OPENERS[_compression(path)]
         if opener is None:
             yield from _zstd_chunks(path)
         else:
-            with opener(path) as file:
+            with opener(path, "rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     yield chunk
     except PermissionError as error:
@@ -115,7 +118,7 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 
 def _zstd_chunks(path: Path) -> Iterator[bytes]:
-    """Decompresses every frame of a .zst file; zstandard's own reader takes a file that is cut short for a whole one."""
+    """Decompresses every frame; zstandard's own reader takes a truncated file for a whole one."""
     with path.open("rb") as file:
         frame = None
         while data := file.read(_CHUNK_BYTES):

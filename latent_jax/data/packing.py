@@ -51,7 +51,7 @@ class Tokenize:
         self._tokenizer = tokenizer
 
     def __call__(self, document: Document) -> TokenizedDocument:
-        """Encodes. Raises ValueError where byte lengths do not add up: bits per byte would be wrong in silence."""
+        """Encodes. Raises ValueError where byte lengths do not add up to the text's."""
         encoded = np.asarray(self._tokenizer.encode(document.text), np.int32)
         byte_ends = np.zeros(len(encoded) + 2, np.int64)
         np.cumsum(self._tokenizer.byte_lengths(encoded), out=byte_ends[1:-1])
@@ -113,7 +113,7 @@ class Lane:
 
 
 class PackedLanes(grain.IterDataset):
-    """Infinite dataset whose elements hold the next row of each of its lanes: a Batch of len(lanes) rows."""
+    """Infinite dataset; an element is a Batch of the next row of each of its lanes."""
 
     def __init__(
         self, documents: grain.MapDataset, lanes: Sequence[int], n_lanes: int, row_length: int

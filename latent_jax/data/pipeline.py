@@ -9,7 +9,7 @@ devices hold, whatever the mesh looks like, and the devices receive them as one 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import grain
 import jax
@@ -33,14 +33,37 @@ class TrainBatches(grain.DatasetIterator):
     the worker processes.
     """
 
+    _batches: grain.DatasetIterator | None = None
+
     def __init__(self, batches: grain.DatasetIterator, made_with: dict[str, Any]):
-        """Wraps the pipeline; `made_with` is all that decides which batches it gives, and how it is divided."""
-        super().__init__(batches)
+        """Wraps the pipeline; `made_with` is all that decides which batches it gives."""
+        super().__init__()
         self._batches, self._made_with = batches, made_with
 
     def __next__(self) -> Batch:
-        """Returns the next batch."""
+        """Returns the next batch. Raises ValueError after `close`."""
+        if self._batches is None:
+            raise ValueError("These training batches are closed: make new ones with train_batches.")
         return next(self._batches)
+
+    def start_prefetch(self) -> None:
+        """Starts making batches before the first one is asked for."""
+        self._batches.start_prefetch()
+
+    def close(self) -> None:
+        """Ends threads and worker processes; the iterator gives no more batches."""
+        super().close()
+        if self._batches is not None:
+            self._batches.close()
+            self._batches = None  # Grain's own iterators complain when they outlive the interpreter
+
+    def __enter__(self) -> Self:
+        """Returns the iterator; `close` is called where the `with` statement ends."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Closes."""
+        self.close()
 
     def get_state(self) -> dict[str, Any]:
         """Returns the state as JSON data."""
@@ -62,8 +85,7 @@ class TrainBatches(grain.DatasetIterator):
             )
             raise ValueError(
                 f"The saved position in the data belongs to another pipeline ({listed}): resume "
-                "with what it was saved with, "
-                "or start a new run."
+                "with what it was saved with, or start a new run."
             )
         self._batches.set_state(state["batches"])
 
@@ -154,7 +176,7 @@ def evaluation_batches(
     max_bytes: int = 0,
     sharding: jax.sharding.Sharding | None = None,
 ) -> Iterator[Batch]:
-    """Returns a finite iterator over the documents of a split, each exactly once, always in the same order.
+    """Returns a finite iterator over a split: each document once, always in the same order.
 
     The last row is padded with separators of weight 0, the last batch with rows of weight 0. Over
     all batches "n_bytes" adds up to the raw bytes of the split (or to max_bytes) for every

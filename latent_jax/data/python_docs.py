@@ -7,12 +7,13 @@ versions; the corpus fingerprint tells.
 """
 
 import ast
+import gc
 import importlib.util
 import inspect
 import os
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionD
 
 
 class PythonDocs:
-    """Source of one document per help topic and one per module: its docstrings in the order of the file.
+    """Source of one document per help topic, and one per module that joins its docstrings.
 
     A docstring that occurs more than once is kept where it comes first. Packages that are not
     installed are left out.
@@ -71,26 +72,20 @@ class PythonDocs:
         return ["python_docs", [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]]
 
     def documents(self) -> Iterator[Document]:
-        """Yields the help topics by name, then the modules: standard library first, each package by path."""
+        """Yields topics and modules by name: those of the standard library, then each package."""
         seen: set[str] = set()
         for name, path in self._modules:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # invalid escapes in other people's strings
-                    tree = ast.parse(path.read_bytes())
-            except (SyntaxError, ValueError):  # written for another Python, or not text at all
-                continue
             if name == "pydoc_data.topics":
-                for topic, text in sorted(_topics(tree).items()):
-                    yield Document(f"help.{topic}", text.encode("utf-8", "surrogatepass"))
-                continue
-            texts = []
-            for text in _docstrings(tree):
-                if text and text not in seen:
-                    seen.add(text)
-                    texts.append(text)
-            if texts:
-                yield Document(name, "\n\n".join(texts).encode("utf-8", "surrogatepass"))
+                texts = _read(path, _topics)
+            else:
+                new = dict.fromkeys(
+                    text for _, text in _read(path, _docstrings) if text not in seen
+                )
+                seen.update(new)
+                texts = [(name, "\n\n".join(new))]
+            for key, text in texts:
+                if text:
+                    yield Document(key, text.encode("utf-8", "surrogatepass"))
 
 
 def _python_files(root: Path) -> list[Path]:
@@ -102,18 +97,34 @@ def _python_files(root: Path) -> list[Path]:
     return sorted(files, key=lambda path: path.relative_to(root).parts)
 
 
-def _topics(tree: ast.Module) -> dict[str, str]:
-    """Returns the dictionary that pydoc_data.topics assigns."""
+def _read(
+    path: Path, texts: Callable[[ast.Module], Iterator[tuple[str, str]]]
+) -> list[tuple[str, str]]:
+    """Parses a file and returns its (name, text) pairs; none where it is not Python of today."""
+    # Syntax trees have no cycles, and searching millions of nodes for some doubles the time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+            return list(texts(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _topics(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yields the topics of the dictionary that pydoc_data.topics assigns, by name."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-            return {
-                topic: text.strip() + "\n" for topic, text in ast.literal_eval(node.value).items()
-            }
-    return {}
+            for topic, text in sorted(ast.literal_eval(node.value).items()):
+                yield f"help.{topic}", text.strip() + "\n"
 
 
-def _docstrings(tree: ast.Module) -> Iterator[str]:
-    """Yields the docstrings of a module, parents before children, siblings in the order of the file.
+def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yields (name, docstring) in the order of the file.
 
     NumPy and SciPy keep the docstrings of compiled functions as the last argument of `add_newdoc`
     calls.
@@ -122,22 +133,22 @@ def _docstrings(tree: ast.Module) -> Iterator[str]:
     while stack:
         node = stack.pop()
         if isinstance(node, _WITH_DOCSTRING):
-            text = ast.get_docstring(node, clean=False)
-            if text is not None:
-                yield inspect.cleandoc(text)
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "name", ""), text
             stack.extend(reversed(node.body))
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            call = node.value
-            if isinstance(call.func, ast.Name) and call.func.id == "add_newdoc":
-                yield from _strings(call.args[-1:])
+            function, arguments = node.value.func, node.value.args
+            if isinstance(function, ast.Name) and function.id == "add_newdoc":
+                yield from _strings(arguments[-1:])
         elif isinstance(node, ast.If | ast.Try | ast.With):
             stack.extend(reversed(list(ast.iter_child_nodes(node))))
 
 
-def _strings(arguments: list[ast.expr]) -> Iterator[str]:
-    """Yields the texts of an `add_newdoc` argument: a string, or a tuple of a name and a string."""
+def _strings(arguments: list[ast.expr]) -> Iterator[tuple[str, str]]:
+    """Yields the text of an `add_newdoc` argument: a string, or a tuple of a name and a string."""
     for argument in arguments:
         if isinstance(argument, ast.Tuple):
             yield from _strings(argument.elts[-1:])
         elif isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-            yield inspect.cleandoc(argument.value)
+            yield "", inspect.cleandoc(argument.value)

@@ -11,14 +11,14 @@ from latent_jax.data.documents import CorpusError, Document
 
 
 class SplitRecords:
-    """Random access to the documents of one split of a corpus, as `grain.MapDataset.source` asks for it.
+    """Random access to the documents of one split, as `grain.MapDataset.source` asks for it.
 
     Pickles as a path, and opens the files when a document is first read, so that worker processes
     open their own.
     """
 
     def __init__(self, folder: Path, split: str, n_documents: int):
-        """Points at `split` of the TFDS dataset in `folder`; `n_documents` is how many it must hold."""
+        """Points at a split of the TFDS dataset in `folder` that must hold `n_documents`."""
         self._folder, self._split, self._n_documents = folder, split, n_documents
         self._examples: Any = None
         self._lock = threading.Lock()
@@ -39,7 +39,13 @@ class SplitRecords:
         """Reads one document. Raises CorpusError where the files are gone or damaged."""
         if not 0 <= index < self._n_documents:
             raise IndexError(f"Document {index} of {self._n_documents} in split {self._split!r}.")
-        example = self._opened()[index]
+        try:
+            example = self._opened()[index]
+        except Exception as error:  # TFDS and array_record share no class for damaged files
+            raise CorpusError(
+                f"The corpus in {self._folder} is damaged ({error}): delete the folder to have it "
+                "built again."
+            ) from error
         return Document(example["key"].decode("utf-8", "surrogatepass"), example["text"])
 
     def __iter__(self) -> Iterator[Document]:
@@ -53,19 +59,6 @@ class SplitRecords:
     def _opened(self) -> Any:
         with self._lock:
             if self._examples is None:
-                try:
-                    examples = tfds.builder_from_directory(self._folder).as_data_source(
-                        split=self._split
-                    )
-                    found = len(examples)
-                except (
-                    Exception
-                ) as error:  # TFDS and array_record share no base class for damaged files
-                    raise CorpusError(self._damaged(str(error))) from error
-                if found != self._n_documents:
-                    raise CorpusError(self._damaged(f"{found} documents of {self._n_documents}"))
-                self._examples = examples
+                builder = tfds.builder_from_directory(self._folder)
+                self._examples = builder.as_data_source(split=self._split)
         return self._examples
-
-    def _damaged(self, reason: str) -> str:
-        return f"The corpus in {self._folder} is damaged ({reason}): delete the folder to have it built again."

@@ -55,7 +55,7 @@ class DataConfig:
 
 
 def make_source(config: DataConfig) -> Source:
-    """Returns the source that the configuration describes. Raises CorpusError where it cannot be found."""
+    """Returns the source that is configured. Raises CorpusError where it cannot be found."""
     if config.source == "python_docs":
         return PythonDocs()
     if config.source == "files":

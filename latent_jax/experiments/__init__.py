@@ -1,0 +1,1 @@
+"""Configurations made into runs: trained, evaluated, compared."""

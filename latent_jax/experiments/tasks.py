@@ -1,4 +1,4 @@
-"""A configuration made into a task. Nothing is read or computed here, so that a test can build every config."""
+"""A configuration made into a task; nothing is read, so that a test can build every config."""
 
 import dataclasses
 
@@ -90,7 +90,7 @@ def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabul
 
 
 def _words(section: ConfigDict) -> dict:
-    """Return a transformer's section with dtype "auto" resolved: bfloat16 on accelerators, float32 on CPU."""
+    """Return a section with dtype "auto" resolved: bfloat16 on accelerators, float32 on CPU."""
     words = dict(section)
     if words["dtype"] == "auto":
         words["dtype"] = "float32" if jax.default_backend() == "cpu" else "bfloat16"

@@ -152,8 +152,8 @@ def selective_scan(
         return jnp.pad(v_BT, padding).reshape(v_BT.shape[0], -1, chunk, *v_BT.shape[2:])
 
     def dot(spec, *operands):
-        operands = [v.astype(dtype) for v in operands]
-        return jnp.einsum(spec, *operands, preferred_element_type=jnp.float32)
+        # Not `preferred_element_type`: XLA's CPU runtime has no batched bfloat16 -> float32 matmul.
+        return jnp.einsum(spec, *(v.astype(dtype) for v in operands)).astype(jnp.float32)
 
     dtx_BGQHP = split((x_BTHP * dt_BTH[..., None]).astype(dtype))
     b_BGQN, c_BGQN = split(b_BTN), split(c_BTN)

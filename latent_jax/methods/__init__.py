@@ -1,0 +1,1 @@
+"""The seam: literature names built into tokenizers and models, and budgets turned into steps."""

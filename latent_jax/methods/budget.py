@@ -1,4 +1,5 @@
-"""The budget solver: steps, tokens, raw bytes or training FLOPs, turned into optimizer steps for one method.
+"""The budget solver: steps, tokens, raw bytes or training FLOPs, turned into optimizer steps for
+one method.
 
 Comparisons are made at equal budgets, so every unit is converted in this one place.
 """
@@ -7,7 +8,9 @@ import dataclasses
 import math
 
 UNITS = ("steps", "tokens", "bytes", "flops")
-"""Optimizer steps; ids seen in training; raw bytes seen; training floating-point operations (3 x forward)."""
+"""Optimizer steps; ids seen in training; raw bytes seen; training floating-point operations (3 x
+forward).
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +24,9 @@ class Budget:
         if self.unit not in UNITS:
             raise ValueError(f"a budget is counted in {', '.join(UNITS)}, not in {self.unit!r}")
         if not (math.isfinite(self.amount) and self.amount > 0):
-            raise ValueError(f"a budget of {self.amount} {self.unit} trains nothing; give more than 0")
+            raise ValueError(
+                f"a budget of {self.amount} {self.unit} trains nothing; give more than 0"
+            )
 
     def steps(self, tokens_per_step: int, bytes_per_token: float, flops_per_byte: float) -> int:
         """Return the optimizer steps that spend this budget, rounded up, at least one.
@@ -54,5 +59,5 @@ def from_config(budget) -> Budget:
             f"set exactly one of training.budget.{{{', '.join(UNITS)}}}; set now: {stated} "
             "(a unit is cleared with =0)"
         )
-    (unit, amount), = given.items()
+    ((unit, amount),) = given.items()
     return Budget(float(amount), unit)

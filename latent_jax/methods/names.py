@@ -1,12 +1,15 @@
-"""The literature names of methods: `Bytes`, `BPE[v=32000]`, `Latent[conv1d,c=2,k=512]`, parsed and printed.
+"""The literature names of methods: `Bytes`, `BPE[v=32000]`, `Latent[conv1d,c=2,k=512]`, parsed and
+printed.
 
-A name is the one string that every command accepts and prints. Numbers may be written with k and M as the
-literature does: powers of two where the field means them (65k = 65,536), thousands otherwise.
+A name is the one string that every command accepts and prints. Numbers may be written with k and M
+as the literature does: powers of two where the field means them (65k = 65,536), thousands
+otherwise.
 """
 
 import dataclasses
-import difflib
 import re
+
+from latent_jax.nearest import nearest
 
 _BINARY = {"1k": 1024, "2k": 2048, "4k": 4096, "8k": 8192, "16k": 16384, "32k": 32768, "65k": 65536}
 
@@ -19,12 +22,14 @@ GRAMMAR = {
 """Family -> (positional options, keyword options with their types)."""
 
 DEFAULTS = {"q": "vq"}
-"""Options that a name may leave out. Continuous latents (q=none) have no codes to count, so k is left out as well."""
+"""Options that a name may leave out. Continuous latents (q=none) have no codes to count, so k is
+left out as well.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class MethodName:
-    """A parsed name: `MethodName("Latent", {"compressor": "conv1d", "c": 2, "k": 512, "q": "vq"})`."""
+    """A parsed name: family "Latent", options {"compressor": "conv1d", "c": 2, "k": 512}."""
 
     family: str
     options: dict
@@ -47,8 +52,8 @@ def parse(name: str) -> MethodName:
     """Parse a literature name.
 
     Raises:
-        ValueError: for an unknown family or option (with the nearest known one), a missing option, or a value that
-            is not a number where one is due.
+        ValueError: for an unknown family or option (with the nearest known one), a missing option,
+            or a value that is not a number where one is due.
     """
     match = re.fullmatch(r"\s*(\w+)\s*(?:\[(.*)\])?\s*", name)
     if not match:
@@ -56,19 +61,21 @@ def parse(name: str) -> MethodName:
     family, body = match.groups()
     if family not in GRAMMAR:
         raise ValueError(
-            f"unknown method {family!r} in {name!r}{_nearest(family, GRAMMAR)}; write {_examples()}"
+            f"unknown method {family!r} in {name!r}{nearest(family, GRAMMAR)}; write {_examples()}"
         )
     positional, keywords = GRAMMAR[family]
     options, rest = {}, list(positional)
     for part in filter(None, (part.strip() for part in (body or "").split(","))):
         key, equals, value = part.partition("=")
-        key, value = (key.strip(), value.strip()) if equals else (rest.pop(0) if rest else None, part)
+        key, value = (
+            (key.strip(), value.strip()) if equals else (rest.pop(0) if rest else None, part)
+        )
         if key in options:
             raise ValueError(f"option {key!r} stands twice in {name!r}")
         if key not in keywords and key not in positional:
             known = [*positional, *keywords]
             raise ValueError(
-                f"unknown option {part!r} in {name!r}{_nearest(key or part, known)}; "
+                f"unknown option {part!r} in {name!r}{nearest(key or part, known)}; "
                 f"{family} takes {', '.join(known) or 'none'}"
             )
         if key in rest:
@@ -93,11 +100,6 @@ def _number(text, name):
     if not match or int(match[1]) < 1:
         raise ValueError(f"{text!r} in {name!r} is not a positive whole number such as 512 or 65k")
     return int(match[1]) * {None: 1, "k": 1000, "M": 1_000_000}[match[2]]
-
-
-def _nearest(word, known):
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
-    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def _examples():

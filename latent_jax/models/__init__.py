@@ -1,0 +1,1 @@
+"""Whole networks: GPT, BERT, the autoencoder and the latent language model."""

@@ -1,4 +1,5 @@
-"""The compression model: bytes -> BERT encoder -> compressor -> quantizer -> codes, and the way back to bytes.
+"""The compression model: bytes -> BERT encoder -> compressor -> quantizer -> codes, and the way
+back to bytes.
 
 Fifty, "Language, Entropy, and Language Modeling" (2025), section "Latent Language Implementation".
 """
@@ -76,7 +77,8 @@ class Autoencoder(nn.Module):
             ids_BT: int32[B, T] byte ids.
             mask_BT: bool[B, T], True where the position holds text or a separator.
             train: dropout on, and statistics of the codebook updated.
-            update_codebook: overrides `train` for the codebook alone (a frozen encoder keeps its codes).
+            update_codebook: overrides `train` for the codebook alone (a frozen encoder keeps its
+                codes).
 
         Returns:
             `(latents, quantized)`: the compressor's `Latents` and the quantizer's `Quantized`.

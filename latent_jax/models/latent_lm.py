@@ -1,8 +1,8 @@
 """The latent language model: an autoencoder over bytes and a GPT over its codes, trained together.
 
-Fifty, "Language, Entropy, and Language Modeling" (2025). The language model reads each code twice: as a row of
-its own embedding table, and as a projection of the quantized vector, through which its gradient can reach the
-encoder.
+Fifty, "Language, Entropy, and Language Modeling" (2025). The language model reads each code twice:
+as a row of its own embedding table, and as a projection of the quantized vector, through which its
+gradient can reach the encoder.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.quantizers import Quantized
 
 LM_GRADIENTS = ("none", "input", "input_and_target")
-"""How far the language model's gradient reaches into the encoder: not at all; through the quantized vectors
-that it reads; additionally through the soft assignment of its targets."""
+"""How far the language model's gradient reaches into the encoder: not at all; through the quantized
+vectors that it reads; additionally through the soft assignment of its targets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,8 @@ class LatentLMConfig:
 
     Attributes:
         autoencoder: the compression model.
-        language_model: its vocabulary is the codebook; None where latents stay continuous and there are no codes.
+        language_model: its vocabulary is the codebook; None where latents stay continuous and there
+            are no codes.
     """
 
     autoencoder: AutoencoderConfig
@@ -91,7 +92,8 @@ class LatentLanguageModel(nn.Module):
         Args:
             ids_BT: int32[B, T] byte ids.
             mask_BT: bool[B, T], True where the position is scored.
-            lm_gradient: one of `LM_GRADIENTS`; here only whether the LM's input is cut from the encoder.
+            lm_gradient: one of `LM_GRADIENTS`; here only whether the LM's input is cut from the
+                encoder.
             train: dropout on.
             update_codebook: whether codebook statistics change; None means `train`.
         """
@@ -112,12 +114,16 @@ class LatentLanguageModel(nn.Module):
     def predict_codes(self, codes_BK, z_q_BKD, *, train=False) -> jax.Array:
         """Return float32 logits [B, K, V] where row k sees only the codes before k."""
         x_BKD = self.language_model.embed(codes_BK) + self.project(z_q_BKD)
-        start_B1D = jnp.broadcast_to(self.start.astype(x_BKD.dtype), (x_BKD.shape[0], 1, x_BKD.shape[2]))
+        start_B1D = jnp.broadcast_to(
+            self.start.astype(x_BKD.dtype), (x_BKD.shape[0], 1, x_BKD.shape[2])
+        )
         inputs_BKD = jnp.concatenate([start_B1D, x_BKD[:, :-1]], axis=1)
         return self.language_model(inputs_BKD, train=train)
 
     def decode_codes(self, codes_BK, mask_BK, mask_BT) -> jax.Array:
-        """Return float32 byte logits [B, T, V] for any codes, such as the language model's own choice."""
+        """Return float32 byte logits [B, T, V] for any codes, such as the language model's own
+        choice.
+        """
         return self.autoencoder.decode(self.autoencoder.lookup(codes_BK), mask_BK, mask_BT)
 
     def log_assignment(self, z_BKD) -> jax.Array:

@@ -1,9 +1,8 @@
 """Vectors to integer codes and back: VQ and its variants, FSQ, and none at all."""
 
-import difflib
-
 import flax.linen as nn
 
+from latent_jax.nearest import nearest as nearest_name
 from latent_jax.quantizers.base import Quantized, QuantizerConfig
 from latent_jax.quantizers.fsq import FSQ
 from latent_jax.quantizers.identity import Identity
@@ -25,10 +24,9 @@ def make_quantizer(config: QuantizerConfig, name: str | None = None) -> nn.Modul
       ValueError: The kind is unknown; the message names the nearest known one.
     """
     if config.kind not in QUANTIZERS:
-        near = difflib.get_close_matches(config.kind, QUANTIZERS, n=1, cutoff=0.0)[0]
         raise ValueError(
-            f"quantizer kind {config.kind!r} is unknown; did you mean {near!r}? "
-            f"Known kinds: {', '.join(QUANTIZERS)}"
+            f"unknown quantizer {config.kind!r}{nearest_name(config.kind, QUANTIZERS)}; known: "
+            f"{', '.join(QUANTIZERS)}"
         )
     return QUANTIZERS[config.kind](config, name=name)
 

@@ -91,7 +91,11 @@ def kmeans(
     iterations: int,
     metric: str,
 ) -> tuple[jax.Array, jax.Array]:
-    """Codes by Lloyd's iterations; clusters left empty restart at badly served latents.
+    """Codes by Lloyd's iterations, seeded in rounds by D^2 sampling.
+
+    The rounds are those of k-means|| (Bahmani et al. 2012, arXiv 1203.6402): one draw of all seeds
+    would put most of them into the few large clusters that text has, and Lloyd's iterations cannot
+    take them out again.
 
     With fewer latents than codes the surplus codes repeat latents and end with usage 0: the restart
     of dead codes fills them from the batches that follow.
@@ -109,7 +113,10 @@ def kmeans(
     """
     mask_N = mask_N.astype(jnp.float32)
     seed_key, key = jax.random.split(key)
-    seeds_V, _ = draw_latents(seed_key, mask_N, codebook_size)
+    # A quarter of the codes starts at random latents and the rest repeats them, which leaves those
+    # empty; the first iterations place a quarter of the codes each where the error is then largest.
+    quarter = -(-codebook_size // 4)
+    seeds_V = draw_latents(seed_key, mask_N, quarter)[0][jnp.arange(codebook_size) % quarter]
 
     def assign(codes_VE):
         code_N = nearest.nearest_codes(z_NE, codes_VE)
@@ -122,7 +129,9 @@ def kmeans(
         means_VE = on_metric(sums_VE / jnp.maximum(counts_V, 1.0)[:, None], metric)
         codes_VE = jnp.where((counts_V > 0)[:, None], means_VE, codes_VE)
         round_key = jax.random.fold_in(key, i)
-        return replace_codes(round_key, codes_VE, counts_V == 0, z_NE, errors_N)[0]
+        empty_V = counts_V == 0
+        empty_V &= jnp.cumsum(empty_V) <= quarter
+        return replace_codes(round_key, codes_VE, empty_V, z_NE, errors_N)[0]
 
     codes_VE = jax.lax.fori_loop(0, iterations, lloyd, z_NE[seeds_V])
     return codes_VE, assign(codes_VE)[1]

@@ -1,4 +1,6 @@
-"""The contract between a method and the one training loop: a task is a model, its loss and its scores."""
+"""The contract between a method and the one training loop: a task is a model, its loss and its
+scores.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -7,25 +9,33 @@ import jax
 import numpy as np
 
 Variables = Mapping[str, Any]
-"""A pytree of Flax collections: "params" and, where a model keeps state, others such as "codebook"."""
+"""A pytree of Flax collections: "params" and, where a model keeps state, others such as "codebook".
+"""
 
 Batch = Mapping[str, jax.Array]
-"""ids int32[B, L], weights float32[B, L], n_bytes int32[B] (raw bytes that the scored ids stand for)."""
+"""ids int32[B, L], weights float32[B, L], n_bytes int32[B] (raw bytes that the scored ids stand
+for).
+"""
 
 Scores = dict[str, jax.Array]
-"""Sums over a batch, never means: adding two dictionaries merges two batches, hosts or ragged ends exactly."""
+"""Sums over a batch, never means: adding two dictionaries merges two batches, hosts or ragged ends
+exactly.
+"""
 
 
 class Task(Protocol):
-    """What the training loop and the evaluator ask for. All methods are pure functions over pytrees.
+    """What the training loop and the evaluator ask for. All methods are pure functions over
+    pytrees.
 
-    `loss` is differentiated and may return new state; `evaluate` is deterministic and returns everything that
-    is reported on held-out text; `summarize` turns summed scores into metrics.
+    `loss` is differentiated and may return new state; `evaluate` is deterministic and returns
+    everything that is reported on held-out text; `summarize` turns summed scores into metrics.
     """
 
     name: str
     flops_per_byte: float
-    """Floating-point operations of one forward pass per raw byte. Training costs three times as much."""
+    """Floating-point operations of one forward pass per raw byte. Training costs three times as
+    much.
+    """
     frozen: tuple[str, ...]
     """Regular expressions over "/"-joined parameter paths that are not trained."""
 
@@ -36,9 +46,11 @@ class Task(Protocol):
     def loss(
         self, variables: Variables, batch: Batch, key: jax.Array, step: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[Scores, Variables]]:
-        """Return the mean loss (float32 scalar), its scores and the updated non-parameter collections.
+        """Return the mean loss (float32 scalar), its scores and the updated non-parameter
+        collections.
 
-        `scores["weight"]` is the denominator of the mean, so that micro-batches can be merged exactly.
+        `scores["weight"]` is the denominator of the mean, so that micro-batches can be merged
+        exactly.
         """
         ...
 
@@ -52,5 +64,5 @@ class Task(Protocol):
 
 
 def count_parameters(variables: Variables) -> int:
-    """Return the number of trainable scalars in `variables["params"]`; abstract arrays do as well."""
+    """Return the number of scalars in `variables["params"]`; abstract arrays do as well."""
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(variables["params"]))

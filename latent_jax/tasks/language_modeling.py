@@ -1,4 +1,4 @@
-"""Language modeling: a GPT that predicts the next id of any tokenizer, scored in bits per raw byte."""
+"""Language modeling: a GPT predicts the next id of any tokenizer, in bits per raw byte."""
 
 import dataclasses
 import math
@@ -65,13 +65,11 @@ class LanguageModeling:
             "nats": jnp.sum(nats_BT * batch["weights"]),
             "n_tokens": jnp.sum(batch["weights"]),
             "n_bytes": jnp.sum(batch["n_bytes"]),
-            "token_counts": histogram(
-                batch["ids"], batch["weights"], self.model_config.vocab_size
-            ),
+            "token_counts": histogram(batch["ids"], batch["weights"], self.model_config.vocab_size),
         }
 
     def summarize(self, sums):
-        """Return bits per byte, nats per token and bytes per token; with counts, the baselines too."""
+        """Return bits per byte, nats and bytes per token; with counts, the baselines too."""
         metrics = {
             "bits_per_byte": bits_per_byte(sums["nats"], sums["n_bytes"]),
             "nats_per_token": float(sums["nats"] / sums["n_tokens"]),

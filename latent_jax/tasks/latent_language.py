@@ -1,12 +1,12 @@
-"""The latent language: reconstruction - beta x language model over codes, scored as a full code length.
+"""The latent language: reconstruction - beta x language model over codes, one code length.
 
 Fifty, "Language, Entropy, and Language Modeling" (2025), joint objective
 
     L(x) = - sum_i log p(x_i | z)  -  beta sum_k log q(z_k | z_<k)
 
-here divided by the number of scored positions. A text is paid for twice: its codes, -log q(z), and what the codes
-do not say, -log p(x | z). Both are reported in bits per raw byte, and their sum is the code length that is
-compared with every other method.
+here divided by the number of scored positions. A text is paid for twice: its codes, -log q(z), and
+what the codes do not say, -log p(x | z). Both are reported in bits per raw byte, and their sum is
+the code length that is compared with every other method.
 """
 
 import dataclasses
@@ -20,9 +20,7 @@ from latent_jax.quantizers import codebook_perplexity, codebook_usage, dead_code
 from latent_jax.tasks.losses import bits_per_byte, token_nats, unigram_nats
 
 FREEZABLE = {
-    "encoder": (
-        r"params/autoencoder/(encoder|compressor|quantizer)/.*",
-    ),
+    "encoder": (r"params/autoencoder/(encoder|compressor|quantizer)/.*",),
     "decoder": (r"params/autoencoder/(decompressor|decoder|byte_head)/.*",),
     "language_model": (r"params/(language_model|project|start)(/.*)?",),
 }
@@ -68,7 +66,8 @@ class LatentLanguage:
         row_length: T, bytes per row.
         beta: weight of the language model's loss.
         lm_gradient: one of `models.latent_lm.LM_GRADIENTS`.
-        freeze: any of "encoder", "decoder", "language_model". A frozen encoder keeps its codebook as well.
+        freeze: any of "encoder", "decoder", "language_model". A frozen encoder keeps its codebook
+            as well.
     """
 
     model_config: LatentLMConfig
@@ -102,7 +101,7 @@ class LatentLanguage:
         )
 
     def loss(self, variables, batch, key, step, train):
-        """Return the joint objective per scored position plus the quantizer's own losses; see `Task`."""
+        """Return the joint objective plus the quantizer's own losses; see `Task`."""
         dropout_key, quantizer_key = jax.random.split(key)
         output, state = self._model.apply(
             variables,
@@ -126,20 +125,13 @@ class LatentLanguage:
         return loss, (scores, state)
 
     def evaluate(self, variables, batch):
-        """Score the code length, the baselines over codes and the language model's own choice; see `Task`."""
+        """Score the code length, its baselines and the LM's own choice; see `Task`."""
         mask_BT = batch["weights"] > 0
         output = self._model.apply(variables, batch["ids"], mask_BT)
         scores = self._scores(output, batch)
         if not self._has_codes:
             return scores
-        choice_BK = jnp.argmax(output.code_logits_BKV, axis=-1).astype(jnp.int32)
-        choice_logits_BTV = self._model.apply(
-            variables,
-            choice_BK,
-            output.latents.mask_BK,
-            mask_BT,
-            method=LatentLanguageModel.decode_codes,
-        )
+        choice_BK, choice_logits_BTV = self._decode_choice(variables, output, mask_BT)
         choice_nats_BT = token_nats(choice_logits_BTV, batch["ids"])
         hits_BK = (choice_BK == output.quantized.codes_BK) & output.latents.mask_BK
         return {
@@ -148,10 +140,23 @@ class LatentLanguage:
             "choice_hits": jnp.sum(hits_BK.astype(jnp.float32)),
         }
 
+    def reconstruct(self, variables, batch):
+        """Return byte ids int32[B, T] read back from the codes, and from the codes the LM finds
+        likeliest.
+        """
+        mask_BT = batch["weights"] > 0
+        output = self._model.apply(variables, batch["ids"], mask_BT)
+        made = {"reconstruction": jnp.argmax(output.byte_logits_BTV, axis=-1)}
+        if self._has_codes:
+            _, choice_logits_BTV = self._decode_choice(variables, output, mask_BT)
+            made["language model's choice"] = jnp.argmax(choice_logits_BTV, axis=-1)
+        return made
+
     def summarize(self, sums):
         """Return every part of the code length in bits per raw byte, and how the codebook is used.
 
-        Continuous latents (quantizer "none") have no code length: only the reconstruction is reported.
+        Continuous latents (quantizer "none") have no code length: only the reconstruction is
+        reported.
         """
         n_bytes, n_latents = float(sums["n_bytes"]), float(sums["n_latents"])
         metrics = {
@@ -209,11 +214,26 @@ class LatentLanguage:
             scores["language_model_nats"] = jnp.sum(code_nats_BK * output.latents.mask_BK)
         return scores
 
-    def _target_gradient(self, variables, output):
-        """Return a term of value zero whose gradient moves latents towards codes the LM finds likely.
+    def _decode_choice(self, variables, output, mask_BT):
+        """Return the codes the LM finds likeliest after the true ones before them, and their byte
+        logits.
+        """
+        choice_BK = jnp.argmax(output.code_logits_BKV, axis=-1).astype(jnp.int32)
+        logits_BTV = self._model.apply(
+            variables,
+            choice_BK,
+            output.latents.mask_BK,
+            mask_BT,
+            method=LatentLanguageModel.decode_codes,
+        )
+        return choice_BK, logits_BTV
 
-        With p(v | z) the soft assignment, it is the expected code length - sum_v p(v | z) log q(v | z_<k), in which
-        only p is differentiated: q already learns from the hard codes.
+    def _target_gradient(self, variables, output):
+        """Return a term of value zero whose gradient moves latents towards codes the LM finds
+        likely.
+
+        With p(v | z) the soft assignment, it is the expected code length - sum_v p(v | z) log q(v |
+        z_<k), in which only p is differentiated: q already learns from the hard codes.
         """
         log_p_BKV = self._model.apply(
             variables, output.latents.z_BKD, method=LatentLanguageModel.log_assignment
@@ -222,5 +242,3 @@ class LatentLanguage:
         nats_BK = -jnp.sum(jnp.exp(log_p_BKV) * log_q_BKV, axis=-1)
         nats = jnp.sum(nats_BK * output.latents.mask_BK)
         return nats - jax.lax.stop_gradient(nats)
-
-

@@ -1,4 +1,4 @@
-"""Cross-entropy in float32, and the conversion from nats to bits per byte that every task shares."""
+"""Cross-entropy in float32, and the way from nats to bits per byte that every task shares."""
 
 import math
 
@@ -10,8 +10,8 @@ import numpy as np
 def token_nats(logits_BTV: jax.Array, ids_BT: jax.Array) -> jax.Array:
     """Return -log softmax(logits)[id] for every position, float32[B, T], in nats.
 
-    The picked logit is a masked sum, not a gather: its gradient is then an element-wise comparison, where a
-    gather's would be a scatter, which is slow on CPU and TPU alike.
+    The picked logit is a masked sum, not a gather: its gradient is then an element-wise comparison,
+    where a gather's would be a scatter, which is slow on CPU and TPU alike.
     """
     logits_BTV = logits_BTV.astype(jnp.float32)
     hit_BTV = jnp.arange(logits_BTV.shape[-1])[None, None, :] == ids_BT[..., None]
@@ -30,7 +30,8 @@ def bits_per_byte(nats: float, n_bytes: float) -> float:
 
 
 def unigram_nats(counts_V: np.ndarray) -> float:
-    """Return the cost in nats of the counted symbols under their own frequencies, N x H(counts / N).
+    """Return the cost in nats of the counted symbols under their own frequencies, N x H(counts /
+    N).
 
     No fixed unigram model can code these symbols in less: the baseline is as strong as it can be.
     """

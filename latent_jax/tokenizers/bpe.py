@@ -76,9 +76,9 @@ class BPE(TableTokenizer):
             for token in tokens
         )
         self._id_of_byte = [vocab[character] for character in _ALPHABET]
-        # The model never hears of the separator, so no text can spell it.
-        learned = {token: id_ for token, id_ in self._vocab.items() if token != SEPARATOR}
-        self._model = _pipeline(hf.models.BPE(learned, self._merges))
+        # A plain token of the model, not an added one: text is never searched for the separator,
+        # and no merge makes it.
+        self._model = _pipeline(hf.models.BPE(self._vocab, self._merges))
         self._cache: dict[bytes, list[int]] = {}
 
     @classmethod

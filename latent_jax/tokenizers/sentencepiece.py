@@ -30,10 +30,10 @@ SEPARATOR_ID = 0
 FIRST_BYTE_ID = 1
 
 _SPELLED = re.compile(r"([\udc80-\udcff\u2581]+)")
-# The trainer drops whole sentences that hold its marks for space and unknown (U+2581, U+2585).
+# The trainer takes U+2581 for a space, and drops every sentence that holds its other mark, U+2585.
 _UNTRAINABLE = re.compile(r"([\udc80-\udcff\u2581\u2585]+)")
 # It also drops sentences longer than a limit, and builds a lattice over each word, so documents
-# are cut: before a space where there is one.
+# are cut, before a space where there is one.
 _SENTENCE = re.compile(r".{1,4000}(?= )|.{1,4000}", re.DOTALL)
 _LONGEST_CHARACTER = 4
 

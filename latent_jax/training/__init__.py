@@ -8,7 +8,7 @@ from latent_jax.training.loop import NonFiniteError, train
 from latent_jax.training.mesh import check_batch, initialize_distributed, make_mesh
 from latent_jax.training.run_folder import RunFolder, RunFolderError, open_run_folder
 from latent_jax.training.signals import TrainingInterrupted
-from latent_jax.training.state import TrainState, abstract_state, create_state
+from latent_jax.training.state import TrainState, abstract_state, create_state, initial_state
 
 __all__ = [
     "CheckpointError",
@@ -25,6 +25,7 @@ __all__ = [
     "abstract_state",
     "check_batch",
     "create_state",
+    "initial_state",
     "initialize_distributed",
     "make_mesh",
     "open_run_folder",

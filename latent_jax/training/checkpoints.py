@@ -106,7 +106,7 @@ class Checkpoints:
             **metadata,
             "step": step,
             "metric": metric,
-            "digests": {name: int(_digest(tree)) for name, tree in items.items()},
+            "digests": _digests(items),
         }
         files = {f"data_{jax.process_index()}.json": data_state}
         if is_primary():
@@ -227,14 +227,14 @@ class Checkpoints:
                 f"the checkpoint of step {step} is truncated or damaged: {folder}: "
                 f"{type(error).__name__}: {str(error)[:300]}"
             ) from error
-        for name, tree in items.items():
-            digest = int(_digest(tree))
+        for name, digest in _digests(items).items():
             if digest != metadata["digests"][name]:
                 raise CheckpointError(
                     f"the checkpoint of step {step} is damaged: the bits of {folder / name} have digest "
                     f"{digest}, and were saved with {metadata['digests'][name]}"
                 )
-        return items
+        # A typed key comes back with its sharding spelt P(None), which does not fit a scalar.
+        return jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), items, abstract)
 
     def _others(self, step: int) -> str:
         others = [other for other in self.steps if other != step]
@@ -327,19 +327,24 @@ def _state(items: Mapping[str, PyTree]) -> TrainState:
     return TrainState(params=variables.pop("params"), state=variables, **items["optimizer"])
 
 
+def _digests(items: Mapping[str, PyTree]) -> dict[str, int]:
+    return {name: int(digest) for name, digest in jax.device_get(_digest(items)).items()}
+
+
 @jax.jit
-def _digest(tree: PyTree) -> jax.Array:
-    """Return the sum of all bits read as unsigned words, modulo 2^32: the same on every mesh."""
-    words = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
-    total = jnp.uint32(0)
-    for leaf in jax.tree.leaves(tree):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        if leaf.dtype == jnp.bool_:
-            leaf = leaf.astype(jnp.uint8)
-        bits = jax.lax.bitcast_convert_type(leaf, words[leaf.dtype.itemsize])
-        total += jnp.sum(bits.astype(jnp.uint32), dtype=jnp.uint32)
-    return total
+def _digest(items: Mapping[str, PyTree]) -> dict[str, jax.Array]:
+    """Return for each item the sum of its bits read as words, modulo 2^32: the same on every mesh."""
+    return {name: sum(map(_bit_sum, jax.tree.leaves(tree))) for name, tree in items.items()}
+
+
+def _bit_sum(leaf: jax.Array) -> jax.Array:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    if leaf.dtype == jnp.bool_:
+        leaf = leaf.astype(jnp.uint8)
+    words = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
+    bits = jax.lax.bitcast_convert_type(leaf, words)
+    return jnp.sum(bits.astype(jnp.uint32), dtype=jnp.uint32)
 
 
 def _first_line(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from latent_jax.training.optimizer import make_optimizer, make_schedule
 from latent_jax.training.progress import Progress, peak_flops
 from latent_jax.training.run_folder import RunFolder
 from latent_jax.training.signals import StopSignal, TrainingInterrupted
-from latent_jax.training.state import TrainState, abstract_state, create_state
+from latent_jax.training.state import abstract_state, create_state, initial_state
 from latent_jax.training.step import StepMetrics, compile_train_step
 
 Batch = Mapping[str, Any]
@@ -119,7 +119,8 @@ class _Run:
 
         optimizer = make_optimizer(optimizer_config, total_steps)
         self.learning_rate = jax.jit(make_schedule(optimizer_config, total_steps))
-        abstract = abstract_state(task, optimizer, feed.spec, config.seed, mesh, config.strategy)
+        init = initial_state(task, optimizer, feed.spec, config.seed)
+        abstract = abstract_state(init, mesh, config.strategy)
         self.identity = {
             "task": task.name,
             "parameters": describe_shapes(abstract.params),
@@ -141,9 +142,7 @@ class _Run:
             feed.set_state(restored.data_state)
             saved = restored.metadata
         else:
-            self.state = create_state(
-                task, optimizer, feed.spec, config.seed, mesh, config.strategy
-            )
+            self.state = create_state(init, abstract)
             saved = {"bytes_seen": 0, "tokens_seen": 0, "seconds": 0.0, "evaluated_step": 0}
         self.step = self.saved_step = int(self.state.step)
         self.bytes_seen, self.tokens_seen = saved["bytes_seen"], saved["tokens_seen"]

@@ -79,11 +79,18 @@ class MetricsWriter:
         """Append one flat record; "step" and "split" are its key.
 
         Raises:
-            ValueError: a metric is NaN or infinite, which JSON cannot hold; the message names it.
+            ValueError: a metric is NaN or infinite, which JSON cannot hold (the message names it), or the
+                disk is full.
         """
         plain = {name: _plain(name, value, record) for name, value in record.items()}
-        self._file.write(json.dumps(plain, allow_nan=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(plain, allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise ValueError(
+                f"cannot write to {self._path}: {error}. Free some space and start the same command "
+                "again, which resumes from the last checkpoint"
+            ) from error
         step, split = plain["step"], plain["split"]
         for name, value in plain.items():
             if name not in ("step", "split"):

@@ -1,11 +1,11 @@
 """All that a step changes, as one pytree that is born on the mesh."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -38,8 +38,10 @@ class TrainState(flax.struct.PyTreeNode):
         return {"params": self.params, **self.state}
 
 
-def initial_state(task, optimizer: optax.GradientTransformation, batch_spec, seed: int):
-    """Return a function of nothing that draws the first TrainState; jit it or eval_shape it.
+def initial_state(
+    task, optimizer: optax.GradientTransformation, batch_spec, seed: int
+) -> Callable[[], TrainState]:
+    """Return a function of nothing that draws the first TrainState, for the two functions below.
 
     Args:
         task: see `latent_jax.tasks.base.Task`.
@@ -66,9 +68,15 @@ def initial_state(task, optimizer: optax.GradientTransformation, batch_spec, see
     return init
 
 
-def abstract_state(task, optimizer, batch_spec, seed: int, mesh: Mesh, strategy: str) -> TrainState:
-    """Return the TrainState as `ShapeDtypeStruct`s that carry their shardings; nothing is computed."""
-    shapes = jax.eval_shape(initial_state(task, optimizer, batch_spec, seed))
+def abstract_state(init: Callable[[], TrainState], mesh: Mesh, strategy: str) -> TrainState:
+    """Return the TrainState as `ShapeDtypeStruct`s with shardings; nothing is computed.
+
+    Args:
+        init: from `initial_state`.
+        mesh: from `make_mesh` of the same strategy.
+        strategy: one of `training.config.STRATEGIES`.
+    """
+    shapes = jax.eval_shape(init)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -76,17 +84,9 @@ def abstract_state(task, optimizer, batch_spec, seed: int, mesh: Mesh, strategy:
     )
 
 
-def create_state(task, optimizer, batch_spec, seed: int, mesh: Mesh, strategy: str) -> TrainState:
-    """Draw the first TrainState directly into its shardings; no device ever holds it whole.
+def create_state(init: Callable[[], TrainState], abstract: TrainState) -> TrainState:
+    """Draw the first TrainState directly into the shardings of `abstract`: no device holds it whole.
 
     The same seed gives the same values on every mesh.
     """
-    abstract = abstract_state(task, optimizer, batch_spec, seed, mesh, strategy)
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    init = initial_state(task, optimizer, batch_spec, seed)
-    return jax.jit(init, out_shardings=shardings)()
-
-
-def count_parameters(params: PyTree) -> int:
-    """Return the number of scalars in a tree of (abstract) arrays."""
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
+    return jax.jit(init, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract))()

@@ -62,11 +62,11 @@ def make_train_step(
                 loss_and_gradient, state.state, _micro_batches(batch, accumulation, mesh), key
             )
         updates, opt_state = optimizer.update(gradient, state.opt_state, trained)
-        gradient_norm = optax.global_norm(gradient)
+        gradient_norm = optax.tree.norm(gradient)
         is_finite = (
             jnp.isfinite(loss)
             & jnp.isfinite(gradient_norm)
-            & jnp.isfinite(optax.global_norm(updates))
+            & jnp.isfinite(optax.tree.norm(updates))
         )
         state = state.replace(
             step=state.step + 1,

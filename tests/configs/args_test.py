@@ -40,7 +40,8 @@ def test_a_misspelt_argument_names_the_nearest_and_lists_all_with_defaults():
         parse("compresor=ssm")
     assert str(error.value) == (
         "unknown config argument 'compresor' (did you mean 'compressor'?); "
-        "arguments and their defaults: size=nano, compressor=conv1d, c=2, beta=1.0, smoke=false, method=Bytes"
+        "arguments and their defaults: size=nano, compressor=conv1d, c=2, beta=1.0, "
+        "smoke=false, method=Bytes"
     )
 
 

@@ -45,6 +45,4 @@ def test_bits_per_byte():
 def test_unigram_nats_of_known_sources():
     assert losses.unigram_nats(np.full(256, 4)) == pytest.approx(256 * 4 * np.log(256))
     assert losses.unigram_nats(np.array([9, 0, 0])) == 0.0
-    assert losses.unigram_nats(np.array([3, 1])) == pytest.approx(
-        -3 * np.log(0.75) - np.log(0.25)
-    )
+    assert losses.unigram_nats(np.array([3, 1])) == pytest.approx(-3 * np.log(0.75) - np.log(0.25))

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import pydoc_data.topics
 import subprocess
 import sys
 from pathlib import Path
@@ -16,39 +17,11 @@ from latent_jax import tokenizers
 from latent_jax.tokenizers import BPE, Bytes, FingerprintError, SentencePiece, Tokenizer
 
 # What subword libraries are known to change: their own marks, odd white space, broken UTF-8.
-FRAGMENTS = [
-    *[
-        b"a",
-        b"The",
-        b" the",
-        b"'s",
-        b"12",
-        b".",
-        b" ",
-        b"  ",
-        b"\n",
-        b"\r\n",
-        b"\t",
-        b"\0",
-        b"\x85",
-    ],
-    *[
-        b"<s>",
-        b"</s>",
-        b"<unk>",
-        b"<0x41>",
-        b"<|endoftext|>",
-        b"#version",
-        b"\xff",
-        b"\xc3",
-        b"\x80",
-    ],
-    *[b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"\xe2\x96", b"\xf0\x9f\x98"],
-    *[
-        s.encode()
-        for s in ["é", "é", "ﬁ", "Ａ", "中", "😀", "▁", "▅", "⁇", "\xa0", "\u3000", "\u2028", "\ufeff", "�", "Ġ"]
-    ],
-]
+PLAIN = ["a", "The", " the", "'s", "12", ".", " ", "  ", "\n", "\r\n", "\t", "\0", "\x85"]
+MARKS = ["<s>", "</s>", "<unk>", "<0x41>", "<|endoftext|>", "#version", "▁", "▅", "⁇", "Ġ"]
+UNICODE = ["é", "e\u0301", "ﬁ", "Ａ", "中", "😀", "\u00a0", "\u3000", "\u2028", "\ufeff", "\ufffd"]
+BROKEN = [b"\xff", b"\x80", b"\xc3", b"\xe2\x96", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"]
+FRAGMENTS = [*(part.encode() for part in PLAIN + MARKS + UNICODE), *BROKEN]
 ANY_BYTES = st.one_of(
     st.binary(),
     st.text().map(str.encode),
@@ -63,7 +36,8 @@ def assert_exact(tokenizer: Tokenizer, text: bytes):
     lengths = tokenizer.byte_lengths(ids)
     assert lengths.dtype == np.int32 and lengths.shape == ids.shape
     assert lengths.sum() == len(text)
-    assert [len(tokenizer.decode([i])) for i in ids] == lengths.tolist()
+    for id_ in np.unique(ids):
+        assert (lengths[ids == id_] == len(tokenizer.decode([id_]))).all()
     assert tokenizer.separator_id not in ids
     assert ids.size == 0 or (ids.min() >= 0 and ids.max() < tokenizer.vocab_size)
 
@@ -95,8 +69,6 @@ def test_long_runs_come_back(tokenizer, unit):
 
 
 def test_held_out_text_comes_back(tokenizer):
-    import pydoc_data.topics
-
     topics = pydoc_data.topics.topics
     documents = [topics[name].encode() for name in sorted(topics)[20:]]
     n_bytes = sum(tokenizer.byte_lengths(tokenizer.encode(text)).sum() for text in documents)
@@ -215,11 +187,12 @@ def test_swapped_ids_are_noticed(bpe, tmp_path):
 
 
 def test_missing_files_are_named(tokenizer, tmp_path):
-    tokenizer.save(tmp_path / "t")
     for name in (*tokenizer.file_names, "tokenizer.json"):
-        (tmp_path / "t" / name).unlink()
-        with pytest.raises(ValueError, match=f"{name} cannot be read"):
-            tokenizers.load(tmp_path / "t")
+        folder = tmp_path / f"without_{name}"
+        tokenizer.save(folder)
+        (folder / name).unlink()
+        with pytest.raises(ValueError, match=f" {name} cannot be read"):
+            tokenizers.load(folder)
 
 
 def test_false_metadata_is_refused(bpe, tmp_path):

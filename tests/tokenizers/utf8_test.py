@@ -1,5 +1,6 @@
 """Any bytes as text and the bytes between."""
 
+import itertools
 import re
 
 from hypothesis import given
@@ -12,7 +13,7 @@ from latent_jax.tokenizers.utf8 import stretches
 def test_parts_join_to_the_bytes_and_alternate(text):
     parts = list(stretches(text))
     assert b"".join(p.encode() if isinstance(p, str) else p for p in parts) == text
-    assert all(type(left) is not type(right) for left, right in zip(parts, parts[1:], strict=False))
+    assert all(type(left) is not type(right) for left, right in itertools.pairwise(parts))
     assert all(parts)
 
 

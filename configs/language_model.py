@@ -1,0 +1,27 @@
+"""A GPT over the ids of any tokenizer: the baseline of every other method.
+
+Source      Radford et al. 2019 (GPT-2); size=base is GPT-2 small.
+Arguments   method  Bytes, BPE[v=N] or SentencePiece[v=N]
+            size    nano, micro, mini, small or base: the language models of configs/latent_lm.py
+Commands    python launch/train.py --config "configs/language_model.py:method=BPE[v=4096],size=mini"
+"""
+
+from configs import common
+from configs.args import parse_args
+from configs.latent_lm import BATCH_SIZE, BUDGET_BYTES, LEARNING_RATE, ROW_LENGTH
+
+
+def get_config(arguments: str = ""):
+    """Return one run."""
+    a = parse_args(arguments, method="Bytes", size="micro")
+    config = common.default()
+    common.set_size(config, a.size)
+    config.method = a.method
+    config.row_length = ROW_LENGTH[a.size]
+    config.batch_size = BATCH_SIZE[a.size]
+    config.optimizer.learning_rate = LEARNING_RATE[a.size]
+    config.budget.bytes = BUDGET_BYTES[a.size]
+    if a.size in ("small", "base"):
+        config.model.dropout = 0.05
+        config.data.num_workers = 4
+    return config

@@ -1,0 +1,49 @@
+"""Minutes on a laptop: a latent language model beside the BPE language model it is compared with.
+
+Source     Fifty, "Language, Entropy, and Language Modeling" (2025), at a thousandth of its size.
+Command    python launch/train.py --config configs/quickstart.py
+Hardware   2 CPU cores, no accelerator
+Text       the English that every Python carries: topics of its manual, docstrings of its library
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config() -> ConfigDict:
+    """Return two runs, `latent` and `bpe`, trained on the same text."""
+    config = ConfigDict()
+    config.runs = ConfigDict({"latent": latent(), "bpe": bpe()})
+    return config
+
+
+def latent() -> ConfigDict:
+    """Return the latent language model: two bytes per code, 512 codes."""
+    config = small_text()
+    config.name = "latent language model"
+    config.method = "Latent[conv1d,c=2,k=512]"
+    config.budget.bytes = 4e6
+    common.set_size(config, "nano")
+    return config
+
+
+def bpe() -> ConfigDict:
+    """Return a GPT over subwords, of about the size of the other's language model."""
+    config = small_text()
+    config.name = "BPE language model"
+    config.method = "BPE[v=1024]"
+    config.row_length = 128
+    config.budget.bytes = 4e6
+    return config
+
+
+def small_text() -> ConfigDict:
+    """Return what both share."""
+    config = common.default()
+    config.evaluation_bytes = 100_000
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.warmup_steps = 50
+    config.training.eval_every = 100
+    config.training.save_every = 200
+    return config

@@ -1,0 +1,95 @@
+"""Compression by a learned linear map on the time axis, T -> K, for every feature; and back.
+
+The blog maps every feature's T values to K. One map per feature needs D T^2 / C parameters on
+each side (16.8M at D = 128, T = 512, C = 2) and, being bound by memory, about six times the time of
+one map for all features, which cannot tell the positions of a group apart by itself.
+`sequence_groups` sets how many maps there are: groups of neighbouring features share one.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from latent_jax.compressors.base import (
+    CompressorConfig,
+    Latents,
+    check_latents,
+    check_positions,
+    latent_mask,
+    make_latents,
+    position_mask,
+    zero_padding,
+)
+
+NOISE = 0.02
+"""Standard deviation of a map's row norm around its start; breaks the symmetry between features."""
+
+
+class SequenceLinearCompressor(nn.Module):
+    """z[k, d] = sum_t map[group of d, t, k] x[t, d] + bias[k]."""
+
+    config: CompressorConfig
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Latents:
+        """Return the latents of a batch; see `latent_jax.compressors.base`.
+
+        A latent may read every real position of the row; padding is zero and adds nothing.
+        """
+        del train
+        config = self.config
+        check_positions(config, x_BTD)
+        x_BTD = zero_padding(x_BTD, mask_BT, config.dtype)
+        n_latents = config.n_latents(x_BTD.shape[1])
+        map_GTK, bias_K = _time_map(self, config, config.max_length, config.max_latents)
+        z_BKD = _map_time(x_BTD, map_GTK[:, : x_BTD.shape[1], :n_latents], bias_K[:n_latents])
+        return make_latents(z_BKD, latent_mask(mask_BT, config.factor), config.dtype)
+
+
+class SequenceLinearDecompressor(nn.Module):
+    """x[t, d] = sum_k map[group of d, k, t] z[k, d] + bias[t]."""
+
+    config: CompressorConfig
+
+    @nn.compact
+    def __call__(
+        self, z_BKD: jax.Array, mask_BK: jax.Array, length: int, *, train: bool = False
+    ) -> jax.Array:
+        """Return positions [B, length, D]; see `latent_jax.compressors.base`."""
+        del train
+        config = self.config
+        check_latents(config, z_BKD, length)
+        z_BKD = zero_padding(z_BKD, mask_BK, config.dtype)
+        map_GKT, bias_T = _time_map(self, config, config.max_latents, config.max_length)
+        x_BTD = _map_time(z_BKD, map_GKT[:, : z_BKD.shape[1], :length], bias_T[:length])
+        return zero_padding(x_BTD, position_mask(mask_BK, config.factor, length), config.dtype)
+
+
+def _time_map(
+    module: nn.Module, config: CompressorConfig, n_in: int, n_out: int
+) -> tuple[jax.Array, jax.Array]:
+    """Return the maps [group, in, out] and a bias per output step, in the compute dtype."""
+
+    def init(key, shape, dtype):
+        # Group g starts as "take position g mod C of every C", so that the features of a latent
+        # carry all C positions and the way back finds each where it came from.
+        n_groups = shape[0]
+        t = jnp.arange(config.max_length)[None]
+        kept = t % config.factor == jnp.arange(n_groups)[:, None] % config.factor
+        latent = jax.nn.one_hot(t[0] // config.factor, config.max_latents, dtype=dtype)
+        start_GTK = kept[..., None] * latent[None]
+        start = start_GTK if shape[1:] == start_GTK.shape[1:] else start_GTK.swapaxes(1, 2)
+        return start + jax.random.normal(key, shape, dtype) * NOISE / n_in**0.5
+
+    kernel = module.param("kernel", init, (config.n_groups, n_in, n_out), jnp.float32)
+    bias = module.param("bias", nn.initializers.zeros, (n_out,), jnp.float32)
+    return kernel.astype(config.dtype), bias.astype(config.dtype)
+
+
+def _map_time(x_BTD: jax.Array, map_GTS: jax.Array, bias_S: jax.Array) -> jax.Array:
+    """Return [B, S, D]: every group of features mapped from T to S steps."""
+    n_batch, length, d_model = x_BTD.shape
+    n_groups, _, n_out = map_GTS.shape
+    x_BTGF = x_BTD.reshape(n_batch, length, n_groups, d_model // n_groups)
+    y_BSGF = jnp.einsum("btgf,gts->bsgf", x_BTGF, map_GTS)
+    return y_BSGF.reshape(n_batch, n_out, d_model) + bias_S[None, :, None]

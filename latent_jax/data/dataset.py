@@ -1,0 +1,196 @@
+"""Any source written as a TFDS ArrayRecord dataset with train, validation and test splits.
+
+The split of a document is decided by a hash of its key alone, so it never changes as documents
+come and go. Records are stored in the order of a hash (TFDS's shuffle): the first n bytes of a
+split are a sample of all of it. The source is read once, whatever the number of splits.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pickle
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from latent_jax.data.documents import CorpusError, Document, Source, cut
+from latent_jax.data.sources import DataConfig
+
+SPLITS = ("train", "validation", "test")
+
+# Part of every fingerprint: raise it when the files' layout or the rule for splits or cuts changes.
+FORMAT_VERSION = 1
+
+# Longer documents are stored in pieces, all in one split: no reader ever holds a whole library.
+MAX_DOCUMENT_BYTES = 1 << 20
+
+# Where TFDS puts version 1.0.0 of a dataset named "corpus" in its data_dir.
+TFDS_FOLDER = "corpus/1.0.0"
+
+
+def write_dataset(source: Source, config: DataConfig, data_dir: Path, scratch: Path) -> Any:
+    """Writes the dataset to `data_dir`/TFDS_FOLDER, using the folder `scratch` on the way.
+
+    Returns:
+      JSON data: "format_version", "fingerprint" (SHA-256 over keys, texts and split percentages,
+      hexadecimal), and by split "n_documents" as stored and "n_bytes" of raw text.
+
+    Raises:
+      CorpusError: The source cannot be read or holds no text, or a split is empty.
+      OSError, RuntimeError: The files cannot be written. array_record raises the latter.
+    """
+    reader = _Reader(source, config, scratch)
+    builder = _Builder(reader, data_dir)
+    tfds.disable_progress_bar()  # ours counts bytes
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download; there is none
+        builder.download_and_prepare(
+            download_dir=os.fspath(scratch / "downloads"),
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        )
+    return {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": reader.fingerprint,
+        "n_documents": reader.n_documents,
+        "n_bytes": reader.n_bytes,
+    }
+
+
+def split_of(key: str, validation_percent: float, test_percent: float) -> str:
+    """Returns a document's split: the first 8 bytes of SHA-256 of its key, as percents of 2**64."""
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    percent = int.from_bytes(digest[:8], "big") / 2**64 * 100
+    if percent < test_percent:
+        return "test"
+    return "validation" if percent < test_percent + validation_percent else "train"
+
+
+class _Reader:
+    """One pass over a source: yields the training documents, sets the others aside, hashes all.
+
+    TFDS asks for one split after the other, and a source may take hours to read.
+    """
+
+    def __init__(self, source: Source, config: DataConfig, scratch: Path):
+        self._source, self._config, self._scratch = source, config, scratch
+        percents = {"validation": config.validation_percent, "test": config.test_percent}
+        self.splits = [split for split in SPLITS if percents.get(split, 100) > 0]
+        self.n_documents = dict.fromkeys(self.splits, 0)
+        self.n_bytes = dict.fromkeys(self.splits, 0)
+        rule = [FORMAT_VERSION, float(config.validation_percent), float(config.test_percent)]
+        self._hash = hashlib.sha256(json.dumps(rule).encode())
+
+    @property
+    def fingerprint(self) -> str:
+        return self._hash.hexdigest()
+
+    def train(self) -> Iterator[Document]:
+        config = self._config
+        with contextlib.ExitStack() as stack:
+            aside = {
+                split: stack.enter_context(self._file(split).open("wb"))
+                for split in self.splits
+                if split != "train"
+            }
+            progress = stack.enter_context(
+                tqdm(
+                    desc="building the corpus",
+                    total=config.max_bytes or None,
+                    unit="B",
+                    unit_scale=True,
+                    disable=None,  # off where the output is no terminal
+                )
+            )
+            for document in self._source.documents():
+                if not document.text:
+                    continue
+                self._add_to_hash(document)
+                progress.update(len(document.text))
+                split = split_of(document.key, config.validation_percent, config.test_percent)
+                self.n_bytes[split] += len(document.text)
+                for piece in _pieces(document):
+                    self.n_documents[split] += 1
+                    if split == "train":
+                        yield piece
+                    else:
+                        pickle.dump(tuple(piece), aside[split])
+                if 0 < config.max_bytes <= sum(self.n_bytes.values()):
+                    break
+        self._check()
+
+    def set_aside(self, split: str) -> Iterator[Document]:
+        with self._file(split).open("rb") as file:
+            for _ in range(self.n_documents[split]):
+                yield Document(*pickle.load(file))
+
+    def _file(self, split: str) -> Path:
+        return self._scratch / f"{split}.documents"
+
+    def _add_to_hash(self, document: Document) -> None:
+        key = document.key.encode("utf-8", "surrogatepass")
+        for part in (key, document.text):
+            self._hash.update(struct.pack("<Q", len(part)))
+            self._hash.update(part)
+
+    def _check(self) -> None:
+        total = sum(self.n_documents.values())
+        if not total:
+            raise CorpusError(
+                f"data.source={self._config.source!r} holds no text: there is no document, or all "
+                "are empty. Point it at some text."
+            )
+        for split, count in self.n_documents.items():
+            if not count:
+                raise CorpusError(
+                    f"The {split} split is empty: none of the {total} documents has a key that "
+                    "hashes into it. Use more text, or change data.validation_percent="
+                    f"{self._config.validation_percent} and data.test_percent="
+                    f"{self._config.test_percent} (0 leaves that split out)."
+                )
+
+
+def _pieces(document: Document) -> Iterator[Document]:
+    if len(document.text) <= MAX_DOCUMENT_BYTES:
+        yield document
+    else:
+        for number, text in enumerate(cut(document.text, MAX_DOCUMENT_BYTES)):
+            yield Document(f"{document.key}#{number}", text)
+
+
+# Not a dataset for everyone: keep it out of TFDS's registry of names.
+with tfds.core.registered.skip_registration():
+
+    class _Builder(tfds.core.GeneratorBasedBuilder):
+        """Writes what a _Reader reads."""
+
+        name = "corpus"
+        VERSION = tfds.core.Version("1.0.0")
+        url_infos = None  # nothing is downloaded: spares TFDS the search for checksums
+
+        def __init__(self, reader: _Reader, data_dir: Path):
+            self._reader = reader
+            super().__init__(data_dir=os.fspath(data_dir), file_format="array_record")
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            # Texts are bytes of any encoding, and TFDS's Text stores bytes as they are.
+            features = {"key": tfds.features.Text(), "text": tfds.features.Text()}
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
+
+        def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[Any]]:
+            # Training first: that pass sets the documents of the other splits aside.
+            return {split: self._generate_examples(split) for split in self._reader.splits}
+
+        def _generate_examples(self, split: str) -> Iterator[Any]:
+            reader = self._reader
+            documents = reader.train() if split == "train" else reader.set_aside(split)
+            for number, (key, text) in enumerate(documents):
+                # TFDS stores records in the order of a hash of this number. A document's own key
+                # would not do: it need not be unique.
+                yield number, {"key": key.encode("utf-8", "surrogatepass"), "text": text}

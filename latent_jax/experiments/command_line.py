@@ -1,0 +1,63 @@
+"""What all commands share: where config files find each other, and errors as one clear message
+instead of a traceback.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+from ml_collections import config_flags
+
+import latent_jax
+from latent_jax.training import initialize_distributed
+
+# Config files begin with `from configs import common`, wherever the command is started from.
+sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
+
+
+def run_command(main: Callable[..., Any], takes_arguments: bool = False) -> None:
+    """Parse the flags, join a distributed run if there is one, and run `main`.
+
+    Every error that this project raises on purpose is a ValueError whose message names the thing
+    and the way out. Anything else is a mistake of ours and keeps its traceback.
+    """
+
+    def body(arguments: Sequence[str]) -> None:
+        _show_own_messages()
+        if arguments[1:] and not takes_arguments:
+            _fail(f"unexpected {' '.join(arguments[1:])!r}: options are written --name=value")
+        try:
+            initialize_distributed()
+            main(arguments[1:]) if takes_arguments else main()
+        except ValueError as error:
+            _fail(str(error))
+
+    try:
+        app.run(body)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # Raised while flags are parsed, from a config file or for a key it does not have.
+        _fail(" ".join(map(str, error.args)))
+
+
+def changed_words(flag: str) -> dict[str, Any]:
+    """Return what the command line changed in a config flag, by dotted key."""
+    return dict(config_flags.get_override_values(flags.FLAGS[flag]))
+
+
+def _show_own_messages() -> None:
+    """Print what this package says; libraries speak up only to warn."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    ours = logging.getLogger(latent_jax.__name__)
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    logging.getLogger("absl").setLevel(logging.WARNING)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,124 @@
+"""A trained run, scored on any corpus: a checkpoint, its own tokenizer, and sums over every
+document once.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from latent_jax import tokenizers
+from latent_jax.data import DataConfig, evaluation_batches, open_corpus
+from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.reports.tables import text_table, write_json
+from latent_jax.tasks.base import Task
+from latent_jax.training import Checkpoints, Evaluator, make_mesh
+from latent_jax.training.sharding import batch_sharding, tree_shardings
+
+
+def evaluate(
+    workdir: str | Path,
+    *,
+    split: str = "validation",
+    files: tuple[str, ...] = (),
+    text_field: str = "text",
+    checkpoint: str = "best",
+    max_bytes: int = 0,
+    batch_size: int = 0,
+) -> dict[str, Any]:
+    """Return all metrics of a run on held-out text, as one flat record.
+
+    Args:
+        workdir: the run folder.
+        split: of the corpus that the run was trained on; ignored where `files` are given.
+        files: other text, read whole: paths, globs or folders.
+        text_field: of .jsonl files.
+        checkpoint: "best", "latest", or a step.
+        max_bytes: score so many raw bytes; 0 = all.
+        batch_size: rows at a time; 0 = as in training. The sums do not depend on it.
+
+    Raises:
+        ValueError: the folder holds no run, the checkpoint is damaged, or the text cannot be read.
+    """
+    workdir = Path(workdir)
+    config = _read_config(workdir)
+    tokenizer = tokenizers.load(workdir / "tokenizer")
+    data = dict(config.data)
+    if files:
+        data |= dict(source="files", files=files, text_field=text_field, max_bytes=0)
+        data |= dict(validation_percent=0.0, test_percent=0.0)
+        split = "train"
+    corpus = open_corpus(DataConfig(**data))
+    mesh = make_mesh(config.training.strategy, config.training.model_parallel)
+    batch_size = batch_size or config.batch_size
+    # What a checkpoint holds does not depend on how many bytes an id stands for; only FLOPs do.
+    task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    variables, metadata = checkpoints.restore_variables(
+        _abstract_variables(task, config, mesh), _step(checkpoint)
+    )
+    batches = evaluation_batches(
+        corpus,
+        tokenizer,
+        batch_size=batch_size,
+        row_length=config.row_length,
+        split=split,
+        max_bytes=max_bytes,
+        sharding=batch_sharding(mesh),
+    )
+    sums = Evaluator(task, mesh)(variables, batches)
+    return {
+        "run": str(workdir),
+        "name": config.name or config.method,
+        "method": config.method,
+        "step": metadata["step"],
+        "bytes_seen": metadata["bytes_seen"],
+        "split": " ".join(files) or split,
+        "n_bytes": int(sums["n_bytes"]),
+        **task.summarize(sums),
+    }
+
+
+def evaluate_and_print(workdir: str | Path, *, json_path: str | None = None, **options) -> None:
+    """Evaluate, print the metrics, and write the unrounded record where a file is named."""
+    record = evaluate(workdir, **options)
+    rows = [{"metric": key, "value": value} for key, value in record.items()]
+    print(text_table(rows))
+    if json_path:
+        write_json([record], json_path)
+
+
+def _abstract_variables(task: Task, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
+    """Return the task's collections as `ShapeDtypeStruct`s that carry their shardings."""
+    row = {
+        "ids": jnp.zeros((1, config.row_length), jnp.int32),
+        "weights": jnp.ones((1, config.row_length), jnp.float32),
+        "n_bytes": jnp.zeros((1,), jnp.int32),
+    }
+    shapes = jax.eval_shape(task.init, jax.random.key(0), row)
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        tree_shardings(shapes, mesh, config.training.strategy),
+    )
+
+
+def _step(checkpoint: str) -> int | str:
+    if checkpoint in ("best", "latest"):
+        return checkpoint if checkpoint == "best" else -1
+    if not checkpoint.isdigit():
+        raise ValueError(f"--checkpoint is best, latest or a step, not {checkpoint!r}")
+    return int(checkpoint)
+
+
+def _read_config(workdir: Path) -> ConfigDict:
+    path = workdir / "config.json"
+    if not path.exists():
+        inside = sorted(folder.parent.name for folder in workdir.glob("*/config.json"))
+        hint = f"; it holds the runs {', '.join(inside)}: name one" if inside else ""
+        raise ValueError(f"{workdir} is no run folder (it has no config.json){hint}")
+    return ConfigDict(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,145 @@
+"""One configuration made into corpus, tokenizer, task, budget and run folder, and trained."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from latent_jax.data import Corpus, DataConfig, evaluation_batches, open_corpus, train_batches
+from latent_jax.experiments.samples import write_samples
+from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.methods.budget import from_config
+from latent_jax.methods.names import parse
+from latent_jax.methods.tokenizers import bytes_per_token, load_bpe_files, make_tokenizer
+from latent_jax.reports.curves import write_curves
+from latent_jax.tasks.base import Task
+from latent_jax.tokenizers import Tokenizer
+from latent_jax.training import OptimizerConfig, TrainingConfig, make_mesh, open_run_folder, train
+from latent_jax.training.config import RESUMABLE
+from latent_jax.training.mesh import check_batch, is_primary
+from latent_jax.training.sharding import batch_sharding
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What a configuration describes, opened and checked before any run folder is made."""
+
+    config: ConfigDict
+    corpus: Corpus
+    tokenizer: Tokenizer
+    task: Task
+    training: TrainingConfig
+    optimizer: OptimizerConfig
+    bytes_per_token: float
+    total_steps: int
+
+
+def prepare(config: ConfigDict) -> Experiment:
+    """Open the corpus, train or load the tokenizer, build the task, and turn the budget into steps.
+
+    Raises:
+        ValueError: a word of the configuration is wrong, or the corpus cannot be read; see the
+            parts.
+    """
+    method = parse(config.method)
+    training = TrainingConfig(**config.training, seed=config.seed)
+    optimizer = OptimizerConfig(**config.optimizer)
+    budget = from_config(config.budget)
+    corpus = open_corpus(DataConfig(**config.data))
+    files = config.tokenizer
+    if files.vocab_file or files.merges_file:
+        tokenizer = load_bpe_files(method, files.vocab_file, files.merges_file)
+    else:
+        tokenizer = make_tokenizer(method, corpus, files.train_bytes)
+    ratio = bytes_per_token(tokenizer, corpus)
+    task = make_task(config, Vocabulary.of(tokenizer, ratio))
+    tokens_per_step = config.batch_size * config.row_length
+    total_steps = budget.steps(tokens_per_step, ratio, task.flops_per_byte)
+    if optimizer.warmup_steps >= total_steps:
+        raise ValueError(
+            f"the budget of {budget.amount:g} {budget.unit} is {total_steps} steps, all of them "
+            f"warm-up: set optimizer.warmup_steps={optimizer.warmup_steps} below that, "
+            "or raise the budget"
+        )
+    return Experiment(config, corpus, tokenizer, task, training, optimizer, ratio, total_steps)
+
+
+def run(
+    config: ConfigDict, workdir: str | Path, overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Train what a configuration describes into a run folder, or go on where it stopped.
+
+    Args:
+        config: as `configs.common.default` makes it.
+        workdir: the run folder; made where it is missing.
+        overrides: what was changed on the command line, for the record.
+
+    Returns:
+        The last validation record.
+
+    Raises:
+        ValueError: see `prepare` and `training.train`; nothing half-written is left behind.
+    """
+    experiment = prepare(config)
+    training, tokenizer, corpus = experiment.training, experiment.tokenizer, experiment.corpus
+    mesh = make_mesh(training.strategy, training.model_parallel)
+    check_batch(mesh, config.batch_size, training.accumulation)
+    folder = open_run_folder(
+        workdir,
+        config.to_dict(),
+        overrides,
+        may_differ=[*(f"training.{field}" for field in RESUMABLE), "data.cache_dir", "name"],
+    )
+    if is_primary():
+        tokenizer.save(folder.tokenizer)
+    batches = dict(
+        batch_size=config.batch_size,
+        row_length=config.row_length,
+        sharding=batch_sharding(mesh),
+    )
+    logger.info(
+        "%s: %d steps of %d x %d ids, %.3f bytes per id, %.3g forward FLOPs per byte, in %s",
+        config.name or config.method,
+        experiment.total_steps,
+        config.batch_size,
+        config.row_length,
+        experiment.bytes_per_token,
+        experiment.task.flops_per_byte,
+        folder.path,
+    )
+
+    def validation():
+        return evaluation_batches(
+            corpus, tokenizer, max_bytes=config.evaluation_bytes, split="validation", **batches
+        )
+
+    def after_evaluation(step, variables, record):
+        del record
+        write_samples(folder.samples, step, experiment.task, variables, tokenizer, validation())
+        if is_primary():
+            write_curves(folder.path)
+
+    return train(
+        experiment.task,
+        training,
+        experiment.optimizer,
+        total_steps=experiment.total_steps,
+        train_data=train_batches(
+            corpus,
+            tokenizer,
+            seed=config.seed,
+            num_workers=config.data.num_workers,
+            **batches,
+        ),
+        eval_data=validation,
+        run_folder=folder,
+        mesh=mesh,
+        tokenizer_fingerprint=tokenizer.fingerprint(),
+        data_workers=config.data.num_workers,
+        on_evaluation=after_evaluation,
+    )

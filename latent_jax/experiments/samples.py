@@ -1,0 +1,62 @@
+"""What a latent language makes of held-out text, for a person to read: originals, reconstructions,
+and the LM's choice.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from latent_jax.tasks.base import Batch, Task
+from latent_jax.tokenizers import Tokenizer
+from latent_jax.training.mesh import is_primary
+
+N_SAMPLES = 4
+
+
+def write_samples(
+    folder: Path,
+    step: int,
+    task: Task,
+    variables: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    batches: Iterable[Batch],
+) -> None:
+    """Write `step_<n>.txt` with the first rows of the held-out text, line by line under each other.
+
+    A task that reconstructs nothing (it has no method `reconstruct`) writes nothing. All processes
+    must call this.
+    """
+    if not hasattr(task, "reconstruct"):
+        return
+    batch = next(iter(batches))
+    made = _replicated(jax.jit(task.reconstruct)(variables, batch))
+    rows, weights = (_replicated(batch[name]) for name in ("ids", "weights"))
+    if not is_primary():
+        return
+    blocks = []
+    for row in range(min(N_SAMPLES, len(rows))):
+        real = weights[row] > 0
+        texts = {"text": rows[row], **{name: ids[row] for name, ids in made.items()}}
+        width = max(map(len, texts))
+        lines = [f"{name:>{width}}: {_line(ids[real], tokenizer)}" for name, ids in texts.items()]
+        blocks.append("\n".join(lines))
+    (folder / f"step_{step:07d}.txt").write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def _replicated(tree: Any) -> Any:
+    """Return host copies of global arrays, which may be spread over processes."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        return multihost_utils.process_allgather(tree, tiled=True)
+    return jax.tree.map(np.asarray, tree)
+
+
+def _line(ids: np.ndarray, tokenizer: Tokenizer) -> str:
+    """Return text on one line; separators, line ends and broken bytes are shown as marks."""
+    pieces = np.split(ids, np.flatnonzero(ids == tokenizer.separator_id))
+    texts = (tokenizer.decode(piece).decode("utf-8", "replace") for piece in pieces)
+    return "¶".join(texts).replace("\n", "⏎").replace("\r", "␍").replace("\t", "⇥")

@@ -1,0 +1,59 @@
+"""Several runs of one config file: trained one after the other, then laid side by side."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from latent_jax.experiments.run import prepare, run
+from latent_jax.reports.command import comparison_table
+from latent_jax.reports.curves import write_comparison
+from latent_jax.training.mesh import is_primary
+
+logger = logging.getLogger(__name__)
+
+
+def run_config(
+    config: ConfigDict, workdir: str | Path, overrides: Mapping[str, Any] | None = None
+) -> list[Path]:
+    """Train what a config file describes: one run, or each of `config.runs` in a folder of its own.
+
+    Starting it again goes on where it stopped; what is finished is not trained again. At the end it
+    prints a table of the runs, and several runs get one picture, `comparison.png`.
+
+    Returns:
+        The run folders.
+
+    Raises:
+        ValueError: see `experiments.run`. All runs are checked before the first one trains.
+    """
+    workdir = Path(workdir)
+    runs = {workdir: config}
+    if "runs" in config:
+        runs = {workdir / name: config.runs[name] for name in config.runs}
+        for run_config in runs.values():
+            prepare(run_config)
+    for number, (folder, run_config) in enumerate(runs.items(), start=1):
+        logger.info("Run %d of %d in %s", number, len(runs), folder)
+        run(run_config, folder, overrides)
+        if is_primary() and number > 1:
+            write_comparison(list(runs)[:number], workdir / "comparison.png")
+    if is_primary():
+        _print_table(list(runs), workdir)
+    return list(runs)
+
+
+def default_workdir(config_file: str) -> Path:
+    """Return runs/<config file and arguments>, such as runs/latent_lm-compressor=ssm,c=4."""
+    path, _, arguments = str(config_file).partition(":")
+    stem = Path(path).stem
+    return Path("runs") / (f"{stem}-{arguments}" if arguments else stem)
+
+
+def _print_table(folders: Sequence[Path], workdir: Path) -> None:
+    """Print the last validation record of each run, and where the pictures are."""
+    print(f"\n{comparison_table(folders)}\n\nPictures:")
+    for picture in sorted(workdir.rglob("*.png")):
+        print(f"  {picture}")

@@ -1,0 +1,30 @@
+"""Run folders made into records, tables and pictures; imports no other room."""
+
+from latent_jax.reports.curves import write_comparison, write_curves
+from latent_jax.reports.files import replace_file
+from latent_jax.reports.records import Run, RunFolderError, find_runs, flatten, read_run
+from latent_jax.reports.tables import (
+    COLUMNS,
+    Column,
+    markdown_table,
+    read_json,
+    text_table,
+    write_json,
+)
+
+__all__ = [
+    "COLUMNS",
+    "Column",
+    "Run",
+    "RunFolderError",
+    "find_runs",
+    "flatten",
+    "markdown_table",
+    "read_json",
+    "read_run",
+    "replace_file",
+    "text_table",
+    "write_comparison",
+    "write_curves",
+    "write_json",
+]

@@ -1,0 +1,302 @@
+"""Pictures of training: one run in detail, and several runs side by side.
+
+Every axis of text counts raw bytes, and every loss is in bits per raw byte, so that methods with
+different tokens can be read in one picture. For latent methods the line that is compared is the
+full code length: what the codes cost under the language model, plus what the bytes still cost given
+them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from latent_jax.reports.records import read_run
+from latent_jax.reports.style import (
+    INK,
+    PALETTE,
+    QUIET,
+    bytes_unit,
+    few_ticks,
+    house_style,
+    label_ends,
+    line_look,
+    save,
+    smooth,
+    titles,
+)
+
+PARTS = ("reconstruction_bits_per_byte", "language_model_bits_per_byte")
+"""What the full code length of a latent method is made of."""
+
+BLUE, ORANGE, GREEN = PALETTE[:3]
+
+
+def write_curves(folder: str | Path) -> Path:
+    """Draw `curves.png` of one run folder, into that folder.
+
+    Raises:
+        RunFolderError: when the folder is damaged or has no validation record yet.
+    """
+    run = read_run(folder)
+    run.final()  # raises where there is nothing to draw
+    with house_style():
+        figure = _latent_figure(run) if _is_latent(run) else _single_figure(run)
+        return save(figure, run.folder / "curves.png")
+
+
+def write_comparison(folders: Sequence[str | Path], path: str | Path) -> Path:
+    """Draw the validation bits per byte of several runs over the raw bytes they have read.
+
+    Beside the curves stand the last values as bars, those of latent methods with their parts.
+
+    Args:
+        folders: run folders, in the order of their colours.
+        path: of the PNG.
+
+    Raises:
+        ValueError: when there is no run.
+        RunFolderError: when a folder is damaged or has no validation record yet.
+    """
+    if not folders:
+        raise ValueError("a comparison needs at least one run folder")
+    runs = [read_run(folder) for folder in folders]
+    with house_style():
+        return save(_comparison_figure(runs), path)
+
+
+def _is_latent(run):
+    return all(run.has(part) for part in PARTS)
+
+
+def _single_figure(run):
+    """Training and validation of a method without latents: one panel."""
+    figure = Figure(figsize=(7.6, 4.3))
+    figure.subplots_adjust(left=0.085, right=0.82, bottom=0.115, top=0.8)
+    titles(figure, 0.085, run.name, f"{_extent(run)}. Bits per raw byte; lower is better")
+    axes = figure.subplots()
+    _draw_code_length(axes, run)
+    return figure
+
+
+def _latent_figure(run):
+    """Four panels: the code length, its parts, the bytes restored, the codebook."""
+    figure = Figure(figsize=(11.6, 7.6))
+    figure.subplots_adjust(
+        left=0.045, right=0.865, bottom=0.07, top=0.855, wspace=0.52, hspace=0.36
+    )
+    titles(figure, 0.045, run.name, _extent(run))
+    (code_length, parts), (restored, codebook) = figure.subplots(2, 2)
+    _draw_code_length(code_length, run)
+    code_length.set_title("Full code length, bits/byte")
+    _draw_parts(parts, run)
+    _draw_restored(restored, run)
+    _draw_codebook(codebook, run)
+    return figure
+
+
+def _draw_code_length(axes, run):
+    """Training and validation bits per byte."""
+    scale, _ = _text_axis(axes, [run])
+    xs, ys = run.curve("bits_per_byte", split="train")
+    ends = []
+    if len(xs):
+        window = max(1, len(xs) // 40)
+        smoothed = smooth(ys, window)
+        if window > 1:
+            axes.plot(xs / scale, ys, color=ORANGE, linewidth=0.7, alpha=0.3)
+        axes.plot(xs / scale, smoothed, color=ORANGE, linewidth=1.4)
+        ends.append((xs[-1] / scale, smoothed[-1], f"training {smoothed[-1]:.2f}", ORANGE))
+    xs, ys = run.curve("bits_per_byte")
+    axes.plot(xs / scale, ys, color=BLUE, marker="o", markersize=3)
+    ends.append((xs[-1] / scale, ys[-1], f"validation {ys[-1]:.2f}", BLUE))
+    _fit_height(axes)
+    label_ends(axes, ends)
+
+
+def _draw_parts(axes, run):
+    """What the code length is made of, and the baselines that a language model must beat."""
+    scale, _ = _text_axis(axes, [run])
+    axes.set_title("Its parts on validation text, bits/byte")
+    ends = []
+    for key, name, colour, style in (
+        ("bits_per_byte", "sum", INK, "-"),
+        ("language_model_bits_per_byte", "LM over codes", BLUE, "-"),
+        ("reconstruction_bits_per_byte", "reconstruction", GREEN, "-"),
+        ("unigram_bits_per_byte", "unigram", QUIET, (0, (4, 2))),
+        ("uniform_bits_per_byte", "uniform", QUIET, (0, (1, 1.6))),
+    ):
+        xs, ys = run.curve(key)
+        if not len(xs):
+            continue
+        width = 1.8 if style == "-" else 1.2
+        axes.plot(xs / scale, ys, color=colour, linestyle=style, linewidth=width)
+        ends.append((xs[-1] / scale, ys[-1], f"{name} {_bits(ys[-1])}", colour))
+    _fit_height(axes, from_zero=True)
+    label_ends(axes, ends)
+
+
+def _draw_restored(axes, run):
+    """The share of bytes that are the most likely ones given their codes."""
+    scale, _ = _text_axis(axes, [run])
+    axes.set_title("Bytes restored from the codes, %")
+    ends = []
+    for split, name, colour in (("train", "training", ORANGE), ("validation", "validation", BLUE)):
+        xs, ys = run.curve("reconstruction_accuracy", split=split)
+        if not len(xs):
+            continue
+        ys = 100 * smooth(ys, max(1, len(ys) // 40) if split == "train" else 1)
+        marker = dict(marker="o", markersize=3) if split == "validation" else dict(linewidth=1.4)
+        axes.plot(xs / scale, ys, color=colour, **marker)
+        ends.append((xs[-1] / scale, ys[-1], f"{name} {ys[-1]:.1f} %", colour))
+    axes.set_ylim(0, 102)
+    few_ticks(axes)
+    label_ends(axes, ends)
+
+
+def _draw_codebook(axes, run):
+    """How many codes are in use, against how many there are."""
+    scale, _ = _text_axis(axes, [run])
+    axes.set_title("Codebook, number of codes")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    xs, perplexity = run.curve("codebook_perplexity")
+    ends = [(xs[-1] / scale, perplexity[-1], f"perplexity {perplexity[-1]:,.0f}", BLUE)]
+    axes.plot(xs / scale, perplexity, color=BLUE, marker="o", markersize=3)
+    size = _codebook_size(run)
+    if size:
+        xs, usage = run.curve("codebook_usage")
+        axes.plot(xs / scale, usage * size, color=GREEN)
+        ends.append((xs[-1] / scale, usage[-1] * size, f"used {usage[-1] * size:,.0f}", GREEN))
+        axes.axhline(size, color=QUIET, linestyle=(0, (4, 2)), linewidth=1.2)
+        ends.append((axes.get_xlim()[1], size, f"codebook size {size:,}", QUIET))
+        axes.set_ylim(0, size * 1.06)
+    else:
+        axes.set_ylim(0, None)
+    few_ticks(axes)
+    label_ends(axes, ends)
+
+
+def _codebook_size(run):
+    """Return the number of codes, which the share of the perplexity implies; 0 when unknown."""
+    last = run.final()
+    share = last.get("codebook_perplexity_share", 0.0)
+    return round(last["codebook_perplexity"] / share) if share > 0 else 0
+
+
+def _comparison_figure(runs):
+    """Curves on the left, last values as bars on the right."""
+    finals = [run.final() for run in runs]
+    height = max(4.8, 2.1 + 0.52 * len(runs))
+    figure = Figure(figsize=(11.6, height))
+    bottom, top = 0.5 / height, 1 - 1.2 / height
+    latent = any(_is_latent(run) for run in runs)
+    titles(
+        figure,
+        0.05,
+        "Bits per byte of held-out text",
+        "Lower is better. Latent methods pay for their codes and for what the codes leave open: "
+        "the full code length"
+        if latent
+        else "Lower is better. Raw bytes are counted alike for all methods",
+    )
+    curves = figure.add_axes((0.05, bottom, 0.37, top - bottom))
+    curves.set_title("Over the text read in training")
+    scale, _ = _text_axis(curves, runs)
+    ends = []
+    for i, run in enumerate(runs):
+        xs, ys = run.curve("bits_per_byte")
+        look = line_look(i)
+        curves.plot(xs / scale, ys, **look, marker="o", markersize=2.5)
+        ends.append((xs[-1] / scale, ys[-1], _short(run.name), look["color"]))
+    _fit_height(curves)
+    label_ends(curves, ends)
+    bars = figure.add_axes((0.655, bottom, 0.335, top - bottom))
+    _draw_bars(bars, runs, finals, latent)
+    return figure
+
+
+def _draw_bars(axes, runs, finals, latent):
+    """One bar a run: its bits per byte at the end, divided into the parts of a latent method."""
+    axes.grid(False)
+    axes.set_title("At the end" + (", and what it is made of" if latent else ""))
+    axes.spines["left"].set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    largest = max(final["bits_per_byte"] for final in finals)
+    for row, (run, final) in enumerate(zip(runs, finals, strict=True)):
+        colour = line_look(row)["color"]
+        total = final["bits_per_byte"]
+        if _is_latent(run):
+            reconstruction, language_model = (final[part] for part in PARTS)
+            axes.barh(row, language_model, 0.3, color=colour)
+            axes.barh(row, reconstruction, 0.3, left=language_model, color=colour, alpha=0.45)
+            sum_of = f"= {_bits(language_model)} LM + {_bits(reconstruction)} reconstruction"
+        else:
+            axes.barh(row, total, 0.3, color=colour)
+            sum_of = ""
+        axes.text(0, row - 0.21, _short(run.name), size=8.5, color=colour, va="bottom")
+        axes.annotate(
+            _bits(total),
+            (total, row),
+            (5, 0),
+            textcoords="offset points",
+            va="center",
+            weight="bold",
+        )
+        axes.annotate(
+            sum_of,
+            (total, row),
+            (9 + 6.3 * len(_bits(total)), 0),  # after the total, in points
+            textcoords="offset points",
+            va="center",
+            size=8,
+            color=QUIET,
+        )
+    axes.set_xlim(0, largest * (2.5 if latent else 1.15))
+    axes.set_ylim(max(len(runs), 2) - 0.5, -0.65)
+
+
+def _text_axis(axes, runs):
+    """Set up the x axis, raw bytes read, for all runs; return the divisor and the unit."""
+    largest = max(record["bytes_seen"] for run in runs for record in run.records)
+    scale, unit = bytes_unit(largest)
+    axes.set_xlim(0, 1.01 * largest / scale or 1.0)
+    axes.set_xlabel(f"text read in training, {unit}")
+    return scale, unit
+
+
+def _fit_height(axes, from_zero=False):
+    """Choose the y limits by what follows the first tenth of the text.
+
+    A loss falls so steeply at first that its start would flatten all the rest.
+    """
+    values, settled = [], []
+    start = 0.1 * axes.get_xlim()[1]
+    for line in axes.get_lines():
+        xs, ys = (np.asarray(data, dtype=float) for data in line.get_data())
+        values.extend(ys[np.isfinite(ys)])
+        settled.extend(ys[(xs >= start) & np.isfinite(ys)])
+    chosen = settled if len(settled) > 1 else values
+    low, high = (min(chosen), max(chosen)) if chosen else (0.0, 1.0)
+    margin = 0.06 * (high - low) or 0.1
+    axes.set_ylim(0 if from_zero else max(0, low - margin), high + margin)
+    few_ticks(axes)
+
+
+def _extent(run):
+    """Return how long the run has trained, for a subtitle."""
+    last = run.final()
+    divisor, unit = bytes_unit(last["bytes_seen"])
+    method = "" if run.name == run.method else f"{run.method}, "
+    return f"{method}{last['step']:,} steps, {last['bytes_seen'] / divisor:.3g} {unit} of text"
+
+
+def _bits(value):
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def _short(name, length=34):
+    """Return the name, cut where it is long, so that it fits beside the curves."""
+    return name if len(name) <= length else name[: length - 3] + "..."

@@ -1,0 +1,192 @@
+"""Run folders read back: the one source of every table and picture.
+
+A run folder holds `config.json`, the nested configuration, and `metrics.jsonl`, one flat record a
+line: `{"step": 100, "split": "validation", "bytes_seen": 819200, ..., "bits_per_byte": 2.31}`. The
+reader forgives what a killed run leaves behind (a torn last line, steps that were trained again
+after a resume) and nothing else.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latent_jax.nearest import nearest
+
+SPLITS = ("train", "validation")
+REQUIRED = ("step", "split", "bytes_seen")
+
+
+class RunFolderError(ValueError):
+    """A folder that is no run folder, or whose files were damaged by something else than a kill."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training run as it lies on disk.
+
+    Attributes:
+        folder: where it lies.
+        config: the nested configuration.
+        records: the lines of `metrics.jsonl`, in the order of their steps within each split.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    records: Sequence[Mapping[str, Any]]
+
+    @property
+    def method(self) -> str:
+        """The literature name of the method, e.g. `BPE[v=4096]`."""
+        return self.config["method"]
+
+    @property
+    def name(self) -> str:
+        """How tables and pictures call the run: the configured name, or else the method's."""
+        return self.config.get("name") or self.method
+
+    def has(self, metric: str, split: str = "validation") -> bool:
+        """Return whether any record of the split carries the metric."""
+        return any(metric in record for record in self.split(split))
+
+    def split(self, split: str) -> list[Mapping[str, Any]]:
+        """Return the records of one split, ordered by step."""
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}{nearest(split, SPLITS)}; known: {SPLITS}")
+        return [record for record in self.records if record["split"] == split]
+
+    def curve(
+        self, metric: str, *, split: str = "validation", x: str = "bytes_seen"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return float64 `x` and `metric` of all records of the split that carry both."""
+        points = [
+            (record[x], record[metric])
+            for record in self.split(split)
+            if metric in record and x in record
+        ]
+        xs, ys = np.array(points, dtype=np.float64).reshape(-1, 2).T
+        return xs, ys
+
+    def final(self, split: str = "validation", config_keys: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the last record of the split as one flat row of a table.
+
+        Args:
+            split: "train" or "validation".
+            config_keys: settings to take along, with dots for nesting: `compressor.kernel_size`.
+
+        Returns:
+            name, method and the settings asked for, then the record itself.
+
+        Raises:
+            RunFolderError: when the split has no record yet.
+            ValueError: for a key that the configuration does not have.
+        """
+        records = self.split(split)
+        if not records:
+            raise RunFolderError(
+                f"{self.folder / 'metrics.jsonl'} has no {split} record yet: the run was stopped "
+                f"before its first one; start it again to go on"
+            )
+        settings = flatten(self.config)
+        for key in config_keys:
+            if key not in settings:
+                raise ValueError(
+                    f"the configuration of {self.folder} has no {key!r}{nearest(key, settings)}"
+                )
+        chosen = {key: settings[key] for key in config_keys}
+        return {"name": self.name, "method": self.method, **chosen, **records[-1]}
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        RunFolderError: naming the file, the line and what is wrong with it.
+    """
+    folder = Path(folder)
+    config = _parse(_read(folder, "config.json"), folder / "config.json")
+    if not isinstance(config.get("method"), str):
+        raise RunFolderError(f'{folder / "config.json"} names no "method"')
+    return Run(folder, config, _read_metrics(folder))
+
+
+def find_runs(root: str | Path) -> list[Path]:
+    """Return `root` and all folders below it that hold a `metrics.jsonl`, sorted.
+
+    Raises:
+        RunFolderError: when there is none.
+    """
+    found = sorted(path.parent for path in Path(root).rglob("metrics.jsonl"))
+    if not found:
+        raise RunFolderError(f"no run folder (with a metrics.jsonl) in {root}")
+    return found
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level with dotted names: `{"model.d_model": 128}`."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _read(folder, name):
+    try:
+        return (folder / name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RunFolderError(f"{folder} is not a run folder: it has no {name}") from None
+    except UnicodeDecodeError as error:
+        raise RunFolderError(f"{folder / name} is not UTF-8 text: {error}") from None
+
+
+def _read_metrics(folder):
+    """Return the records that count, see the module's docstring."""
+    text = _read(folder, "metrics.jsonl")
+    lines = text.split("\n")
+    last = lines.pop()  # "" after a complete file, else a line whose writing was cut off
+    records = [_record(line, folder, number) for number, line in enumerate(lines, start=1)]
+    if last:
+        try:
+            json.loads(last)
+        except json.JSONDecodeError:
+            pass  # A torn object is never valid JSON, so nothing complete is lost here.
+        else:
+            records.append(_record(last, folder, len(lines) + 1))
+    kept = {split: [] for split in SPLITS}
+    for record in records:
+        # A step that does not go up was trained again after a resume, and undoes what follows it.
+        undone = kept[record["split"]]
+        while undone and undone[-1]["step"] >= record["step"]:
+            undone.pop()
+        undone.append(record)
+    return [record for split in SPLITS for record in kept[split]]
+
+
+def _record(line, folder, number):
+    place = f"{folder / 'metrics.jsonl'}, line {number}"
+    record = _parse(line, place)
+    for key in REQUIRED:
+        if key not in record:
+            raise RunFolderError(f"{place} has no {key!r}")
+    if record["split"] not in SPLITS:
+        raise RunFolderError(f"{place} has split {record['split']!r}; known: {SPLITS}")
+    for key, value in record.items():
+        if key != "split" and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise RunFolderError(f"{place}: {key!r} is {value!r}, not a number")
+    return record
+
+
+def _parse(text, place):
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RunFolderError(f"{place} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{place} is not a JSON object but {type(value).__name__}")
+    return value

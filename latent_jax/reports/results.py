@@ -1,0 +1,70 @@
+"""Published tables: from run folders to small records that are committed, and from those to the README.
+
+A table of the README is never typed. `write_results` keeps the last validation record of every run in
+configs/results/NAME.json; `refresh_tables` writes it between the two marks
+
+    <!-- table: NAME; name bits_per_byte ... -->
+    <!-- end of table -->
+
+which name the file and its columns.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from latent_jax.reports.files import replace_file
+from latent_jax.reports.records import Run, read_run
+from latent_jax.reports.tables import markdown_table, read_json, write_json
+
+_BLOCK = re.compile(
+    r"(<!-- table: (?P<name>[\w.-]+); (?P<columns>[\w. ]+) -->\n).*?(<!-- end of table -->)",
+    re.DOTALL,
+)
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """Return what a table may say of a run: its name, method, and last validation record."""
+    record = run.final("validation")
+    return {key: value for key, value in record.items() if key != "split"}
+
+
+def write_results(folders: Sequence[str | Path], path: str | Path) -> list[dict[str, Any]]:
+    """Write one record per run folder, unrounded, and return them.
+
+    Raises:
+        RunFolderError: a folder holds no finished evaluation.
+    """
+    records = [run_record(read_run(folder)) for folder in folders]
+    write_json(records, path)
+    return records
+
+
+def refresh_tables(page: str | Path, results: str | Path) -> list[str]:
+    """Write every marked table of a Markdown page anew from `results`/NAME.json.
+
+    Returns:
+        The names of the tables, in order.
+
+    Raises:
+        ValueError: a table's file is missing, or has not the columns that the mark names.
+    """
+    page, results = Path(page), Path(results)
+    names = []
+
+    def table(match: re.Match) -> str:
+        path = results / f"{match['name']}.json"
+        if not path.exists():
+            raise ValueError(
+                f"{page} shows the table {match['name']!r}, and there is no {path}: make it with "
+                "launch/report.py RUNS --results"
+            )
+        names.append(match["name"])
+        records: list[Mapping[str, Any]] = read_json(path)
+        body = markdown_table(records, match["columns"].split())
+        return f"{match[1]}\n{body}\n\n{match[4]}"
+
+    text = _BLOCK.sub(table, page.read_text(encoding="utf-8"))
+    replace_file(page, text.encode())
+    return names

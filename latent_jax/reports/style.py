@@ -1,0 +1,196 @@
+"""The look of every picture: one palette, thin grids, names at the ends of lines, no legends.
+
+Pictures are drawn on matplotlib's object interface, so nothing global is touched and no display is
+needed. Colours are those of Okabe and Ito, "Color Universal Design" (2008), which stay apart for
+colour-blind readers; from the eighth line on the dashes change as well.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from latent_jax.reports.files import replace_file
+
+INK = "#22262b"
+QUIET = "#6b7280"
+GRID = "#e6e8eb"
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b5b5b")
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
+DPI = 200
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same letters
+    "font.size": 9.0,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": QUIET,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "axes.titlepad": 10.0,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "text.color": INK,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "savefig.facecolor": "white",
+}
+
+
+@contextlib.contextmanager
+def house_style() -> Iterator[None]:
+    """Draw in the house style within the block."""
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_SETTINGS}):
+        yield
+
+
+def line_look(index: int) -> dict:
+    """Return colour and dashes of the line number `index` of a picture."""
+    return {
+        "color": PALETTE[index % len(PALETTE)],
+        "linestyle": DASHES[index // len(PALETTE) % len(DASHES)],
+    }
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write the figure as PNG; the file is whole or not there."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=DPI)
+    return replace_file(path, image.getvalue())
+
+
+def titles(figure: Figure, left: float, title: str, subtitle: str) -> None:
+    """Write a title and, quieter below it, what is shown; `left` is a share of the width."""
+    height = figure.get_size_inches()[1]
+    figure.text(left, 1 - 0.32 / height, title, size=13, weight="bold", va="center")
+    figure.text(left, 1 - 0.59 / height, subtitle, size=9, color=QUIET, va="center")
+
+
+def bytes_unit(largest: float) -> tuple[float, str]:
+    """Return the divisor and the name of the decimal unit that suits `largest` bytes."""
+    for divisor, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if largest >= divisor:
+            return divisor, name
+    return 1.0, "bytes"
+
+
+def smooth(ys: np.ndarray, window: int) -> np.ndarray:
+    """Return the centred running mean over about `window` values.
+
+    It narrows at the start, where losses are steep, and lacks its right half at the end, so that
+    the last value is a mean as well.
+    """
+    index = np.arange(len(ys))
+    left = np.minimum(window // 2, index)
+    right = np.minimum(left, index[::-1])
+    sums = np.concatenate([[0.0], np.cumsum(ys)])
+    return (sums[index + right + 1] - sums[index - left]) / (left + right + 1)
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], size=8.5) -> None:
+    """Write names in a column right of the axes, level with the ends of lines but never on another.
+
+    Call it last, when the limits of the axes are final.
+
+    Args:
+        axes: where the lines are.
+        ends: (x, y, text, colour) of each; texts may have several lines.
+        size: of the letters, in points.
+    """
+    if not ends:
+        return
+    to_points = 72.0 / axes.get_figure().dpi
+    ends = sorted(ends, key=lambda end: end[1])
+    wanted = [axes.transData.transform((x, y))[1] * to_points for x, y, _, _ in ends]
+    heights = [size * 1.25 * (1 + text.count("\n")) + 1.5 for _, _, text, _ in ends]
+    box = axes.get_window_extent()
+    places = spread(wanted, heights, box.y0 * to_points - 4, box.y1 * to_points + 8)
+    column = box.x1 * to_points + 9
+    for (x, y, text, colour), wish, place in zip(ends, wanted, places, strict=True):
+        gap = column - axes.transData.transform((x, y))[0] * to_points
+        axes.annotate(
+            text,
+            (x, y),
+            xytext=(column, place),
+            textcoords="figure points",
+            color=colour,
+            size=size,
+            va="center",
+            linespacing=1.2,
+            annotation_clip=False,
+            arrowprops=(
+                dict(
+                    arrowstyle="-",
+                    color=colour,
+                    linewidth=0.6,
+                    alpha=0.6,
+                    relpos=(0, 0.5),
+                    shrinkA=0,
+                    shrinkB=2,
+                )
+                if abs(place - wish) > 3 or gap > 20
+                else None
+            ),
+        )
+
+
+def spread(
+    wanted: Sequence[float], heights: Sequence[float], low: float, high: float
+) -> list[float]:
+    """Return centres near the `wanted` ones (ascending) for boxes that do not overlap.
+
+    Overlapping boxes are merged into blocks, and each block lies around the mean of its wishes: the
+    pool-adjacent-violators solution of the least-squares problem. A block stays within `low` and
+    `high` as long as it fits.
+    """
+    blocks = []  # [sum of (wish - offset within the block), number of boxes, height]
+    for wish, height in zip(wanted, heights, strict=True):
+        blocks.append([wish - height / 2, 1, height])
+        while len(blocks) > 1 and _bottom(blocks[-2], low, high) + blocks[-2][2] > _bottom(
+            blocks[-1], low, high
+        ):
+            upper = blocks.pop()
+            lower = blocks[-1]
+            lower[0] += upper[0] - upper[1] * lower[2]
+            lower[1] += upper[1]
+            lower[2] += upper[2]
+    centres = []
+    remaining = iter(heights)
+    for block in blocks:
+        bottom = _bottom(block, low, high)
+        for _ in range(block[1]):
+            height = next(remaining)
+            centres.append(bottom + height / 2)
+            bottom += height
+    return centres
+
+
+def _bottom(block, low, high):
+    """Return where a block of `spread` starts: the mean of its wishes, moved inside the limits."""
+    total, count, height = block
+    return max(low, min(total / count, high - height))
+
+
+def few_ticks(axes: Axes) -> None:
+    """Keep both axes to at most six intervals between round numbers."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))

@@ -1,0 +1,184 @@
+"""Lists of flat records as tables for people, and as JSON for programs.
+
+A record is one row: `{"method": "Bytes", "bits_per_byte": 2.31, ...}`, units in the key names.
+Tables round for reading; JSON keeps every digit.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latent_jax.nearest import nearest
+from latent_jax.reports.files import replace_file
+
+MISSING = "-"
+"""Stands where a method has no such number: a BPE has no codebook."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """How one key of the records is shown.
+
+    Attributes:
+        key: of the record.
+        header: with the unit; a newline breaks it in a terminal.
+        format: a format specification for numbers, such as ".3f" or ",d".
+        scale: the value is multiplied by it: 100 turns a share into percent.
+    """
+
+    key: str
+    header: str
+    format: str = ".4g"
+    scale: float = 1.0
+
+    def cell(self, record: Mapping[str, Any]) -> str:
+        """Return the text of this column in one row."""
+        value = record.get(self.key)
+        if value is None:
+            return MISSING
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else "no"
+        if isinstance(value, int | float | np.number):
+            value = value * self.scale
+            # A count stays a count where scaling or averaging made it a float.
+            return format(round(value) if self.format.endswith("d") else value, self.format)
+        return str(value)
+
+
+COLUMNS = {
+    column.key: column
+    for column in (
+        Column("name", "run"),
+        Column("method", "method"),
+        Column("step", "steps", ",d"),
+        Column("bytes_seen", "text seen\nMB", ".2f", 1e-6),
+        Column("tokens_seen", "tokens seen\nM", ".2f", 1e-6),
+        Column("seconds", "time\ns", ",.0f"),
+        Column("train_flops", "training\nFLOPs", ".2e"),
+        Column("n_parameters", "parameters\nM", ".2f", 1e-6),
+        Column("loss", "loss\nnats", ".3f"),
+        Column("bits_per_byte", "bits/byte", ".3f"),
+        Column("reconstruction_bits_per_byte", "reconstruction\nbits/byte", ".3f"),
+        Column("language_model_bits_per_byte", "LM over codes\nbits/byte", ".3f"),
+        Column("unigram_bits_per_byte", "unigram\nbits/byte", ".3f"),
+        Column("uniform_bits_per_byte", "uniform\nbits/byte", ".3f"),
+        Column("reconstruction_nats_per_byte", "reconstruction\nnats/byte", ".4f"),
+        Column("language_model_nats_per_byte", "LM over codes\nnats/byte", ".3f"),
+        Column("language_model_choice_nats_per_byte", "LM's choice\nnats/byte", ".3f"),
+        Column("reconstruction_accuracy", "bytes right\n%", ".2f", 100.0),
+        Column("language_model_accuracy", "codes right\n%", ".2f", 100.0),
+        Column("bytes_per_latent", "bytes per\nlatent", ".2f"),
+        Column("bytes_per_token", "bytes per\ntoken", ".2f"),
+        Column("codebook_perplexity", "codebook\nperplexity", ",.1f"),
+        Column("codebook_perplexity_share", "perplexity\n% of codes", ".1f", 100.0),
+        Column("codebook_usage", "codes used\n%", ".1f", 100.0),
+        Column("dead_codes", "dead\ncodes", ",d"),
+        Column("bytes_per_s", "speed\nkB/s", ",.1f", 1e-3),
+        Column("tokens_per_s", "tokens/s", ",.0f"),
+        Column("flops_per_byte", "FLOPs\nper byte", ".2e"),
+        Column("peak_memory_bytes", "peak memory\nGB", ".2f", 1e-9),
+    )
+}
+"""The house's headers and digits. Other keys are shown under their own name."""
+
+
+def text_table(
+    records: Sequence[Mapping[str, Any]], columns: Sequence[str | Column] | None = None
+) -> str:
+    """Return an aligned table for a terminal, in plain ASCII as far as the records are.
+
+    Args:
+        records: the rows.
+        columns: keys, or columns of one's own, in order; None shows every key of the records.
+
+    Raises:
+        ValueError: for a column that no record has.
+    """
+    columns, rows = _cells(records, columns)
+    headers = [column.header.split("\n") for column in columns]
+    height = max(len(header) for header in headers)
+    head = [[*[""] * (height - len(header)), *header] for header in headers]
+    widths = [max(map(len, [*lines, *(row[i] for row in rows)])) for i, lines in enumerate(head)]
+    numeric = _numeric(records, columns)
+
+    def line(cells):
+        padded = (
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(cells, widths, numeric, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([*map(line, zip(*head, strict=True)), rule, *map(line, rows)])
+
+
+def markdown_table(
+    records: Sequence[Mapping[str, Any]], columns: Sequence[str | Column] | None = None
+) -> str:
+    """Return the same table in Markdown; arguments and errors as in `text_table`."""
+    columns, rows = _cells(records, columns)
+    marks = ["---:" if number else ":---" for number in _numeric(records, columns)]
+    headers = [column.header.replace("\n", " ") for column in columns]
+    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headers, marks, *escaped))
+
+
+def write_json(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
+    """Write the records, one a line, unrounded; the file is whole or not there.
+
+    Raises:
+        ValueError: for a value that is neither text, a finite number, a truth value nor None.
+    """
+    lines = [json.dumps({key: _plain(key, value) for key, value in r.items()}) for r in records]
+    body = ",\n".join(lines)
+    return replace_file(path, f"[\n{body}\n]\n".encode())
+
+
+def read_json(path: str | Path) -> list[dict[str, Any]]:
+    """Read what `write_json` wrote."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _cells(records, columns):
+    """Return the columns and the text of every cell."""
+    if not records:
+        raise ValueError("a table needs at least one record")
+    known = list(dict.fromkeys(key for record in records for key in record))
+    chosen = known if columns is None else columns
+    chosen = [
+        column if isinstance(column, Column) else COLUMNS.get(column, Column(column, column))
+        for column in chosen
+    ]
+    for column in chosen:
+        if column.key not in known:
+            raise ValueError(
+                f"no record has a column {column.key!r}{nearest(column.key, known)}; "
+                f"they have {', '.join(known)}"
+            )
+    return chosen, [[column.cell(record) for column in chosen] for record in records]
+
+
+def _numeric(records, columns):
+    """Return which columns hold numbers, and so are aligned at their last digit."""
+    return [
+        all(isinstance(r.get(c.key), int | float | np.number | None) for r in records)
+        for c in columns
+    ]
+
+
+def _plain(key, value):
+    """Return a value as JSON knows it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(
+            f"{key!r} is {value}, which JSON cannot hold; leave the key out or use None"
+        )
+    if value is not None and not isinstance(value, str | bool | int | float):
+        raise ValueError(f"{key!r} is {type(value).__name__}; a flat record holds text and numbers")
+    return value

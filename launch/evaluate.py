@@ -1,0 +1,45 @@
+"""Score a trained run on held-out text: every metric, exact sums over each document once.
+
+    python launch/evaluate.py --workdir runs/quickstart/latent
+    python launch/evaluate.py --workdir runs/ssm4 --data 'text/*.jsonl.xz' --json scores.json
+
+Without --data it reads the validation split of the corpus that the run was trained on
+(--split=test for the other one).
+"""
+
+from absl import flags
+
+from latent_jax.experiments.command_line import run_command
+from latent_jax.experiments.evaluate import evaluate_and_print
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder to read.")
+DATA = flags.DEFINE_list("data", [], "Other text, read whole: paths, globs or folders.")
+TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines that is the text.")
+SPLIT = flags.DEFINE_enum(
+    "split", "validation", ["train", "validation", "test"], "Part of the run's own corpus."
+)
+CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Score so many raw bytes; 0 = all.", lower_bound=0)
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 0, "Rows at a time; 0 = as in training.", lower_bound=0
+)
+JSON = flags.DEFINE_string("json", None, "Also write the unrounded record to this file.")
+flags.mark_flag_as_required("workdir")
+
+
+def main():
+    """Evaluate."""
+    evaluate_and_print(
+        WORKDIR.value,
+        split=SPLIT.value,
+        files=tuple(DATA.value),
+        text_field=TEXT_FIELD.value,
+        checkpoint=CHECKPOINT.value,
+        max_bytes=MAX_BYTES.value,
+        batch_size=BATCH_SIZE.value,
+        json_path=JSON.value,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

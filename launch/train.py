@@ -1,0 +1,35 @@
+"""Train what a config file describes, or go on where it stopped.
+
+    python launch/train.py --config configs/quickstart.py
+    python launch/train.py --config configs/latent_lm.py:compressor=ssm,c=4 --workdir runs/ssm4
+    python launch/train.py --config configs/language_model.py --config.data.source=files \\
+        --config.data.files="('text/*.jsonl.xz',)" --config.optimizer.learning_rate=1e-3
+
+After the colon stand the arguments of the config file (its docstring lists them);
+--config.KEY=VALUE sets any key of configs/common.py. The run folder --workdir receives config.json,
+metrics.jsonl, checkpoints, samples and curves.png. Ctrl-C or SIGTERM saves and leaves; the same
+command goes on. Several machines: set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID
+on each, or JAX_DISTRIBUTED=1 on a TPU pod or under Slurm.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from latent_jax.experiments.command_line import changed_words, run_command
+from latent_jax.experiments.study import default_workdir, run_config
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config file, with its arguments after a colon.", lock_config=True
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; by default runs/<name of the config>.")
+flags.mark_flag_as_required("config")
+
+
+def main():
+    """Train."""
+    workdir = WORKDIR.value or default_workdir(flags.FLAGS["config"].config_filename)
+    run_config(CONFIG.value, workdir, changed_words("config"))
+
+
+if __name__ == "__main__":
+    run_command(main)

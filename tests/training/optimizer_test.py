@@ -1,0 +1,141 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from latent_jax.training.config import OptimizerConfig, TrainingConfig
+from latent_jax.training.optimizer import (
+    decay_mask,
+    frozen_mask,
+    make_optimizer,
+    make_schedule,
+    merge_frozen,
+    split_frozen,
+)
+
+PARAMS = {
+    "position_embedding": {"embedding": jnp.ones((8, 4))},
+    "stack": {
+        "blocks": {
+            "attention_norm": {"scale": jnp.ones((2, 4))},
+            "up": {"kernel": jnp.ones((2, 4, 6)), "bias": jnp.ones((2, 6))},
+        }
+    },
+    "start": jnp.ones(4),
+}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "middle", "end"),
+    [("constant", 1.0, 1.0), ("cosine", 0.55, 0.1), ("rsqrt", (1 / 6) ** 0.5, (1 / 11) ** 0.5)],
+)
+def test_schedule_by_hand(schedule, middle, end):
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=10, schedule=schedule)
+    rate = make_schedule(config, 110)
+    np.testing.assert_allclose(rate(0), 1 / 11, rtol=1e-6)
+    np.testing.assert_allclose(rate(10), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(rate(60), middle, rtol=1e-5)
+    np.testing.assert_allclose(rate(110), end, rtol=1e-5)
+    assert all(rate(step) < rate(step + 1) for step in range(10))
+
+
+def test_warmup_longer_than_the_run_is_refused():
+    with pytest.raises(ValueError, match=r"warmup_steps=100 leaves none of the 100 steps"):
+        make_schedule(OptimizerConfig(warmup_steps=100), 100)
+
+
+def test_only_matrices_decay_though_a_scan_gives_biases_two_axes():
+    mask = decay_mask(PARAMS, OptimizerConfig().no_weight_decay)
+    assert mask == {
+        "position_embedding": {"embedding": False},
+        "stack": {
+            "blocks": {"attention_norm": {"scale": False}, "up": {"kernel": True, "bias": False}}
+        },
+        "start": False,
+    }
+
+
+def test_weight_decay_moves_what_the_mask_allows_and_nothing_else():
+    config = OptimizerConfig(
+        learning_rate=0.5, warmup_steps=0, weight_decay=0.1, schedule="constant"
+    )
+    optimizer = make_optimizer(config, 10)
+    zeros = jax.tree.map(jnp.zeros_like, PARAMS)
+    updates, _ = optimizer.update(zeros, optimizer.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(updates["stack"]["blocks"]["up"]["kernel"], -0.05, rtol=1e-6)
+    updates["stack"]["blocks"]["up"]["kernel"] = jnp.zeros(())
+    assert all(not jnp.any(leaf) for leaf in jax.tree.leaves(updates))
+
+
+def test_adamw_first_step_by_hand():
+    config = OptimizerConfig(
+        learning_rate=0.5, warmup_steps=0, weight_decay=0.0, clip_norm=1.0, schedule="constant"
+    )
+    optimizer = make_optimizer(config, 10)
+    params = {"kernel": jnp.zeros((2, 2))}
+    gradient = {"kernel": jnp.array([[3.0, -3.0], [0.0, 1e-7]])}
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    clipped = np.array([[3.0, -3.0], [0.0, 1e-7]]) / np.linalg.norm([3.0, 3.0, 1e-7])
+    expected = (
+        -0.5 * clipped / (np.abs(clipped) + 1e-8)
+    )  # bias correction cancels at the first step
+    np.testing.assert_allclose(updates["kernel"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+def test_both_optimizers_fit_a_linear_map(name):
+    target = jax.random.normal(jax.random.key(0), (128, 128))
+    optimizer = make_optimizer(
+        OptimizerConfig(name=name, learning_rate=0.05, warmup_steps=5, weight_decay=0.0), 200
+    )
+    params = {"kernel": jnp.zeros((128, 128))}
+    opt_state = optimizer.init(params)
+
+    @jax.jit
+    def step(params, opt_state):
+        gradient = {"kernel": params["kernel"] - target}
+        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    for _ in range(200):
+        params, opt_state = step(params, opt_state)
+    assert jnp.mean((params["kernel"] - target) ** 2) < 0.02 * jnp.mean(target**2)
+
+
+def test_adafactor_factors_its_second_moment():
+    optimizer = make_optimizer(OptimizerConfig(name="adafactor", b1=0.0, warmup_steps=1), 10)
+    params = {"kernel": jnp.zeros((256, 512))}
+    size = sum(leaf.size for leaf in jax.tree.leaves(optimizer.init(params)))
+    assert size < 2 * (256 + 512)
+
+
+def test_split_and_merge_frozen():
+    mask = frozen_mask(PARAMS, (r"params/stack/.*",))
+    trained, frozen = split_frozen(PARAMS, mask)
+    assert len(jax.tree.leaves(trained)) == 2 and len(jax.tree.leaves(frozen)) == 3
+    merged = merge_frozen(trained, frozen)
+    assert jax.tree.structure(merged) == jax.tree.structure(PARAMS)
+
+
+def test_a_frozen_pattern_that_matches_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"'params/stak/\.\*' matches no parameter path.*params/"):
+        frozen_mask(PARAMS, (r"params/stak/.*",))
+    with pytest.raises(ValueError, match=r"leaves no parameter to train"):
+        frozen_mask(PARAMS, (r"params/.*",))
+
+
+@pytest.mark.parametrize(
+    "change", [{"strategy": "ddp"}, {"accumulation": 0}, {"model_parallel": 2}, {"keep_latest": 0}]
+)
+def test_training_config_refuses(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        TrainingConfig(**change)
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": "sgd"}, {"schedule": "step"}, {"learning_rate": 0.0}, {"b1": 1.0}]
+)
+def test_optimizer_config_refuses(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        OptimizerConfig(**change)

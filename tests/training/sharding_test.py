@@ -1,0 +1,134 @@
+import dataclasses
+import re
+
+import chex
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from latent_jax.models.gpt import GPTConfig
+from latent_jax.tasks.language_modeling import LanguageModeling
+from latent_jax.training.config import OptimizerConfig
+from latent_jax.training.mesh import make_mesh
+from latent_jax.training.optimizer import make_optimizer, path_name
+from latent_jax.training.sharding import TENSOR_RULES, leaf_spec
+from latent_jax.training.state import abstract_state, create_state, initial_state
+from latent_jax.training.step import compile_train_step
+
+GPT_CONFIG = GPTConfig(vocab_size=64, max_length=16, n_layers=2, d_model=32, n_heads=4)
+TASK = LanguageModeling(GPT_CONFIG, separator_id=63, row_length=16, bytes_per_token=1.0)
+# A large epsilon: Adam divides by the gradient's size, which turns rounding of a tiny gradient into a step.
+OPTIMIZER_CONFIG = OptimizerConfig(learning_rate=1e-2, warmup_steps=1, epsilon=1e-3)
+
+
+def batch(seed: int, batch_size: int = 16):
+    """Rows that can be learned: each counts up, from a random start; some end in padding."""
+    random = np.random.default_rng(seed)
+    ids_BT = (random.integers(0, 60, (batch_size, 1)) + np.arange(16)) % 60
+    lengths_B = random.integers(4, 17, batch_size)
+    weights_BT = np.arange(16)[None] < lengths_B[:, None]
+    return {
+        "ids": ids_BT.astype(np.int32),
+        "weights": weights_BT.astype(np.float32),
+        "n_bytes": lengths_B.astype(np.int32),
+    }
+
+
+def three_steps(strategy, model_parallel=1, n_devices=8, accumulation=1, task=TASK):
+    """Return the state after three steps and the losses."""
+    mesh = make_mesh(strategy, model_parallel, jax.devices()[:n_devices])
+    optimizer = make_optimizer(OPTIMIZER_CONFIG, 10)
+    init = initial_state(task, optimizer, batch(0), 0)
+    state = create_state(init, abstract_state(init, mesh, strategy))
+    step = compile_train_step(task, optimizer, state, batch(0), accumulation, mesh)
+    losses = []
+    for seed in range(3):
+        rows = jax.device_put(batch(seed), jax.NamedSharding(mesh, P("data")))
+        state, metrics = step(state, rows)
+        losses.append(float(metrics.loss))
+    return state, losses
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    return three_steps("pmap", n_devices=1)
+
+
+@pytest.mark.parametrize(("strategy", "model_parallel"), [("pmap", 1), ("fsdp", 1), ("tensor", 2)])
+def test_eight_devices_and_two_micro_batches_train_as_one(
+    one_device, strategy, model_parallel, capfd
+):
+    state, losses = three_steps(strategy, model_parallel, accumulation=2)
+    one_state, one_losses = one_device
+    np.testing.assert_allclose(losses, one_losses, rtol=1e-5)
+    assert one_losses[0] > one_losses[2], (
+        "three steps must change the loss, else nothing is compared"
+    )
+    chex.assert_trees_all_close(
+        jax.device_get(state.params), jax.device_get(one_state.params), rtol=0, atol=1e-5
+    )
+    assert "Involuntary full rematerialization" not in capfd.readouterr().err
+    up = state.params["stack"]["blocks"]["feed_forward"]["up"]["kernel"]
+    share = up.addressable_shards[0].data.size / up.size
+    assert share == {"pmap": 1.0, "fsdp": 1 / 8, "tensor": 1 / 2}[strategy]
+
+
+def test_strategies_lay_out_memory_differently():
+    wide = dataclasses.replace(GPT_CONFIG, d_model=128, max_length=32)
+    task = dataclasses.replace(TASK, model_config=wide)
+
+    def abstract(strategy, model_parallel=1):
+        init = initial_state(task, make_optimizer(OPTIMIZER_CONFIG, 10), batch(0), 0)
+        return abstract_state(init, make_mesh(strategy, model_parallel), strategy)
+
+    def size_on_a_device(state):
+        leaves = jax.tree.leaves((state.params, state.opt_state))
+        return sum(np.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves)
+
+    pmap, fsdp, tensor = abstract("pmap"), abstract("fsdp"), abstract("tensor", 4)
+    whole = sum(leaf.size for leaf in jax.tree.leaves((pmap.params, pmap.opt_state)))
+    assert size_on_a_device(pmap) == whole
+    assert size_on_a_device(fsdp) < 0.15 * whole
+    assert 0.25 * whole < size_on_a_device(tensor) < 0.3 * whole
+    # The moments lie as their parameters do.
+    for state in (fsdp, tensor):
+        specs = {
+            path_name(path): leaf.sharding.spec
+            for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)
+        }
+        moments = {
+            path_name(path): leaf.sharding.spec
+            for path, leaf in jax.tree_util.tree_leaves_with_path(state.opt_state)
+        }
+        for name, spec in specs.items():
+            found = [
+                m for path, m in moments.items() if path.endswith((f"mu/{name}", f"nu/{name}"))
+            ]
+            assert found == [spec, spec]
+
+
+def test_every_tensor_rule_names_a_parameter_of_the_gpt():
+    mesh = make_mesh("tensor", 2)
+    params = jax.eval_shape(lambda: TASK.init(jax.random.key(0), batch(0)))["params"]
+    leaves = {
+        path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+    for pattern, axes in TENSOR_RULES:
+        matching = [name for name in leaves if re.search(pattern, name)]
+        assert matching, f"{pattern} matches no parameter of the GPT"
+        for name in matching:
+            spec = leaf_spec(name, leaves[name], mesh, "tensor")
+            assert tuple(spec)[-len(axes) :] == axes
+            axis = tuple(spec).index("model")
+            assert leaves[name][axis] % 2 == 0
+    assert leaf_spec("token_embedding/embedding", (257, 32), mesh, "tensor") == P()
+    assert leaf_spec("final_norm/scale", (32,), mesh, "tensor") == P()
+
+
+def test_fsdp_leaves_small_and_indivisible_leaves_whole():
+    mesh = make_mesh("fsdp")
+    assert leaf_spec("a", (64, 64), mesh, "fsdp") == P(None, "data")
+    assert leaf_spec("a", (128, 64), mesh, "fsdp") == P("data")
+    assert leaf_spec("a", (8, 8), mesh, "fsdp") == P()
+    assert leaf_spec("a", (127, 129), mesh, "fsdp") == P()
