@@ -12,5 +12,4 @@ workdir=runs/quickstart
 say "training configs/quickstart.py in $workdir"
 "$PYTHON" launch/train.py --config configs/quickstart.py --workdir "$workdir" "$@"
 
-say "finished after ${SECONDS} s; the table is above, the pictures are"
-find "$workdir" -name '*.png' | sort
+say "finished after ${SECONDS} s"

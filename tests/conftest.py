@@ -1,6 +1,7 @@
-"""Settings that must hold before JAX starts: eight virtual CPU devices, and flags that count as parsed."""
+"""Settings that must hold before JAX starts, such as eight virtual CPU devices."""
 
 import jax
+import pytest
 from absl import flags
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +15,12 @@ flags.FLAGS.mark_as_parsed()
 # The first example of a property test pays for compilation, so no deadline holds.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def batch():
+    """A small batch of real English, see `tests.latent_fixtures`."""
+    # Imported late: the settings above must hold before anything computes.
+    from tests.latent_fixtures import make_batch
+
+    return make_batch()

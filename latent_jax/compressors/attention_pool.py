@@ -1,10 +1,13 @@
 """Compression by attention: the K positions that matter most ask all the others.
 
-A learned score picks ceil(T / C) positions of a row, as in the top-k pooling of Gao and Ji 2019
-("Graph U-Nets", arXiv 1905.05178, section 3.1), whose gate lets the gradient reach the scores.
-They stay in the order of time and each gathers what it needs from all real positions by attention.
-Back, every position asks the latents. Both sides know places: sinusoids at the start (Vaswani et
-al. 2017, section 3.5), learned from there.
+A learned score picks ceil(n / C) of a row's n real positions, as in the top-k pooling of Gao and Ji
+2019 ("Graph U-Nets", arXiv 1905.05178, section 3.1), whose gate lets the gradient reach the scores.
+They stay in the order of time, and each gathers by attention what it needs from all real positions.
+Back, one query per position asks the latents.
+
+Heads know places by a bias that falls with the distance from an offset, both learned (the slopes of
+Press et al. 2022, "ALiBi", arXiv 2108.12409, with a centre). Everything starts where information
+passes: the scores pick the first of every C positions, and head h reads h mod C positions further.
 """
 
 import flax.linen as nn
@@ -21,38 +24,66 @@ from latent_jax.compressors.base import (
     position_mask,
     zero_padding,
 )
-from latent_jax.layers.attention import attend
 from latent_jax.layers.norms import LayerNorm
 
+SLOPE = 2.0
+"""At the start, what a step away from a head's offset takes from the logit of a key."""
 
-class CrossAttention(nn.Module):
-    """Multi-head attention from one sequence to another, [B, Q, D] and [B, S, D] to [B, Q, D]."""
+
+class PlacedAttention(nn.Module):
+    """Multi-head attention from one sequence to another, with a learned preference for places.
+
+    Attributes:
+        config: D, H and the dtype.
+        spread: head h starts with the offset h mod `spread`.
+    """
 
     config: CompressorConfig
+    spread: int = 1
 
     @nn.compact
     def __call__(
-        self, queries_BQD: jax.Array, keys_BSD: jax.Array, values_BSD: jax.Array, mask_BS: jax.Array
+        self,
+        queries_BQD: jax.Array,
+        keys_BSD: jax.Array,
+        values_BSD: jax.Array,
+        mask_BS: jax.Array,
+        distance_BQS: jax.Array,
     ) -> jax.Array:
-        """Return what each query reads from the places where `mask_BS` is True."""
+        """Return what each query reads from the places where `mask_BS` is True, [B, Q, D].
+
+        Args:
+            queries_BQD: the batch axis may be 1, for queries that all rows share.
+            keys_BSD: what the queries are compared with.
+            values_BSD: what they read.
+            mask_BS: bool; a row without a True reads the mean of all values.
+            distance_BQS: float32, time of the key minus time of the query; may have batch axis 1.
+        """
         config = self.config
-        d_model, n_heads = config.d_model, config.n_heads
+        n_heads, head_dim = config.n_heads, config.d_model // config.n_heads
 
         def project(x_BSD, name, init):
-            dense = nn.Dense(d_model, dtype=config.dtype, kernel_init=init, name=name)
-            return dense(x_BSD).reshape(*x_BSD.shape[:2], n_heads, d_model // n_heads)
+            return nn.DenseGeneral(
+                (n_heads, head_dim), dtype=config.dtype, kernel_init=init, name=name
+            )(x_BSD)
 
-        # Queries and keys start as the identity: what is alike, by place above all, finds its like.
-        attended_BQHd = attend(
-            project(queries_BQD, "query", _identity_init),
-            project(keys_BSD, "key", _identity_init),
-            project(values_BSD, "value", nn.initializers.orthogonal()),
-            mask_BS,
+        # Small at the start: places decide first, contents later.
+        q_BQHd = project(queries_BQD, "query", nn.initializers.normal(0.02))
+        k_BSHd = project(keys_BSD, "key", nn.initializers.lecun_normal())
+        v_BSHd = project(values_BSD, "value", nn.initializers.lecun_normal())
+        offset_H = self.param(
+            "offset", lambda *_: (jnp.arange(n_heads) % self.spread).astype(jnp.float32)
         )
-        attended_BQD = attended_BQHd.reshape(*queries_BQD.shape)
-        return nn.Dense(
-            d_model, dtype=config.dtype, kernel_init=nn.initializers.orthogonal(), name="out"
-        )(attended_BQD)
+        log_slope_H = self.param("log_slope", lambda *_: jnp.full((n_heads,), jnp.log(SLOPE)))
+        away_BHQS = jnp.abs(distance_BQS[:, None] - offset_H[None, :, None, None])
+        q_BQHd = jnp.broadcast_to(q_BQHd, (k_BSHd.shape[0], *q_BQHd.shape[1:]))
+        return jax.nn.dot_product_attention(
+            q_BQHd,
+            k_BSHd,
+            v_BSHd,
+            bias=-jnp.exp(log_slope_H)[None, :, None, None] * away_BHQS,
+            mask=mask_BS[:, None, None, :],
+        ).reshape(k_BSHd.shape[0], -1, config.d_model)
 
 
 class AttentionPoolCompressor(nn.Module):
@@ -66,28 +97,41 @@ class AttentionPoolCompressor(nn.Module):
         del train
         config = self.config
         check_positions(config, x_BTD)
+        length = x_BTD.shape[1]
         x_BTD = zero_padding(x_BTD, mask_BT, config.dtype)
         mask_BK = latent_mask(mask_BT, config.factor)
-        places_BTD = _places(self, config, "places", config.max_length, 1.0)[
-            None, : x_BTD.shape[1]
-        ].astype(config.dtype)
+        keys_BTD = LayerNorm(name="norm")(x_BTD)
 
-        keys_BTD = LayerNorm(name="norm")(x_BTD) + places_BTD
-        score_BT = nn.Dense(1, dtype=config.dtype, name="score")(keys_BTD)[..., 0]
-        score_BT = score_BT.astype(jnp.float32)
+        place_score_T = self.param("place_score", self._place_score_init)[:length]
+        score_BT = nn.Dense(1, kernel_init=nn.initializers.normal(0.02), name="score")(keys_BTD)
+        score_BT = score_BT[..., 0].astype(jnp.float32) + place_score_T[None]
         chosen_BK = top_k_in_order(score_BT, mask_BT, jnp.sum(mask_BK, axis=-1), mask_BK.shape[1])
-        gate_BK = jax.nn.sigmoid(jnp.take_along_axis(score_BT, chosen_BK, axis=1))
-        chosen_BK1 = chosen_BK[..., None]
-        # Twice the sigmoid: a gate of 1 at score 0 leaves the scale of the latents alone.
-        kept_BKD = jnp.take_along_axis(x_BTD, chosen_BK1, axis=1)
-        kept_BKD = kept_BKD * (2.0 * gate_BK[..., None]).astype(config.dtype)
-        queries_BKD = jnp.take_along_axis(keys_BTD, chosen_BK1, axis=1)
-        read_BKD = CrossAttention(config, name="attention")(queries_BKD, keys_BTD, x_BTD, mask_BT)
-        return make_latents(kept_BKD + read_BKD, mask_BK, config.dtype)
+
+        # Twice the sigmoid: a score of 0 leaves a latent as it is.
+        gate_BK = 2.0 * jax.nn.sigmoid(jnp.take_along_axis(score_BT, chosen_BK, axis=1))
+        kept_BKD = jnp.take_along_axis(x_BTD, chosen_BK[..., None], axis=1)
+        queries_BKD = jnp.take_along_axis(keys_BTD, chosen_BK[..., None], axis=1)
+        distance_BKT = jnp.arange(length)[None, None] - chosen_BK[..., None]
+        read_BKD = PlacedAttention(config, spread=config.factor, name="attention")(
+            queries_BKD, keys_BTD, x_BTD, mask_BT, distance_BKT.astype(jnp.float32)
+        )
+        read_BKD = nn.Dense(config.d_model, dtype=config.dtype, name="out")(read_BKD)
+        z_BKD = gate_BK[..., None].astype(config.dtype) * (kept_BKD + read_BKD)
+        return make_latents(z_BKD, mask_BK, config.dtype)
+
+    def _place_score_init(self, key):
+        """Return float32[max_length]: 0 for the first of every C positions, -1 for the others."""
+        del key
+        is_first_T = jnp.arange(self.config.max_length) % self.config.factor == 0
+        return jnp.where(is_first_T, 0.0, -1.0)
 
 
 class AttentionPoolDecompressor(nn.Module):
-    """One query per position, made of its place alone, reads from the latents."""
+    """One query per position reads from the latents; a gate per position sorts what it read.
+
+    A query knows its place in the row and in its group of C. Positions of one group read the same
+    latents, so the gate, made of the query alone, is what lets them take different things.
+    """
 
     config: CompressorConfig
 
@@ -100,18 +144,26 @@ class AttentionPoolDecompressor(nn.Module):
         config = self.config
         check_latents(config, z_BKD, length)
         z_BKD = zero_padding(z_BKD, mask_BK, config.dtype)
-        # Latent k is placed in the middle of its C positions, on the same scale of time.
-        places_TD = _places(self, config, "places", config.max_length, 1.0)[:length]
-        latents_KD = _places(self, config, "latents", config.max_latents, float(config.factor))
-        latents_KD = latents_KD[: z_BKD.shape[1]]
-        queries_BTD = jnp.broadcast_to(
-            places_TD[None].astype(config.dtype), (z_BKD.shape[0], length, config.d_model)
+        d_model, factor = config.d_model, config.factor
+        places_TD = self.param(
+            "places", nn.initializers.normal(0.02), (config.max_length, d_model), jnp.float32
         )
-        keys_BKD = LayerNorm(name="norm")(z_BKD) + latents_KD[None].astype(config.dtype)
-        x_BTD = queries_BTD + CrossAttention(config, name="attention")(
-            queries_BTD, keys_BKD, z_BKD, mask_BK
+        offsets_CD = self.param(
+            "offsets", nn.initializers.normal(1.0), (factor, d_model), jnp.float32
         )
-        return zero_padding(x_BTD, position_mask(mask_BK, config.factor, length), config.dtype)
+        offsets_TD = jnp.tile(offsets_CD, (z_BKD.shape[1], 1))[:length]
+        queries_1TD = (places_TD[:length] + offsets_TD)[None].astype(config.dtype)
+
+        # A latent stands in the middle of its C positions.
+        latent_time_K = jnp.arange(z_BKD.shape[1]) * factor + (factor - 1) / 2
+        distance_TK = latent_time_K[None] - jnp.arange(length)[:, None]
+        read_BTD = PlacedAttention(config, name="attention")(
+            queries_1TD, LayerNorm(name="norm")(z_BKD), z_BKD, mask_BK, distance_TK[None]
+        )
+        gate_1TD = nn.Dense(d_model, dtype=config.dtype, name="gate")(queries_1TD)
+        read_BTD = read_BTD * (2.0 * jax.nn.sigmoid(gate_1TD))
+        x_BTD = queries_1TD + nn.Dense(d_model, dtype=config.dtype, name="out")(read_BTD)
+        return zero_padding(x_BTD, position_mask(mask_BK, factor, length), config.dtype)
 
 
 def top_k_in_order(
@@ -119,36 +171,10 @@ def top_k_in_order(
 ) -> jax.Array:
     """Return int32[B, K]: the places of the best `n_kept_B` real scores of each row, rising.
 
-    Places beyond `n_kept_B` of a row are T - 1 and stand for nothing. Of equal scores the earlier
+    Entries beyond `n_kept_B` of a row are T - 1 and stand for nothing. Of equal scores the earlier
     place wins.
     """
     length = score_BT.shape[1]
     _, best_BK = jax.lax.top_k(jnp.where(mask_BT, score_BT, -jnp.inf), n_latents)
     is_kept_BK = jnp.arange(n_latents)[None] < n_kept_B[:, None]
     return jnp.minimum(jnp.sort(jnp.where(is_kept_BK, best_BK, length), axis=1), length - 1)
-
-
-def sinusoids(times_T: jax.Array, d_model: int) -> jax.Array:
-    """Return float32[T, D], sines and cosines of falling frequency, alternating in every head."""
-    frequency = 10_000.0 ** (-jnp.arange(0, d_model, 2) / d_model)
-    angle = times_T[:, None] * frequency[None]
-    return jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1).reshape(len(times_T), -1)[
-        :, :d_model
-    ]
-
-
-def _identity_init(key, shape, dtype):
-    del key
-    return jnp.eye(*shape, dtype=dtype)
-
-
-def _places(
-    module: nn.Module, config: CompressorConfig, name: str, n_rows: int, step: float
-) -> jax.Array:
-    """Return learned vectors for places; row i starts as the middle of `step` positions."""
-
-    def init(key, shape, dtype):
-        del key
-        return sinusoids((jnp.arange(shape[0]) + 0.5) * step - 0.5, shape[1]).astype(dtype)
-
-    return module.param(name, init, (n_rows, config.d_model), jnp.float32)

@@ -86,8 +86,8 @@ class CompressorConfig:
                 raise ValueError(f"{field} must be at least 1; got {getattr(self, field)}")
         if self.kind == "conv1d" and self.n_taps < self.factor:
             raise ValueError(
-                f"kernel_size {self.kernel_size} is below the factor {self.factor}, so conv1d would "
-                "skip positions; raise it, or take 0 for twice the factor"
+                f"kernel_size {self.kernel_size} is below the factor {self.factor}, so conv1d "
+                "would skip positions; raise it, or take 0 for twice the factor"
             )
         divisors = {
             "attention_pool": ("n_heads", self.n_heads),
@@ -136,7 +136,8 @@ class CompressorConfig:
     def forward_flops(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per input position, "compress" and "decompress", at T = `length`.
 
-        A multiply-add is two FLOPs and only matmuls count (and the scan of the state-space block).
+        A multiply-add is two FLOPs and only matmuls count (and the scan of the state-space block),
+        without those that all rows of a batch share (queries of attention_pool's way back).
         """
         d_model, n_latents = self.d_model, self.n_latents(length)
         per_position = n_latents / length
@@ -149,7 +150,7 @@ class CompressorConfig:
                 projection = 2 * d_model**2
                 attention = 2 * 2 * n_latents * d_model
                 compress = 2 * d_model + (2 + 2 * per_position) * projection + attention
-                decompress = (2 + 2 * per_position) * projection + attention
+                decompress = (1 + 2 * per_position) * projection + attention
             case "linear_merge":
                 compress = decompress = 2 * d_model * (d_model // self.factor)
             case "sequence_linear":

@@ -1,8 +1,7 @@
-"""What all commands share: where config files find each other, and errors as one clear message
-instead of a traceback.
-"""
+"""What all commands share: where config files find each other, and errors as one clear message."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +21,8 @@ def run_command(main: Callable[..., Any], takes_arguments: bool = False) -> None
     """Parse the flags, join a distributed run if there is one, and run `main`.
 
     Every error that this project raises on purpose is a ValueError whose message names the thing
-    and the way out. Anything else is a mistake of ours and keeps its traceback.
+    and the way out; it is printed and the exit status is 2. Anything else is a mistake of ours and
+    keeps its traceback.
     """
 
     def body(arguments: Sequence[str]) -> None:
@@ -35,16 +35,36 @@ def run_command(main: Callable[..., Any], takes_arguments: bool = False) -> None
         except ValueError as error:
             _fail(str(error))
 
-    try:
-        app.run(body)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # Raised while flags are parsed, from a config file or for a key it does not have.
-        _fail(" ".join(map(str, error.args)))
+    app.run(body, flags_parser=_parse_flags)
 
 
 def changed_words(flag: str) -> dict[str, Any]:
     """Return what the command line changed in a config flag, by dotted key."""
     return dict(config_flags.get_override_values(flags.FLAGS[flag]))
+
+
+def _parse_flags(arguments: Sequence[str]) -> Sequence[str]:
+    """Parse, and say in one line what is wrong with a flag, a config file or a key of it."""
+    if any(re.fullmatch(r"--?help(short|full|xml)?(=.*)?|-\?", word) for word in arguments):
+        return app.parse_flags_with_usage(arguments)
+    try:
+        return _parsed(arguments)
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        text = str(error.args[0]) if error.args else str(error)
+        # A config file's own error comes wrapped in the traceback of its loading.
+        inner = re.findall(r"^\s*[\w.]*Error: (.+)$", text, flags=re.MULTILINE)
+        text = inner[-1] if inner else text
+        # ml_collections raises a KeyError's text, which is a quoted string.
+        text = text.strip("'")
+        _fail(" ".join(text.replace("\\n", " ").replace("\\'", "'").split()))
+
+
+def _parsed(arguments: Sequence[str]) -> Sequence[str]:
+    rest = flags.FLAGS(arguments)
+    for name in flags.FLAGS:
+        # A config file that is missing says so only when something is read from it.
+        getattr(flags.FLAGS[name].value, "name", None)
+    return rest
 
 
 def _show_own_messages() -> None:

@@ -10,9 +10,9 @@ REMAT_POLICIES = ("none", "block", "dots")
 """What the backward pass computes again: nothing; everything inside a block, from its input;
 everything but the results of the weight matmuls (element-wise work and attention scores)."""
 
-ATTENTION_IMPLEMENTATIONS = ("auto", "xla", "cudnn")
-"""Who computes the attention: XLA; cuDNN's flash attention (NVIDIA GPU, bfloat16). "auto" is cuDNN
-where it can run, else XLA."""
+ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "cudnn")
+"""Who computes the attention: tiles of queries (the fastest on CPU); XLA; cuDNN's flash attention
+(NVIDIA GPU, bfloat16). "auto" is tiled on CPU, cuDNN on GPU in bfloat16, else XLA."""
 
 DTYPES = ("float32", "bfloat16")
 

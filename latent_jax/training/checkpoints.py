@@ -11,6 +11,7 @@ notice is a flipped bit inside an array; a digest of the bits, kept in the metad
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -75,6 +76,9 @@ class Checkpoints:
             cleanup_tmp_directories=True,
         )
         self._saving: int | None = None
+        self._has_failed = False
+        # Orbax logs a failed write with one traceback per thread; the loop raises it once, in words.
+        logging.getLogger("absl").addFilter(_is_no_orbax_error)
 
     @property
     def steps(self) -> list[int]:
@@ -133,7 +137,14 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for the save in the background, and free threads."""
         self.wait()
-        self._checkpointer.close()
+        try:
+            self._checkpointer.close()
+        except Exception:
+            # Orbax raises a failed write once more here; it was reported when it was found.
+            if not self._has_failed:
+                raise
+        finally:
+            logging.getLogger("absl").removeFilter(_is_no_orbax_error)
 
     def restore(
         self, abstract: TrainState, identity: Mapping[str, Any], step: int = -1
@@ -261,6 +272,7 @@ class Checkpoints:
             action()
         except Exception as error:
             failed, self._saving = self._saving, None
+            self._has_failed = True
             for path in self.folder.glob("*orbax-checkpoint-tmp*"):
                 shutil.rmtree(path, ignore_errors=True)
             self._checkpointer.reload()
@@ -278,10 +290,11 @@ class Checkpoints:
 def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
     """Raise CheckpointError at the first key of `now` that a checkpoint was saved with another value of."""
     for key, value in now.items():
-        if saved.get(key) == value:
-            continue
         old = saved.get(key)
+        if old == value:
+            continue
         if key == "parameters":
+            old = old or {}
             names = sorted(n for n in old.keys() | value.keys() if old.get(n) != value.get(n))
             key = f"parameters (first of {len(names)} that differ: {names[0]})"
             old, value = old.get(names[0], "absent"), value.get(names[0], "absent")
@@ -315,6 +328,10 @@ class _JsonFiles:
 
     async def load(self, directory):
         raise NotImplementedError(f"{directory} is read by Checkpoints itself")
+
+
+def _is_no_orbax_error(record: logging.LogRecord) -> bool:
+    return not (record.levelno >= logging.ERROR and "orbax" in record.pathname)
 
 
 def _items(state: TrainState) -> dict[str, PyTree]:

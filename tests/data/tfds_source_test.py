@@ -1,10 +1,12 @@
 import dataclasses
+import json
+import shutil
 
 import pytest
 import tensorflow_datasets as tfds
 
 from latent_jax.data import CorpusError, DataConfig, open_corpus
-from latent_jax.data.tfds_source import Tfds
+from latent_jax.data.tfds_source import Tfds, _register_builders
 
 
 def test_a_prepared_dataset_is_read_by_name(corpus, tmp_path):
@@ -33,6 +35,31 @@ def test_a_dataset_becomes_a_corpus(corpus, tmp_path):
     assert open_corpus(config) == again
     other = open_corpus(dataclasses.replace(config, tfds_split="test+validation"))
     assert other.fingerprint != again.fingerprint
+
+
+@pytest.mark.parametrize("name", ["c4/en", "gsm8k", "huggingface:gsm8k"])
+def test_prepared_files_are_found_under_well_known_names(corpus, tmp_path, name):
+    # An old version, which the builders' code no longer offers.
+    folder = tmp_path / name.removeprefix("huggingface:") / "0.0.1"
+    shutil.copytree(corpus.folder / "corpus" / "1.0.0", folder)
+    info = folder / "dataset_info.json"
+    dataset, _, config = name.removeprefix("huggingface:").partition("/")
+    info.write_text(
+        json.dumps(
+            {**json.loads(info.read_text()), "name": dataset, "version": "0.0.1"}
+            | ({"configName": config} if config else {})
+        )
+    )
+    for file in folder.glob("corpus-*"):
+        file.rename(folder / file.name.replace("corpus-", f"{dataset}-"))
+    documents = list(Tfds(name, data_dir=str(tmp_path)).documents())
+    assert len(documents) == corpus.n_documents["train"]
+
+
+def test_builders_of_text_datasets_are_known():
+    _register_builders()
+    for name in ("c4", "gsm8k", "lm1b", "pg19"):
+        assert issubclass(tfds.builder_cls(name), tfds.core.DatasetBuilder)
 
 
 def test_mock_data_gives_str_where_files_give_bytes(corpus):

@@ -1,5 +1,7 @@
 """The VQ module against a readable NumPy reference, and what may and may not change its state."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -26,6 +28,7 @@ def _setup(**words):
     return module, module.init(jax.random.key(1), z_BKD, mask_BK), z_BKD, mask_BK
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _step(module, variables, z_BKD, mask_BK, key=KEY):
     """One training call: (quantized, variables with the new state)."""
     quantized, state = module.apply(
@@ -265,11 +268,10 @@ def test_65536_codes_train_from_a_batch_far_smaller_than_the_codebook():
     z_BKD = jax.random.normal(jax.random.key(0), (2, 32, D))
     mask_BK = jnp.ones((2, 32), bool)
     variables = module.init(jax.random.key(1), z_BKD, mask_BK)
-    step = jax.jit(lambda variables, z_BKD, key: _step(module, variables, z_BKD, mask_BK, key))
     used = jnp.zeros(65536)
     for i in range(3):
         z_BKD = jax.random.normal(jax.random.key(i), (2, 32, D))
-        quantized, variables = step(variables, z_BKD, jax.random.key(i))
+        quantized, variables = _step(module, variables, z_BKD, mask_BK, jax.random.key(i))
         used += quantized.stats["code_counts"]
     assert jnp.sum(used > 0) > 64  # more than the first batch could found
     assert jnp.all(jnp.isfinite(variables["codebook"]["codes"]))

@@ -6,7 +6,11 @@ rows (padding), and layers named as in `latent_jax.layers`, so that every shardi
 
 import dataclasses
 import os
+import pathlib
 import pydoc_data.topics
+import subprocess
+import sys
+import textwrap
 
 import flax.linen as nn
 import grain
@@ -14,11 +18,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.training import OptimizerConfig, TrainingConfig, make_mesh, open_run_folder, train
+from latent_jax.training import (
+    Checkpoints,
+    OptimizerConfig,
+    TrainingConfig,
+    abstract_state,
+    initial_state,
+    make_mesh,
+    open_run_folder,
+    train,
+)
+from latent_jax.training.metrics import read_records
+from latent_jax.training.optimizer import make_optimizer
 
 VOCAB_SIZE = 258  # 256 bytes, the separator, and one unused: even, so that two devices share it
 SEPARATOR = 256
 ROW_LENGTH = 32
+OPTIMIZER = OptimizerConfig(learning_rate=1e-2, warmup_steps=2)
 
 
 class FeedForward(nn.Module):
@@ -163,7 +179,7 @@ def run(workdir, *, total_steps=12, batch_size=16, task=None, devices=None, **ch
     data = changes.pop("train_data", None)
     workers = changes.pop("workers", 0)
     fingerprint = changes.pop("fingerprint", "bytes-v1")
-    optimizer = changes.pop("optimizer", OptimizerConfig(learning_rate=1e-2, warmup_steps=2))
+    optimizer = changes.pop("optimizer", OPTIMIZER)
     extra = {k: changes.pop(k) for k in ("eval_data", "on_evaluation") if k in changes}
     config = TrainingConfig(
         **{"log_every": 2, "eval_every": 6, "save_every": 6, "progress": False, **changes}
@@ -190,3 +206,39 @@ def set_up_process():
     jax.config.update("jax_num_cpu_devices", int(os.environ.get("N_DEVICES", "1")))
     jax.config.update("jax_numpy_rank_promotion", "raise")
     flags.FLAGS.mark_as_parsed()
+
+
+def saved_state(workdir, step=-1, devices=None, task=None):
+    """Return (state, metadata) of a checkpoint of `run`, on a mesh of the given devices."""
+    devices = devices or jax.devices()[:1]
+    optimizer = make_optimizer(OPTIMIZER, 12)
+    init = initial_state(task or ByteTask(), optimizer, next(train_batches(16)), 0)
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    restored = checkpoints.restore(
+        abstract_state(init, make_mesh("fsdp", devices=devices), "fsdp"), {}, step
+    )
+    checkpoints.close()
+    return restored.state, restored.metadata
+
+
+def untimed_records(workdir):
+    """Return the records of a run without what a clock measured."""
+    timed = ("seconds", "bytes_per_second", "steps_per_second")
+    return [
+        {k: v for k, v in record.items() if k not in timed}
+        for record in read_records(workdir / "metrics.jsonl")
+    ]
+
+
+def start_process(code: str, **environment: str) -> subprocess.Popen:
+    """Start a Python process that runs `code` with this module's names; it ends like a program."""
+    preamble = "from tests.training.byte_task import *\nset_up_process()\n"
+    root = pathlib.Path(__file__).parents[2]
+    return subprocess.Popen(
+        [sys.executable, "-c", preamble + textwrap.dedent(code)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

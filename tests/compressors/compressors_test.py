@@ -1,0 +1,248 @@
+"""What every compressor and its decompressor promise, for every kind, factor and raggedness."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from latent_jax.compressors import (
+    COMPRESSORS,
+    KINDS,
+    CompressorConfig,
+    Latents,
+    make_compressor,
+    make_decompressor,
+)
+
+D_MODEL = 16
+RAGGED = (13, 9, 1, 0)
+"""Real positions per row, of T = 13: full, ending inside a group, a single one, none."""
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+every_factor = pytest.mark.parametrize("factor", [1, 2, 4, 8])
+
+
+def make_config(kind, factor, **words):
+    sizes = dict(d_model=D_MODEL, max_length=16, ssm_state=4, ssm_head_dim=8)
+    return CompressorConfig(kind=kind, factor=factor, **sizes | words)
+
+
+def ragged_batch(config, length=13):
+    x = jax.random.normal(jax.random.key(0), (len(RAGGED), length, config.d_model))
+    mask = jnp.arange(length)[None] < jnp.asarray(RAGGED)[:, None]
+    return x, mask
+
+
+def build(config, x, mask):
+    """Return (parameters of both sides, a jitted way there and back)."""
+    compressor, decompressor = make_compressor(config), make_decompressor(config)
+
+    def there_and_back(variables, x, mask):
+        latents = compressor.apply(variables[0], x, mask)
+        return latents, decompressor.apply(variables[1], latents.z_BKD, latents.mask_BK, x.shape[1])
+
+    def init(key):
+        there, back = jax.random.split(key)
+        latents, variables = compressor.init_with_output(there, x, mask)
+        return variables, decompressor.init(back, latents.z_BKD, latents.mask_BK, x.shape[1])
+
+    return jax.jit(init)(jax.random.key(1)), jax.jit(there_and_back)
+
+
+def test_every_kind_is_registered():
+    assert tuple(COMPRESSORS) == KINDS
+
+
+@every_kind
+@every_factor
+def test_length_and_mask_are_restored_and_padding_is_inert(kind, factor):
+    config = make_config(kind, factor)
+    x, mask = ragged_batch(config)
+    variables, there_and_back = build(config, x, mask)
+    latents, restored = jax.device_get(there_and_back(variables, x, mask))
+
+    assert isinstance(latents, Latents)
+    n_latents = -(-13 // factor)
+    assert latents.z_BKD.shape == (len(RAGGED), n_latents, D_MODEL)
+    assert latents.aux_loss.shape == () and latents.aux_loss.dtype == np.float32
+    n_real = -(-np.asarray(RAGGED) // factor)
+    np.testing.assert_array_equal(latents.mask_BK, np.arange(n_latents)[None] < n_real[:, None])
+    assert restored.shape == x.shape
+    assert np.isfinite(restored).all()
+    # What is not real is zero; what is real is not. Latents know their own group only, so the
+    # last real one may restore positions behind the end of the row.
+    np.testing.assert_array_equal((latents.z_BKD != 0).any(axis=-1), latents.mask_BK)
+    is_restored = (restored != 0).any(axis=-1)
+    assert is_restored[np.asarray(mask)].all()
+    assert not is_restored[np.arange(13)[None] >= factor * n_real[:, None]].any()
+
+    # Other values in the padding change nothing at all; another real value does.
+    garbage = np.where(mask[..., None], x, np.nan)
+    again, restored_again = jax.device_get(there_and_back(variables, garbage, mask))
+    np.testing.assert_array_equal(latents.z_BKD, again.z_BKD)
+    np.testing.assert_array_equal(restored, restored_again)
+    changed = np.array(x)
+    changed[1, 8] += 1.0
+    assert (there_and_back(variables, changed, mask)[0].z_BKD[1] != latents.z_BKD[1]).any()
+
+
+@every_kind
+def test_a_row_alone_equals_the_row_in_a_longer_padded_batch(kind):
+    config = make_config(kind, 2)
+    x, mask = ragged_batch(config)
+    variables, there_and_back = build(config, x, mask)
+    latents, restored = there_and_back(variables, x, mask)
+    alone, restored_alone = there_and_back(variables, x[1:2, :9], mask[1:2, :9])
+    chex.assert_trees_all_close(latents.z_BKD[1:2, :5], alone.z_BKD, atol=1e-5)
+    chex.assert_trees_all_close(restored[1:2, :9], restored_alone, atol=1e-5)
+
+
+@every_kind
+def test_gradient_reaches_every_real_position_and_every_parameter(kind):
+    config = make_config(kind, 4)
+    x, mask = ragged_batch(config)
+    variables, there_and_back = build(config, x, mask)
+
+    def loss(variables, x):
+        # Not the plain sum: its gradient would vanish behind the norm of ssm.
+        return jnp.sum(jnp.sin(there_and_back(variables, x, mask)[1]))
+
+    grads, x_grad = jax.jit(jax.grad(loss, argnums=(0, 1)))(variables, x)
+    chex.assert_tree_all_finite((grads, x_grad))
+    influence = jnp.max(jnp.abs(x_grad), axis=-1)
+    np.testing.assert_array_equal(influence > 0, mask)
+    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+        assert jnp.any(grad != 0), jax.tree_util.keystr(path)
+
+
+@every_kind
+def test_bfloat16_computes_near_float32_with_float32_parameters(kind):
+    def run(dtype):
+        config = make_config(kind, 2, dtype=dtype)
+        x, mask = ragged_batch(config)
+        variables, there_and_back = build(config, x, mask)
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+        latents, restored = there_and_back(variables, x, mask)
+        assert latents.z_BKD.dtype == restored.dtype == jnp.dtype(dtype)
+        return restored.astype(jnp.float32)
+
+    exact, rounded = run("float32"), run("bfloat16")
+    assert 0 < jnp.linalg.norm(exact - rounded) < 0.05 * jnp.linalg.norm(exact)
+
+
+@every_kind
+def test_variance_survives_the_way_there(kind):
+    config = make_config(kind, 4, d_model=64, max_length=32)
+    x = jax.random.normal(jax.random.key(0), (8, 32, 64))
+    variables, there_and_back = build(config, x, jnp.ones((8, 32), bool))
+    latents, restored = there_and_back(variables, x, jnp.ones((8, 32), bool))
+    assert 0.5 < jnp.std(latents.z_BKD) < 2.0
+    assert 0.3 < jnp.std(restored) < 3.0
+
+
+@every_kind
+def test_training_learns_to_reconstruct(kind):
+    """Vectors of D / 4 dimensions fit through the bottleneck, and training finds the way.
+
+    Not for sequence_linear: it mixes no features, so half of every vector is out of its reach.
+    """
+    config = make_config(kind, 2)
+    mask = jnp.ones((16, 8), bool)
+    basis = jax.random.normal(jax.random.key(7), (D_MODEL // 4, D_MODEL)) / 2
+
+    def draw(key):
+        return jax.random.normal(key, (16, 8, D_MODEL // 4)) @ basis
+
+    variables, there_and_back = build(config, draw(jax.random.key(0)), mask)
+    optimizer = optax.adam(1e-2)
+
+    def error(variables, x):
+        return jnp.sum((there_and_back(variables, x, mask)[1] - x) ** 2) / jnp.sum(x**2)
+
+    def step(carry, key):
+        variables, state = carry
+        loss, grads = jax.value_and_grad(error)(variables, draw(key))
+        updates, state = optimizer.update(grads, state, variables)
+        return (optax.apply_updates(variables, updates), state), loss
+
+    @jax.jit
+    def train(variables, keys):
+        return jax.lax.scan(step, (variables, optimizer.init(variables)), keys)
+
+    (variables, _), losses = train(variables, jax.random.split(jax.random.key(2), 200))
+    held_out = jax.jit(error)(variables, draw(jax.random.key(3)))
+    reachable = 0.6 if kind == "sequence_linear" else 0.3
+    assert held_out < reachable, f"{kind}: {held_out:.3f} of the energy is lost"
+    if kind != "sequence_linear":
+        assert losses[0] > 0.5
+
+
+@every_kind
+def test_flops_agree_with_the_compiler(kind):
+    # Wide enough for the element-wise work, which the compiler counts too, to weigh little.
+    config = CompressorConfig(
+        kind=kind, factor=4, d_model=512, max_length=128, n_heads=2, sequence_groups=2
+    )
+    batch, length = 32, 126
+    compressor, decompressor = make_compressor(config), make_decompressor(config)
+    x = jax.ShapeDtypeStruct((batch, length, 512), jnp.float32)
+    mask = jax.ShapeDtypeStruct((batch, length), bool)
+    latents, variables = jax.eval_shape(compressor.init_with_output, jax.random.key(0), x, mask)
+
+    def counted(function, *args):
+        flops = jax.jit(function).lower(*args).compile().cost_analysis()["flops"]
+        return flops / (batch * length)
+
+    expected = config.forward_flops(length)
+    assert expected["compress"] == pytest.approx(
+        counted(compressor.apply, variables, x, mask), rel=0.08
+    )
+
+    def decompress(variables, z, mask):
+        return decompressor.apply(variables, z, mask, length)
+
+    z, latent_mask = latents.z_BKD, latents.mask_BK
+    variables = jax.eval_shape(
+        lambda key, z, mask: decompressor.init(key, z, mask, length),
+        jax.random.key(0),
+        z,
+        latent_mask,
+    )
+    assert expected["decompress"] == pytest.approx(
+        counted(decompress, variables, z, latent_mask), rel=0.08
+    )
+
+
+@every_kind
+def test_wrong_shapes_are_refused(kind):
+    config = make_config(kind, 2)
+    compressor, decompressor = make_compressor(config), make_decompressor(config)
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match=r"the row has 17 positions.*raise max_length"):
+        compressor.init(key, jnp.zeros((1, 17, D_MODEL)), jnp.ones((1, 17), bool))
+    with pytest.raises(ValueError, match="positions are 8 wide"):
+        compressor.init(key, jnp.zeros((1, 4, 8)), jnp.ones((1, 4), bool))
+    with pytest.raises(ValueError, match="the row has 17 positions"):
+        decompressor.init(key, jnp.zeros((1, 9, D_MODEL)), jnp.ones((1, 9), bool), 17)
+    with pytest.raises(ValueError, match=r"9 positions at factor 2 make \(5, 16\)"):
+        decompressor.init(key, jnp.zeros((1, 4, D_MODEL)), jnp.ones((1, 4), bool), 9)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (dict(kind="conv2d"), "unknown compressor kind 'conv2d': did you mean 'conv1d'"),
+        (dict(dtype="float16"), "unknown dtype 'float16'"),
+        (dict(factor=0), "factor must be at least 1"),
+        (dict(kernel_size=3, factor=4), "would skip positions"),
+        (dict(kind="linear_merge", d_model=16, factor=3), "factor must divide d_model"),
+        (dict(kind="attention_pool", d_model=16, n_heads=3), "n_heads must divide d_model"),
+        (dict(kind="sequence_linear", d_model=16, sequence_groups=5), "sequence_groups must"),
+        (dict(kind="ssm", d_model=16, ssm_head_dim=64), "head_dim must divide"),
+    ],
+)
+def test_impossible_configs_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        CompressorConfig(**words)

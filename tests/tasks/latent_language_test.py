@@ -1,0 +1,188 @@
+"""The joint objective: its parts, where its gradients go, and what is frozen."""
+
+import dataclasses
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_jax.tasks.latent_language import BetaSchedule, LatentLanguage
+from tests.latent_fixtures import CODES, B, C, T, make_config
+
+ENCODER = ("encoder", "compressor")
+
+
+def make_task(**words):
+    config_words = {k: words.pop(k) for k in ("quantizer", "codes", "kind") if k in words}
+    return LatentLanguage(make_config(**config_words), row_length=T, **words)
+
+
+def trained_variables(task, batch):
+    """Variables after the first training step has filled the codebook."""
+    variables = task.init(jax.random.key(0), batch)
+    _, (_, state) = task.loss(variables, batch, jax.random.key(1), jnp.int32(0), True)
+    return {**variables, **state}
+
+
+def language_model_gradient(task, batch):
+    """Gradient of beta x LM loss alone: the difference between two betas."""
+    variables = trained_variables(task, batch)
+
+    def loss(params, beta):
+        with_beta = dataclasses.replace(task, beta=BetaSchedule(beta))
+        return with_beta.loss(
+            {**variables, "params": params}, batch, jax.random.key(2), jnp.int32(1), False
+        )[0]
+
+    gradients = [jax.grad(loss)(variables["params"], beta) for beta in (1.0, 0.0)]
+    return jax.tree.map(lambda a, b: a - b, *gradients)
+
+
+def norm(tree):
+    return float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))))
+
+
+def encoder_norm(gradient):
+    return norm([gradient["autoencoder"][part] for part in ENCODER])
+
+
+def test_the_code_length_is_the_sum_of_its_parts(batch):
+    task = make_task()
+    scores = task.evaluate(trained_variables(task, batch), batch)
+    metrics = task.summarize(jax.device_get(scores))
+    n_bytes = int(batch["n_bytes"].sum())
+    assert int(scores["n_bytes"]) == n_bytes == 3 * T + 21
+    assert float(scores["n_latents"]) == 3 * T // C + math.ceil(21 / C)
+    nats = float(scores["reconstruction_nats"] + scores["language_model_nats"])
+    assert metrics["bits_per_byte"] == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-6)
+    assert metrics["bits_per_byte"] == pytest.approx(
+        metrics["reconstruction_bits_per_byte"] + metrics["language_model_bits_per_byte"]
+    )
+    uniform = float(scores["n_latents"]) * math.log2(CODES) / n_bytes
+    assert metrics["uniform_bits_per_byte"] == pytest.approx(uniform)
+    assert metrics["unigram_bits_per_byte"] <= metrics["uniform_bits_per_byte"] + 1e-9
+    assert 0 <= metrics["reconstruction_accuracy"] <= 1
+    assert metrics["language_model_choice_nats_per_byte"] > 0
+
+
+def test_the_language_models_gradient_goes_as_far_as_it_is_told(batch):
+    norms = {
+        word: encoder_norm(language_model_gradient(make_task(lm_gradient=word), batch))
+        for word in ("none", "input", "input_and_target")
+    }
+    assert norms["none"] == 0.0
+    assert norms["input"] > 0.0
+    assert abs(norms["input_and_target"] - norms["input"]) > 1e-3 * norms["input"]
+
+
+def test_the_target_gradient_changes_no_value(batch):
+    tasks = [make_task(lm_gradient=word) for word in ("input", "input_and_target")]
+    variables = trained_variables(tasks[0], batch)
+    losses = [t.loss(variables, batch, jax.random.key(0), jnp.int32(1), False)[0] for t in tasks]
+    chex.assert_trees_all_close(losses[0], losses[1], rtol=1e-6)
+
+
+def test_the_language_model_never_moves_the_decoder(batch):
+    gradient = language_model_gradient(make_task(lm_gradient="input"), batch)
+    assert norm([gradient["autoencoder"][p] for p in ("decompressor", "decoder", "byte_head")]) == 0
+    assert norm(gradient["language_model"]) > 0
+
+
+def test_padding_has_no_influence(batch):
+    task = make_task()
+    variables = trained_variables(task, batch)
+    scores = task.evaluate(variables, batch)
+    other = {**batch, "ids": batch["ids"].at[-1, 22:].set(7)}
+    changed = task.evaluate(variables, other)
+    chex.assert_trees_all_close(scores, changed, rtol=1e-5)
+    real = {**batch, "ids": batch["ids"].at[-1, 20].set(7)}
+    assert float(task.evaluate(variables, real)["reconstruction_nats"]) != pytest.approx(
+        float(scores["reconstruction_nats"]), rel=1e-6
+    )
+
+
+def test_two_halves_score_as_the_whole(batch):
+    task = make_task()
+    variables = trained_variables(task, batch)
+    whole = task.evaluate(variables, batch)
+    first, second = (jax.tree.map(lambda x: x[:2], batch), jax.tree.map(lambda x: x[2:], batch))
+    halves = [task.evaluate(variables, half) for half in (first, second)]
+    chex.assert_trees_all_close(whole, jax.tree.map(jnp.add, *halves), rtol=1e-5)
+
+
+def test_a_frozen_encoder_keeps_its_codebook(batch):
+    free, frozen = make_task(), make_task(freeze=("encoder",))
+    variables = trained_variables(free, batch)
+    states = [
+        task.loss(variables, batch, jax.random.key(1), jnp.int32(1), True)[1][1]
+        for task in (free, frozen)
+    ]
+    before = {name: variables[name] for name in states[1]}
+    chex.assert_trees_all_equal(states[1], before)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_equal(states[0], before)
+    assert any("encoder" in pattern for pattern in frozen.frozen)
+    assert free.frozen == ()
+
+
+def test_every_frozen_path_names_parameters(batch):
+    import re
+
+    task = make_task(freeze=("encoder", "decoder", "language_model"))
+    params = jax.eval_shape(task.init, jax.random.key(0), batch)["params"]
+    paths = [
+        "params/" + "/".join(key.key for key in path)
+        for path, _ in jax.tree_util.tree_leaves_with_path(params)
+    ]
+    for pattern in task.frozen:
+        assert any(re.fullmatch(pattern, path) for path in paths), pattern
+    # Together the three parts are the whole model.
+    assert all(any(re.fullmatch(p, path) for p in task.frozen) for path in paths)
+
+
+def test_beta_schedule():
+    warm = BetaSchedule(2.0, "linear", warmup_steps=4)
+    values = [float(warm(jnp.int32(step))) for step in (0, 1, 4, 9)]
+    np.testing.assert_allclose(values, [0.0, 0.5, 2.0, 2.0])
+    assert float(BetaSchedule(2.0)(jnp.int32(0))) == 2.0
+
+
+def test_continuous_latents_report_no_code_length(batch):
+    task = make_task(quantizer="none", codes=0)
+    variables = trained_variables(task, batch)
+    metrics = task.summarize(jax.device_get(task.evaluate(variables, batch)))
+    assert "reconstruction_bits_per_byte" in metrics
+    assert "bits_per_byte" not in metrics
+
+
+def test_dropout_is_on_in_training_only(batch):
+    task = LatentLanguage(make_config(dropout=0.5), row_length=T)
+    variables = trained_variables(task, batch)
+
+    def loss(seed, train):
+        return float(task.loss(variables, batch, jax.random.key(seed), jnp.int32(1), train)[0])
+
+    assert loss(0, True) != loss(1, True)
+    assert loss(0, False) == loss(1, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (dict(lm_gradient="both"), "lm_gradient must be one of"),
+        (dict(freeze=("head",)), "cannot freeze"),
+    ],
+)
+def test_unknown_words_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        make_task(**words)
+
+
+def test_a_linear_beta_needs_a_length():
+    with pytest.raises(ValueError, match="warmup_steps"):
+        BetaSchedule(1.0, "linear")
+    with pytest.raises(ValueError, match="constant"):
+        BetaSchedule(1.0, "cubic")
