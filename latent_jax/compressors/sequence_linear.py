@@ -4,6 +4,7 @@ The blog maps every feature's T values to K. One map per feature needs D T^2 / C
 each side (16.8M at D = 128, T = 512, C = 2) and, being bound by memory, about six times the time of
 one map for all features, which cannot tell the positions of a group apart by itself.
 `sequence_groups` sets how many maps there are: groups of neighbouring features share one.
+No map mixes features: that is left to the networks on both sides.
 """
 
 import flax.linen as nn

@@ -1,7 +1,7 @@
 """Multi-head attention (Vaswani et al. 2017, "Attention Is All You Need", section 3.2).
 
-Who computes it is a config word. On CPU, XLA's way through `jax.nn.dot_product_attention` costs twice
-the time of the tiles written out here, which skip most of the scores that a causal mask would hide.
+Who computes it is a config word. On CPU, XLA's way through `jax.nn.dot_product_attention` takes
+twice the time of the tiles written out here, which skip most of the scores that a causal mask hides.
 """
 
 import flax.linen as nn
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.layers.config import TransformerConfig
-from latent_jax.layers.feed_forward import residual_init
+from latent_jax.layers.dense import Dense, residual_init
 
 TILE = 128
 """Least number of queries in a tile."""
@@ -108,14 +108,15 @@ class Attention(nn.Module):
     def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array | None = None) -> jax.Array:
         """Mix positions; `mask_BT` (bool, True = real) hides padding from every query."""
         config = self.config
-        dtype = jnp.dtype(config.dtype)
-        qkv_BT3Hd = nn.DenseGeneral(
-            (3, config.n_heads, config.head_size),
-            dtype=dtype,
-            kernel_init=nn.initializers.normal(0.02),
+        heads = (config.n_heads, config.head_size)
+        # Heads come first in the kernel, so that a mesh can split it by heads.
+        qkv_BTH3d = Dense(
+            (config.d_model,),
+            (config.n_heads, 3, config.head_size),
+            config.dtype,
             name="query_key_value",
         )(x_BTD)
-        q_BTHd, k_BTHd, v_BTHd = (qkv_BT3Hd[:, :, i] for i in range(3))
+        q_BTHd, k_BTHd, v_BTHd = (jnp.squeeze(x, 3) for x in jnp.split(qkv_BTH3d, 3, axis=3))
         out_BTHd = attend(
             q_BTHd,
             k_BTHd,
@@ -124,10 +125,6 @@ class Attention(nn.Module):
             causal=self.causal,
             implementation=config.attention_implementation,
         )
-        return nn.DenseGeneral(
-            config.d_model,
-            axis=(-2, -1),
-            dtype=dtype,
-            kernel_init=residual_init(config.n_layers),
-            name="out",
+        return Dense(
+            heads, (config.d_model,), config.dtype, residual_init(config.n_layers), name="out"
         )(out_BTHd)

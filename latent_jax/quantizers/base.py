@@ -53,12 +53,12 @@ class QuantizerConfig:
     temperature: float = 0.1  # of log_assignment, in units of squared distance between codes
 
     # vq: the space in which codes are compared
-    code_dim: int = 16  # E, the codes live in a learned projection this wide; 0 = no projection
+    code_dim: int = 32  # E, the codes live in a learned projection this wide; 0 = no projection
     metric: str = "cosine"  # "cosine" (latents and codes on the unit sphere) or "euclidean"
 
     # vq: what reaches the encoder
-    gradient: str = "rotation"  # "rotation" or "straight_through"
-    commitment_weight: float = 0.25  # times the squared distance of a latent to its code
+    gradient: str = "straight_through"  # or "rotation"
+    commitment_weight: float = 1.0  # times the squared distance of a latent to its code
 
     # vq: what moves the codes
     codebook_update: str = "ema"  # "ema" or "learned" (codebook loss through the optimizer)

@@ -1,9 +1,10 @@
 """Training: one loop for every task, over any mesh, that can be stopped and resumed to the bit."""
 
-from latent_jax.training.checkpoints import CheckpointError, Checkpoints
-from latent_jax.training.config import OptimizerConfig, TrainingConfig
+from latent_jax.training.checkpoints import Checkpoints
+from latent_jax.training.config import RESUMABLE, OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluator
 from latent_jax.training.feed import DataError
+from latent_jax.training.identity import CheckpointError
 from latent_jax.training.loop import NonFiniteError, train
 from latent_jax.training.mesh import check_batch, initialize_distributed, make_mesh
 from latent_jax.training.run_folder import RunFolder, RunFolderError, open_run_folder
@@ -11,6 +12,7 @@ from latent_jax.training.signals import TrainingInterrupted
 from latent_jax.training.state import TrainState, abstract_state, create_state, initial_state
 
 __all__ = [
+    "RESUMABLE",
     "CheckpointError",
     "Checkpoints",
     "DataError",

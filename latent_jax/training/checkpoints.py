@@ -6,8 +6,8 @@ One checkpoint is three items:
     optimizer   step, optimizer state, random key
     run         metadata.json, and the state of every process's data iterator
 
-Orbax renames a finished folder into place, so a killed process leaves no half checkpoint. What it does not
-notice is a flipped bit inside an array; a digest of the bits, kept in the metadata, does.
+Orbax renames a finished folder into place, so a killed process leaves no half checkpoint. What it
+does not notice is a flipped bit inside an array; a digest of the bits, kept in the metadata, does.
 """
 
 import json
@@ -18,29 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
+from latent_jax.training.identity import CheckpointError, check_identity, describe_shapes, digests
 from latent_jax.training.mesh import is_primary
-from latent_jax.training.optimizer import path_name
 from latent_jax.training.state import TrainState
 
 PyTree = Any
-
-WAYS_OUT = {
-    "task": "use another workdir for another task",
-    "parameters": "use the configuration of the checkpoint, or another workdir for another model",
-    "batch_size": "set the batch size back, or start in another workdir",
-    "row_length": "set the row length back, or start in another workdir",
-    "tokenizer_fingerprint": "use the tokenizer saved in the run folder, or start in another workdir",
-    "data_workers": "set the number of workers back: the state of the data iterator depends on it",
-    "process_count": "start as many processes as before: each has its own data iterator",
-}
-"""What must be the same when a run resumes, and what to do where it is not."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be written, is damaged, or belongs to another run."""
 
 
 class Restored(NamedTuple):
@@ -60,7 +44,7 @@ class Checkpoints:
         policies = ocp.training.preservation_policies
         self._checkpointer = ocp.training.Checkpointer(
             self.folder,
-            # The loop decides when to save; the policy is asked, and has to say yes.
+            # The loop decides when to save; this says yes to every step.
             save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
             preservation_policy=policies.AnyPreservationPolicy(
                 [
@@ -77,7 +61,7 @@ class Checkpoints:
         )
         self._saving: int | None = None
         self._has_failed = False
-        # Orbax logs a failed write with one traceback per thread; the loop raises it once, in words.
+        # Orbax logs one traceback per thread for a failed write; `wait` raises it once, in words.
         logging.getLogger("absl").addFilter(_is_no_orbax_error)
 
     @property
@@ -97,8 +81,8 @@ class Checkpoints:
         Args:
             state: on the mesh; it may be donated afterwards.
             data_state: JSON tree, of this process's iterator.
-            metadata: JSON; "identity" holds the keys of `WAYS_OUT`.
-            metric: by which the best is kept, lower is better; None if it was not measured at this step.
+            metadata: JSON; "identity" holds the keys of `identity.WAYS_OUT`.
+            metric: by which the best is kept, lower is better; None if not measured at this step.
 
         Raises:
             CheckpointError: this save, or the one before it, could not be written.
@@ -110,7 +94,7 @@ class Checkpoints:
             **metadata,
             "step": step,
             "metric": metric,
-            "digests": _digests(items),
+            "digests": digests(items),
         }
         files = {f"data_{jax.process_index()}.json": data_state}
         if is_primary():
@@ -149,13 +133,13 @@ class Checkpoints:
     def restore(
         self, abstract: TrainState, identity: Mapping[str, Any], step: int = -1
     ) -> Restored:
-        """Load a checkpoint onto the mesh that `abstract` describes, which may be another than it had.
+        """Load a checkpoint onto the mesh that `abstract` describes, whichever it was saved on.
 
         Checkpoints after `step` are removed: the run that goes on from here writes them anew.
 
         Args:
             abstract: TrainState of `ShapeDtypeStruct`s with shardings.
-            identity: what must be the same, see `WAYS_OUT`.
+            identity: what must be the same, see `identity.WAYS_OUT`.
             step: which; -1 is the latest.
 
         Raises:
@@ -238,11 +222,11 @@ class Checkpoints:
                 f"the checkpoint of step {step} is truncated or damaged: {folder}: "
                 f"{type(error).__name__}: {str(error)[:300]}"
             ) from error
-        for name, digest in _digests(items).items():
+        for name, digest in digests(items).items():
             if digest != metadata["digests"][name]:
                 raise CheckpointError(
-                    f"the checkpoint of step {step} is damaged: the bits of {folder / name} have digest "
-                    f"{digest}, and were saved with {metadata['digests'][name]}"
+                    f"the checkpoint of step {step} is damaged: the bits of {folder / name} have "
+                    f"digest {digest}, and were saved with {metadata['digests'][name]}"
                 )
         # A typed key comes back with its sharding spelt P(None), which does not fit a scalar.
         return jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), items, abstract)
@@ -261,8 +245,8 @@ class Checkpoints:
             except CheckpointError:
                 continue
             return (
-                f"the checkpoint of step {other} is good: set restore_step={other} to go on from there "
-                f"(checkpoints after it are then removed)"
+                f"the checkpoint of step {other} is good: set restore_step={other} to go on from "
+                "there (checkpoints after it are then removed)"
             )
         return "no earlier checkpoint is good: remove the folder to start anew"
 
@@ -285,31 +269,6 @@ class Checkpoints:
                 f"({free:.1f} MB free): {_first_line(error)}; of the earlier checkpoints, {good}. "
                 "Free some space and start the same command again"
             ) from error
-
-
-def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    """Raise CheckpointError at the first key of `now` that a checkpoint was saved with another value of."""
-    for key, value in now.items():
-        old = saved.get(key)
-        if old == value:
-            continue
-        if key == "parameters":
-            old = old or {}
-            names = sorted(n for n in old.keys() | value.keys() if old.get(n) != value.get(n))
-            key = f"parameters (first of {len(names)} that differ: {names[0]})"
-            old, value = old.get(names[0], "absent"), value.get(names[0], "absent")
-        raise CheckpointError(
-            f"the checkpoint {path} does not fit this run: its {key} is {old!r}, here it is {value!r}; "
-            f"{WAYS_OUT[key.split()[0]]}"
-        )
-
-
-def describe_shapes(params: PyTree) -> dict[str, str]:
-    """Return path -> "float32[2,3]" for every leaf."""
-    return {
-        path_name(path): f"{leaf.dtype.name}[{','.join(map(str, leaf.shape))}]"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
 
 
 class _JsonFiles:
@@ -342,26 +301,6 @@ def _items(state: TrainState) -> dict[str, PyTree]:
 def _state(items: Mapping[str, PyTree]) -> TrainState:
     variables = dict(items["variables"])
     return TrainState(params=variables.pop("params"), state=variables, **items["optimizer"])
-
-
-def _digests(items: Mapping[str, PyTree]) -> dict[str, int]:
-    return {name: int(digest) for name, digest in jax.device_get(_digest(items)).items()}
-
-
-@jax.jit
-def _digest(items: Mapping[str, PyTree]) -> dict[str, jax.Array]:
-    """Return for each item the sum of its bits read as words, modulo 2^32: the same on every mesh."""
-    return {name: sum(map(_bit_sum, jax.tree.leaves(tree))) for name, tree in items.items()}
-
-
-def _bit_sum(leaf: jax.Array) -> jax.Array:
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    if leaf.dtype == jnp.bool_:
-        leaf = leaf.astype(jnp.uint8)
-    words = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
-    bits = jax.lax.bitcast_convert_type(leaf, words)
-    return jnp.sum(bits.astype(jnp.uint32), dtype=jnp.uint32)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Seconds of training: a wall clock that stands still during evaluation and checkpoints, and survives resume."""
+"""Seconds of training: a clock that stands still during evaluation and checkpoints."""
 
 import contextlib
 import time

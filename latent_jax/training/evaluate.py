@@ -1,4 +1,7 @@
-"""Scores of held-out text, summed exactly: float32 inside a batch on the device, float64 across batches."""
+"""Scores of held-out text, summed exactly.
+
+Float32 inside a batch on the device, float64 across batches on the host.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -30,7 +33,7 @@ class Evaluator:
 
         Args:
             variables: Flax collections on the mesh; they are read, not consumed.
-            batches: of one shape, numpy or global arrays. Among several processes each must give as many.
+            batches: of one shape, numpy or global arrays; as many in every process.
             should_stop: asked after every batch.
 
         Raises:

@@ -1,7 +1,7 @@
 """Batches for the step: from a Grain iterator onto the mesh, with a state that can be saved.
 
-The iterator yields either numpy arrays, the rows of this process, or global arrays that Grain has already
-put on the mesh. Both become global arrays whose rows are split over "data".
+The iterator yields either numpy arrays, the rows of this process, or global arrays that Grain has
+already put on the mesh. Both become global arrays whose rows are split over "data".
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,6 +23,9 @@ class DataError(ValueError):
 def put_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
     """Return the global batch on the mesh; arrays that are on it already stay where they are."""
     sharding = batch_sharding(mesh)
+    if jax.process_count() == 1:
+        # One call for all arrays is several times cheaper than one for each.
+        return jax.device_put(dict(batch), sharding)
     return {
         name: x
         if isinstance(x, jax.Array)
@@ -69,7 +72,7 @@ class Feed:
         return put_batch(batch, self._mesh)
 
     def get_state(self) -> Any:
-        """Return the iterator's state, a JSON tree, such that the batch not yet given comes next."""
+        """Return the iterator's state, a JSON tree; the batch not yet given comes next."""
         return self._ahead_state if self._ahead is not None else self._iterator.get_state()
 
     def set_state(self, state: Any) -> None:
@@ -86,7 +89,7 @@ class Feed:
             ) from None
         except Exception as error:
             raise DataError(
-                f"reading training data failed {when}: {type(error).__name__}: {error}. If a worker "
-                "process was killed, the machine is probably out of memory: lower the number of workers; "
-                "then start the same command again, which resumes from the last checkpoint"
+                f"reading training data failed {when}: {type(error).__name__}: {error}. If a "
+                "worker process was killed, the machine is probably out of memory: lower the "
+                "number of workers. The same command resumes from the last checkpoint"
             ) from error

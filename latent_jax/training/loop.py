@@ -1,4 +1,4 @@
-"""The one training loop. It knows no method: it is given a task, batches, and a folder to write to."""
+"""The one training loop. It knows no method: it is given a task, batches and a run folder."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,11 +7,12 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from latent_jax.training.checkpoints import Checkpoints, describe_shapes
+from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.chrono import Chrono
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluator
 from latent_jax.training.feed import Feed
+from latent_jax.training.identity import describe_shapes
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.metrics import MetricsWriter, Window, read_records
 from latent_jax.training.optimizer import make_optimizer, make_schedule
@@ -49,15 +50,17 @@ def train(
         train_config: when to evaluate, save and log, and how to lay the work over devices.
         optimizer_config: how parameters move.
         total_steps: optimizer steps of the whole run, those before a resume included.
-        train_data: endless iterator of batches with `get_state` and `set_state` (Grain); numpy arrays with
-            the rows of this process, or global arrays on the mesh. It is closed at the end.
+        train_data: endless iterator of batches with `get_state` and `set_state` (Grain); numpy
+            arrays with the rows of this process, or global arrays on the mesh. It is closed at the
+            end.
         eval_data: makes a finite iterable of batches of held-out text, anew for each evaluation.
         run_folder: from `open_run_folder`.
         mesh: from `make_mesh` of the same strategy.
-        tokenizer_fingerprint: of the tokenizer that made the batches; a resume with another is refused.
+        tokenizer_fingerprint: of the tokenizer that made the batches; a resume with another is
+            refused.
         data_workers: Grain worker processes; a resume with another number is refused.
-        on_evaluation: called with (step, variables, validation record) after each evaluation, such as to
-            write samples; its time does not count as training.
+        on_evaluation: called with (step, variables, validation record) after each evaluation, such
+            as to write samples; its time does not count as training.
 
     Returns:
         The last validation record.
@@ -132,10 +135,13 @@ class _Run:
         }
         self.checkpoints = Checkpoints(folder.checkpoints, config.keep_latest, config.keep_best)
 
-        # Resume, in this order, so that nothing is overwritten before the checkpoint has proved good:
-        # 1. read and check the checkpoint's metadata   2. load arrays into this mesh's shardings
-        # 3. set the data iterator to the batch after the saved step   4. take over counters and clock
-        # 5. cut metrics.jsonl after the saved step.  Without a checkpoint: draw the first state instead.
+        # Resume in this order, so that nothing is overwritten before the checkpoint proved good:
+        #   1. read the checkpoint's metadata and check that it belongs to this run
+        #   2. load the arrays into this mesh's shardings and check their digest
+        #   3. set the data iterator to the batch after the saved step
+        #   4. take over the counters and the clock
+        #   5. cut what metrics.jsonl holds after the saved step
+        # Without a checkpoint the first state is drawn instead.
         if self.checkpoints.steps:
             restored = self.checkpoints.restore(abstract, self.identity, config.restore_step)
             self.state = restored.state
@@ -169,9 +175,9 @@ class _Run:
 
     def loop(self, stop: StopSignal) -> dict[str, Any]:
         """Train to the end, or until asked to stop."""
-        # The order is fixed: evaluate -> save -> next batch -> step. So a saved data iterator stands before
-        # the batch that the saved weights have not seen, and the metric of a checkpoint is that of its
-        # weights. `self.step` counts finished steps.
+        # The order is fixed: evaluate -> save -> next batch -> step. So a saved data iterator
+        # stands before the batch that the saved weights have not seen, and the metric of a
+        # checkpoint is that of its weights. `self.step` counts finished steps.
         self.chrono.start()
         while True:
             stopping = stop.agreed(self.step)
@@ -207,7 +213,7 @@ class _Run:
         return self.step >= self.total_steps or (every > 0 and self.step % every == 0)
 
     def _read_pending(self) -> None:
-        """Read the metrics of the last step that was not read yet; write a record where one is due."""
+        """Read the metrics of the step not read yet; write a record where one is due."""
         if self.pending is None:
             return
         (step, metrics), self.pending = self.pending, None
@@ -273,7 +279,7 @@ class _Run:
         return False
 
     def _save(self) -> None:
-        """Begin to save; the records up to this step are written first, so that a resume loses none."""
+        """Write the records up to this step, so that a resume loses none; then begin to save."""
         self._read_pending()
         if self.window.n_steps:
             self._write_window(self.step)
@@ -305,8 +311,8 @@ class _Run:
     def _stop(self, stop: StopSignal) -> None:
         self.checkpoints.wait()
         self.progress.message(
-            f"stopped at step {self.step} of {self.total_steps}; saved in {self.checkpoints.folder}. "
-            "The same command goes on from here"
+            f"stopped at step {self.step} of {self.total_steps}; saved in "
+            f"{self.checkpoints.folder}. The same command goes on from here"
         )
         raise TrainingInterrupted(128 + stop.signal)
 
@@ -321,6 +327,6 @@ class _Run:
         what = "loss" if not math.isfinite(metrics.loss) else "gradient or update"
         return (
             f"the {what} is not finite at step {step} (loss {float(metrics.loss)}, gradient norm "
-            f"{float(metrics.gradient_norm)}); {good}. Lower the learning rate, or clip harder, in a new "
-            "workdir"
+            f"{float(metrics.gradient_norm)}); {good}. Lower the learning rate, or clip harder, "
+            "in a new workdir"
         )

@@ -21,8 +21,8 @@ def initialize_distributed(
     """Join the other processes of a run through `jax.distributed`; return whether there are others.
 
     Arguments that are None come from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
-    With none of the three this is a run of one process, unless JAX_DISTRIBUTED=1 asks JAX to find the
-    cluster itself (Cloud TPU, Slurm, Open MPI). Call it before anything touches a device.
+    With none of the three this is a run of one process, unless JAX_DISTRIBUTED=1 asks JAX to find
+    the cluster itself (Cloud TPU, Slurm, Open MPI). Call it before anything touches a device.
 
     Raises:
         ValueError: some of the three are given and others are missing.
@@ -58,10 +58,10 @@ def _first(argument: int | None, variable: str | None) -> int | None:
 def make_mesh(
     strategy: str, model_parallel: int = 1, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-    """Return the mesh of a strategy over all devices: ("data",), or ("data", "model") under "tensor".
+    """Return the mesh over all devices: ("data",), or ("data", "model") under "tensor".
 
-    The second axis exists only where it is used: XLA plans a scanned backward pass over an idle axis with
-    needless rematerialization.
+    The second axis exists only where it is used: XLA plans a scanned backward pass over an idle
+    axis with needless rematerialization.
 
     Raises:
         ValueError: the strategy is unknown, or `model_parallel` does not divide the devices.
@@ -92,9 +92,9 @@ def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
         below, above = batch_size // ways * ways, (batch_size // ways + 1) * ways
         nearest = f"{below} or {above}" if below else f"{above}"
         raise ValueError(
-            f"a global batch of {batch_size} rows does not divide among {mesh.shape['data']} devices "
-            f"on the data axis x {accumulation} micro-batches = {ways}: use a batch of {nearest}, fewer "
-            "devices, or another accumulation"
+            f"a global batch of {batch_size} rows does not divide among {mesh.shape['data']} "
+            f"devices on the data axis x {accumulation} micro-batches = {ways}: use a batch of "
+            f"{nearest}, fewer devices, or another accumulation"
         )
 
 

@@ -1,7 +1,8 @@
 """Exact sums on the host, and the files they end in: metrics.jsonl and TensorBoard's.
 
-metrics.jsonl is the record of the run; TensorBoard shows the same numbers. One line is one flat record:
-{"step", "split", "bytes_seen", "tokens_seen", "seconds", "train_flops", metric: value, ...}, never rounded.
+metrics.jsonl is the record of the run; TensorBoard shows the same numbers. One line is one flat
+record: {"step", "split", "bytes_seen", "tokens_seen", "seconds", "train_flops", metric: value,
+...}, never rounded.
 """
 
 import json
@@ -18,7 +19,7 @@ Sums = dict[str, Any]
 
 
 def add_scores(sums: Sums, scores: Mapping[str, Any]) -> None:
-    """Add scores of a batch (host arrays) to sums in place: integers as int64, all else as float64."""
+    """Add host scores of a batch to sums in place: integers as int64, all else as float64."""
     for name, value in scores.items():
         value = np.asarray(value)
         value = value.astype(np.int64 if np.issubdtype(value.dtype, np.integer) else np.float64)
@@ -48,7 +49,7 @@ class Window:
         self._gradient_norm += float(gradient_norm)
 
     def summary(self, seconds: float) -> dict[str, float]:
-        """Return mean loss per scored position, mean gradient norm and speed, at `seconds` of the chrono."""
+        """Return mean loss per position, mean gradient norm and speed up to `seconds`."""
         elapsed = max(seconds - self._start_seconds, 1e-9)
         return {
             "loss": self._loss / max(float(self.sums["weight"]), 1.0),
@@ -61,8 +62,8 @@ class Window:
 class MetricsWriter:
     """Appends records to metrics.jsonl and to TensorBoard files.
 
-    What a run wrote after the step it resumes from is cut off first, so no step is recorded twice; so is a
-    last line that a killed process left half-written.
+    What a run wrote after the step it resumes from is cut off first, so no step is recorded twice;
+    so is a last line that a killed process left half-written.
     """
 
     def __init__(self, path: Path, tensorboard: Path, step: int):
@@ -79,8 +80,8 @@ class MetricsWriter:
         """Append one flat record; "step" and "split" are its key.
 
         Raises:
-            ValueError: a metric is NaN or infinite, which JSON cannot hold (the message names it), or the
-                disk is full.
+            ValueError: a metric is NaN or infinite, which JSON cannot hold (the message names it),
+                or the disk is full.
         """
         plain = {name: _plain(name, value, record) for name, value in record.items()}
         try:
@@ -88,8 +89,8 @@ class MetricsWriter:
             self._file.flush()
         except OSError as error:
             raise ValueError(
-                f"cannot write to {self._path}: {error}. Free some space and start the same command "
-                "again, which resumes from the last checkpoint"
+                f"cannot write to {self._path}: {error}. Free some space and start the same "
+                "command again, which resumes from the last checkpoint"
             ) from error
         step, split = plain["step"], plain["split"]
         for name, value in plain.items():

@@ -1,8 +1,8 @@
 """Optimizer and learning-rate schedule (optax), and which parameters they touch.
 
-AdamW: Loshchilov and Hutter 2019. Adafactor: Shazeer and Stern 2018, without its relative step size and
-parameter scaling, so that both take the same schedule (Zhai et al. 2022, "Scaling Vision Transformers",
-section 3.5).
+AdamW: Loshchilov and Hutter 2019. Adafactor: Shazeer and Stern 2018, without its relative step size
+and parameter scaling, so that both take the same schedule (Zhai et al. 2022, "Scaling Vision
+Transformers", section 3.5).
 
 Frozen parameters are cut out of the tree before it is differentiated: they cost no gradient, no
 optimizer state, and do not enter the gradient's norm.
@@ -96,7 +96,7 @@ def frozen_mask(params: PyTree, frozen: Iterable[str]) -> PyTree:
         frozen: regular expressions over "/"-joined paths that begin with "params/".
 
     Raises:
-        ValueError: a regex matches no parameter (it names some that exist), or nothing is left to train.
+        ValueError: a regex matches no parameter (some that exist are named), or all are frozen.
     """
     frozen = tuple(frozen)
     names = ["params/" + path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]

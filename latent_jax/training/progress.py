@@ -1,7 +1,7 @@
-"""What a person sees while a run trains: a bar on a terminal, plain lines elsewhere; and the MFU it shows.
+"""What a person sees while a run trains: a bar on a terminal, plain lines elsewhere.
 
-Model FLOPs utilization (Chowdhery et al. 2022, PaLM, appendix B): analytic FLOPs of the model per second over
-the peak of the devices; what rematerialization adds does not count.
+Model FLOPs utilization (Chowdhery et al. 2022, PaLM, appendix B): analytic FLOPs of the model per
+second over the peak of the devices; what rematerialization adds does not count.
 """
 
 import sys
@@ -12,8 +12,8 @@ import jax
 from tqdm import tqdm
 
 PEAK_FLOPS = (
-    # (part of jax.Device.device_kind in lower case, dense bfloat16 FLOP/s of one device), from the vendors'
-    # data sheets; the first that matches counts
+    # (part of jax.Device.device_kind in lower case, dense bfloat16 FLOP/s of one device by its
+    # vendor's data sheet); the first that matches counts
     ("h100 pcie", 756e12),
     ("h100 nvl", 835e12),
     ("h100", 989e12),
@@ -72,7 +72,8 @@ class Progress:
         """Show an evaluation."""
         if self._enabled:
             self.message(
-                f"step {record['step']}/{self._total}: validation {record['bits_per_byte']:.4f} bits/byte"
+                f"step {record['step']}/{self._total}: "
+                f"validation {record['bits_per_byte']:.4f} bits/byte"
             )
 
     def message(self, text: str) -> None:

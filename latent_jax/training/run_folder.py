@@ -80,8 +80,8 @@ def open_run_folder(
         may_differ: dotted keys of `config` that a resume may change, such as "training.progress".
 
     Raises:
-        RunFolderError: the folder holds something else, or a run of another configuration; the message
-            names every key that differs with both values. Nothing is written.
+        RunFolderError: the folder holds something else, or a run of another configuration (every
+            key that differs is named with both values). Nothing is written.
     """
     folder = RunFolder(Path(path))
     config = json.loads(json.dumps(config))
@@ -161,7 +161,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return git's answer about the folder of this package; None where there is no git or no repository."""
+    """Return git's answer about this package; None where there is no git or no repository."""
     try:
         answer = subprocess.run(
             ["git", *arguments],

@@ -6,8 +6,8 @@
     tensor  attention heads, feed-forward width and vocabulary are split over "model":
             Shoeybi et al. 2019, Megatron-LM, section 3
 
-The optimizer's moments carry the paths of their parameters as a suffix and so get the same specs. XLA
-derives every collective from these specs; the step is written once for all strategies.
+The optimizer's moments carry the paths of their parameters as a suffix and so get the same specs.
+XLA derives every collective from these specs; the step is written once for all strategies.
 """
 
 import re
@@ -23,10 +23,10 @@ from latent_jax.training.optimizer import path_name
 PyTree = Any
 
 FSDP_MIN_SIZE = 2**12
-"""Scalars. Smaller leaves are replicated under fsdp: gathering them costs more than keeping them."""
+"""Scalars. fsdp replicates smaller leaves: gathering them costs more than keeping them."""
 
 TENSOR_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
-    # regex searched in the path; axes of the last dimensions (a scanned stack has one more in front)
+    # regex searched in the path; axes of the last dimensions (a scanned stack has depth in front)
     (r"attention/query_key_value/kernel$", (None, None, "model", None)),  # [D, 3, H, d]
     (r"attention/query_key_value/bias$", (None, "model", None)),  # [3, H, d]
     (r"attention/out/kernel$", ("model", None, None)),  # [H, d, D]
@@ -35,8 +35,8 @@ TENSOR_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"feed_forward/down/kernel$", ("model", None)),  # [F, D]
     (r"token_embedding/embedding$", ("model", None)),  # [V, D]
 )
-"""The layers of `latent_jax.layers` that split; a leaf that no rule names, or whose axis the mesh does not
-divide (a vocabulary of 257 on 2 devices), is replicated."""
+"""The layers of `latent_jax.layers` that split; a leaf that no rule names, or whose axis the mesh
+does not divide (a vocabulary of 257 on 2 devices), is replicated."""
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -87,7 +87,7 @@ def _fsdp_spec(shape: tuple[int, ...], n_devices: int) -> P:
 def _tensor_spec(name: str, shape: tuple[int, ...], n_devices: int) -> P:
     for pattern, axes in TENSOR_RULES:
         if re.search(pattern, name):
-            # A factored second moment has fewer axes than its parameter; it is small, and replicated.
+            # A factored second moment has fewer axes than its parameter, and is small.
             if len(shape) < len(axes):
                 return P()
             spec = (None,) * (len(shape) - len(axes)) + axes

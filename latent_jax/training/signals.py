@@ -8,14 +8,14 @@ from jax.experimental import multihost_utils
 
 
 class TrainingInterrupted(SystemExit):
-    """The run was asked to stop, has saved, and ends with the shell's code for the signal (128 + number)."""
+    """The run was asked to stop and has saved; its exit code is 128 + the signal's number."""
 
 
 class StopSignal:
     """A `with` block inside which SIGTERM and SIGINT set `requested` instead of ending the process.
 
-    The second signal of a kind does what it always did. Among several processes JAX's preemption service
-    takes SIGTERM, and they all agree on one step.
+    The second signal of a kind does what it always did. Among several processes JAX's preemption
+    service takes SIGTERM, and they all agree on one step.
     """
 
     def __init__(self):
@@ -47,7 +47,7 @@ class StopSignal:
         return self.signal is not None
 
     def agreed(self, step: int) -> bool:
-        """Return whether all processes stop before the step after `step`; all must ask for every step."""
+        """Return whether all processes stop after `step`; all must ask after every step."""
         if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
             self.signal = signal.SIGTERM
         return self.requested

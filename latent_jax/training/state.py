@@ -85,7 +85,7 @@ def abstract_state(init: Callable[[], TrainState], mesh: Mesh, strategy: str) ->
 
 
 def create_state(init: Callable[[], TrainState], abstract: TrainState) -> TrainState:
-    """Draw the first TrainState directly into the shardings of `abstract`: no device holds it whole.
+    """Draw the first TrainState into the shardings of `abstract`: no device holds it whole.
 
     The same seed gives the same values on every mesh.
     """

@@ -36,9 +36,10 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
     """Return a pure function (state, batch) -> (state, StepMetrics); `compile_step` makes it run.
 
-    With `accumulation` = A the batch is cut into A micro-batches that a scan visits in turn. Gradient and
-    loss are means weighted by `scores["weight"]`, so A micro-batches give the gradient of the whole batch
-    however padding is spread. Mutable collections pass from one micro-batch to the next.
+    With `accumulation` = A the batch is cut into A micro-batches that a scan visits in turn.
+    Gradient and loss are means weighted by `scores["weight"]`, so A micro-batches give the gradient
+    of the whole batch however padding is spread. Mutable collections pass from one micro-batch to
+    the next.
     """
 
     def train_step(state: TrainState, batch: Batch):
@@ -82,7 +83,8 @@ def make_train_step(
 def _micro_batches(batch: Batch, accumulation: int, mesh: Mesh) -> Batch:
     """Cut [B, ...] into [A, B/A, ...] so that every device keeps the rows it already has.
 
-    Micro-batch a takes the rows a, a + A, a + 2A, ...: contiguous pieces would move rows between devices.
+    Micro-batch a takes the rows a, a + A, a + 2A, ...: contiguous pieces would move rows between
+    devices.
     """
 
     def cut(x):
@@ -93,7 +95,7 @@ def _micro_batches(batch: Batch, accumulation: int, mesh: Mesh) -> Batch:
 
 
 def _accumulate(loss_and_gradient, collections, batches, key):
-    """Scan over micro-batches; return the weighted means of loss and gradient, and the sums of scores."""
+    """Scan over micro-batches; return weighted means of loss and gradient, sums of scores."""
 
     def weighted(collections, micro_batch, index):
         loss, gradient, scores, collections = loss_and_gradient(
@@ -131,11 +133,12 @@ def make_eval_step(task) -> Callable[[Mapping[str, PyTree], Batch], dict[str, ja
 class CompiledStep:
     """A step compiled ahead of time for exactly one set of shapes and shardings.
 
-    It cannot compile a second time: a batch of other shapes is an error instead of a silent pause of minutes.
+    It cannot compile a second time: a batch of other shapes is an error instead of a silent pause
+    of minutes.
     """
 
     def __init__(self, name: str, step: Callable, first, batch_spec: Batch, mesh: Mesh, **jit_args):
-        """Compile `step(first, batch)`; `first` (state or variables) and `batch_spec` may be abstract.
+        """Compile `step(first, batch)`, whose first argument is the state or the variables.
 
         Args:
             name: what the error message calls it.
@@ -164,7 +167,8 @@ class CompiledStep:
         if spec != self._spec:
             raise ValueError(
                 f"the {self._name} was compiled for batches {_describe(self._spec)} and got "
-                f"{_describe(spec)}: every batch of a run must have one shape; pad or drop the ragged one"
+                f"{_describe(spec)}: every batch of a run must have one shape; pad or drop the "
+                "ragged one"
             )
         return self.compiled(first, batch)
 

@@ -13,14 +13,14 @@ from tests.latent_fixtures import CODES, B, C, D, T, make_config
 def initialised(config, batch):
     model = LatentLanguageModel(config)
     keys = {"params": jax.random.key(0), "quantizer": jax.random.key(1)}
-    return model, model.init(keys, batch["ids"], batch["weights"] > 0)
+    return model, jax.jit(model.init)(keys, batch["ids"], batch["weights"] > 0)
 
 
 @pytest.mark.parametrize("kind", COMPRESSORS)
 @pytest.mark.parametrize("quantizer", ["vq", "fsq"])
 def test_shapes_and_dtypes(kind, quantizer, batch):
     model, variables = initialised(make_config(kind, quantizer), batch)
-    output = model.apply(variables, batch["ids"], batch["weights"] > 0)
+    output = jax.jit(model.apply)(variables, batch["ids"], batch["weights"] > 0)
     chex.assert_shape(output.byte_logits_BTV, (B, T, 257))
     chex.assert_shape(output.code_logits_BKV, (B, T // C, CODES))
     chex.assert_shape(output.quantized.codes_BK, (B, T // C))
@@ -47,7 +47,7 @@ def test_code_k_is_predicted_from_the_codes_before_it(batch):
 def test_decoding_the_codes_is_the_reconstruction(batch):
     model, variables = initialised(make_config(), batch)
     mask = batch["weights"] > 0
-    output = model.apply(variables, batch["ids"], mask)
+    output = jax.jit(model.apply)(variables, batch["ids"], mask)
     args = (output.quantized.codes_BK, output.latents.mask_BK, mask)
     logits = model.apply(variables, *args, method=LatentLanguageModel.decode_codes)
     chex.assert_trees_all_close(logits, output.byte_logits_BTV, atol=1e-4)

@@ -1,6 +1,7 @@
 """The joint objective: its parts, where its gradients go, and what is frozen."""
 
 import dataclasses
+import functools
 import math
 
 import chex
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from latent_jax.tasks.latent_language import BetaSchedule, LatentLanguage
-from tests.latent_fixtures import CODES, B, C, T, make_config
+from tests.latent_fixtures import CODES, C, T, make_config
 
 ENCODER = ("encoder", "compressor")
 
@@ -20,10 +21,26 @@ def make_task(**words):
     return LatentLanguage(make_config(**config_words), row_length=T, **words)
 
 
+@functools.cache
+def compiled(task, method):
+    """A method of a task, compiled once for all tests; compiling is what these tests cost."""
+    return jax.jit(getattr(task, method), static_argnames=("train",) if method == "loss" else ())
+
+
+def run_loss(task, variables, batch, *, seed=1, step=1, train):
+    return compiled(task, "loss")(
+        variables, batch, jax.random.key(seed), jnp.int32(step), train=train
+    )
+
+
+def evaluate(task, variables, batch):
+    return compiled(task, "evaluate")(variables, batch)
+
+
 def trained_variables(task, batch):
     """Variables after the first training step has filled the codebook."""
-    variables = task.init(jax.random.key(0), batch)
-    _, (_, state) = task.loss(variables, batch, jax.random.key(1), jnp.int32(0), True)
+    variables = compiled(task, "init")(jax.random.key(0), batch)
+    _, (_, state) = run_loss(task, variables, batch, step=0, train=True)
     return {**variables, **state}
 
 
@@ -31,14 +48,18 @@ def language_model_gradient(task, batch):
     """Gradient of beta x LM loss alone: the difference between two betas."""
     variables = trained_variables(task, batch)
 
-    def loss(params, beta):
-        with_beta = dataclasses.replace(task, beta=BetaSchedule(beta))
-        return with_beta.loss(
-            {**variables, "params": params}, batch, jax.random.key(2), jnp.int32(1), False
+    # With a linear schedule beta is the step: 0 at step 0, 1 at step 1, in one compiled function.
+    task = dataclasses.replace(task, beta=BetaSchedule(1.0, "linear", warmup_steps=1))
+
+    @jax.jit
+    @jax.grad
+    def gradient(params, step):
+        return task.loss(
+            {**variables, "params": params}, batch, jax.random.key(2), step, train=False
         )[0]
 
-    gradients = [jax.grad(loss)(variables["params"], beta) for beta in (1.0, 0.0)]
-    return jax.tree.map(lambda a, b: a - b, *gradients)
+    without, with_lm = (gradient(variables["params"], jnp.int32(step)) for step in (0, 1))
+    return jax.tree.map(lambda a, b: a - b, with_lm, without)
 
 
 def norm(tree):
@@ -51,7 +72,7 @@ def encoder_norm(gradient):
 
 def test_the_code_length_is_the_sum_of_its_parts(batch):
     task = make_task()
-    scores = task.evaluate(trained_variables(task, batch), batch)
+    scores = evaluate(task, trained_variables(task, batch), batch)
     metrics = task.summarize(jax.device_get(scores))
     n_bytes = int(batch["n_bytes"].sum())
     assert int(scores["n_bytes"]) == n_bytes == 3 * T + 21
@@ -81,7 +102,7 @@ def test_the_language_models_gradient_goes_as_far_as_it_is_told(batch):
 def test_the_target_gradient_changes_no_value(batch):
     tasks = [make_task(lm_gradient=word) for word in ("input", "input_and_target")]
     variables = trained_variables(tasks[0], batch)
-    losses = [t.loss(variables, batch, jax.random.key(0), jnp.int32(1), False)[0] for t in tasks]
+    losses = [run_loss(t, variables, batch, train=False)[0] for t in tasks]
     chex.assert_trees_all_close(losses[0], losses[1], rtol=1e-6)
 
 
@@ -94,12 +115,12 @@ def test_the_language_model_never_moves_the_decoder(batch):
 def test_padding_has_no_influence(batch):
     task = make_task()
     variables = trained_variables(task, batch)
-    scores = task.evaluate(variables, batch)
+    scores = evaluate(task, variables, batch)
     other = {**batch, "ids": batch["ids"].at[-1, 22:].set(7)}
-    changed = task.evaluate(variables, other)
+    changed = evaluate(task, variables, other)
     chex.assert_trees_all_close(scores, changed, rtol=1e-5)
     real = {**batch, "ids": batch["ids"].at[-1, 20].set(7)}
-    assert float(task.evaluate(variables, real)["reconstruction_nats"]) != pytest.approx(
+    assert float(evaluate(task, variables, real)["reconstruction_nats"]) != pytest.approx(
         float(scores["reconstruction_nats"]), rel=1e-6
     )
 
@@ -107,19 +128,16 @@ def test_padding_has_no_influence(batch):
 def test_two_halves_score_as_the_whole(batch):
     task = make_task()
     variables = trained_variables(task, batch)
-    whole = task.evaluate(variables, batch)
+    whole = evaluate(task, variables, batch)
     first, second = (jax.tree.map(lambda x: x[:2], batch), jax.tree.map(lambda x: x[2:], batch))
-    halves = [task.evaluate(variables, half) for half in (first, second)]
+    halves = [evaluate(task, variables, half) for half in (first, second)]
     chex.assert_trees_all_close(whole, jax.tree.map(jnp.add, *halves), rtol=1e-5)
 
 
 def test_a_frozen_encoder_keeps_its_codebook(batch):
     free, frozen = make_task(), make_task(freeze=("encoder",))
     variables = trained_variables(free, batch)
-    states = [
-        task.loss(variables, batch, jax.random.key(1), jnp.int32(1), True)[1][1]
-        for task in (free, frozen)
-    ]
+    states = [run_loss(task, variables, batch, train=True)[1][1] for task in (free, frozen)]
     before = {name: variables[name] for name in states[1]}
     chex.assert_trees_all_equal(states[1], before)
     with pytest.raises(AssertionError):
@@ -153,7 +171,7 @@ def test_beta_schedule():
 def test_continuous_latents_report_no_code_length(batch):
     task = make_task(quantizer="none", codes=0)
     variables = trained_variables(task, batch)
-    metrics = task.summarize(jax.device_get(task.evaluate(variables, batch)))
+    metrics = task.summarize(jax.device_get(evaluate(task, variables, batch)))
     assert "reconstruction_bits_per_byte" in metrics
     assert "bits_per_byte" not in metrics
 
@@ -163,7 +181,7 @@ def test_dropout_is_on_in_training_only(batch):
     variables = trained_variables(task, batch)
 
     def loss(seed, train):
-        return float(task.loss(variables, batch, jax.random.key(seed), jnp.int32(1), train)[0])
+        return float(run_loss(task, variables, batch, seed=seed, train=train)[0])
 
     assert loss(0, True) != loss(1, True)
     assert loss(0, False) == loss(1, False)

@@ -1,7 +1,8 @@
 """A small but whole task for the tests of the loop: a byte model that sees two bytes back.
 
-It has dropout (random draws in the step), a mutable collection (byte counts), weights that differ between
-rows (padding), and layers named as in `latent_jax.layers`, so that every sharding rule has work.
+It has dropout (random draws in the step), a mutable collection (byte counts), weights that differ
+between rows (padding), and layers named as in `latent_jax.layers`, so that every sharding rule has
+work.
 """
 
 import dataclasses
@@ -120,7 +121,8 @@ class ByteTask:
 
 
 def rows(split: str) -> list[dict[str, np.ndarray]]:
-    """Return the help topics of Python as padded rows: 7 documents in 8 for training, the rest held out."""
+    """Return the help topics of Python as padded rows: 7 documents in 8 for training, the rest held
+    out."""
     packed = []
     for i, key in enumerate(sorted(pydoc_data.topics.topics)[:32]):
         if (i % 8 == 7) != (split == "validation"):

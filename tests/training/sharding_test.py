@@ -18,7 +18,8 @@ from latent_jax.training.step import compile_train_step
 
 GPT_CONFIG = GPTConfig(vocab_size=64, max_length=16, n_layers=2, d_model=32, n_heads=4)
 TASK = LanguageModeling(GPT_CONFIG, separator_id=63, row_length=16, bytes_per_token=1.0)
-# A large epsilon: Adam divides by the gradient's size, which turns rounding of a tiny gradient into a step.
+# A large epsilon: Adam divides by the gradient's size, which turns rounding of a tiny gradient into
+# a step.
 OPTIMIZER_CONFIG = OptimizerConfig(learning_rate=1e-2, warmup_steps=1, epsilon=1e-3)
 
 

@@ -1,0 +1,72 @@
+"""Whether a checkpoint belongs to this run, and whether its bits are those that were saved."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from latent_jax.training.optimizer import path_name
+
+PyTree = Any
+
+WAYS_OUT = {
+    "task": "use another workdir for another task",
+    "parameters": "use the configuration of the checkpoint, or another workdir for another model",
+    "batch_size": "set the batch size back, or start in another workdir",
+    "row_length": "set the row length back, or start in another workdir",
+    "tokenizer_fingerprint": "use the tokenizer of the run folder, or start in another workdir",
+    "data_workers": "set the number of workers back: the state of the data iterator depends on it",
+    "process_count": "start as many processes as before: each has its own data iterator",
+}
+"""What must be the same when a run resumes, and what to do where it is not."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written, is damaged, or belongs to another run."""
+
+
+def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """Raise CheckpointError at the first key of `now` that has another value in `saved`."""
+    for key, value in now.items():
+        old = saved.get(key)
+        if old == value:
+            continue
+        if key == "parameters":
+            old = old or {}
+            names = sorted(n for n in old.keys() | value.keys() if old.get(n) != value.get(n))
+            key = f"parameters (first of {len(names)} that differ: {names[0]})"
+            old, value = old.get(names[0], "absent"), value.get(names[0], "absent")
+        raise CheckpointError(
+            f"the checkpoint {path} does not fit this run: its {key} is {old!r}, here it is "
+            f"{value!r}; {WAYS_OUT[key.split()[0]]}"
+        )
+
+
+def describe_shapes(params: PyTree) -> dict[str, str]:
+    """Return path -> "float32[2,3]" for every leaf."""
+    return {
+        path_name(path): f"{leaf.dtype.name}[{','.join(map(str, leaf.shape))}]"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+
+
+def digests(items: Mapping[str, PyTree]) -> dict[str, int]:
+    """Return for each item the sum of its bits as words, modulo 2^32; the mesh does not matter."""
+    return {name: int(digest) for name, digest in jax.device_get(_digest(items)).items()}
+
+
+@jax.jit
+def _digest(items: Mapping[str, PyTree]) -> dict[str, jax.Array]:
+    return {name: sum(map(_bit_sum, jax.tree.leaves(tree))) for name, tree in items.items()}
+
+
+def _bit_sum(leaf: jax.Array) -> jax.Array:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    if leaf.dtype == jnp.bool_:
+        leaf = leaf.astype(jnp.uint8)
+    words = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
+    bits = jax.lax.bitcast_convert_type(leaf, words)
+    return jnp.sum(bits.astype(jnp.uint32), dtype=jnp.uint32)
