@@ -8,6 +8,9 @@ from hypothesis import HealthCheck, settings
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# What these tests cost is compiling; without LLVM's optimizations it takes a quarter of the time.
+# Tests that run the commands do so in processes of their own, with the optimizations.
+jax.config.update("jax_disable_most_optimizations", True)
 
 # Grain's worker processes read absl flags, which a test never parses.
 flags.FLAGS.mark_as_parsed()

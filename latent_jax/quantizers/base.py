@@ -50,7 +50,7 @@ class QuantizerConfig:
     kind: str = "vq"  # "vq", "fsq" or "none" (continuous)
     codebook_size: int = 512  # V; 0 for "none"
     d_model: int = 256  # D, width of the latents that come in and go out
-    temperature: float = 0.1  # of log_assignment, in units of squared distance between codes
+    temperature: float = 0.1  # of log_assignment, a squared distance; finer grids (FSQ) want 0.02
 
     # vq: the space in which codes are compared
     code_dim: int = 32  # E, the codes live in a learned projection this wide; 0 = no projection

@@ -27,8 +27,8 @@ FSDP_MIN_SIZE = 2**12
 
 TENSOR_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     # regex searched in the path; axes of the last dimensions (a scanned stack has depth in front)
-    (r"attention/query_key_value/kernel$", (None, None, "model", None)),  # [D, 3, H, d]
-    (r"attention/query_key_value/bias$", (None, "model", None)),  # [3, H, d]
+    (r"attention/query_key_value/kernel$", (None, "model", None, None)),  # [D, H, 3, d]
+    (r"attention/query_key_value/bias$", ("model", None, None)),  # [H, 3, d]
     (r"attention/out/kernel$", ("model", None, None)),  # [H, d, D]
     (r"feed_forward/up/kernel$", (None, "model")),  # [D, F]
     (r"feed_forward/up/bias$", ("model",)),  # [F]
