@@ -20,8 +20,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from latent_jax.layers.config import DTYPES, check_word
+from latent_jax.layers.config import DTYPES
 from latent_jax.layers.ssm import SSMConfig
+from latent_jax.nearest import check_word
 
 KINDS = ("conv1d", "ssm", "attention_pool", "linear_merge", "sequence_linear")
 """Every method of this room, by the word that configs and method names use."""

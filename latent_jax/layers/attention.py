@@ -1,7 +1,7 @@
 """Multi-head attention (Vaswani et al. 2017, "Attention Is All You Need", section 3.2).
 
 Who computes it is a config word. On CPU, XLA's way through `jax.nn.dot_product_attention` takes
-twice the time of the tiles written out here, which skip most of the scores that a causal mask hides.
+twice the time of the tiles written out here, which skip most scores that a causal mask hides.
 """
 
 import flax.linen as nn

@@ -12,6 +12,9 @@ from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.feed_forward import FeedForward
 from latent_jax.layers.norms import LayerNorm
 
+MAX_UNROLLED = 8
+"""Deepest stack that is unrolled on CPU where the config leaves the choice open."""
+
 
 class Block(nn.Module):
     """One attention and one feed-forward branch on the residual stream; [B, T, D] in and out."""
@@ -48,19 +51,36 @@ class Stack(nn.Module):
         def body(block, x_BTD, mask_BT):
             return block(x_BTD, mask_BT, train), None
 
+        unroll = _unroll(self.config)
         if self.config.remat != "none":
-            # The scan already keeps XLA from merging the recomputation with the forward pass.
-            body = nn.remat(body, policy=_remat_policy(self.config.remat), prevent_cse=False)
+            # A loop already keeps XLA from merging the recomputation with the forward pass.
+            body = nn.remat(
+                body,
+                policy=_remat_policy(self.config.remat),
+                prevent_cse=unroll >= self.config.n_layers,
+            )
         scan = nn.scan(
             body,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,
             length=self.config.n_layers,
-            unroll=self.config.scan_unroll,
+            unroll=unroll,
         )
         x_BTD, _ = scan(Block(self.config, self.causal, name="blocks"), x_BTD, mask_BT)
         return LayerNorm(name="final_norm")(x_BTD)
+
+
+def _unroll(config: TransformerConfig) -> int:
+    """Return the blocks per iteration of the scan.
+
+    A loop stacks what the backward pass needs and slices it again, a fifth of a step on CPU;
+    without the loop, compilation takes longer with every layer.
+    """
+    if config.scan_unroll:
+        return config.scan_unroll
+    is_cheap = jax.default_backend() == "cpu" and config.n_layers <= MAX_UNROLLED
+    return config.n_layers if is_cheap else 1
 
 
 def _remat_policy(remat: str):

@@ -1,10 +1,9 @@
 """The shape of a stack of transformer blocks, shared by every network that is made of them."""
 
 import dataclasses
-import difflib
-from collections.abc import Iterable
 
 from latent_jax.layers.activations import ACTIVATIONS
+from latent_jax.nearest import check_word
 
 REMAT_POLICIES = ("none", "block", "dots")
 """What the backward pass computes again: nothing; everything inside a block, from its input;
@@ -15,16 +14,6 @@ ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "cudnn")
 (NVIDIA GPU, bfloat16). "auto" is tiled on CPU, cuDNN on GPU in bfloat16, else XLA."""
 
 DTYPES = ("float32", "bfloat16")
-
-
-def check_word(field: str, word: str, known: Iterable[str]) -> None:
-    """Raise ValueError if `word` is not one of `known`; the message names the nearest."""
-    known = tuple(known)
-    if word not in known:
-        nearest = difflib.get_close_matches(str(word), known, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"unknown {field} {word!r}: did you mean {nearest!r}? Known: {', '.join(known)}"
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,8 +33,8 @@ class TransformerConfig:
             are float32 always.
         remat: one of `REMAT_POLICIES`.
         attention_implementation: one of `ATTENTION_IMPLEMENTATIONS`.
-        scan_unroll: blocks per iteration of the scan over depth; `n_layers` unrolls it, which the
-            compiler's own FLOP count needs (it counts the body of a loop once).
+        scan_unroll: blocks per iteration of the scan over depth; 0 chooses by platform. `n_layers`
+            unrolls it, which the compiler's own FLOP count needs (it counts a loop's body once).
 
     Raises:
         ValueError: a word is not known (the nearest is named), or a number makes no network.
@@ -62,17 +51,19 @@ class TransformerConfig:
     dtype: str = "float32"
     remat: str = "none"
     attention_implementation: str = "auto"
-    scan_unroll: int = 1
+    scan_unroll: int = 0
 
     def __post_init__(self):
         """Check every word and number."""
-        for field in ("max_length", "n_layers", "d_model", "n_heads", "scan_unroll"):
+        for field in ("max_length", "n_layers", "d_model", "n_heads"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1; got {getattr(self, field)}")
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"n_heads must divide d_model: {self.d_model} is no multiple of {self.n_heads}"
             )
+        if self.scan_unroll < 0:
+            raise ValueError(f"scan_unroll must be at least 0; got {self.scan_unroll}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1); got {self.dropout}")
         check_word("activation", self.activation, ACTIVATIONS)

@@ -21,8 +21,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.layers.config import DTYPES, check_word
+from latent_jax.layers.config import DTYPES
 from latent_jax.layers.norms import LayerNorm
+from latent_jax.nearest import check_word
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ Comparisons are made at equal budgets, so every unit is converted in this one pl
 import dataclasses
 import math
 
+from latent_jax.nearest import check_word
+
 UNITS = ("steps", "tokens", "bytes", "flops")
 """Optimizer steps; ids seen in training; raw bytes seen; training floating-point operations (3 x
 forward).
@@ -21,8 +23,7 @@ class Budget:
     unit: str
 
     def __post_init__(self):
-        if self.unit not in UNITS:
-            raise ValueError(f"a budget is counted in {', '.join(UNITS)}, not in {self.unit!r}")
+        check_word("unit of a budget", self.unit, UNITS)
         if not (math.isfinite(self.amount) and self.amount > 0):
             raise ValueError(
                 f"a budget of {self.amount} {self.unit} trains nothing; give more than 0"
@@ -47,7 +48,7 @@ class Budget:
 
 
 def from_config(budget) -> Budget:
-    """Read a mapping with one non-zero entry among `UNITS`, such as `config.training.budget`.
+    """Read a mapping with one non-zero entry among `UNITS`, such as `config.budget`.
 
     Raises:
         ValueError: when none or several units are set; the message names them.
@@ -56,7 +57,7 @@ def from_config(budget) -> Budget:
     if len(given) != 1:
         stated = ", ".join(f"{unit}={amount:g}" for unit, amount in given.items()) or "none"
         raise ValueError(
-            f"set exactly one of training.budget.{{{', '.join(UNITS)}}}; set now: {stated} "
+            f"set exactly one of budget.{{{', '.join(UNITS)}}}; set now: {stated} "
             "(a unit is cleared with =0)"
         )
     ((unit, amount),) = given.items()

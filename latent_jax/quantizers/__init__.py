@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from latent_jax.nearest import nearest as nearest_name
+from latent_jax.nearest import check_word
 from latent_jax.quantizers.base import Quantized, QuantizerConfig
 from latent_jax.quantizers.fsq import FSQ
 from latent_jax.quantizers.identity import Identity
@@ -23,11 +23,7 @@ def make_quantizer(config: QuantizerConfig, name: str | None = None) -> nn.Modul
     Raises:
       ValueError: The kind is unknown; the message names the nearest known one.
     """
-    if config.kind not in QUANTIZERS:
-        raise ValueError(
-            f"unknown quantizer {config.kind!r}{nearest_name(config.kind, QUANTIZERS)}; known: "
-            f"{', '.join(QUANTIZERS)}"
-        )
+    check_word("quantizer", config.kind, QUANTIZERS)
     return QUANTIZERS[config.kind](config, name=name)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 
+from latent_jax.nearest import check_word
 from latent_jax.quantizers.levels import levels_of
 
 METRICS = ("cosine", "euclidean")
@@ -73,16 +74,9 @@ class QuantizerConfig:
 
     def __post_init__(self):
         """Checks every word whose wrong value would only show much later."""
-        for name, allowed in (
-            ("metric", METRICS),
-            ("gradient", GRADIENTS),
-            ("codebook_update", CODEBOOK_UPDATES),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"quantizer {name} = {getattr(self, name)!r} is unknown; choose one of "
-                    f"{', '.join(allowed)}"
-                )
+        check_word("quantizer metric", self.metric, METRICS)
+        check_word("quantizer gradient", self.gradient, GRADIENTS)
+        check_word("quantizer codebook_update", self.codebook_update, CODEBOOK_UPDATES)
         if self.kind == "none" and self.codebook_size != 0:
             raise ValueError(
                 f"quantizer kind 'none' has no codes but codebook_size = {self.codebook_size}; "

@@ -1,12 +1,12 @@
 """The levels of a finite scalar quantizer, chosen for a codebook size.
 
-Mentzer et al. 2023 (arXiv 2309.15505), section 4.1 and table 1.
+Mentzer et al. 2023 (arXiv 2309.15505).
 """
 
 import functools
 import math
 
-_LEAST_LEVELS = 5  # the paper's rule, section 3.1: at least 5 levels per dimension
+_LEAST_LEVELS = 5  # the paper's rule: at least 5 levels per dimension
 _MOST_LEVELS = 16
 _BEST_LEVELS = 7.0  # the paper's own choices (its table 1) lie between 5 and 8
 

@@ -1,7 +1,7 @@
-"""Published tables: from run folders to small records that are committed, and from those to the README.
+"""Published tables: from run folders to small committed records, and from those to the README.
 
-A table of the README is never typed. `write_results` keeps the last validation record of every run in
-configs/results/NAME.json; `refresh_tables` writes it between the two marks
+A table of the README is never typed. `write_results` keeps the last validation record of every run
+in configs/results/NAME.json; `refresh_tables` writes it between the two marks
 
     <!-- table: NAME; name bits_per_byte ... -->
     <!-- end of table -->

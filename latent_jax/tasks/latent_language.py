@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.models.latent_lm import LM_GRADIENTS, LatentLanguageModel, LatentLMConfig
+from latent_jax.nearest import check_word
 from latent_jax.quantizers import codebook_perplexity, codebook_usage, dead_codes
 from latent_jax.tasks.losses import bits_per_byte, token_nats, unigram_nats
 
@@ -42,8 +43,7 @@ class BetaSchedule:
     warmup_steps: int = 0
 
     def __post_init__(self):
-        if self.kind not in ("constant", "linear"):
-            raise ValueError(f'beta schedule must be "constant" or "linear", not {self.kind!r}')
+        check_word("beta schedule", self.kind, ("constant", "linear"))
         if self.kind == "linear" and self.warmup_steps < 1:
             raise ValueError(
                 f"a linear beta schedule needs warmup_steps >= 1, not {self.warmup_steps}; "
@@ -78,11 +78,9 @@ class LatentLanguage:
     name = "latent_language"
 
     def __post_init__(self):
-        if self.lm_gradient not in LM_GRADIENTS:
-            raise ValueError(f"lm_gradient must be one of {LM_GRADIENTS}, not {self.lm_gradient!r}")
-        unknown = set(self.freeze) - set(FREEZABLE)
-        if unknown:
-            raise ValueError(f"cannot freeze {sorted(unknown)}; the parts are {sorted(FREEZABLE)}")
+        check_word("lm_gradient", self.lm_gradient, LM_GRADIENTS)
+        for part in self.freeze:
+            check_word("part to freeze", part, FREEZABLE)
 
     @property
     def frozen(self):

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from latent_jax.nearest import check_word
+
 STRATEGIES = ("pmap", "fsdp", "tensor")
 """How the work is laid over devices; see `training.sharding`."""
 
@@ -34,7 +36,7 @@ class TrainingConfig:
     progress: bool = True  # draw a bar on a terminal, print lines elsewhere
 
     def __post_init__(self):
-        _check_word("strategy", self.strategy, STRATEGIES)
+        check_word("strategy", self.strategy, STRATEGIES)
         for field in ("model_parallel", "accumulation", "log_every", "keep_latest"):
             _check_least(self, field, 1)
         for field in ("eval_every", "save_every", "keep_best"):
@@ -75,8 +77,8 @@ class OptimizerConfig:
     clip_norm: float = 1.0  # global norm of the gradient is scaled down to this; 0 turns it off
 
     def __post_init__(self):
-        _check_word("optimizer.name", self.name, OPTIMIZERS)
-        _check_word("optimizer.schedule", self.schedule, SCHEDULES)
+        check_word("optimizer.name", self.name, OPTIMIZERS)
+        check_word("optimizer.schedule", self.schedule, SCHEDULES)
         for field in ("warmup_steps", "weight_decay", "clip_norm", "b1", "b2", "epsilon"):
             _check_least(self, field, 0)
         if not self.learning_rate > 0:
@@ -85,11 +87,6 @@ class OptimizerConfig:
             raise ValueError(f"final_fraction must be in [0, 1]; got {self.final_fraction}")
         if self.b1 >= 1 or self.b2 >= 1:
             raise ValueError(f"b1 and b2 must be less than 1; got {self.b1} and {self.b2}")
-
-
-def _check_word(field: str, word: str, known: tuple[str, ...]) -> None:
-    if word not in known:
-        raise ValueError(f"unknown {field} {word!r}; known: {', '.join(known)}")
 
 
 def _check_least(config, field: str, least: int) -> None:

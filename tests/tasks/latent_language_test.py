@@ -190,8 +190,8 @@ def test_dropout_is_on_in_training_only(batch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (dict(lm_gradient="both"), "lm_gradient must be one of"),
-        (dict(freeze=("head",)), "cannot freeze"),
+        (dict(lm_gradient="both"), "unknown lm_gradient 'both'"),
+        (dict(freeze=("head",)), "unknown part to freeze"),
     ],
 )
 def test_unknown_words_are_refused(words, message):
