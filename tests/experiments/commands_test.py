@@ -1,0 +1,178 @@
+"""The commands as a user types them, and what they say to a mistake."""
+
+import json
+import os
+import pydoc_data.topics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "--config.row_length=64",
+    "--config.batch_size=8",
+    "--config.budget.bytes=0",
+    "--config.budget.steps=6",
+    "--config.optimizer.warmup_steps=2",
+    "--config.training.eval_every=3",
+    "--config.training.save_every=3",
+    "--config.training.log_every=2",
+    "--config.evaluation_bytes=2000",
+    "--config.autoencoder.d_model=32",
+    "--config.autoencoder.n_layers=1",
+    "--config.model.d_model=32",
+    "--config.model.n_layers=1",
+    "--config.model.n_heads=2",
+    "--config.quantizer.code_dim=8",
+)
+
+
+def launch(script, *arguments, cwd=ROOT):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(
+        [sys.executable, ROOT / "launch" / script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=600,
+    )
+
+
+def train(folder, *arguments, config="latent_lm.py:codes=16"):
+    text = folder / "text"
+    text.mkdir(exist_ok=True)
+    for name, topic in list(pydoc_data.topics.topics.items())[:40]:
+        (text / f"{name.replace('/', '_')}.txt").write_text(topic)
+    return launch(
+        "train.py",
+        f"--config={ROOT}/configs/{config}",
+        f"--workdir={folder / 'run'}",
+        "--config.data.source=files",
+        f"--config.data.files=('{text}',)",
+        f"--config.data.cache_dir={folder / 'cache'}",
+        *SMALL,
+        *arguments,
+    )
+
+
+def records(folder, split):
+    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["split"] == split]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    result = train(folder)
+    assert result.returncode == 0, result.stderr
+    return folder, result
+
+
+def test_a_run_folder_is_complete(trained):
+    folder, result = trained
+    run = folder / "run"
+    for name in ("config.json", "environment.json", "overrides.json", "curves.png"):
+        assert (run / name).stat().st_size > 0, name
+    assert [r["step"] for r in records(folder, "validation")] == [3, 6]
+    samples = sorted(path.name for path in (run / "samples").iterdir())
+    assert samples == ["step_0000003.txt", "step_0000006.txt"]
+    assert "reconstruction" in (run / "samples" / samples[-1]).read_text()
+    assert (run / "tokenizer").is_dir() and any((run / "tensorboard").iterdir())
+    assert json.loads((run / "config.json").read_text())["budget"]["steps"] == 6.0
+    assert "bits/byte" in result.stdout and "curves.png" in result.stdout
+
+
+def test_starting_a_finished_run_again_trains_nothing(trained):
+    folder, _ = trained
+    before = (folder / "run" / "metrics.jsonl").read_text()
+    result = train(folder)
+    assert result.returncode == 0, result.stderr
+    assert (folder / "run" / "metrics.jsonl").read_text() == before
+
+
+def test_evaluate_repeats_the_validation_record(trained, tmp_path):
+    folder, _ = trained
+    scores = tmp_path / "scores.json"
+    arguments = (
+        f"--workdir={folder / 'run'}",
+        "--checkpoint=latest",
+        "--max_bytes=2000",
+        f"--json={scores}",
+    )
+    result = launch("evaluate.py", *arguments)
+    assert result.returncode == 0, result.stderr
+    (record,) = json.loads(scores.read_text())
+    expected = records(folder, "validation")[-1]
+    assert record["n_bytes"] == 2000
+    for key in ("bits_per_byte", "reconstruction_accuracy", "codebook_perplexity"):
+        assert record[key] == pytest.approx(expected[key], rel=1e-5)
+
+
+def test_evaluate_reads_any_text_and_divides_by_its_bytes(trained, tmp_path):
+    folder, _ = trained
+    text = tmp_path / "other.txt"
+    text.write_bytes(b"\xff\xfe not UTF-8, and short. " * 50)
+    scores = tmp_path / "scores.json"
+    result = launch(
+        "evaluate.py", f"--workdir={folder / 'run'}", f"--data={text}", f"--json={scores}"
+    )
+    assert result.returncode == 0, result.stderr
+    (record,) = json.loads(scores.read_text())
+    assert record["n_bytes"] == len(text.read_bytes())
+
+
+def test_report_draws_and_keeps_the_records(trained, tmp_path):
+    folder, _ = trained
+    kept = tmp_path / "kept.json"
+    result = launch("report.py", folder / "run", f"--results={kept}", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (record,) = json.loads(kept.read_text())
+    assert record["bits_per_byte"] == records(folder, "validation")[-1]["bits_per_byte"]
+    assert (folder / "run" / "comparison.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "message"),
+    [
+        ((), "latent_lm.py:compresor=ssm", "did you mean 'compressor'?"),
+        ((), "latent_lm.py:compressor=sssm", "did you mean 'ssm'?"),
+        (("--config.optimizer.learnin_rate=1",), "latent_lm.py", '"learning_rate"'),
+        (("--config.method=Latnt[ssm,c=2,k=16]",), "latent_lm.py", "did you mean 'Latent'?"),
+        (("--config.budget.bytes=5",), "latent_lm.py", "set exactly one of budget"),
+        (("--config.batch_size=abc",), "latent_lm.py", "--config.batch_size=abc"),
+        (("--config.data.files=('nowhere/*.txt',)",), "latent_lm.py", "nowhere"),
+        (("--config.optimizer.warmup_steps=6",), "latent_lm.py", "optimizer.warmup_steps"),
+        (("--config.row_length=1000000",), "language_model.py", "too small for one row"),
+        ((), "nothing.py", "nothing.py"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_leaves_nothing(tmp_path, arguments, config, message):
+    result = train(tmp_path, *arguments, config=config)
+    assert result.returncode == 2
+    assert message in result.stderr, result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_configuration_is_refused_in_the_same_folder(trained):
+    folder, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in (folder / "run").iterdir()}
+    result = train(folder, "--config.batch_size=16")
+    assert result.returncode == 2
+    assert "batch_size: 8 there, 16 now" in result.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "run").iterdir()}
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    result = launch("evaluate.py", f"--workdir={tmp_path}")
+    assert result.returncode == 2
+    assert "is no run folder" in result.stderr
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "report.py"])
+def test_help_teaches(script):
+    result = launch(script, "--help")
+    assert f"python launch/{script}" in result.stdout
