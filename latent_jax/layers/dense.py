@@ -11,30 +11,6 @@ import jax
 import jax.numpy as jnp
 
 
-@jax.custom_vjp
-def matmul(x_NI: jax.Array, kernel_IO: jax.Array) -> jax.Array:
-    """Return x W; its gradient transposes the smaller of two large operands."""
-    return x_NI @ kernel_IO
-
-
-def _matmul_forward(x_NI, kernel_IO):
-    return x_NI @ kernel_IO, (x_NI, kernel_IO)
-
-
-def _matmul_backward(residuals, gradient_NO):
-    x_NI, kernel_IO = residuals
-    if jax.default_backend() == "cpu" and x_NI.shape[1] > gradient_NO.shape[1]:
-        # The barriers keep XLA from turning this product around again.
-        narrow_ON = jax.lax.optimization_barrier(gradient_NO.T)
-        kernel_gradient_IO = jax.lax.optimization_barrier(narrow_ON @ x_NI).T
-    else:
-        kernel_gradient_IO = x_NI.T @ gradient_NO
-    return gradient_NO @ kernel_IO.T, kernel_gradient_IO
-
-
-matmul.defvjp(_matmul_forward, _matmul_backward)
-
-
 class Dense(nn.Module):
     """Map the last axes of the input, `in_shape`, to `out_shape`; the kernel has the shape of both.
 
@@ -57,7 +33,7 @@ class Dense(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, self.out_shape, jnp.float32)
         n_in, n_out = math.prod(self.in_shape), math.prod(self.out_shape)
         rows_NI = x.astype(self.dtype).reshape(-1, n_in)
-        rows_NO = matmul(rows_NI, kernel.astype(self.dtype).reshape(n_in, n_out))
+        rows_NO = rows_NI @ kernel.astype(self.dtype).reshape(n_in, n_out)
         rows_NO = rows_NO + bias.astype(self.dtype).reshape(1, n_out)
         return rows_NO.reshape(*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape)
 

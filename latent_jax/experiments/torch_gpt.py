@@ -1,0 +1,119 @@
+"""The GPT of `latent_jax.models.gpt` in PyTorch, to compare speed with; importing it needs PyTorch.
+
+Written as a PyTorch user would: `scaled_dot_product_attention`, one matmul for queries, keys and
+values, the optimizer's fused kernel.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from latent_jax.models.gpt import GPTConfig
+
+
+class TorchGPT(nn.Module):
+    """Logits float32[B, T, V] from ids int64[B, T]; GELU in its tanh form, no dropout."""
+
+    def __init__(self, config: GPTConfig):
+        """Create the parameters; a step takes as long whatever their values are."""
+        super().__init__()
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.position_embedding = nn.Embedding(config.max_length, config.d_model)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.position_embedding.weight, std=0.01)
+        self.blocks = nn.ModuleList(_Block(config) for _ in range(config.n_layers))
+        self.final_norm = nn.LayerNorm(config.d_model)
+
+    def forward(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the next id at every position."""
+        positions_TD = self.position_embedding.weight[: ids_BT.shape[1]]
+        x_BTD = self.token_embedding(ids_BT) + positions_TD
+        for block in self.blocks:
+            x_BTD = block(x_BTD)
+        return self.final_norm(x_BTD) @ self.token_embedding.weight.T
+
+    @torch.no_grad()
+    def copy_from(self, params) -> None:
+        """Take the parameters of a JAX GPT: the "params" collection of the same config."""
+        stack = params["stack"]
+        _copy(self.token_embedding.weight, params["token_embedding"]["embedding"])
+        _copy(self.position_embedding.weight, params["position_embedding"]["embedding"])
+        _copy_norm(self.final_norm, stack["final_norm"])
+        for depth, block in enumerate(self.blocks):
+            ours = {part: _at_depth(tree, depth) for part, tree in stack["blocks"].items()}
+            _copy_norm(block.attention_norm, ours["attention_norm"])
+            _copy_norm(block.feed_forward_norm, ours["feed_forward_norm"])
+            _copy_dense(block.query_key_value, ours["attention"]["query_key_value"])
+            _copy_dense(block.out, ours["attention"]["out"])
+            _copy_dense(block.up, ours["feed_forward"]["up"])
+            _copy_dense(block.down, ours["feed_forward"]["down"])
+
+
+class _Block(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        width, hidden = config.d_model, config.hidden_size
+        self.n_heads = config.n_heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x_BTD):
+        qkv_BTH3d = self.query_key_value(self.attention_norm(x_BTD)).unflatten(
+            -1, (self.n_heads, 3, -1)
+        )
+        q_BHTd, k_BHTd, v_BHTd = qkv_BTH3d.permute(3, 0, 2, 1, 4)
+        h_BHTd = F.scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd, is_causal=True)
+        x_BTD = x_BTD + self.out(h_BHTd.transpose(1, 2).flatten(2))
+        h_BTF = F.gelu(self.up(self.feed_forward_norm(x_BTD)), approximate="tanh")
+        return x_BTD + self.down(h_BTF)
+
+
+def make_torch_step(config: GPTConfig, learning_rate: float):
+    """Return a function (inputs_BT, targets_BT) -> loss that takes one AdamW step.
+
+    Args:
+        config: of the GPT.
+        learning_rate: constant.
+    """
+    model = TorchGPT(config)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), learning_rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True
+    )
+
+    def step(inputs_BT: np.ndarray, targets_BT: np.ndarray) -> float:
+        logits_BTV = model(torch.from_numpy(inputs_BT).long())
+        targets_N = torch.from_numpy(targets_BT).long().flatten()
+        loss = F.cross_entropy(logits_BTV.flatten(0, 1), targets_N)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def _at_depth(tree, depth):
+    if isinstance(tree, dict):
+        return {name: _at_depth(leaf, depth) for name, leaf in tree.items()}
+    return tree[depth]
+
+
+def _copy(parameter, array):
+    parameter.copy_(torch.from_numpy(np.array(array).reshape(parameter.shape)))
+
+
+def _copy_norm(norm, ours):
+    _copy(norm.weight, ours["scale"])
+    _copy(norm.bias, ours["bias"])
+
+
+def _copy_dense(linear, ours):
+    n_out, n_in = linear.weight.shape
+    _copy(linear.weight, np.array(ours["kernel"]).reshape(n_in, n_out).T)
+    _copy(linear.bias, ours["bias"])

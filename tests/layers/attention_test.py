@@ -1,0 +1,117 @@
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_jax.layers import attention
+from latent_jax.layers.attention import Attention, attend
+from latent_jax.models.gpt import GPTConfig
+
+B, H, D = 2, 3, 8
+
+
+def _inputs(n_queries, n_keys, dtype=jnp.float32):
+    lengths = (n_queries, n_keys, n_keys, n_queries)
+    keys = jax.random.split(jax.random.key(0), 4)
+    return [
+        jax.random.normal(key, (B, n, H, D), dtype) for key, n in zip(keys, lengths, strict=True)
+    ]
+
+
+@functools.partial(jax.jit, static_argnames=("implementation", "causal"))
+def _with_gradients(implementation, q, k, v, cotangent, mask, causal):
+    out, backward = jax.vjp(
+        lambda q, k, v: attend(q, k, v, mask, causal=causal, implementation=implementation), q, k, v
+    )
+    return out, backward(cotangent)
+
+
+@pytest.mark.parametrize("length", [1, 128, 200, 1100])
+@pytest.mark.parametrize("masked", [False, True])
+def test_tiles_equal_dot_product_attention_when_causal(length, masked, monkeypatch):
+    monkeypatch.setattr(attention, "TILE", 16 if length < 1000 else 128)
+    q, k, v, cotangent = _inputs(length, length)
+    mask = jnp.arange(length)[None] < jnp.array([[length], [length - length // 3]])
+    mask = mask if masked else None
+    tiled = _with_gradients("tiled", q, k, v, cotangent, mask, True)
+    xla = _with_gradients("xla", q, k, v, cotangent, mask, True)
+    chex.assert_trees_all_close(tiled, xla, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_queries,n_keys", [(7, 7), (5, 12)])
+def test_tiles_equal_dot_product_attention_when_not_causal(n_queries, n_keys):
+    q, k, v, cotangent = _inputs(n_queries, n_keys)
+    mask = jnp.arange(n_keys)[None] < jnp.array([[n_keys], [2]])
+    tiled = _with_gradients("tiled", q, k, v, cotangent, mask, False)
+    xla = _with_gradients("xla", q, k, v, cotangent, mask, False)
+    chex.assert_trees_all_close(tiled, xla, atol=1e-5)
+    unmasked = attend(q, k, v, implementation="tiled")
+    assert float(jnp.abs(unmasked - tiled[0])[1].max()) > 1e-2, "the mask changed nothing"
+
+
+def test_causal_tiles_skip_scores():
+    q, k, v, _ = _inputs(1024, 1024)
+
+    def n_scores(causal):
+        jaxpr = jax.make_jaxpr(lambda q, k, v: attend(q, k, v, causal=causal))(q, k, v)
+        return sum(eqn.outvars[0].aval.size for eqn in jaxpr.eqns if eqn.primitive.name == "exp")
+
+    assert n_scores(False) == B * H * 1024**2
+    assert n_scores(True) == B * H * 1024**2 * 9 / 16
+
+
+def test_many_tiles_are_never_more_than_the_limit():
+    q, k, v, _ = _inputs(4096, 4096)
+    jaxpr = jax.make_jaxpr(lambda q, k, v: attend(q, k, v, causal=True))(q, k, v)
+    assert sum(e.primitive.name == "exp" for e in jaxpr.eqns) == attention.MAX_TILES
+
+
+@pytest.mark.parametrize("implementation", ["tiled", "xla"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_row_without_keys_is_finite(implementation, causal):
+    q, k, v, cotangent = _inputs(6, 6)
+    mask = jnp.array([[True] * 6, [False] * 6])
+    chex.assert_tree_all_finite(_with_gradients(implementation, q, k, v, cotangent, mask, causal))
+
+
+def test_large_scores_do_not_overflow():
+    q, k, v, cotangent = _inputs(6, 6)
+    tiled = _with_gradients("tiled", 1e4 * q, k, v, cotangent, None, True)
+    chex.assert_tree_all_finite(tiled)
+    xla = _with_gradients("xla", 1e4 * q, k, v, cotangent, None, True)
+    chex.assert_trees_all_close(tiled[0], xla[0], atol=1e-4)
+
+
+def test_bfloat16_keeps_a_float32_softmax():
+    q, k, v, _ = _inputs(32, 32, jnp.bfloat16)
+    out = attend(q, k, v, causal=True)
+    assert out.dtype == jnp.bfloat16
+    q, k, v = (x.astype(jnp.float32) for x in (q, k, v))
+    exact = attend(q, k, v, causal=True)
+    np.testing.assert_allclose(out.astype(jnp.float32), exact, atol=2e-2)
+
+
+def test_the_fastest_implementation_depends_on_backend_and_dtype(monkeypatch):
+    chosen = {}
+    for backend in ("cpu", "gpu", "tpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        chosen[backend] = [attention._fastest(jnp.dtype(d)) for d in ("float32", "bfloat16")]
+    assert chosen == {
+        "cpu": ["tiled", "tiled"],
+        "gpu": ["xla", "cudnn"],
+        "tpu": ["xla", "xla"],
+    }
+
+
+def test_the_module_keeps_the_shape_and_gives_heads_their_own_axis():
+    config = GPTConfig(vocab_size=8, max_length=16, n_layers=2, d_model=24, n_heads=H)
+    x = jax.random.normal(jax.random.key(1), (B, 10, 24))
+    module = Attention(config, causal=True)
+    variables = module.init(jax.random.key(0), x)
+    chex.assert_shape(module.apply(variables, x), (B, 10, 24))
+    shapes = jax.tree.map(jnp.shape, variables["params"])
+    assert shapes["query_key_value"] == {"kernel": (24, H, 3, D), "bias": (H, 3, D)}
+    assert shapes["out"] == {"kernel": (H, D, 24), "bias": (24,)}

@@ -1,0 +1,97 @@
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+
+from latent_jax.layers import block
+from latent_jax.layers.block import Stack
+from latent_jax.models.gpt import GPTConfig
+
+CONFIG = GPTConfig(vocab_size=8, max_length=16, n_layers=3, d_model=16, n_heads=2, dropout=0.2)
+
+
+def _loss(config, train=True):
+    x = jax.random.normal(jax.random.key(1), (2, 9, 16))
+    stack = Stack(config, causal=True)
+    variables = stack.init(jax.random.key(0), x)
+
+    def loss(variables):
+        y = stack.apply(variables, x, train=train, rngs={"dropout": jax.random.key(2)})
+        return jnp.sum(jnp.sin(y))
+
+    return loss, variables
+
+
+def _dots(jaxpr):
+    """Count matmuls in a jaxpr and everything inside it."""
+    return str(jaxpr).count("dot_general")
+
+
+@pytest.mark.parametrize("scan_unroll", [1, 3])
+def test_remat_computes_the_same_and_computes_again(scan_unroll):
+    results, jaxprs = {}, {}
+    for remat in ("none", "block", "dots"):
+        config = dataclasses.replace(CONFIG, remat=remat, scan_unroll=scan_unroll)
+        loss, variables = _loss(config)
+        results[remat] = jax.jit(jax.value_and_grad(loss))(variables)
+        jaxprs[remat] = jax.make_jaxpr(jax.grad(loss))(variables)
+    chex.assert_trees_all_close(results["none"], results["block"], rtol=2e-5, atol=1e-5)
+    chex.assert_trees_all_close(results["none"], results["dots"], rtol=2e-5, atol=1e-5)
+    assert "remat" not in str(jaxprs["none"])
+    assert "remat" in str(jaxprs["block"]) and "remat" in str(jaxprs["dots"])
+    # "dots" keeps the results of weight matmuls and computes only attention's again.
+    assert _dots(jaxprs["none"]) < _dots(jaxprs["dots"]) < _dots(jaxprs["block"])
+
+
+@pytest.mark.parametrize("remat", ["none", "block"])
+def test_scan_and_unrolled_stack_agree(remat):
+    scanned = dataclasses.replace(CONFIG, remat=remat, scan_unroll=1)
+    unrolled = dataclasses.replace(scanned, scan_unroll=3)
+    results, has_loop = [], []
+    for config in (scanned, unrolled):
+        loss, variables = _loss(config)
+        step = jax.jit(jax.value_and_grad(loss))
+        results.append(step(variables))
+        # Random numbers are drawn in loops of their own: look without dropout.
+        loss, variables = _loss(config, train=False)
+        text = jax.jit(jax.grad(loss)).lower(variables).compile().as_text()
+        has_loop.append(" while(" in text)
+    chex.assert_trees_all_close(*results, rtol=2e-5, atol=1e-5)
+    assert has_loop == [True, False]
+
+
+def test_the_compiler_does_not_undo_remat_in_an_unrolled_stack():
+    def n_tanh(remat):
+        config = dataclasses.replace(CONFIG, dropout=0.0, remat=remat, scan_unroll=3)
+        loss, variables = _loss(config)
+        text = jax.jit(jax.grad(loss)).lower(variables).compile().as_text()
+        return text.count(" tanh(")
+
+    assert n_tanh("block") > n_tanh("none")
+
+
+def test_the_platform_chooses_where_the_config_does_not(monkeypatch):
+    deep = dataclasses.replace(CONFIG, n_layers=block.MAX_UNROLLED + 1)
+    assert block._unroll(CONFIG) == CONFIG.n_layers
+    assert block._unroll(deep) == 1
+    assert block._unroll(dataclasses.replace(deep, scan_unroll=2)) == 2
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert block._unroll(CONFIG) == 1
+
+
+def test_dropout_is_on_in_training_only():
+    (trained, variables), (evaluated, _) = _loss(CONFIG), _loss(CONFIG, train=False)
+    without, _ = _loss(dataclasses.replace(CONFIG, dropout=0.0))
+    chex.assert_trees_all_close(evaluated(variables), without(variables))
+    assert abs(float(trained(variables) - evaluated(variables))) > 1e-3
+
+
+def test_layers_draw_their_own_parameters_and_dropout():
+    x = jnp.ones((1, 4, 16))
+    stack = Stack(CONFIG, causal=True)
+    variables = stack.init(jax.random.key(0), x)
+    kernel = variables["params"]["blocks"]["feed_forward"]["up"]["kernel"]
+    chex.assert_shape(kernel, (3, 16, 64))
+    assert float(jnp.abs(kernel[0] - kernel[1]).max()) > 1e-3

@@ -1,0 +1,30 @@
+import dataclasses
+
+import pytest
+
+from latent_jax.layers.config import TransformerConfig
+
+CONFIG = TransformerConfig(vocab_size=11, max_length=8, n_layers=2, d_model=12, n_heads=3)
+
+
+@pytest.mark.parametrize(
+    "words,message",
+    [
+        ({"activation": "gleu"}, r"unknown activation 'gleu' \(did you mean 'gelu'\?\); known: "),
+        ({"remat": "blocks"}, r"unknown remat 'blocks' \(did you mean 'block'\?\)"),
+        ({"dtype": "float16"}, r"unknown dtype 'float16' \(did you mean "),
+        ({"attention_implementation": "cuddn"}, r"did you mean 'cudnn'\?"),
+        ({"n_heads": 5}, r"n_heads must divide d_model: 12 is no multiple of 5"),
+        ({"n_layers": 0}, r"n_layers must be at least 1; got 0"),
+        ({"scan_unroll": -1}, r"scan_unroll must be at least 0; got -1"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\); got 1\.0"),
+    ],
+)
+def test_a_word_that_makes_no_network_is_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIG, **words)
+
+
+def test_derived_sizes():
+    assert (CONFIG.head_size, CONFIG.hidden_size) == (4, 48)
+    assert dataclasses.replace(CONFIG, d_ff=20).hidden_size == 20

@@ -1,0 +1,24 @@
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from latent_jax.layers.norms import EPSILON, LayerNorm, layer_norm
+
+
+def test_it_equals_the_layer_norm_of_flax():
+    x = 3.0 * jax.random.normal(jax.random.key(0), (2, 5, 16)) + 2.0
+    scale, bias = jax.random.normal(jax.random.key(1), (2, 16))
+    flax_norm = nn.LayerNorm(epsilon=EPSILON, use_fast_variance=False)
+    expected = flax_norm.apply({"params": {"scale": scale, "bias": bias}}, x)
+    np.testing.assert_allclose(layer_norm(x, scale, bias), expected, atol=1e-5)
+
+
+def test_statistics_are_float32_under_bfloat16():
+    x = (1000.0 + jax.random.normal(jax.random.key(0), (2, 4, 64))).astype(jnp.bfloat16)
+    y, variables = LayerNorm().init_with_output(jax.random.key(1), x)
+    assert y.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    # In bfloat16 the mean of numbers around 1000 would be off by several standard deviations.
+    chex.assert_trees_all_close(jnp.mean(y.astype(jnp.float32), -1), jnp.zeros((2, 4)), atol=2e-2)

@@ -1,0 +1,145 @@
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_jax.models.gpt import GPT, GPTConfig
+
+CONFIG = GPTConfig(vocab_size=19, max_length=12, n_layers=2, d_model=16, n_heads=2)
+IDS = jax.random.randint(jax.random.key(3), (2, 10), 0, 19)
+
+
+@functools.cache
+def _variables(config=CONFIG):
+    return GPT(config).init(jax.random.key(0), IDS)
+
+
+def test_shapes_and_dtypes():
+    logits = GPT(CONFIG).apply(_variables(), IDS)
+    chex.assert_shape(logits, (2, 10, 19))
+    assert logits.dtype == jnp.float32
+    features = GPT(CONFIG).apply(_variables(), IDS, method="features")
+    chex.assert_shape(features, (2, 10, 16))
+    chex.assert_trees_all_equal(GPT(CONFIG).apply(_variables(), features, method="logits"), logits)
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_parameters_and_logits_float32():
+    config = dataclasses.replace(CONFIG, dtype="bfloat16")
+    variables = GPT(config).init(jax.random.key(0), IDS)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    assert GPT(config).apply(variables, IDS, method="features").dtype == jnp.bfloat16
+    logits = GPT(config).apply(variables, IDS)
+    assert logits.dtype == jnp.float32
+    exact = GPT(CONFIG).apply(variables, IDS)
+    np.testing.assert_allclose(logits, exact, atol=3e-2)
+    assert float(jnp.abs(logits - exact).max()) > 0, "bfloat16 changed nothing"
+
+
+@pytest.mark.parametrize("attention_implementation", ["tiled", "xla"])
+def test_logits_depend_on_the_past_only(attention_implementation):
+    config = dataclasses.replace(CONFIG, attention_implementation=attention_implementation)
+    vectors = jax.random.normal(jax.random.key(1), (1, 10, 16))
+    weights = jax.random.normal(jax.random.key(2), (19,))
+
+    def score(vectors):
+        # One random direction in logit space: no cancellation hides a dependence.
+        return GPT(config).apply(_variables(), vectors)[0] @ weights
+
+    jacobian_TTD = jax.jacobian(score)(vectors)[:, 0]
+    reads_TT = np.abs(jacobian_TTD).max(axis=-1)
+    assert (np.triu(reads_TT, 1) == 0).all(), "a logit depends on a later input"
+    assert (reads_TT[np.tril_indices(10)] > 0).all(), "a logit misses an earlier input"
+
+
+def test_ids_and_their_embeddings_give_the_same_logits():
+    vectors = GPT(CONFIG).apply(_variables(), IDS, method="embed")
+    chex.assert_trees_all_equal(
+        GPT(CONFIG).apply(_variables(), vectors), GPT(CONFIG).apply(_variables(), IDS)
+    )
+    others = GPT(CONFIG).apply(_variables(), vectors[:, ::-1])
+    assert float(jnp.abs(others - GPT(CONFIG).apply(_variables(), IDS)).max()) > 1e-2
+
+
+def test_dropout_needs_training_and_a_key():
+    config = dataclasses.replace(CONFIG, dropout=0.3)
+    evaluated = GPT(config).apply(_variables(), IDS)
+    chex.assert_trees_all_equal(evaluated, GPT(CONFIG).apply(_variables(), IDS))
+    draws = [
+        GPT(config).apply(_variables(), IDS, train=True, rngs={"dropout": jax.random.key(i)})
+        for i in (0, 0, 1)
+    ]
+    chex.assert_trees_all_equal(draws[0], draws[1])
+    assert float(jnp.abs(draws[0] - draws[2]).max()) > 1e-3
+
+
+def test_gpt2_small_has_its_published_size():
+    config = GPTConfig(vocab_size=50257, max_length=1024, n_layers=12, d_model=768, n_heads=12)
+    variables = jax.eval_shape(GPT(config).init, jax.random.key(0), jnp.zeros((1, 8), jnp.int32))
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 124_439_808
+
+
+def test_gpt2_initialization():
+    config = dataclasses.replace(CONFIG, vocab_size=300, max_length=200, d_model=128, n_layers=2)
+    params = GPT(config).init(jax.random.key(0), IDS)["params"]
+    blocks = params["stack"]["blocks"]
+    deviations = {
+        0.02: [params["token_embedding"]["embedding"], blocks["feed_forward"]["up"]["kernel"]],
+        0.01: [params["position_embedding"]["embedding"]],
+        # 1 / sqrt(2 n_layers) for what writes to the residual stream
+        0.02 / 2: [blocks["feed_forward"]["down"]["kernel"], blocks["attention"]["out"]["kernel"]],
+    }
+    for deviation, leaves in deviations.items():
+        for leaf in leaves:
+            np.testing.assert_allclose(jnp.std(leaf), deviation, rtol=0.03)
+
+
+def test_errors_name_the_way_out():
+    with pytest.raises(ValueError, match=r"13 positions, the model 12: shorten the rows"):
+        GPT(CONFIG).init(jax.random.key(0), jnp.zeros((1, 13), jnp.int32))
+    with pytest.raises(ValueError, match=r"vocab_size must be >= 1, got 0"):
+        dataclasses.replace(CONFIG, vocab_size=0)
+
+
+def _compiled_flops(config, length):
+    """Count the FLOPs of a forward pass of two rows as the compiler does, per position."""
+    ids = jax.ShapeDtypeStruct((2, length), jnp.int32)
+    variables = jax.eval_shape(GPT(config).init, jax.random.key(0), ids)
+    compiled = jax.jit(GPT(config).apply).lower(variables, ids).compile()
+    return compiled.cost_analysis()["flops"] / (2 * length)
+
+
+def test_flops_agree_with_the_compiler():
+    """The compiler also counts element-wise work, a share of about 1 / d_model."""
+    length, width = 64, 512
+    config = GPTConfig(
+        vocab_size=4096,
+        max_length=length,
+        n_layers=1,
+        d_model=width,
+        n_heads=4,
+        activation="relu",
+        attention_implementation="xla",
+        scan_unroll=1,
+    )
+    deeper = dataclasses.replace(config, n_layers=2, scan_unroll=2)
+    flops, deeper_flops = config.forward_flops(length), deeper.forward_flops(length)
+    one, two = _compiled_flops(config, length), _compiled_flops(deeper, length)
+    np.testing.assert_allclose(one, sum(flops.values()), rtol=0.02)
+    one_layer = sum(deeper_flops.values()) - sum(flops.values())
+    np.testing.assert_allclose(two - one, one_layer, rtol=0.02)
+    looped = _compiled_flops(dataclasses.replace(deeper, scan_unroll=1), length)
+    assert looped < 0.95 * two, "a loop's body is counted once: the unrolled count proves something"
+
+
+def test_flops_by_component():
+    flops = CONFIG.forward_flops(10)
+    assert flops == {
+        "embedding": 0.0,
+        "attention": 2.0 * (8 * 16**2 + 4 * 10 * 16),
+        "feed_forward": 2.0 * 16 * 16**2,
+        "head": 2.0 * 16 * 19,
+    }
