@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import common, language_model, latent_lm, quickstart
+from configs import common, compressors, language_model, latent_lm, quickstart
 from latent_jax.compressors import COMPRESSORS
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.budget import from_config
@@ -16,6 +16,7 @@ from latent_jax.training import OptimizerConfig, TrainingConfig
 
 CONFIGS = {
     **{f"quickstart:{name}": run for name, run in quickstart.get_config().runs.items()},
+    **{f"compressors:{name}": run for name, run in compressors.get_config().runs.items()},
     **{
         f"latent_lm:{size},{kind},{c}": latent_lm.get_config(f"size={size},compressor={kind},c={c}")
         for size in common.SIZES
@@ -74,7 +75,7 @@ def test_base_is_gpt2_small():
     assert count_parameters(variables) == 124_439_808
 
 
-@pytest.mark.parametrize("module", [quickstart, latent_lm, language_model])
+@pytest.mark.parametrize("module", [compressors, quickstart, latent_lm, language_model])
 def test_the_docstring_says_how_it_is_run(module):
     text = inspect.getdoc(module)
     assert "python launch/train.py --config" in text and "Source" in text

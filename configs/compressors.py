@@ -1,0 +1,68 @@
+"""One table: five compressors at C = 2, 4, 8, beside BPE and Bytes, on equal raw bytes.
+
+Source      the five ways to shorten a sequence in Fifty, "Language, Entropy, and Language Modeling"
+            (2025), which reports that conv1d and ssm did best and prints no table.
+Arguments   files      path or glob of text; empty = the embedded default
+            megabytes  raw text that each cell reads in training
+            long       raw megabytes that conv1d and ssm at C = 2 read besides; 0 = no such runs
+Command     python launch/train.py --config "configs/compressors.py:files=enwiki/*.jsonl.xz"
+            python launch/report.py runs/compressors --results configs/results/compressors.json
+Hardware    2 CPU cores, no accelerator; resumable
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+from configs.args import parse_args
+
+KINDS = ("conv1d", "ssm", "attention_pool", "linear_merge", "sequence_linear")
+CODES = 2048
+
+
+def get_config(arguments: str = "") -> ConfigDict:
+    """Return all cells as runs."""
+    a = parse_args(arguments, files="", megabytes=2.0, long=10.0)
+    runs = {"bpe": baseline("BPE[v=2048]", row_length=128), "bytes": baseline("Bytes")}
+    for kind in KINDS:
+        for c in (2, 4, 8):
+            runs[f"{kind}_c{c}"] = latent(kind, c)
+    for run in runs.values():
+        run.budget.bytes = a.megabytes * 1e6
+    if a.long:
+        for kind in ("conv1d", "ssm"):
+            run = latent(kind, 2)
+            run.name = f"{run.method}, long"
+            run.budget.bytes = a.long * 1e6
+            runs[f"long_{kind}_c2"] = run
+    for run in runs.values():
+        run.optimizer.learning_rate = 2e-3
+        run.optimizer.warmup_steps = 30
+        run.training.eval_every = 250
+        run.training.save_every = 250
+        run.training.keep_latest = 1
+        run.evaluation_bytes = 500_000
+        if a.files:
+            run.data.source = "files"
+            run.data.files = (a.files,)
+    return ConfigDict({"runs": runs})
+
+
+def latent(kind: str, c: int) -> ConfigDict:
+    """Return a small latent language model with 2,048 codes."""
+    config = common.default()
+    common.set_size(config, "nano")
+    config.method = f"Latent[{kind},c={c},k={CODES}]"
+    config.latent.beta = 0.1
+    if kind == "sequence_linear":
+        # One map for 16 features: as accurate as one for each, at an eighth of the cost.
+        config.compressor.sequence_groups = 8
+    return config
+
+
+def baseline(method: str, row_length: int = 256) -> ConfigDict:
+    """Return a language model of the size of the others' language model."""
+    config = common.default()
+    common.set_size(config, "nano")
+    config.method = method
+    config.row_length = row_length
+    return config
