@@ -42,7 +42,7 @@ def bpe() -> ConfigDict:
 def small_text() -> ConfigDict:
     """Return what both share."""
     config = common.default()
-    config.budget.bytes = 2.4e6
+    config.budget.bytes = 2e6
     config.evaluation_bytes = 200_000
     config.optimizer.learning_rate = 2e-3
     config.optimizer.warmup_steps = 50

@@ -89,6 +89,15 @@ def run(
     training, tokenizer, corpus = experiment.training, experiment.tokenizer, experiment.corpus
     mesh = make_mesh(training.strategy, training.model_parallel)
     check_batch(mesh, config.batch_size, training.accumulation)
+    batches = dict(
+        batch_size=config.batch_size,
+        row_length=config.row_length,
+        sharding=batch_sharding(mesh),
+    )
+    # Before the run folder, because a corpus may be too small for one row.
+    train_data = train_batches(
+        corpus, tokenizer, seed=config.seed, num_workers=config.data.num_workers, **batches
+    )
     folder = open_run_folder(
         workdir,
         config.to_dict(),
@@ -97,20 +106,14 @@ def run(
     )
     if is_primary():
         tokenizer.save(folder.tokenizer)
-    batches = dict(
-        batch_size=config.batch_size,
-        row_length=config.row_length,
-        sharding=batch_sharding(mesh),
-    )
     logger.info(
-        "%s: %d steps of %d x %d ids, %.3f bytes per id, %.3g forward FLOPs per byte, in %s",
+        "%s: %d steps of %d x %d ids, %.3f bytes per id, %.3g forward FLOPs per byte",
         config.name or config.method,
         experiment.total_steps,
         config.batch_size,
         config.row_length,
         experiment.bytes_per_token,
         experiment.task.flops_per_byte,
-        folder.path,
     )
 
     def validation():
@@ -129,13 +132,7 @@ def run(
         training,
         experiment.optimizer,
         total_steps=experiment.total_steps,
-        train_data=train_batches(
-            corpus,
-            tokenizer,
-            seed=config.seed,
-            num_workers=config.data.num_workers,
-            **batches,
-        ),
+        train_data=train_data,
         eval_data=validation,
         run_folder=folder,
         mesh=mesh,

@@ -233,7 +233,7 @@ def test_wrong_shapes_are_refused(kind):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (dict(kind="conv2d"), "unknown compressor kind 'conv2d': did you mean 'conv1d'"),
+        (dict(kind="conv2d"), "unknown compressor kind 'conv2d' .did you mean 'conv1d'"),
         (dict(dtype="float16"), "unknown dtype 'float16'"),
         (dict(factor=0), "factor must be at least 1"),
         (dict(kernel_size=3, factor=4), "would skip positions"),

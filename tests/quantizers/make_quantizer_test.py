@@ -55,9 +55,9 @@ def test_an_unknown_kind_names_the_nearest():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"metric": "dot"}, "metric = 'dot' is unknown; choose one of cosine, euclidean"),
-        ({"gradient": "gumbel"}, "gradient = 'gumbel'"),
-        ({"codebook_update": "sgd"}, "codebook_update = 'sgd'"),
+        ({"metric": "dot"}, "unknown quantizer metric 'dot'; known: cosine, euclidean"),
+        ({"gradient": "gumbel"}, "gradient 'gumbel'"),
+        ({"codebook_update": "sgd"}, "codebook_update 'sgd'"),
         ({"kind": "none"}, "set codebook_size = 0"),
         ({"codebook_size": 0}, "use kind 'none'"),
         ({"ema_decay": 1.0}, "ema_decay = 1.0 is out of range; .* at least 0 and below 1"),
