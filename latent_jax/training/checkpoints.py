@@ -13,6 +13,7 @@ does not notice is a flipped bit inside an array; a digest of the bits, kept in 
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -250,6 +251,18 @@ class Checkpoints:
             )
         return "no earlier checkpoint is good: remove the folder to start anew"
 
+    def _remove_unfinished(self) -> None:
+        """Remove what a failed save left, until Orbax's other threads have given up on it too."""
+        quiet = 0
+        for _ in range(50):
+            unfinished = list(self.folder.glob("*orbax-checkpoint-tmp*"))
+            for path in unfinished:
+                shutil.rmtree(path, ignore_errors=True)
+            quiet = 0 if unfinished else quiet + 1
+            if quiet == 3:
+                return
+            time.sleep(0.1)
+
     def _guard(self, action: Callable[[], Any]) -> None:
         """Run what may raise the error of a background write; leave nothing half-written behind."""
         try:
@@ -257,8 +270,7 @@ class Checkpoints:
         except Exception as error:
             failed, self._saving = self._saving, None
             self._has_failed = True
-            for path in self.folder.glob("*orbax-checkpoint-tmp*"):
-                shutil.rmtree(path, ignore_errors=True)
+            self._remove_unfinished()
             self._checkpointer.reload()
             good = (
                 f"the one of step {self.steps[-1]} is intact" if self.steps else "there is none yet"

@@ -21,9 +21,7 @@ TINY = TrainBenchmark(
 
 
 def test_both_models_compute_the_same_logits():
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is not installed: pip install -e .[benchmark]"
-    )
+    torch = pytest.importorskip("torch", reason="needs pip install -e .[benchmark]")
     from latent_jax.experiments.torch_gpt import TorchGPT
 
     ids = jax.random.randint(jax.random.key(0), (2, 12), 0, 31)
@@ -46,7 +44,7 @@ def test_both_models_compute_the_same_logits():
 
 
 def test_both_sides_learn_and_are_reported(tmp_path, capsys):
-    pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e .[benchmark]")
+    pytest.importorskip("torch", reason="needs pip install -e .[benchmark]")
     path = tmp_path / "speed.json"
     benchmark_and_print(TINY, str(path))
     table = capsys.readouterr().out

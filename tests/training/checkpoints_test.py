@@ -4,6 +4,7 @@ whole."""
 import json
 import os
 import shutil
+import subprocess
 
 import chex
 import jax
@@ -226,7 +227,11 @@ def test_a_full_disk_is_named_and_the_previous_checkpoint_stays_whole(tmp_path):
         print("SAVED", saved_state(workdir)[1]["step"])
         print("FINAL", run(workdir, keep_latest=1, keep_best=0)["step"], os.listdir(checkpoints))
         """)
-    output, errors = process.communicate(timeout=300)
+    try:
+        output, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
+        subprocess.run(["umount", tmp_path / "run" / "checkpoints"], capture_output=True)
     assert process.returncode == 0, errors
     assert "ERROR:absl" not in errors
     assert "ERROR writing the checkpoint of step 12" in output
