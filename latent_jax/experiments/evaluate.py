@@ -86,10 +86,17 @@ def evaluate(
 def evaluate_and_print(workdir: str | Path, *, json_path: str | None = None, **options) -> None:
     """Evaluate, print the metrics, and write the unrounded record where a file is named."""
     record = evaluate(workdir, **options)
-    rows = [{"metric": key, "value": value} for key, value in record.items()]
+    rows = [{"metric": key, "value": _readable(value)} for key, value in record.items()]
     print(text_table(rows))
     if json_path:
         write_json([record], json_path)
+
+
+def _readable(value: Any) -> str:
+    """Return counts in full and other numbers to four digits."""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.4g}"
+    return f"{value:,.0f}" if isinstance(value, int | float) else value
 
 
 def _abstract_variables(task: Task, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
