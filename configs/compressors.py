@@ -17,6 +17,7 @@ from configs.args import parse_args
 
 KINDS = ("conv1d", "ssm", "attention_pool", "linear_merge", "sequence_linear")
 CODES = 2048
+LONG_CODES = 4096  # for runs long enough to learn to predict them
 
 
 def get_config(arguments: str = "") -> ConfigDict:
@@ -30,7 +31,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         run.budget.bytes = a.megabytes * 1e6
     if a.long:
         for kind in ("conv1d", "ssm"):
-            run = latent(kind, 2)
+            run = latent(kind, 2, LONG_CODES)
             run.name = f"{run.method}, long"
             run.budget.bytes = a.long * 1e6
             runs[f"long_{kind}_c2"] = run
@@ -47,11 +48,11 @@ def get_config(arguments: str = "") -> ConfigDict:
     return ConfigDict({"runs": runs})
 
 
-def latent(kind: str, c: int) -> ConfigDict:
-    """Return a small latent language model with 2,048 codes."""
+def latent(kind: str, c: int, codes: int = CODES) -> ConfigDict:
+    """Return a small latent language model."""
     config = common.default()
     common.set_size(config, "nano")
-    config.method = f"Latent[{kind},c={c},k={CODES}]"
+    config.method = f"Latent[{kind},c={c},k={codes}]"
     config.latent.beta = 0.1
     if kind == "sequence_linear":
         # One map for 16 features: as accurate as one for each, at an eighth of the cost.
