@@ -61,8 +61,3 @@ class Task(Protocol):
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Turn summed scores into metrics with units in their names; always "bits_per_byte"."""
         ...
-
-
-def count_parameters(variables: Variables) -> int:
-    """Return the number of scalars in `variables["params"]`; abstract arrays do as well."""
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(variables["params"]))
