@@ -24,6 +24,7 @@ from latent_jax.training import (
     create_state,
     initial_state,
     make_mesh,
+    spread_over_cores,
 )
 from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.sharding import batch_sharding
@@ -122,6 +123,7 @@ def benchmark_training(benchmark: TrainBenchmark) -> list[dict[str, Any]]:
 
 def benchmark_and_print(benchmark: TrainBenchmark, json_path: str | None = None) -> None:
     """Print `benchmark_training` as a table, and keep the records if a path is given."""
+    spread_over_cores([benchmark.batch_size])
     records = benchmark_training(benchmark)
     print(text_table(records, COLUMNS))
     if json_path:

@@ -11,7 +11,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 import latent_jax
-from latent_jax.training import initialize_distributed
+from latent_jax.training import initialize_distributed, keep_memory
 
 # Config files begin with `from configs import common`, wherever the command is started from.
 sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
@@ -30,6 +30,7 @@ def run_command(main: Callable[..., Any], takes_arguments: bool = False) -> None
         if arguments[1:] and not takes_arguments:
             _fail(f"unexpected {' '.join(arguments[1:])!r}: options are written --name=value")
         try:
+            keep_memory()
             initialize_distributed()
             main(arguments[1:]) if takes_arguments else main()
         except ValueError as error:

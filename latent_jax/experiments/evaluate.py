@@ -16,7 +16,7 @@ from latent_jax.data import DataConfig, evaluation_batches, open_corpus
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tasks.base import Task
-from latent_jax.training import Checkpoints, Evaluator, make_mesh
+from latent_jax.training import Checkpoints, Evaluator, make_mesh, spread_over_cores
 from latent_jax.training.sharding import batch_sharding, tree_shardings
 
 
@@ -85,6 +85,7 @@ def evaluate(
 
 def evaluate_and_print(workdir: str | Path, *, json_path: str | None = None, **options) -> None:
     """Evaluate, print the metrics, and write the unrounded record where a file is named."""
+    spread_over_cores([options.get("batch_size") or _read_config(Path(workdir)).batch_size])
     record = evaluate(workdir, **options)
     rows = [{"metric": key, "value": _readable(value)} for key, value in record.items()]
     print(text_table(rows))

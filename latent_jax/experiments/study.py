@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from latent_jax.experiments.run import prepare, run
 from latent_jax.reports.command import comparison_table
 from latent_jax.reports.curves import write_comparison
+from latent_jax.training import spread_over_cores
 from latent_jax.training.mesh import is_primary
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ def run_config(
     runs = {workdir: config}
     if "runs" in config:
         runs = {workdir / name: config.runs[name] for name in config.runs}
+    spread_over_cores(_rows_per_micro_batch(run_config) for run_config in runs.values())
+    if "runs" in config:
         for run_config in runs.values():
             prepare(run_config)
     for number, (folder, run_config) in enumerate(runs.items(), start=1):
@@ -50,6 +53,11 @@ def default_workdir(config_file: str) -> Path:
     path, _, arguments = str(config_file).partition(":")
     stem = Path(path).stem
     return Path("runs") / (f"{stem}-{arguments}" if arguments else stem)
+
+
+def _rows_per_micro_batch(config: ConfigDict) -> int:
+    # A number that makes no sense is refused by name when the run is prepared.
+    return config.batch_size // max(1, config.training.accumulation)
 
 
 def _print_table(folders: Sequence[Path], workdir: Path) -> None:

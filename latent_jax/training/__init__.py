@@ -4,6 +4,7 @@ from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.config import RESUMABLE, OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluator
 from latent_jax.training.feed import DataError
+from latent_jax.training.host import keep_memory, spread_over_cores
 from latent_jax.training.identity import CheckpointError
 from latent_jax.training.loop import NonFiniteError, train
 from latent_jax.training.mesh import check_batch, initialize_distributed, make_mesh
@@ -29,7 +30,9 @@ __all__ = [
     "create_state",
     "initial_state",
     "initialize_distributed",
+    "keep_memory",
     "make_mesh",
     "open_run_folder",
+    "spread_over_cores",
     "train",
 ]

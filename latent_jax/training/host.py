@@ -1,0 +1,67 @@
+"""The CPU as a device: all its cores at work, and memory that is kept from step to step.
+
+XLA's CPU backend runs element-wise work on one core, and asks for the buffers of a step anew every
+time, which glibc maps and unmaps page by page. BUILD_NOTES.md has what each of the two is worth.
+"""
+
+import ctypes
+import math
+import os
+import platform
+from collections.abc import Iterable
+
+import jax
+
+MAX_CPU_DEVICES = 8
+"""More cores than these help inside the matmuls of a device, which use threads of their own."""
+
+# Parameters of mallopt(3), from glibc's malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
+_M_ARENA_MAX = -8
+
+
+def keep_memory() -> bool:
+    """Tell glibc to keep freed memory for the next step; return whether it was told.
+
+    All buffers come from one heap that is never given back, so that the process stays at its peak.
+    Another libc, or an environment that sets MALLOC_* itself, is left alone. Call it before large
+    arrays exist.
+    """
+    if platform.libc_ver()[0] != "glibc" or any(key.startswith("MALLOC_") for key in os.environ):
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    # Heaps of other arenas are too small for large buffers, which they map; -1 turns trimming off.
+    settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
+    return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+
+
+def spread_over_cores(batch_sizes: Iterable[int]) -> int:
+    """Give the CPU backend a device per core, as far as every batch divides; return how many.
+
+    A number that the user chose (JAX_NUM_CPU_DEVICES, XLA_FLAGS) stays, and so does the layout of a
+    run of several processes; then 0 is returned. Call it before JAX's backends start.
+
+    Args:
+        batch_sizes: rows of a micro-batch of each program that this process will run.
+
+    Raises:
+        RuntimeError: JAX's backends have started.
+    """
+    chosen = jax.config.jax_num_cpu_devices > 0 or (
+        "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    )
+    if chosen or jax.distributed.is_initialized():
+        return 0
+    rows = math.gcd(*batch_sizes)
+    most = min(_n_cores(), MAX_CPU_DEVICES)
+    n_devices = max(n for n in range(1, most + 1) if rows % n == 0)
+    jax.config.update("jax_num_cpu_devices", n_devices)
+    return n_devices
+
+
+def _n_cores() -> int:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
