@@ -67,7 +67,7 @@ class QuantizerConfig:
     kmeans_iterations: int = 10  # Lloyd iterations on the first training batch; 0 = random codes
     kmeans_latents: int = 65536  # at most so many latents of that batch enter k-means
     restart_threshold: float = 0.1  # dead below this share of the mean usage; 0 = never restart
-    restart_period: int = 10  # training steps from one restart of dead codes to the next
+    restart_period: int = 10  # training steps between restarts of dead codes; grows with the run
 
     # fsq
     fsq_levels: tuple[int, ...] = ()  # one count of levels per dimension; () = chosen for V

@@ -175,6 +175,20 @@ def dead(usage_V: jax.Array, threshold: float) -> jax.Array:
     return usage_V < threshold * jnp.mean(usage_V)
 
 
+def is_restart_step(steps: jax.Array, period: int) -> jax.Array:
+    """True at every `period`-th training step at first, and ever more rarely.
+
+    The interval doubles when the steps done do, from 20 periods on, and so stays at 5 to 10 % of
+    them: late in a run a restarted code has time to be learned before anything is measured.
+
+    Args:
+      steps: int32, training steps done.
+      period: The first interval.
+    """
+    doublings = 31 - jax.lax.clz(jnp.maximum(steps // (10 * period), 1))
+    return steps % jax.lax.shift_left(jnp.int32(period), doublings) == 0
+
+
 def restart_dead(
     key: jax.Array, state: CodebookState, z_NE: jax.Array, errors_N: jax.Array, threshold: float
 ) -> tuple[CodebookState, jax.Array]:

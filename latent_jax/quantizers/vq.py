@@ -183,7 +183,7 @@ class VQ(nn.Module):
         n_restarted = jnp.zeros(())
         if c.restart_threshold:
             state, n_restarted = jax.lax.cond(
-                state.steps % c.restart_period == 0,
+                codebook.is_restart_step(state.steps, c.restart_period),
                 lambda: codebook.restart_dead(key, state, z_NE, errors_N, c.restart_threshold),
                 lambda: (state, jnp.zeros(())),
             )

@@ -183,6 +183,8 @@ class LatentLanguage:
         if "choice_nats" in sums:
             metrics["language_model_choice_nats_per_byte"] = float(sums["choice_nats"]) / n_bytes
             metrics["language_model_accuracy"] = float(sums["choice_hits"]) / n_latents
+        else:  # a window of training steps
+            metrics["restarted_codes"] = float(sums["n_restarted"])
         return metrics
 
     @property

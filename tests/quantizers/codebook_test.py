@@ -10,6 +10,7 @@ from latent_jax.quantizers import codebook, nearest
 from latent_jax.quantizers.codebook import CodebookState
 
 kmeans = jax.jit(codebook.kmeans, static_argnames=("codebook_size", "iterations", "metric"))
+is_restart_step = jax.jit(codebook.is_restart_step, static_argnames="period")
 draw_latents = jax.jit(codebook.draw_latents, static_argnames="size")
 restart_dead = jax.jit(codebook.restart_dead, static_argnames="threshold")
 moving_average = jax.jit(codebook.moving_average, static_argnames=("decay", "metric", "move_codes"))
@@ -138,3 +139,14 @@ def test_subsample_takes_real_latents_first():
     few, mask = codebook.subsample(jax.random.key(0), z_NE, mask_N, 20)
     assert int(mask.sum()) == 10
     assert len(set(few[:, 0][mask].tolist())) == 10
+
+
+def test_restarts_become_rarer_as_the_run_goes_on():
+    steps = np.arange(1, 4001)
+    due = steps[np.array(is_restart_step(jnp.asarray(steps, jnp.int32), 10))]
+    np.testing.assert_array_equal(due[:20], np.arange(10, 210, 10))
+    gaps = np.diff(due)
+    assert set(gaps) == {10, 20, 40, 80, 160}
+    late = due[1:] > 200
+    share = gaps[late] / due[1:][late]
+    assert share.min() >= 0.04 and share.max() <= 0.1

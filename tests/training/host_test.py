@@ -1,0 +1,80 @@
+"""What is set for a whole process is tested in processes of their own."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from latent_jax.training.host import keep_memory, spread_over_cores
+
+
+def run_python(code, **variables):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "JAX_", "XLA_"))}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**kept, "JAX_PLATFORMS": "cpu", **variables},
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+CORES_AND_BATCHES = """
+import jax
+from latent_jax.training import host
+for cores, batches in ((6, [32]), (6, [9]), (6, [7]), (4, [32, 6]), (64, [64]), (2, [32])):
+    jax.config.update("jax_num_cpu_devices", -1)
+    host._n_cores = lambda: cores
+    print(host.spread_over_cores(batches))
+print(jax.device_count())
+"""
+
+
+def test_every_batch_divides_among_the_devices():
+    assert run_python(CORES_AND_BATCHES) == ["4", "3", "1", "2", "8", "2", "2"]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"JAX_NUM_CPU_DEVICES": "3"},
+        {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"},
+    ],
+)
+def test_a_number_of_devices_that_was_chosen_stays(variables):
+    code = (
+        "import jax; from latent_jax.training import host; host._n_cores = lambda: 2; "
+        "print(host.spread_over_cores([32]), jax.device_count())"
+    )
+    assert run_python(code, **variables) == ["0", "3"]
+    # So it is in this process, where conftest.py chose eight.
+    assert spread_over_cores([32]) == 0
+
+
+FAULTS = """
+import resource
+from latent_jax.training.host import keep_memory
+print(keep_memory())
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    text = b"x" * (256 << 20)
+    del text
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_memory_that_was_freed_is_used_again_without_page_faults():
+    told, faults = run_python(FAULTS)
+    assert told == "True" and int(faults) < 1000
+    told, faults = run_python(FAULTS, MALLOC_TOP_PAD_="131072")
+    assert told == "False" and int(faults) > 10_000
+
+
+def test_an_environment_that_sets_malloc_is_left_alone(monkeypatch):
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    assert not keep_memory()
