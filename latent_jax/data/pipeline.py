@@ -4,11 +4,10 @@ Training is infinite: a global shuffle by seed, another one each epoch, packed l
 `packing`), worker processes, prefetch to the devices. Evaluation is finite and exact: every
 document of a split once.
 
-Both share a batch by rows. Given the sharding of the batch, a process makes the rows that its own
-devices hold, whatever the mesh looks like, and the devices receive them as one global array.
+Both share a batch by rows (see `placement`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import grain
@@ -19,6 +18,7 @@ from absl import flags
 from latent_jax.data.corpus import Corpus
 from latent_jax.data.documents import CorpusError, Document
 from latent_jax.data.packing import Batch, Lane, PackedLanes, Tokenize
+from latent_jax.data.placement import own_rows, placement
 from latent_jax.tokenizers.base import Tokenizer
 
 # Batches that wait on the devices while the current one trains.
@@ -125,7 +125,7 @@ def train_batches(
     """
     records = corpus.split("train")
     _check_fills_a_row(records, tokenizer, row_length)
-    rows = _own_rows(batch_size, sharding)
+    rows = own_rows(batch_size, sharding)
     n_parts = max(1, num_workers)
     if n_parts > len(rows):
         raise ValueError(
@@ -148,7 +148,7 @@ def train_batches(
     batches = (
         grain.experimental.ZipIterDataset(parts)
         .map(_interleave)
-        .map(_placement(rows, batch_size, sharding))
+        .map(placement(rows, batch_size, sharding))
     )
     batches = grain.experimental.ThreadPrefetchIterDataset(
         batches, prefetch_buffer_size=_PREFETCHED_BATCHES
@@ -201,8 +201,8 @@ def evaluation_batches(
       CorpusError: No such split.
       ValueError: Devices do not divide the batch.
     """
-    rows = _own_rows(batch_size, sharding)
-    place = _placement(rows, batch_size, sharding)
+    rows = own_rows(batch_size, sharding)
+    place = placement(rows, batch_size, sharding)
     documents = grain.MapDataset.source(_FirstBytes(corpus.split(split), max_bytes)).map(
         Tokenize(tokenizer)
     )
@@ -255,37 +255,6 @@ def _check_fills_a_row(records: Sequence[Document], tokenizer: Tokenizer, row_le
         f"with {tokenizer.name}, and a "
         f"row has {row_length}. Use more text or shorter rows."
     )
-
-
-def _own_rows(batch_size: int, sharding: jax.sharding.Sharding | None) -> np.ndarray:
-    """Returns the rows of the global batch that the devices of this process hold, ascending."""
-    if sharding is None:
-        return np.arange(batch_size)
-    try:
-        indices = sharding.addressable_devices_indices_map((batch_size,))
-    except ValueError as error:
-        raise ValueError(
-            f"A batch of {batch_size} rows cannot be divided over the devices of {sharding}: "
-            "choose a batch_size that is a multiple of their number along the batch axis."
-        ) from error
-    return np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices.values()]))
-
-
-def _placement(
-    rows: np.ndarray, batch_size: int, sharding: jax.sharding.Sharding | None
-) -> Callable[[Batch], Batch]:
-    """Returns what turns the rows of this process into its part of global arrays."""
-    if sharding is None:
-        return lambda batch: batch
-
-    def put(local: np.ndarray) -> jax.Array:
-        def shard(index: tuple[slice, ...]) -> np.ndarray:
-            start, stop, _ = index[0].indices(batch_size)
-            return local[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
-
-        return jax.make_array_from_callback((batch_size, *local.shape[1:]), sharding, shard)
-
-    return lambda batch: {name: put(array) for name, array in batch.items()}
 
 
 def _interleave(parts: tuple[Batch, ...]) -> Batch:
