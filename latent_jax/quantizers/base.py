@@ -66,8 +66,9 @@ class QuantizerConfig:
     ema_decay: float = 0.9  # per training step, of usage and of the codes' means
     kmeans_iterations: int = 10  # Lloyd iterations on the first training batch; 0 = random codes
     kmeans_latents: int = 65536  # at most so many latents of that batch enter k-means
+    # vq: dead codes; the period grows with the run and the threshold falls, both by the same factor
     restart_threshold: float = 0.1  # dead below this share of the mean usage; 0 = never restart
-    restart_period: int = 10  # training steps between restarts of dead codes; grows with the run
+    restart_period: int = 10  # training steps between restarts of dead codes
 
     # fsq
     fsq_levels: tuple[int, ...] = ()  # one count of levels per dimension; () = chosen for V

@@ -175,18 +175,19 @@ def dead(usage_V: jax.Array, threshold: float) -> jax.Array:
     return usage_V < threshold * jnp.mean(usage_V)
 
 
-def is_restart_step(steps: jax.Array, period: int) -> jax.Array:
-    """True at every `period`-th training step at first, and ever more rarely.
+def restart_interval(steps: jax.Array, period: int) -> jax.Array:
+    """Training steps between two restarts of dead codes, int32, after `steps` of them.
 
-    The interval doubles when the steps done do, from 20 periods on, and so stays at 5 to 10 % of
-    them: late in a run a restarted code has time to be learned before anything is measured.
+    It begins at `period` and doubles when the steps done do, from 20 periods on, and so stays at 5
+    to 10 % of them: late in a run a restarted code has time to be learned before anything is
+    measured.
 
     Args:
       steps: int32, training steps done.
       period: The first interval.
     """
     doublings = 31 - jax.lax.clz(jnp.maximum(steps // (10 * period), 1))
-    return steps % jax.lax.shift_left(jnp.int32(period), doublings) == 0
+    return jax.lax.shift_left(jnp.int32(period), doublings)
 
 
 def restart_dead(

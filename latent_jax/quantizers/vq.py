@@ -182,9 +182,12 @@ class VQ(nn.Module):
         )
         n_restarted = jnp.zeros(())
         if c.restart_threshold:
+            interval = codebook.restart_interval(state.steps, c.restart_period)
+            # The codebook settles: what is rare by right is then kept apart from what is dead.
+            threshold = c.restart_threshold * c.restart_period / interval
             state, n_restarted = jax.lax.cond(
-                codebook.is_restart_step(state.steps, c.restart_period),
-                lambda: codebook.restart_dead(key, state, z_NE, errors_N, c.restart_threshold),
+                state.steps % interval == 0,
+                lambda: codebook.restart_dead(key, state, z_NE, errors_N, threshold),
                 lambda: (state, jnp.zeros(())),
             )
         self._write(state)

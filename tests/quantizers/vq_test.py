@@ -204,6 +204,28 @@ def test_dead_codes_restart_at_their_period_and_come_into_use(update):
     assert used[3] >= used[2] + restarted[2] - 1
 
 
+@pytest.mark.parametrize("steps, restarted", [(3, V - 1), (38, 0), (39, 0), (159, 0)])
+def test_late_in_a_run_a_code_that_is_merely_rare_stays(steps, restarted):
+    module, variables, z_BKD, mask_BK = _setup(
+        **{**PLAIN, "restart_threshold": 0.5}, restart_period=1, ema_decay=0.5
+    )
+    # One code takes every latent; the others fall to 3/8 of the mean usage in this step.
+    state = variables["codebook"]
+    mean = jnp.sum(mask_BK) / V
+    codes = jnp.full_like(state["codes"], 100.0).at[0].set(0.0)
+    usage = jnp.full_like(state["usage"], 0.6 * mean)
+    state = {**state, "codes": codes, "usage": usage, "steps": jnp.int32(steps)}
+    quantized, after = _step(module, {**variables, "codebook": state}, z_BKD, mask_BK)
+    np.testing.assert_allclose(
+        after["codebook"]["usage"][1:].max(), 0.3 * mean if not restarted else 0.8 * mean, rtol=1e-5
+    )
+    assert float(quantized.stats["n_restarted"]) == restarted
+    # What is dead is found late in a run as well.
+    state["usage"] = jnp.zeros_like(usage)
+    quantized, _ = _step(module, {**variables, "codebook": state}, z_BKD, mask_BK)
+    assert (float(quantized.stats["n_restarted"]) > 0) == (steps != 38)
+
+
 def test_equal_keys_give_equal_states_and_other_keys_other_ones():
     module, variables, z_BKD, mask_BK = _setup()
     one, two, three = (
