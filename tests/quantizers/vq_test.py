@@ -204,6 +204,8 @@ def test_dead_codes_restart_at_their_period_and_come_into_use(update):
     assert used[3] >= used[2] + restarted[2] - 1
 
 
+# With a period of 1 a restart is due after every step at first; after 39 steps none is, after 40
+# and 160 one is, with a threshold of a quarter and a sixteenth.
 @pytest.mark.parametrize("steps, restarted", [(3, V - 1), (38, 0), (39, 0), (159, 0)])
 def test_late_in_a_run_a_code_that_is_merely_rare_stays(steps, restarted):
     module, variables, z_BKD, mask_BK = _setup(
