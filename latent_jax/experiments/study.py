@@ -1,6 +1,7 @@
 """Several runs of one config file: trained one after the other, then laid side by side."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,13 @@ def run_config(
 
 
 def default_workdir(config_file: str) -> Path:
-    """Return runs/<config file and arguments>, such as runs/latent_lm-compressor=ssm,c=4."""
+    """Return runs/<config file and arguments>, such as runs/latent_lm-compressor=ssm,c=4.
+
+    An argument may be a path or a glob: what is special in a file's name becomes "_".
+    """
     path, _, arguments = str(config_file).partition(":")
     stem = Path(path).stem
+    arguments = re.sub(r"[^\w=,.\-\[\]]+", "_", arguments)
     return Path("runs") / (f"{stem}-{arguments}" if arguments else stem)
 
 
