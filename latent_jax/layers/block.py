@@ -8,9 +8,10 @@ import flax.linen as nn
 import jax
 
 from latent_jax.layers.attention import Attention
+from latent_jax.layers.cache import Cache
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.feed_forward import FeedForward
-from latent_jax.layers.norms import LayerNorm
+from latent_jax.layers.norms import NORM_MODULES
 
 MAX_UNROLLED = 8
 """Deepest stack that is unrolled on CPU where the config leaves the choice open."""
@@ -24,16 +25,26 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_BTD: jax.Array, mask_BT: jax.Array | None = None, train: bool = False
-    ) -> jax.Array:
-        """Return the stream after both branches; `train` turns dropout on."""
+        self,
+        x_BTD: jax.Array,
+        mask_BT: jax.Array | None = None,
+        train: bool = False,
+        cache: Cache | None = None,
+        position_B: jax.Array | None = None,
+    ) -> tuple[jax.Array, Cache | None]:
+        """Return the stream after both branches, and the cache (see `Attention`).
+
+        `train` turns dropout on.
+        """
         dropout = nn.Dropout(self.config.dropout, deterministic=not train)
-        h_BTD = LayerNorm(name="attention_norm")(x_BTD)
-        h_BTD = Attention(self.config, self.causal, name="attention")(h_BTD, mask_BT)
+        norm = NORM_MODULES[self.config.norm]
+        h_BTD = norm(name="attention_norm")(x_BTD)
+        attention = Attention(self.config, self.causal, name="attention")
+        h_BTD, cache = attention(h_BTD, mask_BT, cache, position_B)
         x_BTD = x_BTD + dropout(h_BTD)
-        h_BTD = LayerNorm(name="feed_forward_norm")(x_BTD)
+        h_BTD = norm(name="feed_forward_norm")(x_BTD)
         h_BTD = FeedForward(self.config, name="feed_forward")(h_BTD)
-        return x_BTD + dropout(h_BTD)
+        return x_BTD + dropout(h_BTD), cache
 
 
 class Stack(nn.Module):
@@ -44,12 +55,20 @@ class Stack(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_BTD: jax.Array, mask_BT: jax.Array | None = None, train: bool = False
-    ) -> jax.Array:
-        """Return the normalised stream after the last block, [B, T, D] in the config's dtype."""
+        self,
+        x_BTD: jax.Array,
+        mask_BT: jax.Array | None = None,
+        train: bool = False,
+        cache: Cache | None = None,
+        position_B: jax.Array | None = None,
+    ) -> tuple[jax.Array, Cache | None]:
+        """Return the normalised stream after the last block, [B, T, D] in the config's dtype.
 
-        def body(block, x_BTD, mask_BT):
-            return block(x_BTD, mask_BT, train), None
+        With a cache (a leading axis of depth), T = 1 and the second result is the new cache.
+        """
+
+        def body(block, x_BTD, cache, mask_BT, position_B):
+            return block(x_BTD, mask_BT, train, cache, position_B)
 
         unroll = _unroll(self.config)
         if self.config.remat != "none":
@@ -63,12 +82,13 @@ class Stack(nn.Module):
             body,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
-            in_axes=nn.broadcast,
+            in_axes=(0, nn.broadcast, nn.broadcast),
             length=self.config.n_layers,
             unroll=unroll,
         )
-        x_BTD, _ = scan(Block(self.config, self.causal, name="blocks"), x_BTD, mask_BT)
-        return LayerNorm(name="final_norm")(x_BTD)
+        block = Block(self.config, self.causal, name="blocks")
+        x_BTD, cache = scan(block, x_BTD, cache, mask_BT, position_B)
+        return NORM_MODULES[self.config.norm](name="final_norm")(x_BTD), cache
 
 
 def _unroll(config: TransformerConfig) -> int:

@@ -15,6 +15,13 @@ ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "cudnn")
 
 DTYPES = ("float32", "bfloat16")
 
+NORMS = ("layer", "rms")
+"""Layer normalisation as in GPT-2, or RMS normalisation as in T5."""
+
+POSITIONS = ("learned", "relative")
+"""A learned row per position, added to the input (GPT-2); or a learned bias per head and distance,
+added to the scores in every layer (T5)."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
@@ -23,12 +30,18 @@ class TransformerConfig:
     Attributes:
         vocab_size: V, rows of the embedding table.
         max_length: rows of the learned position table; the longest input.
+        positions: one of `POSITIONS`. Under "relative" an input may be longer than `max_length`.
+        relative_buckets: distances told apart under "relative".
+        relative_distance: from here on all distances share the last bucket.
         n_layers: number of blocks.
         d_model: D, width of the residual stream.
         n_heads: H; must divide `d_model`.
         d_ff: F, width of the hidden layer of a feed-forward part; 0 means 4 D.
         dropout: rate on the embeddings and on every residual branch, in training only.
         activation: one of `ACTIVATIONS`.
+        gated: multiply the activated hidden layer by a second one, W_up x (Shazeer 2020).
+        norm: one of `NORMS`.
+        use_bias: dense layers add a bias.
         dtype: one of `DTYPES`, for activations and matmuls. Parameters, softmax, norms and logits
             are float32 always.
         remat: one of `REMAT_POLICIES`.
@@ -46,6 +59,12 @@ class TransformerConfig:
     d_model: int
     n_heads: int
     d_ff: int = 0
+    gated: bool = False
+    norm: str = "layer"
+    use_bias: bool = True
+    positions: str = "learned"
+    relative_buckets: int = 32
+    relative_distance: int = 128
     dropout: float = 0.0
     activation: str = "gelu"
     dtype: str = "float32"
@@ -67,6 +86,17 @@ class TransformerConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1); got {self.dropout}")
         check_word("activation", self.activation, ACTIVATIONS)
+        check_word("norm", self.norm, NORMS)
+        check_word("positions", self.positions, POSITIONS)
+        if self.relative_buckets < 4 or self.relative_buckets % 4:
+            raise ValueError(
+                f"relative_buckets must be a multiple of 4; got {self.relative_buckets}"
+            )
+        if self.relative_distance <= self.relative_buckets:
+            raise ValueError(
+                f"relative_distance must be more than relative_buckets={self.relative_buckets}; "
+                f"got {self.relative_distance}"
+            )
         check_word("dtype", self.dtype, DTYPES)
         check_word("remat", self.remat, REMAT_POLICIES)
         check_word(
@@ -94,5 +124,7 @@ class TransformerConfig:
         scores_and_values = 2 * 2 * length * self.d_model
         return {
             "attention": float(self.n_layers * (projections + scores_and_values)),
-            "feed_forward": float(self.n_layers * 2 * 2 * self.d_model * self.hidden_size),
+            "feed_forward": float(
+                self.n_layers * 2 * (3 if self.gated else 2) * self.d_model * self.hidden_size
+            ),
         }

@@ -18,6 +18,7 @@ class Dense(nn.Module):
         in_shape: the axes that are summed over.
         out_shape: the axes that come in their place.
         dtype: of the matmul and its result; parameters are float32.
+        use_bias: add b; without it y = x W.
         kernel_init: GPT-2 draws all weights with a deviation of 0.02; biases begin at zero.
     """
 
@@ -25,16 +26,18 @@ class Dense(nn.Module):
     out_shape: tuple[int, ...]
     dtype: str = "float32"
     kernel_init: nn.initializers.Initializer = nn.initializers.normal(0.02)
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return [..., *out_shape] for an input [..., *in_shape]."""
         kernel = self.param("kernel", self.kernel_init, self.in_shape + self.out_shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, self.out_shape, jnp.float32)
         n_in, n_out = math.prod(self.in_shape), math.prod(self.out_shape)
         rows_NI = x.astype(self.dtype).reshape(-1, n_in)
         rows_NO = rows_NI @ kernel.astype(self.dtype).reshape(n_in, n_out)
-        rows_NO = rows_NO + bias.astype(self.dtype).reshape(1, n_out)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, self.out_shape, jnp.float32)
+            rows_NO = rows_NO + bias.astype(self.dtype).reshape(1, n_out)
         return rows_NO.reshape(*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape)
 
 

@@ -42,8 +42,8 @@ class PositionEmbedding(nn.Module):
     max_length: int
 
     @nn.compact
-    def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        """Return x plus the first T rows, in x's dtype.
+    def __call__(self, x_BTD: jax.Array, position_B: jax.Array | None = None) -> jax.Array:
+        """Return x plus the first T rows, in x's dtype; or, for T = 1, plus row `position_B`.
 
         Raises:
             ValueError: T is more than `max_length`.
@@ -57,4 +57,6 @@ class PositionEmbedding(nn.Module):
         positions_TD = self.param(
             "embedding", nn.initializers.normal(0.01), (self.max_length, d_model), jnp.float32
         )
+        if position_B is not None:
+            return x_BTD + positions_TD[position_B][:, None].astype(x_BTD.dtype)
         return x_BTD + positions_TD[None, :length].astype(x_BTD.dtype)

@@ -1,7 +1,10 @@
 """The feed-forward part of a block: two dense layers with a non-linearity between them.
 
-Vaswani et al. 2017, "Attention Is All You Need", section 3.3.
+Vaswani et al. 2017, "Attention Is All You Need", section 3.3. Gated: Shazeer 2020, "GLU Variants
+Improve Transformer", section 2.
 """
+
+import functools
 
 import flax.linen as nn
 import jax
@@ -12,7 +15,10 @@ from latent_jax.layers.dense import Dense, residual_init
 
 
 class FeedForward(nn.Module):
-    """Map x_BTD to act(x W_up + b_up) W_down + b_down, shape [B, T, D], in the config's dtype."""
+    """Map x_BTD to act(x W_up) W_down, shape [B, T, D], in the config's dtype.
+
+    Gated: (act(x W_gate) * (x W_up)) W_down. Each dense layer adds a bias if the config says so.
+    """
 
     config: TransformerConfig
 
@@ -21,6 +27,11 @@ class FeedForward(nn.Module):
         """Apply the two layers to every position alone."""
         config = self.config
         wide, narrow = (config.hidden_size,), (config.d_model,)
-        h_BTF = Dense(narrow, wide, config.dtype, name="up")(x_BTD)
-        h_BTF = ACTIVATIONS[config.activation](h_BTF)
-        return Dense(wide, narrow, config.dtype, residual_init(config.n_layers), name="down")(h_BTF)
+        dense = functools.partial(Dense, dtype=config.dtype, use_bias=config.use_bias)
+        activation = ACTIVATIONS[config.activation]
+        h_BTF = dense(narrow, wide, name="up")(x_BTD)
+        if config.gated:
+            h_BTF = activation(dense(narrow, wide, name="gate")(x_BTD)) * h_BTF
+        else:
+            h_BTF = activation(h_BTF)
+        return dense(wide, narrow, kernel_init=residual_init(config.n_layers), name="down")(h_BTF)

@@ -36,7 +36,8 @@ class BERT(nn.Module):
         config = self.config
         if config.vocab_size:
             self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model, config.dtype)
-        self.position_embedding = PositionEmbedding(config.max_length)
+        if config.positions == "learned":
+            self.position_embedding = PositionEmbedding(config.max_length)
         self.dropout = nn.Dropout(config.dropout)
         self.stack = Stack(config, causal=False)
 
@@ -52,7 +53,8 @@ class BERT(nn.Module):
             train: dropout on; needs the "dropout" stream if the rate is not 0.
 
         Raises:
-            ValueError: T exceeds `max_length`, or ids are given to a model without a vocabulary.
+            ValueError: T exceeds `max_length` under learned positions, or ids are given to a model
+                without a vocabulary.
         """
         if jnp.issubdtype(inputs.dtype, jnp.integer):
             if not self.config.vocab_size:
@@ -63,5 +65,7 @@ class BERT(nn.Module):
             x_BTD = self.token_embedding(inputs)
         else:
             x_BTD = inputs.astype(self.config.dtype)
-        x_BTD = self.dropout(self.position_embedding(x_BTD), deterministic=not train)
-        return self.stack(x_BTD, mask_BT, train)
+        if self.config.positions == "learned":
+            x_BTD = self.position_embedding(x_BTD)
+        x_BTD, _ = self.stack(self.dropout(x_BTD, deterministic=not train), mask_BT, train)
+        return x_BTD

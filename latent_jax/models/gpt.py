@@ -1,6 +1,8 @@
-"""GPT-2, the causal network of every language model here (Radford et al. 2019).
+"""The causal network of every language model here.
 
-Learned positions, pre-norm blocks, a head tied to the embedding table.
+By default GPT-2 (Radford et al. 2019): learned positions, pre-norm blocks, a head tied to the
+embedding table. `TransformerConfig` has the words that make it the decoder of Lester et al. 2024:
+relative positions, gated feed-forward, RMS norm, no biases.
 """
 
 import dataclasses
@@ -10,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.layers.block import Stack
+from latent_jax.layers.cache import Cache, empty_cache
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.embeddings import PositionEmbedding, TokenEmbedding
 
@@ -35,6 +38,11 @@ class GPTConfig(TransformerConfig):
             "head": 2.0 * self.d_model * self.vocab_size,
         }
 
+    def empty_cache(self, batch_size: int, length: int) -> Cache:
+        """Return rings of `length` slots for `GPT.step`, [n_layers, B, H, S, d]."""
+        one = empty_cache(batch_size, self.n_heads, length, self.head_size, self.dtype)
+        return jax.tree.map(lambda leaf: jnp.stack([leaf] * self.n_layers), one)
+
 
 class GPT(nn.Module):
     """A causal transformer: the logits at position t depend on inputs up to t only."""
@@ -45,7 +53,8 @@ class GPT(nn.Module):
         """Create the tables and the blocks."""
         config = self.config
         self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model, config.dtype)
-        self.position_embedding = PositionEmbedding(config.max_length)
+        if config.positions == "learned":
+            self.position_embedding = PositionEmbedding(config.max_length)
         self.dropout = nn.Dropout(config.dropout)
         self.stack = Stack(config, causal=True)
 
@@ -57,7 +66,7 @@ class GPT(nn.Module):
             train: dropout on; needs the "dropout" stream if the rate is not 0.
 
         Raises:
-            ValueError: T exceeds `max_length`.
+            ValueError: T exceeds `max_length` under learned positions.
         """
         return self.logits(self.features(inputs, train=train))
 
@@ -69,8 +78,27 @@ class GPT(nn.Module):
         """Return the stream after the final norm, [B, T, D] in the compute dtype."""
         is_ids = jnp.issubdtype(inputs.dtype, jnp.integer)
         x_BTD = self.embed(inputs) if is_ids else inputs.astype(self.config.dtype)
-        x_BTD = self.dropout(self.position_embedding(x_BTD), deterministic=not train)
-        return self.stack(x_BTD, train=train)
+        if self.config.positions == "learned":
+            x_BTD = self.position_embedding(x_BTD)
+        x_BTD, _ = self.stack(self.dropout(x_BTD, deterministic=not train), train=train)
+        return x_BTD
+
+    def step(
+        self, ids_B: jax.Array, cache: Cache, position_B: jax.Array
+    ) -> tuple[jax.Array, Cache]:
+        """Read one id per lane and return the logits after it, float32[B, V], and the new cache.
+
+        Args:
+            ids_B: int32.
+            cache: from `empty_cache`, or the step before. It attends to its last S positions.
+            position_B: int32, how many ids the lane has read since it began. Lanes count by
+                themselves; under learned positions the count stays below `max_length`.
+        """
+        x_B1D = self.embed(ids_B[:, None])
+        if self.config.positions == "learned":
+            x_B1D = self.position_embedding(x_B1D, position_B)
+        x_B1D, cache = self.stack(x_B1D, cache=cache, position_B=position_B)
+        return self.logits(x_B1D)[:, 0], cache
 
     def logits(self, x_BTD: jax.Array) -> jax.Array:
         """Return float32[B, T, V], the features scored against every row of the embedding table."""

@@ -30,8 +30,9 @@ TENSOR_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"attention/query_key_value/kernel$", (None, "model", None, None)),  # [D, H, 3, d]
     (r"attention/query_key_value/bias$", ("model", None, None)),  # [H, 3, d]
     (r"attention/out/kernel$", ("model", None, None)),  # [H, d, D]
-    (r"feed_forward/up/kernel$", (None, "model")),  # [D, F]
-    (r"feed_forward/up/bias$", ("model",)),  # [F]
+    (r"attention/position_bias/table$", ("model", None)),  # [H, buckets]
+    (r"feed_forward/(up|gate)/kernel$", (None, "model")),  # [D, F]
+    (r"feed_forward/(up|gate)/bias$", ("model",)),  # [F]
     (r"feed_forward/down/kernel$", ("model", None)),  # [F, D]
     (r"token_embedding/embedding$", ("model", None)),  # [V, D]
 )

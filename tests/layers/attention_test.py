@@ -52,6 +52,21 @@ def test_tiles_equal_dot_product_attention_when_not_causal(n_queries, n_keys):
     assert float(jnp.abs(unmasked - tiled[0])[1].max()) > 1e-2, "the mask changed nothing"
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_bias_is_added_to_the_scores(causal):
+    q, k, v, _ = _inputs(9, 9)
+    bias = jax.random.normal(jax.random.key(5), (H, 9, 9))
+    scores = jnp.einsum("BTHd,BSHd->BHTS", q, k) / D**0.5 + bias[None]
+    if causal:
+        scores = jnp.where(jnp.tril(jnp.ones((9, 9), bool)), scores, -jnp.inf)
+    expected = jnp.einsum("BHTS,BSHd->BTHd", jax.nn.softmax(scores), v)
+    for implementation in ("tiled", "xla"):
+        out = attend(q, k, v, bias_HTS=bias, causal=causal, implementation=implementation)
+        np.testing.assert_allclose(out, expected, atol=1e-5)
+    without = attend(q, k, v, causal=causal)
+    assert float(jnp.abs(without - expected).max()) > 1e-2
+
+
 def test_causal_tiles_skip_scores():
     q, k, v, _ = _inputs(1024, 1024)
 
@@ -111,7 +126,9 @@ def test_the_module_keeps_the_shape_and_gives_heads_their_own_axis():
     x = jax.random.normal(jax.random.key(1), (B, 10, 24))
     module = Attention(config, causal=True)
     variables = module.init(jax.random.key(0), x)
-    chex.assert_shape(module.apply(variables, x), (B, 10, 24))
+    y, cache = module.apply(variables, x)
+    chex.assert_shape(y, (B, 10, 24))
+    assert cache is None
     shapes = jax.tree.map(jnp.shape, variables["params"])
     assert shapes["query_key_value"] == {"kernel": (24, H, 3, D), "bias": (H, 3, D)}
     assert shapes["out"] == {"kernel": (H, D, 24), "bias": (24,)}

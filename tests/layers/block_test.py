@@ -18,7 +18,7 @@ def _loss(config, train=True):
     variables = stack.init(jax.random.key(0), x)
 
     def loss(variables):
-        y = stack.apply(variables, x, train=train, rngs={"dropout": jax.random.key(2)})
+        y, _ = stack.apply(variables, x, train=train, rngs={"dropout": jax.random.key(2)})
         return jnp.sum(jnp.sin(y))
 
     return loss, variables

@@ -28,3 +28,28 @@ def test_activations_differ_and_gelu_is_the_tanh_form():
     np.testing.assert_allclose(values["gelu"], tanh, atol=1e-6)
     assert 1e-5 < np.abs(values["gelu"] - values["gelu_exact"]).max() < 1e-3
     assert np.abs(values["relu"] - values["silu"]).max() > 0.1
+
+
+def test_gated_without_biases():
+    config = GPTConfig(
+        vocab_size=8,
+        max_length=4,
+        n_layers=1,
+        d_model=6,
+        n_heads=2,
+        d_ff=10,
+        activation="relu",
+        gated=True,
+        use_bias=False,
+    )
+    x = jax.random.normal(jax.random.key(0), (2, 3, 6))
+    y, variables = FeedForward(config).init_with_output(jax.random.key(1), 50.0 * x)
+    shapes = jax.tree.map(jnp.shape, variables["params"])
+    assert shapes == {
+        "up": {"kernel": (6, 10)},
+        "gate": {"kernel": (6, 10)},
+        "down": {"kernel": (10, 6)},
+    }
+    up, gate, down = (variables["params"][name]["kernel"] for name in ("up", "gate", "down"))
+    expected = (jax.nn.relu(50.0 * x @ gate) * (50.0 * x @ up)) @ down
+    np.testing.assert_allclose(y, expected, atol=1e-5)

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.layers.norms import EPSILON, LayerNorm, layer_norm
+from latent_jax.layers.config import NORMS
+from latent_jax.layers.norms import EPSILON, NORM_MODULES, LayerNorm, layer_norm, rms_norm
 
 
 def test_it_equals_the_layer_norm_of_flax():
@@ -13,6 +14,18 @@ def test_it_equals_the_layer_norm_of_flax():
     flax_norm = nn.LayerNorm(epsilon=EPSILON, use_fast_variance=False)
     expected = flax_norm.apply({"params": {"scale": scale, "bias": bias}}, x)
     np.testing.assert_allclose(layer_norm(x, scale, bias), expected, atol=1e-5)
+
+
+def test_rms_norm_equals_that_of_flax():
+    x = 3.0 * jax.random.normal(jax.random.key(0), (2, 5, 16)) + 2.0
+    scale = jax.random.normal(jax.random.key(1), (16,))
+    expected = nn.RMSNorm(epsilon=EPSILON).apply({"params": {"scale": scale}}, x)
+    np.testing.assert_allclose(rms_norm(x, scale), expected, atol=1e-5)
+    assert float(jnp.abs(layer_norm(x, scale, jnp.zeros(16)) - expected).max()) > 0.1
+
+
+def test_every_word_has_a_module():
+    assert tuple(NORM_MODULES) == NORMS
 
 
 def test_statistics_are_float32_under_bfloat16():

@@ -143,3 +143,75 @@ def test_flops_by_component():
         "feed_forward": 2.0 * 16 * 16**2,
         "head": 2.0 * 16 * 19,
     }
+
+
+LESTER = dataclasses.replace(
+    CONFIG,
+    positions="relative",
+    relative_buckets=4,
+    relative_distance=8,
+    gated=True,
+    activation="relu",
+    norm="rms",
+    use_bias=False,
+)
+"""The decoder of Lester et al. 2024 in small."""
+
+
+def test_the_decoder_of_lester_has_its_published_size():
+    """Table 4 of the paper: 3m without embeddings is 3 x (4 D^2 + 3 D F) and the small parts."""
+    config = dataclasses.replace(
+        LESTER,
+        vocab_size=257,
+        n_layers=3,
+        d_model=256,
+        n_heads=4,
+        d_ff=1024,
+        relative_buckets=32,
+        relative_distance=128,
+    )
+    variables = jax.eval_shape(GPT(config).init, jax.random.key(0), IDS)
+    stack = variables["params"]["stack"]
+    n_matrices = 3 * (4 * 256**2 + 3 * 256 * 1024)
+    n_small = 3 * (2 * 256 + 4 * 32) + 256  # two norms and a table a layer, and the final norm
+    assert sum(leaf.size for leaf in jax.tree.leaves(stack)) == n_matrices + n_small
+    assert n_matrices == 3_145_728
+    assert set(variables["params"]) == {"stack", "token_embedding"}
+
+
+def test_relative_positions_take_rows_of_any_length():
+    variables = _variables(LESTER)
+    longer = jnp.tile(IDS, (1, 3))
+    logits = GPT(LESTER).apply(variables, longer)
+    np.testing.assert_allclose(logits[:, :10], GPT(LESTER).apply(variables, IDS), atol=1e-5)
+    swapped = GPT(LESTER).apply(variables, IDS[:, jnp.array([1, 0, *range(2, 10)])])
+    assert float(jnp.abs(swapped[:, -1] - logits[:, 9]).max()) > 1e-5, "the order is not seen"
+
+
+@pytest.mark.parametrize("config", [CONFIG, LESTER], ids=["gpt2", "lester"])
+def test_steps_equal_the_whole_row(config):
+    variables, model = _variables(config), GPT(config)
+    step = jax.jit(functools.partial(model.apply, method="step"))
+    cache, found = config.empty_cache(2, 12), []
+    for t in range(IDS.shape[1]):
+        logits, cache = step(variables, IDS[:, t], cache, jnp.array([t, t]))
+        found.append(logits)
+    np.testing.assert_allclose(jnp.stack(found, 1), model.apply(variables, IDS), atol=1e-5)
+
+
+def test_gated_flops_agree_with_the_compiler():
+    config = dataclasses.replace(
+        LESTER,
+        vocab_size=4096,
+        n_layers=1,
+        d_model=512,
+        n_heads=4,
+        relative_buckets=32,
+        relative_distance=128,
+        attention_implementation="xla",
+        scan_unroll=1,
+    )
+    expected = sum(config.forward_flops(64).values())
+    np.testing.assert_allclose(_compiled_flops(config, 64), expected, rtol=0.02)
+    ungated = sum(dataclasses.replace(config, gated=False).forward_flops(64).values())
+    assert expected > 1.15 * ungated

@@ -18,6 +18,10 @@ from latent_jax.training.step import compile_train_step
 
 GPT_CONFIG = GPTConfig(vocab_size=64, max_length=16, n_layers=2, d_model=32, n_heads=4)
 TASK = LanguageModeling(GPT_CONFIG, separator_id=63, row_length=16, bytes_per_token=1.0)
+GATED_CONFIG = dataclasses.replace(
+    GPT_CONFIG, norm="rms", gated=True, activation="relu", positions="relative"
+)
+GATED_TASK = dataclasses.replace(TASK, model_config=GATED_CONFIG)
 # A large epsilon: Adam divides by the gradient's size, which turns rounding of a tiny gradient into
 # a step.
 OPTIMIZER_CONFIG = OptimizerConfig(learning_rate=1e-2, warmup_steps=1, epsilon=1e-3)
@@ -51,16 +55,21 @@ def three_steps(strategy, model_parallel=1, n_devices=8, accumulation=1, task=TA
     return state, losses
 
 
+@pytest.fixture(scope="module", params=[TASK, GATED_TASK], ids=["gpt2", "gated, relative"])
+def task(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def one_device():
-    return three_steps("pmap", n_devices=1)
+def one_device(task):
+    return three_steps("pmap", n_devices=1, task=task)
 
 
 @pytest.mark.parametrize(("strategy", "model_parallel"), [("pmap", 1), ("fsdp", 1), ("tensor", 2)])
 def test_eight_devices_and_two_micro_batches_train_as_one(
-    one_device, strategy, model_parallel, capfd
+    task, one_device, strategy, model_parallel, capfd
 ):
-    state, losses = three_steps(strategy, model_parallel, accumulation=2)
+    state, losses = three_steps(strategy, model_parallel, accumulation=2, task=task)
     one_state, one_losses = one_device
     np.testing.assert_allclose(losses, one_losses, rtol=1e-5)
     assert one_losses[0] > one_losses[2], (
@@ -111,10 +120,11 @@ def test_strategies_lay_out_memory_differently():
 
 def test_every_tensor_rule_names_a_parameter_of_the_gpt():
     mesh = make_mesh("tensor", 2)
-    params = jax.eval_shape(lambda: TASK.init(jax.random.key(0), batch(0)))["params"]
-    leaves = {
-        path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
+    leaves = {}
+    for task in (TASK, GATED_TASK):
+        params = jax.eval_shape(lambda task=task: task.init(jax.random.key(0), batch(0)))["params"]
+        flat = jax.tree_util.tree_leaves_with_path(params)
+        leaves |= {path_name(path): leaf.shape for path, leaf in flat}
     for pattern, axes in TENSOR_RULES:
         matching = [name for name in leaves if re.search(pattern, name)]
         assert matching, f"{pattern} matches no parameter of the GPT"
