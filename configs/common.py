@@ -13,7 +13,9 @@ from ml_collections import ConfigDict
 from latent_jax.compressors import CompressorConfig
 from latent_jax.data import DataConfig
 from latent_jax.layers.config import TransformerConfig
+from latent_jax.nearest import check_word
 from latent_jax.quantizers import QuantizerConfig
+from latent_jax.tasks.language_modeling import Snippets
 from latent_jax.training import OptimizerConfig, TrainingConfig
 
 SIZES = {
@@ -66,6 +68,9 @@ def default() -> ConfigDict:
     )
     config.tokenizer.merges_file = ""
 
+    config.z_loss = 0.0  # weight of (log Z)^2 in the loss; of the language model of one tokenizer
+    config.snippets = _section(Snippets)  # latent_jax/tasks/language_modeling.py; likewise
+
     # The language model of every method: a GPT (latent_jax/layers/config.py).
     config.model = _section(TransformerConfig, "vocab_size", "max_length", **_transformer(128, 4))
     # Encoder and decoder of a latent method, each: a BERT with the same words.
@@ -92,7 +97,12 @@ def default() -> ConfigDict:
 
 
 def set_size(config: ConfigDict, size: str) -> None:
-    """Give encoder, decoder and language model of a latent method the shapes of `SIZES[size]`."""
+    """Give encoder, decoder and language model of a latent method the shapes of `SIZES[size]`.
+
+    Raises:
+        ValueError: there is no such size.
+    """
+    check_word("size", size, SIZES)
     shape = SIZES[size]
     config.autoencoder.update(_transformer(shape["d_model"], shape["n_layers"]))
     config.model.update(_transformer(shape["lm_d_model"], shape["lm_n_layers"]))

@@ -13,7 +13,7 @@ from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.latent_lm import LatentLMConfig
 from latent_jax.quantizers import QuantizerConfig
 from latent_jax.tasks.base import Task
-from latent_jax.tasks.language_modeling import LanguageModeling
+from latent_jax.tasks.language_modeling import LanguageModeling, Snippets
 from latent_jax.tasks.latent_language import BetaSchedule, LatentLanguage
 from latent_jax.tokenizers import Tokenizer
 
@@ -51,11 +51,21 @@ def make_task(config: ConfigDict, vocabulary: Vocabulary) -> Task:
         **_words(config.model), vocab_size=vocabulary.size, max_length=config.row_length
     )
     return LanguageModeling(
-        model, vocabulary.separator_id, config.row_length, vocabulary.bytes_per_token
+        model,
+        vocabulary.separator_id,
+        config.row_length,
+        vocabulary.bytes_per_token,
+        z_loss=config.z_loss,
+        snippets=Snippets(**config.snippets),
     )
 
 
 def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabulary) -> Task:
+    if config.z_loss or config.snippets.every:
+        raise ValueError(
+            f"z_loss={config.z_loss} and snippets.every={config.snippets.every} are words of a "
+            f"language model over a tokenizer's ids: leave them 0 for {method}"
+        )
     length, factor = config.row_length, method["c"]
     transformer = _words(config.autoencoder)
     d_model = transformer["d_model"]

@@ -7,12 +7,62 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.models.gpt import GPT, GPTConfig
-from latent_jax.tasks.losses import bits_per_byte, histogram, token_nats, unigram_nats
+from latent_jax.tasks.losses import (
+    bits_per_byte,
+    histogram,
+    log_partition,
+    token_nats,
+    unigram_nats,
+)
 
 
 def shift_right(ids_BT: jax.Array, first_id: int) -> jax.Array:
     """Put `first_id` before each row and drop its last id: the input that predicts `ids_BT`."""
     return jnp.pad(ids_BT[:, :-1], ((0, 0), (1, 0)), constant_values=first_id)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Snippets:
+    """Rows that are cut into short ones, so that the model learns to predict from little context.
+
+    A byte model that drives equal-information windows begins anew every few bytes, and a row of
+    text begins once in `row_length`.
+
+    Attributes:
+        every: each row whose number in the batch is a multiple of it is cut; 0 cuts none.
+        length: ids of a snippet; divides the row's length.
+
+    Raises:
+        ValueError: a number makes no sense.
+    """
+
+    every: int = 0
+    length: int = 32
+
+    def __post_init__(self):
+        """Check both numbers."""
+        if self.every < 0 or self.length < 1:
+            raise ValueError(
+                f"snippets.every must be at least 0 and snippets.length at least 1; "
+                f"got {self.every} and {self.length}"
+            )
+
+    def split(self, array_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the rows that stay whole, [B - n, T], and the snippets, [n T / length, length].
+
+        The rows are taken at a stride, which leaves every device of a mesh an equal share.
+        """
+        n_rows, row_length = array_BT.shape
+        if n_rows % self.every:
+            raise ValueError(
+                f"snippets.every={self.every} does not divide the {n_rows} rows of a micro-batch"
+            )
+        groups = array_BT.reshape(-1, self.every, row_length)
+        return groups[:, 1:].reshape(-1, row_length), self.cut(groups[:, 0])
+
+    def cut(self, array_BT: jax.Array) -> jax.Array:
+        """Return [B T / length, length]: every row as its snippets."""
+        return array_BT.reshape(-1, self.length)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +75,12 @@ class LanguageModeling:
         row_length: L, ids per row.
         bytes_per_token: raw bytes per id, measured on the corpus; only `flops_per_byte` uses it.
         frozen: parameter paths that are not trained.
+        z_loss: weight of (log Z)^2 in the loss, which keeps logits near normalised (Chowdhery et
+            al. 2022, "PaLM", section 5). It is no part of any score.
+        snippets: rows that are cut in training. Evaluation scores whole rows, and snippets besides.
+
+    Raises:
+        ValueError: the length of a snippet does not divide the row's.
     """
 
     model_config: GPTConfig
@@ -32,41 +88,70 @@ class LanguageModeling:
     row_length: int
     bytes_per_token: float
     frozen: tuple[str, ...] = ()
+    z_loss: float = 0.0
+    snippets: Snippets = Snippets()
     name = "language_modeling"
+
+    def __post_init__(self):
+        """Check the snippets against the row."""
+        if self.snippets.every and self.row_length % self.snippets.length:
+            raise ValueError(
+                f"snippets.length={self.snippets.length} does not divide "
+                f"row_length={self.row_length}"
+            )
+        if self.z_loss < 0:
+            raise ValueError(f"z_loss must be at least 0; got {self.z_loss}")
 
     @property
     def flops_per_byte(self):
         """Forward FLOPs per raw byte, see `Task`."""
-        flops = self.model_config.forward_flops(self.row_length)
-        return sum(flops.values()) / self.bytes_per_token
+        flops = sum(self.model_config.forward_flops(self.row_length).values())
+        if self.snippets.every:
+            short = sum(self.model_config.forward_flops(self.snippets.length).values())
+            flops += (short - flops) / self.snippets.every
+        return flops / self.bytes_per_token
 
     def init(self, key, batch):
         """Draw parameters; see `Task`."""
         return GPT(self.model_config).init(key, batch["ids"])
 
     def loss(self, variables, batch, key, step, train):
-        """Mean nats per scored id; see `Task`."""
+        """Mean nats per scored id, and the z-loss; see `Task`."""
         del step
-        nats_BT = self._nats(variables, batch, train=train, rngs={"dropout": key})
+        ids, weights = (batch["ids"],), (batch["weights"],)
+        if self.snippets.every:
+            ids, weights = map(self.snippets.split, (batch["ids"], batch["weights"]))
+        nats = squares = 0.0
+        for part, (ids_BT, weights_BT) in enumerate(zip(ids, weights, strict=True)):
+            if not ids_BT.size:
+                continue  # every=1: no row stays whole
+            rngs = {"dropout": jax.random.fold_in(key, part) if part else key}
+            logits_BTV = self._logits(variables, ids_BT, train=train, rngs=rngs)
+            nats += jnp.sum(token_nats(logits_BTV, ids_BT) * weights_BT)
+            if self.z_loss:
+                squares += jnp.sum(jnp.square(log_partition(logits_BTV)) * weights_BT)
         weight = jnp.sum(batch["weights"])
-        nats = jnp.sum(nats_BT * batch["weights"])
         scores = {
             "weight": weight,
             "nats": nats,
             "n_tokens": weight,
             "n_bytes": jnp.sum(batch["n_bytes"]),
         }
-        return nats / jnp.maximum(weight, 1.0), (scores, {})
+        return (nats + self.z_loss * squares) / jnp.maximum(weight, 1.0), (scores, {})
 
     def evaluate(self, variables, batch):
         """Nats, bytes and the histogram of ids; see `Task`."""
-        nats_BT = self._nats(variables, batch, train=False)
-        return {
-            "nats": jnp.sum(nats_BT * batch["weights"]),
-            "n_tokens": jnp.sum(batch["weights"]),
+        ids_BT, weights_BT = batch["ids"], batch["weights"]
+        scores = {
+            "nats": jnp.sum(self._nats(variables, ids_BT) * weights_BT),
+            "n_tokens": jnp.sum(weights_BT),
             "n_bytes": jnp.sum(batch["n_bytes"]),
-            "token_counts": histogram(batch["ids"], batch["weights"], self.model_config.vocab_size),
+            "token_counts": histogram(ids_BT, weights_BT, self.model_config.vocab_size),
         }
+        if self.snippets.every:
+            ids, weights = self.snippets.cut(ids_BT), self.snippets.cut(weights_BT)
+            scores["snippet_nats"] = jnp.sum(self._nats(variables, ids) * weights)
+        return scores
 
     def summarize(self, sums):
         """Return bits per byte, nats and bytes per token; with counts, the baselines too."""
@@ -75,6 +160,8 @@ class LanguageModeling:
             "nats_per_token": float(sums["nats"] / sums["n_tokens"]),
             "bytes_per_token": float(sums["n_bytes"] / sums["n_tokens"]),
         }
+        if "snippet_nats" in sums:
+            metrics["snippet_bits_per_byte"] = bits_per_byte(sums["snippet_nats"], sums["n_bytes"])
         if "token_counts" in sums:
             uniform_nats = float(sums["n_tokens"]) * math.log(self.model_config.vocab_size)
             unigram = unigram_nats(sums["token_counts"])
@@ -82,7 +169,9 @@ class LanguageModeling:
             metrics["unigram_bits_per_byte"] = bits_per_byte(unigram, sums["n_bytes"])
         return metrics
 
-    def _nats(self, variables, batch, train, rngs=None):
-        inputs_BT = shift_right(batch["ids"], self.separator_id)
-        logits_BTV = GPT(self.model_config).apply(variables, inputs_BT, train=train, rngs=rngs)
-        return token_nats(logits_BTV, batch["ids"])
+    def _nats(self, variables, ids_BT):
+        return token_nats(self._logits(variables, ids_BT, train=False), ids_BT)
+
+    def _logits(self, variables, ids_BT, train, rngs=None):
+        inputs_BT = shift_right(ids_BT, self.separator_id)
+        return GPT(self.model_config).apply(variables, inputs_BT, train=train, rngs=rngs)

@@ -16,7 +16,12 @@ def token_nats(logits_BTV: jax.Array, ids_BT: jax.Array) -> jax.Array:
     logits_BTV = logits_BTV.astype(jnp.float32)
     hit_BTV = jnp.arange(logits_BTV.shape[-1])[None, None, :] == ids_BT[..., None]
     picked_BT = jnp.sum(jnp.where(hit_BTV, logits_BTV, 0.0), axis=-1)
-    return jax.nn.logsumexp(logits_BTV, axis=-1) - picked_BT
+    return log_partition(logits_BTV) - picked_BT
+
+
+def log_partition(logits_BTV: jax.Array) -> jax.Array:
+    """Return log sum exp(logits) for every position, float32[B, T]; the z-loss is its square."""
+    return jax.nn.logsumexp(logits_BTV.astype(jnp.float32), axis=-1)
 
 
 def histogram(ids_BT: jax.Array, weights_BT: jax.Array, size: int) -> jax.Array:

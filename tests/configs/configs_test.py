@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import common, compressors, language_model, latent_lm, quickstart
+from configs import common, compressors, language_model, latent_lm, m1, quickstart
 from latent_jax.compressors import COMPRESSORS
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.budget import from_config
@@ -31,6 +31,14 @@ CONFIGS = {
         for size in common.SIZES
         for method in ("Bytes", "BPE[v=4096]", "SentencePiece[v=4096]")
     },
+    **{
+        f"m1:{size},{optimizer},{snippets}": m1.get_config(
+            f"size={size},optimizer={optimizer},snippets={snippets}"
+        )
+        for size in m1.SHAPES
+        for optimizer in ("adafactor", "adamw")
+        for snippets in (0, 4)
+    },
 }
 
 
@@ -47,9 +55,9 @@ def test_it_builds(name):
         config.optimizer.warmup_steps
     )
     row = {
-        "ids": jnp.zeros((1, config.row_length), jnp.int32),
-        "weights": jnp.ones((1, config.row_length), jnp.float32),
-        "n_bytes": jnp.full((1,), config.row_length, jnp.int32),
+        "ids": jnp.zeros((4, config.row_length), jnp.int32),
+        "weights": jnp.ones((4, config.row_length), jnp.float32),
+        "n_bytes": jnp.full((4,), config.row_length, jnp.int32),
     }
 
     def one_step(key):
@@ -74,7 +82,13 @@ def test_base_is_gpt2_small():
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 124_439_808
 
 
-@pytest.mark.parametrize("module", [compressors, quickstart, latent_lm, language_model])
+@pytest.mark.parametrize("module", [compressors, quickstart, latent_lm, language_model, m1])
 def test_the_docstring_says_how_it_is_run(module):
     text = inspect.getdoc(module)
     assert "python launch/train.py --config" in text and "Source" in text
+
+
+@pytest.mark.parametrize("module", [latent_lm, language_model, m1])
+def test_an_unknown_size_is_refused_by_name(module):
+    with pytest.raises(ValueError, match=r"unknown size 'nanno' \(did you mean 'nano'\?\)"):
+        module.get_config("size=nanno")

@@ -1,5 +1,6 @@
 """Language modeling: exact sums, the shift, and bits per byte against known answers."""
 
+import dataclasses
 import math
 
 import chex
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from latent_jax.models.gpt import GPTConfig
-from latent_jax.tasks.language_modeling import LanguageModeling, shift_right
+from latent_jax.tasks.language_modeling import LanguageModeling, Snippets, shift_right
 from tests.latent_fixtures import T
 
 
@@ -44,8 +45,8 @@ def test_unigram_baseline_is_the_entropy_of_the_ids(task, batch):
 def test_every_id_is_predicted_from_those_before_it_only(task, batch):
     """Changing the last id of a row changes what that id costs, and nothing else."""
     variables = task.init(jax.random.key(0), batch)
-    before = task._nats(variables, batch, train=False)
-    after = task._nats(variables, {**batch, "ids": batch["ids"].at[0, -1].add(1)}, train=False)
+    before = task._nats(variables, batch["ids"])
+    after = task._nats(variables, batch["ids"].at[0, -1].add(1))
     chex.assert_trees_all_equal(before[:, :-1], after[:, :-1])
     assert float(before[0, -1]) != float(after[0, -1])
 
@@ -61,3 +62,63 @@ def test_loss_is_the_mean_over_scored_ids(task, batch):
 def test_bytes_per_token_enters_the_flops_only(task):
     flops = sum(task.model_config.forward_flops(T).values())
     assert task.flops_per_byte == flops
+
+
+def test_z_loss_is_paid_in_the_loss_and_in_no_score(task, batch):
+    variables = task.init(jax.random.key(0), batch)
+    key, step = jax.random.key(0), jnp.int32(0)
+    plain, (scores, _) = task.loss(variables, batch, key, step, False)
+    with_z = dataclasses.replace(task, z_loss=0.1)
+    loss, (same_scores, _) = with_z.loss(variables, batch, key, step, False)
+    chex.assert_trees_all_equal(scores, same_scores)
+    # At the start every logit is near 0, so log Z is near log V.
+    assert float(loss - plain) == pytest.approx(0.1 * math.log(257) ** 2, rel=1e-2)
+
+
+def test_snippets_begin_without_context(task, batch):
+    """Cut rows cost what the same snippets cost as rows of their own; whole rows are untouched."""
+    variables = task.init(jax.random.key(0), batch)
+    batch = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf])[:4], batch)
+    cutting = dataclasses.replace(task, snippets=Snippets(every=2, length=T // 4))
+    _, (scores, _) = cutting.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
+    ids, weights = batch["ids"], batch["weights"]
+    whole = jnp.sum(task._nats(variables, ids)[1::2] * weights[1::2])
+    cut = task._nats(variables, ids[::2].reshape(-1, T // 4)) * weights[::2].reshape(-1, T // 4)
+    np.testing.assert_allclose(scores["nats"], whole + jnp.sum(cut), rtol=1e-5)
+    _, (uncut, _) = task.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
+    assert abs(float(uncut["nats"] - scores["nats"])) > 1e-3
+    sums = jax.device_get(cutting.evaluate(variables, batch))
+    all_cut = task._nats(variables, ids.reshape(-1, T // 4)) * weights.reshape(-1, T // 4)
+    np.testing.assert_allclose(sums["snippet_nats"], jnp.sum(all_cut), rtol=1e-5)
+    metrics = cutting.summarize(sums)
+    assert metrics["snippet_bits_per_byte"] != metrics["bits_per_byte"]
+
+
+def test_every_row_may_be_cut(task, batch):
+    variables = task.init(jax.random.key(0), batch)
+    cutting = dataclasses.replace(task, snippets=Snippets(every=1, length=T // 2))
+    _, (scores, _) = cutting.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
+    sums = cutting.evaluate(variables, batch)
+    np.testing.assert_allclose(scores["nats"], sums["snippet_nats"], rtol=1e-5)
+
+
+def test_snippets_cost_the_flops_of_their_length(task):
+    def flops(length):
+        return sum(task.model_config.forward_flops(length).values())
+
+    cutting = dataclasses.replace(task, snippets=Snippets(every=4, length=T // 4))
+    assert cutting.flops_per_byte == pytest.approx(0.75 * flops(T) + 0.25 * flops(T // 4))
+
+
+def test_snippets_that_do_not_fit_are_refused(task, batch):
+    with pytest.raises(ValueError, match=f"snippets.length={T - 1} does not divide row_length={T}"):
+        dataclasses.replace(task, snippets=Snippets(every=2, length=T - 1))
+    with pytest.raises(ValueError, match="got -1 and 32"):
+        Snippets(every=-1)
+    with pytest.raises(ValueError, match="z_loss must be at least 0"):
+        dataclasses.replace(task, z_loss=-1.0)
+    odd = dataclasses.replace(task, snippets=Snippets(every=3, length=T))
+    batch = jax.tree.map(lambda leaf: leaf[:2], batch)
+    variables = task.init(jax.random.key(0), batch)
+    with pytest.raises(ValueError, match="does not divide the 2 rows"):
+        odd.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
