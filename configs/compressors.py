@@ -22,26 +22,24 @@ LONG_CODES = 4096  # for runs long enough to learn to predict them
 
 def get_config(arguments: str = "") -> ConfigDict:
     """Return all cells as runs."""
-    a = parse_args(arguments, files="", megabytes=2.0, long=10.0)
+    a = parse_args(arguments, files="", megabytes=2.0, long=7.0)
     runs = {"bpe": baseline("BPE[v=2048]", row_length=128), "bytes": baseline("Bytes")}
+    for kind in ("ssm", "conv1d") if a.long else ():
+        run = latent(kind, 2, LONG_CODES)
+        run.name = f"{run.method}, long"
+        run.budget.bytes = a.long * 1e6
+        runs[f"long_{kind}_c2"] = run
     for kind in KINDS:
         for c in (2, 4, 8):
             runs[f"{kind}_c{c}"] = latent(kind, c)
     for run in runs.values():
-        run.budget.bytes = a.megabytes * 1e6
-    if a.long:
-        for kind in ("conv1d", "ssm"):
-            run = latent(kind, 2, LONG_CODES)
-            run.name = f"{run.method}, long"
-            run.budget.bytes = a.long * 1e6
-            runs[f"long_{kind}_c2"] = run
-    for run in runs.values():
+        run.budget.bytes = run.budget.bytes or a.megabytes * 1e6
         run.optimizer.learning_rate = 2e-3
         run.optimizer.warmup_steps = 30
         run.training.eval_every = 250
         run.training.save_every = 250
         run.training.keep_latest = 1
-        run.evaluation_bytes = 500_000
+        run.evaluation_bytes = 300_000
         if a.files:
             run.data.source = "files"
             run.data.files = (a.files,)
