@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latent_jax.tokenizers.counts import check_precision, cumulative_counts, find_symbol
+
+SCALES = st.sampled_from([1e-30, 1e-6, 1e-3, 1.0])
+
+
+def counts_of(probabilities, precision):
+    cumulative = np.zeros(len(probabilities) + 1, np.int64)
+    cumulative_counts(np.asarray(probabilities, np.float32), precision, cumulative)
+    return cumulative
+
+
+@given(
+    weights=st.lists(st.tuples(st.floats(0, 1, width=32), SCALES), min_size=2, max_size=257),
+    precision=st.integers(9, 16),
+)
+def test_every_symbol_has_a_count_and_the_sum_is_exact(weights, precision):
+    probabilities = np.array([w * scale for w, scale in weights]) + 1e-35
+    cumulative = counts_of(probabilities / probabilities.sum(), precision)
+    assert cumulative[0] == 0 and cumulative[-1] == 1 << precision
+    assert np.diff(cumulative).min() >= 1
+
+
+@pytest.mark.parametrize("precision", [9, 14, 16])
+def test_one_certain_symbol_takes_all_but_one_count_each(precision):
+    probabilities = np.zeros(257)
+    probabilities[97] = 1.0
+    counts = np.diff(counts_of(probabilities, precision))
+    assert counts[97] == (1 << precision) - 256 and (np.delete(counts, 97) == 1).all()
+
+
+def test_rounding_costs_little():
+    random = np.random.default_rng(0)
+    costs = {}
+    for precision in (9, 14, 16):
+        cost = []
+        for _ in range(50):
+            p = random.dirichlet(np.full(256, 0.05)).astype(np.float32)
+            q = np.diff(counts_of(p, precision)) / 2**precision
+            seen = p > 0
+            cost.append(np.sum(p[seen] * np.log2(p[seen] / q[seen])))
+        costs[precision] = np.mean(cost)
+    assert costs[16] < 0.005 < costs[14] < 0.02 < costs[9]
+
+
+def test_a_count_points_to_its_symbol():
+    cumulative = counts_of(np.random.default_rng(0).dirichlet(np.full(257, 0.1)), 12)
+    for count in range(1 << 12):
+        symbol = find_symbol(cumulative, count)
+        assert cumulative[symbol] <= count < cumulative[symbol + 1]
+
+
+@pytest.mark.parametrize("precision", [8, 17])
+def test_a_precision_out_of_range_is_refused(precision):
+    with pytest.raises(ValueError, match=rf"precision={precision} is outside 9 to 16"):
+        check_precision(precision)
