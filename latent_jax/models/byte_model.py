@@ -1,0 +1,108 @@
+"""M1 as the `ByteModel` that the coders ask for: one compiled step of one fixed shape."""
+
+import dataclasses
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import serialization
+
+from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.tokenizers.byte_model import N_SYMBOLS, register
+
+LANES = 64
+"""Rows of a matrix product that keep one core of a CPU busy."""
+
+
+class GPTByteModel:
+    """A GPT over bytes, one position at a time in `lanes` lanes.
+
+    On CPU the step runs in the thread that calls it: a product shared among threads may be summed
+    in another order at the next call, and several threads with a step each are faster.
+
+    Args:
+        config: of the GPT, with relative positions, and 257 ids of which the last lies between
+            texts.
+        params: its parameters, a plain tree.
+        context: how many positions a lane attends to, itself included.
+        lanes: B.
+
+    Raises:
+        ValueError: the model does not read bytes, or its positions end.
+    """
+
+    kind = "gpt"
+
+    def __init__(self, config: GPTConfig, params: Any, context: int, lanes: int = LANES):
+        """Compile the step."""
+        if config.vocab_size != N_SYMBOLS:
+            raise ValueError(
+                f"a byte model has {N_SYMBOLS} ids, and this GPT {config.vocab_size}: train one "
+                "with configs/m1.py"
+            )
+        if config.positions != "relative":
+            raise ValueError(
+                f"a byte model reads on and on, and {config.positions} positions end after "
+                f"{config.max_length}: train one with model.positions=relative"
+            )
+        self.config, self.context, self.lanes = config, context, lanes
+        self._params = jax.tree.map(jnp.asarray, params)
+        # One byte more at the end of a full ring.
+        self.flops_per_byte = float(sum(config.forward_flops(1).values()))
+        self._step = self._compile()
+
+    def _compile(self):
+        model = GPT(self.config)
+
+        def step(params, cache, ids_B, positions_B):
+            logits_BV, cache = model.apply(
+                {"params": params}, ids_B, cache, positions_B, method="step"
+            )
+            return jax.nn.softmax(logits_BV, axis=-1), cache
+
+        ids_B = jax.ShapeDtypeStruct((self.lanes,), jnp.int32)
+        cache = jax.eval_shape(lambda: self.config.empty_cache(self.lanes, self.context))
+        lowered = jax.jit(step, donate_argnums=1).lower(self._params, cache, ids_B, ids_B)
+        is_cpu = jax.default_backend() == "cpu"
+        return lowered.compile({"xla_cpu_multi_thread_eigen": False} if is_cpu else None)
+
+    def start(self) -> Any:
+        """See `ByteModel.start`."""
+        return self.config.empty_cache(self.lanes, self.context)
+
+    def step(
+        self, state: Any, ids_B: np.ndarray, positions_B: np.ndarray
+    ) -> tuple[np.ndarray, Any]:
+        """See `ByteModel.step`."""
+        # Copies: the caller changes its arrays in place, and JAX may read them later.
+        probabilities_BV, state = self._step(self._params, state, ids_B.copy(), positions_B.copy())
+        return np.asarray(probabilities_BV), state
+
+    def to_bytes(self) -> bytes:
+        """See `ByteModel.to_bytes`."""
+        described = {
+            "config": dataclasses.asdict(self.config),
+            "context": self.context,
+            "lanes": self.lanes,
+        }
+        params = jax.tree.map(np.asarray, self._params)
+        return serialization.msgpack_serialize(
+            {"model": json.dumps(described, sort_keys=True), "params": params}
+        )
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "GPTByteModel":
+        """Build the model that `to_bytes` described."""
+        saved = serialization.msgpack_restore(content)
+        described = json.loads(saved["model"])
+        return cls(
+            GPTConfig(**described["config"]),
+            saved["params"],
+            described["context"],
+            described["lanes"],
+        )
+
+
+register(GPTByteModel.kind, GPTByteModel.from_bytes)

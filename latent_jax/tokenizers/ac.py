@@ -1,0 +1,266 @@
+"""Arithmetic coding driven by a byte model: AC[v=2^N] of Lester et al. 2024, section 3.3."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numba
+import numpy as np
+
+from latent_jax.tokenizers import arithmetic
+from latent_jax.tokenizers.bit_tokenizer import BitTokenizer, Stream
+from latent_jax.tokenizers.byte_model import BEGIN, FILE, N_SYMBOLS, ByteModel, load_byte_model
+from latent_jax.tokenizers.counts import check_precision, cumulative_counts
+from latent_jax.tokenizers.lockstep import run, shared
+from latent_jax.tokenizers.probe import Probed
+from latent_jax.tokenizers.streams import (
+    COUNT,
+    END,
+    EXAMPLE_BYTES,
+    POSITION,
+    READER_SIZE,
+    begin_stream,
+    examples_of,
+    join_streams,
+    next_stream,
+    read_symbol,
+)
+
+_NOTHING = np.zeros(0, np.int64)
+
+
+class AC(BitTokenizer):
+    """One arithmetic code for each example of a text.
+
+    Args:
+        model: M1.
+        vocab: 2^N.
+        precision: bits of the integer counts.
+        probe: of a saved tokenizer; see `Probed`.
+
+    Raises:
+        ValueError: numbers outside their range.
+    """
+
+    kind = "ac"
+    file_names = ("ac.json", FILE)
+
+    def __init__(self, model: ByteModel, vocab: int, precision: int = 14, probe: str = ""):
+        """Set the code."""
+        super().__init__(vocab)
+        check_precision(precision)
+        self.name = f"AC[v={vocab}]" if precision == 14 else f"AC[v={vocab},p={precision}]"
+        self._model, self._precision = model, precision
+        self._probed = Probed(self.name, model, precision, probe)
+
+    @property
+    def flops_per_byte(self) -> float:
+        """Forward FLOPs of M1 for each byte of text."""
+        return self._model.flops_per_byte
+
+    def _encode_bits(self, texts: Sequence[bytes]) -> list[Stream]:
+        self._probed.check()
+        examples = [examples_of(text) for text in texts]
+        flat = [example for part in examples for example in part]
+        done = shared(self._encode_group, flat, [*map(len, flat)], self._model.lanes)
+        streams = iter(done)
+        return [join_streams([next(streams) for _ in part], self.token_bits) for part in examples]
+
+    def _encode_group(self, examples: Sequence[bytes]) -> list[Stream]:
+        """Code each example; its lane takes the next one of the queue when it is done."""
+        n_lanes, precision = self._model.lanes, self._precision
+        lanes = _Queue(n_lanes, len(examples))
+        text = np.zeros((len(examples), EXAMPLE_BYTES), np.uint8)
+        sizes = np.array([*map(len, examples)], np.int64)
+        for row, example in zip(text, examples, strict=True):
+            row[: len(example)] = np.frombuffer(example, np.uint8)
+        ends = np.zeros((len(examples), EXAMPLE_BYTES), np.int32)
+        coder = np.zeros((n_lanes, arithmetic.STATE_SIZE), np.int64)
+        coder[:, arithmetic.SIZE] = 1 << arithmetic.REGISTER
+        bits_BN = np.zeros((n_lanes, (EXAMPLE_BYTES + 1) * precision + 64), np.uint8)
+        bits: list[np.ndarray] = [_NOTHING] * len(examples)
+        counts = np.zeros(N_SYMBOLS + 1, np.int64)
+
+        def advance(probabilities):
+            _encode_step(
+                probabilities, *lanes.arrays, text, sizes, ends, coder, bits_BN, precision, counts
+            )
+            for lane in np.flatnonzero(lanes.is_done):
+                bits[lanes.item[lane]] = bits_BN[lane, : coder[lane, arithmetic.WRITTEN]].copy()
+                arithmetic.start(coder[lane])
+                lanes.next(lane)
+            return lanes.n_active
+
+        run(self._model, lanes.ids, lanes.positions, advance)
+        return [
+            Stream(b, e[:n].astype(np.int64)) for b, e, n in zip(bits, ends, sizes, strict=True)
+        ]
+
+    def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
+        self._probed.check()
+        full = [bits for bits in streams if len(bits)]
+        read = iter(shared(self._decode_group, full, [*map(len, full)], self._model.lanes))
+        return [next(read) if len(bits) else (b"", _NOTHING) for bits in streams]
+
+    def _decode_group(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
+        n_lanes, precision = self._model.lanes, self._precision
+        lanes = _Queue(n_lanes, len(streams))
+        bits = np.concatenate(streams)
+        bounds = np.cumsum([0, *map(len, streams)], dtype=np.int64)
+        readers = np.zeros((n_lanes, READER_SIZE), np.int64)
+        out_N3 = np.zeros((n_lanes, 3), np.int64)
+        counts = np.zeros(N_SYMBOLS + 1, np.int64)
+        read = []
+        for lane in np.flatnonzero(lanes.item >= 0):
+            begin_stream(
+                readers[lane], bits[: bounds[lanes.item[lane] + 1]], bounds[lanes.item[lane]]
+            )
+
+        def advance(probabilities):
+            n_bytes = _decode_step(
+                probabilities,
+                *lanes.arrays,
+                bits,
+                bounds,
+                readers,
+                out_N3,
+                self.token_bits,
+                precision,
+                counts,
+            )
+            read.append(out_N3[:n_bytes].copy())
+            for lane in np.flatnonzero(lanes.is_done):
+                lanes.next(lane)
+                item = lanes.item[lane]
+                if item >= 0:
+                    begin_stream(readers[lane], bits[: bounds[item + 1]], bounds[item])
+            return lanes.n_active
+
+        run(self._model, lanes.ids, lanes.positions, advance)
+        found = np.concatenate(read)
+        found = found[np.argsort(found[:, 0], kind="stable")]
+        starts = np.searchsorted(found[:, 0], np.arange(len(streams) + 1))
+        return [
+            (found[a:b, 1].astype(np.uint8).tobytes(), found[a:b, 2])
+            for a, b in itertools.pairwise(starts)
+        ]
+
+    def _files(self) -> dict[str, bytes]:
+        stated = {
+            "vocab": 1 << self.token_bits,
+            "precision": self._precision,
+            "model": self._model.kind,
+            "probe": self._probed.digest,
+        }
+        return {"ac.json": json.dumps(stated).encode(), FILE: self._model.to_bytes()}
+
+    @classmethod
+    def _from_files(cls, files: Mapping[str, bytes]) -> Self:
+        stated = json.loads(files["ac.json"])
+        return cls(load_byte_model(stated.pop("model"), files[FILE]), **stated)
+
+
+class _Queue:
+    """Which item each lane holds, and what M1 reads next for it."""
+
+    def __init__(self, n_lanes: int, n_items: int):
+        self.ids = np.full(n_lanes, BEGIN, np.int32)
+        self.positions = np.zeros(n_lanes, np.int32)
+        self.item = np.full(n_lanes, -1, np.int64)
+        self.at = np.zeros(n_lanes, np.int64)  # bytes coded of the item
+        self.is_done = np.zeros(n_lanes, np.bool_)
+        self._items = iter(range(n_items))
+        for lane in range(n_lanes):
+            self.next(lane)
+
+    @property
+    def arrays(self):
+        return self.ids, self.positions, self.item, self.at, self.is_done
+
+    @property
+    def n_active(self) -> int:
+        return int((self.item >= 0).sum())
+
+    def next(self, lane: int) -> None:
+        """Give the lane the next item, or none."""
+        self.item[lane] = next(self._items, -1)
+        self.ids[lane], self.positions[lane], self.at[lane] = BEGIN, 0, 0
+        self.is_done[lane] = False
+
+
+@numba.njit(cache=True, nogil=True)
+def _encode_step(
+    probabilities,
+    ids,
+    positions,
+    item,
+    at,
+    is_done,
+    text,
+    sizes,
+    ends,
+    coder,
+    bits,
+    precision,
+    counts,
+):
+    """Code one byte of every lane, and the end where a short example has come to it."""
+    for lane in range(len(item)):
+        if item[lane] < 0:
+            continue
+        cumulative_counts(probabilities[lane], precision, counts)
+        example, i = item[lane], at[lane]
+        symbol = np.int64(text[example, i]) if i < sizes[example] else np.int64(END)
+        arithmetic.encode_symbol(
+            coder[lane], bits[lane], counts[symbol], counts[symbol + 1], precision
+        )
+        if symbol != END:
+            ends[example, i] = arithmetic.information(coder[lane])
+            ids[lane] = symbol
+            positions[lane] += 1
+            at[lane] += 1
+        if symbol == END or at[lane] == EXAMPLE_BYTES:
+            arithmetic.finish(coder[lane], bits[lane])
+            is_done[lane] = True
+
+
+@numba.njit(cache=True, nogil=True)
+def _decode_step(
+    probabilities,
+    ids,
+    positions,
+    item,
+    at,
+    is_done,
+    bits,
+    bounds,
+    readers,
+    out,
+    token_bits,
+    precision,
+    counts,
+):
+    """Read one symbol in every lane; return how many bytes were written to `out`."""
+    n_out = 0
+    for lane in range(len(item)):
+        if item[lane] < 0:
+            continue
+        cumulative_counts(probabilities[lane], precision, counts)
+        reader, first = readers[lane], bounds[item[lane]]
+        own_bits = bits[: bounds[item[lane] + 1]]
+        symbol = read_symbol(reader, own_bits, counts, precision)
+        if symbol < 0:
+            is_done[lane] = True
+            continue
+        if symbol != END:
+            out[n_out, 0], out[n_out, 1] = item[lane], symbol
+            out[n_out, 2] = reader[POSITION] - first + arithmetic.information(reader)
+            n_out += 1
+            at[lane] += 1
+            ids[lane] = symbol
+            positions[lane] += 1
+        if symbol == END or reader[COUNT] == EXAMPLE_BYTES:
+            ids[lane], positions[lane] = BEGIN, 0
+            is_done[lane] = not next_stream(reader, own_bits, first, token_bits)
+    return n_out

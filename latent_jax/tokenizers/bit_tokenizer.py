@@ -1,0 +1,99 @@
+"""Tokenizers that turn a text into a stream of bits, and every N bits into a token.
+
+Lester et al. 2024, section 3.3. What an id stands for depends on the ids before it, so ids are read
+from the beginning of a text on; the separator ends one text, and the next id begins another.
+"""
+
+import abc
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from latent_jax.tokenizers.base import Tokenizer
+from latent_jax.tokenizers.bits import check_token_bits, from_tokens, to_tokens
+
+
+class Stream(NamedTuple):
+    """The bits of a text, and where in them each byte's information ends.
+
+    Attributes:
+        bits: uint8[n], 0 or 1.
+        ends: int64[bytes], not falling, each from 0 to n.
+    """
+
+    bits: np.ndarray
+    ends: np.ndarray
+
+
+class BitTokenizer(Tokenizer):
+    """Ids are groups of N bits, 0 to 2^N - 1; the separator is 2^N.
+
+    Args:
+        vocab: 2^N, the separator not counted.
+
+    Raises:
+        ValueError: `vocab` is no power of 2 from 2 to 65,536.
+    """
+
+    def __init__(self, vocab: int):
+        """Set the vocabulary."""
+        self.token_bits = check_token_bits(vocab)
+        self.separator_id = vocab
+        self.vocab_size = vocab + 1
+
+    @abc.abstractmethod
+    def _encode_bits(self, texts: Sequence[bytes]) -> list[Stream]:
+        """Return the stream of each text; an empty text has no bits."""
+
+    @abc.abstractmethod
+    def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
+        """Return text and `Stream.ends` of bits, uint8[multiple of N], that end with a token."""
+
+    def encode(self, text: bytes) -> np.ndarray:
+        """See `Tokenizer.encode`."""
+        return self.encode_batch([text])[0][0]
+
+    def encode_batch(self, texts: Sequence[bytes]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """See `Tokenizer.encode_batch`."""
+        encoded = []
+        for bits, ends in self._encode_bits(texts):
+            ids = to_tokens(bits, self.token_bits)
+            encoded.append((ids, self._lengths(ends, len(ids))))
+        return encoded
+
+    def decode(self, ids: ArrayLike) -> bytes:
+        """See `Tokenizer.decode`."""
+        return self.decode_batch([ids])[0]
+
+    def decode_batch(self, batch: Sequence[ArrayLike]) -> list[bytes]:
+        """See `Tokenizer.decode_batch`."""
+        parts = [self._parts(ids) for ids in batch]
+        texts = iter(
+            self._decode_bits([from_tokens(p, self.token_bits) for ps in parts for p in ps])
+        )
+        return [b"".join(next(texts)[0] for _ in ps) for ps in parts]
+
+    def byte_lengths(self, ids: ArrayLike) -> np.ndarray:
+        """See `Tokenizer.byte_lengths`. `ids` are one-dimensional, from the beginning of a text."""
+        ids = self._checked(ids)
+        lengths = np.zeros(ids.shape, np.int32)
+        parts = self._parts(ids)
+        texts = self._decode_bits([from_tokens(part, self.token_bits) for part in parts])
+        counted = [self._lengths(ends, len(p)) for (_, ends), p in zip(texts, parts, strict=True)]
+        lengths[ids != self.separator_id] = np.concatenate(counted)
+        return lengths
+
+    def _parts(self, ids: ArrayLike) -> list[np.ndarray]:
+        """Return the ids of each text between separators."""
+        ids = self._checked(ids)
+        if ids.ndim != 1:
+            raise ValueError(f"{self.name}: ids have the shape {ids.shape}; a text has one axis")
+        at = np.flatnonzero(ids == self.separator_id)
+        return [part[part != self.separator_id] for part in np.split(ids, at)]
+
+    def _lengths(self, ends: np.ndarray, n_ids: int) -> np.ndarray:
+        """Count each byte for the id in whose bits its information ends."""
+        at = np.clip((ends - 1) // self.token_bits, 0, max(n_ids - 1, 0))
+        return np.bincount(at, minlength=n_ids).astype(np.int32)

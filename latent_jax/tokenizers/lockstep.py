@@ -1,0 +1,60 @@
+"""The loop between a byte model and the coders that it drives.
+
+One step of the model carries as many texts as it has lanes. More texts than lanes are shared among
+a few threads, each with lanes of its own; what a text becomes depends on neither.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from latent_jax.tokenizers.byte_model import ByteModel
+
+
+def run(
+    model: ByteModel, ids: np.ndarray, positions: np.ndarray, advance: Callable[[np.ndarray], int]
+) -> None:
+    """Step the model until no lane is left.
+
+    Args:
+        model: of B lanes.
+        ids: int32[B], what each lane reads next; `advance` changes it in place.
+        positions: int32[B], likewise.
+        advance: takes float32[B, N_SYMBOLS] and returns how many lanes hold a text still.
+    """
+    state, n_active = model.start(), 1
+    while n_active:
+        probabilities, state = model.step(state, ids, positions)
+        n_active = advance(probabilities)
+
+
+def shared(work: Callable[[list], list], items: Sequence, sizes: Sequence[int], lanes: int) -> list:
+    """Return work(items), computed in threads where there are more items than lanes.
+
+    Args:
+        work: takes some of the items and returns as many results.
+        items: any.
+        sizes: the length of each item: every thread gets about the same in all.
+        lanes: of one thread.
+    """
+    if not items:
+        return []
+    n_threads = min(os.cpu_count() or 1, max(1, -(-len(items) // lanes)))
+    if n_threads == 1:
+        return work(list(items))
+    # Longest first, so that none of the lanes works alone on a long text at the end.
+    order = np.argsort(-np.asarray(sizes), kind="stable")
+    groups = [order[first::n_threads] for first in range(n_threads)]
+    with ThreadPoolExecutor(n_threads) as pool:
+        done = pool.map(lambda group: work([items[i] for i in group]), groups)
+        results: dict[int, Any] = dict(
+            itertools.chain.from_iterable(
+                zip(group.tolist(), part, strict=True)
+                for group, part in zip(groups, done, strict=True)
+            )
+        )
+    return [results[i] for i in range(len(items))]

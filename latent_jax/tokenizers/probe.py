@@ -1,0 +1,75 @@
+"""A fingerprint of the numbers that a byte model really gives on this machine.
+
+The same weights need not give the same floats everywhere: libraries, devices and shapes differ in
+the last bits, and a single count that differs makes a decoder read something else. So a tokenizer
+keeps the hash of its integer counts on a probe, and refuses to code where they do not come out.
+"""
+
+import functools
+import hashlib
+
+import numpy as np
+
+from latent_jax.tokenizers.base import FingerprintError
+from latent_jax.tokenizers.byte_model import BEGIN, N_SYMBOLS, ByteModel
+from latent_jax.tokenizers.counts import cumulative_counts
+
+_TEXT = (
+    b"The three currently living species are: African savanna elephants, African forest elephants, "
+    b"and the Asian elephants. 0123456789 \x00\xff {}()[]<> \n\t"
+)
+
+
+def probe(model: ByteModel, precision: int) -> str:
+    """Return the SHA-256 hex digest of the counts after every prefix of a text.
+
+    Each lane reads the text from another place on, so that all of them are probed.
+    """
+    digest = hashlib.sha256()
+    text = np.frombuffer(_TEXT, np.uint8).astype(np.int32)
+    state, counts = model.start(), np.zeros(N_SYMBOLS + 1, np.int64)
+    for position in range(len(text)):
+        ids_B = text[(np.arange(model.lanes) + position) % len(text)]
+        if position == 0:
+            ids_B = np.full(model.lanes, BEGIN, np.int32)
+        positions_B = np.full(model.lanes, position, np.int32)
+        probabilities_BV, state = model.step(state, ids_B.astype(np.int32), positions_B)
+        for row in probabilities_BV:
+            cumulative_counts(row, precision, counts)
+            digest.update(counts.astype(np.int32).tobytes())
+    return digest.hexdigest()
+
+
+class Probed:
+    """A byte model and the probe that it must give."""
+
+    def __init__(self, name: str, model: ByteModel, precision: int, expected: str = ""):
+        """Keep what is to be checked.
+
+        Args:
+            name: of the tokenizer, for messages.
+            model: M1.
+            precision: of the counts.
+            expected: the probe where the tokenizer was made; empty if that is here.
+        """
+        self._name, self._model, self._precision = name, model, precision
+        self._expected = expected
+
+    @functools.cached_property
+    def _here(self) -> str:
+        return probe(self._model, self._precision)
+
+    @property
+    def digest(self) -> str:
+        """The probe where the tokenizer was made."""
+        return self._expected or self._here
+
+    def check(self) -> None:
+        """Raise a FingerprintError unless the model gives the same counts here."""
+        if self.digest != self._here:
+            raise FingerprintError(
+                f"{self._name}: its byte model gives other numbers here (probe {self._here[:12]}) "
+                f"than where the tokenizer was made ({self.digest[:12]}): what was encoded there "
+                "cannot be decoded here. Use the same device and the same versions of JAX and "
+                "jaxlib, or build the tokenizer here and encode the text again."
+            )
