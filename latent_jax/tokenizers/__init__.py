@@ -4,6 +4,7 @@ from latent_jax.tokenizers.ac import AC
 from latent_jax.tokenizers.base import FingerprintError, Tokenizer
 from latent_jax.tokenizers.bpe import BPE
 from latent_jax.tokenizers.bytes import Bytes
+from latent_jax.tokenizers.compiled import CompiledCode
 from latent_jax.tokenizers.equal_info import EqualInfoAC
 from latent_jax.tokenizers.gzip import GZip
 from latent_jax.tokenizers.registry import load
@@ -14,6 +15,7 @@ __all__ = [
     "AC",
     "BPE",
     "Bytes",
+    "CompiledCode",
     "EqualInfoAC",
     "FingerprintError",
     "GZip",

@@ -76,6 +76,17 @@ class EqualInfoAC(BitTokenizer):
         """Forward FLOPs of M1 for each byte of text."""
         return self._model.flops_per_byte
 
+    @property
+    def window_bits(self) -> int:
+        """W."""
+        return self._rule.window_bits
+
+    @property
+    def is_table(self) -> bool:
+        """Whether every id stands for one text, whatever its neighbours are."""
+        rule = self._rule
+        return rule.exact and rule.reset_every == 1 and rule.window_bits == self.token_bits
+
     def _encode_bits(self, texts: Sequence[bytes]) -> list[Stream]:
         self._probed.check()
         full = [text for text in texts if text]

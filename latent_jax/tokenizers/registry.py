@@ -6,13 +6,15 @@ from latent_jax.tokenizers.ac import AC
 from latent_jax.tokenizers.base import Tokenizer, read_metadata
 from latent_jax.tokenizers.bpe import BPE
 from latent_jax.tokenizers.bytes import Bytes
+from latent_jax.tokenizers.compiled import CompiledCode
 from latent_jax.tokenizers.equal_info import EqualInfoAC
 from latent_jax.tokenizers.gzip import GZip
 from latent_jax.tokenizers.sentencepiece import SentencePiece
 from latent_jax.tokenizers.static_ac import StaticAC
 
 KINDS: dict[str, type[Tokenizer]] = {
-    cls.kind: cls for cls in (Bytes, BPE, SentencePiece, GZip, StaticAC, AC, EqualInfoAC)
+    cls.kind: cls
+    for cls in (Bytes, BPE, SentencePiece, GZip, StaticAC, AC, EqualInfoAC, CompiledCode)
 }
 
 

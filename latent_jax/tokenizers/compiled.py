@@ -1,0 +1,175 @@
+"""Windows of up to 16 bits as a finite tree of texts: coded without M1, at the speed of memory.
+
+Where a window is one token and M1 is reset in each (EqualInfoAC[b=16,v=65k] of Lester et al. 2024),
+every id stands for one text, whatever its neighbours are. Integer cells give a text the first of
+its codes and its continuations those after it, in the order of their bytes: the ids number the
+nodes of the tree in the order of a walk that meets parents first. So a node's depth and last byte,
+in the order of ids, are the whole code.
+"""
+
+import functools
+import itertools
+import json
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike
+
+from latent_jax.tokenizers import trie
+from latent_jax.tokenizers.base import TableTokenizer
+from latent_jax.tokenizers.equal_info import EqualInfoAC
+
+MAX_WINDOW_BITS = 16
+
+
+class CompiledCode(TableTokenizer):
+    """The texts of all codes, in the order of the codes.
+
+    Args:
+        name: of the tokenizer that was compiled.
+        depths: [2^W], bytes in the text of each id.
+        labels: [2^W], the last byte of each.
+
+    Raises:
+        ValueError: the two do not make a tree with every byte in it.
+    """
+
+    kind = "compiled"
+    file_names = ("compiled.json", "tree.bin")
+
+    def __init__(self, name: str, depths: ArrayLike, labels: ArrayLike):
+        """Build the trie."""
+        self.name = name
+        self._depths = np.asarray(depths, np.uint16)
+        self._labels = np.asarray(labels, np.uint8)
+        self.separator_id = len(self._depths)
+        self.vocab_size = self.separator_id + 1
+        parents, pieces = _tree(self._depths, self._labels)
+        if {piece for piece in pieces if len(piece) == 1} != {bytes([b]) for b in range(256)}:
+            raise ValueError(f"{name}: the tree does not begin with every byte")
+        self.pieces = (*pieces, b"")
+        self._trie = trie.build(parents, self._labels)
+
+    @classmethod
+    def compile(cls, tokenizer: EqualInfoAC) -> Self:
+        """Decode every code once.
+
+        Raises:
+            ValueError: the tokenizer is not one text for each id.
+        """
+        width = tokenizer.window_bits
+        if width > MAX_WINDOW_BITS or not tokenizer.is_table:
+            raise ValueError(
+                f"{tokenizer.name} cannot be compiled: an id stands for one text only where it is "
+                "a whole window of integer cells and M1 is reset in each, as in "
+                "EqualInfoAC[b=16,v=65k]"
+            )
+        pieces = tokenizer.decode_batch(np.arange(1 << width)[:, None])
+        depths = np.array([len(piece) for piece in pieces])
+        labels = np.array([piece[-1] for piece in pieces])
+        return cls(tokenizer.name, depths, labels)
+
+    def encode(self, text: bytes) -> np.ndarray:
+        """See `Tokenizer.encode`."""
+        return self._encode_joined([text])[0]
+
+    def encode_batch(self, texts: Sequence[bytes]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """See `Tokenizer.encode_batch`. Texts are shared among threads."""
+        n_threads = min(os.cpu_count() or 1, len(texts))
+        if n_threads < 2:
+            encoded = self._encode_joined(texts)
+        else:
+            cuts = _equal_cuts([len(text) for text in texts], n_threads)
+            groups = [texts[a:b] for a, b in itertools.pairwise(cuts)]
+            with ThreadPoolExecutor(n_threads) as pool:
+                encoded = [ids for part in pool.map(self._encode_joined, groups) for ids in part]
+        return [(ids, self._lengths[ids]) for ids in encoded]
+
+    def _encode_joined(self, texts: Sequence[bytes]) -> list[np.ndarray]:
+        bounds = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+        joined = np.frombuffer(texts[0] if len(texts) == 1 else b"".join(texts), np.uint8)
+        out = np.empty(len(joined), np.int32)
+        ends = np.zeros(len(bounds), np.int64)
+        _encode(joined, bounds, self._trie.slots, self._trie.ids, self._trie.root, out, ends)
+        return [out[a:b].copy() for a, b in itertools.pairwise(ends)]
+
+    def decode(self, ids: ArrayLike) -> bytes:
+        """See `Tokenizer.decode`."""
+        ids = np.ascontiguousarray(self._checked(ids).reshape(-1), np.int32)
+        table, starts = self._spelled
+        out = np.empty(int(self._lengths[ids].sum(dtype=np.int64)), np.uint8)
+        _spell(ids, table, starts, out)
+        return out.tobytes()
+
+    @functools.cached_property
+    def _spelled(self) -> tuple[np.ndarray, np.ndarray]:
+        """All pieces one after the other, and where each begins."""
+        return (
+            np.frombuffer(b"".join(self.pieces), np.uint8),
+            np.cumsum([0, *map(len, self.pieces)], dtype=np.int32),
+        )
+
+    def _files(self) -> dict[str, bytes]:
+        tree = self._depths.astype("<u2").tobytes() + self._labels.tobytes()
+        return {
+            "compiled.json": json.dumps({"name": self.name}).encode(),
+            "tree.bin": zlib.compress(tree, 9),
+        }
+
+    @classmethod
+    def _from_files(cls, files: Mapping[str, bytes]) -> Self:
+        tree = zlib.decompress(files["tree.bin"])
+        n_ids = len(tree) // 3
+        depths = np.frombuffer(tree, "<u2", n_ids)
+        labels = np.frombuffer(tree, np.uint8, n_ids, offset=2 * n_ids)
+        return cls(json.loads(files["compiled.json"])["name"], depths, labels)
+
+
+def _tree(depths: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, list[bytes]]:
+    """Return the parent of each id (-1: the root) and its text.
+
+    Raises:
+        ValueError: a depth leaves out a level.
+    """
+    parents = np.full(len(depths), -1, np.int32)
+    pieces: list[bytes] = []
+    path: list[int] = []  # ids from the root's child down to the last node
+    for id_, (depth, label) in enumerate(zip(depths.tolist(), labels.tolist(), strict=True)):
+        if not 1 <= depth <= len(path) + 1:
+            raise ValueError(f"the text of id {id_} has no parent: the tree is damaged")
+        del path[depth - 1 :]
+        parents[id_] = path[-1] if path else -1
+        pieces.append((pieces[path[-1]] if path else b"") + bytes([label]))
+        path.append(id_)
+    return parents, pieces
+
+
+def _equal_cuts(sizes: Sequence[int], n_parts: int) -> list[int]:
+    """Return where to cut a list so that the parts have about the same size."""
+    ends = np.cumsum(sizes)
+    inner = np.searchsorted(ends, ends[-1] * np.arange(1, n_parts) / n_parts, side="right")
+    return [0, *inner.tolist(), len(sizes)]
+
+
+@numba.njit(cache=True, nogil=True)
+def _encode(text, bounds, slots, ids, root, out, ends):
+    """Code the texts between `bounds` one after the other; `ends` says where their ids end."""
+    n_ids = 0
+    for i in range(len(bounds) - 1):
+        own = text[bounds[i] : bounds[i + 1]]
+        n_ids += trie.longest_matches(own, slots, ids, root, out[n_ids:])
+        ends[i + 1] = n_ids
+
+
+@numba.njit(cache=True, nogil=True)
+def _spell(ids, table, starts, out):
+    at = 0
+    for id_ in ids:
+        for i in range(starts[id_], starts[id_ + 1]):
+            out[at] = table[i]
+            at += 1

@@ -1,0 +1,118 @@
+"""A double-array trie (Aoki 1989): the longest match, one look-up for each byte.
+
+Every node with children has a `base` of its own. Its child by byte b lies in slot base + b, and the
+slot names the base that it belongs to, so a slot that another node uses is told apart. A slot is
+one number of 64 bits: the owner's base in the upper half, the child's own base in the lower.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+_N_BYTES = 256
+
+
+class Trie(NamedTuple):
+    """A trie in which every node but the root has an id.
+
+    Attributes:
+        slots: int64, owner's base << 32 | own base.
+        ids: int32, of the node in each slot.
+        root: base of the root.
+    """
+
+    slots: np.ndarray
+    ids: np.ndarray
+    root: int
+
+
+def build(parents: np.ndarray, labels: np.ndarray) -> Trie:
+    """Lay out a tree.
+
+    Args:
+        parents: int32[n], the parent of each node by id, before it; -1 is the root.
+        labels: uint8[n], the byte that leads to the node.
+    """
+    n_nodes = len(parents)
+    order = np.lexsort((labels, parents))
+    starts = np.searchsorted(parents[order], np.arange(-1, n_nodes + 1))
+    n_children = np.diff(starts)
+    # The widest first: those are the hardest to place. The root is node -1.
+    inner = np.flatnonzero(n_children) - 1
+    inner = inner[np.argsort(-n_children[inner + 1], kind="stable")]
+    size = 4 * (n_nodes + _N_BYTES)
+    while True:
+        slots = np.full(size, -1, np.int64)
+        ids = np.full(size, -1, np.int32)
+        bases = np.zeros(n_nodes + 1, np.int64)
+        used = _place(order, starts, labels, inner, ids, bases)
+        if used:
+            break
+        size *= 2
+    owner = bases[parents[ids[:used]] + 1]
+    taken = ids[:used] >= 0
+    slots[:used][taken] = (owner << 32 | bases[ids[:used] + 1])[taken]
+    return Trie(slots[: used + _N_BYTES].copy(), ids[: used + _N_BYTES].copy(), int(bases[0]))
+
+
+@numba.njit(cache=True)
+def _place(order, starts, labels, inner, ids, bases):
+    """Choose bases first-fit; return the slots used, or 0 where there are too few.
+
+    A leaf keeps base 0, which no node has: nothing in the slots from 0 on belongs to it.
+    """
+    is_base = np.zeros(len(ids), np.bool_)
+    first, used = 1, _N_BYTES
+    for node in inner:
+        children = order[starts[node + 1] : starts[node + 2]]
+        base = first
+        while True:
+            if base + _N_BYTES > len(ids):
+                return 0
+            fits = not is_base[base]
+            for child in children:
+                fits = fits and ids[base + labels[child]] < 0
+            if fits:
+                break
+            base += 1
+        is_base[base] = True
+        bases[node + 1] = base
+        for child in children:
+            ids[base + labels[child]] = child
+        used = max(used, base + _N_BYTES)
+        # What is a base already fits nobody else.
+        while is_base[first] and first + 1 < len(ids):
+            first += 1
+    return used
+
+
+@numba.njit(cache=True, nogil=True)
+def longest_matches(text, slots, ids, root, out):
+    """Cut a text into the longest matches, one after the other.
+
+    Args:
+        text: uint8[n].
+        slots: of the trie; every byte is a child of the root.
+        ids: of the trie.
+        root: of the trie.
+        out: int32[>= n], out: the ids.
+
+    Returns:
+        The number of ids.
+    """
+    n_bytes, n_ids, i = len(text), 0, 0
+    while i < n_bytes:
+        slot = root + np.int64(text[i])
+        base = slots[slot] & 0xFFFFFFFF
+        i += 1
+        while i < n_bytes:
+            after = base + np.int64(text[i])
+            entry = slots[after]
+            if entry >> 32 != base:
+                break
+            slot, base = after, entry & 0xFFFFFFFF
+            i += 1
+        out[n_ids] = ids[slot]
+        n_ids += 1
+    return n_ids
