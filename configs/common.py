@@ -42,9 +42,9 @@ def default() -> ConfigDict:
     config.seed = (
         0  # of the initial parameters, dropout, the quantizer's draws and the documents' order
     )
-    config.method = (
-        "Bytes"  # Bytes | BPE[v=N] | SentencePiece[v=N] | Latent[COMPRESSOR,c=C,k=CODES]
-    )
+    # Bytes | BPE[v=N] | SentencePiece[v=N] | GZip[v=N] | StaticAC[v=N] | AC[v=N] |
+    # EqualInfoAC[b=W,v=N] | Latent[COMPRESSOR,c=C,k=CODES]; see latent_jax/methods/names.py
+    config.method = "Bytes"
     config.row_length = 256  # L, ids per row of a batch (bytes for Bytes and Latent)
     config.batch_size = 32  # rows per optimizer step, all devices and micro-batches together
 
@@ -67,6 +67,7 @@ def default() -> ConfigDict:
         ""  # read GPT-2's vocab.json and merges.txt instead of training a BPE
     )
     config.tokenizer.merges_file = ""
+    config.tokenizer.m1 = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
 
     config.z_loss = 0.0  # weight of (log Z)^2 in the loss; of the language model of one tokenizer
     config.snippets = _section(Snippets)  # latent_jax/tasks/language_modeling.py; likewise

@@ -52,9 +52,9 @@ class Tokenize:
 
     def __call__(self, document: Document) -> TokenizedDocument:
         """Encodes. Raises ValueError where byte lengths do not add up to the text's."""
-        encoded = np.asarray(self._tokenizer.encode(document.text), np.int32)
+        ((encoded, lengths),) = self._tokenizer.encode_batch([document.text])
         byte_ends = np.zeros(len(encoded) + 2, np.int64)
-        np.cumsum(self._tokenizer.byte_lengths(encoded), out=byte_ends[1:-1])
+        np.cumsum(lengths, out=byte_ends[1:-1])
         byte_ends[-1] = byte_ends[-2]  # the separator stands for no bytes
         if byte_ends[-1] != len(document.text):
             raise ValueError(

@@ -2,6 +2,7 @@
 document once.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,49 @@ from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tasks.base import Task
 from latent_jax.training import Checkpoints, Evaluator, make_mesh, spread_over_cores
 from latent_jax.training.sharding import batch_sharding, tree_shardings
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run, read back from its folder.
+
+    Attributes:
+        config: as it was trained.
+        tokenizer: its own.
+        task: of the configuration.
+        variables: the Flax collections of one checkpoint.
+        metadata: of the checkpoint: "step" and "bytes_seen" among others.
+        mesh: what the variables lie on.
+    """
+
+    config: ConfigDict
+    tokenizer: tokenizers.Tokenizer
+    task: Task
+    variables: dict[str, Any]
+    metadata: dict[str, Any]
+    mesh: Mesh
+
+
+def load_run(workdir: str | Path, checkpoint: str = "best") -> Run:
+    """Read a run folder.
+
+    Args:
+        workdir: the run folder.
+        checkpoint: "best", "latest", or a step.
+
+    Raises:
+        ValueError: the folder holds no run, or the checkpoint is missing or damaged.
+    """
+    workdir = Path(workdir)
+    config = _read_config(workdir)
+    tokenizer = tokenizers.load(workdir / "tokenizer")
+    mesh = make_mesh(config.training.strategy, config.training.model_parallel)
+    # What a checkpoint holds does not depend on how many bytes an id stands for; only FLOPs do.
+    task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
+    variables, metadata = Checkpoints(workdir / "checkpoints").restore_variables(
+        _abstract_variables(task, config, mesh), _step(checkpoint)
+    )
+    return Run(config, tokenizer, task, variables, metadata, mesh)
 
 
 def evaluate(
@@ -44,39 +88,29 @@ def evaluate(
     Raises:
         ValueError: the folder holds no run, the checkpoint is damaged, or the text cannot be read.
     """
-    workdir = Path(workdir)
-    config = _read_config(workdir)
-    tokenizer = tokenizers.load(workdir / "tokenizer")
+    run = load_run(workdir, checkpoint)
+    config, task = run.config, run.task
     data = dict(config.data)
     if files:
         data |= dict(source="files", files=files, text_field=text_field, max_bytes=0)
         data |= dict(validation_percent=0.0, test_percent=0.0)
         split = "train"
-    corpus = open_corpus(DataConfig(**data))
-    mesh = make_mesh(config.training.strategy, config.training.model_parallel)
-    batch_size = batch_size or config.batch_size
-    # What a checkpoint holds does not depend on how many bytes an id stands for; only FLOPs do.
-    task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    variables, metadata = checkpoints.restore_variables(
-        _abstract_variables(task, config, mesh), _step(checkpoint)
-    )
     batches = evaluation_batches(
-        corpus,
-        tokenizer,
-        batch_size=batch_size,
+        open_corpus(DataConfig(**data)),
+        run.tokenizer,
+        batch_size=batch_size or config.batch_size,
         row_length=config.row_length,
         split=split,
         max_bytes=max_bytes,
-        sharding=batch_sharding(mesh),
+        sharding=batch_sharding(run.mesh),
     )
-    sums = Evaluator(task, mesh)(variables, batches)
+    sums = Evaluator(task, run.mesh)(run.variables, batches)
     return {
         "run": str(workdir),
         "name": config.name or config.method,
         "method": config.method,
-        "step": metadata["step"],
-        "bytes_seen": metadata["bytes_seen"],
+        "step": run.metadata["step"],
+        "bytes_seen": run.metadata["bytes_seen"],
         "split": " ".join(files) or split,
         "n_bytes": int(sums["n_bytes"]),
         **task.summarize(sums),

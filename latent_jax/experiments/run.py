@@ -55,7 +55,7 @@ def prepare(config: ConfigDict) -> Experiment:
     if files.vocab_file or files.merges_file:
         tokenizer = load_bpe_files(method, files.vocab_file, files.merges_file)
     else:
-        tokenizer = make_tokenizer(method, corpus, files.train_bytes)
+        tokenizer = make_tokenizer(method, corpus, files.train_bytes, files.m1)
     ratio = bytes_per_token(tokenizer, corpus)
     task = make_task(config, Vocabulary.of(tokenizer, ratio))
     tokens_per_step = config.batch_size * config.row_length

@@ -1,5 +1,5 @@
-"""The literature names of methods: `Bytes`, `BPE[v=32000]`, `Latent[conv1d,c=2,k=512]`, parsed and
-printed.
+"""The literature names of methods: `Bytes`, `BPE[v=32000]`, `EqualInfoAC[b=16,v=65k]`,
+`Latent[conv1d,c=2,k=512]`, parsed and printed.
 
 A name is the one string that every command accepts and prints. Numbers may be written with k and M
 as the literature does: powers of two where the field means them (65k = 65,536), thousands
@@ -9,7 +9,8 @@ otherwise.
 import dataclasses
 import re
 
-from latent_jax.nearest import nearest
+from latent_jax.nearest import check_word, nearest
+from latent_jax.tokenizers.equal_info import RESETS, RULES
 
 _BINARY = {"1k": 1024, "2k": 2048, "4k": 4096, "8k": 8192, "16k": 16384, "32k": 32768, "65k": 65536}
 
@@ -17,14 +18,25 @@ GRAMMAR = {
     "Bytes": ((), {}),
     "BPE": ((), {"v": int}),
     "SentencePiece": ((), {"v": int}),
+    "GZip": ((), {"v": int, "header": str}),
+    "StaticAC": ((), {"v": int, "p": int}),
+    "AC": ((), {"v": int, "p": int}),
+    "EqualInfoAC": ((), {"b": int, "v": int, "rule": str, "reset": str, "p": int}),
     "Latent": (("compressor",), {"c": int, "k": int, "q": str}),
 }
 """Family -> (positional options, keyword options with their types)."""
 
-DEFAULTS = {"q": "vq"}
+DEFAULTS = {"q": "vq", "header": "yes", "rule": "exact", "reset": "every", "p": 14}
 """Options that a name may leave out. Continuous latents (q=none) have no codes to count, so k is
-left out as well.
+left out as well. What they mean stands with the classes in `latent_jax.tokenizers`.
 """
+
+WORDS = {
+    "header": ("yes", "no"),
+    "rule": RULES,
+    "reset": tuple(RESETS),
+}
+"""Options whose value is one of a few words."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +93,9 @@ def parse(name: str) -> MethodName:
         if key in rest:
             rest.remove(key)
         options[key] = _number(value, name) if keywords.get(key) is int else value
+    for option, words in WORDS.items():
+        if option in options:
+            check_word(f"{option} in {name!r}", options[option], words)
     if options.get("q") == "none":
         if "k" in options:
             raise ValueError(f"{name!r} has continuous latents (q=none) and no codes: leave k out")
@@ -103,4 +118,7 @@ def _number(text, name):
 
 
 def _examples():
-    return "Bytes, BPE[v=4096], SentencePiece[v=4096] or Latent[conv1d,c=2,k=512]"
+    return (
+        "Bytes, BPE[v=4096], SentencePiece[v=4096], GZip[v=256], StaticAC[v=256], AC[v=256], "
+        "EqualInfoAC[b=16,v=65k] or Latent[conv1d,c=2,k=512]"
+    )

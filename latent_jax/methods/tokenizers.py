@@ -1,38 +1,99 @@
-"""From a literature name to a tokenizer, trained once per corpus and kept beside it."""
+"""From a literature name to a tokenizer, trained or built once and kept."""
 
 import logging
 from pathlib import Path
 
 from latent_jax.data import Corpus
+from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER, load_m1
 from latent_jax.methods.names import MethodName
-from latent_jax.tokenizers import BPE, Bytes, SentencePiece, Tokenizer, load
+from latent_jax.tokenizers import (
+    AC,
+    BPE,
+    Bytes,
+    EqualInfoAC,
+    GZip,
+    SentencePiece,
+    StaticAC,
+    Tokenizer,
+    load,
+)
 
 logger = logging.getLogger(__name__)
 
-TRAINED = {"BPE": BPE, "SentencePiece": SentencePiece}
+TRAINED = ("BPE", "SentencePiece", "StaticAC")
+"""Families whose tokenizer is learned from the text of a corpus."""
+
+LONG_CONTEXT = 256
+"""Bytes that M1 attends to where it is not reset after a few."""
 
 
-def make_tokenizer(method: MethodName, corpus: Corpus, train_bytes: int) -> Tokenizer:
+def make_tokenizer(
+    method: MethodName, corpus: Corpus | None, train_bytes: int = 0, m1: str = ""
+) -> Tokenizer:
     """Return the tokenizer of a method; latent methods read bytes.
 
-    A subword tokenizer is trained on the first `train_bytes` raw bytes of the corpus's training
+    A tokenizer that learns is trained on the first `train_bytes` raw bytes of the corpus's training
     split (0: all), which is stored in random order, and kept in the corpus's folder, so that a
     change of the text trains it anew.
 
+    Args:
+        method: parsed.
+        corpus: what to learn from.
+        train_bytes: see above.
+        m1: file of the byte model that drives a coder; empty is the one that the package carries.
+
     Raises:
-        ValueError: the text supports no vocabulary of this size; FingerprintError: the kept files
-            were changed.
+        ValueError: the text supports no vocabulary of this size, options do not go together, or M1
+            cannot be read; FingerprintError: the kept files were changed.
     """
-    if method.family not in TRAINED:
-        return Bytes()
-    folder = corpus.folder / "tokenizers" / f"{method.family.lower()}-{method['v']}-{train_bytes}"
+    family, options = method.family, method.options
+    if family in TRAINED:
+        return _trained(method, corpus, train_bytes)
+    if family == "GZip":
+        return GZip(options["v"], header=options["header"] == "yes")
+    if family == "AC":
+        return AC(load_m1(m1, LONG_CONTEXT), options["v"], options["p"])
+    if family == "EqualInfoAC":
+        return _equal_info(method, m1)
+    return Bytes()
+
+
+def _trained(method: MethodName, corpus: Corpus | None, train_bytes: int) -> Tokenizer:
+    if corpus is None:
+        raise ValueError(f"{method} is learned from text: name some with --data")
+    options = "-".join(str(value) for value in method.options.values())
+    folder = corpus.folder / "tokenizers" / f"{method.family.lower()}-{options}-{train_bytes}"
     if folder.exists():
         return load(folder)
     logger.info("Training %s on %s", method, corpus.folder)
     documents = (document.text for document in corpus.documents("train", train_bytes))
-    tokenizer = TRAINED[method.family].train(documents, method["v"])
+    if method.family == "StaticAC":
+        tokenizer = StaticAC.train(documents, method["v"], method["p"])
+    else:
+        kind = BPE if method.family == "BPE" else SentencePiece
+        tokenizer = kind.train(documents, method["v"])
     tokenizer.save(folder)
     return tokenizer
+
+
+def _equal_info(method: MethodName, m1: str) -> Tokenizer:
+    """Return the compiled code where the package carries it, else the step-by-step coder."""
+    shipped = FOLDER / COMPILED_FOLDER
+    if not m1 and shipped.exists():
+        code = load(shipped)
+        if code.name == str(method):
+            return code
+    return step_by_step(method, m1)
+
+
+def step_by_step(method: MethodName, m1: str = "") -> EqualInfoAC:
+    """Return the coder that runs M1 for every byte, also where its code has been compiled."""
+    window_bits, reset = method["b"], method["reset"]
+    is_short = reset != "never" and window_bits <= 32
+    model = load_m1(m1, 64 if is_short else LONG_CONTEXT)
+    return EqualInfoAC(
+        model, window_bits, method["v"], rule=method["rule"], reset=reset, precision=method["p"]
+    )
 
 
 def load_bpe_files(method: MethodName, vocab_file: str, merges_file: str) -> Tokenizer:
@@ -59,5 +120,5 @@ def load_bpe_files(method: MethodName, vocab_file: str, merges_file: str) -> Tok
 def bytes_per_token(tokenizer: Tokenizer, corpus: Corpus, sample_bytes: int = 1 << 20) -> float:
     """Return raw bytes per id on the first training documents, separators counted as ids."""
     documents = [document.text for document in corpus.documents("train", sample_bytes)]
-    n_ids = sum(len(tokenizer.encode(text)) + 1 for text in documents)
+    n_ids = sum(len(ids) + 1 for ids, _ in tokenizer.encode_batch(documents))
     return sum(map(len, documents)) / n_ids

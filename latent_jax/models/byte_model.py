@@ -48,9 +48,10 @@ class GPTByteModel:
                 f"{config.max_length}: train one with model.positions=relative"
             )
         self.config, self.context, self.lanes = config, context, lanes
-        self._params = jax.tree.map(jnp.asarray, params)
-        # One byte more at the end of a full ring.
-        self.flops_per_byte = float(sum(config.forward_flops(1).values()))
+        # Kept with 16 bits, which a file of a few MB needs, and so everywhere.
+        self._weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
+        self._params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
+        self.flops_per_byte = float(sum(config.forward_flops(context).values()))
         self._step = self._compile()
 
     def _compile(self):
@@ -87,20 +88,18 @@ class GPTByteModel:
             "context": self.context,
             "lanes": self.lanes,
         }
-        params = jax.tree.map(np.asarray, self._params)
-        return serialization.msgpack_serialize(
-            {"model": json.dumps(described, sort_keys=True), "params": params}
-        )
+        model = json.dumps(described, sort_keys=True)
+        return serialization.msgpack_serialize({"model": model, "params": self._weights})
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "GPTByteModel":
-        """Build the model that `to_bytes` described."""
+    def from_bytes(cls, content: bytes, context: int = 0) -> "GPTByteModel":
+        """Build the model that `to_bytes` described; another `context` than 0 replaces its own."""
         saved = serialization.msgpack_restore(content)
         described = json.loads(saved["model"])
         return cls(
             GPTConfig(**described["config"]),
             saved["params"],
-            described["context"],
+            context or described["context"],
             described["lanes"],
         )
 

@@ -17,6 +17,14 @@ from latent_jax.methods import names
         ("Latent[compressor=ssm,c=4,k=512,q=fsq]", "Latent[ssm,c=4,k=512,q=fsq]"),
         ("Latent[ssm,c=4,k=512,q=vq]", "Latent[ssm,c=4,k=512]"),
         ("Latent[ssm,c=4,q=none]", "Latent[ssm,c=4,q=none]"),
+        ("GZip[v=65k]", "GZip[v=65536]"),
+        ("GZip[v=256,header=no]", "GZip[v=256,header=no]"),
+        ("StaticAC[v=256]", "StaticAC[v=256]"),
+        ("AC[v=65k,p=16]", "AC[v=65536,p=16]"),
+        ("EqualInfoAC[b=16,v=65k]", "EqualInfoAC[b=16,v=65536]"),
+        ("EqualInfoAC[v=256,b=32,p=14,rule=exact]", "EqualInfoAC[b=32,v=256]"),
+        ("EqualInfoAC[b=32,v=256,rule=paper,p=16]", "EqualInfoAC[b=32,v=256,rule=paper,p=16]"),
+        ("EqualInfoAC[b=8,v=2,reset=every_other]", "EqualInfoAC[b=8,v=2,reset=every_other]"),
     ],
 )
 def test_a_name_is_printed_in_one_way(written, printed):
@@ -37,6 +45,9 @@ def test_a_name_is_printed_in_one_way(written, printed):
         ("Latent[conv1d,c=2]", "lacks k"),
         ("Latent[conv1d,c=2,k=512,quant=fsq]", "unknown option 'quant=fsq'"),
         ("BPE[v=512", "is not a method"),
+        ("EqualInfoAC[v=256]", "lacks b"),
+        ("EqualInfoAC[b=16,v=256,rule=papr]", "did you mean 'paper'"),
+        ("GZip[v=256,header=maybe]", "unknown header in 'GZip[v=256,header=maybe]'"),
         ("Latent[ssm,c=4,k=512,q=none]", "leave k out"),
     ],
 )

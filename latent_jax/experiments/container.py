@@ -1,0 +1,155 @@
+"""A compressed file: any bytes through a tokenizer and back, bit for bit.
+
+    magic, version      8 bytes
+    header              length, then JSON: method, fingerprint of the tokenizer, bits of an id
+    blocks              length of the raw bytes, their CRC-32, number of texts, ids of each text,
+                        length of the packed ids, the packed ids
+    end                 a block of 0 raw bytes, then the length of everything and its SHA-256
+
+A block is cut into texts of 10,240 bytes, which are coded side by side. Only one block is in memory
+at a time.
+"""
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from latent_jax.tokenizers import Tokenizer
+from latent_jax.tokenizers.bits import from_tokens
+
+MAGIC = b"latentj\x01"
+TEXT_BYTES = 10_240
+BLOCK_TEXTS = 256
+_NUMBER = struct.Struct("<I")
+_TOTAL = struct.Struct("<Q32s")
+
+
+class ContainerError(ValueError):
+    """A compressed file is foreign, cut short or damaged."""
+
+
+def id_bits(tokenizer: Tokenizer) -> int:
+    """Return the bits that an id is stored in; the separator, often the highest id, never is."""
+    highest = tokenizer.vocab_size - 1
+    return (highest - (tokenizer.separator_id == highest)).bit_length()
+
+
+def _header(tokenizer: Tokenizer) -> dict:
+    return {
+        "method": tokenizer.name,
+        "fingerprint": tokenizer.fingerprint(),
+        "id_bits": id_bits(tokenizer),
+    }
+
+
+def compress(source: BinaryIO, target: BinaryIO, tokenizer: Tokenizer) -> Iterator[int]:
+    """Write a container; yields the raw bytes of each block when it has been written."""
+    width = id_bits(tokenizer)
+    content = json.dumps(_header(tokenizer)).encode()
+    target.write(MAGIC + _NUMBER.pack(len(content)) + content)
+    n_bytes, digest = 0, hashlib.sha256()
+    while block := source.read(BLOCK_TEXTS * TEXT_BYTES):
+        texts = [block[at : at + TEXT_BYTES] for at in range(0, len(block), TEXT_BYTES)]
+        encoded = [ids for ids, _ in tokenizer.encode_batch(texts)]
+        packed = np.packbits(from_tokens(np.concatenate(encoded), width)).tobytes()
+        target.write(_NUMBER.pack(len(block)) + _NUMBER.pack(zlib.crc32(block)))
+        target.write(_NUMBER.pack(len(texts)) + np.array([*map(len, encoded)], "<u4").tobytes())
+        target.write(_NUMBER.pack(len(packed)) + packed)
+        digest.update(block)
+        n_bytes += len(block)
+        yield len(block)
+    target.write(_NUMBER.pack(0) + _TOTAL.pack(n_bytes, digest.digest()))
+
+
+def read_header(source: BinaryIO, name: str) -> dict:
+    """Return method, fingerprint and id_bits.
+
+    Raises:
+        ContainerError: this is no container, or another version of one.
+    """
+    start = source.read(len(MAGIC))
+    if start[:-1] != MAGIC[:-1]:
+        raise ContainerError(
+            f"{name} was not written by launch/compress.py (its first bytes differ)"
+        )
+    if start != MAGIC:
+        raise ContainerError(
+            f"{name} is a container of version {start[-1]}, and this program reads {MAGIC[-1]}"
+        )
+    try:
+        header = json.loads(_read(source, _read_number(source, name), name))
+        return {key: header[key] for key in ("method", "fingerprint", "id_bits")}
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ContainerError):
+            raise
+        raise ContainerError(f"{name} is damaged: its header cannot be read ({error})") from error
+
+
+def decompress(
+    source: BinaryIO, target: BinaryIO, tokenizer: Tokenizer, header: dict, name: str
+) -> Iterator[int]:
+    """Write the raw bytes; yields those of each block when it has been written.
+
+    Args:
+        source: behind the header.
+        target: receives text as soon as its block is verified; what was written is wrong as a whole
+            where an error follows.
+        tokenizer: of the header's method.
+        header: from `read_header`.
+        name: of the file, for messages.
+
+    Raises:
+        ContainerError: the file is cut short or damaged.
+        ValueError: the tokenizer is another one.
+    """
+    if _header(tokenizer) != header:
+        raise ValueError(
+            f"{name} was written with {header['method']} of fingerprint "
+            f"{header['fingerprint'][:12]}, and here is {tokenizer!r}: use the byte model, the "
+            "device and the versions that it was compressed with, or the file is damaged"
+        )
+    n_bytes, digest = 0, hashlib.sha256()
+    while n_raw := _read_number(source, name):
+        expected = _read_number(source, name)
+        n_texts = _read_number(source, name)
+        counts = np.frombuffer(_read(source, 4 * n_texts, name), "<u4").astype(np.int64)
+        packed = np.frombuffer(_read(source, _read_number(source, name), name), np.uint8)
+        block = _decode(packed, counts, tokenizer, header["id_bits"], name)
+        if len(block) != n_raw or zlib.crc32(block) != expected:
+            raise ContainerError(f"{name} is damaged after {n_bytes} bytes of text (checksum)")
+        target.write(block)
+        digest.update(block)
+        n_bytes += n_raw
+        yield n_raw
+    total, whole = _TOTAL.unpack(_read(source, _TOTAL.size, name))
+    if (total, whole) != (n_bytes, digest.digest()) or source.read(1):
+        raise ContainerError(f"{name} is damaged: its end does not belong to what is before it")
+
+
+def _decode(packed, counts, tokenizer, width, name) -> bytes:
+    n_ids = int(counts.sum())
+    if len(packed) != -(-n_ids * width // 8):
+        raise ContainerError(f"{name} is damaged: a block has {len(packed)} bytes for {n_ids} ids")
+    weights = 1 << np.arange(width - 1, -1, -1, dtype=np.int32)
+    ids = np.unpackbits(packed, count=n_ids * width).reshape(n_ids, width) @ weights
+    try:
+        texts = tokenizer.decode_batch(np.split(ids, np.cumsum(counts)[:-1]))
+    except ValueError as error:
+        raise ContainerError(f"{name} is damaged: {error}") from error
+    return b"".join(texts)
+
+
+def _read(source: BinaryIO, n_bytes: int, name: str) -> bytes:
+    content = source.read(n_bytes)
+    if len(content) != n_bytes:
+        raise ContainerError(f"{name} is cut short: {n_bytes - len(content)} bytes or more lack")
+    return content
+
+
+def _read_number(source: BinaryIO, name: str) -> int:
+    return _NUMBER.unpack(_read(source, _NUMBER.size, name))[0]

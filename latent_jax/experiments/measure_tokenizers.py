@@ -1,0 +1,115 @@
+"""What a tokenizer does to a text, before any model is trained on it: ratios, baselines, speed."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from latent_jax.data import Corpus, DataConfig, open_corpus
+from latent_jax.methods.names import parse
+from latent_jax.methods.tokenizers import make_tokenizer
+from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.tokenizers import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = (
+    Column("method", "method"),
+    Column("n_bytes", "text\nMB", ".2f", 1e-6),
+    Column("bytes_per_token", "bytes per\ntoken", ".3f"),
+    Column("bit_compression_ratio", "bits in per\nbit out", ".3f"),
+    Column("uniform_bits_per_byte", "uniform\nbits/byte", ".3f"),
+    Column("unigram_bits_per_byte", "unigram\nbits/byte", ".3f"),
+    Column("used_ids_share", "ids used\n%", ".1f", 100.0),
+    Column("longest_token_bytes", "longest\nbytes", ",d"),
+    Column("lossless_share", "lossless\n% of texts", ".2f", 100.0),
+    Column("encode_mb_per_s", "encode\nMB/s", ".3g"),
+    Column("decode_mb_per_s", "decode\nMB/s", ".3g"),
+)
+
+
+def measure(tokenizer: Tokenizer, texts: Sequence[bytes]) -> dict[str, Any]:
+    """Return one flat record.
+
+    Uniform and unigram models over the ids are the paper's "compressors are language models"
+    (Lester et al. 2024, table 3): the unigram's frequencies are those of the text itself.
+
+    Args:
+        tokenizer: any.
+        texts: documents; each is encoded and decoded by itself.
+    """
+    tokenizer.decode_batch([tokenizer.encode(texts[0][:100])])  # compiles what is compiled
+    start = time.perf_counter()
+    encoded = tokenizer.encode_batch(texts)
+    middle = time.perf_counter()
+    decoded = tokenizer.decode_batch([ids for ids, _ in encoded])
+    stop = time.perf_counter()
+    n_bytes = sum(map(len, texts))
+    ids = np.concatenate([ids for ids, _ in encoded])
+    lengths = np.concatenate([lengths for _, lengths in encoded])
+    n_ids = tokenizer.vocab_size - 1  # the separator stands between texts
+    counts = np.bincount(ids, minlength=n_ids)
+    p = counts[counts > 0] / len(ids)
+    uniform_bits = np.log2(n_ids) * len(ids)
+    unigram_bits = -(p * np.log2(p)).sum() * len(ids)
+    return {
+        "method": tokenizer.name,
+        "fingerprint": tokenizer.fingerprint(),
+        "n_documents": len(texts),
+        "n_bytes": n_bytes,
+        "n_tokens": len(ids),
+        "bytes_per_token": n_bytes / len(ids),
+        "bit_compression_ratio": 8 * n_bytes / uniform_bits,
+        "uniform_bits_per_byte": uniform_bits / n_bytes,
+        "unigram_bits_per_byte": unigram_bits / n_bytes,
+        "used_ids_share": float((counts > 0).mean()),
+        "longest_token_bytes": int(lengths.max()),
+        "lossless_share": float(np.mean([a == b for a, b in zip(texts, decoded, strict=True)])),
+        "encode_mb_per_s": n_bytes / (middle - start) / 1e6,
+        "decode_mb_per_s": n_bytes / (stop - middle) / 1e6,
+    }
+
+
+def measure_and_print(
+    names: Sequence[str],
+    *,
+    files: Sequence[str],
+    text_field: str = "text",
+    train_files: Sequence[str] = (),
+    max_bytes: int = 0,
+    m1: str = "",
+    json_path: str | None = None,
+) -> list[dict[str, Any]]:
+    """Measure methods on the same text and print a table.
+
+    Args:
+        names: literature names.
+        files: the text: paths, globs or folders.
+        text_field: of .jsonl files.
+        train_files: what tokenizers that learn are trained on; by default the same text.
+        max_bytes: measure on so many raw bytes; 0 = all.
+        m1: file of the byte model that drives coders; empty is the one that the package carries.
+        json_path: also write the unrounded records there.
+
+    Raises:
+        ValueError: a name is wrong, or the text cannot be read.
+    """
+    methods = [parse(name) for name in names]
+    texts = [document.text for document in _corpus(files, text_field).documents("train", max_bytes)]
+    train = _corpus(train_files or files, text_field)
+    records = []
+    for method in methods:
+        tokenizer = make_tokenizer(method, train, m1=m1)
+        records.append(measure(tokenizer, [text for text in texts if text]))
+        logger.info("measured %s", method)
+    print(text_table(records, COLUMNS))
+    if json_path:
+        write_json(records, json_path)
+    return records
+
+
+def _corpus(files: Sequence[str], text_field: str) -> Corpus:
+    words = dict(source="files", files=tuple(files), text_field=text_field)
+    return open_corpus(DataConfig(**words, validation_percent=0.0, test_percent=0.0))

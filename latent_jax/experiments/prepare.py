@@ -1,0 +1,100 @@
+"""What a method needs before a language model is trained on it: M1 as a file, its compiled code."""
+
+import json
+import time
+from pathlib import Path
+
+import jax
+
+from latent_jax.experiments.evaluate import load_run
+from latent_jax.methods import artefacts
+from latent_jax.methods.names import parse
+from latent_jax.methods.tokenizers import step_by_step
+from latent_jax.models.byte_model import GPTByteModel
+from latent_jax.reports.files import replace_file
+from latent_jax.tasks.language_modeling import LanguageModeling
+from latent_jax.tokenizers import CompiledCode
+
+COMPILED_METHOD = "EqualInfoAC[b=16,v=65k]"
+
+
+def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") -> dict:
+    """Write the byte model of a run as one file, and beside it what it was trained on.
+
+    Args:
+        workdir: run folder of `configs/m1.py`.
+        out: the file, `.msgpack`; the record gets the same name and `.json`.
+        checkpoint: "best", "latest", or a step.
+
+    Returns:
+        The record.
+
+    Raises:
+        ValueError: the run is no language model over bytes with relative positions.
+    """
+    run = load_run(workdir, checkpoint)
+    if not isinstance(run.task, LanguageModeling):
+        raise ValueError(
+            f"{workdir} is a run of {run.config.method}: M1 is trained by configs/m1.py"
+        )
+    model = GPTByteModel(run.task.model_config, run.variables["params"], context=64)
+    scores = _validation(Path(workdir), run.metadata["step"])
+    environment = json.loads((Path(workdir) / "environment.json").read_text(encoding="utf-8"))
+    record = {
+        "model": "m1",
+        "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables["params"])),
+        "n_layers": run.config.model.n_layers,
+        "d_model": run.config.model.d_model,
+        "optimizer": run.config.optimizer.name,
+        "snippets_every": run.config.snippets.every,
+        "seed": run.config.seed,
+        "text": [Path(path).name for path in run.config.data.files] or run.config.data.source,
+        **{key: scores[key] for key in ("step", "bytes_seen", "seconds", "train_flops")},
+        "bits_per_byte": scores["bits_per_byte"],
+        "snippet_bits_per_byte": scores.get("snippet_bits_per_byte"),
+        "device": f"{environment['device_kind']} x {environment['cpu_count']} cores",
+        "packages": environment["packages"],
+    }
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(out, model.to_bytes())
+    replace_file(out.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
+    print(
+        f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB: {record['bits_per_byte']:.3f} bits/byte"
+    )
+    return record
+
+
+def compile_code(out: str | Path, m1: str = "", method: str = COMPILED_METHOD) -> CompiledCode:
+    """Compile the code of one-token windows from M1 and save it.
+
+    Args:
+        out: folder of the saved tokenizer.
+        m1: file of the byte model; empty is the one that the package carries.
+        method: literature name.
+
+    Raises:
+        ValueError: the method is no table, M1 cannot be read, or the folder holds another code.
+    """
+    start = time.monotonic()
+    code = CompiledCode.compile(step_by_step(parse(method), m1))
+    code.save(Path(out))
+    lengths = code.byte_lengths(range(code.separator_id))
+    size = sum(path.stat().st_size for path in Path(out).iterdir())
+    print(
+        f"wrote {out}, {size / 1e3:.0f} kB: {len(lengths):,} texts of {lengths.mean():.2f} bytes, "
+        f"the longest {lengths.max()}, in {time.monotonic() - start:.0f} s"
+    )
+    return code
+
+
+def _validation(workdir: Path, step: int) -> dict:
+    """Return the validation record of a step."""
+    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    return next(r for r in records if r["step"] == step and r["split"] == "validation")
+
+
+def shipped_paths() -> tuple[Path, Path]:
+    """Return where the package keeps its M1 and its compiled code."""
+    return artefacts.FOLDER / artefacts.M1_FILE, artefacts.FOLDER / artefacts.COMPILED_FOLDER

@@ -1,0 +1,48 @@
+"""What the package carries: a trained M1, and the code that was compiled from it.
+
+m1.msgpack               the byte model; `launch/prepare.py m1` writes it from a run folder
+m1.json                  on what it was trained, for how long, and to how many bits per byte
+equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py compile`
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from latent_jax.models.byte_model import GPTByteModel
+
+FOLDER = Path(__file__).parent / "shipped"
+M1_FILE = "m1.msgpack"
+COMPILED_FOLDER = "equal_info_16_65k"
+
+
+def load_m1(path: str = "", context: int = 64) -> GPTByteModel:
+    """Return a byte model.
+
+    Args:
+        path: a file that `launch/prepare.py m1` wrote; empty is the one that the package carries.
+        context: how many positions it attends to.
+
+    Raises:
+        ValueError: there is no such file, or it holds something else.
+    """
+    file = Path(path).expanduser() if path else FOLDER / M1_FILE
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"the byte model {file} cannot be read ({error.strerror}): make one with "
+            "python launch/train.py --config configs/m1.py and python launch/prepare.py m1"
+        ) from error
+    try:
+        return GPTByteModel.from_bytes(content, context=context)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} is no byte model, or was cut short: write it again with "
+            f"python launch/prepare.py m1 ({error})"
+        ) from error
+
+
+def m1_record(folder: Path = FOLDER) -> dict[str, Any]:
+    """Return how the shipped M1 was made, one flat record."""
+    return json.loads((folder / "m1.json").read_text(encoding="utf-8"))

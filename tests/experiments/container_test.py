@@ -1,0 +1,98 @@
+"""Compressed files: back bit for bit, and never silently wrong."""
+
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latent_jax.experiments import container
+from latent_jax.experiments.compress import compress_file, decompress_file
+from latent_jax.tokenizers import Bytes, GZip, StaticAC
+
+TEXT = b"".join(b"%d green bottles, " % i for i in range(3000))
+
+
+@pytest.fixture(scope="module", params=["bytes", "gzip", "static"])
+def tokenizer(request):
+    return {
+        "bytes": Bytes(),
+        "gzip": GZip(65536),
+        "static": StaticAC.train([TEXT], 2),
+    }[request.param]
+
+
+def pack(raw, tokenizer):
+    target = io.BytesIO()
+    assert sum(container.compress(io.BytesIO(raw), target, tokenizer)) == len(raw)
+    return target.getvalue()
+
+
+def unpack(packed, tokenizer):
+    source, target = io.BytesIO(packed), io.BytesIO()
+    header = container.read_header(source, "FILE")
+    n_bytes = sum(container.decompress(source, target, tokenizer, header, "FILE"))
+    assert n_bytes == len(target.getvalue())
+    return target.getvalue()
+
+
+@given(raw=st.binary(max_size=300))
+@settings(max_examples=30)
+def test_any_bytes_come_back(tokenizer, raw):
+    assert unpack(pack(raw, tokenizer), tokenizer) == raw
+
+
+def test_several_blocks_come_back(tokenizer, monkeypatch):
+    monkeypatch.setattr(container, "BLOCK_TEXTS", 2)
+    assert len(TEXT) > 2 * container.TEXT_BYTES
+    packed = pack(TEXT, tokenizer)
+    assert unpack(packed, tokenizer) == TEXT
+
+
+def test_no_flipped_bit_goes_unnoticed(tokenizer):
+    packed = bytearray(pack(TEXT[:700], tokenizer))
+    for at in range(len(packed)):
+        packed[at] ^= 1 << at % 8
+        with pytest.raises(ValueError, match=r"FILE|latentj"):
+            unpack(bytes(packed), tokenizer)
+        packed[at] ^= 1 << at % 8
+    assert unpack(bytes(packed), tokenizer) == TEXT[:700]
+
+
+def test_no_cut_goes_unnoticed(tokenizer):
+    packed = pack(TEXT[:700], tokenizer)
+    for n_bytes in range(len(packed)):
+        with pytest.raises(container.ContainerError, match=r"cut short|was not written by"):
+            unpack(packed[:n_bytes], tokenizer)
+    with pytest.raises(container.ContainerError, match="its end does not belong"):
+        unpack(packed + b"x", tokenizer)
+
+
+def test_another_tokenizer_is_refused():
+    packed = pack(TEXT[:100], StaticAC.train([TEXT], 256))
+    with pytest.raises(
+        ValueError, match=r"StaticAC\[v=256\] of fingerprint .*, and here is StaticAC"
+    ):
+        unpack(packed, StaticAC.train([TEXT + b"x"], 256))
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path):
+    raw, packed, copy = tmp_path / "raw", tmp_path / "raw.latent", tmp_path / "copy"
+    raw.write_bytes(TEXT)
+    compress_file(raw, packed, GZip(65536))
+    decompress_file(packed, copy)
+    assert copy.read_bytes() == TEXT
+    with pytest.raises(ValueError, match="exists already"):
+        decompress_file(packed, copy)
+    content = packed.read_bytes()
+    packed.write_bytes(content[:-40])
+    with pytest.raises(container.ContainerError, match="cut short"):
+        decompress_file(packed, tmp_path / "other")
+    packed.write_bytes(b"PK" + content[2:])
+    with pytest.raises(container.ContainerError, match="was not written by"):
+        decompress_file(packed, tmp_path / "other")
+    with pytest.raises(ValueError, match="cannot be read"):
+        compress_file(tmp_path / "missing", tmp_path / "other", GZip(256))
+    with pytest.raises(ValueError, match="cannot be written"):
+        compress_file(raw, tmp_path / "no" / "folder", GZip(256))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "raw", "raw.latent"]
