@@ -49,14 +49,18 @@ def test_several_blocks_come_back(tokenizer, monkeypatch):
     assert unpack(packed, tokenizer) == TEXT
 
 
-def test_no_flipped_bit_goes_unnoticed(tokenizer):
+def test_no_flipped_bit_changes_the_text_unnoticed(tokenizer):
     packed = bytearray(pack(TEXT[:700], tokenizer))
+    unharmed = []
     for at in range(len(packed)):
         packed[at] ^= 1 << at % 8
-        with pytest.raises(ValueError, match=r"FILE|latentj"):
-            unpack(bytes(packed), tokenizer)
+        try:
+            assert unpack(bytes(packed), tokenizer) == TEXT[:700]
+            unharmed.append(at)
+        except ValueError as error:
+            assert "FILE" in str(error)
         packed[at] ^= 1 << at % 8
-    assert unpack(bytes(packed), tokenizer) == TEXT[:700]
+    assert len(unharmed) <= 3, "only bits that fill up a token stand for nothing"
 
 
 def test_no_cut_goes_unnoticed(tokenizer):
