@@ -4,15 +4,23 @@
         --config.data.source=files --config.data.files="('enwiki/*.jsonl.xz',)"
     python launch/prepare.py m1 --workdir runs/m1 --out runs/m1.msgpack
     python launch/prepare.py compile --m1 runs/m1.msgpack --out runs/code
+    python launch/prepare.py encode --tokenizer 'EqualInfoAC[b=32,v=256]' \\
+        --data 'enwiki/*.jsonl.xz' --out runs/rows
+    python launch/train.py --config "configs/language_model.py:method=EqualInfoAC[b=32,v=256]" \\
+        --config.data.source=encoded --config.data.files="('runs/rows',)" --config.row_length=512
 
 `m1` writes the byte model of a run as one file, beside it a record of how it was trained. `compile`
 turns it into the table of EqualInfoAC[b=16,v=65k]. Without --out both replace what the package
-carries; without --m1 the byte model that the package carries is compiled.
+carries; without --m1 the byte model that the package carries is used. `encode` writes a corpus as
+rows of ids, for tokenizers that are slower than training; the same command goes on where it
+stopped, and several with --process=0..N-1 --n_processes=N share the work.
 """
 
 from absl import flags
 
+from latent_jax.data import DataConfig
 from latent_jax.experiments.command_line import run_command
+from latent_jax.experiments.encode import EncodeConfig, encode_corpus
 from latent_jax.experiments.prepare import (
     COMPILED_METHOD,
     compile_code,
@@ -22,9 +30,22 @@ from latent_jax.experiments.prepare import (
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/m1", "m1: the run folder.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "m1: best, latest, or a step.")
-M1 = flags.DEFINE_string("m1", "", "compile: file of the byte model.")
+M1 = flags.DEFINE_string("m1", "", "compile, encode: file of the byte model.")
 METHOD = flags.DEFINE_string("method", COMPILED_METHOD, "compile: what to compile.")
-OUT = flags.DEFINE_string("out", None, "File (m1) or folder (compile) to write.")
+OUT = flags.DEFINE_string("out", None, "File (m1) or folder (compile, encode) to write.")
+TOKENIZER = flags.DEFINE_string("tokenizer", "", "encode: literature name.")
+DATA = flags.DEFINE_list("data", [], "encode: text: paths, globs or folders.")
+TEXT_FIELD = flags.DEFINE_string("text_field", "text", "encode: field of .jsonl lines.")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "encode: raw bytes to read; 0 = all.")
+ROW_LENGTH = flags.DEFINE_integer("row_length", EncodeConfig.row_length, "encode: ids in a row.")
+EXAMPLE_BYTES = flags.DEFINE_integer(
+    "example_bytes",
+    EncodeConfig.example_bytes,
+    "encode: a row is the beginning of so many bytes of text (Lester et al.: 10240); 0 packs whole "
+    "documents.",
+)
+PROCESS = flags.DEFINE_integer("process", EncodeConfig.process, "encode: which process this is.")
+N_PROCESSES = flags.DEFINE_integer("n_processes", EncodeConfig.n_processes, "encode: of how many.")
 
 
 def main(verbs):
@@ -34,8 +55,26 @@ def main(verbs):
         export_m1(WORKDIR.value, OUT.value or m1_file, CHECKPOINT.value)
     elif verbs == ["compile"]:
         compile_code(OUT.value or code_folder, M1.value, METHOD.value)
+    elif verbs == ["encode"]:
+        _encode()
     else:
-        raise ValueError(f"say what to make: m1 or compile; got {' '.join(verbs) or 'nothing'}")
+        got = " ".join(verbs) or "nothing"
+        raise ValueError(f"say what to make: m1, compile or encode; got {got}")
+
+
+def _encode():
+    if not (TOKENIZER.value and OUT.value and DATA.value):
+        raise ValueError("encode needs --tokenizer, --data and --out")
+    config = EncodeConfig(
+        tokenizer=TOKENIZER.value,
+        row_length=ROW_LENGTH.value,
+        example_bytes=EXAMPLE_BYTES.value,
+        m1=M1.value,
+        process=PROCESS.value,
+        n_processes=N_PROCESSES.value,
+    )
+    words = dict(source="files", files=tuple(DATA.value), text_field=TEXT_FIELD.value)
+    encode_corpus(config, DataConfig(**words, max_bytes=MAX_BYTES.value), OUT.value)
 
 
 if __name__ == "__main__":

@@ -150,9 +150,6 @@ def train_batches(
         .map(_interleave)
         .map(placement(rows, batch_size, sharding))
     )
-    batches = grain.experimental.ThreadPrefetchIterDataset(
-        batches, prefetch_buffer_size=_PREFETCHED_BATCHES
-    )
     made_with = {
         "corpus": corpus.fingerprint,
         "tokenizer": tokenizer.fingerprint(),
@@ -163,7 +160,14 @@ def train_batches(
         "process_count": 1 if sharding is None else jax.process_count(),
         "process_index": 0 if sharding is None else jax.process_index(),
     }
-    return TrainBatches(iter(batches), made_with)
+    return TrainBatches(iter(prefetch(batches)), made_with)
+
+
+def prefetch(batches: grain.IterDataset) -> grain.IterDataset:
+    """Makes batches in a thread while those before them train."""
+    return grain.experimental.ThreadPrefetchIterDataset(
+        batches, prefetch_buffer_size=_PREFETCHED_BATCHES
+    )
 
 
 def evaluation_batches(

@@ -12,7 +12,9 @@ from latent_jax.data.tfds_source import Tfds
 class DataConfig:
     """Where text comes from, how it is split, and how it is read."""
 
-    source: str = "python_docs"  # "python_docs" (embedded default), "files" or "tfds"
+    # "python_docs" (embedded default), "files" or "tfds"; "encoded" reads the one folder of `files`
+    # that launch/prepare.py encode wrote
+    source: str = "python_docs"
     files: tuple[
         str, ...
     ] = ()  # files: paths, folders, glob patterns; .txt, .jsonl, also .gz .xz .zst

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
 from latent_jax.data import DataConfig, evaluation_batches, open_corpus
+from latent_jax.experiments.reading import open_reading
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tasks.base import Task
@@ -90,21 +91,19 @@ def evaluate(
     """
     run = load_run(workdir, checkpoint)
     config, task = run.config, run.task
-    data = dict(config.data)
-    if files:
-        data |= dict(source="files", files=files, text_field=text_field, max_bytes=0)
-        data |= dict(validation_percent=0.0, test_percent=0.0)
-        split = "train"
-    batches = evaluation_batches(
-        open_corpus(DataConfig(**data)),
-        run.tokenizer,
+    batches = dict(
         batch_size=batch_size or config.batch_size,
         row_length=config.row_length,
-        split=split,
         max_bytes=max_bytes,
         sharding=batch_sharding(run.mesh),
     )
-    sums = Evaluator(task, run.mesh)(run.variables, batches)
+    if files:
+        words = dict(source="files", files=files, text_field=text_field)
+        data = DataConfig(**words, validation_percent=0.0, test_percent=0.0)
+        rows = evaluation_batches(open_corpus(data), run.tokenizer, split="train", **batches)
+    else:
+        rows = open_reading(config).evaluation(split=split, **batches)
+    sums = Evaluator(task, run.mesh)(run.variables, rows)
     return {
         "run": str(workdir),
         "name": config.name or config.method,

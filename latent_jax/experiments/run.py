@@ -8,15 +8,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from latent_jax.data import Corpus, DataConfig, evaluation_batches, open_corpus, train_batches
+from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.budget import from_config
-from latent_jax.methods.names import parse
-from latent_jax.methods.tokenizers import bytes_per_token, load_bpe_files, make_tokenizer
 from latent_jax.reports.curves import write_curves
 from latent_jax.tasks.base import Task
-from latent_jax.tokenizers import Tokenizer
 from latent_jax.training import OptimizerConfig, TrainingConfig, make_mesh, open_run_folder, train
 from latent_jax.training.config import RESUMABLE
 from latent_jax.training.mesh import check_batch, is_primary
@@ -30,12 +27,10 @@ class Experiment:
     """What a configuration describes, opened and checked before any run folder is made."""
 
     config: ConfigDict
-    corpus: Corpus
-    tokenizer: Tokenizer
+    reading: Reading
     task: Task
     training: TrainingConfig
     optimizer: OptimizerConfig
-    bytes_per_token: float
     total_steps: int
 
 
@@ -46,18 +41,12 @@ def prepare(config: ConfigDict) -> Experiment:
         ValueError: a word of the configuration is wrong, or the corpus cannot be read; see the
             parts.
     """
-    method = parse(config.method)
     training = TrainingConfig(**config.training, seed=config.seed)
     optimizer = OptimizerConfig(**config.optimizer)
     budget = from_config(config.budget)
-    corpus = open_corpus(DataConfig(**config.data))
-    files = config.tokenizer
-    if files.vocab_file or files.merges_file:
-        tokenizer = load_bpe_files(method, files.vocab_file, files.merges_file)
-    else:
-        tokenizer = make_tokenizer(method, corpus, files.train_bytes, files.m1)
-    ratio = bytes_per_token(tokenizer, corpus)
-    task = make_task(config, Vocabulary.of(tokenizer, ratio))
+    reading = open_reading(config)
+    ratio = reading.bytes_per_token
+    task = make_task(config, Vocabulary.of(reading.tokenizer, ratio))
     tokens_per_step = config.batch_size * config.row_length
     total_steps = budget.steps(tokens_per_step, ratio, task.flops_per_byte)
     if optimizer.warmup_steps >= total_steps:
@@ -66,7 +55,7 @@ def prepare(config: ConfigDict) -> Experiment:
             f"warm-up: set optimizer.warmup_steps={optimizer.warmup_steps} below that, "
             "or raise the budget"
         )
-    return Experiment(config, corpus, tokenizer, task, training, optimizer, ratio, total_steps)
+    return Experiment(config, reading, task, training, optimizer, total_steps)
 
 
 def run(
@@ -86,7 +75,8 @@ def run(
         ValueError: see `prepare` and `training.train`; nothing half-written is left behind.
     """
     experiment = prepare(config)
-    training, tokenizer, corpus = experiment.training, experiment.tokenizer, experiment.corpus
+    training, reading = experiment.training, experiment.reading
+    tokenizer = reading.tokenizer
     mesh = make_mesh(training.strategy, training.model_parallel)
     check_batch(mesh, config.batch_size, training.accumulation)
     batches = dict(
@@ -95,9 +85,7 @@ def run(
         sharding=batch_sharding(mesh),
     )
     # Before the run folder, because a corpus may be too small for one row.
-    train_data = train_batches(
-        corpus, tokenizer, seed=config.seed, num_workers=config.data.num_workers, **batches
-    )
+    train_data = reading.train(seed=config.seed, num_workers=config.data.num_workers, **batches)
     folder = open_run_folder(
         workdir,
         config.to_dict(),
@@ -112,14 +100,12 @@ def run(
         experiment.total_steps,
         config.batch_size,
         config.row_length,
-        experiment.bytes_per_token,
+        reading.bytes_per_token,
         experiment.task.flops_per_byte,
     )
 
     def validation():
-        return evaluation_batches(
-            corpus, tokenizer, max_bytes=config.evaluation_bytes, split="validation", **batches
-        )
+        return reading.evaluation(max_bytes=config.evaluation_bytes, split="validation", **batches)
 
     def after_evaluation(step, variables, record):
         del record

@@ -1,0 +1,223 @@
+"""Rows that were encoded beforehand: what a language model reads when its tokenizer is slow.
+
+A folder of ArrayRecord files. A record is one row: L ids, how many of them are scored, and the raw
+bytes that those stand for, all int32 and little-endian. `plan.json` says what was encoded and how;
+each file is complete when the .json of its name is there, the whole folder when `rows.json` is.
+
+    plan.json  rows.json  tokenizer/
+    train-00000.array_record  train-00000.json  ...  validation-00000.array_record  ...
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from latent_jax.data.documents import CorpusError
+from latent_jax.data.packing import Batch
+from latent_jax.data.pipeline import TrainBatches, prefetch
+from latent_jax.data.placement import own_rows, placement
+
+PLAN, DONE, TOKENIZER = "plan.json", "rows.json", "tokenizer"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """An encoded corpus that is complete on disk.
+
+    Attributes:
+      folder: Where it lies.
+      plan: Method, fingerprints of tokenizer and corpus, row_length and how rows were made.
+      n_rows: By split.
+      n_bytes: Raw bytes that the scored ids stand for, by split.
+      n_tokens: Scored ids, by split.
+    """
+
+    folder: Path
+    plan: dict[str, Any]
+    n_rows: dict[str, int]
+    n_bytes: dict[str, int]
+    n_tokens: dict[str, int]
+
+    @property
+    def row_length(self) -> int:
+        """Ids in a row."""
+        return self.plan["row_length"]
+
+    def split(self, name: str) -> "RowRecords":
+        """Returns the rows of a split by index. Raises CorpusError where there is none."""
+        if not self.n_rows.get(name):
+            raise CorpusError(
+                f"{self.folder} holds no {name!r} rows, only {', '.join(self.n_rows)}"
+            )
+        return RowRecords(sorted(self.folder.glob(f"{name}-*.array_record")), self.row_length)
+
+
+class RowRecords(Sequence):
+    """Random access to rows; an element is a Batch without its first axis."""
+
+    def __init__(self, paths: Sequence[Path], row_length: int):
+        """Opens the files."""
+        self._source = grain.sources.ArrayRecordDataSource([os.fspath(path) for path in paths])
+        self._row_length = row_length
+
+    def __len__(self) -> int:
+        """Returns the number of rows."""
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Reads one row."""
+        numbers = np.frombuffer(self._source[index], "<i4")
+        ids, (n_ids, n_bytes) = numbers[: self._row_length], numbers[self._row_length :]
+        return {
+            "ids": ids.astype(np.int32),
+            "weights": (np.arange(self._row_length) < n_ids).astype(np.float32),
+            "n_bytes": np.int32(n_bytes),
+        }
+
+    def __repr__(self) -> str:
+        """Grain prints this in its messages."""
+        return f"RowRecords({len(self)} x {self._row_length})"
+
+
+def write_rows(path: Path, rows: Iterable[tuple[np.ndarray, int, int]]) -> dict[str, int]:
+    """Writes one file of rows, which appears when it is complete.
+
+    Args:
+      path: Of the .array_record file.
+      rows: int32[L] ids, how many are scored, raw bytes.
+
+    Returns:
+      n_rows, n_tokens and n_bytes.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    sums = {"n_rows": 0, "n_tokens": 0, "n_bytes": 0}
+    try:
+        writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")
+        for ids, n_ids, n_bytes in rows:
+            writer.write(np.append(ids, [n_ids, n_bytes]).astype("<i4").tobytes())
+            sums["n_rows"] += 1
+            sums["n_tokens"] += n_ids
+            sums["n_bytes"] += n_bytes
+        writer.close()
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return sums
+
+
+def write_json_whole(path: Path, content: Any) -> None:
+    """Writes JSON in one atomic step."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def open_rows(folder: str | Path) -> Rows:
+    """Returns the rows in a folder.
+
+    Raises:
+      CorpusError: It holds none, or is not complete.
+    """
+    folder = Path(folder).expanduser()
+    try:
+        plan = json.loads((folder / PLAN).read_text())
+        done = json.loads((folder / DONE).read_text())
+        return Rows(folder, plan, done["n_rows"], done["n_bytes"], done["n_tokens"])
+    except (OSError, ValueError, KeyError) as error:
+        raise CorpusError(
+            f"{folder} holds no encoded rows, or not all of them ({error}): run "
+            "launch/prepare.py encode; the same command goes on where it stopped"
+        ) from error
+
+
+def train_row_batches(
+    rows: Rows,
+    *,
+    batch_size: int,
+    seed: int,
+    sharding: jax.sharding.Sharding | None = None,
+) -> TrainBatches:
+    """Returns an infinite iterator over batches of the training rows, in another order each epoch.
+
+    Args:
+      rows: From `open_rows`.
+      batch_size: Rows B of the global batch.
+      seed: Of the shuffle.
+      sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
+
+    Raises:
+      CorpusError: There are fewer rows than a batch has.
+      ValueError: Devices do not divide the batch.
+    """
+    records = rows.split("train")
+    if len(records) < batch_size:
+        raise CorpusError(
+            f"{rows.folder} holds {len(records)} training rows, fewer than a batch of {batch_size}"
+        )
+    own = own_rows(batch_size, sharding)
+    # Whole batches first, so that the global batch does not depend on the processes.
+    batches = (
+        grain.MapDataset.source(records)
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .batch(batch_size, drop_remainder=True)
+        .map(lambda batch: {name: array[own] for name, array in batch.items()})
+        .map(placement(own, batch_size, sharding))
+        .to_iter_dataset()
+    )
+    made_with = {
+        "rows": rows.plan,
+        "batch_size": batch_size,
+        "seed": seed,
+        "process_count": 1 if sharding is None else jax.process_count(),
+        "process_index": 0 if sharding is None else jax.process_index(),
+    }
+    return TrainBatches(iter(prefetch(batches)), made_with)
+
+
+def evaluation_row_batches(
+    rows: Rows,
+    *,
+    batch_size: int,
+    split: str = "validation",
+    max_bytes: int = 0,
+    sharding: jax.sharding.Sharding | None = None,
+) -> Iterator[Batch]:
+    """Returns a finite iterator over the rows of a split, in order.
+
+    Args:
+      rows: From `open_rows`.
+      batch_size: Rows B of the global batch; the last one is filled up with rows of weight 0.
+      split: Which.
+      max_bytes: Stop after the row that reaches so many raw bytes; 0 = all.
+      sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
+    """
+    records = rows.split(split)
+    own = own_rows(batch_size, sharding)
+    place = placement(own, batch_size, sharding)
+
+    def batches() -> Iterator[Batch]:
+        total = 0
+        for start in range(0, len(records), batch_size):
+            found = [records[i] for i in range(start, min(start + batch_size, len(records)))]
+            whole = {name: np.stack([row[name] for row in found]) for name in found[0]}
+            lacking = batch_size - len(found)
+            padded = {
+                name: np.pad(array, [(0, lacking)] + [(0, 0)] * (array.ndim - 1))
+                for name, array in whole.items()
+            }
+            yield place({name: array[own] for name, array in padded.items()})
+            total += int(whole["n_bytes"].sum())
+            if 0 < max_bytes <= total:
+                return
+
+    return batches()

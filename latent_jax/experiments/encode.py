@@ -1,0 +1,185 @@
+"""A corpus encoded once into rows of ids, for tokenizers that are slower than training."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from latent_jax.data import Corpus, DataConfig, open_corpus
+from latent_jax.data.packing import Lane, TokenizedDocument
+from latent_jax.data.rows import DONE, PLAN, TOKENIZER, write_json_whole, write_rows
+from latent_jax.methods.names import parse
+from latent_jax.methods.tokenizers import make_tokenizer
+from latent_jax.tokenizers import Tokenizer
+
+SHARD_DOCUMENTS = 256
+JOINED_DOCUMENTS = 128
+"""Lester et al. 2024, section 3.1: so many are joined before they are cut into examples."""
+
+Row = tuple[np.ndarray, int, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncodeConfig:
+    """How rows are made.
+
+    Attributes:
+        tokenizer: literature name.
+        row_length: ids in a row.
+        example_bytes: 0 packs whole documents, separators between them, into full rows. Otherwise
+            documents are joined and cut into examples of so many bytes, each encoded by itself, and
+            a row is the beginning of an example (the paper: 10,240).
+        m1: file of the byte model; empty is the one that the package carries.
+        process: which of `n_processes` this is: each makes its share of the files.
+        n_processes: how many run beside each other, on one machine or several that share a disk.
+    """
+
+    tokenizer: str
+    row_length: int = 512
+    example_bytes: int = 0
+    m1: str = ""
+    process: int = 0
+    n_processes: int = 1
+
+    def __post_init__(self):
+        """Check ranges."""
+        if self.row_length < 1 or self.example_bytes < 0:
+            raise ValueError("row_length must be at least 1 and example_bytes at least 0")
+        if not 0 <= self.process < self.n_processes:
+            raise ValueError(f"process {self.process} is not among {self.n_processes}")
+
+
+def encode_corpus(config: EncodeConfig, data: DataConfig, out: str | Path) -> bool:
+    """Write the rows of every split, or go on where it stopped.
+
+    Args:
+        config: see there.
+        data: the corpus.
+        out: folder; see `latent_jax.data.rows`.
+
+    Returns:
+        Whether the folder is complete now; other processes may still be at work.
+
+    Raises:
+        ValueError: the folder was begun with another corpus, tokenizer or rows.
+    """
+    corpus = open_corpus(data)
+    tokenizer = make_tokenizer(parse(config.tokenizer), corpus, m1=config.m1)
+    out = Path(out)
+    _check_plan(out, _plan(config, corpus, tokenizer))
+    tokenizer.save(out / TOKENIZER)
+    shards = [
+        (split, number, start)
+        for split, n_documents in corpus.n_documents.items()
+        for number, start in enumerate(range(0, n_documents, SHARD_DOCUMENTS))
+    ]
+    mine = shards[config.process :: config.n_processes]
+    n_bytes = sum(corpus.n_bytes.values()) // config.n_processes
+    with tqdm(total=n_bytes, unit="B", unit_scale=True) as bar:
+        for split, number, start in mine:
+            path = _path(out, split, number)
+            records = corpus.split(split)
+            stop = min(start + SHARD_DOCUMENTS, len(records))
+            texts = [records[i].text for i in range(start, stop)]
+            if not path.with_suffix(".json").exists():
+                rows = _examples if config.example_bytes else _packed
+                began = time.monotonic()
+                sums = write_rows(path, rows(texts, tokenizer, config))
+                write_json_whole(
+                    path.with_suffix(".json"),
+                    {
+                        **sums,
+                        "n_documents": len(texts),
+                        "raw_bytes": sum(map(len, texts)),
+                        "seconds": time.monotonic() - began,
+                    },
+                )
+            bar.update(sum(map(len, texts)))
+    return _finish(out, shards)
+
+
+def _plan(config: EncodeConfig, corpus: Corpus, tokenizer: Tokenizer) -> dict[str, Any]:
+    return {
+        "method": str(parse(config.tokenizer)),
+        "tokenizer": tokenizer.fingerprint(),
+        "corpus": corpus.fingerprint,
+        "row_length": config.row_length,
+        "example_bytes": config.example_bytes,
+        "separator_id": tokenizer.separator_id,
+        "tokenizer_flops_per_byte": getattr(tokenizer, "flops_per_byte", 0.0),
+    }
+
+
+def _check_plan(out: Path, plan: dict[str, Any]) -> None:
+    """Write the plan, or compare it with the one that was begun."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / PLAN
+    if not path.exists():
+        write_json_whole(path, plan)
+        return
+    begun = json.loads(path.read_text())
+    different = [key for key in plan if begun.get(key) != plan[key]]
+    if different:
+        listed = ", ".join(f"{key}: {begun.get(key)} then, {plan[key]} now" for key in different)
+        raise ValueError(f"{out} was begun with something else ({listed}): choose another --out")
+
+
+def _packed(texts: Sequence[bytes], tokenizer: Tokenizer, config: EncodeConfig) -> Iterator[Row]:
+    """Yield rows of whole documents, each followed by the separator; the last one is padded."""
+    documents = []
+    for ids, lengths in tokenizer.encode_batch(texts):
+        byte_ends = np.zeros(len(ids) + 2, np.int64)
+        np.cumsum(lengths, out=byte_ends[1:-1])
+        byte_ends[-1] = byte_ends[-2]
+        documents.append(TokenizedDocument(np.append(ids, tokenizer.separator_id), byte_ends))
+    lane = Lane(documents, first=0, stride=1)
+    while True:
+        row = np.full(config.row_length, tokenizer.separator_id, np.int32)
+        n_ids, n_bytes = lane.fill(row)
+        if not n_ids:
+            return
+        yield row, n_ids, n_bytes
+
+
+def _examples(texts: Sequence[bytes], tokenizer: Tokenizer, config: EncodeConfig) -> Iterator[Row]:
+    """Yield one row for each example; what does not fit into it is left out."""
+    examples = []
+    for first in range(0, len(texts), JOINED_DOCUMENTS):
+        joined = b"".join(texts[first : first + JOINED_DOCUMENTS])
+        starts = range(0, len(joined), config.example_bytes)
+        examples += [joined[at : at + config.example_bytes] for at in starts]
+    for ids, lengths in tokenizer.encode_batch(examples):
+        row = np.full(config.row_length, tokenizer.separator_id, np.int32)
+        n_ids = min(len(ids), config.row_length)
+        row[:n_ids] = ids[:n_ids]
+        yield row, n_ids, int(lengths[:n_ids].sum())
+
+
+def _path(out: Path, split: str, number: int) -> Path:
+    return out / f"{split}-{number:05d}.array_record"
+
+
+def _finish(out: Path, shards: Sequence[tuple[str, int, int]]) -> bool:
+    """Write the sums where every file is there."""
+    sums: dict[str, dict[str, float]] = {}
+    for split, number, _ in shards:
+        path = _path(out, split, number).with_suffix(".json")
+        if not path.exists():
+            return False
+        for key, value in json.loads(path.read_text()).items():
+            by_split = sums.setdefault(key, {})
+            by_split[split] = by_split.get(split, 0) + value
+    write_json_whole(out / DONE, sums)
+    raw, seconds = sum(sums["raw_bytes"].values()), sum(sums["seconds"].values())
+    ratio = sum(sums["n_bytes"].values()) / sum(sums["n_tokens"].values())
+    n_rows = sum(sums["n_rows"].values())
+    print(
+        f"wrote {out}: {n_rows:,} rows, {ratio:.3f} bytes per id, {raw / 1e6:.2f} MB of text at "
+        f"{raw / seconds / 1e6:.3g} MB/s of one process"
+    )
+    return True

@@ -1,0 +1,109 @@
+"""What a run reads: documents that are encoded when their turn comes, or rows encoded before."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from latent_jax import tokenizers
+from latent_jax.data import (
+    Batch,
+    Corpus,
+    DataConfig,
+    TrainBatches,
+    evaluation_batches,
+    open_corpus,
+    train_batches,
+)
+from latent_jax.data.rows import (
+    TOKENIZER,
+    Rows,
+    evaluation_row_batches,
+    open_rows,
+    train_row_batches,
+)
+from latent_jax.methods.names import parse
+from latent_jax.methods.tokenizers import bytes_per_token, load_bpe_files, make_tokenizer
+from latent_jax.tokenizers import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Documents:
+    """A corpus that is encoded on the way to training."""
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    bytes_per_token: float
+
+    def train(self, *, num_workers: int, **batches) -> TrainBatches:
+        """See `latent_jax.data.train_batches`."""
+        return train_batches(self.corpus, self.tokenizer, num_workers=num_workers, **batches)
+
+    def evaluation(self, **batches) -> Iterator[Batch]:
+        """See `latent_jax.data.evaluation_batches`."""
+        return evaluation_batches(self.corpus, self.tokenizer, **batches)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedRows:
+    """Rows that `launch/prepare.py encode` wrote."""
+
+    rows: Rows
+    tokenizer: Tokenizer
+    bytes_per_token: float
+
+    def train(self, *, row_length: int, num_workers: int, **batches) -> TrainBatches:
+        """See `latent_jax.data.rows.train_row_batches`; nothing is left for worker processes."""
+        del row_length, num_workers
+        return train_row_batches(self.rows, **batches)
+
+    def evaluation(self, *, row_length: int, **batches) -> Iterator[Batch]:
+        """See `latent_jax.data.rows.evaluation_row_batches`."""
+        del row_length
+        return evaluation_row_batches(self.rows, **batches)
+
+
+Reading = Documents | EncodedRows
+
+
+def open_reading(config: ConfigDict) -> Reading:
+    """Open what a configuration reads, and train or load its tokenizer.
+
+    Raises:
+        ValueError: the text or the rows cannot be read, or were made for another method.
+    """
+    if config.data.source == "encoded":
+        return _open_rows(config)
+    method, files = parse(config.method), config.tokenizer
+    corpus = open_corpus(DataConfig(**config.data))
+    if files.vocab_file or files.merges_file:
+        tokenizer = load_bpe_files(method, files.vocab_file, files.merges_file)
+    else:
+        tokenizer = make_tokenizer(method, corpus, files.train_bytes, files.m1)
+    return Documents(corpus, tokenizer, bytes_per_token(tokenizer, corpus))
+
+
+def _open_rows(config: ConfigDict) -> EncodedRows:
+    folders: Any = config.data.files
+    folders = [folders] if isinstance(folders, str) else list(folders)
+    if len(folders) != 1:
+        raise ValueError(
+            f"data.source=encoded reads one folder that launch/prepare.py encode wrote; "
+            f"data.files names {len(folders)}"
+        )
+    rows = open_rows(folders[0])
+    asked = {"method": str(parse(config.method)), "row_length": config.row_length}
+    for key, value in asked.items():
+        if rows.plan[key] != value:
+            raise ValueError(
+                f"{rows.folder} was encoded with {key}={rows.plan[key]}, and the configuration "
+                f"says {value}: set {key}={rows.plan[key]}, or encode the text again"
+            )
+    tokenizer = tokenizers.load(rows.folder / TOKENIZER)
+    if tokenizer.fingerprint() != rows.plan["tokenizer"]:
+        raise tokenizers.FingerprintError(
+            f"the tokenizer in {rows.folder / TOKENIZER} is not the one that its rows were encoded "
+            "with: restore it, or encode the text again"
+        )
+    return EncodedRows(rows, tokenizer, rows.n_bytes["train"] / rows.n_tokens["train"])
