@@ -24,9 +24,9 @@ SHAPES = {
     "3m": dict(n_layers=3, d_model=256, n_heads=4, d_ff=1024),
 }
 ROW_LENGTH = {"nano": 512, "3m": 1024}
-BATCH_SIZE = {"nano": 32, "3m": 128}
-BUDGET_BYTES = {"nano": 60e6, "3m": 328e9}
-WARMUP_STEPS = {"nano": 100, "3m": 10_000}
+BATCH_SIZE = {"nano": 16, "3m": 128}
+BUDGET_BYTES = {"nano": 32e6, "3m": 328e9}
+WARMUP_STEPS = {"nano": 200, "3m": 10_000}
 
 
 def get_config(arguments: str = ""):
@@ -47,6 +47,7 @@ def get_config(arguments: str = ""):
         positions="relative",
     )
     config.z_loss = 1e-4
+    config.evaluation_bytes = 300_000
     config.snippets.every = a.snippets
     config.optimizer.warmup_steps = WARMUP_STEPS[a.size]
     config.optimizer.weight_decay = 0.0

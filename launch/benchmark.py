@@ -2,14 +2,21 @@
 
     python launch/benchmark.py train
     python launch/benchmark.py train --vocab_size=4096 --json configs/results/train_speed.json
+    python launch/benchmark.py tokenizers --data 'text/*.jsonl.xz' \\
+        --vocab_file gpt2-vocab.json --merges_file gpt2-merges.txt
+    python launch/benchmark.py m1 --data 'text/*.jsonl.xz'
 
 `train` trains the GPT of this project and the same model in PyTorch on the same random rows and
-prints tokens per second. It needs PyTorch: python -m pip install -e '.[benchmark]'
+prints tokens per second. `tokenizers` encodes and decodes a text with the compiled code of the
+package, with tiktoken and with Hugging Face's tokenizers, both with GPT-2's vocabulary. `m1`
+encodes with M1 for every byte, beside what its FLOPs allow here and one forward pass per prefix.
+PyTorch and tiktoken come with: python -m pip install -e '.[benchmark]'
 """
 
 from absl import flags
 
 from latent_jax.experiments.benchmark import TrainBenchmark, benchmark_and_print
+from latent_jax.experiments.benchmark_tokenizers import benchmark_m1, benchmark_tokenizers
 from latent_jax.experiments.command_line import run_command
 
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", TrainBenchmark.vocab_size, "Ids of the model.")
@@ -19,13 +26,33 @@ N_LAYERS = flags.DEFINE_integer("n_layers", TrainBenchmark.n_layers, "Blocks.")
 D_MODEL = flags.DEFINE_integer("d_model", TrainBenchmark.d_model, "Width.")
 N_HEADS = flags.DEFINE_integer("n_heads", TrainBenchmark.n_heads, "Attention heads.")
 N_STEPS = flags.DEFINE_integer("n_steps", TrainBenchmark.n_steps, "Steps that are timed.")
+DATA = flags.DEFINE_list("data", [], "tokenizers, m1: text: paths, globs or folders.")
+TEXT_FIELD = flags.DEFINE_string("text_field", "text", "tokenizers, m1: field of .jsonl lines.")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "tokenizers, m1: raw bytes; 0 = all (m1: 300 kB).")
+VOCAB_FILE = flags.DEFINE_string("vocab_file", "", "tokenizers: GPT-2's vocab.json.")
+MERGES_FILE = flags.DEFINE_string("merges_file", "", "tokenizers: GPT-2's merges.txt.")
+METHOD = flags.DEFINE_string("method", "EqualInfoAC[b=32,v=256]", "m1: literature name.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 
 
 def main(verbs):
     """Measure."""
-    if verbs != ["train"]:
-        raise ValueError(f"say what to measure: train; got {' '.join(verbs) or 'nothing'}")
+    if verbs not in (["train"], ["tokenizers"], ["m1"]):
+        got = " ".join(verbs) or "nothing"
+        raise ValueError(f"say what to measure: train, tokenizers or m1; got {got}")
+    if verbs != ["train"] and not DATA.value:
+        raise ValueError(f"{verbs[0]} needs text: --data")
+    words = dict(text_field=TEXT_FIELD.value, json_path=JSON.value)
+    if verbs == ["tokenizers"]:
+        if not (VOCAB_FILE.value and MERGES_FILE.value):
+            raise ValueError("tokenizers needs GPT-2's vocabulary: --vocab_file and --merges_file")
+        files = VOCAB_FILE.value, MERGES_FILE.value
+        benchmark_tokenizers(DATA.value, *files, max_bytes=MAX_BYTES.value, **words)
+        return
+    if verbs == ["m1"]:
+        n_bytes = MAX_BYTES.value or 300_000
+        benchmark_m1(DATA.value, method=METHOD.value, max_bytes=n_bytes, **words)
+        return
     benchmark = TrainBenchmark(
         vocab_size=VOCAB_SIZE.value,
         row_length=ROW_LENGTH.value,

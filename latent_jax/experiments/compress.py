@@ -16,18 +16,18 @@ from tqdm import tqdm
 from latent_jax.experiments import container
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import TRAINED, make_tokenizer
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tokenizers import Tokenizer, load
 
 SUFFIX = ".latent"
 
 COLUMNS = (
-    Column("method", "method"),
-    Column("n_bytes", "raw\nMB", ".2f", 1e-6),
-    Column("bits_per_byte", "bits/byte", ".3f"),
-    Column("compress_mb_per_s", "compress\nMB/s", ".3g"),
-    Column("decompress_mb_per_s", "decompress\nMB/s", ".3g"),
-    Column("lossless_share", "lossless\n% of files", ".0f", 100.0),
+    "method",
+    "n_bytes",
+    "bits_per_byte",
+    "encode_mb_per_s",
+    "decode_mb_per_s",
+    "lossless_share",
 )
 
 PEERS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
@@ -156,12 +156,12 @@ def _measure(name, raws, pack, unpack, verify) -> dict[str, Any]:
         "n_files": len(raws),
         "n_bytes": n_bytes,
         "bits_per_byte": 8 * sum(map(len, packed)) / n_bytes,
-        "compress_mb_per_s": n_bytes / seconds / 1e6,
+        "encode_mb_per_s": n_bytes / seconds / 1e6,
     }
     if verify:
         start = time.perf_counter()
         restored = [unpack(content) for content in packed]
-        record["decompress_mb_per_s"] = n_bytes / (time.perf_counter() - start) / 1e6
+        record["decode_mb_per_s"] = n_bytes / (time.perf_counter() - start) / 1e6
         same = [a == b for a, b in zip(raws, restored, strict=True)]
         record["lossless_share"] = sum(same) / len(same)
     return record

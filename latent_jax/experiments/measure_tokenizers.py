@@ -10,23 +10,23 @@ import numpy as np
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tokenizers import Tokenizer
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = (
-    Column("method", "method"),
-    Column("n_bytes", "text\nMB", ".2f", 1e-6),
-    Column("bytes_per_token", "bytes per\ntoken", ".3f"),
-    Column("bit_compression_ratio", "bits in per\nbit out", ".3f"),
-    Column("uniform_bits_per_byte", "uniform\nbits/byte", ".3f"),
-    Column("unigram_bits_per_byte", "unigram\nbits/byte", ".3f"),
-    Column("used_ids_share", "ids used\n%", ".1f", 100.0),
-    Column("longest_token_bytes", "longest\nbytes", ",d"),
-    Column("lossless_share", "lossless\n% of texts", ".2f", 100.0),
-    Column("encode_mb_per_s", "encode\nMB/s", ".3g"),
-    Column("decode_mb_per_s", "decode\nMB/s", ".3g"),
+    "method",
+    "n_bytes",
+    "bytes_per_token",
+    "bit_compression_ratio",
+    "uniform_bits_per_byte",
+    "unigram_bits_per_byte",
+    "used_ids_share",
+    "longest_token_bytes",
+    "lossless_share",
+    "encode_mb_per_s",
+    "decode_mb_per_s",
 )
 
 

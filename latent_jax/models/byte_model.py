@@ -50,7 +50,7 @@ class GPTByteModel:
         self.config, self.context, self.lanes = config, context, lanes
         # Kept with 16 bits, which a file of a few MB needs, and so everywhere.
         self._weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
-        self._params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
+        self.params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
         self.flops_per_byte = float(sum(config.forward_flops(context).values()))
         self._step = self._compile()
 
@@ -65,7 +65,7 @@ class GPTByteModel:
 
         ids_B = jax.ShapeDtypeStruct((self.lanes,), jnp.int32)
         cache = jax.eval_shape(lambda: self.config.empty_cache(self.lanes, self.context))
-        lowered = jax.jit(step, donate_argnums=1).lower(self._params, cache, ids_B, ids_B)
+        lowered = jax.jit(step, donate_argnums=1).lower(self.params, cache, ids_B, ids_B)
         is_cpu = jax.default_backend() == "cpu"
         return lowered.compile({"xla_cpu_multi_thread_eigen": False} if is_cpu else None)
 
@@ -78,7 +78,7 @@ class GPTByteModel:
     ) -> tuple[np.ndarray, Any]:
         """See `ByteModel.step`."""
         # Copies: the caller changes its arrays in place, and JAX may read them later.
-        probabilities_BV, state = self._step(self._params, state, ids_B.copy(), positions_B.copy())
+        probabilities_BV, state = self._step(self.params, state, ids_B.copy(), positions_B.copy())
         return np.asarray(probabilities_BV), state
 
     def to_bytes(self) -> bytes:

@@ -37,14 +37,14 @@ _CACHED_WORDS = 1 << 18
 _CACHED_WORD_BYTES = 48
 
 
-def _byte_alphabet() -> list[str]:
+def byte_alphabet() -> list[str]:
     """Returns GPT-2's character for each byte: itself if printable Latin-1, else U+0100 upwards."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(b) if b in printable else chr(256 + others.index(b)) for b in range(256)]
 
 
-_ALPHABET = _byte_alphabet()
+_ALPHABET = byte_alphabet()
 _BYTE_OF = {character: byte for byte, character in enumerate(_ALPHABET)}
 
 
@@ -78,7 +78,7 @@ class BPE(TableTokenizer):
         self._id_of_byte = [vocab[character] for character in _ALPHABET]
         # A plain token of the model, not an added one: text is never searched for the separator,
         # and no merge makes it.
-        self._model = _pipeline(hf.models.BPE(self._vocab, self._merges))
+        self.model = _pipeline(hf.models.BPE(self._vocab, self._merges))
         self._cache: dict[bytes, list[int]] = {}
 
     @classmethod
@@ -175,7 +175,7 @@ class BPE(TableTokenizer):
             if isinstance(part, bytes):
                 ids += [self._id_of_byte[byte] for byte in part]
             else:
-                ids += self._model.encode(part, add_special_tokens=False).ids
+                ids += self.model.encode(part, add_special_tokens=False).ids
         return ids
 
 

@@ -78,9 +78,11 @@ class CompiledCode(TableTokenizer):
         """See `Tokenizer.encode`."""
         return self._encode_joined([text])[0]
 
-    def encode_batch(self, texts: Sequence[bytes]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """See `Tokenizer.encode_batch`. Texts are shared among threads."""
-        n_threads = min(os.cpu_count() or 1, len(texts))
+    def encode_batch(
+        self, texts: Sequence[bytes], n_threads: int = 0
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """See `Tokenizer.encode_batch`. Texts are shared among threads; 0 = one for each core."""
+        n_threads = min(n_threads or os.cpu_count() or 1, len(texts))
         if n_threads < 2:
             encoded = self._encode_joined(texts)
         else:

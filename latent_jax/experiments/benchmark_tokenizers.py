@@ -1,0 +1,246 @@
+"""Speed of tokenizers beside tiktoken and Hugging Face's tokenizers, on the same text, in turns."""
+
+import importlib.metadata
+import importlib.util
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from latent_jax.data import DataConfig, open_corpus
+from latent_jax.methods.artefacts import load_m1
+from latent_jax.methods.names import parse
+from latent_jax.methods.tokenizers import make_tokenizer, step_by_step
+from latent_jax.models.byte_model import GPTByteModel
+from latent_jax.models.gpt import GPT
+from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.tokenizers import BPE, CompiledCode
+from latent_jax.tokenizers.bpe import byte_alphabet
+
+N_TURNS = 5
+GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+
+COLUMNS = (
+    "peer",
+    Column("version", "version"),
+    Column("threads", "threads", "d"),
+    "bytes_per_token",
+    "encode_mb_per_s",
+    "decode_mb_per_s",
+    Column("speed_ratio", "encode over\ntiktoken", ".2f"),
+)
+M1_COLUMNS = (
+    "method",
+    Column("encode_kb_per_s", "encode\nkB/s", ".1f"),
+    "flops_per_byte",
+    Column("matmul_flops_per_s", "matmul\nGFLOP/s", ".1f", 1e-9),
+    Column("share_of_matmul", "share of\nmatmul rate %", ".1f", 100.0),
+    Column("prefix_kb_per_s", "a pass per\nprefix kB/s", ".2f"),
+    Column("speed_ratio", "over a pass\nper prefix", ".0f"),
+)
+
+Job = Callable[[], Any]
+
+
+def benchmark_tokenizers(
+    files: Sequence[str],
+    vocab_file: str,
+    merges_file: str,
+    *,
+    text_field: str = "text",
+    max_bytes: int = 0,
+    json_path: str | None = None,
+) -> list[dict[str, Any]]:
+    """Print and return the speed of the compiled code and of its peers.
+
+    Args:
+        files: the text.
+        vocab_file: GPT-2's vocab.json.
+        merges_file: GPT-2's merges.txt.
+        text_field: of .jsonl files.
+        max_bytes: of the text; 0 = all.
+        json_path: also write the unrounded records there.
+
+    Raises:
+        ValueError: tiktoken is not installed, or something cannot be read.
+    """
+    if importlib.util.find_spec("tiktoken") is None:
+        raise ValueError(
+            "this measures against tiktoken, which is not installed: "
+            "python -m pip install -e '.[benchmark]'"
+        )
+    texts = _texts(files, text_field, max_bytes)
+    code = make_tokenizer(parse("EqualInfoAC[b=16,v=65k]"), None)
+    if not isinstance(code, CompiledCode):
+        raise ValueError("the package carries no compiled code: python launch/prepare.py compile")
+    jobs = {
+        **_own_jobs(code, texts),
+        **_tiktoken_jobs(_tiktoken(vocab_file), texts),
+        **_hugging_face_jobs(BPE.from_files(Path(vocab_file), Path(merges_file)), texts),
+    }
+    seconds = _in_turns({key: job for key, (job, _) in jobs.items()})
+    n_bytes = sum(map(len, texts))
+    records = []
+    for (peer, threads, what), (_, n_ids) in jobs.items():
+        if what != "encode":
+            continue
+        encode = seconds[peer, threads, "encode"]
+        record = {
+            "peer": peer,
+            "version": _version(peer),
+            "threads": threads,
+            "n_bytes": n_bytes,
+            "bytes_per_token": n_bytes / n_ids,
+            "encode_mb_per_s": n_bytes / statistics.median(encode) / 1e6,
+            "speed_ratio": statistics.median(
+                theirs / ours
+                for theirs, ours in zip(seconds["tiktoken", threads, "encode"], encode, strict=True)
+            ),
+        }
+        if decode := seconds.get((peer, threads, "decode")):
+            record["decode_mb_per_s"] = n_bytes / statistics.median(decode) / 1e6
+        records.append(record)
+    print(text_table(records, COLUMNS))
+    if json_path:
+        write_json(records, json_path)
+    return records
+
+
+def benchmark_m1(
+    files: Sequence[str],
+    *,
+    method: str = "EqualInfoAC[b=32,v=256]",
+    text_field: str = "text",
+    max_bytes: int = 300_000,
+    json_path: str | None = None,
+) -> dict[str, Any]:
+    """Print and return how fast M1 encodes, beside what its FLOPs allow and one pass per prefix."""
+    texts = _texts(files, text_field, max_bytes)
+    tokenizer = step_by_step(parse(method))
+    tokenizer.encode(texts[0][:10])
+    start = time.perf_counter()
+    encoded = tokenizer.encode_batch(texts)
+    rate = sum(map(len, texts)) / (time.perf_counter() - start)
+    window = sum(map(len, texts)) / sum(len(ids) for ids, _ in encoded) * tokenizer.window_bits
+    matmul = _matmul_rate()
+    prefix = _prefix_rate(load_m1(), round(window / tokenizer.token_bits))
+    record = {
+        "method": tokenizer.name,
+        "encode_kb_per_s": rate / 1e3,
+        "flops_per_byte": tokenizer.flops_per_byte,
+        "matmul_flops_per_s": matmul,
+        "share_of_matmul": rate * tokenizer.flops_per_byte / matmul,
+        "prefix_kb_per_s": prefix / 1e3,
+        "speed_ratio": rate / prefix,
+    }
+    print(text_table([record], M1_COLUMNS))
+    if json_path:
+        write_json([record], json_path)
+    return record
+
+
+def _texts(files, text_field, max_bytes) -> list[bytes]:
+    words = dict(source="files", files=tuple(files), text_field=text_field)
+    corpus = open_corpus(DataConfig(**words, validation_percent=0.0, test_percent=0.0))
+    return [document.text for document in corpus.documents("train", max_bytes)]
+
+
+def _own_jobs(code: CompiledCode, texts: Sequence[bytes]) -> dict:
+    ids = [code.encode(text) for text in texts]
+    n_ids = sum(map(len, ids))
+    joined = np.concatenate(ids)
+    return {
+        (code.name, 1, "encode"): (lambda: [code.encode(text) for text in texts], n_ids),
+        (code.name, 1, "decode"): (lambda: code.decode(joined), n_ids),
+        (code.name, 2, "encode"): (lambda: code.encode_batch(texts, n_threads=2), n_ids),
+    }
+
+
+def _tiktoken(vocab_file: str) -> Any:
+    import tiktoken
+
+    vocab = json.loads(Path(vocab_file).read_text(encoding="utf-8"))
+    byte_of = {character: byte for byte, character in enumerate(byte_alphabet())}
+    ranks = {
+        bytes(byte_of[character] for character in token): rank
+        for token, rank in vocab.items()
+        if token != "<|endoftext|>"
+    }
+    return tiktoken.Encoding("gpt2", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={})
+
+
+def _tiktoken_jobs(encoding: Any, texts: Sequence[bytes]) -> dict:
+    strings = [text.decode("utf-8", "replace") for text in texts]
+    ids = [encoding.encode_ordinary(string) for string in strings]
+    n_ids = sum(map(len, ids))
+    joined = [id_ for part in ids for id_ in part]
+    return {
+        ("tiktoken", 1, "encode"): (
+            lambda: [encoding.encode_ordinary(string) for string in strings],
+            n_ids,
+        ),
+        ("tiktoken", 1, "decode"): (lambda: encoding.decode_bytes(joined), n_ids),
+        ("tiktoken", 2, "encode"): (
+            lambda: encoding.encode_ordinary_batch(strings, num_threads=2),
+            n_ids,
+        ),
+    }
+
+
+def _hugging_face_jobs(bpe: BPE, texts: Sequence[bytes]) -> dict:
+    strings = [text.decode("utf-8", "replace") for text in texts]
+    model = bpe.model
+    n_ids = sum(len(model.encode(string, add_special_tokens=False).ids) for string in strings)
+    return {
+        ("tokenizers", 1, "encode"): (
+            lambda: [model.encode(string, add_special_tokens=False).ids for string in strings],
+            n_ids,
+        ),
+    }
+
+
+def _in_turns(jobs: dict[Any, Job]) -> dict[Any, list[float]]:
+    """Return seconds of each job in each turn, after one turn that is not counted."""
+    seconds = {key: [] for key in jobs}
+    for turn in range(N_TURNS + 1):
+        for key, job in jobs.items():
+            start = time.perf_counter()
+            job()
+            if turn:
+                seconds[key].append(time.perf_counter() - start)
+    return seconds
+
+
+def _version(peer: str) -> str:
+    package = peer if peer in ("tiktoken", "tokenizers") else "latent_jax"
+    return importlib.metadata.version(package)
+
+
+def _matmul_rate(size: int = 2048, n_times: int = 5) -> float:
+    """Return the FLOP/s of a float32 matrix product on all cores."""
+    a = jnp.ones((size, size), jnp.float32)
+    product = jax.jit(lambda a: a @ a)
+    product(a).block_until_ready()
+    seconds = []
+    for _ in range(n_times):
+        start = time.perf_counter()
+        product(a).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds)
+
+
+def _prefix_rate(model: GPTByteModel, window: int, n_times: int = 50) -> float:
+    """Return bytes per second of one forward pass for each prefix of a window."""
+    row = jnp.zeros((1, max(window, 1)), jnp.int32)
+    forward = jax.jit(lambda params, row: GPT(model.config).apply({"params": params}, row)[:, -1])
+    forward(model.params, row).block_until_ready()
+    start = time.perf_counter()
+    for _ in range(n_times):
+        forward(model.params, row).block_until_ready()
+    return n_times / (time.perf_counter() - start)
