@@ -13,7 +13,9 @@
 turns it into the table of EqualInfoAC[b=16,v=65k]. Without --out both replace what the package
 carries; without --m1 the byte model that the package carries is used. `encode` writes a corpus as
 rows of ids, for tokenizers that are slower than training; the same command goes on where it
-stopped, and several with --process=0..N-1 --n_processes=N share the work.
+stopped, and several with --process=0..N-1 --n_processes=N share the work. `export` writes the
+compiled code as a tokenizer.json of Hugging Face's tokenizers (short texts: its longest match takes
+time that grows with the square of the length).
 """
 
 from absl import flags
@@ -24,6 +26,7 @@ from latent_jax.experiments.encode import EncodeConfig, encode_corpus
 from latent_jax.experiments.prepare import (
     COMPILED_METHOD,
     compile_code,
+    export_hugging_face,
     export_m1,
     shipped_paths,
 )
@@ -33,6 +36,9 @@ CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "m1: best, latest, or a s
 M1 = flags.DEFINE_string("m1", "", "compile, encode: file of the byte model.")
 METHOD = flags.DEFINE_string("method", COMPILED_METHOD, "compile: what to compile.")
 OUT = flags.DEFINE_string("out", None, "File (m1) or folder (compile, encode) to write.")
+CODE = flags.DEFINE_string(
+    "code", "", "export: folder of a compiled code; by default the shipped one."
+)
 TOKENIZER = flags.DEFINE_string("tokenizer", "", "encode: literature name.")
 DATA = flags.DEFINE_list("data", [], "encode: text: paths, globs or folders.")
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "encode: field of .jsonl lines.")
@@ -55,11 +61,13 @@ def main(verbs):
         export_m1(WORKDIR.value, OUT.value or m1_file, CHECKPOINT.value)
     elif verbs == ["compile"]:
         compile_code(OUT.value or code_folder, M1.value, METHOD.value)
+    elif verbs == ["export"]:
+        export_hugging_face(OUT.value or "tokenizer.json", CODE.value)
     elif verbs == ["encode"]:
         _encode()
     else:
         got = " ".join(verbs) or "nothing"
-        raise ValueError(f"say what to make: m1, compile or encode; got {got}")
+        raise ValueError(f"say what to make: m1, compile, encode or export; got {got}")
 
 
 def _encode():

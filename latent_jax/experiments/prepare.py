@@ -14,6 +14,7 @@ from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.reports.files import replace_file
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import CompiledCode
+from latent_jax.tokenizers.hugging_face import to_hugging_face
 
 COMPILED_METHOD = "EqualInfoAC[b=16,v=65k]"
 
@@ -86,6 +87,18 @@ def compile_code(out: str | Path, m1: str = "", method: str = COMPILED_METHOD) -
         f"the longest {lengths.max()}, in {time.monotonic() - start:.0f} s"
     )
     return code
+
+
+def export_hugging_face(out: str | Path, folder: str | Path = "") -> None:
+    """Write a compiled code as a `tokenizer.json` of Hugging Face's tokenizers.
+
+    Args:
+        out: the file.
+        folder: of the saved code; empty is the one that the package carries.
+    """
+    code = CompiledCode.load(Path(folder or shipped_paths()[1]))
+    replace_file(out, to_hugging_face(code).to_str().encode())
+    print(f"wrote {out}, {Path(out).stat().st_size / 1e6:.2f} MB: {code.vocab_size:,} ids")
 
 
 def _validation(workdir: Path, step: int) -> dict:
