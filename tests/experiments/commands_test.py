@@ -171,7 +171,10 @@ def test_a_folder_that_is_no_run(tmp_path):
     assert "is no run folder" in result.stderr
 
 
-@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "report.py"])
+SCRIPTS = sorted(path.name for path in (ROOT / "launch").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_help_teaches(script):
     result = launch(script, "--help")
     assert f"python launch/{script}" in result.stdout

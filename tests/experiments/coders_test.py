@@ -1,0 +1,115 @@
+"""From a run of M1 to files compressed by it, by the commands that a user types."""
+
+import json
+
+import pytest
+
+from tests.experiments.commands_test import launch, train
+
+M1 = ("--config.model.d_ff=32", "--config.batch_size=8")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("coders")
+    result = train(folder, *M1, config="m1.py")
+    assert result.returncode == 0, result.stderr
+    result = launch("prepare.py", "m1", f"--workdir={folder / 'run'}", f"--out={folder}/m1.msgpack")
+    assert result.returncode == 0, result.stderr
+    assert "bits/byte" in result.stdout
+    return folder
+
+
+def test_the_file_of_m1_says_how_it_was_made(folder):
+    record = json.loads((folder / "m1.json").read_text())
+    assert record["bytes_seen"] > 0 and record["step"] in (3, 6) and record["text"] == ["text"]
+    assert 3 < record["bits_per_byte"] < 8.1 and 3 < record["snippet_bits_per_byte"] < 8.1
+    assert (folder / "m1.msgpack").stat().st_size < 2.2 * record["n_parameters"] + 2000
+
+
+def test_its_code_is_compiled_and_agrees_with_the_coder(folder):
+    m1 = f"--m1={folder}/m1.msgpack"
+    method = "EqualInfoAC[b=12,v=4k]"
+    arguments = ("--method", method, f"--out={folder / 'code'}")
+    result = launch("prepare.py", "compile", m1, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "4,096 texts" in result.stdout
+    text = folder / "text" / "while.txt"
+    for name, packed in (
+        ("coder", ("--method", method, m1)),
+        ("code", (f"--tokenizer={folder / 'code'}",)),
+    ):
+        out = folder / f"{name}.latent"
+        result = launch("compress.py", "compress", text, f"--out={out}", *packed)
+        assert result.returncode == 0, result.stderr
+        back = folder / f"{name}.txt"
+        options = packed[2:] if name == "coder" else packed
+        result = launch("compress.py", "decompress", out, f"--out={back}", *options)
+        assert result.returncode == 0, result.stderr
+        assert back.read_bytes() == text.read_bytes()
+    # The header names another tokenizer; the ids behind it are the same.
+    payloads = [(folder / f"{name}.latent").read_bytes()[-300:] for name in ("coder", "code")]
+    assert payloads[0] == payloads[1]
+    result = launch(
+        "compress.py",
+        "decompress",
+        folder / "coder.latent",
+        f"--out={folder}/x",
+        m1,
+        "--tokenizer",
+        folder / "code",
+    )
+    assert result.returncode == 2 and "was written with EqualInfoAC[b=12,v=4096]" in result.stderr
+    assert not (folder / "x").exists()
+
+
+def test_tokenizers_are_measured_on_any_text(folder):
+    names = ["Bytes", "GZip[v=256]", "StaticAC[v=256]", "AC[v=256]", "EqualInfoAC[b=32,v=256]"]
+    result = launch(
+        "evaluate.py",
+        *(f"--tokenizer={name}" for name in names),
+        f"--data={folder / 'text'}",
+        f"--m1={folder}/m1.msgpack",
+        "--max_bytes=6000",
+        f"--json={folder / 'scores.json'}",
+    )
+    assert result.returncode == 0, result.stderr
+    scores = {
+        record["method"]: record for record in json.loads((folder / "scores.json").read_text())
+    }
+    assert list(scores) == names
+    assert all(record["lossless_share"] == 1 for record in scores.values())
+    assert scores["Bytes"]["uniform_bits_per_byte"] == 8
+    assert scores["StaticAC[v=256]"]["bytes_per_token"] > 1.3
+    for record in scores.values():
+        assert record["unigram_bits_per_byte"] <= record["uniform_bits_per_byte"] + 1e-9
+        assert record["n_bytes"] / record["n_tokens"] == record["bytes_per_token"]
+
+
+def test_files_are_compared_beside_gzip_xz_and_zstd(folder):
+    result = launch(
+        "compress.py", "table", folder / "text" / "while.txt", "--methods=GZip[v=65k]", "--verify"
+    )
+    assert result.returncode == 0, result.stderr
+    for name in ("gzip -9", "xz -6", "zstd -19", "GZip[v=65536]"):
+        assert name in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("prepare.py", "m2"), "say what to make: m1, compile, encode or export; got m2"),
+        (("prepare.py", "m1", "--workdir=nowhere"), "nowhere is no run folder"),
+        (("prepare.py", "compile", "--m1=nowhere"), "the byte model nowhere cannot be read"),
+        (("prepare.py", "encode"), "needs --tokenizer, --data and --out"),
+        (("compress.py", "shrink", "x"), "write compress, decompress, table and then files"),
+        (("compress.py", "compress", "x", "--method=BPE[v=300]"), "give the folder of a saved one"),
+        (("compress.py", "decompress", "x"), "does not end with .latent"),
+        (("evaluate.py",), "say what to score: --workdir of a run, or --tokenizer and --data"),
+        (("benchmark.py", "speed"), "say what to measure: train, tokenizers or m1; got speed"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_way_out(command, message):
+    result = launch(*command)
+    assert result.returncode == 2
+    assert message in result.stderr and "Traceback" not in result.stderr
