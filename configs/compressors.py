@@ -5,8 +5,8 @@ Source      the five ways to shorten a sequence in Fifty, "Language, Entropy, an
 Arguments   files      path or glob of text; empty = the embedded default
             megabytes  raw text that each cell reads in training
             long       raw megabytes that conv1d and ssm at C = 2 read besides; 0 = no such runs
-Commands    python launch/train.py --workdir runs/compressors \\
-                --config "configs/compressors.py:files=enwiki_part*.jsonl.xz"
+Commands    python launch/train.py --config "configs/compressors.py:files=enwiki_part*.jsonl.xz" \\
+                --workdir runs/compressors
             python launch/report.py runs/compressors --results configs/results/compressors.json
 Hardware    2 CPU cores, no accelerator: about 70 minutes; the same command goes on where it stopped
 Result      README.md; conv1d and ssm at C = 2 restore text below 0.02 nats per byte after 7 MB

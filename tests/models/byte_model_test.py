@@ -27,8 +27,9 @@ def test_the_step_predicts_what_the_whole_row_does():
     model = byte_model(lanes=4, context=16)
     ids_BT = np.random.default_rng(0).integers(0, 256, (4, 15))
     row = jnp.asarray(np.concatenate([np.full((4, 1), BEGIN), ids_BT], axis=1), jnp.int32)
-    whole = jax.nn.softmax(GPT(CONFIG).apply({"params": params()}, row), axis=-1)
-    np.testing.assert_allclose(read(model, ids_BT), np.swapaxes(whole, 0, 1), rtol=1e-3, atol=1e-6)
+    rounded = jax.tree.map(lambda leaf: leaf.astype(jnp.float16).astype(jnp.float32), params())
+    whole = jax.nn.softmax(GPT(CONFIG).apply({"params": rounded}, row), axis=-1)
+    np.testing.assert_allclose(read(model, ids_BT), np.swapaxes(whole, 0, 1), rtol=1e-4, atol=1e-7)
 
 
 def test_a_lane_depends_on_no_other_lane_and_on_no_other_call():

@@ -11,7 +11,16 @@ from latent_jax.tokenizers.registry import KINDS
 
 def test_kinds_are_named_once():
     assert {kind: cls.kind for kind, cls in KINDS.items()} == {kind: kind for kind in KINDS}
-    assert set(KINDS) == {"bytes", "bpe", "sentencepiece"}
+    assert set(KINDS) == {
+        "ac",
+        "bpe",
+        "bytes",
+        "compiled",
+        "equal_info",
+        "gzip",
+        "sentencepiece",
+        "static_ac",
+    }
 
 
 def test_unknown_kind_names_the_known_ones(tmp_path):
