@@ -6,30 +6,16 @@ counts; the root, the empty text, keeps none and gives every byte at least one. 
 code does not fit. So the code of a text is a number, greedy coding always ends, and no end symbol
 and no rule for padding is needed (the windows of Lester et al. 2024, section 3.3, need both).
 
-How the codes are shared decides how long the texts get. In a tree of K texts the expected length of
-a greedily chosen text is the sum of the probabilities of all its nodes, and largest for the K most
-probable nodes: those above a threshold. A byte of probability p then leads to about p x of them,
-rounded down. So n - 1 codes are shared as floor(p x), with the largest x that does not give away
-too many (d'Hondt's rule of apportionment). From 2^precision codes on, where a single code is no
-matter, the shares are the differences of a rounded running sum: that needs no search.
+How the codes are shared decides how long the texts get. Below 2^precision codes, where a single one
+matters, every byte gets the whole part of its proportional share, and those with the largest
+remainders one more (Hamilton's rule of apportionment): a last code goes to the likeliest byte. From
+2^precision codes on the shares are the differences of a rounded running sum, which needs no search.
 """
 
 import numba
 import numpy as np
 
 from latent_jax.tokenizers.limbs import is_below_power, is_less, multiply_shift, subtract
-
-_FRACTION = 16
-"""Bits after the point of x."""
-
-
-@numba.njit(cache=True, nogil=True)
-def _total(cumulative_C, x, precision, least):
-    total = np.int64(0)
-    for v in range(len(cumulative_C) - 1):
-        share = ((cumulative_C[v + 1] - cumulative_C[v]) * x) >> (precision + _FRACTION)
-        total += max(share, least)
-    return total
 
 
 @numba.njit(cache=True, nogil=True)
@@ -44,23 +30,33 @@ def shares(cumulative_C, n_codes, precision, least, out_V):
         out_V: see above.
     """
     n_symbols = len(cumulative_C) - 1
-    # Rounding takes less than one code from each byte, so x is between n and n + V.
-    low, high = (0 if least else n_codes) << _FRACTION, (n_codes + n_symbols) << _FRACTION
-    while high - low > 1:
-        middle = (low + high) >> 1
-        if _total(cumulative_C, middle, precision, least) <= n_codes:
-            low = middle
-        else:
-            high = middle
+    shared = n_codes - n_symbols * least
     left = n_codes
     for v in range(n_symbols):
         count = cumulative_C[v + 1] - cumulative_C[v]
-        out_V[v] = max((count * low) >> (precision + _FRACTION), least)
+        out_V[v] = least + ((count * shared) >> precision)
         left -= out_V[v]
-    # Those that would rise together at the next x, in the order of the bytes.
+    # The smallest remainder that still gets one of those that are left, by bisection.
+    mask = (1 << precision) - 1
+    low, high = np.int64(0), np.int64(1 << precision)
+    while high - low > 1:
+        middle = (low + high) >> 1
+        n_above = 0
+        for v in range(n_symbols):
+            count = cumulative_C[v + 1] - cumulative_C[v]
+            n_above += ((count * shared) & mask) >= middle
+        if n_above >= left:
+            low = middle
+        else:
+            high = middle
     for v in range(n_symbols):
-        count = cumulative_C[v + 1] - cumulative_C[v]
-        if left > 0 and max((count * high) >> (precision + _FRACTION), least) > out_V[v]:
+        remainder = ((cumulative_C[v + 1] - cumulative_C[v]) * shared) & mask
+        if remainder >= high:
+            out_V[v] += 1
+            left -= 1
+    for v in range(n_symbols):  # those that tie, in the order of the bytes
+        remainder = ((cumulative_C[v + 1] - cumulative_C[v]) * shared) & mask
+        if left > 0 and remainder == low:
             out_V[v] += 1
             left -= 1
 
