@@ -31,6 +31,12 @@ SPLIT = flags.DEFINE_enum(
 )
 CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
 MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Score so many raw bytes; 0 = all.", lower_bound=0)
+CUT_BYTES = flags.DEFINE_integer(
+    "cut_bytes",
+    0,
+    "Cut documents into texts of so many bytes for --tokenizer: M1 codes many at once. 0 = none.",
+    lower_bound=0,
+)
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 0, "Rows at a time; 0 = as in training.", lower_bound=0
 )
@@ -48,6 +54,7 @@ def main():
             text_field=TEXT_FIELD.value,
             train_files=TRAIN_DATA.value,
             max_bytes=MAX_BYTES.value,
+            cut_bytes=CUT_BYTES.value,
             m1=M1.value,
             json_path=JSON.value,
         )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_jax.data import DataConfig, open_corpus
+from latent_jax.experiments.measure_tokenizers import cut_texts
 from latent_jax.methods.artefacts import load_m1
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer, step_by_step
@@ -24,6 +25,8 @@ from latent_jax.tokenizers import BPE, CompiledCode
 from latent_jax.tokenizers.bpe import byte_alphabet
 
 N_TURNS = 5
+M1_TEXT_BYTES = 2048
+"""Enough texts to fill the lanes of all threads, of 300 kB."""
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 
 COLUMNS = (
@@ -121,7 +124,7 @@ def benchmark_m1(
     json_path: str | None = None,
 ) -> dict[str, Any]:
     """Print and return how fast M1 encodes, beside what its FLOPs allow and one pass per prefix."""
-    texts = _texts(files, text_field, max_bytes)
+    texts = cut_texts(_texts(files, text_field, max_bytes), M1_TEXT_BYTES)
     tokenizer = step_by_step(parse(method))
     tokenizer.encode(texts[0][:10])
     start = time.perf_counter()

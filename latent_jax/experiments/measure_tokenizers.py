@@ -79,6 +79,7 @@ def measure_and_print(
     text_field: str = "text",
     train_files: Sequence[str] = (),
     max_bytes: int = 0,
+    cut_bytes: int = 0,
     m1: str = "",
     json_path: str | None = None,
 ) -> list[dict[str, Any]]:
@@ -90,6 +91,8 @@ def measure_and_print(
         text_field: of .jsonl files.
         train_files: what tokenizers that learn are trained on; by default the same text.
         max_bytes: measure on so many raw bytes; 0 = all.
+        cut_bytes: cut documents into texts of so many bytes; 0 = none. Coders that run M1 for every
+            byte code many texts at once, and are slow on one long text.
         m1: file of the byte model that drives coders; empty is the one that the package carries.
         json_path: also write the unrounded records there.
 
@@ -102,12 +105,18 @@ def measure_and_print(
     records = []
     for method in methods:
         tokenizer = make_tokenizer(method, train, m1=m1)
-        records.append(measure(tokenizer, [text for text in texts if text]))
+        records.append(measure(tokenizer, texts))
         logger.info("measured %s", method)
     print(text_table(records, COLUMNS))
     if json_path:
         write_json(records, json_path)
     return records
+
+
+def cut_texts(texts: Sequence[bytes], n_bytes: int) -> list[bytes]:
+    """Return the texts in pieces of at most `n_bytes`, empty ones left out; 0 cuts nothing."""
+    step = n_bytes or max(map(len, texts))
+    return [text[at : at + step] for text in texts for at in range(0, len(text), step)]
 
 
 def _corpus(files: Sequence[str], text_field: str) -> Corpus:
