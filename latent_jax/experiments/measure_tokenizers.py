@@ -100,7 +100,8 @@ def measure_and_print(
         ValueError: a name is wrong, or the text cannot be read.
     """
     methods = [parse(name) for name in names]
-    texts = [document.text for document in _corpus(files, text_field).documents("train", max_bytes)]
+    documents = _corpus(files, text_field).documents("train", max_bytes)
+    texts = cut_texts([document.text for document in documents], cut_bytes)
     train = _corpus(train_files or files, text_field)
     records = []
     for method in methods:
