@@ -15,7 +15,7 @@ from latent_jax.data import DataConfig
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.nearest import check_word
 from latent_jax.quantizers import QuantizerConfig
-from latent_jax.tasks.language_modeling import Snippets
+from latent_jax.tasks.snippets import Snippets
 from latent_jax.training import OptimizerConfig, TrainingConfig
 
 SIZES = {
@@ -70,7 +70,7 @@ def default() -> ConfigDict:
     config.tokenizer.m1 = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
 
     config.z_loss = 0.0  # weight of (log Z)^2 in the loss; of the language model of one tokenizer
-    config.snippets = _section(Snippets)  # latent_jax/tasks/language_modeling.py; likewise
+    config.snippets = _section(Snippets)  # latent_jax/tasks/snippets.py; likewise
 
     # The language model of every method: a GPT (latent_jax/layers/config.py).
     config.model = _section(TransformerConfig, "vocab_size", "max_length", **_transformer(128, 4))

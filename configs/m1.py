@@ -8,9 +8,11 @@ Source      Lester et al. 2024, "Training LLMs over Neurally Compressed Text" (a
 Arguments   size       3m: the paper's shape (3 layers of 256, feed-forward 1,024).
                        nano: 2 layers of 192 for a CPU; rows of 512 bytes
             optimizer  adafactor (the paper's, with rsqrt decay) or adamw (with cosine decay)
-            snippets   each row whose number is a multiple of it is cut into snippets of 32 bytes,
+            snippets   each row whose number is a multiple of it is cut into snippets of 16 bytes,
                        so that M1 learns to begin anew, as equal-information windows ask of it;
                        0 = no snippets
+            windows    folder of a compiled code, at whose windows snippets begin; shipped = the one
+                       that the package carries; anywhere = one snippet follows on the other
 Commands    python launch/train.py --config configs/m1.py --config.data.source=files \
                 --config.data.files="('enwiki/*.jsonl.xz',)"
 """
@@ -31,7 +33,7 @@ WARMUP_STEPS = {"nano": 200, "3m": 10_000}
 
 def get_config(arguments: str = ""):
     """Return one run."""
-    a = parse_args(arguments, size="nano", optimizer="adafactor", snippets=4)
+    a = parse_args(arguments, size="nano", optimizer="adafactor", snippets=2, windows="shipped")
     check_word("size", a.size, SHAPES)
     config = common.default()
     config.method = "Bytes"
@@ -49,6 +51,8 @@ def get_config(arguments: str = ""):
     config.z_loss = 1e-4
     config.evaluation_bytes = 300_000
     config.snippets.every = a.snippets
+    config.snippets.length = 16
+    config.snippets.windows = "" if a.windows == "anywhere" else a.windows
     config.optimizer.warmup_steps = WARMUP_STEPS[a.size]
     config.optimizer.weight_decay = 0.0
     config.optimizer.name = a.optimizer

@@ -6,6 +6,7 @@ import jax
 from ml_collections import ConfigDict
 
 from latent_jax.compressors import CompressorConfig
+from latent_jax.methods.artefacts import load_compiled
 from latent_jax.methods.names import MethodName, parse
 from latent_jax.models.autoencoder import AutoencoderConfig
 from latent_jax.models.bert import BERTConfig
@@ -13,9 +14,11 @@ from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.latent_lm import LatentLMConfig
 from latent_jax.quantizers import QuantizerConfig
 from latent_jax.tasks.base import Task
-from latent_jax.tasks.language_modeling import LanguageModeling, Snippets
+from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tasks.latent_language import BetaSchedule, LatentLanguage
+from latent_jax.tasks.snippets import Snippets
 from latent_jax.tokenizers import Tokenizer
+from latent_jax.tokenizers.trie import Trie
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,16 @@ def make_task(config: ConfigDict, vocabulary: Vocabulary) -> Task:
         vocabulary.bytes_per_token,
         z_loss=config.z_loss,
         snippets=Snippets(**config.snippets),
+        windows=_windows(config.snippets),
     )
+
+
+def _windows(snippets: ConfigDict) -> Trie | None:
+    """Return the tree of the code at whose windows snippets begin."""
+    if not snippets.every or not snippets.windows:
+        return None
+    code = load_compiled("" if snippets.windows == "shipped" else snippets.windows)
+    return code.trie
 
 
 def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabulary) -> Task:

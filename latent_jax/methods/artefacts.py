@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_jax.models.byte_model import GPTByteModel
+from latent_jax.tokenizers import CompiledCode
 
 FOLDER = Path(__file__).parent / "shipped"
 M1_FILE = "m1.msgpack"
@@ -41,6 +42,15 @@ def load_m1(path: str = "", context: int = 64) -> GPTByteModel:
             f"{file} is no byte model, or was cut short: write it again with "
             f"python launch/prepare.py m1 ({error})"
         ) from error
+
+
+def load_compiled(folder: str = "") -> CompiledCode:
+    """Return a compiled code; an empty `folder` is the one that the package carries.
+
+    Raises:
+        ValueError: there is none; FingerprintError: its files were changed.
+    """
+    return CompiledCode.load(Path(folder).expanduser() if folder else FOLDER / COMPILED_FOLDER)
 
 
 def m1_record(folder: Path = FOLDER) -> dict[str, Any]:

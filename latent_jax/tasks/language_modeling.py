@@ -14,55 +14,13 @@ from latent_jax.tasks.losses import (
     token_nats,
     unigram_nats,
 )
+from latent_jax.tasks.snippets import Snippets, cut
+from latent_jax.tokenizers.trie import Trie
 
 
 def shift_right(ids_BT: jax.Array, first_id: int) -> jax.Array:
     """Put `first_id` before each row and drop its last id: the input that predicts `ids_BT`."""
     return jnp.pad(ids_BT[:, :-1], ((0, 0), (1, 0)), constant_values=first_id)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Snippets:
-    """Rows that are cut into short ones, so that the model learns to predict from little context.
-
-    A byte model that drives equal-information windows begins anew every few bytes, and a row of
-    text begins once in `row_length`.
-
-    Attributes:
-        every: each row whose number in the batch is a multiple of it is cut; 0 cuts none.
-        length: ids of a snippet; divides the row's length.
-
-    Raises:
-        ValueError: a number makes no sense.
-    """
-
-    every: int = 0
-    length: int = 32
-
-    def __post_init__(self):
-        """Check both numbers."""
-        if self.every < 0 or self.length < 1:
-            raise ValueError(
-                f"snippets.every must be at least 0 and snippets.length at least 1; "
-                f"got {self.every} and {self.length}"
-            )
-
-    def split(self, array_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the rows that stay whole, [B - n, T], and the snippets, [n T / length, length].
-
-        The rows are taken at a stride, which leaves every device of a mesh an equal share.
-        """
-        n_rows, row_length = array_BT.shape
-        if n_rows % self.every:
-            raise ValueError(
-                f"snippets.every={self.every} does not divide the {n_rows} rows of a micro-batch"
-            )
-        groups = array_BT.reshape(-1, self.every, row_length)
-        return groups[:, 1:].reshape(-1, row_length), self.cut(groups[:, 0])
-
-    def cut(self, array_BT: jax.Array) -> jax.Array:
-        """Return [B T / length, length]: every row as its snippets."""
-        return array_BT.reshape(-1, self.length)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +36,7 @@ class LanguageModeling:
         z_loss: weight of (log Z)^2 in the loss, which keeps logits near normalised (Chowdhery et
             al. 2022, "PaLM", section 5). It is no part of any score.
         snippets: rows that are cut in training. Evaluation scores whole rows, and snippets besides.
+        windows: the tree of the code at whose windows snippets begin; None: anywhere.
 
     Raises:
         ValueError: the length of a snippet does not divide the row's.
@@ -90,6 +49,7 @@ class LanguageModeling:
     frozen: tuple[str, ...] = ()
     z_loss: float = 0.0
     snippets: Snippets = Snippets()
+    windows: Trie | None = dataclasses.field(default=None, compare=False)
     name = "language_modeling"
 
     def __post_init__(self):
@@ -118,19 +78,20 @@ class LanguageModeling:
     def loss(self, variables, batch, key, step, train):
         """Mean nats per scored id, and the z-loss; see `Task`."""
         del step
-        ids, weights = (batch["ids"],), (batch["weights"],)
+        parts = [(batch["ids"], batch["weights"])]
         if self.snippets.every:
-            ids, weights = map(self.snippets.split, (batch["ids"], batch["weights"]))
-        nats = squares = 0.0
-        for part, (ids_BT, weights_BT) in enumerate(zip(ids, weights, strict=True)):
+            whole, short = zip(*map(self.snippets.split, parts[0]), strict=True)
+            parts = [whole, self._cut(*short)]
+        nats = squares = weight = 0.0
+        for part, (ids_BT, weights_BT) in enumerate(parts):
             if not ids_BT.size:
                 continue  # every=1: no row stays whole
             rngs = {"dropout": jax.random.fold_in(key, part) if part else key}
             logits_BTV = self._logits(variables, ids_BT, train=train, rngs=rngs)
             nats += jnp.sum(token_nats(logits_BTV, ids_BT) * weights_BT)
+            weight += jnp.sum(weights_BT)
             if self.z_loss:
                 squares += jnp.sum(jnp.square(log_partition(logits_BTV)) * weights_BT)
-        weight = jnp.sum(batch["weights"])
         scores = {
             "weight": weight,
             "nats": nats,
@@ -149,8 +110,9 @@ class LanguageModeling:
             "token_counts": histogram(ids_BT, weights_BT, self.model_config.vocab_size),
         }
         if self.snippets.every:
-            ids, weights = self.snippets.cut(ids_BT), self.snippets.cut(weights_BT)
-            scores["snippet_nats"] = jnp.sum(self._nats(variables, ids) * weights)
+            ids_NS, weights_NS = self._cut(ids_BT, weights_BT)
+            scores["snippet_nats"] = jnp.sum(self._nats(variables, ids_NS) * weights_NS)
+            scores["snippet_weight"] = jnp.sum(weights_NS)
         return scores
 
     def summarize(self, sums):
@@ -161,13 +123,17 @@ class LanguageModeling:
             "bytes_per_token": float(sums["n_bytes"] / sums["n_tokens"]),
         }
         if "snippet_nats" in sums:
-            metrics["snippet_bits_per_byte"] = bits_per_byte(sums["snippet_nats"], sums["n_bytes"])
+            n_bytes = sums["snippet_weight"] * metrics["bytes_per_token"]
+            metrics["snippet_bits_per_byte"] = bits_per_byte(sums["snippet_nats"], n_bytes)
         if "token_counts" in sums:
             uniform_nats = float(sums["n_tokens"]) * math.log(self.model_config.vocab_size)
             unigram = unigram_nats(sums["token_counts"])
             metrics["uniform_bits_per_byte"] = bits_per_byte(uniform_nats, sums["n_bytes"])
             metrics["unigram_bits_per_byte"] = bits_per_byte(unigram, sums["n_bytes"])
         return metrics
+
+    def _cut(self, ids_BT, weights_BT):
+        return cut(ids_BT, weights_BT, self.snippets.length, self.windows)
 
     def _nats(self, variables, ids_BT):
         return token_nats(self._logits(variables, ids_BT, train=False), ids_BT)

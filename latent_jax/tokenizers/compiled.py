@@ -55,6 +55,11 @@ class CompiledCode(TableTokenizer):
         self.pieces = (*pieces, b"")
         self._trie = trie.build(parents, self._labels)
 
+    @property
+    def trie(self) -> trie.Trie:
+        """The texts as a trie."""
+        return self._trie
+
     @classmethod
     def compile(cls, tokenizer: EqualInfoAC) -> Self:
         """Decode every code once.

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from latent_jax.models.gpt import GPTConfig
-from latent_jax.tasks.language_modeling import LanguageModeling, Snippets, shift_right
+from latent_jax.tasks.language_modeling import LanguageModeling, shift_right
+from latent_jax.tasks.snippets import Snippets
 from tests.latent_fixtures import T
 
 
