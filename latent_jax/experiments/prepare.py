@@ -9,7 +9,7 @@ import jax
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.methods import artefacts
 from latent_jax.methods.names import parse
-from latent_jax.methods.tokenizers import step_by_step
+from latent_jax.methods.tokenizers import compiled
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.reports.files import replace_file
 from latent_jax.tasks.language_modeling import LanguageModeling
@@ -78,7 +78,7 @@ def compile_code(out: str | Path, m1: str = "", method: str = COMPILED_METHOD) -
         ValueError: the method is no table, M1 cannot be read, or the folder holds another code.
     """
     start = time.monotonic()
-    code = CompiledCode.compile(step_by_step(parse(method), m1))
+    code = compiled(parse(method), m1)
     code.save(Path(out))
     lengths = code.byte_lengths(range(code.separator_id))
     size = sum(path.stat().st_size for path in Path(out).iterdir())

@@ -10,7 +10,7 @@ import dataclasses
 import re
 
 from latent_jax.nearest import check_word, nearest
-from latent_jax.tokenizers.equal_info import RESETS, RULES
+from latent_jax.tokenizers.equal_info import RESETS, RULES, usual_rule
 
 _BINARY = {"1k": 1024, "2k": 2048, "4k": 4096, "8k": 8192, "16k": 16384, "32k": 32768, "65k": 65536}
 
@@ -26,14 +26,15 @@ GRAMMAR = {
 }
 """Family -> (positional options, keyword options with their types)."""
 
-DEFAULTS = {"q": "vq", "header": "yes", "rule": "exact", "reset": "every", "p": 14}
+DEFAULTS = {"q": "vq", "header": "yes", "reset": "every", "p": 14}
 """Options that a name may leave out. Continuous latents (q=none) have no codes to count, so k is
-left out as well. What they mean stands with the classes in `latent_jax.tokenizers`.
+left out as well. The rule of EqualInfoAC depends on the others (`usual_rule`). What they mean
+stands with the classes in `latent_jax.tokenizers`.
 """
 
 WORDS = {
     "header": ("yes", "no"),
-    "rule": RULES,
+    "rule": ("likeliest", *RULES),
     "reset": tuple(RESETS),
 }
 """Options whose value is one of a few words."""
@@ -52,10 +53,11 @@ class MethodName:
     def __str__(self):
         positional, keywords = GRAMMAR[self.family]
         parts = [str(self.options[name]) for name in positional]
+        usual = {**DEFAULTS, "rule": _usual_rule(self.options)}
         parts += [
             f"{name}={self.options[name]}"
             for name in keywords
-            if self.options[name] != DEFAULTS.get(name, 0)
+            if self.options[name] != usual.get(name, 0)
         ]
         return f"{self.family}[{','.join(parts)}]" if parts else self.family
 
@@ -101,11 +103,19 @@ def parse(name: str) -> MethodName:
             raise ValueError(f"{name!r} has continuous latents (q=none) and no codes: leave k out")
         options["k"] = 0
     for option in (*positional, *keywords):
-        if option not in options:
+        if option not in options and option != "rule":
             if option not in DEFAULTS:
                 raise ValueError(f"{name!r} lacks {option}; write a name such as {_examples()}")
             options[option] = DEFAULTS[option]
+    if "rule" in keywords:
+        options.setdefault("rule", _usual_rule(options))
     return MethodName(family, options)
+
+
+def _usual_rule(options):
+    if "b" not in options:
+        return ""
+    return usual_rule(options["b"], options["v"], options["reset"])
 
 
 def _number(text, name):

@@ -10,6 +10,7 @@ from latent_jax.tokenizers import (
     AC,
     BPE,
     Bytes,
+    CompiledCode,
     EqualInfoAC,
     GZip,
     SentencePiece,
@@ -17,14 +18,16 @@ from latent_jax.tokenizers import (
     Tokenizer,
     load,
 )
+from latent_jax.tokenizers.equal_info import MAX_TABLE_BITS, usual_rule
+from latent_jax.tokenizers.likeliest import likeliest_texts
 
 logger = logging.getLogger(__name__)
 
 TRAINED = ("BPE", "SentencePiece", "StaticAC")
 """Families whose tokenizer is learned from the text of a corpus."""
 
-LONG_CONTEXT = 256
-"""Bytes that M1 attends to where it is not reset after a few."""
+SHORT_CONTEXT, LONG_CONTEXT = 64, 256
+"""Bytes that M1 attends to where it is reset after a few, and where it is not."""
 
 
 def make_tokenizer(
@@ -77,20 +80,39 @@ def _trained(method: MethodName, corpus: Corpus | None, train_bytes: int) -> Tok
 
 
 def _equal_info(method: MethodName, m1: str) -> Tokenizer:
-    """Return the compiled code where the package carries it, else the step-by-step coder."""
+    """Return the compiled code where the package carries it or the rule asks for one."""
     shipped = FOLDER / COMPILED_FOLDER
     if not m1 and shipped.exists():
         code = load(shipped)
         if code.name == str(method):
             return code
-    return step_by_step(method, m1)
+    return compiled(method, m1) if method["rule"] == "likeliest" else step_by_step(method, m1)
+
+
+def compiled(method: MethodName, m1: str = "") -> CompiledCode:
+    """Compile the code of windows of one token, which takes minutes.
+
+    Raises:
+        ValueError: the method is no table, or M1 cannot be read.
+    """
+    if method["rule"] != "likeliest":
+        return CompiledCode.compile(step_by_step(method, m1))
+    window_bits = method["b"]
+    if usual_rule(window_bits, method["v"], method["reset"]) != "likeliest":
+        raise ValueError(
+            f"{method}: rule=likeliest lists the text of every id, so a window must be one token "
+            f"of at most {MAX_TABLE_BITS} bits, and reset=every: give rule=exact"
+        )
+    logger.info("Looking for the %d likeliest texts of M1", 1 << window_bits)
+    model = load_m1(m1, SHORT_CONTEXT)
+    return CompiledCode.of_texts(str(method), likeliest_texts(model, 1 << window_bits, method["p"]))
 
 
 def step_by_step(method: MethodName, m1: str = "") -> EqualInfoAC:
     """Return the coder that runs M1 for every byte, also where its code has been compiled."""
     window_bits, reset = method["b"], method["reset"]
     is_short = reset != "never" and window_bits <= 32
-    model = load_m1(m1, 64 if is_short else LONG_CONTEXT)
+    model = load_m1(m1, SHORT_CONTEXT if is_short else LONG_CONTEXT)
     return EqualInfoAC(
         model, window_bits, method["v"], rule=method["rule"], reset=reset, precision=method["p"]
     )

@@ -48,7 +48,7 @@ class LanguageModeling:
     bytes_per_token: float
     frozen: tuple[str, ...] = ()
     z_loss: float = 0.0
-    snippets: Snippets = Snippets()
+    snippets: Snippets = dataclasses.field(default_factory=Snippets)
     windows: Trie | None = dataclasses.field(default=None, compare=False)
     name = "language_modeling"
 

@@ -73,9 +73,9 @@ def cut(
         return ids_BT.reshape(-1, length), weights_BT.reshape(-1, length)
     row_length = ids_BT.shape[1]
     at_T = jnp.arange(row_length)
-    starts_BT = jnp.where(window_starts(ids_BT, windows), at_T, row_length)
+    starts_BT = jnp.where(window_starts(ids_BT, windows), at_T[None], row_length)
     next_BT = jax.lax.cummin(starts_BT, axis=1, reverse=True)
-    reads_BKS = next_BT[:, ::length, None] + jnp.arange(length)
+    reads_BKS = next_BT[:, ::length, None] + jnp.arange(length)[None, None]
     inside_BKS = reads_BKS < row_length
     reads_BKS = jnp.minimum(reads_BKS, row_length - 1)
     snippets = (

@@ -1,10 +1,9 @@
 """Windows of up to 16 bits as a finite tree of texts: coded without M1, at the speed of memory.
 
 Where a window is one token and M1 is reset in each (EqualInfoAC[b=16,v=65k] of Lester et al. 2024),
-every id stands for one text, whatever its neighbours are. Integer cells give a text the first of
-its codes and its continuations those after it, in the order of their bytes: the ids number the
-nodes of the tree in the order of a walk that meets parents first. So a node's depth and last byte,
-in the order of ids, are the whole code.
+every id stands for one text, whatever its neighbours are. The ids number the texts in their order
+as strings of bytes, which is the order of integer cells too: a text comes before its continuations.
+So the length and the last byte of each, in the order of ids, are the whole code.
 """
 
 import functools
@@ -12,7 +11,7 @@ import itertools
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
@@ -22,9 +21,7 @@ from numpy.typing import ArrayLike
 
 from latent_jax.tokenizers import trie
 from latent_jax.tokenizers.base import TableTokenizer
-from latent_jax.tokenizers.equal_info import EqualInfoAC
-
-MAX_WINDOW_BITS = 16
+from latent_jax.tokenizers.equal_info import MAX_TABLE_BITS, EqualInfoAC
 
 
 class CompiledCode(TableTokenizer):
@@ -62,22 +59,34 @@ class CompiledCode(TableTokenizer):
 
     @classmethod
     def compile(cls, tokenizer: EqualInfoAC) -> Self:
-        """Decode every code once.
+        """Decode every code of integer cells once.
 
         Raises:
             ValueError: the tokenizer is not one text for each id.
         """
         width = tokenizer.window_bits
-        if width > MAX_WINDOW_BITS or not tokenizer.is_table:
+        if width > MAX_TABLE_BITS or not tokenizer.is_table:
             raise ValueError(
                 f"{tokenizer.name} cannot be compiled: an id stands for one text only where it is "
                 "a whole window of integer cells and M1 is reset in each, as in "
-                "EqualInfoAC[b=16,v=65k]"
+                "EqualInfoAC[b=16,v=65k,rule=exact]"
             )
-        pieces = tokenizer.decode_batch(np.arange(1 << width)[:, None])
-        depths = np.array([len(piece) for piece in pieces])
-        labels = np.array([piece[-1] for piece in pieces])
-        return cls(tokenizer.name, depths, labels)
+        return cls.of_texts(tokenizer.name, tokenizer.decode_batch(np.arange(1 << width)[:, None]))
+
+    @classmethod
+    def of_texts(cls, name: str, texts: Iterable[bytes]) -> Self:
+        """Number texts in their order as strings of bytes.
+
+        Args:
+            name: of the tokenizer.
+            texts: none of them empty or twice; with each the text without its last byte, and all
+                single bytes.
+
+        Raises:
+            ValueError: they are no such tree.
+        """
+        ordered = sorted(texts)
+        return cls(name, [len(text) for text in ordered], [text[-1] for text in ordered])
 
     def encode(self, text: bytes) -> np.ndarray:
         """See `Tokenizer.encode`."""

@@ -19,6 +19,17 @@ RULES = ("exact", "paper", "delay")
 RESETS = {"every": 1, "every_other": 2, "never": 0}
 """After how many windows M1 forgets."""
 MAX_WINDOW_BITS = 128
+MAX_TABLE_BITS = 16
+
+
+def usual_rule(window_bits: int, vocab: int, reset: str) -> str:
+    """Return the rule of a method whose name leaves it open.
+
+    It is "likeliest" (`likeliest.py`), which is a table and not in `RULES`, where a window is one
+    token of at most 16 bits and M1 forgets after each; otherwise "exact".
+    """
+    is_table = vocab == 1 << window_bits and window_bits <= MAX_TABLE_BITS and reset == "every"
+    return "likeliest" if is_table else "exact"
 
 
 class EqualInfoAC(BitTokenizer):
@@ -196,7 +207,7 @@ class EqualInfoAC(BitTokenizer):
 def _name(window_bits, vocab, rule, reset, precision) -> str:
     """Return the literature name; what is usual is left out."""
     options = [f"b={window_bits}", f"v={vocab}"]
-    options += [f"rule={rule}"] if rule != "exact" else []
+    options += [f"rule={rule}"] if rule != usual_rule(window_bits, vocab, reset) else []
     options += [f"reset={reset}"] if reset != "every" else []
     options += [f"p={precision}"] if precision != 14 else []
     return f"EqualInfoAC[{','.join(options)}]"

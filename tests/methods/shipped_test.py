@@ -7,7 +7,7 @@ import pytest
 
 from latent_jax.methods import artefacts
 from latent_jax.methods.names import parse
-from latent_jax.methods.tokenizers import make_tokenizer, step_by_step
+from latent_jax.methods.tokenizers import compiled, make_tokenizer
 from latent_jax.tokenizers import AC, CompiledCode, EqualInfoAC
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "elephants.json"
@@ -58,8 +58,14 @@ def test_its_record_says_what_m1_was_trained_on():
 @pytest.mark.slow
 def test_the_compiled_code_is_that_of_the_shipped_m1(code):
     """Minutes: on another kind of machine M1 may give other counts, and this may fail by them."""
-    again = CompiledCode.compile(step_by_step(parse("EqualInfoAC[b=16,v=65k]")))
+    again = compiled(parse("EqualInfoAC[b=16,v=65k]"))
     assert again.fingerprint() == code.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["b=16,v=256", "b=32,v=65k", "b=16,v=65k,reset=never"])
+def test_only_windows_of_one_token_have_a_list_of_texts(name):
+    with pytest.raises(ValueError, match=r"must be one token .* give rule=exact"):
+        make_tokenizer(parse(f"EqualInfoAC[{name},rule=likeliest]"), None)
 
 
 def test_a_file_that_is_no_byte_model_is_refused(tmp_path):

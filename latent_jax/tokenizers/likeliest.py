@@ -1,0 +1,91 @@
+"""The likeliest texts: which 2^W texts a code of one token per window should hold.
+
+A window that takes the longest text with a code holds as many bytes on average as the sum over all
+texts of the probability that it begins with them (Tunstall 1967 has the same sum, for trees whose
+leaves alone are words). The sum is largest for the likeliest texts; they form a tree, because no
+text is likelier than its beginning. Integer cells (`cells.py`) find nearly such a tree without
+looking beyond the next byte, as wide windows ask for; a tree of 2^16 texts can be had as it is.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from latent_jax.tokenizers.byte_model import BEGIN, ByteModel
+from latent_jax.tokenizers.counts import cumulative_counts
+from latent_jax.tokenizers.lockstep import shared
+
+N_BYTES = 256
+
+
+def likeliest_texts(
+    model: ByteModel, n_texts: int, precision: int = 14, batch: int = 1024
+) -> dict[bytes, float]:
+    """Return the likeliest texts at the beginning of a window, and log2 of their probability.
+
+    Every single byte is among them, however unlikely, so that all text can be coded; the others are
+    the likeliest of all texts, by the product of their bytes' integer counts.
+
+    Args:
+        model: M1, which has read nothing before.
+        n_texts: how many, at least 256.
+        precision: of the counts, bits.
+        batch: how many texts M1 reads between two looks at what is likeliest. It decides the time,
+            not the result.
+    """
+    singles = [bytes([byte]) for byte in range(N_BYTES)]
+    found = dict(zip(singles, _next_byte_bits(model, [b""], precision)[0].tolist(), strict=True))
+    others: dict[bytes, float] = {}
+    # Texts that M1 has not read yet, likeliest first.
+    waiting = sorted(found.items(), key=_rank)
+    n_others = n_texts - N_BYTES
+    while waiting:
+        texts = [text for text, _ in waiting[:batch]]
+        logs = np.array([log for _, log in waiting[:batch]])
+        others.update((text, log) for text, log in waiting[:batch] if len(text) > 1)
+        del waiting[:batch]
+        least = (
+            -np.inf
+            if len(others) < n_others
+            else np.sort([*others.values(), np.inf])[-n_others - 1]
+        )
+        child_logs = logs[:, None] + _next_byte_bits(model, texts, precision)
+        # Each text's likeliest continuations, no more than could be taken.
+        for row, byte in zip(*np.nonzero(child_logs >= least), strict=True):
+            waiting.append((texts[row] + singles[byte], float(child_logs[row, byte])))
+        waiting = [item for item in waiting if item[1] >= least]
+        waiting.sort(key=_rank)
+        del waiting[n_others:]
+    return found | dict(sorted(others.items(), key=_rank)[:n_others])
+
+
+def _rank(item: tuple[bytes, float]) -> tuple[float, bytes]:
+    """Order by falling probability, and by the text where it is equal."""
+    return -item[1], item[0]
+
+
+def _next_byte_bits(model: ByteModel, texts: Sequence[bytes], precision: int) -> np.ndarray:
+    """Return log2 of the probability of each byte after each text, float64[n, 256]."""
+
+    def work(part):
+        rows = np.empty((len(part), N_BYTES))
+        order = sorted(range(len(part)), key=lambda i: len(part[i]))
+        for first in range(0, len(part), model.lanes):
+            group = order[first : first + model.lanes]
+            _read([part[i] for i in group], group, rows)
+        return list(rows)
+
+    def _read(group, places, rows):
+        lengths = np.array([len(text) for text in group])
+        ids = np.full((model.lanes, lengths.max() + 1), BEGIN, np.int32)
+        for lane, text in enumerate(group):
+            ids[lane, 1 : len(text) + 1] = np.frombuffer(text, np.uint8)
+        state, cumulative_C = model.start(), np.zeros(N_BYTES + 1, np.int64)
+        for position in range(ids.shape[1]):
+            positions_B = np.full(model.lanes, position, np.int32)
+            probabilities_BV, state = model.step(state, ids[:, position], positions_B)
+            for lane in np.flatnonzero(lengths == position):
+                cumulative_counts(probabilities_BV[lane, :N_BYTES], precision, cumulative_C)
+                rows[places[lane]] = np.log2(np.diff(cumulative_C)) - precision
+
+    return np.stack(shared(work, list(texts), [1] * len(texts), model.lanes))
