@@ -1,5 +1,7 @@
 """Snippets that begin at the windows of a compiled code."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ def ids():
 def expected_starts(code, row):
     """The tokenizer's own cuts of the documents in a row."""
     starts, ends = np.zeros(T, bool), [-1, *np.flatnonzero(row == SEPARATOR), T]
-    for before, end in zip(ends[:-1], ends[1:], strict=True):
+    for before, end in itertools.pairwise(ends):
         at = before + 1
         for size in code.encode_batch([row[at:end].astype(np.uint8).tobytes()])[0][1]:
             starts[at] = True
