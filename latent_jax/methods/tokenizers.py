@@ -18,7 +18,7 @@ from latent_jax.tokenizers import (
     Tokenizer,
     load,
 )
-from latent_jax.tokenizers.equal_info import MAX_TABLE_BITS, usual_rule
+from latent_jax.tokenizers.equal_info import MAX_TABLE_BITS, RESETS, usual_rule
 from latent_jax.tokenizers.likeliest import likeliest_texts
 
 logger = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 TRAINED = ("BPE", "SentencePiece", "StaticAC")
 """Families whose tokenizer is learned from the text of a corpus."""
 
-SHORT_CONTEXT, LONG_CONTEXT = 64, 256
-"""Bytes that M1 attends to where it is reset after a few, and where it is not."""
+MIN_CONTEXT, MAX_CONTEXT = 32, 256
+"""Bytes that M1 attends to: the least where it is reset after a few, the most where it is not."""
 
 
 def make_tokenizer(
@@ -55,7 +55,7 @@ def make_tokenizer(
     if family == "GZip":
         return GZip(options["v"], header=options["header"] == "yes")
     if family == "AC":
-        return AC(load_m1(m1, LONG_CONTEXT), options["v"], options["p"])
+        return AC(load_m1(m1, MAX_CONTEXT), options["v"], options["p"])
     if family == "EqualInfoAC":
         return _equal_info(method, m1)
     return Bytes()
@@ -104,15 +104,16 @@ def compiled(method: MethodName, m1: str = "") -> CompiledCode:
             f"of at most {MAX_TABLE_BITS} bits, and reset=every: give rule=exact"
         )
     logger.info("Looking for the %d likeliest texts of M1", 1 << window_bits)
-    model = load_m1(m1, SHORT_CONTEXT)
+    model = load_m1(m1, MIN_CONTEXT)
     return CompiledCode.of_texts(str(method), likeliest_texts(model, 1 << window_bits, method["p"]))
 
 
 def step_by_step(method: MethodName, m1: str = "") -> EqualInfoAC:
     """Return the coder that runs M1 for every byte, also where its code has been compiled."""
     window_bits, reset = method["b"], method["reset"]
-    is_short = reset != "never" and window_bits <= 32
-    model = load_m1(m1, SHORT_CONTEXT if is_short else LONG_CONTEXT)
+    # As many bytes as M1 sees bits between two resets: few windows hold more.
+    bits = window_bits * RESETS[reset] or MAX_CONTEXT
+    model = load_m1(m1, min(max(bits, MIN_CONTEXT), MAX_CONTEXT))
     return EqualInfoAC(
         model, window_bits, method["v"], rule=method["rule"], reset=reset, precision=method["p"]
     )

@@ -50,35 +50,54 @@ class GPTByteModel:
         self.config, self.context, self.lanes = config, context, lanes
         # Kept with 16 bits, which a file of a few MB needs, and so everywhere.
         self._weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
-        self.params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
+        self._blocks = _by_layer(params["stack"].pop("blocks"))
+        self._rest = params
         self.flops_per_byte = float(sum(config.forward_flops(context).values()))
         self._step = self._compile()
+
+    @property
+    def params(self) -> Any:
+        """The parameters, float32, as `GPT` takes them."""
+        stack = {**self._rest["stack"], "blocks": _stacked(self._blocks)}
+        return {**self._rest, "stack": stack}
 
     def _compile(self):
         model = GPT(self.config)
 
-        def step(params, cache, ids_B, positions_B):
+        # Layers come and go one by one: from an unrolled stack XLA then copies neither the weights
+        # nor the caches, which takes most of the time where the context is long.
+        def step(blocks, rest, caches, ids_B, positions_B):
+            stack = {**rest["stack"], "blocks": _stacked(blocks)}
             logits_BV, cache = model.apply(
-                {"params": params}, ids_B, cache, positions_B, method="step"
+                {"params": {**rest, "stack": stack}},
+                ids_B,
+                _stacked(caches),
+                positions_B,
+                method="step",
             )
-            return jax.nn.softmax(logits_BV, axis=-1), cache
+            return jax.nn.softmax(logits_BV, axis=-1), _by_layer(cache)
 
         ids_B = jax.ShapeDtypeStruct((self.lanes,), jnp.int32)
-        cache = jax.eval_shape(lambda: self.config.empty_cache(self.lanes, self.context))
-        lowered = jax.jit(step, donate_argnums=1).lower(self.params, cache, ids_B, ids_B)
+        caches = jax.eval_shape(self.start)
+        lowered = jax.jit(step, donate_argnums=2).lower(
+            self._blocks, self._rest, caches, ids_B, ids_B
+        )
         is_cpu = jax.default_backend() == "cpu"
         return lowered.compile({"xla_cpu_multi_thread_eigen": False} if is_cpu else None)
 
     def start(self) -> Any:
         """See `ByteModel.start`."""
-        return self.config.empty_cache(self.lanes, self.context)
+        return _by_layer(self.config.empty_cache(self.lanes, self.context))
 
     def step(
         self, state: Any, ids_B: np.ndarray, positions_B: np.ndarray
     ) -> tuple[np.ndarray, Any]:
         """See `ByteModel.step`."""
         # Copies: the caller changes its arrays in place, and JAX may read them later.
-        probabilities_BV, state = self._step(self.params, state, ids_B.copy(), positions_B.copy())
+        probabilities_BV, state = self._step(
+            self._blocks, self._rest, state, ids_B.copy(), positions_B.copy()
+        )
         return np.asarray(probabilities_BV), state
 
     def to_bytes(self) -> bytes:
@@ -102,6 +121,17 @@ class GPTByteModel:
             context or described["context"],
             described["lanes"],
         )
+
+
+def _by_layer(tree: Any) -> tuple[Any, ...]:
+    """Return the trees of the layers of a stack, which has them in its leading axis."""
+    n_layers = jax.tree.leaves(tree)[0].shape[0]
+    return tuple(jax.tree.map(lambda leaf: leaf[i], tree) for i in range(n_layers))  # noqa: B023
+
+
+def _stacked(layers: tuple[Any, ...]) -> Any:
+    """Return the stack of some layers."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
 
 
 register(GPTByteModel.kind, GPTByteModel.from_bytes)
