@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from latent_jax.data import Corpus, DataConfig, open_corpus
-from latent_jax.methods.names import parse
+from latent_jax.methods.names import MethodName, parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tokenizers import Tokenizer
@@ -22,12 +22,32 @@ COLUMNS = (
     "bit_compression_ratio",
     "uniform_bits_per_byte",
     "unigram_bits_per_byte",
+    "times_ac",
+    "paper_times_ac",
     "used_ids_share",
     "longest_token_bytes",
     "lossless_share",
     "encode_mb_per_s",
     "decode_mb_per_s",
 )
+
+PAPER_BYTES_PER_TOKEN = {
+    ("AC", 0, 256): 5.49,
+    ("AC", 0, 65536): 10.98,
+    ("StaticAC", 0, 256): 1.73,
+    ("StaticAC", 0, 65536): 3.46,
+    ("GZip", 0, 256): 2.23,
+    ("GZip", 0, 65536): 4.47,
+    ("EqualInfoAC", 16, 256): 2.66,
+    ("EqualInfoAC", 32, 256): 3.49,
+    ("EqualInfoAC", 64, 256): 4.16,
+    ("EqualInfoAC", 128, 256): 4.61,
+    ("EqualInfoAC", 16, 65536): 5.31,
+    ("EqualInfoAC", 32, 65536): 6.97,
+    ("EqualInfoAC", 64, 65536): 8.33,
+    ("EqualInfoAC", 128, 65536): 9.22,
+}
+"""Family, b and v -> bytes per token of C4 (Lester et al. 2024, table 12)."""
 
 
 def measure(tokenizer: Tokenizer, texts: Sequence[bytes]) -> dict[str, Any]:
@@ -106,12 +126,31 @@ def measure_and_print(
     records = []
     for method in methods:
         tokenizer = make_tokenizer(method, train, m1=m1)
-        records.append(measure(tokenizer, texts))
+        records.append({**measure(tokenizer, texts), **_paper(method)})
         logger.info("measured %s", method)
+    _relate_to_ac(records)
     print(text_table(records, COLUMNS))
     if json_path:
         write_json(records, json_path)
     return records
+
+
+def _paper(method: MethodName) -> dict[str, float]:
+    """Return what the paper measured of a method: how many times the bits that AC needs."""
+    options = method.options
+    usual = (options.get("reset", "every"), options.get("header", "yes")) == ("every", "yes")
+    vocab = options.get("v")
+    ratio = PAPER_BYTES_PER_TOKEN.get((method.family, options.get("b", 0), vocab))
+    if ratio is None or not usual:
+        return {}
+    return {"paper_times_ac": PAPER_BYTES_PER_TOKEN["AC", 0, vocab] / ratio}
+
+
+def _relate_to_ac(records: list[dict[str, Any]]) -> None:
+    """Add how many times the bits of AC, which are M1's own, each method needs."""
+    best = [r["uniform_bits_per_byte"] for r in records if r["method"].startswith("AC[")]
+    for record in records if best else []:
+        record["times_ac"] = record["uniform_bits_per_byte"] / min(best)
 
 
 def cut_texts(texts: Sequence[bytes], n_bytes: int) -> list[bytes]:

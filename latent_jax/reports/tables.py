@@ -75,6 +75,8 @@ COLUMNS = {
         Column("bytes_per_latent", "bytes per\nlatent", ".2f"),
         Column("bytes_per_token", "bytes per\ntoken", ".2f"),
         Column("bit_compression_ratio", "bits in per\nbit out", ".2f"),
+        Column("times_ac", "bits, times\nthose of AC", ".2f"),
+        Column("paper_times_ac", "the same\nin the paper", ".2f"),
         Column("used_ids_share", "ids used\n%", ".1f", 100.0),
         Column("longest_token_bytes", "longest\nbytes", ",d"),
         Column("lossless_share", "lossless\n%", ".2f", 100.0),

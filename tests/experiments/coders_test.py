@@ -87,6 +87,11 @@ def test_tokenizers_are_measured_on_any_text(folder):
     for record in scores.values():
         assert record["unigram_bits_per_byte"] <= record["uniform_bits_per_byte"] + 1e-9
         assert record["n_bytes"] / record["n_tokens"] == record["bytes_per_token"]
+        ratio = record["uniform_bits_per_byte"] / scores["AC[v=256]"]["uniform_bits_per_byte"]
+        assert record["times_ac"] == ratio
+    # Lester et al. 2024, table 12: 5.49 bytes per token against 3.49.
+    assert scores["EqualInfoAC[b=32,v=256]"]["paper_times_ac"] == pytest.approx(1.573, abs=1e-3)
+    assert scores["AC[v=256]"]["paper_times_ac"] == 1 and "paper_times_ac" not in scores["Bytes"]
 
 
 def test_files_are_compared_beside_gzip_xz_and_zstd(folder):
