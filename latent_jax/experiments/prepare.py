@@ -47,7 +47,7 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
         "n_layers": run.config.model.n_layers,
         "d_model": run.config.model.d_model,
         "optimizer": run.config.optimizer.name,
-        "snippets_every": run.config.snippets.every,
+        **{f"snippets_{key}": value for key, value in run.config.snippets.items()},
         "seed": run.config.seed,
         "text": [Path(path).name for path in run.config.data.files] or run.config.data.source,
         **{key: scores[key] for key in ("step", "bytes_seen", "seconds", "train_flops")},

@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+from tqdm import tqdm
+
 from latent_jax.data import Corpus
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER, load_m1
 from latent_jax.methods.names import MethodName
@@ -103,9 +105,10 @@ def compiled(method: MethodName, m1: str = "") -> CompiledCode:
             f"{method}: rule=likeliest lists the text of every id, so a window must be one token "
             f"of at most {MAX_TABLE_BITS} bits, and reset=every: give rule=exact"
         )
-    logger.info("Looking for the %d likeliest texts of M1", 1 << window_bits)
-    model = load_m1(m1, MIN_CONTEXT)
-    return CompiledCode.of_texts(str(method), likeliest_texts(model, 1 << window_bits, method["p"]))
+    model, n_texts = load_m1(m1, MIN_CONTEXT), 1 << window_bits
+    with tqdm(total=n_texts, unit=" texts", desc=str(method), leave=False) as bar:
+        texts = likeliest_texts(model, n_texts, method["p"], on_read=bar.update)
+    return CompiledCode.of_texts(str(method), texts)
 
 
 def step_by_step(method: MethodName, m1: str = "") -> EqualInfoAC:

@@ -7,7 +7,7 @@ text is likelier than its beginning. Integer cells (`cells.py`) find nearly such
 looking beyond the next byte, as wide windows ask for; a tree of 2^16 texts can be had as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,7 +19,11 @@ N_BYTES = 256
 
 
 def likeliest_texts(
-    model: ByteModel, n_texts: int, precision: int = 14, batch: int = 1024
+    model: ByteModel,
+    n_texts: int,
+    precision: int = 14,
+    batch: int = 1024,
+    on_read: Callable[[int], object] = lambda n_read: None,
 ) -> dict[bytes, float]:
     """Return the likeliest texts at the beginning of a window, and log2 of their probability.
 
@@ -32,6 +36,8 @@ def likeliest_texts(
         precision: of the counts, bits.
         batch: how many texts M1 reads between two looks at what is likeliest. It decides the time,
             not the result.
+        on_read: is told how many texts M1 has read, each time that it looks; in all somewhat more
+            than `n_texts`.
     """
     singles = [bytes([byte]) for byte in range(N_BYTES)]
     found = dict(zip(singles, _next_byte_bits(model, [b""], precision)[0].tolist(), strict=True))
@@ -49,6 +55,7 @@ def likeliest_texts(
             if len(others) < n_others
             else np.sort([*others.values(), np.inf])[-n_others - 1]
         )
+        on_read(len(texts))
         child_logs = logs[:, None] + _next_byte_bits(model, texts, precision)
         # Each text's likeliest continuations, no more than could be taken.
         for row, byte in zip(*np.nonzero(child_logs >= least), strict=True):
