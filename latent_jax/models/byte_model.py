@@ -1,7 +1,11 @@
 """M1 as the `ByteModel` that the coders ask for: one compiled step of one fixed shape."""
 
 import dataclasses
+import functools
 import json
+import os
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
+from latent_jax.layers.cache import Cache
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.tokenizers.byte_model import N_SYMBOLS, register
 
@@ -36,7 +41,7 @@ class GPTByteModel:
     kind = "gpt"
 
     def __init__(self, config: GPTConfig, params: Any, context: int, lanes: int = LANES):
-        """Compile the step."""
+        """Keep the weights; a device gets them when its first step is asked for."""
         if config.vocab_size != N_SYMBOLS:
             raise ValueError(
                 f"a byte model has {N_SYMBOLS} ids, and this GPT {config.vocab_size}: train one "
@@ -54,7 +59,12 @@ class GPTByteModel:
         self._blocks = _by_layer(params["stack"].pop("blocks"))
         self._rest = params
         self.flops_per_byte = float(sum(config.forward_flops(context).values()))
-        self._step = self._compile()
+        # On CPU the threads share one device's cores, also where it is split into several.
+        self._devices = jax.local_devices()
+        is_cpu = jax.default_backend() == "cpu"
+        self.workers = (os.cpu_count() or 1) if is_cpu else len(self._devices)
+        self._steps: dict[int, Callable] = {}
+        self._lock = threading.Lock()
 
     @property
     def params(self) -> Any:
@@ -62,7 +72,14 @@ class GPTByteModel:
         stack = {**self._rest["stack"], "blocks": _stacked(self._blocks)}
         return {**self._rest, "stack": stack}
 
-    def _compile(self):
+    def _on(self, number: int) -> Callable:
+        """Return the step on one of the devices, with the weights in it, compiled when needed."""
+        with self._lock:
+            if number not in self._steps:
+                self._steps[number] = self._compile(self._devices[number])
+            return self._steps[number]
+
+    def _compile(self, device: jax.Device) -> Callable:
         model = GPT(self.config)
 
         # Layers come and go one by one: from an unrolled stack XLA then copies neither the weights
@@ -78,27 +95,34 @@ class GPTByteModel:
             )
             return jax.nn.softmax(logits_BV, axis=-1), _by_layer(cache)
 
+        weights = jax.device_put((self._blocks, self._rest), device)
         ids_B = jax.ShapeDtypeStruct((self.lanes,), jnp.int32)
-        caches = jax.eval_shape(self.start)
-        lowered = jax.jit(step, donate_argnums=2).lower(
-            self._blocks, self._rest, caches, ids_B, ids_B
+        sharding = jax.sharding.SingleDeviceSharding(device)
+        arguments = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            (*weights, jax.eval_shape(self._empty_caches), ids_B, ids_B),
         )
+        lowered = jax.jit(step, donate_argnums=2).lower(*arguments)
         is_cpu = jax.default_backend() == "cpu"
-        return lowered.compile({"xla_cpu_multi_thread_eigen": False} if is_cpu else None)
+        compiled = lowered.compile({"xla_cpu_multi_thread_eigen": False} if is_cpu else None)
+        return functools.partial(compiled, *weights)
 
-    def start(self) -> Any:
-        """See `ByteModel.start`."""
+    def _empty_caches(self) -> tuple[Cache, ...]:
         return _by_layer(self.config.empty_cache(self.lanes, self.context))
+
+    def start(self, worker: int = 0) -> Any:
+        """See `ByteModel.start`."""
+        number = worker % len(self._devices)
+        return number, jax.device_put(self._empty_caches(), self._devices[number])
 
     def step(
         self, state: Any, ids_B: np.ndarray, positions_B: np.ndarray
     ) -> tuple[np.ndarray, Any]:
         """See `ByteModel.step`."""
         # Copies: the caller changes its arrays in place, and JAX may read them later.
-        probabilities_BV, state = self._step(
-            self._blocks, self._rest, state, ids_B.copy(), positions_B.copy()
-        )
-        return np.asarray(probabilities_BV), state
+        number, caches = state
+        probabilities_BV, caches = self._on(number)(caches, ids_B.copy(), positions_B.copy())
+        return np.asarray(probabilities_BV), (number, caches)
 
     def to_bytes(self) -> bytes:
         """See `ByteModel.to_bytes`."""

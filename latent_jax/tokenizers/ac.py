@@ -63,11 +63,11 @@ class AC(BitTokenizer):
         self._probed.check()
         examples = [examples_of(text) for text in texts]
         flat = [example for part in examples for example in part]
-        done = shared(self._encode_group, flat, [*map(len, flat)], self._model.lanes)
+        done = shared(self._encode_group, flat, [*map(len, flat)], self._model)
         streams = iter(done)
         return [join_streams([next(streams) for _ in part], self.token_bits) for part in examples]
 
-    def _encode_group(self, examples: Sequence[bytes]) -> list[Stream]:
+    def _encode_group(self, examples: Sequence[bytes], worker: int) -> list[Stream]:
         """Code each example; its lane takes the next one of the queue when it is done."""
         n_lanes, precision = self._model.lanes, self._precision
         lanes = _Queue(n_lanes, len(examples))
@@ -92,7 +92,7 @@ class AC(BitTokenizer):
                 lanes.next(lane)
             return lanes.n_active
 
-        run(self._model, lanes.ids, lanes.positions, advance)
+        run(self._model, worker, lanes.ids, lanes.positions, advance)
         return [
             Stream(b, e[:n].astype(np.int64)) for b, e, n in zip(bits, ends, sizes, strict=True)
         ]
@@ -100,10 +100,12 @@ class AC(BitTokenizer):
     def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
         self._probed.check()
         full = [bits for bits in streams if len(bits)]
-        read = iter(shared(self._decode_group, full, [*map(len, full)], self._model.lanes))
+        read = iter(shared(self._decode_group, full, [*map(len, full)], self._model))
         return [next(read) if len(bits) else (b"", _NOTHING) for bits in streams]
 
-    def _decode_group(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
+    def _decode_group(
+        self, streams: Sequence[np.ndarray], worker: int
+    ) -> list[tuple[bytes, np.ndarray]]:
         n_lanes, precision = self._model.lanes, self._precision
         lanes = _Queue(n_lanes, len(streams))
         bits = np.concatenate(streams)
@@ -137,7 +139,7 @@ class AC(BitTokenizer):
                     begin_stream(readers[lane], bits[: bounds[item + 1]], bounds[item])
             return lanes.n_active
 
-        run(self._model, lanes.ids, lanes.positions, advance)
+        run(self._model, worker, lanes.ids, lanes.positions, advance)
         found = np.concatenate(read)
         found = found[np.argsort(found[:, 0], kind="stable")]
         starts = np.searchsorted(found[:, 0], np.arange(len(streams) + 1))

@@ -22,15 +22,21 @@ class ByteModel(Protocol):
     Attributes:
         kind: how saved files name the class; see `load_byte_model`.
         lanes: how many texts one step carries.
+        workers: how many threads may step at once, each with a state of its own.
         flops_per_byte: forward floating-point operations for each byte read.
     """
 
     kind: str
     lanes: int
+    workers: int
     flops_per_byte: float
 
-    def start(self) -> Any:
-        """Return the state before any step. Every lane must then read `BEGIN` at position 0."""
+    def start(self, worker: int = 0) -> Any:
+        """Return the state before any step. Every lane must then read `BEGIN` at position 0.
+
+        Args:
+            worker: below `workers`; where there are several devices, it says which one steps.
+        """
 
     def step(
         self, state: Any, ids_B: np.ndarray, positions_B: np.ndarray

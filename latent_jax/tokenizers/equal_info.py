@@ -101,11 +101,11 @@ class EqualInfoAC(BitTokenizer):
     def _encode_bits(self, texts: Sequence[bytes]) -> list[Stream]:
         self._probed.check()
         full = [text for text in texts if text]
-        streams = iter(shared(self._encode_group, full, [*map(len, full)], self._model.lanes))
+        streams = iter(shared(self._encode_group, full, [*map(len, full)], self._model))
         nothing = Stream(np.zeros(0, np.uint8), np.zeros(0, np.int64))
         return [next(streams) if text else nothing for text in texts]
 
-    def _encode_group(self, texts: Sequence[bytes]) -> list[Stream]:
+    def _encode_group(self, texts: Sequence[bytes], worker: int) -> list[Stream]:
         rule, n_lanes = self._rule, self._model.lanes
         text = np.frombuffer(b"".join(texts), np.uint8)
         bounds = np.cumsum([0, *map(len, texts)], dtype=np.int64)
@@ -125,7 +125,7 @@ class EqualInfoAC(BitTokenizer):
                 bits.append(np.packbits(bits_NW[:n_windows], axis=1))
             return n_active
 
-        run(self._model, lanes.ids, lanes.positions, advance)
+        run(self._model, worker, lanes.ids, lanes.positions, advance)
         item = np.concatenate(items)
         order = np.argsort(item, kind="stable")
         codes = np.concatenate(bits)[order]
@@ -150,7 +150,7 @@ class EqualInfoAC(BitTokenizer):
             first_windows += range(0, n_windows, step)
             chains.append(parts)
         flat = [chain for parts in chains for chain in parts]
-        read = shared(self._decode_group, flat, [*map(len, flat)], self._model.lanes)
+        read = shared(self._decode_group, flat, [*map(len, flat)], self._model)
         offsets = iter(first_windows)
         results = iter(read)
         texts = []
@@ -161,7 +161,9 @@ class EqualInfoAC(BitTokenizer):
             texts.append((text, np.concatenate(ends) if ends else np.zeros(0, np.int64)))
         return texts
 
-    def _decode_group(self, chains: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
+    def _decode_group(
+        self, chains: Sequence[np.ndarray], worker: int
+    ) -> list[tuple[bytes, np.ndarray]]:
         """Return the text of each chain of windows, and where bytes end from its first bit on."""
         rule, n_lanes = self._rule, self._model.lanes
         codes = np.concatenate(chains)
@@ -179,7 +181,7 @@ class EqualInfoAC(BitTokenizer):
             read.append(out_N3[:n_bytes].astype(np.int32))
             return n_active
 
-        run(self._model, lanes.ids, lanes.positions, advance)
+        run(self._model, worker, lanes.ids, lanes.positions, advance)
         found = np.concatenate(read)
         found = found[np.argsort(found[:, 0], kind="stable")]
         window = found[:, 0]

@@ -74,20 +74,20 @@ def _rank(item: tuple[bytes, float]) -> tuple[float, bytes]:
 def _next_byte_bits(model: ByteModel, texts: Sequence[bytes], precision: int) -> np.ndarray:
     """Return log2 of the probability of each byte after each text, float64[n, 256]."""
 
-    def work(part):
+    def work(part, worker):
         rows = np.empty((len(part), N_BYTES))
         order = sorted(range(len(part)), key=lambda i: len(part[i]))
         for first in range(0, len(part), model.lanes):
             group = order[first : first + model.lanes]
-            _read([part[i] for i in group], group, rows)
+            _read([part[i] for i in group], worker, group, rows)
         return list(rows)
 
-    def _read(group, places, rows):
+    def _read(group, worker, places, rows):
         lengths = np.array([len(text) for text in group])
         ids = np.full((model.lanes, lengths.max() + 1), BEGIN, np.int32)
         for lane, text in enumerate(group):
             ids[lane, 1 : len(text) + 1] = np.frombuffer(text, np.uint8)
-        state, cumulative_C = model.start(), np.zeros(N_BYTES + 1, np.int64)
+        state, cumulative_C = model.start(worker), np.zeros(N_BYTES + 1, np.int64)
         for position in range(ids.shape[1]):
             positions_B = np.full(model.lanes, position, np.int32)
             probabilities_BV, state = model.step(state, ids[:, position], positions_B)
@@ -95,4 +95,4 @@ def _next_byte_bits(model: ByteModel, texts: Sequence[bytes], precision: int) ->
                 cumulative_counts(probabilities_BV[lane, :N_BYTES], precision, cumulative_C)
                 rows[places[lane]] = np.log2(np.diff(cumulative_C)) - precision
 
-    return np.stack(shared(work, list(texts), [1] * len(texts), model.lanes))
+    return np.stack(shared(work, list(texts), [1] * len(texts), model))

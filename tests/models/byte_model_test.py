@@ -81,3 +81,19 @@ def test_models_that_cannot_drive_a_coder_are_refused():
         GPTByteModel(dataclasses.replace(CONFIG, vocab_size=300), params(), 16)
     with pytest.raises(ValueError, match=r"'ngram' is needed .* only gpt can be built"):
         load_byte_model("ngram", b"")
+
+
+def test_every_worker_gives_the_same_numbers_on_its_own_device():
+    model = byte_model(lanes=4, context=16)
+    assert model.workers > 1 and len(jax.local_devices()) > 1
+    devices, tables = set(), []
+    for worker in range(2):
+        state = model.start(worker)
+        devices |= {leaf.device for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)}
+        ids_B = np.array([BEGIN, 65, 66, 67], np.int32)
+        for position in range(20):
+            table, state = model.step(state, ids_B, np.full(4, position, np.int32))
+            tables.append(table)
+            ids_B = table[:, :256].argmax(axis=1).astype(np.int32)
+    assert len(devices) == 2
+    np.testing.assert_array_equal(tables[:20], tables[20:])
