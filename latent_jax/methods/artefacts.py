@@ -5,6 +5,7 @@ m1.json                  on what it was trained, for how long, and to how many b
 equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py compile`
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -27,20 +28,29 @@ def load_m1(path: str = "", context: int = 64) -> GPTByteModel:
     Raises:
         ValueError: there is no such file, or it holds something else.
     """
-    file = Path(path).expanduser() if path else FOLDER / M1_FILE
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ValueError(
-            f"the byte model {file} cannot be read ({error.strerror}): make one with "
-            "python launch/train.py --config configs/m1.py and python launch/prepare.py m1"
-        ) from error
+    content = _read_m1(path)
     try:
         return GPTByteModel.from_bytes(content, context=context)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{file} is no byte model, or was cut short: write it again with "
+            f"{path or M1_FILE} is no byte model, or was cut short: write it again with "
             f"python launch/prepare.py m1 ({error})"
+        ) from error
+
+
+def m1_digest(path: str = "") -> str:
+    """Return the SHA-256 hex digest of the file of a byte model; arguments and errors as above."""
+    return hashlib.sha256(_read_m1(path)).hexdigest()
+
+
+def _read_m1(path: str) -> bytes:
+    file = Path(path).expanduser() if path else FOLDER / M1_FILE
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"the byte model {file} cannot be read ({error.strerror}): make one with "
+            "python launch/train.py --config configs/m1.py and python launch/prepare.py m1"
         ) from error
 
 

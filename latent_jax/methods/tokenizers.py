@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from latent_jax.data import Corpus
-from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER, load_m1
+from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER, load_m1, m1_digest
 from latent_jax.methods.names import MethodName
 from latent_jax.tokenizers import (
     AC,
@@ -39,11 +39,11 @@ def make_tokenizer(
 
     A tokenizer that learns is trained on the first `train_bytes` raw bytes of the corpus's training
     split (0: all), which is stored in random order, and kept in the corpus's folder, so that a
-    change of the text trains it anew.
+    change of the text trains it anew. A code that is compiled on the way is kept there as well.
 
     Args:
         method: parsed.
-        corpus: what to learn from.
+        corpus: what to learn from, and where to keep it.
         train_bytes: see above.
         m1: file of the byte model that drives a coder; empty is the one that the package carries.
 
@@ -59,7 +59,7 @@ def make_tokenizer(
     if family == "AC":
         return AC(load_m1(m1, MAX_CONTEXT), options["v"], options["p"])
     if family == "EqualInfoAC":
-        return _equal_info(method, m1)
+        return _equal_info(method, corpus, m1)
     return Bytes()
 
 
@@ -81,18 +81,28 @@ def _trained(method: MethodName, corpus: Corpus | None, train_bytes: int) -> Tok
     return tokenizer
 
 
-def _equal_info(method: MethodName, m1: str) -> Tokenizer:
+def _equal_info(method: MethodName, corpus: Corpus | None, m1: str) -> Tokenizer:
     """Return the compiled code where the package carries it or the rule asks for one."""
     shipped = FOLDER / COMPILED_FOLDER
     if not m1 and shipped.exists():
         code = load(shipped)
         if code.name == str(method):
             return code
-    return compiled(method, m1) if method["rule"] == "likeliest" else step_by_step(method, m1)
+    if method["rule"] != "likeliest":
+        return step_by_step(method, m1)
+    if corpus is None:
+        return compiled(method, m1)
+    options = "-".join(str(value) for value in method.options.values())
+    folder = corpus.folder / "tokenizers" / f"equalinfoac-{options}-{m1_digest(m1)[:16]}"
+    if folder.exists():
+        return load(folder)
+    code = compiled(method, m1)
+    code.save(folder)
+    return code
 
 
 def compiled(method: MethodName, m1: str = "") -> CompiledCode:
-    """Compile the code of windows of one token, which takes minutes.
+    """Compile the code of windows of one token, which takes a minute on CPU.
 
     Raises:
         ValueError: the method is no table, or M1 cannot be read.
