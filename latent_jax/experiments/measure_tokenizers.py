@@ -129,7 +129,8 @@ def measure_and_print(
         records.append({**measure(tokenizer, texts), **_paper(method)})
         logger.info("measured %s", method)
     _relate_to_ac(records)
-    print(text_table(records, COLUMNS))
+    columns = [key for key in COLUMNS if any(key in record for record in records)]
+    print(text_table(records, columns))
     if json_path:
         write_json(records, json_path)
     return records
