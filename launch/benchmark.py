@@ -28,7 +28,7 @@ N_HEADS = flags.DEFINE_integer("n_heads", TrainBenchmark.n_heads, "Attention hea
 N_STEPS = flags.DEFINE_integer("n_steps", TrainBenchmark.n_steps, "Steps that are timed.")
 DATA = flags.DEFINE_list("data", [], "tokenizers, m1: text: paths, globs or folders.")
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "tokenizers, m1: field of .jsonl lines.")
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "tokenizers, m1: raw bytes; 0 = all (m1: 300 kB).")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "tokenizers, m1: raw bytes; 0 = all (m1: 1 MiB).")
 VOCAB_FILE = flags.DEFINE_string("vocab_file", "", "tokenizers: GPT-2's vocab.json.")
 MERGES_FILE = flags.DEFINE_string("merges_file", "", "tokenizers: GPT-2's merges.txt.")
 METHOD = flags.DEFINE_string("method", "EqualInfoAC[b=32,v=256]", "m1: literature name.")
@@ -50,7 +50,7 @@ def main(verbs):
         benchmark_tokenizers(DATA.value, *files, max_bytes=MAX_BYTES.value, **words)
         return
     if verbs == ["m1"]:
-        n_bytes = MAX_BYTES.value or 300_000
+        n_bytes = MAX_BYTES.value or 1 << 20
         benchmark_m1(DATA.value, method=METHOD.value, max_bytes=n_bytes, **words)
         return
     benchmark = TrainBenchmark(
