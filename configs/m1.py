@@ -27,7 +27,7 @@ SHAPES = {
 }
 ROW_LENGTH = {"nano": 512, "3m": 1024}
 BATCH_SIZE = {"nano": 16, "3m": 128}
-BUDGET_BYTES = {"nano": 32e6, "3m": 328e9}
+BUDGET_BYTES = {"nano": 50e6, "3m": 328e9}
 WARMUP_STEPS = {"nano": 200, "3m": 10_000}
 
 
