@@ -29,7 +29,7 @@ def test_the_file_of_m1_says_how_it_was_made(folder):
 
 def test_its_code_is_compiled_and_agrees_with_the_coder(folder):
     m1 = f"--m1={folder}/m1.msgpack"
-    method = "EqualInfoAC[b=12,v=4k]"
+    method = "EqualInfoAC[b=12,v=4k,rule=exact]"
     arguments = ("--method", method, f"--out={folder / 'code'}")
     result = launch("prepare.py", "compile", m1, *arguments)
     assert result.returncode == 0, result.stderr
@@ -59,7 +59,10 @@ def test_its_code_is_compiled_and_agrees_with_the_coder(folder):
         "--tokenizer",
         folder / "code",
     )
-    assert result.returncode == 2 and "was written with EqualInfoAC[b=12,v=4096]" in result.stderr
+    assert (
+        result.returncode == 2
+        and "was written with EqualInfoAC[b=12,v=4096,rule=exact]" in result.stderr
+    )
     assert not (folder / "x").exists()
 
 
