@@ -3,7 +3,7 @@
 A window that takes the longest text with a code holds as many bytes on average as the sum over all
 texts of the probability that it begins with them (Tunstall 1967 has the same sum, for trees whose
 leaves alone are words). The sum is largest for the likeliest texts; they form a tree, because no
-text is likelier than its beginning. Integer cells (`cells.py`) find nearly such a tree without
+text is likelier than its beginning. Integer cells (`cells.py`) come near such a tree without
 looking beyond the next byte, as wide windows ask for; a tree of 2^16 texts can be had as it is.
 """
 
