@@ -1,5 +1,7 @@
 """Settings that must hold before JAX starts, such as eight virtual CPU devices."""
 
+import os
+
 import jax
 import pytest
 from absl import flags
@@ -11,6 +13,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # What these tests cost is compiling; without LLVM's optimizations it takes a quarter of the time.
 # Tests that run the commands do so in processes of their own, with the optimizations.
 jax.config.update("jax_disable_most_optimizations", True)
+
+
+def pytest_configure(config):
+    """Share what has been compiled: among tests, their processes, and from one run to the next."""
+    folder = str(config.rootpath / ".pytest_cache" / "xla")
+    words = {"compilation_cache_dir": folder, "persistent_cache_min_compile_time_secs": 0.1}
+    for name, value in words.items():
+        jax.config.update(f"jax_{name}", value)
+        os.environ[f"JAX_{name.upper()}"] = str(value)
+
 
 # Grain's worker processes read absl flags, which a test never parses.
 flags.FLAGS.mark_as_parsed()

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from latent_jax.nearest import check_word
-from latent_jax.tokenizers import windows
+from latent_jax.tokenizers import window_decoder, window_encoder, windows
 from latent_jax.tokenizers.bit_tokenizer import BitTokenizer, Stream
 from latent_jax.tokenizers.byte_model import FILE, ByteModel, load_byte_model
 from latent_jax.tokenizers.counts import check_precision
@@ -117,7 +117,7 @@ class EqualInfoAC(BitTokenizer):
         items, bits = [], []
 
         def advance(probabilities):
-            n_windows, n_active = windows.encode_step(
+            n_windows, n_active = window_encoder.encode_step(
                 probabilities, lanes, rule, text, bounds, ends, items_N, bits_NW, work
             )
             if n_windows:
@@ -175,7 +175,7 @@ class EqualInfoAC(BitTokenizer):
         read = []
 
         def advance(probabilities):
-            n_bytes, n_active = windows.decode_step(
+            n_bytes, n_active = window_decoder.decode_step(
                 probabilities, lanes, rule, codes, bounds, lengths, out_N3, work
             )
             read.append(out_N3[:n_bytes].astype(np.int32))

@@ -38,13 +38,13 @@ def test_the_code_is_whole(code):
 
 
 def test_other_windows_are_coded_by_m1_and_come_back():
-    text = ELEPHANTS.encode() + bytes(range(256))
+    text = ELEPHANTS[:80].encode() + bytes(range(0, 256, 5))
     for name, kind in (("AC[v=256]", AC), ("EqualInfoAC[b=32,v=256]", EqualInfoAC)):
         tokenizer = make_tokenizer(parse(name), None)
         assert isinstance(tokenizer, kind) and tokenizer.name == name
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == text
-        assert len(tokenizer.encode(ELEPHANTS.encode())) < len(ELEPHANTS) / 2
+        assert len(tokenizer.encode(text[:80])) < 80 / 2
 
 
 def test_its_record_says_what_m1_was_trained_on():

@@ -10,7 +10,7 @@ import optax
 
 from latent_jax.quantizers import QuantizerConfig, codebook_perplexity, make_quantizer
 
-V, D, BATCH, LENGTH, STEPS, WINDOW = 512, 64, 8, 256, 150, 30
+V, D, BATCH, LENGTH, STEPS, WINDOW = 256, 64, 4, 128, 150, 30
 PLAIN = {
     "gradient": "straight_through",
     "codebook_update": "learned",
