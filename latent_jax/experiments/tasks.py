@@ -59,6 +59,7 @@ def make_task(config: ConfigDict, vocabulary: Vocabulary) -> Task:
         config.row_length,
         vocabulary.bytes_per_token,
         z_loss=config.z_loss,
+        head=config.head,
         snippets=Snippets(**config.snippets),
         windows=_windows(config.snippets),
     )
@@ -73,10 +74,11 @@ def _windows(snippets: ConfigDict) -> Trie | None:
 
 
 def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabulary) -> Task:
-    if config.z_loss or config.snippets.every:
+    if config.z_loss or config.snippets.every or config.head != "auto":
         raise ValueError(
-            f"z_loss={config.z_loss} and snippets.every={config.snippets.every} are words of a "
-            f"language model over a tokenizer's ids: leave them 0 for {method}"
+            f"z_loss={config.z_loss}, snippets.every={config.snippets.every} and "
+            f"head={config.head} are words of a language model over a tokenizer's ids: leave them "
+            f"0, 0 and auto for {method}"
         )
     length, factor = config.row_length, method["c"]
     transformer = _words(config.autoencoder)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.nearest import check_word
+from latent_jax.tasks.blockwise import blockwise_nats
 from latent_jax.tasks.losses import (
     bits_per_byte,
     histogram,
@@ -16,6 +18,12 @@ from latent_jax.tasks.losses import (
 )
 from latent_jax.tasks.snippets import Snippets, cut
 from latent_jax.tokenizers.trie import Trie
+
+HEADS = ("auto", "whole", "blocks")
+"""How the cross-entropy is computed: from whole logits, or from blocks of the vocabulary that are
+never written out (`tasks.blockwise`). "auto" is blocks on CPU from `BLOCKS_FROM` ids on."""
+
+BLOCKS_FROM = 8192
 
 
 def shift_right(ids_BT: jax.Array, first_id: int) -> jax.Array:
@@ -35,6 +43,7 @@ class LanguageModeling:
         frozen: parameter paths that are not trained.
         z_loss: weight of (log Z)^2 in the loss, which keeps logits near normalised (Chowdhery et
             al. 2022, "PaLM", section 5). It is no part of any score.
+        head: one of `HEADS`.
         snippets: rows that are cut in training. Evaluation scores whole rows, and snippets besides.
         windows: the tree of the code at whose windows snippets begin; None: anywhere.
 
@@ -48,6 +57,7 @@ class LanguageModeling:
     bytes_per_token: float
     frozen: tuple[str, ...] = ()
     z_loss: float = 0.0
+    head: str = "auto"
     snippets: Snippets = dataclasses.field(default_factory=Snippets)
     windows: Trie | None = dataclasses.field(default=None, compare=False)
     name = "language_modeling"
@@ -61,6 +71,7 @@ class LanguageModeling:
             )
         if self.z_loss < 0:
             raise ValueError(f"z_loss must be at least 0; got {self.z_loss}")
+        check_word("head", self.head, HEADS)
 
     @property
     def flops_per_byte(self):
@@ -87,11 +98,11 @@ class LanguageModeling:
             if not ids_BT.size:
                 continue  # every=1: no row stays whole
             rngs = {"dropout": jax.random.fold_in(key, part) if part else key}
-            logits_BTV = self._logits(variables, ids_BT, train=train, rngs=rngs)
-            nats += jnp.sum(token_nats(logits_BTV, ids_BT) * weights_BT)
+            nats_BT, log_z_BT = self._nats(variables, ids_BT, train=train, rngs=rngs)
+            nats += jnp.sum(nats_BT * weights_BT)
             weight += jnp.sum(weights_BT)
             if self.z_loss:
-                squares += jnp.sum(jnp.square(log_partition(logits_BTV)) * weights_BT)
+                squares += jnp.sum(jnp.square(log_z_BT) * weights_BT)
         scores = {
             "weight": weight,
             "nats": nats,
@@ -103,15 +114,16 @@ class LanguageModeling:
     def evaluate(self, variables, batch):
         """Nats, bytes and the histogram of ids; see `Task`."""
         ids_BT, weights_BT = batch["ids"], batch["weights"]
+        nats_BT, _ = self._nats(variables, ids_BT)
         scores = {
-            "nats": jnp.sum(self._nats(variables, ids_BT) * weights_BT),
+            "nats": jnp.sum(nats_BT * weights_BT),
             "n_tokens": jnp.sum(weights_BT),
             "n_bytes": jnp.sum(batch["n_bytes"]),
             "token_counts": histogram(ids_BT, weights_BT, self.model_config.vocab_size),
         }
         if self.snippets.every:
             ids_NS, weights_NS = self._cut(ids_BT, weights_BT)
-            scores["snippet_nats"] = jnp.sum(self._nats(variables, ids_NS) * weights_NS)
+            scores["snippet_nats"] = jnp.sum(self._nats(variables, ids_NS)[0] * weights_NS)
             scores["snippet_weight"] = jnp.sum(weights_NS)
         return scores
 
@@ -135,9 +147,21 @@ class LanguageModeling:
     def _cut(self, ids_BT, weights_BT):
         return cut(ids_BT, weights_BT, self.snippets.length, self.windows)
 
-    def _nats(self, variables, ids_BT):
-        return token_nats(self._logits(variables, ids_BT, train=False), ids_BT)
-
-    def _logits(self, variables, ids_BT, train, rngs=None):
+    def _nats(self, variables, ids_BT, train=False, rngs=None):
+        """Return -log p(id) and the log-partition of every position, float32[B, T] each."""
         inputs_BT = shift_right(ids_BT, self.separator_id)
-        return GPT(self.model_config).apply(variables, inputs_BT, train=train, rngs=rngs)
+        model = GPT(self.model_config)
+        if not self._in_blocks:
+            logits_BTV = model.apply(variables, inputs_BT, train=train, rngs=rngs)
+            return token_nats(logits_BTV, ids_BT), log_partition(logits_BTV)
+        x_BTD = model.apply(variables, inputs_BT, train=train, rngs=rngs, method="features")
+        table_VD = variables["params"]["token_embedding"]["embedding"]
+        x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
+        found = blockwise_nats(x_ND, table_VD, ids_BT.reshape(-1))
+        return tuple(part_N.reshape(ids_BT.shape) for part_N in found)
+
+    @property
+    def _in_blocks(self):
+        if self.head != "auto":
+            return self.head == "blocks"
+        return self.model_config.vocab_size >= BLOCKS_FROM and jax.default_backend() == "cpu"
