@@ -46,6 +46,7 @@ def default() -> ConfigDict:
     # EqualInfoAC[b=W,v=N] | Latent[COMPRESSOR,c=C,k=CODES]; see latent_jax/methods/names.py
     config.method = "Bytes"
     config.row_length = 256  # L, ids per row of a batch (bytes for Bytes and Latent)
+    config.context_bytes = 0  # raw bytes that a row stands for on average; sets row_length; 0 = off
     config.batch_size = 32  # rows per optimizer step, all devices and micro-batches together
 
     config.evaluation_bytes = (
@@ -56,7 +57,12 @@ def default() -> ConfigDict:
     config.budget.steps = 0.0  # optimizer steps
     config.budget.tokens = 0.0  # ids seen
     config.budget.bytes = 0.0  # raw bytes seen
-    config.budget.flops = 0.0  # training FLOPs, 3 x forward, the method's own models included
+    config.budget.flops = 0.0  # of training: 3 x forward, and once those of M1
+    config.budget.bytes_per_parameter = 0.0  # raw bytes for each parameter outside of embeddings
+
+    # Widen or narrow the language model until a forward pass costs at most so many FLOPs per raw
+    # byte, M1 included; 0 = its width is model.d_model.
+    config.inference_flops_per_byte = 0.0
 
     config.data = _section(DataConfig)  # latent_jax/data/sources.py
     config.tokenizer = ConfigDict()  # of BPE and SentencePiece

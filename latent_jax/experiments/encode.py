@@ -111,7 +111,7 @@ def _plan(config: EncodeConfig, corpus: Corpus, tokenizer: Tokenizer) -> dict[st
         "row_length": config.row_length,
         "example_bytes": config.example_bytes,
         "separator_id": tokenizer.separator_id,
-        "tokenizer_flops_per_byte": getattr(tokenizer, "flops_per_byte", 0.0),
+        "tokenizer_flops_per_byte": tokenizer.flops_per_byte,
     }
 
 

@@ -92,6 +92,11 @@ def _open_rows(config: ConfigDict) -> EncodedRows:
             f"data.source=encoded reads one folder that launch/prepare.py encode wrote; "
             f"data.files names {len(folders)}"
         )
+    if config.context_bytes:
+        raise ValueError(
+            "context_bytes decides how long rows are, and those of data.source=encoded have been "
+            "made: set row_length instead"
+        )
     rows = open_rows(folders[0])
     asked = {"method": str(parse(config.method)), "row_length": config.row_length}
     for key, value in asked.items():

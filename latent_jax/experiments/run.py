@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
+from latent_jax.experiments.solve import solve_shape, solve_steps
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.budget import from_config
 from latent_jax.reports.curves import write_curves
@@ -24,7 +25,16 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What a configuration describes, opened and checked before any run folder is made."""
+    """What a configuration describes, opened and checked before any run folder is made.
+
+    Attributes:
+        config: its row length and width solved.
+        reading: the text, or rows of ids.
+        task: of the configuration.
+        training: its words.
+        optimizer: its words.
+        total_steps: what the budget buys.
+    """
 
     config: ConfigDict
     reading: Reading
@@ -43,18 +53,12 @@ def prepare(config: ConfigDict) -> Experiment:
     """
     training = TrainingConfig(**config.training, seed=config.seed)
     optimizer = OptimizerConfig(**config.optimizer)
-    budget = from_config(config.budget)
+    from_config(config.budget)  # a wrong one is refused before any text is read
     reading = open_reading(config)
-    ratio = reading.bytes_per_token
-    task = make_task(config, Vocabulary.of(reading.tokenizer, ratio))
-    tokens_per_step = config.batch_size * config.row_length
-    total_steps = budget.steps(tokens_per_step, ratio, task.flops_per_byte)
-    if optimizer.warmup_steps >= total_steps:
-        raise ValueError(
-            f"the budget of {budget.amount:g} {budget.unit} is {total_steps} steps, all of them "
-            f"warm-up: set optimizer.warmup_steps={optimizer.warmup_steps} below that, "
-            "or raise the budget"
-        )
+    vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
+    config = solve_shape(config, vocabulary)
+    task = make_task(config, vocabulary)
+    total_steps, _ = solve_steps(config, vocabulary)
     return Experiment(config, reading, task, training, optimizer, total_steps)
 
 
@@ -75,7 +79,7 @@ def run(
         ValueError: see `prepare` and `training.train`; nothing half-written is left behind.
     """
     experiment = prepare(config)
-    training, reading = experiment.training, experiment.reading
+    config, training, reading = experiment.config, experiment.training, experiment.reading
     tokenizer = reading.tokenizer
     mesh = make_mesh(training.strategy, training.model_parallel)
     check_batch(mesh, config.batch_size, training.accumulation)

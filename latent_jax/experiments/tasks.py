@@ -29,16 +29,23 @@ class Vocabulary:
         size: number of ids.
         separator_id: the id between documents.
         bytes_per_token: raw bytes per id, measured on the corpus.
+        flops_per_byte: forward FLOPs of the tokenizer's own model per raw byte.
     """
 
     size: int
     separator_id: int
     bytes_per_token: float
+    flops_per_byte: float = 0.0
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, bytes_per_token: float) -> "Vocabulary":
         """Return the vocabulary of a tokenizer."""
-        return cls(tokenizer.vocab_size, tokenizer.separator_id, bytes_per_token)
+        return cls(
+            tokenizer.vocab_size,
+            tokenizer.separator_id,
+            bytes_per_token,
+            tokenizer.flops_per_byte,
+        )
 
 
 def make_task(config: ConfigDict, vocabulary: Vocabulary) -> Task:
@@ -60,6 +67,7 @@ def make_task(config: ConfigDict, vocabulary: Vocabulary) -> Task:
         vocabulary.bytes_per_token,
         z_loss=config.z_loss,
         head=config.head,
+        tokenizer_flops_per_byte=vocabulary.flops_per_byte,
         snippets=Snippets(**config.snippets),
         windows=_windows(config.snippets),
     )

@@ -1,17 +1,19 @@
-"""The budget solver: steps, tokens, raw bytes or training FLOPs, turned into optimizer steps for
-one method.
+"""The budget solver: an amount in any unit, turned into optimizer steps for one method and size.
 
 Comparisons are made at equal budgets, so every unit is converted in this one place.
 """
 
 import dataclasses
 import math
+import re
 
 from latent_jax.nearest import check_word
 
-UNITS = ("steps", "tokens", "bytes", "flops")
-"""Optimizer steps; ids seen in training; raw bytes seen; training floating-point operations (3 x
-forward).
+UNITS = ("steps", "tokens", "bytes", "flops", "bytes_per_parameter")
+"""Optimizer steps; ids seen in training (Lester et al. 2024); raw bytes seen; training
+floating-point operations, those of the tokenizer's own model included; raw bytes seen for each
+parameter outside of embeddings ("Compute Optimal Tokenization", arXiv 2605.01188, finds about 60
+best for English).
 """
 
 
@@ -29,22 +31,47 @@ class Budget:
                 f"a budget of {self.amount} {self.unit} trains nothing; give more than 0"
             )
 
-    def steps(self, tokens_per_step: int, bytes_per_token: float, flops_per_byte: float) -> int:
+    def __str__(self):
+        return f"{self.unit}:{self.amount:g}"
+
+    def steps(
+        self,
+        tokens_per_step: int,
+        bytes_per_token: float,
+        train_flops_per_byte: float,
+        n_parameters: int,
+    ) -> int:
         """Return the optimizer steps that spend this budget, rounded up, at least one.
 
         Args:
             tokens_per_step: ids in a global batch.
             bytes_per_token: raw bytes per id, measured on the corpus.
-            flops_per_byte: forward FLOPs per raw byte; training costs three times as much.
+            train_flops_per_byte: FLOPs of training per raw byte; see `tasks.base.Task`.
+            n_parameters: those outside of embeddings.
         """
         bytes_per_step = tokens_per_step * bytes_per_token
         per_step = {
             "steps": 1,
             "tokens": tokens_per_step,
             "bytes": bytes_per_step,
-            "flops": 3.0 * flops_per_byte * bytes_per_step,
+            "flops": train_flops_per_byte * bytes_per_step,
+            "bytes_per_parameter": bytes_per_step / max(n_parameters, 1),
         }[self.unit]
         return max(1, math.ceil(self.amount / per_step))
+
+
+def parse(text: str) -> Budget:
+    """Read a budget such as "tokens:26.2e9" or "bytes_per_parameter:60".
+
+    Raises:
+        ValueError: it is not written so, or the unit is unknown (the nearest is named).
+    """
+    match = re.fullmatch(r"\s*(\w+)\s*:\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*", text)
+    if not match:
+        raise ValueError(
+            f"{text!r} is no budget: write UNIT:AMOUNT, such as tokens:4e5 or bytes:2e6"
+        )
+    return Budget(float(match[2]), match[1])
 
 
 def from_config(budget) -> Budget:

@@ -32,9 +32,13 @@ class Task(Protocol):
     """
 
     name: str
+    component_flops: Mapping[str, float]
+    """Floating-point operations of one forward pass per raw byte, by component."""
     flops_per_byte: float
-    """Floating-point operations of one forward pass per raw byte. Training costs three times as
-    much.
+    """Their sum."""
+    train_flops_per_byte: float
+    """What training costs per raw byte: forward and backward, which is three times the forward
+    pass, and once what the tokenizer's own model costs.
     """
     frozen: tuple[str, ...]
     """Regular expressions over "/"-joined parameter paths that are not trained."""

@@ -39,11 +39,12 @@ class LanguageModeling:
         model_config: the GPT; its vocabulary holds the tokenizer's ids, the separator included.
         separator_id: the id that stands before every row and after every document.
         row_length: L, ids per row.
-        bytes_per_token: raw bytes per id, measured on the corpus; only `flops_per_byte` uses it.
+        bytes_per_token: raw bytes per id, measured on the corpus; only FLOPs per byte use it.
         frozen: parameter paths that are not trained.
         z_loss: weight of (log Z)^2 in the loss, which keeps logits near normalised (Chowdhery et
             al. 2022, "PaLM", section 5). It is no part of any score.
         head: one of `HEADS`.
+        tokenizer_flops_per_byte: forward FLOPs of the tokenizer's own model, M1, per raw byte.
         snippets: rows that are cut in training. Evaluation scores whole rows, and snippets besides.
         windows: the tree of the code at whose windows snippets begin; None: anywhere.
 
@@ -58,6 +59,7 @@ class LanguageModeling:
     frozen: tuple[str, ...] = ()
     z_loss: float = 0.0
     head: str = "auto"
+    tokenizer_flops_per_byte: float = 0.0
     snippets: Snippets = dataclasses.field(default_factory=Snippets)
     windows: Trie | None = dataclasses.field(default=None, compare=False)
     name = "language_modeling"
@@ -74,13 +76,23 @@ class LanguageModeling:
         check_word("head", self.head, HEADS)
 
     @property
-    def flops_per_byte(self):
-        """Forward FLOPs per raw byte, see `Task`."""
-        flops = sum(self.model_config.forward_flops(self.row_length).values())
+    def component_flops(self):
+        """Forward FLOPs per raw byte of the GPT's parts, see `Task`."""
+        flops = self.model_config.forward_flops(self.row_length)
         if self.snippets.every:
-            short = sum(self.model_config.forward_flops(self.snippets.length).values())
-            flops += (short - flops) / self.snippets.every
-        return flops / self.bytes_per_token
+            short = self.model_config.forward_flops(self.snippets.length)
+            flops = {k: v + (short[k] - v) / self.snippets.every for k, v in flops.items()}
+        return {part: value / self.bytes_per_token for part, value in flops.items()}
+
+    @property
+    def flops_per_byte(self):
+        """Forward FLOPs per raw byte of the GPT, see `Task`."""
+        return sum(self.component_flops.values())
+
+    @property
+    def train_flops_per_byte(self):
+        """The GPT forward and backward, and M1 once, see `Task`."""
+        return 3.0 * self.flops_per_byte + self.tokenizer_flops_per_byte
 
     def init(self, key, batch):
         """Draw parameters; see `Task`."""

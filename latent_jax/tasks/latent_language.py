@@ -88,9 +88,19 @@ class LatentLanguage:
         return tuple(path for part in self.freeze for path in FREEZABLE[part])
 
     @property
-    def flops_per_byte(self):
+    def component_flops(self):
         """Forward FLOPs per raw byte of autoencoder and language model, see `Task`."""
-        return sum(self.model_config.forward_flops(self.row_length).values())
+        return self.model_config.forward_flops(self.row_length)
+
+    @property
+    def flops_per_byte(self):
+        """Their sum, see `Task`."""
+        return sum(self.component_flops.values())
+
+    @property
+    def train_flops_per_byte(self):
+        """Forward and backward, see `Task`; bytes need no model to be read."""
+        return 3.0 * self.flops_per_byte
 
     def init(self, key, batch):
         """Draw parameters and an empty codebook; see `Task`."""

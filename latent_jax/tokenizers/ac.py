@@ -52,12 +52,8 @@ class AC(BitTokenizer):
         check_precision(precision)
         self.name = f"AC[v={vocab}]" if precision == 14 else f"AC[v={vocab},p={precision}]"
         self._model, self._precision = model, precision
+        self.flops_per_byte = model.flops_per_byte
         self._probed = Probed(self.name, model, precision, probe)
-
-    @property
-    def flops_per_byte(self) -> float:
-        """Forward FLOPs of M1 for each byte of text."""
-        return self._model.flops_per_byte
 
     def _encode_bits(self, texts: Sequence[bytes]) -> list[Stream]:
         self._probed.check()

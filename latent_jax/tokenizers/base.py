@@ -48,6 +48,8 @@ class Tokenizer(abc.ABC):
       name: the literature name, e.g. "BPE[v=4096]".
       vocab_size: number of ids, the separator included: the rows of an embedding table.
       separator_id: the id between documents. Never produced by `encode`; decodes to nothing.
+      flops_per_byte: forward FLOPs per raw byte of the language model that drives the code; 0 where
+        none does.
     """
 
     kind: ClassVar[str]
@@ -55,6 +57,7 @@ class Tokenizer(abc.ABC):
     name: str
     vocab_size: int
     separator_id: int
+    flops_per_byte: float = 0.0
 
     @abc.abstractmethod
     def encode(self, text: bytes) -> np.ndarray:

@@ -77,15 +77,11 @@ class EqualInfoAC(BitTokenizer):
             "reset": reset,
             "precision": precision,
         }
+        self.flops_per_byte = model.flops_per_byte
         self._rule = windows.Rule(
             window_bits, precision, rule == "exact", rule == "delay", RESETS[reset]
         )
         self._probed = Probed(self.name, model, precision, probe)
-
-    @property
-    def flops_per_byte(self) -> float:
-        """Forward FLOPs of M1 for each byte of text."""
-        return self._model.flops_per_byte
 
     @property
     def window_bits(self) -> int:

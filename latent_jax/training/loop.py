@@ -249,7 +249,7 @@ class _Run:
             "bytes_seen": self.bytes_seen,
             "tokens_seen": self.tokens_seen,
             "seconds": seconds,
-            "train_flops": 3.0 * self.task.flops_per_byte * self.bytes_seen,
+            "train_flops": self.task.train_flops_per_byte * self.bytes_seen,
         }
 
     def _write(self, record: dict[str, Any]) -> None:

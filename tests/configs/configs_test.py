@@ -10,6 +10,7 @@ from configs import common, compressors, language_model, latent_lm, m1, quicksta
 from latent_jax.compressors import COMPRESSORS
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.budget import from_config
+from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
 from latent_jax.training import OptimizerConfig, TrainingConfig
 
@@ -51,9 +52,14 @@ def test_it_builds(name):
     TrainingConfig(**config.training, seed=config.seed)
     OptimizerConfig(**config.optimizer)
     tokens = config.batch_size * config.row_length
-    assert from_config(config.budget).steps(tokens, 1.0, task.flops_per_byte) > (
-        config.optimizer.warmup_steps
+    n_inner = count_parameters(task, config.row_length)
+    steps = from_config(config.budget).steps(
+        tokens,
+        1.0,
+        task.train_flops_per_byte,
+        n_inner["n_parameters"] - n_inner["n_embedding_parameters"],
     )
+    assert steps > config.optimizer.warmup_steps
     row = {
         "ids": jnp.zeros((4, config.row_length), jnp.int32),
         "weights": jnp.ones((4, config.row_length), jnp.float32),

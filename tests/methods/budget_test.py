@@ -2,14 +2,20 @@
 
 import pytest
 
-from latent_jax.methods.budget import Budget, from_config
+from latent_jax.methods.budget import UNITS, Budget, from_config, parse
 
-STEP = dict(tokens_per_step=512, bytes_per_token=4.0, flops_per_byte=1e6)
+STEP = dict(tokens_per_step=512, bytes_per_token=4.0, train_flops_per_byte=3e6, n_parameters=1024)
 
 
 @pytest.mark.parametrize(
     ("amount", "unit"),
-    [(10, "steps"), (5120, "tokens"), (20480, "bytes"), (3 * 1e6 * 20480, "flops")],
+    [
+        (10, "steps"),
+        (5120, "tokens"),
+        (20480, "bytes"),
+        (3 * 1e6 * 20480, "flops"),
+        (20, "bytes_per_parameter"),
+    ],
 )
 def test_ten_steps_in_every_unit(amount, unit):
     assert Budget(amount, unit).steps(**STEP) == 10
@@ -21,11 +27,21 @@ def test_a_budget_below_one_step_trains_one_step():
 
 
 def test_exactly_one_unit_is_set():
-    assert from_config(dict(steps=0, tokens=0, bytes=1e6, flops=0)) == Budget(1e6, "bytes")
+    none = dict.fromkeys(UNITS, 0)
+    assert from_config({**none, "bytes": 1e6}) == Budget(1e6, "bytes")
     with pytest.raises(ValueError, match="set now: steps=3, bytes=5"):
-        from_config(dict(steps=3, tokens=0, bytes=5, flops=0))
+        from_config({**none, "steps": 3, "bytes": 5})
     with pytest.raises(ValueError, match="set now: none"):
-        from_config(dict(steps=0, tokens=0, bytes=0, flops=0))
+        from_config(none)
+
+
+def test_a_budget_is_written_as_it_is_read():
+    for text in ("tokens:400000", "bytes_per_parameter:60", "flops:1.5e+12"):
+        assert str(parse(text)) == text
+    with pytest.raises(ValueError, match="write UNIT:AMOUNT"):
+        parse("4e5")
+    with pytest.raises(ValueError, match=r"unknown unit of a budget 'token' \(did you mean"):
+        parse("token:4e5")
 
 
 @pytest.mark.parametrize("amount", [0, -1, float("nan"), float("inf")])

@@ -75,6 +75,10 @@ class ByteTask:
     name: str = "bytes_two_back"
 
     @property
+    def train_flops_per_byte(self):
+        return 3.0 * self.flops_per_byte
+
+    @property
     def flops_per_byte(self):
         return 2.0 * (2 * self.d_model * 128 + self.d_model * VOCAB_SIZE)
 

@@ -1,0 +1,89 @@
+"""What a configuration leaves to the text: how long a row is, how wide a model, how many steps."""
+
+from ml_collections import ConfigDict
+
+from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.methods.budget import Budget, from_config
+from latent_jax.methods.ledger import count_parameters
+from latent_jax.methods.names import parse
+
+ROW_MULTIPLE = 8
+"""Rows that are fitted to a context in bytes have a multiple of so many ids."""
+
+
+def solve_shape(config: ConfigDict, vocabulary: Vocabulary) -> ConfigDict:
+    """Return a copy whose row length and width are numbers.
+
+    `context_bytes` sets `row_length`: the ids that stand for so many raw bytes on average.
+    `inference_flops_per_byte` sets the width of the language model: the widest, in whole heads as
+    wide as those that the configuration has, whose forward pass, M1 included, costs no more.
+
+    Args:
+        config: of a language model over a tokenizer's ids where one of the two is set.
+        vocabulary: measured.
+
+    Raises:
+        ValueError: a latent method, or no width is narrow enough.
+    """
+    solved = ConfigDict(config.to_dict())
+    if not (solved.context_bytes or solved.inference_flops_per_byte):
+        return solved
+    if parse(solved.method).family == "Latent":
+        raise ValueError(
+            f"context_bytes and inference_flops_per_byte fit a language model over a tokenizer's "
+            f"ids; leave them 0 for {solved.method}"
+        )
+    if solved.context_bytes:
+        n_ids = solved.context_bytes / vocabulary.bytes_per_token
+        solved.row_length = max(ROW_MULTIPLE, round(n_ids / ROW_MULTIPLE) * ROW_MULTIPLE)
+    if solved.inference_flops_per_byte:
+        _fit_width(solved, vocabulary)
+    return solved
+
+
+def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
+    """Set the widest model that costs at most `config.inference_flops_per_byte`."""
+    model, target = config.model, config.inference_flops_per_byte
+    head_size, forward = model.d_model // model.n_heads, model.d_ff / model.d_model
+    fitted = 0
+    while True:
+        n_heads = fitted + 1
+        model.update(d_model=n_heads * head_size, n_heads=n_heads)
+        model.d_ff = round(forward * model.d_model)
+        task = make_task(config, vocabulary)
+        if task.flops_per_byte + vocabulary.flops_per_byte > target:
+            break
+        fitted = n_heads
+    if not fitted:
+        least = task.flops_per_byte + vocabulary.flops_per_byte
+        raise ValueError(
+            f"{config.method} costs at least {least:.3g} FLOPs per byte with one head of "
+            f"{head_size} and {model.n_layers} layers, {vocabulary.flops_per_byte:.3g} of them for "
+            f"M1: raise inference_flops_per_byte={target:.3g}, or use fewer layers"
+        )
+    model.update(d_model=fitted * head_size, n_heads=fitted)
+    model.d_ff = round(forward * model.d_model)
+
+
+def solve_steps(config: ConfigDict, vocabulary: Vocabulary) -> tuple[int, Budget]:
+    """Return the optimizer steps that spend the budget of a solved configuration, and the budget.
+
+    Raises:
+        ValueError: no budget or several are set, or all steps would be warm-up.
+    """
+    budget = from_config(config.budget)
+    task = make_task(config, vocabulary)
+    counts = count_parameters(task, config.row_length)
+    steps = budget.steps(
+        config.batch_size * config.row_length,
+        vocabulary.bytes_per_token,
+        task.train_flops_per_byte,
+        counts["n_parameters"] - counts["n_embedding_parameters"],
+    )
+    warmup = config.optimizer.warmup_steps
+    if warmup >= steps:
+        raise ValueError(
+            f"the budget of {budget.amount:g} {budget.unit} is {steps} steps, all of them "
+            f"warm-up: set optimizer.warmup_steps={warmup} below that, or raise the budget"
+        )
+    return steps, budget
