@@ -50,6 +50,11 @@ EXAMPLE_BYTES = flags.DEFINE_integer(
     "encode: a row is the beginning of so many bytes of text (Lester et al.: 10240); 0 packs whole "
     "documents.",
 )
+CUT_BYTES = flags.DEFINE_integer(
+    "cut_bytes",
+    EncodeConfig.cut_bytes,
+    "encode: cut documents into texts of so many bytes; M1 codes many short ones side by side.",
+)
 PROCESS = flags.DEFINE_integer("process", EncodeConfig.process, "encode: which process this is.")
 N_PROCESSES = flags.DEFINE_integer("n_processes", EncodeConfig.n_processes, "encode: of how many.")
 
@@ -77,6 +82,7 @@ def _encode():
         tokenizer=TOKENIZER.value,
         row_length=ROW_LENGTH.value,
         example_bytes=EXAMPLE_BYTES.value,
+        cut_bytes=CUT_BYTES.value,
         m1=M1.value,
         process=PROCESS.value,
         n_processes=N_PROCESSES.value,

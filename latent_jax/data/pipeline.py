@@ -207,7 +207,7 @@ def evaluation_batches(
     """
     rows = own_rows(batch_size, sharding)
     place = placement(rows, batch_size, sharding)
-    documents = grain.MapDataset.source(_FirstBytes(corpus.split(split), max_bytes)).map(
+    documents = grain.MapDataset.source(FirstBytes(corpus.split(split), max_bytes)).map(
         Tokenize(tokenizer)
     )
 
@@ -227,10 +227,11 @@ def evaluation_batches(
     return batches()
 
 
-class _FirstBytes(Sequence):
+class FirstBytes(Sequence):
     """The first `max_bytes` bytes of a sequence of documents; 0 stands for all."""
 
     def __init__(self, documents: Sequence[Document], max_bytes: int):
+        """Measures the documents up to the one that reaches `max_bytes`."""
         self._documents, self._length, self._last_bytes = documents, len(documents), None
         total = 0
         for number in range(len(documents) if max_bytes else 0):
@@ -241,9 +242,11 @@ class _FirstBytes(Sequence):
                 break
 
     def __len__(self) -> int:
+        """Returns the number of documents, the one that is cut included."""
         return self._length
 
     def __getitem__(self, index: int) -> Document:
+        """Returns a document, the last one cut."""
         key, text = self._documents[index]
         return Document(key, text[: self._last_bytes] if index == self._length - 1 else text)
 

@@ -22,7 +22,6 @@ from latent_jax.tokenizers.streams import (
     READER_SIZE,
     begin_stream,
     examples_of,
-    join_streams,
     next_stream,
     read_symbol,
 )
@@ -55,13 +54,18 @@ class AC(BitTokenizer):
         self.flops_per_byte = model.flops_per_byte
         self._probed = Probed(self.name, model, precision, probe)
 
-    def _encode_bits(self, texts: Sequence[bytes]) -> list[Stream]:
+    @property
+    def stream_key(self) -> str:
+        """See `BitTokenizer.stream_key`."""
+        return f"AC p={self._precision} {self._probed.digest}"
+
+    def _encode_bits(self, texts: Sequence[bytes]) -> list[list[Stream]]:
         self._probed.check()
         examples = [examples_of(text) for text in texts]
         flat = [example for part in examples for example in part]
         done = shared(self._encode_group, flat, [*map(len, flat)], self._model)
         streams = iter(done)
-        return [join_streams([next(streams) for _ in part], self.token_bits) for part in examples]
+        return [[next(streams) for _ in part] for part in examples]
 
     def _encode_group(self, examples: Sequence[bytes], worker: int) -> list[Stream]:
         """Code each example; its lane takes the next one of the queue when it is done."""

@@ -27,6 +27,19 @@ class Stream(NamedTuple):
     ends: np.ndarray
 
 
+def join_streams(streams: Sequence[Stream], token_bits: int) -> Stream:
+    """Put streams one after the other, each filled up to whole tokens."""
+    bits, ends, at = [], [], 0
+    for stream in streams:
+        n_bits = -(-len(stream.bits) // token_bits) * token_bits
+        bits.append(np.pad(stream.bits, (0, n_bits - len(stream.bits))))
+        ends.append(stream.ends + at)
+        at += n_bits
+    if not streams:
+        return Stream(np.zeros(0, np.uint8), np.zeros(0, np.int64))
+    return Stream(np.concatenate(bits), np.concatenate(ends))
+
+
 class BitTokenizer(Tokenizer):
     """Ids are groups of N bits, 0 to 2^N - 1; the separator is 2^N.
 
@@ -43,9 +56,16 @@ class BitTokenizer(Tokenizer):
         self.separator_id = vocab
         self.vocab_size = vocab + 1
 
+    @property
+    def stream_key(self) -> str:
+        """What decides the bits: tokenizers with one key differ in the width of tokens only."""
+        return self.fingerprint()
+
     @abc.abstractmethod
-    def _encode_bits(self, texts: Sequence[bytes]) -> list[Stream]:
-        """Return the stream of each text; an empty text has no bits."""
+    def _encode_bits(self, texts: Sequence[bytes]) -> list[list[Stream]]:
+        """Return the streams of each text, which tokens are not shared by; an empty text has none
+        or empty ones.
+        """
 
     @abc.abstractmethod
     def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
@@ -57,11 +77,12 @@ class BitTokenizer(Tokenizer):
 
     def encode_batch(self, texts: Sequence[bytes]) -> list[tuple[np.ndarray, np.ndarray]]:
         """See `Tokenizer.encode_batch`."""
-        encoded = []
-        for bits, ends in self._encode_bits(texts):
-            ids = to_tokens(bits, self.token_bits)
-            encoded.append((ids, self._lengths(ends, len(ids))))
-        return encoded
+        return [self._tokens(streams) for streams in self._encode_bits(texts)]
+
+    def _tokens(self, streams: Sequence[Stream]) -> tuple[np.ndarray, np.ndarray]:
+        bits, ends = join_streams(streams, self.token_bits)
+        ids = to_tokens(bits, self.token_bits)
+        return ids, self._lengths(ends, len(ids))
 
     def decode(self, ids: ArrayLike) -> bytes:
         """See `Tokenizer.decode`."""
@@ -97,3 +118,18 @@ class BitTokenizer(Tokenizer):
         """Count each byte for the id in whose bits its information ends."""
         at = np.clip((ends - 1) // self.token_bits, 0, max(n_ids - 1, 0))
         return np.bincount(at, minlength=n_ids).astype(np.int32)
+
+
+def encode_batches(
+    tokenizers: Sequence[BitTokenizer], texts: Sequence[bytes]
+) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    """Return what `encode_batch` of each tokenizer returns, with the texts coded once.
+
+    Raises:
+        ValueError: the tokenizers differ in more than the width of their tokens.
+    """
+    if len({tokenizer.stream_key for tokenizer in tokenizers}) > 1:
+        names = ", ".join(tokenizer.name for tokenizer in tokenizers)
+        raise ValueError(f"{names} do not make the same bits: encode with one at a time")
+    streams = tokenizers[0]._encode_bits(texts)
+    return [[tokenizer._tokens(parts) for parts in streams] for tokenizer in tokenizers]

@@ -94,12 +94,17 @@ class EqualInfoAC(BitTokenizer):
         rule = self._rule
         return rule.exact and rule.reset_every == 1 and rule.window_bits == self.token_bits
 
-    def _encode_bits(self, texts: Sequence[bytes]) -> list[Stream]:
+    @property
+    def stream_key(self) -> str:
+        """See `BitTokenizer.stream_key`."""
+        options = {key: value for key, value in self._options.items() if key != "vocab"}
+        return f"EqualInfoAC {options} {self._probed.digest}"
+
+    def _encode_bits(self, texts: Sequence[bytes]) -> list[list[Stream]]:
         self._probed.check()
         full = [text for text in texts if text]
         streams = iter(shared(self._encode_group, full, [*map(len, full)], self._model))
-        nothing = Stream(np.zeros(0, np.uint8), np.zeros(0, np.int64))
-        return [next(streams) if text else nothing for text in texts]
+        return [[next(streams)] if text else [] for text in texts]
 
     def _encode_group(self, texts: Sequence[bytes], worker: int) -> list[Stream]:
         rule, n_lanes = self._rule, self._model.lanes

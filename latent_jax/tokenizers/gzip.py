@@ -44,7 +44,7 @@ class GZip(BitTokenizer):
         """zlib's word for the form of a stream: negative without header and checksum."""
         return zlib.MAX_WBITS if self._header else -zlib.MAX_WBITS
 
-    def _encode_bits(self, texts: Sequence[bytes]) -> list[Stream]:
+    def _encode_bits(self, texts: Sequence[bytes]) -> list[list[Stream]]:
         streams = []
         for text in texts:
             data = bytearray()
@@ -53,7 +53,7 @@ class GZip(BitTokenizer):
                 data += deflate.compress(text[start : start + EXAMPLE_BYTES]) + deflate.flush()
                 data += bytes(-len(data) % (self.token_bits // 8))
             bits = np.unpackbits(np.frombuffer(bytes(data), np.uint8))
-            streams.append(Stream(bits, self._inflate(bytes(data))[1]))
+            streams.append([Stream(bits, self._inflate(bytes(data))[1])])
         return streams
 
     def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:

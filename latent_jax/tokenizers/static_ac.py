@@ -19,7 +19,6 @@ from latent_jax.tokenizers.streams import (
     READER_SIZE,
     begin_stream,
     examples_of,
-    join_streams,
     next_stream,
     read_symbol,
 )
@@ -64,15 +63,14 @@ class StaticAC(BitTokenizer):
             frequencies[END] += 1
         return cls(frequencies, vocab, precision)
 
-    def _encode_bits(self, texts: Sequence[bytes]) -> list[Stream]:
-        done = []
-        for text in texts:
-            coded = [
+    def _encode_bits(self, texts: Sequence[bytes]) -> list[list[Stream]]:
+        return [
+            [
                 Stream(*_encode_static(np.frombuffer(e, np.uint8), self._counts, self._precision))
                 for e in examples_of(text)
             ]
-            done.append(join_streams(coded, self.token_bits))
-        return done
+            for text in texts
+        ]
 
     def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
         texts = []

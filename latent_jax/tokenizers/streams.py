@@ -6,10 +6,8 @@ text; zeros fill its last token. The reader computes where the writer stopped.
 """
 
 import numba
-import numpy as np
 
 from latent_jax.tokenizers import arithmetic
-from latent_jax.tokenizers.bit_tokenizer import Stream
 from latent_jax.tokenizers.byte_model import BEGIN
 from latent_jax.tokenizers.counts import find_symbol
 
@@ -20,19 +18,6 @@ END = BEGIN
 def examples_of(text: bytes) -> list[bytes]:
     """Cut a text into examples; an empty text has none."""
     return [text[at : at + EXAMPLE_BYTES] for at in range(0, len(text), EXAMPLE_BYTES)]
-
-
-def join_streams(streams: list[Stream], token_bits: int) -> Stream:
-    """Put streams one after the other, each filled up to whole tokens."""
-    bits, ends, at = [], [], 0
-    for stream in streams:
-        n_bits = -(-len(stream.bits) // token_bits) * token_bits
-        bits.append(np.pad(stream.bits, (0, n_bits - len(stream.bits))))
-        ends.append(stream.ends + at)
-        at += n_bits
-    if not streams:
-        return Stream(np.zeros(0, np.uint8), np.zeros(0, np.int64))
-    return Stream(np.concatenate(bits), np.concatenate(ends))
 
 
 READER_SIZE = arithmetic.STATE_SIZE + 3

@@ -163,3 +163,53 @@ def test_evaluation_reads_every_row_once_and_fills_up_with_nothing(data, tmp_pat
     first = next(evaluation_row_batches(rows, batch_size=1, max_bytes=1))
     assert len(list(evaluation_row_batches(rows, batch_size=1, max_bytes=1))) == 1
     np.testing.assert_array_equal(first["ids"][0], batches[0]["ids"][0])
+
+
+def test_splits_are_cut_to_the_bytes_that_are_asked_for(data, tmp_path):
+    config = EncodeConfig(
+        tokenizer="GZip[v=256]",
+        row_length=64,
+        cut_bytes=100,
+        split_bytes={"train": 3000, "validation": 250},
+    )
+    assert encode_corpus(config, data, tmp_path / "rows")
+    rows, corpus = open_rows(tmp_path / "rows"), open_corpus(data)
+    tokenizer = tokenizers.load(tmp_path / "rows" / "tokenizer")
+    assert rows.n_bytes == {"train": 3000, "validation": 250}
+    whole = b"".join(document.text for document in corpus.documents("validation"))
+    ids = np.concatenate([row["ids"][row["weights"] > 0] for row in read(rows, "validation")])
+    parts = np.split(ids, np.flatnonzero(ids == tokenizer.separator_id) + 1)
+    texts = [tokenizer.decode(part) for part in parts if len(part)]
+    assert b"".join(texts) == whole[:250] and max(map(len, texts)) == 100
+    with pytest.raises(ValueError, match="leave cut_bytes 0"):
+        EncodeConfig(tokenizer="Bytes", cut_bytes=5, example_bytes=5)
+
+
+def test_tokens_of_two_widths_come_from_one_pass_of_m1(data, tmp_path, monkeypatch):
+    configs = [
+        EncodeConfig(tokenizer=f"AC[v={v}]", row_length=64, split_bytes={"train": 700})
+        for v in ("256", "65k")
+    ]
+    for config, name in zip(configs, "ab", strict=True):
+        encode_corpus(config, data, tmp_path / name)
+    passes = []
+    encode_group = tokenizers.AC._encode_group
+    monkeypatch.setattr(
+        tokenizers.AC, "_encode_group", lambda *args: passes.append(1) or encode_group(*args)
+    )
+    assert encode.encode_corpora(configs, data, [tmp_path / "c", tmp_path / "d"])
+    assert len(passes) == 1
+    for alone, together in (("a", "c"), ("b", "d")):
+        one, two = (
+            {path.name: path.read_bytes() for path in (tmp_path / name).glob("*.array_record")}
+            for name in (alone, together)
+        )
+        assert one == two
+    ratios = [
+        open_rows(tmp_path / name).n_bytes["train"] / open_rows(tmp_path / name).n_tokens["train"]
+        for name in "cd"
+    ]
+    assert 1.8 < ratios[1] / ratios[0] < 2.0
+    other = EncodeConfig(tokenizer="EqualInfoAC[b=32,v=256]", split_bytes={"train": 700})
+    with pytest.raises(ValueError, match="do not make the same bits"):
+        encode.encode_corpora([configs[0], other], data, [tmp_path / "e", tmp_path / "f"])
