@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_jax.data import DataConfig, open_corpus
+from latent_jax.experiments.hardware import matmul_rate
 from latent_jax.experiments.measure_tokenizers import cut_texts
 from latent_jax.methods.artefacts import load_m1
 from latent_jax.methods.names import parse
@@ -131,7 +132,7 @@ def benchmark_m1(
     encoded = tokenizer.encode_batch(texts)
     rate = sum(map(len, texts)) / (time.perf_counter() - start)
     window = sum(map(len, texts)) / sum(len(ids) for ids, _ in encoded) * tokenizer.window_bits
-    matmul = _matmul_rate()
+    matmul = matmul_rate()
     prefix = _prefix_rate(load_m1(), round(window / tokenizer.token_bits))
     record = {
         "method": tokenizer.name,
@@ -223,19 +224,6 @@ def _in_turns(jobs: dict[Any, Job]) -> dict[Any, list[float]]:
 def _version(peer: str) -> str:
     package = peer if peer in ("tiktoken", "tokenizers") else "latent_jax"
     return importlib.metadata.version(package)
-
-
-def _matmul_rate(size: int = 2048, n_times: int = 5) -> float:
-    """Return the FLOP/s of a float32 matrix product on all cores."""
-    a = jnp.ones((size, size), jnp.float32)
-    product = jax.jit(lambda a: a @ a)
-    product(a).block_until_ready()
-    seconds = []
-    for _ in range(n_times):
-        start = time.perf_counter()
-        product(a).block_until_ready()
-        seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / min(seconds)
 
 
 def _prefix_rate(model: GPTByteModel, window: int, n_times: int = 50) -> float:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from latent_jax.data import Batch
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
 from latent_jax.experiments.solve import solve_shape, solve_steps
@@ -34,6 +36,7 @@ class Experiment:
         training: its words.
         optimizer: its words.
         total_steps: what the budget buys.
+        mesh: over all devices.
     """
 
     config: ConfigDict
@@ -42,6 +45,20 @@ class Experiment:
     training: TrainingConfig
     optimizer: OptimizerConfig
     total_steps: int
+    mesh: Mesh
+
+    @property
+    def batches(self) -> dict[str, Any]:
+        """What every reader of this experiment is asked for."""
+        return dict(
+            batch_size=self.config.batch_size,
+            row_length=self.config.row_length,
+            sharding=batch_sharding(self.mesh),
+        )
+
+    def evaluation(self, split: str, max_bytes: int) -> Iterator[Batch]:
+        """Return the batches of a split, up to so many raw bytes; 0 = all."""
+        return self.reading.evaluation(split=split, max_bytes=max_bytes, **self.batches)
 
 
 def prepare(config: ConfigDict) -> Experiment:
@@ -59,11 +76,17 @@ def prepare(config: ConfigDict) -> Experiment:
     config = solve_shape(config, vocabulary)
     task = make_task(config, vocabulary)
     total_steps, _ = solve_steps(config, vocabulary)
-    return Experiment(config, reading, task, training, optimizer, total_steps)
+    mesh = make_mesh(training.strategy, training.model_parallel)
+    return Experiment(config, reading, task, training, optimizer, total_steps, mesh)
 
 
 def run(
-    config: ConfigDict, workdir: str | Path, overrides: Mapping[str, Any] | None = None
+    config: ConfigDict,
+    workdir: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    on_evaluation: Callable[[Experiment, Mapping[str, Any]], None] | None = None,
+    pictures: bool = True,
 ) -> dict[str, Any]:
     """Train what a configuration describes into a run folder, or go on where it stopped.
 
@@ -71,6 +94,8 @@ def run(
         config: as `configs.common.default` makes it.
         workdir: the run folder; made where it is missing.
         overrides: what was changed on the command line, for the record.
+        on_evaluation: called with the experiment and the variables after each evaluation.
+        pictures: also write samples and curves after each evaluation.
 
     Returns:
         The last validation record.
@@ -81,15 +106,11 @@ def run(
     experiment = prepare(config)
     config, training, reading = experiment.config, experiment.training, experiment.reading
     tokenizer = reading.tokenizer
-    mesh = make_mesh(training.strategy, training.model_parallel)
-    check_batch(mesh, config.batch_size, training.accumulation)
-    batches = dict(
-        batch_size=config.batch_size,
-        row_length=config.row_length,
-        sharding=batch_sharding(mesh),
-    )
+    check_batch(experiment.mesh, config.batch_size, training.accumulation)
     # Before the run folder, because a corpus may be too small for one row.
-    train_data = reading.train(seed=config.seed, num_workers=config.data.num_workers, **batches)
+    train_data = reading.train(
+        seed=config.seed, num_workers=config.data.num_workers, **experiment.batches
+    )
     folder = open_run_folder(
         workdir,
         config.to_dict(),
@@ -109,10 +130,14 @@ def run(
     )
 
     def validation():
-        return reading.evaluation(max_bytes=config.evaluation_bytes, split="validation", **batches)
+        return experiment.evaluation("validation", config.evaluation_bytes)
 
     def after_evaluation(step, variables, record):
         del record
+        if on_evaluation is not None:
+            on_evaluation(experiment, variables)
+        if not pictures:
+            return
         write_samples(folder.samples, step, experiment.task, variables, tokenizer, validation())
         if is_primary():
             write_curves(folder.path)
@@ -125,7 +150,7 @@ def run(
         train_data=train_data,
         eval_data=validation,
         run_folder=folder,
-        mesh=mesh,
+        mesh=experiment.mesh,
         tokenizer_fingerprint=tokenizer.fingerprint(),
         data_workers=config.data.num_workers,
         on_evaluation=after_evaluation,

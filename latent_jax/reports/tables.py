@@ -59,6 +59,27 @@ COLUMNS = {
         Column("bytes_seen", "text seen\nMB", ".2f", 1e-6),
         Column("tokens_seen", "tokens seen\nM", ".2f", 1e-6),
         Column("seconds", "time\ns", ",.0f"),
+        Column("wall_seconds", "with all\nelse, s", ",.0f"),
+        Column("expected_seconds", "expected\ns", ",.0f"),
+        Column("memory_bytes", "memory\nGB", ".2f", 1e-9),
+        Column("paper_bits_per_byte", "bits/byte by\nthe paper's way", ".3f"),
+        *(
+            Column(f"{part}_flops_per_byte", part.replace("_", "\n"), ".3g")
+            for part in (
+                "attention",
+                "feed_forward",
+                "head",
+                "tokenizer",
+                "inference",
+                "train",
+                "paper",
+                "encoder",
+                "compressor",
+                "quantizer",
+                "decoder",
+                "language_model",
+            )
+        ),
         Column("train_flops", "training\nFLOPs", ".2e"),
         Column("n_parameters", "parameters\nM", ".2f", 1e-6),
         Column("loss", "loss\nnats", ".3f"),

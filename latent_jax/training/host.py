@@ -54,13 +54,13 @@ def spread_over_cores(batch_sizes: Iterable[int]) -> int:
     if chosen or jax.distributed.is_initialized():
         return 0
     rows = math.gcd(*batch_sizes)
-    most = min(_n_cores(), MAX_CPU_DEVICES)
+    most = min(n_cores(), MAX_CPU_DEVICES)
     n_devices = max(n for n in range(1, most + 1) if rows % n == 0)
     jax.config.update("jax_num_cpu_devices", n_devices)
     return n_devices
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
     """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))

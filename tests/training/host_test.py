@@ -28,7 +28,7 @@ import jax
 from latent_jax.training import host
 for cores, batches in ((6, [32]), (6, [9]), (6, [7]), (4, [32, 6]), (64, [64]), (2, [32])):
     jax.config.update("jax_num_cpu_devices", -1)
-    host._n_cores = lambda: cores
+    host.n_cores = lambda: cores
     print(host.spread_over_cores(batches))
 print(jax.device_count())
 """
@@ -47,7 +47,7 @@ def test_every_batch_divides_among_the_devices():
 )
 def test_a_number_of_devices_that_was_chosen_stays(variables):
     code = (
-        "import jax; from latent_jax.training import host; host._n_cores = lambda: 2; "
+        "import jax; from latent_jax.training import host; host.n_cores = lambda: 2; "
         "print(host.spread_over_cores([32]), jax.device_count())"
     )
     assert run_python(code, **variables) == ["0", "3"]

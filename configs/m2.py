@@ -1,0 +1,101 @@
+"""M2: the language model that reads what a method makes of the text.
+
+Source      Lester et al. 2024, "Training LLMs over Neurally Compressed Text" (arXiv 2404.03626),
+            sections 3.5 and 3.6, table 4: rows of 512 tokens, batch 256, 200,000 steps (26.2
+            billion tokens), z-loss 1e-4, Adafactor, rsqrt decay after 10,000 steps, relative
+            positions in every layer, ReLU. The gated feed-forward is not stated: only with it do
+            the shapes have the sizes that they are named after (2b is 1.6 billion).
+Arguments   method         any literature name; what M1 drives is read from rows that
+                           launch/prepare.py encode or launch/sweep.py made beforehand
+            size           25m, 113m, 403m, 2b and M1's 3m as in the paper; 100k, 300k and 1m for a
+                           laptop. Parameters outside of embeddings
+            budget         UNIT:AMOUNT, see latent_jax/methods/budget.py; empty is the paper's 26.2
+                           billion tokens, or 400,000 tokens for the laptop's sizes
+            seed           of parameters and data
+            optimizer      adafactor (the paper's, with rsqrt decay), or adamw (with cosine decay);
+                           empty is the paper's, or adamw for the laptop's sizes
+            row_length     tokens in a row
+            context_bytes  raw bytes of text in a row instead; 0 = off
+Commands    python launch/train.py --config "configs/m2.py:method=Bytes,size=300k" \\
+                --config.data.source=files --config.data.files="('text/*.jsonl.xz',)"
+            python launch/sweep.py laptop
+"""
+
+from configs import common
+from configs.args import parse_args
+from latent_jax.methods.budget import parse
+from latent_jax.nearest import check_word
+
+SHAPES = {
+    "100k": dict(d_model=48, n_layers=3, n_heads=3),
+    "300k": dict(d_model=80, n_layers=3, n_heads=5),
+    "1m": dict(d_model=128, n_layers=4, n_heads=8),
+    "3m": dict(d_model=256, n_layers=3, n_heads=4),
+    "25m": dict(d_model=512, n_layers=6, n_heads=8),
+    "113m": dict(d_model=768, n_layers=12, n_heads=12),
+    "403m": dict(d_model=1024, n_layers=24, n_heads=16),
+    "2b": dict(d_model=2048, n_layers=24, n_heads=32),
+}
+"""Feed-forward layers are 4 times as wide as the model; heads are 64 wide as in the paper, or 16.
+"""
+
+LAPTOP_SIZES = ("100k", "300k", "1m")
+
+PAPER_TOKENS = 200_000 * 256 * 512
+LAPTOP_TOKENS = 400_000
+
+
+def get_config(arguments: str = ""):
+    """Return one run."""
+    a = parse_args(
+        arguments,
+        method="Bytes",
+        size="100k",
+        budget="",
+        seed=0,
+        optimizer="",
+        row_length=512,
+        context_bytes=0,
+    )
+    check_word("size", a.size, SHAPES)
+    laptop = a.size in LAPTOP_SIZES
+    optimizer = a.optimizer or ("adamw" if laptop else "adafactor")
+    config = common.default()
+    config.name = f"{a.method} {a.size}"
+    config.method = a.method
+    config.seed = a.seed
+    config.row_length = a.row_length
+    config.context_bytes = a.context_bytes
+    config.batch_size = 4 if laptop else 256
+    config.model.update(
+        SHAPES[a.size],
+        activation="relu",
+        gated=True,
+        norm="rms",
+        use_bias=False,
+        positions="relative",
+    )
+    config.z_loss = 1e-4
+    budget = parse(a.budget or f"tokens:{LAPTOP_TOKENS if laptop else PAPER_TOKENS}")
+    config.budget[budget.unit] = budget.amount
+    config.optimizer.name = optimizer
+    config.optimizer.weight_decay = 0.0
+    config.optimizer.warmup_steps = 20 if laptop else 10_000
+    if optimizer == "adafactor":
+        config.optimizer.schedule = "rsqrt"
+        config.optimizer.b1 = 0.0
+        config.optimizer.learning_rate = 1e-2
+    else:
+        config.optimizer.learning_rate = 3e-3 if laptop else 1e-3
+    if laptop:
+        config.evaluation_bytes = 100_000
+        config.training.eval_every = 0
+        config.training.save_every = 100
+        config.training.keep_latest = 1
+        config.training.keep_best = 0
+    else:
+        config.evaluation_bytes = 5_000_000
+        config.training.eval_every = 10_000
+        config.training.save_every = 1_000
+        config.data.num_workers = 8
+    return config

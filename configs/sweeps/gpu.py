@@ -1,0 +1,29 @@
+"""The main methods at 25m, as far as one GPU comes in 25 minutes.
+
+Source      Lester et al. 2024, the column 25m of table 13
+Arguments   files   path or glob of text; empty = the embedded default
+            tokens  that every cell sees
+Commands    python launch/sweep.py "gpu:files=enwiki_part*.jsonl.xz"
+Hardware    one H100 or H200; not yet run on one
+"""
+
+from configs.args import parse_args
+from configs.methods import SIX
+from latent_jax.experiments.sweep.cells import Sweep, product
+
+
+def get_sweep(arguments: str = "") -> Sweep:
+    """Return all cells."""
+    a = parse_args(arguments, files="", tokens=40_000_000)
+    overrides = {
+        "batch_size": 64,
+        "optimizer.warmup_steps": 100,
+        "evaluation_bytes": 1_000_000,
+        "training.eval_every": 0,
+    }
+    if a.files:
+        overrides |= {"data.source": "files", "data.files": (a.files,)}
+    cells = product(
+        method=SIX, size=("25m",), seed=(0,), budget=(f"tokens:{a.tokens}",), optimizer=("adamw",)
+    )
+    return Sweep(cells=cells, overrides=overrides, train_bytes=4 * a.tokens)

@@ -1,0 +1,26 @@
+"""Lester et al. 2024 at the size of a laptop: sixteen methods, two sizes, equal tokens.
+
+Source      tables 3, 15 and 16 of the paper, whose budget is tokens, too
+Arguments   files   path or glob of text; empty = the embedded default
+            tokens  that every cell sees
+Commands    python launch/sweep.py "laptop:files=enwiki_part*.jsonl.xz"
+            python launch/report.py runs/sweeps/laptop --results configs/results/sweep_laptop.json
+Hardware    2 CPU cores, within 75 minutes; the same command goes on where it stopped
+"""
+
+from configs.args import parse_args
+from configs.methods import SIX, SIXTEEN
+from latent_jax.experiments.sweep.cells import Sweep, product
+
+
+def get_sweep(arguments: str = "") -> Sweep:
+    """Return all cells."""
+    a = parse_args(arguments, files="", tokens=400_000)
+    budget = f"tokens:{a.tokens}"
+    cells = product(method=SIXTEEN, size=("100k", "300k"), seed=(0,), budget=(budget,))
+    cells += product(method=SIX, size=("100k",), seed=(1, 2), budget=(budget,))
+    overrides = {}
+    if a.files:
+        overrides = {"data.source": "files", "data.files": (a.files,)}
+    # What AC with 16 bits a token reads: none is longer.
+    return Sweep(cells=cells, overrides=overrides, train_bytes=8 * a.tokens)

@@ -1,0 +1,173 @@
+"""What `launch/sweep.py` does."""
+
+import logging
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from latent_jax.experiments.hardware import matmul_rate
+from latent_jax.experiments.sweep.cells import load_sweep
+from latent_jax.experiments.sweep.jobs import read_result
+from latent_jax.experiments.sweep.live import Live
+from latent_jax.experiments.sweep.local import LocalEngine
+from latent_jax.experiments.sweep.plan import Record, encodings, plan
+from latent_jax.experiments.sweep.schedule import Schedule
+from latent_jax.experiments.sweep.worker import share_compiled
+from latent_jax.nearest import check_word
+from latent_jax.reports.tables import text_table, write_json
+from latent_jax.training.host import n_cores
+
+logger = logging.getLogger(__name__)
+
+ENGINES = ("local", "ray")
+
+PLAN_COLUMNS = (
+    "name",
+    "n_parameters",
+    "bytes_per_token",
+    "step",
+    "tokens_seen",
+    "bytes_seen",
+    "train_flops",
+    "memory_bytes",
+    "expected_seconds",
+)
+RESULT_COLUMNS = (
+    "name",
+    "bytes_per_token",
+    "uniform_bits_per_byte",
+    "unigram_bits_per_byte",
+    "bits_per_byte",
+    "paper_bits_per_byte",
+    "seconds",
+    "wall_seconds",
+)
+
+USUAL_SHARE = 0.2
+"""Of the rate of matrix products that training reaches, until cells of the sweep say better."""
+
+SHOWN_EVERY = 2.0
+"""Seconds between two looks at running cells."""
+
+
+def sweep_and_print(
+    words: str,
+    *,
+    workdir: str | Path = "",
+    engine: str = "local",
+    n_workers: int = 0,
+    dry_run: bool = False,
+    retries: int = 2,
+    address: str = "",
+    json_path: str | None = None,
+) -> list[Record]:
+    """Plan a sweep and train what is not finished, or go on where it stopped.
+
+    Args:
+        words: NAME or NAME:ARGUMENTS of a file in configs/sweeps.
+        workdir: folder of the sweep; by default runs/sweeps/NAME.
+        engine: one of `ENGINES`.
+        n_workers: cells side by side; 0 = one for each core, or one on an accelerator.
+        dry_run: print the plan and train nothing.
+        retries: how many times a cell that failed is started again.
+        address: of a Ray cluster; empty starts one on this machine.
+        json_path: also write the unrounded records there.
+
+    Returns:
+        The records of the plan, or of all cells.
+
+    Raises:
+        ValueError: the sweep is wrong, its folder holds another one, or cells failed.
+    """
+    check_word("engine", engine, ENGINES)
+    name, sweep = load_sweep(words)
+    folder = Path(workdir or Path("runs") / "sweeps" / name)
+    folder.mkdir(parents=True, exist_ok=True)
+    n_workers = n_workers or n_cores()
+    share_compiled(folder)
+    records = plan(sweep, folder)
+    _expect(records, folder, n_workers)
+    if dry_run:
+        _print_plan(records, n_workers)
+        if json_path:
+            write_json(records, json_path)
+        return records
+    schedule = Schedule(words, sweep, folder, records, retries)
+    began = time.monotonic()
+    with Live(schedule, folder) as live, _engine(engine, folder, n_workers, address) as workers:
+        for ended in workers.run(schedule.next, SHOWN_EVERY):
+            if ended is not None:
+                job, error = ended
+                is_over = schedule.ended(job, error)
+                live.ended(job, error, is_over)
+            live.show()
+    results = [result for result in schedule.results.values() if result is not None]
+    if results:
+        print(text_table(results, RESULT_COLUMNS))
+        print(_overhead(results))
+    if json_path and results:
+        write_json(results, json_path)
+    print(f"{folder}: {len(results)} of {len(records)} cells, {time.monotonic() - began:.0f} s")
+    if schedule.unfinished:
+        reasons = "".join(f"\n  {cell}: {error}" for cell, error in schedule.failed.items())
+        raise ValueError(
+            f"{len(schedule.unfinished)} cells are not finished: "
+            f"{', '.join(schedule.unfinished)}{reasons}\nthe same command tries them again"
+        )
+    return results
+
+
+def _engine(engine: str, folder: Path, n_workers: int, address: str) -> Any:
+    if engine == "local":
+        return LocalEngine(folder, n_workers)
+    from latent_jax.experiments.sweep.ray_engine import RayEngine
+
+    return RayEngine(n_workers, address)
+
+
+def _expect(records: Sequence[Record], folder: Path, n_workers: int) -> None:
+    """Add the seconds that a cell is expected to take, from what this machine can do.
+
+    It is the measured rate of matrix products, shared among the workers, and the share of it that
+    finished cells of this sweep have reached.
+    """
+    rate = matmul_rate() / n_workers
+    results = [result for r in records if (result := read_result(folder, r["name"])) is not None]
+    shares = [_own_flops(r) / r["seconds"] / rate for r in results if r["seconds"] > 0]
+    share = statistics.median(shares) if shares else USUAL_SHARE
+    for record in records:
+        record["expected_seconds"] = _own_flops(record) / (share * rate)
+
+
+def _own_flops(record: Record) -> float:
+    """Return the training FLOPs of the cell itself, without M1's."""
+    per_byte = record["train_flops_per_byte"] - record["tokenizer_flops_per_byte"]
+    return record["bytes_seen"] * per_byte
+
+
+def _print_plan(records: Sequence[Record], n_workers: int) -> None:
+    print(text_table(records, PLAN_COLUMNS))
+    parts = [key for key in records[0] if key.endswith("_flops_per_byte")]
+    parts = [key for key in parts if any(record.get(key) for record in records)]
+    print("\nForward FLOPs per raw byte, by component:\n")
+    shown = {(record["method"], record["size"]): record for record in reversed(records)}
+    print(text_table([*reversed(shown.values())], ["method", "size", *parts]))
+    seconds = sum(record["expected_seconds"] for record in records) / n_workers
+    coders = encodings(records)
+    print(
+        f"\n{len(records)} cells, {sum(r['train_flops'] for r in records):.3g} training FLOPs, "
+        f"about {seconds / 60:.0f} minutes with {n_workers} workers on this machine; rows of "
+        f"{len(coders)} coders are encoded first"
+    )
+
+
+def _overhead(results: Sequence[Record]) -> str:
+    """Return what planning, compiling, evaluating and saving took beside training."""
+    seconds = sum(result["seconds"] for result in results)
+    wall = sum(max(result["wall_seconds"], result["seconds"]) for result in results)
+    return (
+        f"training took {seconds:.0f} s of workers' time; compiling, evaluating, saving and "
+        f"reading {wall - seconds:.0f} s besides, {100 * (wall - seconds) / seconds:.0f} % of it"
+    )

@@ -1,0 +1,140 @@
+"""What a worker does: encode the rows of a coder, or train and score one cell.
+
+A job is a flat dictionary, so that it passes to another process or machine; what it needs and makes
+lies in the folder of the sweep. A job that was cut off is started again and goes on.
+"""
+
+import dataclasses
+import itertools
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from latent_jax.data import DataConfig
+from latent_jax.experiments.encode import EncodeConfig, encode_corpora
+from latent_jax.experiments.run import Experiment, run
+from latent_jax.experiments.solve import solve_shape
+from latent_jax.experiments.sweep.cells import Sweep, config_of, name_of
+from latent_jax.experiments.sweep.plan import Record, is_driven, rows_folder
+from latent_jax.experiments.tasks import Vocabulary
+from latent_jax.methods.names import parse
+from latent_jax.tasks.losses import bits_per_byte
+from latent_jax.training import Evaluator
+from latent_jax.training.run_folder import write_json
+
+RESULT = "cell.json"
+"""In the run folder of a cell that is finished."""
+
+PAPER = "paper.json"
+"""In the run folder: the scores of the last evaluation by the paper's protocol."""
+
+SPLIT_MARGIN = 1.1
+"""More text than the batches of the paper's protocol need on average."""
+
+
+def cell_folder(folder: Path, name: str) -> Path:
+    """Return the run folder of a cell."""
+    return folder / "cells" / name
+
+
+def read_result(folder: Path, name: str) -> Record | None:
+    """Return the record of a finished cell, or None."""
+    path = cell_folder(folder, name) / RESULT
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def encode_cells(sweep: Sweep, folder: Path, records: Sequence[Record]) -> None:
+    """Make the rows of cells whose methods differ in the width of tokens only.
+
+    Training text is as long as the sweep says; validation text is the same raw bytes for every
+    method; the test split has what the batches of the paper's protocol need.
+    """
+    cells = {name_of(cell): cell for cell in sweep.cells}
+    configs = [config_of(sweep, cells[record["name"]]) for record in records]
+    configs = [_solved(c, r) for c, r in zip(configs, records, strict=True)]
+    test_bytes = max(
+        sweep.paper_batches * c.batch_size * c.row_length * r["bytes_per_token"] * SPLIT_MARGIN
+        for c, r in zip(configs, records, strict=True)
+    )
+    split_bytes = {
+        "train": sweep.train_bytes,
+        "validation": configs[0].evaluation_bytes,
+        "test": int(test_bytes),
+    }
+    encodings = [
+        EncodeConfig(
+            tokenizer=config.method,
+            row_length=config.row_length,
+            cut_bytes=sweep.cut_bytes,
+            example_bytes=sweep.example_bytes,
+            split_bytes=split_bytes,
+            m1=config.tokenizer.m1,
+        )
+        for config in configs
+    ]
+    outs = [rows_folder(folder, config) for config in configs]
+    encode_corpora(encodings, DataConfig(**configs[0].data), outs)
+
+
+def train_cell(sweep: Sweep, folder: Path, record: Record) -> Record:
+    """Train a cell, or go on where it stopped, and score it by both protocols.
+
+    Returns:
+        The plan's record, with what was measured; it is kept in the run folder.
+    """
+    began = time.monotonic()
+    cells = {name_of(cell): cell for cell in sweep.cells}
+    config = _solved(config_of(sweep, cells[record["name"]]), record)
+    if is_driven(parse(config.method)):
+        config.data.source = "encoded"
+        config.data.files = (str(rows_folder(folder, config)),)
+    config.training.progress = False
+    workdir = cell_folder(folder, record["name"])
+
+    def after_evaluation(experiment: Experiment, variables: Mapping[str, Any]) -> None:
+        # Kept at once: whoever is cut off after the last checkpoint evaluates no more.
+        scores = _paper_protocol(experiment, variables, sweep.paper_batches)
+        write_json(workdir / PAPER, scores)
+
+    final = run(config, workdir, on_evaluation=after_evaluation, pictures=False)
+    result = {
+        **record,
+        **{key: value for key, value in final.items() if key != "split"},
+        **json.loads((workdir / PAPER).read_text(encoding="utf-8")),
+        "wall_seconds": time.monotonic() - began,
+    }
+    write_json(workdir / RESULT, result)
+    return result
+
+
+def _solved(config: ConfigDict, record: Record) -> ConfigDict:
+    """Return the configuration with the shape that was planned, whatever is measured later."""
+    if config.context_bytes or config.inference_flops_per_byte:
+        vocabulary = Vocabulary(record["vocab_size"], 0, record["bytes_per_token"])
+        vocabulary = dataclasses.replace(
+            vocabulary, flops_per_byte=record["tokenizer_flops_per_byte"]
+        )
+        config = solve_shape(config, vocabulary)
+        config.context_bytes, config.inference_flops_per_byte = 0, 0.0
+    return config
+
+
+def _paper_protocol(
+    experiment: Experiment, variables: Mapping[str, Any], n_batches: int
+) -> dict[str, float]:
+    """Return bits per byte as Lester et al. 2024, section 3.8: the mean over so many batches of the
+    method's own tokens, times its tokens per byte over the whole text.
+    """
+    config = experiment.config
+    batches = itertools.islice(experiment.evaluation("test", max_bytes=0), n_batches)
+    sums = Evaluator(experiment.task, experiment.mesh)(variables, batches)
+    ratio = experiment.reading.bytes_per_token
+    return {
+        "paper_bits_per_byte": bits_per_byte(sums["nats"], float(sums["n_tokens"]) * ratio),
+        "paper_tokens": float(sums["n_tokens"]),
+        "paper_expected_tokens": float(n_batches * config.batch_size * config.row_length),
+    }

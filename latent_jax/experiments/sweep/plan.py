@@ -1,0 +1,172 @@
+"""What a sweep will train, cell by cell, before anything is trained."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from latent_jax.data import Corpus, DataConfig, open_corpus
+from latent_jax.data.rows import DONE, open_rows
+from latent_jax.experiments.measure_tokenizers import cut_texts
+from latent_jax.experiments.solve import solve_shape, solve_steps
+from latent_jax.experiments.sweep.cells import (
+    Cell,
+    Sweep,
+    arguments_of,
+    check_comparable,
+    config_of,
+    name_of,
+)
+from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.methods.ledger import ledger
+from latent_jax.methods.names import MethodName, parse
+from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
+from latent_jax.reports.tables import read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_BYTES, SAMPLE_TEXT_BYTES = 32_768, 512
+"""Text on which the ratio of a method that M1 drives is measured before its rows are made."""
+
+Record = dict[str, Any]
+
+
+def is_driven(method: MethodName) -> bool:
+    """Return whether M1 runs for every byte, so that rows are encoded beforehand."""
+    if method.family == "AC":
+        return True
+    return method.family == "EqualInfoAC" and method["rule"] != "likeliest"
+
+
+def rows_folder(folder: Path, config: ConfigDict) -> Path:
+    """Return where the rows of a driven method lie in the folder of a sweep."""
+    return folder / "rows" / f"{parse(config.method)}-{config.row_length}"
+
+
+def plan(sweep: Sweep, folder: Path) -> list[Record]:
+    """Return one flat record for each cell; texts are read and tokenizers trained, models are not.
+
+    Args:
+        sweep: the cells.
+        folder: of the sweep, where what has been measured is kept.
+
+    Raises:
+        ValueError: a cell is wrong, or budgets are mixed.
+    """
+    configs = [config_of(sweep, cell) for cell in sweep.cells]
+    check_comparable(sweep, configs)
+    vocabularies = _Vocabularies(folder)
+    records = []
+    for cell, config in tqdm([*zip(sweep.cells, configs, strict=True)], "plan", leave=False):
+        records.append(_plan_cell(sweep, cell, config, vocabularies))
+    return records
+
+
+def _plan_cell(
+    sweep: Sweep, cell: Cell, config: ConfigDict, vocabularies: "_Vocabularies"
+) -> Record:
+    vocabulary = vocabularies.of(config)
+    solved = solve_shape(config, vocabulary)
+    steps, budget = solve_steps(solved, vocabulary)
+    task = make_task(solved, vocabulary)
+    costs = ledger(task, solved.row_length, vocabulary.bytes_per_token)
+    n_tokens = steps * solved.batch_size * solved.row_length
+    n_bytes = n_tokens * vocabulary.bytes_per_token
+    return {
+        "name": name_of(cell),
+        "group": cell.get("group", ""),
+        "method": str(parse(config.method)),
+        "size": cell.get("size", ""),
+        "seed": config.seed,
+        "config": f"{sweep.config}:{arguments_of(cell)}",
+        "budget": str(budget),
+        "row_length": solved.row_length,
+        "d_model": solved.model.d_model,
+        "vocab_size": vocabulary.size,
+        "step": steps,
+        "tokens_seen": n_tokens,
+        "bytes_seen": n_bytes,
+        "bytes_per_token": vocabulary.bytes_per_token,
+        **costs,
+        "train_flops": n_bytes * costs["train_flops_per_byte"],
+        "memory_bytes": memory_bytes(solved, costs["n_parameters"]),
+    }
+
+
+def memory_bytes(config: ConfigDict, n_parameters: int) -> float:
+    """Return an estimate of what training holds: state, gradient, and activations of a step.
+
+    Parameters, their gradient and AdamW's two moments take 16 bytes each (Adafactor's second moment
+    is factored: 8 in all); a position takes the inputs of every matmul of a block, and its scores.
+    """
+    model = config.model
+    words = 4 if config.optimizer.name == "adamw" else 2
+    hidden = model.d_ff or 4 * model.d_model
+    block = 8 * model.d_model + 3 * hidden + model.n_heads * config.row_length
+    positions = config.batch_size * config.row_length / config.training.accumulation
+    return 4.0 * (words * n_parameters + positions * model.n_layers * block)
+
+
+class _Vocabularies:
+    """What tokenizers make of the text: measured once, and kept in the folder of the sweep."""
+
+    def __init__(self, folder: Path):
+        self._folder, self._path = folder, folder / "ratios.json"
+        self._known: dict[str, Mapping[str, Any]] = {}
+        if self._path.exists():
+            self._known = {record["key"]: record for record in read_json(self._path)}
+        self._made: dict[str, Vocabulary] = {}
+
+    def of(self, config: ConfigDict) -> Vocabulary:
+        """Return the vocabulary of a method over the configured text."""
+        method = parse(config.method)
+        corpus = open_corpus(DataConfig(**config.data))
+        key = f"{method} {corpus.fingerprint} {config.tokenizer.m1}"
+        if key not in self._made:
+            m1 = config.tokenizer.m1
+            tokenizer = make_tokenizer(method, corpus, config.tokenizer.train_bytes, m1)
+            ratio = self._ratio(key, method, tokenizer, corpus, config)
+            self._made[key] = Vocabulary.of(tokenizer, ratio)
+        return self._made[key]
+
+    def _ratio(self, key, method, tokenizer, corpus: Corpus, config: ConfigDict) -> float:
+        if not is_driven(method):
+            return bytes_per_token(tokenizer, corpus)
+        made = rows_folder(self._folder, config)
+        # A shape that was solved from the sample's ratio stays as it is when the rows are there.
+        is_solved = config.context_bytes or config.inference_flops_per_byte
+        if (made / DONE).exists() and not is_solved:
+            rows = open_rows(made)
+            return rows.n_bytes["train"] / rows.n_tokens["train"]
+        coder = str(_coder(method)) + key.removeprefix(str(method))
+        if coder not in self._known:
+            documents = corpus.documents("train", SAMPLE_BYTES)
+            texts = cut_texts([document.text for document in documents], SAMPLE_TEXT_BYTES)
+            texts = texts[: SAMPLE_BYTES // SAMPLE_TEXT_BYTES]
+            n_ids = sum(len(ids) for ids, _ in tokenizer.encode_batch(texts))
+            ratio = sum(map(len, texts)) / (n_ids * tokenizer.token_bits)
+            self._known[coder] = {"key": coder, "bytes_per_bit": ratio}
+            write_json([*self._known.values()], self._path)
+        return self._known[coder]["bytes_per_bit"] * tokenizer.token_bits
+
+
+def _coder(method: MethodName) -> MethodName:
+    """Return a method that M1 drives without the width of its tokens."""
+    return MethodName(method.family, {**method.options, "v": 0})
+
+
+def encodings(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the cells whose rows are encoded beforehand, one of each kind of rows, by coder.
+
+    Those of one coder differ in the width of tokens only, so that M1 runs once for all of them.
+    """
+    by_coder: dict[str, dict[str, Record]] = {}
+    for record in records:
+        method = parse(record["method"])
+        if is_driven(method):
+            kind = f"{method}-{record['row_length']}"
+            by_coder.setdefault(str(_coder(method)), {}).setdefault(kind, record)
+    return {coder: [*kinds.values()] for coder, kinds in by_coder.items()}
