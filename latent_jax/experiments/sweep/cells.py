@@ -16,7 +16,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 import latent_jax
-from latent_jax.methods.budget import from_config
+from latent_jax.methods.budget import Budget, from_config
 from latent_jax.nearest import nearest
 
 ROOT = Path(latent_jax.__file__).parents[1]
@@ -124,19 +124,22 @@ def check_comparable(sweep: Sweep, configs: Sequence[ConfigDict]) -> None:
     Raises:
         ValueError: naming two cells that differ, and both budgets.
     """
-    first: dict[tuple, tuple[str, str]] = {}
+    first: dict[tuple, tuple[str, Budget]] = {}
     for cell, config in zip(sweep.cells, configs, strict=True):
-        budget = from_config(config.budget)
-        for group, stated in (
-            ((), budget.unit),
-            ((cell.get("group", ""), cell.get("size", "")), str(budget)),
-        ):
-            name, other = first.setdefault(group, (name_of(cell), stated))
-            if other != stated:
-                raise ValueError(
-                    f"{name} has the budget {other} and {name_of(cell)} {stated}: what is compared "
-                    "must have one budget. Give both the same, or different groups"
-                )
+        budget, name = from_config(config.budget), name_of(cell)
+        any_cell, any_budget = first.setdefault((), (name, budget))
+        peers = (cell.get("group", ""), cell.get("size", ""))
+        peer, peer_budget = first.setdefault(peers, (name, budget))
+        if any_budget.unit != budget.unit:
+            raise ValueError(
+                f"{any_cell} has the budget {any_budget} and {name} {budget}: a sweep keeps one "
+                "unit equal"
+            )
+        if peer_budget != budget:
+            raise ValueError(
+                f"{peer} has the budget {peer_budget} and {name} {budget}: what is compared must "
+                "have one budget. Give both the same, or different groups"
+            )
 
 
 def load_sweep(words: str) -> tuple[str, Sweep]:

@@ -1,0 +1,159 @@
+"""The algebra of cells, the refusal of mixed budgets, and every cell of every sweep."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs.methods import SIX, SIXTEEN
+from latent_jax.experiments.measure_tokenizers import PAPER_BYTES_PER_TOKEN
+from latent_jax.experiments.solve import solve_shape, solve_steps
+from latent_jax.experiments.sweep.cells import (
+    SWEEPS,
+    Sweep,
+    arguments_of,
+    check_comparable,
+    config_of,
+    crossed,
+    load_sweep,
+    name_of,
+    product,
+    where,
+    zipped,
+)
+from latent_jax.experiments.sweep.plan import is_driven
+from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.methods.budget import from_config
+from latent_jax.methods.names import parse
+
+TINY = dict(size="100k", budget="tokens:50000")
+
+
+def test_the_algebra():
+    grid = product(method=("Bytes", "GZip[v=256]"), seed=(0, 1))
+    assert grid == [
+        {"method": "Bytes", "seed": 0},
+        {"method": "Bytes", "seed": 1},
+        {"method": "GZip[v=256]", "seed": 0},
+        {"method": "GZip[v=256]", "seed": 1},
+    ]
+    assert where(grid, lambda cell: cell["seed"] == 1) == [grid[1], grid[3]]
+    pairs = zipped(size=("25m", "113m"), budget=("steps:3", "steps:11"))
+    assert pairs == [{"size": "25m", "budget": "steps:3"}, {"size": "113m", "budget": "steps:11"}]
+    assert crossed(grid[:1], pairs) == [{**grid[0], **pair} for pair in pairs]
+    with pytest.raises(ValueError):
+        zipped(size=("25m",), budget=())
+
+
+def test_a_cell_has_a_name_and_is_a_config_files_arguments():
+    cell = {"group": "reset", "method": "AC[v=256]", "seed": 3, "budget": "tokens:1e6"}
+    assert arguments_of(cell) == "method=AC[v=256],seed=3,budget=tokens:1e6"
+    assert name_of(cell) == "reset-AC[v=256]-seed=3-tokens_1e6"
+    assert "/" not in name_of({"method": "a/b c"})
+    with pytest.raises(ValueError, match="stand twice in the sweep"):
+        Sweep(cells=[{"method": "Bytes"}, {"method": "Bytes"}])
+    with pytest.raises(ValueError, match="at least one cell"):
+        Sweep(cells=[])
+
+
+def test_overrides_reach_the_configuration_and_misspelt_ones_are_refused():
+    sweep = Sweep(cells=[TINY], overrides={"training.save_every": 7, "batch_size": 2})
+    config = config_of(sweep, TINY)
+    assert (config.training.save_every, config.batch_size) == (7, 2)
+    for key in ("training.save_evry", "training.deep.save_every"):
+        with pytest.raises(ValueError, match=f"no configuration has the key '{key}'"):
+            config_of(Sweep(cells=[TINY], overrides={key: 7}), TINY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget": "bytes:50000"}, "tokens:50000 and .* bytes:50000"),
+        ({"budget": "tokens:60000"}, "tokens:50000 and .* tokens:60000"),
+        ({"budget": "tokens:60000", "size": "300k"}, ""),
+        ({"budget": "tokens:60000", "group": "other"}, ""),
+        ({"budget": "bytes:50000", "group": "other"}, "tokens:50000 and .* bytes:50000"),
+    ],
+)
+def test_mixed_budgets_are_refused(changes, message):
+    cells = [{"method": "Bytes", **TINY}, {"method": "GZip[v=256]", **TINY, **changes}]
+    sweep = Sweep(cells=cells)
+    configs = [config_of(sweep, cell) for cell in cells]
+    if not message:
+        check_comparable(sweep, configs)
+        return
+    with pytest.raises(ValueError, match=message):
+        check_comparable(sweep, configs)
+
+
+def test_an_unknown_sweep_is_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=r"unknown sweep 'labtop' \(did you mean 'laptop'\?\)"):
+        load_sweep("labtop")
+    with pytest.raises(ValueError, match="unknown config argument 'token'"):
+        load_sweep("laptop:token=3")
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from latent_jax.experiments.sweep.cells import Sweep\n"
+        "def get_sweep(arguments):\n"
+        "    return Sweep(cells=[{'method': arguments}])\n"
+    )
+    name, sweep = load_sweep(f"{path}:Bytes")
+    assert name == "mine" and sweep.cells == [{"method": "Bytes"}]
+
+
+def test_the_paper_has_sixteen_methods_and_the_laptop_sweep_seeds_for_six():
+    assert len(SIXTEEN) == 16 and len(SIX) == 6 and set(SIX) <= set(SIXTEEN)
+    _, laptop = load_sweep("laptop")
+    seeds = {
+        method: {
+            cell["seed"]
+            for cell in laptop.cells
+            if cell["method"] == method and cell["size"] == "100k"
+        }
+        for method in SIXTEEN
+    }
+    assert all(seeds[method] == {0, 1, 2} for method in SIX)
+    assert len(laptop.cells) == 2 * 16 + 2 * 6
+
+
+def vocabulary_of(method):
+    """Return a vocabulary with the paper's ratio where it has one."""
+    options = parse(method).options
+    size = options.get("v", 256)
+    key = (parse(method).family, options.get("b", 0), size)
+    flops = 2.5e6 if is_driven(parse(method)) else 0.0
+    return Vocabulary(size + 1, size, PAPER_BYTES_PER_TOKEN.get(key, 2.5), flops)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("[a-z]*.py")))
+def test_every_cell_builds_and_spends_its_budget(name):
+    _, sweep = load_sweep(name)
+    configs = [config_of(sweep, cell) for cell in sweep.cells]
+    check_comparable(sweep, configs)
+    built = set()
+    for config in configs:
+        vocabulary = vocabulary_of(config.method)
+        config = solve_shape(config, vocabulary)
+        steps, budget = solve_steps(config, vocabulary)
+        tokens_per_step = config.batch_size * config.row_length
+        assert budget.unit == "tokens"
+        assert budget.amount <= steps * tokens_per_step < budget.amount + tokens_per_step
+        task = make_task(config, vocabulary)
+        key = (str(task.model_config), config.row_length)
+        if key not in built:
+            built.add(key)
+            _build(task, config.row_length)
+    assert from_config(configs[0].budget).unit == "tokens"
+
+
+def _build(task, row_length):
+    row = {
+        "ids": jnp.zeros((1, row_length), jnp.int32),
+        "weights": jnp.ones((1, row_length), jnp.float32),
+        "n_bytes": jnp.ones((1,), jnp.int32),
+    }
+
+    def one_step(key):
+        return task.loss(task.init(key, row), row, key, jnp.int32(0), True)
+
+    loss, _ = jax.eval_shape(one_step, jax.random.key(0))
+    assert loss.shape == ()
