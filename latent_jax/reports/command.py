@@ -6,6 +6,8 @@ from pathlib import Path
 from latent_jax.reports.curves import write_comparison
 from latent_jax.reports.records import find_runs, read_run
 from latent_jax.reports.results import refresh_tables, run_record, write_results
+from latent_jax.reports.scores import is_sweep
+from latent_jax.reports.sweep_report import report_sweep
 from latent_jax.reports.tables import text_table
 
 RESULTS_FOLDER = Path("configs/results")
@@ -31,12 +33,19 @@ def report(
 ) -> None:
     """Print the runs below `folders` as one table, draw them, and refresh what was asked for.
 
+    The folder of a sweep gives its tables, figures and verdicts; see `report_sweep`.
+
     Raises:
         ValueError: nothing was asked for, or a folder holds no run.
     """
     if not folders and not readme:
         raise ValueError("name a folder with runs, or a page with --readme; see --help")
-    if folders:
+    sweeps = [folder for folder in folders if is_sweep(folder)]
+    if sweeps:
+        if len(folders) > 1:
+            raise ValueError(f"name the sweep {sweeps[0]} alone, or folders of runs")
+        report_sweep(sweeps[0], results=results)
+    elif folders:
         runs = [path for folder in folders for path in find_runs(folder)]
         print(comparison_table(runs))
         picture = write_comparison(runs, Path(folders[0]) / "comparison.png")

@@ -19,7 +19,7 @@ from latent_jax.reports.records import Run, read_run
 from latent_jax.reports.tables import markdown_table, read_json, write_json
 
 _BLOCK = re.compile(
-    r"(<!-- table: (?P<name>[\w.-]+); (?P<columns>[\w. ]+) -->\n).*?(<!-- end of table -->)",
+    r"(<!-- table: (?P<name>[\w.-]+); (?P<columns>[\w.@ ]+) -->\n).*?(<!-- end of table -->)",
     re.DOTALL,
 )
 

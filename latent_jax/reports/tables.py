@@ -64,7 +64,7 @@ COLUMNS = {
         Column("memory_bytes", "memory\nGB", ".2f", 1e-9),
         Column("paper_bits_per_byte", "bits/byte by\nthe paper's way", ".3f"),
         *(
-            Column(f"{part}_flops_per_byte", part.replace("_", "\n"), ".3g")
+            Column(f"{part}_flops_per_byte", part.replace("_", "\n") + "\nFLOPs/byte", ".3g")
             for part in (
                 "attention",
                 "feed_forward",
@@ -84,6 +84,15 @@ COLUMNS = {
         Column("n_parameters", "parameters\nM", ".2f", 1e-6),
         Column("loss", "loss\nnats", ".3f"),
         Column("bits_per_byte", "bits/byte", ".3f"),
+        Column("bits_above_best", "above the\nbest", ".3f"),
+        Column("unigram_gain_bits_per_byte", "gain", ".4f"),
+        Column("standard_deviation", "standard\ndeviation", ".4f"),
+        Column("p_equal_to_best", "p, equal\nto the best", ".2g"),
+        Column("p_value", "p", ".2g"),
+        Column("n_seeds", "seeds", ",d"),
+        Column("n_tried", "places\ntried", ",d"),
+        Column("n_holding", "where it\nholds", ",d"),
+        Column("row_length", "tokens\nin a row", ",d"),
         Column("reconstruction_bits_per_byte", "reconstruction\nbits/byte", ".3f"),
         Column("language_model_bits_per_byte", "LM over codes\nbits/byte", ".3f"),
         Column("unigram_bits_per_byte", "unigram\nbits/byte", ".3f"),
@@ -120,6 +129,13 @@ COLUMNS = {
     )
 }
 """The house's headers and digits. Other keys are shown under their own name."""
+
+
+def column_of(key: str) -> Column:
+    """Return the column of a key; "bits_per_byte@25m" is that of bits per byte at a size."""
+    plain, at, size = key.partition("@")
+    column = COLUMNS.get(plain, Column(plain, plain))
+    return dataclasses.replace(column, key=key, header=f"{size}\n{column.header}") if at else column
 
 
 def text_table(
@@ -185,10 +201,7 @@ def _cells(records, columns):
         raise ValueError("a table needs at least one record")
     known = list(dict.fromkeys(key for record in records for key in record))
     chosen = known if columns is None else columns
-    chosen = [
-        column if isinstance(column, Column) else COLUMNS.get(column, Column(column, column))
-        for column in chosen
-    ]
+    chosen = [column if isinstance(column, Column) else column_of(column) for column in chosen]
     for column in chosen:
         if column.key not in known:
             raise ValueError(

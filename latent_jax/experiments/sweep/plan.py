@@ -84,6 +84,7 @@ def _plan_cell(
         "config": f"{sweep.config}:{arguments_of(cell)}",
         "budget": str(budget),
         "row_length": solved.row_length,
+        "evaluation_bytes": solved.evaluation_bytes,
         "d_model": solved.model.d_model,
         "vocab_size": vocabulary.size,
         "step": steps,

@@ -1,0 +1,135 @@
+"""Scores of a sweep by method and size, with their spread over seeds."""
+
+import dataclasses
+import json
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from latent_jax.reports.records import RunFolderError
+
+CELL_FILE = "cell.json"
+
+
+def read_cells(folder: str | Path) -> list[dict[str, Any]]:
+    """Return the records of the finished cells of a sweep, sorted by name.
+
+    Raises:
+        RunFolderError: there is none, or one is damaged.
+    """
+    paths = sorted(Path(folder).glob(f"cells/*/{CELL_FILE}"))
+    if not paths:
+        raise RunFolderError(f"{folder} holds no finished cell of a sweep (cells/*/{CELL_FILE})")
+    records = []
+    for path in paths:
+        try:
+            records.append(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise RunFolderError(f"{path} is damaged ({error}): train the cell again") from error
+    return records
+
+
+def is_sweep(folder: str | Path) -> bool:
+    """Return whether a folder is that of a sweep."""
+    return (Path(folder) / "manifest.json").exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One score of one method and size, of several seeds.
+
+    Attributes:
+        values: one for each seed.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds."""
+        return statistics.fmean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation over seeds (n - 1); None for one seed."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+def welch(one: Sample, other: Sample) -> float | None:
+    """Return the two-sided p-value of Welch's t-test that the means are equal.
+
+    None where it cannot be tested: one of them has a single seed, or neither has any spread.
+    """
+    if not (one.deviation or other.deviation) or None in (one.deviation, other.deviation):
+        return None
+    return float(stats.ttest_ind(one.values, other.values, equal_var=False).pvalue)
+
+
+class Scores:
+    """The cells of one group.
+
+    Args:
+        records: of cells.
+        group: those that carry this group.
+    """
+
+    def __init__(self, records: Sequence[Mapping[str, Any]], group: str = ""):
+        """Sort the cells by method and size."""
+        self._cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        for record in records:
+            if record.get("group", "") == group:
+                key = (record["method"], record["size"])
+                self._cells.setdefault(key, []).append(record)
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods in the order of the paper's tables; others after them, by name."""
+        return sorted({method for method, _ in self._cells}, key=_order)
+
+    @property
+    def sizes(self) -> list[str]:
+        """Sizes, the smallest first."""
+        sizes = {size for _, size in self._cells}
+        return sorted(sizes, key=lambda size: min(self._parameters(size)))
+
+    def cells(self, method: str, size: str) -> list[Mapping[str, Any]]:
+        """Return the records of a method and size, one for each seed; perhaps none."""
+        return self._cells.get((method, size), [])
+
+    def sample(self, method: str, size: str, key: str = "bits_per_byte") -> Sample | None:
+        """Return a score over seeds, or None where there is none."""
+        values = tuple(float(r[key]) for r in self.cells(method, size) if r.get(key) is not None)
+        return Sample(values) if values else None
+
+    def mean(self, method: str, size: str, key: str = "bits_per_byte") -> float | None:
+        """Return the mean of a score over seeds, or None where there is none."""
+        sample = self.sample(method, size, key)
+        return None if sample is None else sample.mean
+
+    def of_method(self, method: str, key: str) -> float | None:
+        """Return the mean of what does not depend on the size, such as bytes per token."""
+        values = [self.mean(method, size, key) for size in self.sizes]
+        values = [value for value in values if value is not None]
+        return statistics.fmean(values) if values else None
+
+    def _parameters(self, size: str) -> list[float]:
+        return [
+            r["n_parameters"] - r["n_embedding_parameters"]
+            for (_, s), records in self._cells.items()
+            if s == size
+            for r in records
+        ]
+
+
+_FAMILIES = ("Bytes", "SentencePiece", "BPE", "AC", "StaticAC", "EqualInfoAC", "GZip", "Latent")
+
+
+def _order(method: str) -> tuple:
+    family = re.match(r"\w+", method)[0]
+    rank = _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)
+    numbers = {key: int(value) for key, value in re.findall(r"(\w)=(\d+)", method)}
+    return rank, numbers.get("b", 0), numbers.get("v", 0), len(method), method

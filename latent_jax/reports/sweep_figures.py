@@ -1,0 +1,200 @@
+"""Pictures of a sweep: bits per byte against size, cost, bytes per step, and width of windows."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from latent_jax.reports.scores import Scores
+from latent_jax.reports.style import (
+    PALETTE,
+    QUIET,
+    house_style,
+    label_ends,
+    save,
+    titles,
+)
+
+FAMILIES = {
+    "Bytes": PALETTE[6],
+    "SentencePiece": PALETTE[1],
+    "BPE": PALETTE[4],
+    "AC": PALETTE[3],
+    "StaticAC": PALETTE[5],
+    "EqualInfoAC": PALETTE[0],
+    "GZip": PALETTE[2],
+    "Latent": PALETTE[4],
+}
+"""A colour for each family; tokens of 8 bits are dashed."""
+
+NARROW = (0, (4, 1.5))
+
+
+def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
+    """Draw all pictures of a sweep into a folder.
+
+    Args:
+        scores: the cells that stand in no group.
+        folder: where the PNGs go.
+
+    Returns:
+        The paths of what could be drawn: a picture of windows needs two widths.
+    """
+    folder = Path(folder)
+    with house_style():
+        paths = [
+            save(_by_size(scores), folder / "bits_by_parameters.png"),
+            save(
+                _scatter(
+                    scores,
+                    lambda method, size: scores.mean(method, size, "inference_flops_per_byte"),
+                    "Bits per byte against cost",
+                    "forward FLOPs per raw byte, M1 included",
+                    log=True,
+                ),
+                folder / "bits_by_flops.png",
+            ),
+            save(
+                _scatter(
+                    scores,
+                    lambda method, _: scores.of_method(method, "bytes_per_token"),
+                    "Bits per byte against bytes per step",
+                    "raw bytes that one step of the model stands for",
+                ),
+                folder / "bits_by_bytes_per_step.png",
+            ),
+        ]
+        if len(_windows(scores)) > 1:
+            paths.append(save(_by_window(scores), folder / "bits_by_window.png"))
+    return paths
+
+
+def _figure(title: str, subtitle: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8.6, 5.4))
+    figure.subplots_adjust(left=0.075, right=0.72, bottom=0.1, top=0.845)
+    titles(figure, 0.075, title, subtitle)
+    return figure, figure.subplots()
+
+
+def _look(method: str) -> dict:
+    family = re.match(r"\w+", method)[0]
+    narrow = "v=256" in method
+    return {"color": FAMILIES.get(family, QUIET), "linestyle": NARROW if narrow else "-"}
+
+
+def _short(method: str) -> str:
+    return method.replace("v=65536", "v=65k").replace("EqualInfoAC", "EqInfoAC")
+
+
+def _by_size(scores: Scores) -> Figure:
+    """Bits per byte over parameters, and the uniform model as a dotted line."""
+    figure, axes = _figure(
+        "Bits per byte against parameters",
+        "Parameters outside of embeddings; dotted: a uniform model of the same tokens. "
+        "Dashed: tokens of 8 bits",
+    )
+    axes.set_xscale("log")
+    ends = []
+    for method in scores.methods:
+        points = [
+            (
+                scores.mean(method, size, "n_parameters")
+                - scores.mean(method, size, "n_embedding_parameters"),
+                scores.mean(method, size),
+            )
+            for size in scores.sizes
+            if scores.sample(method, size)
+        ]
+        look = _look(method)
+        xs, ys = zip(*points, strict=True)
+        axes.plot(xs, ys, marker="o", markersize=3, **look)
+        uniform = scores.of_method(method, "uniform_bits_per_byte")
+        if uniform is not None and uniform <= 1.15 * max(ys):
+            axes.plot(
+                xs, [uniform] * len(xs), color=look["color"], linewidth=0.8, linestyle=(0, (1, 2))
+            )
+        ends.append((xs[-1], ys[-1], f"{_short(method)} {ys[-1]:.2f}", look["color"]))
+    axes.set_xlabel("parameters outside of embeddings")
+    _plain_ticks(axes, sorted({x for line in axes.get_lines() for x in line.get_xdata()}))
+    label_ends(axes, ends, size=7.5)
+    return figure
+
+
+def _scatter(
+    scores: Scores,
+    x_of: Callable[[str, str], float | None],
+    title: str,
+    label: str,
+    log: bool = False,
+) -> Figure:
+    """Bits per byte over something else, a line through the sizes of each method."""
+    figure, axes = _figure(title, "One point for each size, the largest dot the largest")
+    if log:
+        axes.set_xscale("log")
+    ends = []
+    for method in scores.methods:
+        points = [
+            (x, scores.mean(method, size), 12 + 14 * rank)
+            for rank, size in enumerate(scores.sizes)
+            if scores.sample(method, size) and (x := x_of(method, size)) is not None
+        ]
+        if not points:
+            continue
+        xs, ys, areas = zip(*points, strict=True)
+        look = _look(method)
+        axes.plot(xs, ys, linewidth=0.8, alpha=0.6, **look)
+        axes.scatter(xs, ys, areas, color=look["color"], linewidths=0)
+        ends.append((xs[-1], ys[-1], _short(method), look["color"]))
+    axes.set_xlabel(label)
+    label_ends(axes, ends, size=7.5)
+    return figure
+
+
+def _windows(scores: Scores) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for method in scores.methods:
+        match = re.fullmatch(r"EqualInfoAC\[b=(\d+),v=(256|65536)\]", method)
+        if match:
+            found.setdefault(int(match[1]), []).append(method)
+    return found
+
+
+def _by_window(scores: Scores) -> Figure:
+    """Bits per byte over the width of windows, one line for each width of tokens and size."""
+    figure, axes = _figure(
+        "Width of windows", "Bits per byte; dotted: a uniform model. Dashed: tokens of 8 bits"
+    )
+    axes.set_xscale("log", base=2)
+    widths, ends = sorted(_windows(scores)), []
+    for vocab, name in ((256, "v=256"), (65536, "v=65k")):
+        for rank, size in enumerate(scores.sizes):
+            colour = PALETTE[rank % len(PALETTE)]
+            xs, ys, uniforms = [], [], []
+            for width in widths:
+                method = f"EqualInfoAC[b={width},v={vocab}]"
+                bits = scores.mean(method, size)
+                if bits is not None:
+                    xs.append(width)
+                    ys.append(bits)
+                    uniforms.append(scores.mean(method, size, "uniform_bits_per_byte"))
+            if not xs:
+                continue
+            style = NARROW if vocab == 256 else "-"
+            axes.plot(xs, ys, marker="o", markersize=3, color=colour, linestyle=style)
+            axes.plot(xs, uniforms, color=QUIET, linewidth=0.8, linestyle=(0, (1, 2)))
+            ends.append((xs[-1], ys[-1], f"{name}, {size} {ys[-1]:.2f}", colour))
+    axes.set_xlabel("bits of a window")
+    _plain_ticks(axes, widths)
+    label_ends(axes, ends)
+    return figure
+
+
+def _plain_ticks(axes: Axes, places: Sequence[float]) -> None:
+    """Write numbers, not powers, at these places of a logarithmic axis."""
+    axes.set_xticks(list(places))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")

@@ -1,0 +1,87 @@
+"""What a sweep found: tables, pictures and verdicts, from the records of its cells alone."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from latent_jax.reports.files import replace_file
+from latent_jax.reports.scores import Scores, read_cells
+from latent_jax.reports.sweep_figures import write_sweep_figures
+from latent_jax.reports.sweep_tables import ablation_table, baseline_table, main_table, seed_table
+from latent_jax.reports.tables import markdown_table, text_table, write_json
+from latent_jax.reports.verdicts import verdict_table
+
+REPORT = "report"
+"""In the folder of a sweep: what is made here."""
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def sweep_tables(records: Records) -> dict[str, list[dict[str, Any]]]:
+    """Return every table that the records can fill, by name."""
+    scores = Scores(records)
+    tables = {
+        "main": main_table(scores),
+        "baselines": baseline_table(scores),
+        "seeds": seed_table(scores),
+        "ablations": ablation_table(records),
+        "verdicts": verdict_table(records),
+    }
+    return {name: rows for name, rows in tables.items() if rows}
+
+
+TITLES = {
+    "main": "Bits per byte and cost at each size",
+    "baselines": "Uniform and unigram models of the tokens",
+    "seeds": "Mean and spread over seeds",
+    "ablations": "Ablations",
+    "verdicts": "What Lester et al. 2024 claim",
+}
+
+
+def report_sweep(folder: str | Path, *, results: str | None = None) -> list[Path]:
+    """Print the tables of a sweep and write them beside its pictures.
+
+    Args:
+        folder: of the sweep. `report` in it receives report.md, a CSV for each table, and PNGs.
+        results: a file in configs/results, NAME.json, for the records; the tables go beside it as
+            NAME_TABLE.json, so that a page can show them.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: no cell is finished.
+    """
+    records = read_cells(folder)
+    tables, out = sweep_tables(records), Path(folder) / REPORT
+    budget = ", ".join(sorted({record["budget"] for record in records}))
+    page = [f"# {Path(folder).name}", f"{len(records)} cells; budget of each: {budget}."]
+    written = []
+    for name, rows in tables.items():
+        print(f"\n{TITLES[name]}\n\n{text_table(rows)}")
+        page += [f"## {TITLES[name]}", markdown_table(rows)]
+        written.append(replace_file(out / f"{name}.csv", _csv(rows)))
+        if results:
+            path = Path(results)
+            written.append(write_json(rows, path.with_name(f"{path.stem}_{name}.json")))
+    scores = Scores(records)
+    pictures = write_sweep_figures(scores, out) if scores.methods else []
+    page += ["## Pictures", *(f"![{path.stem}]({path.name})" for path in pictures)]
+    written.append(replace_file(out / "report.md", ("\n\n".join(page) + "\n").encode()))
+    if results:
+        written.append(write_json(records, results))
+    print("\n" + "\n".join(map(str, [*written, *pictures])))
+    return [*written, *pictures]
+
+
+def _csv(rows: Records) -> bytes:
+    """Return the rows unrounded, with every key that one of them has."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, keys, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,202 @@
+"""Tables, tests and verdicts of sweeps whose answers are known, and the pages made of them."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from latent_jax.reports.command import report
+from latent_jax.reports.records import RunFolderError
+from latent_jax.reports.scores import Sample, Scores, read_cells, welch
+from latent_jax.reports.sweep_report import report_sweep, sweep_tables
+from latent_jax.reports.tables import markdown_table
+from latent_jax.reports.verdicts import FAILS, HOLDS, UNTRIED, verdict_table
+
+PAPER = {
+    # bits per byte at 25m and 113m, uniform, bytes per token: Lester et al. 2024, tables 12 and 15
+    "Bytes": (1.29, 1.16, 8.0, 1.0),
+    "SentencePiece[v=32000]": (1.12, 1.01, 3.47, 4.28),
+    "AC[v=256]": (1.46, 1.46, 1.46, 5.49),
+    "AC[v=65536]": (1.46, 1.46, 1.46, 10.98),
+    "StaticAC[v=256]": (4.61, 4.61, 4.62, 1.73),
+    "StaticAC[v=65536]": (4.60, 4.60, 4.62, 3.46),
+    "EqualInfoAC[b=16,v=256]": (1.47, 1.23, 3.01, 2.66),
+    "EqualInfoAC[b=16,v=65536]": (1.25, 1.12, 3.01, 5.31),
+    "EqualInfoAC[b=32,v=256]": (2.05, 1.94, 2.29, 3.49),
+    "EqualInfoAC[b=32,v=65536]": (1.95, 1.85, 2.29, 6.97),
+    "EqualInfoAC[b=64,v=256]": (1.85, 1.82, 1.92, 4.16),
+    "EqualInfoAC[b=64,v=65536]": (1.82, 1.80, 1.92, 8.33),
+    "EqualInfoAC[b=128,v=256]": (1.71, 1.71, 1.735, 4.61),
+    "EqualInfoAC[b=128,v=65536]": (1.70, 1.69, 1.735, 9.22),
+    "GZip[v=256]": (2.34, 1.93, 3.59, 2.23),
+    "GZip[v=65536]": (2.92, 2.69, 3.59, 4.47),
+}
+
+
+def cell(method, size, bits, seed=0, **words):
+    millions = {"25m": 25, "113m": 113}[size]
+    ratio, uniform = words.pop("ratio", 1.0), words.pop("uniform", 8.0)
+    return {
+        "name": f"{words.get('group', '')}{method}-{size}-{seed}",
+        "group": "",
+        "method": method,
+        "size": size,
+        "seed": seed,
+        "budget": "tokens:100",
+        "row_length": 512,
+        "vocab_size": 257,
+        "evaluation_bytes": 100_000,
+        "n_parameters": millions * 10**6 + 500,
+        "n_embedding_parameters": 500,
+        "bytes_per_token": ratio,
+        "uniform_bits_per_byte": uniform,
+        "unigram_bits_per_byte": uniform - 0.001,
+        "inference_flops_per_byte": 2e6 * millions / ratio,
+        "bits_per_byte": bits,
+        "paper_bits_per_byte": bits + 0.01,
+        **words,
+    }
+
+
+def paper_cells():
+    return [
+        cell(method, size, bits, uniform=uniform, ratio=ratio)
+        for method, (small, large, uniform, ratio) in PAPER.items()
+        for size, bits in (("113m", large), ("25m", small))
+    ]
+
+
+def write(folder, records):
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.json").write_text("{}")
+    for record in records:
+        path = folder / "cells" / record["name"]
+        path.mkdir(parents=True)
+        (path / "cell.json").write_text(json.dumps(record))
+    return folder
+
+
+def verdicts(records):
+    return {row["claim"]: row for row in verdict_table(records)}
+
+
+def test_the_papers_own_numbers_give_the_papers_own_verdicts():
+    rows = verdicts(paper_cells())
+    ablation = "Resetting M1 in every window is better than in every other one, and that than never"
+    assert rows.pop(ablation)["verdict"] == UNTRIED
+    for claim, row in rows.items():
+        assert row["verdict"] == HOLDS, (claim, row["numbers"])
+        assert row["n_tried"] == row["n_holding"] > 0 and row["p_value"] is None
+
+
+@pytest.mark.parametrize(
+    ("claim", "change"),
+    [
+        ("SentencePiece has the fewest bits per byte", {"Bytes": 0.9}),
+        ("AC is not learned beyond M1: the uniform model is as good", {"AC[v=65536]": 1.4}),
+        ("StaticAC is not learned either", {"StaticAC[v=256]": 4.0}),
+        ("EqualInfoAC is learned", {"EqualInfoAC[b=64,v=256]": 1.92}),
+        ("Windows of 16 bits are better than longer ones", {"EqualInfoAC[b=16,v=65536]": 1.99}),
+        ("Tokens of 16 bits are better than tokens of 8", {"EqualInfoAC[b=32,v=256]": 1.5}),
+        ("EqualInfoAC[b=16,v=65k] is better than Bytes", {"Bytes": 1.0}),
+        ("GZip is learned, and more so with size", {"GZip[v=256]": 2.5}),
+        ("GZip is better with tokens of 8 bits", {"GZip[v=256]": 2.7}),
+    ],
+)
+def test_a_claim_falls_with_one_cell(claim, change):
+    records = paper_cells()
+    ((method, bits),) = change.items()
+    for record in records:
+        if (record["method"], record["size"]) == (method, "113m"):
+            record["bits_per_byte"] = bits
+    row = verdicts(records)[claim]
+    assert row["verdict"] == FAILS and row["n_holding"] < row["n_tried"]
+    assert "113m" in row["numbers"] and f"{bits:.3f}" in row["numbers"]
+
+
+def test_an_ablation_is_an_order_within_its_group():
+    names = [f"EqualInfoAC[b=16,v=256{r}]" for r in ("", ",reset=every_other", ",reset=never")]
+    rising = [
+        cell(name, "25m", bits, group="reset")
+        for name, bits in zip(names, (1.1, 1.7, 1.8), strict=True)
+    ]
+    claim = "Resetting M1 in every window is better than in every other one, and that than never"
+    assert verdicts(rising)[claim]["verdict"] == HOLDS
+    rising[2]["bits_per_byte"] = 1.5
+    assert verdicts(rising)[claim]["verdict"] == FAILS
+    table = sweep_tables(rising)["ablations"]
+    assert [row["bits_above_best"] for row in table] == pytest.approx([0, 0.6, 0.4])
+
+
+def test_welchs_test_is_that_of_the_textbook():
+    one, other = Sample((1.0, 1.1, 1.2)), Sample((1.3, 1.5, 1.4, 1.9))
+    a, b = np.array(one.values), np.array(other.values)
+    variances = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    t = (a.mean() - b.mean()) / np.sqrt(sum(variances))
+    freedom = sum(variances) ** 2 / sum(
+        v**2 / (len(x) - 1) for v, x in zip(variances, (a, b), strict=True)
+    )
+    assert welch(one, other) == pytest.approx(2 * stats.t.sf(abs(t), freedom))
+    assert welch(one, Sample((1.0,))) is None
+    assert welch(Sample((1.0, 1.0)), Sample((1.0, 1.0))) is None
+    assert one.deviation == pytest.approx(0.1) and Sample((1.0,)).deviation is None
+
+
+def test_seeds_give_means_spread_and_a_test_against_the_best():
+    records = [cell("Bytes", "25m", 2.0 + 0.1 * seed, seed) for seed in range(3)]
+    records += [cell("GZip[v=256]", "25m", 3.0 + 0.1 * seed, seed) for seed in range(3)]
+    records += [cell("AC[v=256]", "25m", 1.0)]
+    best, other = sweep_tables(records)["seeds"]
+    assert (best["method"], other["method"]) == ("Bytes", "GZip[v=256]")
+    assert best["bits_per_byte"] == pytest.approx(2.1) and best["n_seeds"] == 3
+    assert best["p_equal_to_best"] is None and 0 < other["p_equal_to_best"] < 1e-3
+    row = verdicts(records)["AC is not learned beyond M1: the uniform model is as good"]
+    assert row["verdict"] == FAILS
+
+
+def test_the_main_table_has_a_column_for_each_size_and_the_paper_s_order():
+    table = sweep_tables(paper_cells())["main"]
+    assert [row["method"] for row in table] == list(PAPER)
+    assert table[0]["bits_per_byte@25m"] == 1.29 and table[0]["bits_per_byte@113m"] == 1.16
+    page = markdown_table(table, ["method", "bits_per_byte@25m", "bits_per_byte@113m"])
+    assert "| method | 25m bits/byte | 113m bits/byte |" in page
+    assert Scores(paper_cells()).sizes == ["25m", "113m"]
+
+
+def test_a_unigram_is_left_out_where_the_text_is_too_short_for_it():
+    records = [cell("Bytes", "25m", 2.0), cell("AC[v=65536]", "25m", 1.0, vocab_size=65537)]
+    rows = sweep_tables(records)["baselines"]
+    assert [("unigram_bits_per_byte" in row) for row in rows] == [True, False]
+
+
+def test_everything_is_written_from_the_folder_alone(tmp_path, capsys):
+    records = paper_cells()
+    folder = write(tmp_path / "mine", records)
+    assert read_cells(folder) == sorted(records, key=lambda record: record["name"])
+    report([str(folder)], results=str(tmp_path / "results" / "mine.json"))
+    assert "What Lester et al. 2024 claim" in capsys.readouterr().out
+    made = {path.name for path in (folder / "report").iterdir()}
+    assert {"report.md", "main.csv", "verdicts.csv", "bits_by_window.png"} <= made
+    for path in (folder / "report").glob("*.png"):
+        assert path.stat().st_size > 20_000
+    kept = {path.name for path in (tmp_path / "results").iterdir()}
+    assert kept == {f"mine{name}.json" for name in ("", "_main", "_baselines", "_verdicts")}
+    page = (folder / "report" / "report.md").read_text()
+    assert "budget of each: tokens:100" in page and "| Bytes |" in page
+    before = page
+    report_sweep(folder)
+    assert (folder / "report" / "report.md").read_text() == before
+
+
+def test_a_damaged_cell_and_an_empty_sweep_are_named(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="holds no finished cell"):
+        report([str(tmp_path)])
+    folder = write(tmp_path / "other", [cell("Bytes", "25m", 1.0)])
+    (path,) = folder.glob("cells/*/cell.json")
+    path.write_text("{half")
+    with pytest.raises(RunFolderError, match=r"cell\.json is damaged"):
+        report([str(folder)])
+    with pytest.raises(ValueError, match="alone"):
+        report([str(folder), str(tmp_path)])
