@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter
 
 from latent_jax.reports.scores import Scores
 from latent_jax.reports.style import (
@@ -118,7 +118,7 @@ def _by_size(scores: Scores) -> Figure:
             )
         ends.append((xs[-1], ys[-1], f"{_short(method)} {ys[-1]:.2f}", look["color"]))
     axes.set_xlabel("parameters outside of embeddings")
-    _plain_ticks(axes, sorted({x for line in axes.get_lines() for x in line.get_xdata()}))
+    _plain_ticks(axes, sorted({x for line in axes.get_lines() for x in line.get_xdata()}), _count)
     label_ends(axes, ends, size=7.5)
     return figure
 
@@ -192,9 +192,18 @@ def _by_window(scores: Scores) -> Figure:
     return figure
 
 
-def _plain_ticks(axes: Axes, places: Sequence[float]) -> None:
+def _plain_ticks(
+    axes: Axes, places: Sequence[float], text: Callable[[float], str] = "{:.0f}".format
+) -> None:
     """Write numbers, not powers, at these places of a logarithmic axis."""
     axes.set_xticks(list(places))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.xaxis.set_major_formatter(lambda x, _: text(x))
+
+
+def _count(n: float) -> str:
+    """Return 25174016 as "25.2M"."""
+    for divisor, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if n >= divisor:
+            return f"{n / divisor:.3g}{unit}"
+    return f"{n:.0f}"
