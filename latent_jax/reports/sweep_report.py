@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_jax.reports.files import replace_file
+from latent_jax.reports.isoflop import isoflop_table
 from latent_jax.reports.scores import Scores, read_cells
 from latent_jax.reports.sweep_figures import write_sweep_figures
 from latent_jax.reports.sweep_tables import ablation_table, baseline_table, main_table, seed_table
@@ -27,6 +28,7 @@ def sweep_tables(records: Records) -> dict[str, list[dict[str, Any]]]:
         "baselines": baseline_table(scores),
         "seeds": seed_table(scores),
         "ablations": ablation_table(records),
+        "isoflop": isoflop_table(records),
         "verdicts": verdict_table(records),
     }
     return {name: rows for name, rows in tables.items() if rows}
@@ -37,6 +39,7 @@ TITLES = {
     "baselines": "Uniform and unigram models of the tokens",
     "seeds": "Mean and spread over seeds",
     "ablations": "Ablations",
+    "isoflop": "Best at equal training FLOPs, with 95 % intervals of the bootstrap",
     "verdicts": "What Lester et al. 2024 claim",
 }
 

@@ -22,7 +22,6 @@ from latent_jax.experiments.sweep.cells import (
 )
 from latent_jax.experiments.sweep.plan import is_driven
 from latent_jax.experiments.tasks import Vocabulary, make_task
-from latent_jax.methods.budget import from_config
 from latent_jax.methods.names import parse
 
 TINY = dict(size="100k", budget="tokens:50000")
@@ -134,15 +133,15 @@ def test_every_cell_builds_and_spends_its_budget(name):
         vocabulary = vocabulary_of(config.method)
         config = solve_shape(config, vocabulary)
         steps, budget = solve_steps(config, vocabulary)
-        tokens_per_step = config.batch_size * config.row_length
-        assert budget.unit == "tokens"
-        assert budget.amount <= steps * tokens_per_step < budget.amount + tokens_per_step
         task = make_task(config, vocabulary)
+        tokens = config.batch_size * config.row_length
+        flops = tokens * vocabulary.bytes_per_token * task.train_flops_per_byte
+        per_step = {"tokens": tokens, "flops": flops}[budget.unit]
+        assert budget.amount <= steps * per_step * (1 + 1e-9) < budget.amount + 1.1 * per_step
         key = (str(task.model_config), config.row_length)
         if key not in built:
             built.add(key)
             _build(task, config.row_length)
-    assert from_config(configs[0].budget).unit == "tokens"
 
 
 def _build(task, row_length):

@@ -1,0 +1,109 @@
+"""The isoFLOP fit: at equal training FLOPs, which bytes per parameter and which compression ratio
+are best?
+
+At each budget of FLOPs the bits per byte of several sizes follow a parabola in the logarithm of
+bytes per parameter, whose lowest point is the best allocation (Hoffmann et al. 2022, approach 2;
+"Compute Optimal Tokenization", arXiv 2605.01188, with bytes in the place of tokens). Likewise over
+the bytes per token of several methods. Intervals come from resampling the cells.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+AXES = {
+    "bytes_per_parameter": "bytes seen for each parameter outside of embeddings",
+    "bytes_per_token": "raw bytes per token",
+}
+"""What may be fitted."""
+
+LEAST_POINTS = 4
+"""Of a parabola and one degree of freedom."""
+
+
+def fit_lowest(
+    xs: Sequence[float], ys: Sequence[float], *, n_resamples: int = 1000, seed: int = 0
+) -> dict[str, float] | None:
+    """Return where a parabola in log x is lowest, with a 95 % bootstrap interval.
+
+    Args:
+        xs: positive; at least `LEAST_POINTS`, of which three differ.
+        ys: bits per byte.
+        n_resamples: cells are drawn with replacement so many times; draws without a lowest point
+            are left out and counted.
+        seed: of the draws.
+
+    Returns:
+        "best", "low", "high", "bits_per_byte" at the best, "n_cells", and "opens_upward_share" of
+        the draws; None where there are too few points, or the parabola has no lowest point.
+    """
+    log_x, y = np.log(np.asarray(xs, np.float64)), np.asarray(ys, np.float64)
+    if len(log_x) < LEAST_POINTS or len(np.unique(log_x)) < 3:
+        return None
+    best = _lowest(log_x, y)
+    if best is None:
+        return None
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n_resamples):
+        drawn = rng.integers(0, len(y), len(y))
+        if len(np.unique(log_x[drawn])) >= 3:
+            found.append(_lowest(log_x[drawn], y[drawn]))
+    lowest = [place for place in found if place is not None]
+    low, high = (np.quantile([x for x, _ in lowest], q) for q in (0.025, 0.975))
+    return {
+        "best": float(np.exp(best[0])),
+        "low": float(np.exp(low)),
+        "high": float(np.exp(high)),
+        "bits_per_byte": float(best[1]),
+        "n_cells": len(y),
+        "opens_upward_share": len(lowest) / max(len(found), 1),
+    }
+
+
+def _lowest(log_x: np.ndarray, y: np.ndarray) -> tuple[float, float] | None:
+    """Return the lowest point of the least-squares parabola, or None where it opens downward."""
+    middle = log_x.mean()
+    curvature, slope, level = np.polyfit(log_x - middle, y, 2)
+    if curvature <= 0:
+        return None
+    place = -slope / (2 * curvature)
+    return place + middle, level - slope**2 / (4 * curvature)
+
+
+def isoflop_table(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the fits of a sweep whose budget is FLOPs: one row for each budget and method over
+    bytes per parameter, and one for each budget over bytes per token.
+
+    Args:
+        records: of cells; those with another budget are left out.
+    """
+    rows = []
+    cells = [record for record in records if record["budget"].startswith("flops:")]
+    for budget in dict.fromkeys(record["budget"] for record in cells):
+        peers = [record for record in cells if record["budget"] == budget]
+        for method in dict.fromkeys(record["method"] for record in peers):
+            own = [record for record in peers if record["method"] == method]
+            rows += _row(budget, method, "bytes_per_parameter", own)
+        best = {}
+        for record in peers:
+            kept = best.get(record["method"])
+            if kept is None or record["bits_per_byte"] < kept["bits_per_byte"]:
+                best[record["method"]] = record
+        rows += _row(budget, "the best size of each", "bytes_per_token", [*best.values()])
+    return rows
+
+
+def _row(budget, method, axis, records) -> list[dict[str, Any]]:
+    fit = fit_lowest(
+        [_place(record, axis) for record in records],
+        [record["bits_per_byte"] for record in records],
+    )
+    return [] if fit is None else [{"budget": budget, "method": method, "axis": axis, **fit}]
+
+
+def _place(record: Mapping[str, Any], axis: str) -> float:
+    if axis == "bytes_per_token":
+        return record["bytes_per_token"]
+    return record["bytes_seen"] / (record["n_parameters"] - record["n_embedding_parameters"])
