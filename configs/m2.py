@@ -6,7 +6,8 @@ Source      Lester et al. 2024, "Training LLMs over Neurally Compressed Text" (a
             positions in every layer, ReLU. The gated feed-forward is not stated: only with it do
             the shapes have the sizes that they are named after (2b is 1.6 billion).
 Arguments   method         any literature name; what M1 drives is read from rows that
-                           launch/prepare.py encode or launch/sweep.py made beforehand
+                           launch/prepare.py encode or launch/sweep.py made beforehand. Latent[...]
+                           has encoder and decoder of two layers as wide as M2
             size           25m, 113m, 403m, 2b and M1's 3m as in the paper; 100k, 300k and 1m for a
                            laptop. Parameters outside of embeddings
             budget         UNIT:AMOUNT, see latent_jax/methods/budget.py; empty is the paper's 26.2
@@ -75,7 +76,12 @@ def get_config(arguments: str = ""):
         use_bias=False,
         positions="relative",
     )
-    config.z_loss = 1e-4
+    if a.method.startswith("Latent"):
+        width, n_heads = config.model.d_model, config.model.n_heads
+        config.autoencoder.update(d_model=width, n_heads=n_heads, n_layers=2)
+        config.latent.beta = 0.1  # as in configs/compressors.py
+    else:
+        config.z_loss = 1e-4
     budget = parse(a.budget or f"tokens:{LAPTOP_TOKENS if laptop else PAPER_TOKENS}")
     config.budget[budget.unit] = budget.amount
     config.optimizer.name = optimizer

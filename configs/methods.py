@@ -29,3 +29,8 @@ SIX = (
     "GZip[v=256]",
 )
 """One of each kind, for seeds."""
+
+BEYOND = ("BPE[v=4096]", "Latent[conv1d,c=2,k=512]")
+"""What the paper does not have: another subword vocabulary, and learned latents, whose bits per
+byte are the full code length.
+"""

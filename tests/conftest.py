@@ -11,7 +11,6 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # What these tests cost is compiling; without LLVM's optimizations it takes a quarter of the time.
-# Tests that run the commands do so in processes of their own, with the optimizations.
 jax.config.update("jax_disable_most_optimizations", True)
 
 

@@ -65,6 +65,17 @@ def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
     model.d_ff = round(forward * model.d_model)
 
 
+def tokens_of(config: ConfigDict, vocabulary: Vocabulary) -> tuple[float, float]:
+    """Return what the language model reads in a step, and the raw bytes that each token stands for.
+
+    That of a latent method reads codes, one for every C bytes.
+    """
+    n_ids, ratio = config.batch_size * config.row_length, vocabulary.bytes_per_token
+    method = parse(config.method)
+    factor = method["c"] if method.family == "Latent" else 1
+    return n_ids / factor, ratio * factor
+
+
 def solve_steps(config: ConfigDict, vocabulary: Vocabulary) -> tuple[int, Budget]:
     """Return the optimizer steps that spend the budget of a solved configuration, and the budget.
 
@@ -75,8 +86,7 @@ def solve_steps(config: ConfigDict, vocabulary: Vocabulary) -> tuple[int, Budget
     task = make_task(config, vocabulary)
     counts = count_parameters(task, config.row_length)
     steps = budget.steps(
-        config.batch_size * config.row_length,
-        vocabulary.bytes_per_token,
+        *tokens_of(config, vocabulary),
         task.train_flops_per_byte,
         counts["n_parameters"] - counts["n_embedding_parameters"],
     )

@@ -10,10 +10,10 @@ import re
 from latent_jax.nearest import check_word
 
 UNITS = ("steps", "tokens", "bytes", "flops", "bytes_per_parameter")
-"""Optimizer steps; ids seen in training (Lester et al. 2024); raw bytes seen; training
-floating-point operations, those of the tokenizer's own model included; raw bytes seen for each
-parameter outside of embeddings ("Compute Optimal Tokenization", arXiv 2605.01188, finds about 60
-best for English).
+"""Optimizer steps; tokens that the language model reads in training (Lester et al. 2024); raw bytes
+seen; training floating-point operations, those of the tokenizer's own model included; raw bytes
+seen for each parameter outside of embeddings ("Compute Optimal Tokenization", arXiv 2605.01188,
+finds about 60 best for English).
 """
 
 
@@ -36,7 +36,7 @@ class Budget:
 
     def steps(
         self,
-        tokens_per_step: int,
+        tokens_per_step: float,
         bytes_per_token: float,
         train_flops_per_byte: float,
         n_parameters: int,
@@ -44,8 +44,8 @@ class Budget:
         """Return the optimizer steps that spend this budget, rounded up, at least one.
 
         Args:
-            tokens_per_step: ids in a global batch.
-            bytes_per_token: raw bytes per id, measured on the corpus.
+            tokens_per_step: what the language model reads of a global batch.
+            bytes_per_token: raw bytes per token, measured on the corpus.
             train_flops_per_byte: FLOPs of training per raw byte; see `tasks.base.Task`.
             n_parameters: those outside of embeddings.
         """

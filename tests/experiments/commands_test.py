@@ -31,6 +31,7 @@ SMALL = (
 
 def launch(script, *arguments, cwd=ROOT):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # see tests/conftest.py
     return subprocess.run(
         [sys.executable, ROOT / "launch" / script, *map(str, arguments)],
         capture_output=True,

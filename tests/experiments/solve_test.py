@@ -3,7 +3,7 @@
 import pytest
 
 from configs import language_model
-from latent_jax.experiments.solve import solve_shape, solve_steps
+from latent_jax.experiments.solve import solve_shape, solve_steps, tokens_of
 from latent_jax.experiments.tasks import Vocabulary, make_task
 
 VOCABULARY = Vocabulary(257, 256, bytes_per_token=2.5)
@@ -84,3 +84,13 @@ def test_a_budget_that_is_all_warm_up_is_refused():
     config.budget.bytes = 1.0
     with pytest.raises(ValueError, match="all of them warm-up"):
         solve_steps(config, VOCABULARY)
+
+
+def test_the_tokens_of_a_latent_method_are_its_codes():
+    config = config_of(method="Latent[conv1d,c=4,k=16]")
+    n_ids = config.batch_size * config.row_length
+    assert tokens_of(config, Vocabulary(257, 256, 1.0)) == (n_ids / 4, 4.0)
+    assert tokens_of(config_of(), VOCABULARY) == (n_ids, 2.5)
+    config.budget.bytes = 0.0
+    config.budget.tokens = 200.0 * n_ids
+    assert solve_steps(config, Vocabulary(257, 256, 1.0))[0] == 800

@@ -83,7 +83,7 @@ def sweep_and_print(
     """
     check_word("engine", engine, ENGINES)
     name, sweep = load_sweep(words)
-    folder = Path(workdir or Path("runs") / "sweeps" / name)
+    folder = Path(workdir or Path("runs") / "sweeps" / name).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     n_workers = n_workers or n_cores()
     share_compiled(folder)
@@ -122,8 +122,13 @@ def sweep_and_print(
 def _engine(engine: str, folder: Path, n_workers: int, address: str) -> Any:
     if engine == "local":
         return LocalEngine(folder, n_workers)
-    from latent_jax.experiments.sweep.ray_engine import RayEngine
-
+    try:
+        from latent_jax.experiments.sweep.ray_engine import RayEngine
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"--engine=ray needs a package that is not installed ({error}): "
+            '.venv/bin/python -m pip install -e ".[ray]"'
+        ) from error
     return RayEngine(n_workers, address)
 
 

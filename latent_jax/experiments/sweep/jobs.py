@@ -22,7 +22,6 @@ from latent_jax.experiments.sweep.cells import Sweep, config_of, name_of
 from latent_jax.experiments.sweep.plan import Record, is_driven, rows_folder
 from latent_jax.experiments.tasks import Vocabulary
 from latent_jax.methods.names import parse
-from latent_jax.tasks.losses import bits_per_byte
 from latent_jax.training import Evaluator
 from latent_jax.training.run_folder import write_json
 
@@ -132,9 +131,10 @@ def _paper_protocol(
     config = experiment.config
     batches = itertools.islice(experiment.evaluation("test", max_bytes=0), n_batches)
     sums = Evaluator(experiment.task, experiment.mesh)(variables, batches)
-    ratio = experiment.reading.bytes_per_token
+    bits = experiment.task.summarize(sums)["bits_per_byte"]
+    counted = float(sums["n_tokens"]) * experiment.reading.bytes_per_token
     return {
-        "paper_bits_per_byte": bits_per_byte(sums["nats"], float(sums["n_tokens"]) * ratio),
-        "paper_tokens": float(sums["n_tokens"]),
-        "paper_expected_tokens": float(n_batches * config.batch_size * config.row_length),
+        "paper_bits_per_byte": bits * float(sums["n_bytes"]) / counted,
+        "paper_ids": float(sums["n_tokens"]),
+        "paper_expected_ids": float(n_batches * config.batch_size * config.row_length),
     }

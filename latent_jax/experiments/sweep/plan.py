@@ -11,7 +11,7 @@ from tqdm import tqdm
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.data.rows import DONE, open_rows
 from latent_jax.experiments.measure_tokenizers import cut_texts
-from latent_jax.experiments.solve import solve_shape, solve_steps
+from latent_jax.experiments.solve import solve_shape, solve_steps, tokens_of
 from latent_jax.experiments.sweep.cells import (
     Cell,
     Sweep,
@@ -72,9 +72,9 @@ def _plan_cell(
     solved = solve_shape(config, vocabulary)
     steps, budget = solve_steps(solved, vocabulary)
     task = make_task(solved, vocabulary)
-    costs = ledger(task, solved.row_length, vocabulary.bytes_per_token)
-    n_tokens = steps * solved.batch_size * solved.row_length
-    n_bytes = n_tokens * vocabulary.bytes_per_token
+    n_tokens, ratio = tokens_of(solved, vocabulary)
+    costs = ledger(task, solved.row_length, ratio)
+    n_tokens, n_bytes = steps * n_tokens, steps * n_tokens * ratio
     return {
         "name": name_of(cell),
         "group": cell.get("group", ""),
@@ -90,7 +90,7 @@ def _plan_cell(
         "step": steps,
         "tokens_seen": n_tokens,
         "bytes_seen": n_bytes,
-        "bytes_per_token": vocabulary.bytes_per_token,
+        "bytes_per_token": ratio,
         **costs,
         "train_flops": n_bytes * costs["train_flops_per_byte"],
         "memory_bytes": memory_bytes(solved, costs["n_parameters"]),

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs.methods import SIX, SIXTEEN
+from configs.methods import BEYOND, SIX, SIXTEEN
 from latent_jax.experiments.measure_tokenizers import PAPER_BYTES_PER_TOKEN
-from latent_jax.experiments.solve import solve_shape, solve_steps
+from latent_jax.experiments.solve import solve_shape, solve_steps, tokens_of
 from latent_jax.experiments.sweep.cells import (
     SWEEPS,
     Sweep,
@@ -111,13 +111,15 @@ def test_the_paper_has_sixteen_methods_and_the_laptop_sweep_seeds_for_six():
         for method in SIXTEEN
     }
     assert all(seeds[method] == {0, 1, 2} for method in SIX)
-    assert len(laptop.cells) == 2 * 16 + 2 * 6
+    assert len(laptop.cells) == 2 * (16 + len(BEYOND)) + 2 * 6
 
 
 def vocabulary_of(method):
     """Return a vocabulary with the paper's ratio where it has one."""
     options = parse(method).options
     size = options.get("v", 256)
+    if parse(method).family == "Latent":
+        return Vocabulary(257, 256, 1.0)
     key = (parse(method).family, options.get("b", 0), size)
     flops = 2.5e6 if is_driven(parse(method)) else 0.0
     return Vocabulary(size + 1, size, PAPER_BYTES_PER_TOKEN.get(key, 2.5), flops)
@@ -134,8 +136,8 @@ def test_every_cell_builds_and_spends_its_budget(name):
         config = solve_shape(config, vocabulary)
         steps, budget = solve_steps(config, vocabulary)
         task = make_task(config, vocabulary)
-        tokens = config.batch_size * config.row_length
-        flops = tokens * vocabulary.bytes_per_token * task.train_flops_per_byte
+        tokens, ratio = tokens_of(config, vocabulary)
+        flops = tokens * ratio * task.train_flops_per_byte
         per_step = {"tokens": tokens, "flops": flops}[budget.unit]
         assert budget.amount <= steps * per_step * (1 + 1e-9) < budget.amount + 1.1 * per_step
         key = (str(task.model_config), config.row_length)

@@ -78,7 +78,7 @@ def test_a_sweep_trains_every_cell_once_and_says_what_failed(sweep_file, tmp_pat
     }
     for cell in cells.values():
         assert cell["step"] == 8 and cell["tokens_seen"] == 8 * 256
-        assert cell["paper_tokens"] == cell["paper_expected_tokens"] == 2 * 256
+        assert cell["paper_ids"] == cell["paper_expected_ids"] == 2 * 256
         # The paper divides by the ratio of the whole text, which such short texts differ from.
         tolerance = 0.1 if cell["method"] == "Bytes" else 0.5
         assert cell["paper_bits_per_byte"] == pytest.approx(cell["bits_per_byte"], rel=tolerance)

@@ -1,0 +1,95 @@
+"""The Ray engine: one cell for each worker of a cluster whose nodes share a disk.
+
+Needs `pip install -e .[ray]`. A node that dies takes its jobs with it; they are started again on
+another one and go on at their last checkpoint.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import ray
+from ray.exceptions import RayError
+
+from latent_jax.experiments.sweep.worker import share_compiled, work_off
+
+Job = dict[str, Any]
+
+
+class RayEngine:
+    """Runs jobs as tasks of a Ray cluster; the schedule, not Ray, tries them again.
+
+    Args:
+        n_workers: jobs side by side where a cluster is started here.
+        address: of a running cluster, such as "auto"; empty starts one on this machine.
+    """
+
+    def __init__(self, n_workers: int, address: str):
+        """Start nothing yet."""
+        self._n_workers, self._address = n_workers, address
+        self._pending: dict[ray.ObjectRef, Job] = {}
+
+    def __enter__(self) -> "RayEngine":
+        """Join the cluster or start one.
+
+        Raises:
+            ValueError: there is no cluster at the address.
+        """
+        words: dict[str, Any] = {"address": self._address or "local", "log_to_driver": False}
+        if not self._address:
+            words |= {"num_cpus": self._n_workers, "include_dashboard": False}
+        try:
+            ray.init(**words)
+        except (ConnectionError, RuntimeError) as error:
+            raise ValueError(
+                f"no Ray cluster answers at {self._address!r} ({error}): start one with "
+                "ray start --head, or leave --address empty"
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End what still runs, and leave the cluster."""
+        for task in self._pending:
+            ray.cancel(task, force=True)
+        ray.shutdown()
+
+    def run(
+        self, next_job: Callable[[], Job | None], seconds: float
+    ) -> Iterator[tuple[Job, str | None] | None]:
+        """Yield each job that ended, with None or what went wrong; see `LocalEngine.run`."""
+        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        needs = {"num_gpus": 1} if has_gpus else {"num_cpus": 1}
+        task = ray.remote(max_retries=0, **needs)(_work_off)
+        while True:
+            # Nodes come and go, and with them the jobs that fit.
+            slots = int(ray.cluster_resources().get("GPU" if has_gpus else "CPU", 0))
+            while len(self._pending) < max(slots, 1) and (job := next_job()) is not None:
+                self._pending[task.remote({**job, "cwd": os.getcwd()})] = job
+            if not self._pending:
+                return
+            ended, _ = ray.wait([*self._pending], num_returns=1, timeout=seconds)
+            for reference in ended:
+                yield self._pending.pop(reference), _error_of(reference)
+            if not ended:
+                yield None
+
+
+def _work_off(job: Job) -> str | None:
+    """Do one job in a worker of the cluster; return None or what went wrong."""
+    os.chdir(job["cwd"])
+    if not ray.get_gpu_ids() and jax.config.jax_num_cpu_devices < 1:
+        jax.config.update("jax_num_cpu_devices", 1)
+    share_compiled(job["folder"])
+    try:
+        work_off(job)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _error_of(reference: ray.ObjectRef) -> str | None:
+    try:
+        return ray.get(reference)
+    except RayError as error:
+        return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
