@@ -5,6 +5,7 @@ m1.json                  on what it was trained, for how long, and to how many b
 equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py compile`
 """
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -30,12 +31,17 @@ def load_m1(path: str = "", context: int = 64) -> GPTByteModel:
     """
     content = _read_m1(path)
     try:
-        return GPTByteModel.from_bytes(content, context=context)
+        return _parsed(content, context)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path or M1_FILE} is no byte model, or was cut short: write it again with "
             f"python launch/prepare.py m1 ({error})"
         ) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(content: bytes, context: int) -> GPTByteModel:
+    return GPTByteModel.from_bytes(content, context=context)
 
 
 def m1_digest(path: str = "") -> str:

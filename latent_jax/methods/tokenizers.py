@@ -83,13 +83,13 @@ def _trained(method: MethodName, corpus: Corpus | None, train_bytes: int) -> Tok
 
 def _equal_info(method: MethodName, corpus: Corpus | None, m1: str) -> Tokenizer:
     """Return the compiled code where the package carries it or the rule asks for one."""
+    if method["rule"] != "likeliest":
+        return step_by_step(method, m1)
     shipped = FOLDER / COMPILED_FOLDER
     if not m1 and shipped.exists():
         code = load(shipped)
         if code.name == str(method):
             return code
-    if method["rule"] != "likeliest":
-        return step_by_step(method, m1)
     if corpus is None:
         return compiled(method, m1)
     options = "-".join(str(value) for value in method.options.values())

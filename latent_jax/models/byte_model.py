@@ -80,35 +80,16 @@ class GPTByteModel:
             return self._steps[number]
 
     def _compile(self, device: jax.Device) -> Callable:
-        model = GPT(self.config)
-
-        # Layers come and go one by one: from an unrolled stack XLA then copies neither the weights
-        # nor the caches, which takes most of the time where the context is long.
-        def step(blocks, rest, caches, ids_B, positions_B):
-            stack = {**rest["stack"], "blocks": _stacked(blocks)}
-            logits_BV, cache = model.apply(
-                {"params": {**rest, "stack": stack}},
-                ids_B,
-                _stacked(caches),
-                positions_B,
-                method="step",
-            )
-            return jax.nn.softmax(logits_BV, axis=-1), _by_layer(cache)
-
         weights = jax.device_put((self._blocks, self._rest), device)
-        ids_B = jax.ShapeDtypeStruct((self.lanes,), jnp.int32)
-        sharding = jax.sharding.SingleDeviceSharding(device)
-        arguments = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-            (*weights, jax.eval_shape(self._empty_caches), ids_B, ids_B),
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), weights)
+        leaves, structure = jax.tree.flatten(shapes)
+        step = _compiled_step(
+            self.config, self.context, self.lanes, device, tuple(leaves), structure
         )
-        lowered = jax.jit(step, donate_argnums=2).lower(*arguments)
-        is_cpu = jax.default_backend() == "cpu"
-        compiled = lowered.compile({"xla_cpu_multi_thread_eigen": False} if is_cpu else None)
-        return functools.partial(compiled, *weights)
+        return functools.partial(step, *weights)
 
     def _empty_caches(self) -> tuple[Cache, ...]:
-        return _by_layer(self.config.empty_cache(self.lanes, self.context))
+        return _empty_caches(self.config, self.context, self.lanes)
 
     def start(self, worker: int = 0) -> Any:
         """See `ByteModel.start`."""
@@ -145,6 +126,43 @@ class GPTByteModel:
             context or described["context"],
             described["lanes"],
         )
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled_step(
+    config: GPTConfig, context: int, lanes: int, device: jax.Device, leaves: tuple, structure: Any
+) -> Callable:
+    """Return the compiled step of every model of one shape; its weights are arguments."""
+    model = GPT(config)
+
+    # Layers come and go one by one: from an unrolled stack XLA then copies neither the weights nor
+    # the caches, which takes most of the time where the context is long.
+    def step(blocks, rest, caches, ids_B, positions_B):
+        stack = {**rest["stack"], "blocks": _stacked(blocks)}
+        logits_BV, cache = model.apply(
+            {"params": {**rest, "stack": stack}},
+            ids_B,
+            _stacked(caches),
+            positions_B,
+            method="step",
+        )
+        return jax.nn.softmax(logits_BV, axis=-1), _by_layer(cache)
+
+    ids_B = jax.ShapeDtypeStruct((lanes,), jnp.int32)
+    sharding = jax.sharding.SingleDeviceSharding(device)
+    caches = jax.eval_shape(lambda: _empty_caches(config, context, lanes))
+    weights = jax.tree.unflatten(structure, leaves)
+    arguments = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        (*weights, caches, ids_B, ids_B),
+    )
+    lowered = jax.jit(step, donate_argnums=2).lower(*arguments)
+    is_cpu = jax.default_backend() == "cpu"
+    return lowered.compile({"xla_cpu_multi_thread_eigen": False} if is_cpu else None)
+
+
+def _empty_caches(config: GPTConfig, context: int, lanes: int) -> tuple[Cache, ...]:
+    return _by_layer(config.empty_cache(lanes, context))
 
 
 def _by_layer(tree: Any) -> tuple[Any, ...]:

@@ -5,8 +5,8 @@ the last bits, and a single count that differs makes a decoder read something el
 keeps the hash of its integer counts on a probe, and refuses to code where they do not come out.
 """
 
-import functools
 import hashlib
+import weakref
 
 import numpy as np
 
@@ -18,6 +18,10 @@ _TEXT = (
     b"The three currently living species are: African savanna elephants, African forest elephants, "
     b"and the Asian elephants. 0123456789 \x00\xff {}()[]<> \n\t"
 )
+
+
+_PROBED: weakref.WeakKeyDictionary[ByteModel, dict[int, str]] = weakref.WeakKeyDictionary()
+"""What models have given already, by precision: several tokenizers share a model."""
 
 
 def probe(model: ByteModel, precision: int) -> str:
@@ -55,9 +59,12 @@ class Probed:
         self._name, self._model, self._precision = name, model, precision
         self._expected = expected
 
-    @functools.cached_property
+    @property
     def _here(self) -> str:
-        return probe(self._model, self._precision)
+        known = _PROBED.setdefault(self._model, {})
+        if self._precision not in known:
+            known[self._precision] = probe(self._model, self._precision)
+        return known[self._precision]
 
     @property
     def digest(self) -> str:

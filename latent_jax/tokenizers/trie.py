@@ -63,10 +63,19 @@ def _place(order, starts, labels, inner, ids, bases):
     A leaf keeps base 0, which no node has: nothing in the slots from 0 on belongs to it.
     """
     is_base = np.zeros(len(ids), np.bool_)
-    first, used = 1, _N_BYTES
+    # Below it, no base has a free slot for the byte: slots are only ever filled.
+    first = np.ones(_N_BYTES, np.int64)
+    used = _N_BYTES
     for node in inner:
         children = order[starts[node + 1] : starts[node + 2]]
-        base = first
+        base = np.int64(1)
+        for child in children:
+            label = labels[child]
+            at = first[label]
+            while at + _N_BYTES <= len(ids) and (is_base[at] or ids[at + label] >= 0):
+                at += 1
+            first[label] = at
+            base = max(base, at)
         while True:
             if base + _N_BYTES > len(ids):
                 return 0
@@ -81,9 +90,6 @@ def _place(order, starts, labels, inner, ids, bases):
         for child in children:
             ids[base + labels[child]] = child
         used = max(used, base + _N_BYTES)
-        # What is a base already fits nobody else.
-        while is_base[first] and first + 1 < len(ids):
-            first += 1
     return used
 
 
