@@ -12,5 +12,5 @@ say "ruff: lint and format"
 "$PYTHON" -m ruff format --check .
 
 say "pytest"
-"$PYTHON" -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile "$@"
+"$PYTHON" -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal "$@"
 say "all checks passed after ${SECONDS} s"

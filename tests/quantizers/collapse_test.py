@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from latent_jax.quantizers import QuantizerConfig, codebook_perplexity, make_quantizer
 
@@ -93,6 +94,7 @@ def test_a_plain_vq_collapses_and_the_defaults_do_not():
     assert default_accuracy > plain_accuracy + 0.05
 
 
+@pytest.mark.slow
 def test_a_learned_codebook_with_rotation_stays_in_use_too():
     perplexity, _ = _train(codebook_update="learned", gradient="rotation")
     assert perplexity > 0.25 * V
