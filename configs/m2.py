@@ -11,7 +11,7 @@ Arguments   method         any literature name; what M1 drives is read from rows
             size           25m, 113m, 403m, 2b and M1's 3m as in the paper; 100k, 300k and 1m for a
                            laptop. Parameters outside of embeddings
             budget         UNIT:AMOUNT, see latent_jax/methods/budget.py; empty is the paper's 26.2
-                           billion tokens, or 400,000 tokens for the laptop's sizes
+                           billion tokens, or 200,000 tokens for the laptop's sizes
             seed           of parameters and data
             optimizer      adafactor (the paper's, with rsqrt decay), or adamw (with cosine decay);
                            empty is the paper's, or adamw for the laptop's sizes
@@ -43,7 +43,7 @@ SHAPES = {
 LAPTOP_SIZES = ("100k", "300k", "1m")
 
 PAPER_TOKENS = 200_000 * 256 * 512
-LAPTOP_TOKENS = 400_000
+LAPTOP_TOKENS = 200_000
 
 
 def get_config(arguments: str = ""):
@@ -67,7 +67,7 @@ def get_config(arguments: str = ""):
     config.seed = a.seed
     config.row_length = a.row_length
     config.context_bytes = a.context_bytes
-    config.batch_size = 4 if laptop else 256
+    config.batch_size = 2 if laptop else 256
     config.model.update(
         SHAPES[a.size],
         activation="relu",

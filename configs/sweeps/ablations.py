@@ -17,7 +17,7 @@ RESETS = ("", ",reset=every_other", ",reset=never")
 
 def get_sweep(arguments: str = "") -> Sweep:
     """Return all cells; each group is compared within itself."""
-    a = parse_args(arguments, files="", size="100k", tokens=400_000)
+    a = parse_args(arguments, files="", size="100k", tokens=200_000)
     groups = {
         "token_bits": ("AC[v=2]", "AC[v=256]", "AC[v=65k]"),
         "reset": tuple(f"EqualInfoAC[b=16,v=256{reset}]" for reset in RESETS),

@@ -15,7 +15,7 @@ from latent_jax.experiments.sweep.cells import Sweep, product
 
 def get_sweep(arguments: str = "") -> Sweep:
     """Return all cells."""
-    a = parse_args(arguments, files="", tokens=400_000)
+    a = parse_args(arguments, files="", tokens=200_000)
     budget = f"tokens:{a.tokens}"
     methods = (*SIXTEEN, *BEYOND)
     cells = product(method=methods, size=("100k", "300k"), seed=(0,), budget=(budget,))
