@@ -22,7 +22,9 @@ WORKDIR = flags.DEFINE_string(
     "workdir", "", "Folder of the sweep; by default runs/sweeps/<name of the sweep>."
 )
 ENGINE = flags.DEFINE_string("engine", "local", "local: cores of this machine; ray: a cluster.")
-WORKERS = flags.DEFINE_integer("workers", 0, "Cells side by side; 0 = one for each core.")
+WORKERS = flags.DEFINE_integer(
+    "workers", 0, "Cells side by side; 0 = one for each core. On an accelerator, its devices."
+)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan and train nothing.")
 RETRIES = flags.DEFINE_integer("retries", 2, "How often a cell that failed is started again.")
 ADDRESS = flags.DEFINE_string("address", "", "ray: the cluster; empty starts one here.")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from latent_jax.experiments.hardware import matmul_rate
 from latent_jax.experiments.sweep.cells import load_sweep
 from latent_jax.experiments.sweep.jobs import read_result
@@ -69,7 +71,7 @@ def sweep_and_print(
         words: NAME or NAME:ARGUMENTS of a file in configs/sweeps.
         workdir: folder of the sweep; by default runs/sweeps/NAME.
         engine: one of `ENGINES`.
-        n_workers: cells side by side; 0 = one for each core, or one on an accelerator.
+        n_workers: cells side by side; 0 = one for each core. With accelerators, give their number.
         dry_run: print the plan and train nothing.
         retries: how many times a cell that failed is started again.
         address: of a Ray cluster; empty starts one on this machine.
@@ -82,6 +84,8 @@ def sweep_and_print(
         ValueError: the sweep is wrong, its folder holds another one, or cells failed.
     """
     check_word("engine", engine, ENGINES)
+    # Accelerators belong to the workers: a plan needs none, and who asks first takes their memory.
+    jax.config.update("jax_platforms", "cpu")
     name, sweep = load_sweep(words)
     folder = Path(workdir or Path("runs") / "sweeps" / name).absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,8 +167,8 @@ def _print_plan(records: Sequence[Record], n_workers: int) -> None:
     coders = encodings(records)
     print(
         f"\n{len(records)} cells, {sum(r['train_flops'] for r in records):.3g} training FLOPs, "
-        f"about {seconds / 60:.0f} minutes with {n_workers} workers on this machine; rows of "
-        f"{len(coders)} coders are encoded first"
+        f"about {seconds / 60:.0f} minutes with {n_workers} workers on the CPU of this machine; "
+        f"rows of {len(coders)} coders are encoded first"
     )
 
 
