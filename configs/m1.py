@@ -19,6 +19,7 @@ Commands    python launch/train.py --config configs/m1.py --config.data.source=f
 
 from configs import common
 from configs.args import parse_args
+from configs.lester import set_decoder, set_optimizer
 from latent_jax.nearest import check_word
 
 SHAPES = {
@@ -40,26 +41,11 @@ def get_config(arguments: str = ""):
     config.row_length = ROW_LENGTH[a.size]
     config.batch_size = BATCH_SIZE[a.size]
     config.budget.bytes = BUDGET_BYTES[a.size]
-    config.model.update(
-        SHAPES[a.size],
-        activation="relu",
-        gated=True,
-        norm="rms",
-        use_bias=False,
-        positions="relative",
-    )
+    set_decoder(config, SHAPES[a.size])
     config.z_loss = 1e-4
     config.evaluation_bytes = 300_000
     config.snippets.every = a.snippets
     config.snippets.length = 16
     config.snippets.windows = "" if a.windows == "anywhere" else a.windows
-    config.optimizer.warmup_steps = WARMUP_STEPS[a.size]
-    config.optimizer.weight_decay = 0.0
-    config.optimizer.name = a.optimizer
-    if a.optimizer == "adafactor":
-        config.optimizer.schedule = "rsqrt"
-        config.optimizer.b1 = 0.0
-        config.optimizer.learning_rate = 1e-2
-    else:
-        config.optimizer.learning_rate = 3e-3
+    set_optimizer(config, a.optimizer, warmup_steps=WARMUP_STEPS[a.size], adamw_learning_rate=3e-3)
     return config

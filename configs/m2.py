@@ -24,6 +24,7 @@ Commands    python launch/train.py --config "configs/m2.py:method=Bytes,size=300
 
 from configs import common
 from configs.args import parse_args
+from configs.lester import set_decoder, set_optimizer
 from latent_jax.methods.budget import parse
 from latent_jax.nearest import check_word
 
@@ -68,14 +69,7 @@ def get_config(arguments: str = ""):
     config.row_length = a.row_length
     config.context_bytes = a.context_bytes
     config.batch_size = 2 if laptop else 256
-    config.model.update(
-        SHAPES[a.size],
-        activation="relu",
-        gated=True,
-        norm="rms",
-        use_bias=False,
-        positions="relative",
-    )
+    set_decoder(config, SHAPES[a.size])
     if a.method.startswith("Latent"):
         width, n_heads = config.model.d_model, config.model.n_heads
         config.autoencoder.update(d_model=width, n_heads=n_heads, n_layers=2)
@@ -84,15 +78,12 @@ def get_config(arguments: str = ""):
         config.z_loss = 1e-4
     budget = parse(a.budget or f"tokens:{LAPTOP_TOKENS if laptop else PAPER_TOKENS}")
     config.budget[budget.unit] = budget.amount
-    config.optimizer.name = optimizer
-    config.optimizer.weight_decay = 0.0
-    config.optimizer.warmup_steps = 20 if laptop else 10_000
-    if optimizer == "adafactor":
-        config.optimizer.schedule = "rsqrt"
-        config.optimizer.b1 = 0.0
-        config.optimizer.learning_rate = 1e-2
-    else:
-        config.optimizer.learning_rate = 3e-3 if laptop else 1e-3
+    set_optimizer(
+        config,
+        optimizer,
+        warmup_steps=20 if laptop else 10_000,
+        adamw_learning_rate=3e-3 if laptop else 1e-3,
+    )
     if laptop:
         config.evaluation_bytes = 100_000
         config.training.eval_every = 0
