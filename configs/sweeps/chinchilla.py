@@ -1,7 +1,8 @@
 """Steps that grow with the size: table 13 of Lester et al. 2024.
 
 Source      arXiv 2404.03626, table 13: 3,000, 11,000, 40,000 and 200,000 steps of 256 x 512 tokens
-Arguments   data  a name that TFDS knows
+Arguments   data   a name that TFDS knows
+            files  path or glob of text instead, such as for --dry_run
 Commands    python launch/sweep.py chinchilla --dry_run
 Hardware    a cluster; 25m alone 393 million tokens a cell
 """
@@ -15,18 +16,17 @@ STEPS = {"25m": 3_000, "113m": 11_000, "403m": 40_000, "2b": 200_000}
 
 def get_sweep(arguments: str = "") -> Sweep:
     """Return all cells."""
-    a = parse_args(arguments, data="c4/en")
+    a = parse_args(arguments, data="c4/en", files="")
+    data = {"data.source": "tfds", "data.tfds_name": a.data}
+    if a.files:
+        data = {"data.source": "files", "data.files": (a.files,)}
     sizes = zipped(
         size=tuple(STEPS), budget=tuple(f"tokens:{n * 256 * 512}" for n in STEPS.values())
     )
-    # 3,000 steps are shorter than the paper's warm-up: adamw's is set below by a share of them.
+    # 3,000 steps are shorter than the paper's warm-up.
     return Sweep(
         cells=crossed(product(method=SIXTEEN, seed=(0,)), sizes),
-        overrides={
-            "data.source": "tfds",
-            "data.tfds_name": a.data,
-            "optimizer.warmup_steps": 1_000,
-        },
+        overrides={**data, "optimizer.warmup_steps": 1_000},
         train_bytes=51_200_000 * 10_240,
         cut_bytes=0,
         example_bytes=10_240,
