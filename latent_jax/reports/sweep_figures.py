@@ -134,6 +134,7 @@ def _scatter(
     figure, axes = _figure(title, "One point for each size, the largest dot the largest")
     if log:
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     ends = []
     for method in scores.methods:
         points = [
