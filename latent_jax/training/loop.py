@@ -228,6 +228,8 @@ class _Run:
             self._write_window(step)
 
     def _write_window(self, step: int) -> None:
+        if not self.window.sums["n_bytes"]:
+            return  # ids that stand for no byte yet, as those of GZip's header: the window goes on
         seconds = self.chrono.seconds
         record = {
             **self._record(step, "train", seconds),

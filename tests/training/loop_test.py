@@ -104,6 +104,32 @@ def test_kill_and_resume_is_bitwise_equal_to_never_having_stopped(uninterrupted,
     assert len(untimed_records(whole)) > len(records)
 
 
+class WithoutBytes:
+    """Batches of which the third and fourth stand for no raw byte, as a header of GZip does."""
+
+    def __init__(self, iterator):
+        self.iterator, self.number = iterator, 0
+        self.get_state, self.set_state = iterator.get_state, iterator.set_state
+
+    def __next__(self):
+        self.number += 1
+        batch = next(self.iterator)
+        return {**batch, "n_bytes": 0 * batch["n_bytes"]} if self.number in (3, 4) else batch
+
+
+def test_a_window_without_a_byte_goes_on_until_there_is_one(uninterrupted, tmp_path):
+    run(tmp_path, devices=ONE, train_data=WithoutBytes(train_batches(16)))
+    found, whole = (
+        [r for r in untimed_records(f) if r["split"] == "train"]
+        for f in (tmp_path, uninterrupted[0])
+    )
+    assert [r["step"] for r in found] == [2, 6, 8, 10, 12]
+    assert found[0] == whole[0]
+    lacking = whole[1]["bytes_seen"] - whole[0]["bytes_seen"]
+    assert found[-1]["bytes_seen"] == whole[-1]["bytes_seen"] - lacking
+    assert found[1]["bits_per_byte"] > 1.5 * whole[2]["bits_per_byte"]
+
+
 class SignalAt:
     """An iterator that sends this process a signal when it is asked for a certain batch."""
 

@@ -28,6 +28,7 @@ def get_sweep(arguments):
             "data.cache_dir": "{cache}",
             "data.validation_percent": 10.0,
             "data.test_percent": 10.0,
+            "batch_size": 4,
             "model.d_model": 16,
             "model.n_heads": 1,
             "model.n_layers": 1,
@@ -140,14 +141,14 @@ def last_steps(workdir):
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_ten_times_ends_with_the_same_table(sweep_file, tmp_path):
     """Minutes: python -m pytest -m slow tests/experiments/sweep -s prints what each kill cost."""
-    words = f"{sweep_file}:400;Bytes;GZip[v=256];AC[v=256];EqualInfoAC[b=16,v=65k]"
+    words = f"{sweep_file}:1200;Bytes;GZip[v=256];AC[v=256];StaticAC[v=256]"
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     reference = launch("sweep.py", words, f"--workdir={whole}", "--workers=2")
     assert reference.returncode == 0, reference.stderr
     draw = random.Random(0)
     for kill in range(10):
         sweeping = Sweeping(words, killed)
-        time.sleep(draw.uniform(5, 30))
+        time.sleep(draw.uniform(10, 20))
         if sweeping.process.poll() is not None:
             print(f"kill {kill}: the sweep had ended")
             break
