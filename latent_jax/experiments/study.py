@@ -52,11 +52,12 @@ def run_config(
 def default_workdir(config_file: str) -> Path:
     """Return runs/<config file and arguments>, such as runs/latent_lm-compressor=ssm,c=4.
 
-    An argument may be a path or a glob: what is special in a file's name becomes "_".
+    An argument may be a path or a glob: what is special in a file's name becomes "_", brackets too,
+    which Orbax takes for a glob: checkpoints below them are saved without an error and not found.
     """
     path, _, arguments = str(config_file).partition(":")
     stem = Path(path).stem
-    arguments = re.sub(r"[^\w=,.\-\[\]]+", "_", arguments)
+    arguments = re.sub(r"[^\w=,.\-]+", "_", arguments)
     return Path("runs") / (f"{stem}-{arguments}" if arguments else stem)
 
 

@@ -12,7 +12,7 @@ from latent_jax.experiments.study import default_workdir
     [
         ("configs/quickstart.py", "quickstart"),
         ("configs/latent_lm.py:compressor=ssm,c=4", "latent_lm-compressor=ssm,c=4"),
-        ("configs/language_model.py:method=BPE[v=4096]", "language_model-method=BPE[v=4096]"),
+        ("configs/language_model.py:method=BPE[v=4096]", "language_model-method=BPE_v=4096_"),
         ("configs/compressors.py:files=../text/*.jsonl.xz", "compressors-files=.._text_.jsonl.xz"),
     ],
 )

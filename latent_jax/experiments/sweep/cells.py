@@ -90,7 +90,7 @@ def name_of(cell: Cell) -> str:
     """Return the name of a cell, which is the name of its run folder too."""
     plain = ("group", "method", "size", "budget")
     words = [str(v) if key in plain else f"{key}={v}" for key, v in cell.items()]
-    return re.sub(r"[^\w=,.\-\[\]]+", "_", "-".join(words))
+    return re.sub(r"[^\w=,.\-]+", "_", "-".join(words))
 
 
 def arguments_of(cell: Cell) -> str:

@@ -46,7 +46,7 @@ def test_the_algebra():
 def test_a_cell_has_a_name_and_is_a_config_files_arguments():
     cell = {"group": "reset", "method": "AC[v=256]", "seed": 3, "budget": "tokens:1e6"}
     assert arguments_of(cell) == "method=AC[v=256],seed=3,budget=tokens:1e6"
-    assert name_of(cell) == "reset-AC[v=256]-seed=3-tokens_1e6"
+    assert name_of(cell) == "reset-AC_v=256_-seed=3-tokens_1e6"
     assert "/" not in name_of({"method": "a/b c"})
     with pytest.raises(ValueError, match="stand twice in the sweep"):
         Sweep(cells=[{"method": "Bytes"}, {"method": "Bytes"}])

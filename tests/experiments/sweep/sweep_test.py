@@ -89,7 +89,7 @@ def test_a_sweep_trains_every_cell_once_and_says_what_failed(sweep_file, tmp_pat
 
     # A cell that fails is tried again and reported; those that are finished stay as they are.
     before = {path: path.read_bytes() for path in tmp_path.glob("cells/*/metrics.jsonl")}
-    blocked = tmp_path / "cells" / "GZip[v=65k]-100k-row_length=64-tokens_2048"
+    blocked = tmp_path / "cells" / "GZip_v=65k_-100k-row_length=64-tokens_2048"
     blocked.mkdir()
     (blocked / "something").write_text("else")
     words += ";GZip[v=65k]"
