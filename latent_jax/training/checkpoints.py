@@ -23,6 +23,7 @@ from orbax.checkpoint import v1 as ocp
 
 from latent_jax.training.identity import CheckpointError, check_identity, describe_shapes, digests
 from latent_jax.training.mesh import is_primary
+from latent_jax.training.run_folder import check_path
 from latent_jax.training.state import TrainState
 
 PyTree = Any
@@ -40,7 +41,12 @@ class Checkpoints:
     """The checkpoints in one folder: the latest, and besides them the best."""
 
     def __init__(self, folder: Path, keep_latest: int = 2, keep_best: int = 1):
-        """Open the folder; what a killed process left unfinished in it is removed."""
+        """Open the folder; what a killed process left unfinished in it is removed.
+
+        Raises:
+            RunFolderError: see `run_folder.check_path`.
+        """
+        check_path(folder)
         self.folder = Path(folder).absolute()
         policies = ocp.training.preservation_policies
         self._checkpointer = ocp.training.Checkpointer(

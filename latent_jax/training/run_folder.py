@@ -5,6 +5,7 @@ checkpoints/  samples/  tokenizer/  tensorboard/
 """
 
 import dataclasses
+import glob
 import importlib.metadata
 import json
 import os
@@ -81,8 +82,9 @@ def open_run_folder(
 
     Raises:
         RunFolderError: the folder holds something else, or a run of another configuration (every
-            key that differs is named with both values). Nothing is written.
+            key that differs is named with both values), or see `check_path`. Nothing is written.
     """
+    check_path(path)
     folder = RunFolder(Path(path))
     config = json.loads(json.dumps(config))
     if is_primary():
@@ -100,6 +102,23 @@ def open_run_folder(
         # Last: a folder with a config is a whole run folder.
         write_json(folder.path / "config.json", config)
     return folder
+
+
+def check_path(path: str | Path) -> None:
+    """Refuse a path below which Orbax would save checkpoints that nothing can read.
+
+    Orbax looks for the parts of a checkpoint by a glob of its whole path, so that `a[b]` stands
+    for `ab` there, and `*` for other runs too.
+
+    Raises:
+        RunFolderError: the absolute path has a "[", "*" or "?".
+    """
+    text = str(Path(path).absolute())
+    if glob.escape(text) != text:
+        raise RunFolderError(
+            f"{text}: a '[', '*' or '?' in the path of a run is read as a pattern by Orbax, which "
+            "would not find its checkpoints again: choose another workdir"
+        )
 
 
 def environment() -> dict[str, Any]:

@@ -29,15 +29,20 @@ SMALL = (
 )
 
 
+def environment():
+    """Return what commands of tests run under: the same bits come only from the same program."""
+    words = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    # See tests/conftest.py.
+    return {**os.environ, **words, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+
 def launch(script, *arguments, cwd=ROOT):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # see tests/conftest.py
     return subprocess.run(
         [sys.executable, ROOT / "launch" / script, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=environment,
+        env=environment(),
         timeout=600,
     )
 

@@ -4,6 +4,7 @@ import os
 import jax
 import pytest
 
+from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.run_folder import RunFolderError, open_run_folder
 
 CONFIG = {"task": "bytes", "training": {"seed": 0, "progress": True}, "sizes": [1, 2]}
@@ -52,3 +53,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match=r"not empty and holds no config.json"):
         open_run_folder(tmp_path, CONFIG)
     assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("name", ["EqualInfoAC[b=16]", "run*", "run?"])
+def test_a_path_that_orbax_reads_as_a_pattern_is_refused(tmp_path, name):
+    for folder in (tmp_path / name, tmp_path / name / "below"):
+        for opens in (lambda: open_run_folder(folder, {}), lambda: Checkpoints(folder)):
+            with pytest.raises(RunFolderError, match="read as a pattern by Orbax"):
+                opens()
+    assert not (tmp_path / name).exists()

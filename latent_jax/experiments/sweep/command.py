@@ -20,6 +20,7 @@ from latent_jax.experiments.sweep.worker import share_compiled
 from latent_jax.nearest import check_word
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.training.host import n_cores
+from latent_jax.training.run_folder import check_path
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ def sweep_and_print(
     jax.config.update("jax_platforms", "cpu")
     name, sweep = load_sweep(words)
     folder = Path(workdir or Path("runs") / "sweeps" / name).absolute()
+    check_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     n_workers = n_workers or n_cores()
     share_compiled(folder)

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.experiments.commands_test import ROOT, launch
+from tests.experiments.commands_test import ROOT, environment, launch
 
 SWEEP = """
 from latent_jax.experiments.sweep.cells import Sweep, product
@@ -106,11 +106,10 @@ class Sweeping:
 
     def __init__(self, words, workdir):
         self.workdir = workdir
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
         arguments = (words, f"--workdir={workdir}", "--workers=2")
         self.process = subprocess.Popen(
             [sys.executable, ROOT / "launch" / "sweep.py", *arguments],
-            env=environment,
+            env=environment(),
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
