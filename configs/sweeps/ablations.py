@@ -42,4 +42,4 @@ def get_sweep(arguments: str = "") -> Sweep:
     )
     words = product(size=(a.size,), seed=(0,), budget=(f"tokens:{a.tokens}",))
     overrides = {"data.source": "files", "data.files": (a.files,)} if a.files else {}
-    return Sweep(cells=crossed(cells, words), overrides=overrides, train_bytes=8 * a.tokens)
+    return Sweep(cells=crossed(cells, words), overrides=overrides)

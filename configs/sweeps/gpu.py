@@ -26,4 +26,4 @@ def get_sweep(arguments: str = "") -> Sweep:
     cells = product(
         method=SIX, size=("25m",), seed=(0,), budget=(f"tokens:{a.tokens}",), optimizer=("adamw",)
     )
-    return Sweep(cells=cells, overrides=overrides, train_bytes=4 * a.tokens)
+    return Sweep(cells=cells, overrides=overrides)

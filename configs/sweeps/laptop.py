@@ -23,5 +23,4 @@ def get_sweep(arguments: str = "") -> Sweep:
     overrides = {}
     if a.files:
         overrides = {"data.source": "files", "data.files": (a.files,)}
-    # What AC with 16 bits a token reads: none is longer.
-    return Sweep(cells=cells, overrides=overrides, train_bytes=8 * a.tokens)
+    return Sweep(cells=cells, overrides=overrides)

@@ -57,7 +57,8 @@ class Sweep:
         cells: see above; `name_of` is different for each.
         config: the config file whose arguments the cells are.
         overrides: dotted keys of the configuration that every cell sets, such as "data.source".
-        train_bytes: raw bytes of the training split that are encoded for methods that M1 drives.
+        train_bytes: raw bytes of the training split that are encoded at most for methods that M1
+            drives, which are read again where a budget needs more; 0 = what the budgets need.
         cut_bytes: into texts of so many bytes; see `EncodeConfig`.
         example_bytes: or as the beginnings of examples; see `EncodeConfig`.
         paper_batches: batches of its own tokens on which a cell is scored as in the paper

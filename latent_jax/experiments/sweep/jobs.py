@@ -32,7 +32,7 @@ PAPER = "paper.json"
 """In the run folder: the scores of the last evaluation by the paper's protocol."""
 
 SPLIT_MARGIN = 1.1
-"""More text than the batches of the paper's protocol need on average."""
+"""More text than a budget, or the batches of the paper's protocol, need on average."""
 
 
 def cell_folder(folder: Path, name: str) -> Path:
@@ -49,8 +49,9 @@ def read_result(folder: Path, name: str) -> Record | None:
 def encode_cells(sweep: Sweep, folder: Path, records: Sequence[Record]) -> None:
     """Make the rows of cells whose methods differ in the width of tokens only.
 
-    Training text is as long as the sweep says; validation text is the same raw bytes for every
-    method; the test split has what the batches of the paper's protocol need.
+    Training text is as long as the longest budget needs, or as the sweep allows; validation text is
+    the same raw bytes for every method; the test split has what the batches of the paper's protocol
+    need.
     """
     cells = {name_of(cell): cell for cell in sweep.cells}
     configs = [config_of(sweep, cells[record["name"]]) for record in records]
@@ -59,8 +60,9 @@ def encode_cells(sweep: Sweep, folder: Path, records: Sequence[Record]) -> None:
         sweep.paper_batches * c.batch_size * c.row_length * r["bytes_per_token"] * SPLIT_MARGIN
         for c, r in zip(configs, records, strict=True)
     )
+    train_bytes = int(SPLIT_MARGIN * max(record["bytes_seen"] for record in records))
     split_bytes = {
-        "train": sweep.train_bytes,
+        "train": min(train_bytes, sweep.train_bytes or train_bytes),
         "validation": configs[0].evaluation_bytes,
         "test": int(test_bytes),
     }

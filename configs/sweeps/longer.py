@@ -1,0 +1,24 @@
+"""Ten times the tokens of the laptop sweep: what is learned of compressed text when more is read.
+
+Source      the claims of Lester et al. 2024 that fall at the budget of `laptop`: EqualInfoAC and GZip
+            are learned, and shorter windows better than longer ones (tables 15 and 16)
+Arguments   files   path or glob of text; empty = the embedded default
+            size    of M2
+            tokens  that every cell sees
+Commands    python launch/sweep.py "longer:files=enwiki_part*.jsonl.xz"
+            python launch/report.py runs/sweeps/longer --results configs/results/sweep_longer.json
+Hardware    2 CPU cores, about an hour
+"""
+
+from configs.args import parse_args
+from configs.methods import SIX
+from latent_jax.experiments.sweep.cells import Sweep, product
+
+
+def get_sweep(arguments: str = "") -> Sweep:
+    """Return all cells."""
+    a = parse_args(arguments, files="", size="100k", tokens=2_000_000)
+    methods = (*SIX, "EqualInfoAC[b=32,v=256]")
+    cells = product(method=methods, size=(a.size,), seed=(0,), budget=(f"tokens:{a.tokens}",))
+    overrides = {"data.source": "files", "data.files": (a.files,)} if a.files else {}
+    return Sweep(cells=cells, overrides=overrides)
