@@ -120,6 +120,11 @@ class LatentLanguageModel(nn.Module):
         inputs_BKD = jnp.concatenate([start_B1D, x_BKD[:, :-1]], axis=1)
         return self.language_model(inputs_BKD, train=train)
 
+    def encode_codes(self, ids_BT, mask_BT) -> tuple[jax.Array, jax.Array]:
+        """Return the codes of rows of byte ids, int32[B, K], and bool[B, K], True where real."""
+        latents, quantized = self.autoencoder.encode(ids_BT, mask_BT)
+        return quantized.codes_BK, latents.mask_BK
+
     def decode_codes(self, codes_BK, mask_BK, mask_BT) -> jax.Array:
         """Return float32 byte logits [B, T, V] for any codes, such as the language model's own
         choice.

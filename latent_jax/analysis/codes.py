@@ -1,0 +1,169 @@
+"""A code: anything that makes ids of texts. The seam between analyses and what they look at.
+
+A tokenizer is one, and so are the learned latents of a trained run; an analysis asks no more of
+either than what is here, so that every code is measured on the same texts in the same way.
+"""
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
+from latent_jax.tokenizers import Tokenizer
+
+
+class Coded(NamedTuple):
+    """One text in a code.
+
+    Attributes:
+        ids: int32[n].
+        byte_lengths: int32[n], the raw bytes that each id stands for; they add up to the text.
+    """
+
+    ids: np.ndarray
+    byte_lengths: np.ndarray
+
+
+class Code(abc.ABC):
+    """Texts to ids and back.
+
+    Attributes:
+        name: the literature name.
+        n_ids: how many ids there are; they lie in [0, n_ids).
+        is_lossless: whether `decode` gives back what was encoded.
+    """
+
+    name: str
+    n_ids: int
+    is_lossless: bool
+
+    @abc.abstractmethod
+    def encode(self, texts: Sequence[bytes]) -> list[Coded]:
+        """Return each text by itself in the code."""
+
+    @abc.abstractmethod
+    def decode(self, batch: Sequence[np.ndarray]) -> list[bytes]:
+        """Return the text that each sequence of ids, int32[n], stands for, read from the left."""
+
+
+class TokenizerCode(Code):
+    """A tokenizer as a code."""
+
+    is_lossless = True
+
+    def __init__(self, tokenizer: Tokenizer):
+        """Take a tokenizer; its separator is no id of the code, unless it is not the last one."""
+        self.tokenizer = tokenizer
+        self.name = tokenizer.name
+        is_last = tokenizer.separator_id == tokenizer.vocab_size - 1
+        self.n_ids = tokenizer.vocab_size - is_last
+
+    def encode(self, texts: Sequence[bytes]) -> list[Coded]:
+        """See `Code.encode`."""
+        return [Coded(*coded) for coded in self.tokenizer.encode_batch(texts)]
+
+    def decode(self, batch: Sequence[np.ndarray]) -> list[bytes]:
+        """See `Code.decode`."""
+        return self.tokenizer.decode_batch(batch)
+
+
+class LatentCode(Code):
+    """The latents of a trained model as a code; texts longer than a row are cut.
+
+    Args:
+        name: the literature name.
+        config: of the model, whose latents are discrete.
+        variables: of the run.
+        tokenizer: what makes the ids that the encoder reads of bytes, one for each.
+        row_length: bytes in a row.
+        batch_size: rows at a time.
+    """
+
+    is_lossless = False
+
+    def __init__(
+        self,
+        name: str,
+        config: LatentLMConfig,
+        variables: Mapping[str, Any],
+        tokenizer: Tokenizer,
+        row_length: int,
+        batch_size: int = 16,
+    ):
+        """Compile nothing yet."""
+        self.name, self.n_ids = name, config.autoencoder.quantizer.codebook_size
+        self.factor = config.autoencoder.compressor.factor
+        self._tokenizer, self._length, self._rows = tokenizer, row_length, batch_size
+        model = LatentLanguageModel(config)
+        self._encode = jax.jit(
+            lambda ids_BT, mask_BT: model.apply(
+                variables, ids_BT, mask_BT, method=LatentLanguageModel.encode_codes
+            )
+        )
+        # Only bytes: whoever decodes codes wants text, and no separator was in it.
+        self._decode = jax.jit(
+            lambda codes_BK, mask_BK, mask_BT: jnp.argmax(
+                model.apply(
+                    variables, codes_BK, mask_BK, mask_BT, method=LatentLanguageModel.decode_codes
+                )[..., : tokenizer.separator_id],
+                axis=-1,
+            )
+        )
+
+    def encode(self, texts: Sequence[bytes]) -> list[Coded]:
+        """See `Code.encode`."""
+        ids = [self._tokenizer.encode(text) for text in texts]
+        rows, owners = _cut(ids, self._length)
+        coded = [Coded(np.zeros(0, np.int32), np.zeros(0, np.int32)) for _ in texts]
+        for start in range(0, len(rows), self._rows):
+            ids_BT, mask_BT = _pad(rows[start : start + self._rows], self._rows, self._length)
+            codes_BK, is_real_BK = jax.tree.map(np.asarray, self._encode(ids_BT, mask_BT))
+            owned = owners[start : start + self._rows]
+            for row, owner in enumerate(owned):
+                codes_K = codes_BK[row, is_real_BK[row]]
+                lengths_K = np.full(len(codes_K), self.factor, np.int32)
+                lengths_K[-1] -= -len(rows[start + row]) % self.factor
+                coded[owner] = Coded(
+                    np.concatenate([coded[owner].ids, codes_K]),
+                    np.concatenate([coded[owner].byte_lengths, lengths_K]),
+                )
+        return coded
+
+    def decode(self, batch: Sequence[np.ndarray]) -> list[bytes]:
+        """See `Code.decode`; every code but those of a cut text stands for `factor` bytes."""
+        per_row = self._length // self.factor
+        rows, owners = _cut([np.asarray(ids) for ids in batch], per_row)
+        texts = [b"" for _ in batch]
+        for start in range(0, len(rows), self._rows):
+            codes_BK, mask_BK = _pad(rows[start : start + self._rows], self._rows, per_row)
+            mask_BT = np.repeat(mask_BK, self.factor, axis=1)
+            mask_BT = np.pad(mask_BT, ((0, 0), (0, self._length - mask_BT.shape[1])))
+            ids_BT = np.asarray(self._decode(codes_BK, mask_BK, mask_BT))
+            owned = owners[start : start + self._rows]
+            for owner, ids_T, mask_T in zip(owned, ids_BT, mask_BT, strict=False):
+                texts[owner] += self._tokenizer.decode(ids_T[mask_T])
+        return texts
+
+
+def _cut(sequences: Sequence[np.ndarray], length: int) -> tuple[list[np.ndarray], list[int]]:
+    """Return pieces of at most `length` ids, and which sequence each comes from."""
+    pieces, owners = [], []
+    for owner, ids in enumerate(sequences):
+        for start in range(0, len(ids), length):
+            pieces.append(ids[start : start + length])
+            owners.append(owner)
+    return pieces, owners
+
+
+def _pad(rows: Sequence[np.ndarray], n_rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return int32[n_rows, length] and bool[n_rows, length], True where a row has an id."""
+    ids = np.zeros((n_rows, length), np.int32)
+    mask = np.zeros((n_rows, length), bool)
+    for row, piece in enumerate(rows):
+        ids[row, : len(piece)] = piece
+        mask[row, : len(piece)] = True
+    return ids, mask

@@ -1,0 +1,1 @@
+"""What `launch/analyze.py` does: texts and codes opened, an analysis run, its table printed."""

@@ -1,0 +1,77 @@
+"""The codes and the texts that an analysis is asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from latent_jax.analysis.codes import Code, LatentCode, TokenizerCode
+from latent_jax.data import Corpus, DataConfig, open_corpus
+from latent_jax.experiments.evaluate import load_run
+from latent_jax.methods.names import parse
+from latent_jax.methods.tokenizers import make_tokenizer
+from latent_jax.tasks.latent_language import LatentLanguage
+
+
+def open_codes(
+    methods: Sequence[str],
+    workdirs: Sequence[str | Path] = (),
+    *,
+    corpus: Corpus | None = None,
+    train_bytes: int = 0,
+    m1: str = "",
+) -> list[Code]:
+    """Return the codes of literature names, then those of trained runs.
+
+    Args:
+        methods: literature names of tokenizers.
+        workdirs: run folders: their tokenizer, or their latents where they learned some.
+        corpus: what tokenizers that learn are trained on.
+        train_bytes: on so many of its raw bytes; 0 = all.
+        m1: file of the byte model of coders; empty is the shipped one.
+
+    Raises:
+        ValueError: a name is no tokenizer's, or a folder holds no run or one without codes.
+    """
+    codes: list[Code] = []
+    for name in methods:
+        method = parse(name)
+        if method.family == "Latent":
+            raise ValueError(f"{method} is learned: name the run folder of one with --workdir")
+        codes.append(TokenizerCode(make_tokenizer(method, corpus, train_bytes, m1)))
+    codes += [code_of_run(workdir) for workdir in workdirs]
+    if not codes:
+        raise ValueError("say what to analyze: --tokenizer NAME, --workdir RUN, or several of each")
+    return codes
+
+
+def code_of_run(workdir: str | Path) -> Code:
+    """Return the code that a run reads and writes.
+
+    Raises:
+        ValueError: the folder holds no run, or its latents are continuous.
+    """
+    run = load_run(workdir)
+    if not isinstance(run.task, LatentLanguage):
+        return TokenizerCode(run.tokenizer)
+    if run.task.model_config.language_model is None:
+        raise ValueError(f"{workdir}: its latents are continuous, so there is no code to analyze")
+    return LatentCode(
+        str(parse(run.config.method)),
+        run.task.model_config,
+        run.variables,
+        run.tokenizer,
+        run.config.row_length,
+    )
+
+
+def open_text(files: Sequence[str], text_field: str = "text") -> Corpus:
+    """Return text that is not a run's own, with a training and a validation split of 10 percent.
+
+    Documents fall into splits by a hash of their key, so every analysis of one text sees the same.
+
+    Raises:
+        ValueError: there is none, or it cannot be read.
+    """
+    if not files:
+        raise ValueError("say which text to analyze: --data FILES")
+    words = dict(source="files", files=tuple(files), text_field=text_field)
+    return open_corpus(DataConfig(**words, validation_percent=10.0, test_percent=0.0))
