@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.layers.cache import Cache, attend_step
+from latent_jax.layers.cache import Cache, attend_step, fill
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.dense import Dense, residual_init
 from latent_jax.layers.relative import PositionBias
@@ -128,20 +128,21 @@ class Attention(nn.Module):
         """Mix positions.
 
         Args:
-            x_BTD: the normalised stream; with a cache, T = 1.
+            x_BTD: the normalised stream; with `position_B`, T = 1.
             mask_BT: bool, True where the position is real: padding is hidden from every query.
-            cache: attend to what it holds; the layer must be causal.
+            cache: what to attend to, or without `position_B`, what to begin anew; the layer must be
+                causal.
             position_B: int32, the position of each lane; with a cache only.
 
         Returns:
-            The mixed stream, and the cache with this position in it (None without one).
+            The mixed stream, and the cache with these positions in it (None without one).
         """
         config = self.config
         heads = (config.n_heads, config.head_size)
         bias = None
         if config.positions == "relative":
             position_bias = PositionBias(config, self.causal, name="position_bias")
-            if cache is None:
+            if position_B is None:
                 bias = position_bias(x_BTD.shape[1])
             else:
                 bias = position_bias.by_distance(np.arange(cache.k_BHSd.shape[-2]))
@@ -154,7 +155,7 @@ class Attention(nn.Module):
             name="query_key_value",
         )(x_BTD)
         q_BTHd, k_BTHd, v_BTHd = (jnp.squeeze(x, 3) for x in jnp.split(qkv_BTH3d, 3, axis=3))
-        if cache is None:
+        if position_B is None:
             out_BTHd = attend(
                 q_BTHd,
                 k_BTHd,
@@ -164,6 +165,7 @@ class Attention(nn.Module):
                 causal=self.causal,
                 implementation=config.attention_implementation,
             )
+            cache = None if cache is None else fill(cache, k_BTHd, v_BTHd)
         else:
             out_BHd, cache = attend_step(
                 q_BTHd[:, 0], k_BTHd[:, 0], v_BTHd[:, 0], cache, position_B, bias

@@ -64,7 +64,7 @@ class Stack(nn.Module):
     ) -> tuple[jax.Array, Cache | None]:
         """Return the normalised stream after the last block, [B, T, D] in the config's dtype.
 
-        With a cache (a leading axis of depth), T = 1 and the second result is the new cache.
+        With a cache (a leading axis of depth), the second result is the new one; see `Attention`.
         """
 
         def body(block, x_BTD, cache, mask_BT, position_B):

@@ -23,6 +23,22 @@ def empty_cache(batch_size: int, n_heads: int, length: int, head_size: int, dtyp
     return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
+def fill(cache: Cache, k_BTHd: jax.Array, v_BTHd: jax.Array) -> Cache:
+    """Return the ring with keys and values of positions 0 to T - 1 in it, T at most S.
+
+    What padding at the end of a lane writes is written over before the lane comes to read it.
+    """
+    length, n_slots = k_BTHd.shape[1], cache.k_BHSd.shape[2]
+    if length > n_slots:
+        raise ValueError(f"{length} positions do not fit into a cache of {n_slots}")
+    return Cache(
+        *(
+            ring.at[:, :, :length].set(new.swapaxes(1, 2).astype(ring.dtype))
+            for ring, new in zip(cache, (k_BTHd, v_BTHd), strict=True)
+        )
+    )
+
+
 def ages(position_B: jax.Array, length: int) -> jax.Array:
     """Return how many positions ago each slot was written, int32[B, S]; the newest has age 0."""
     return (position_B[:, None] - jnp.arange(length)[None]) % length

@@ -76,29 +76,52 @@ class GPT(nn.Module):
 
     def features(self, inputs: jax.Array, *, train: bool = False) -> jax.Array:
         """Return the stream after the final norm, [B, T, D] in the compute dtype."""
-        is_ids = jnp.issubdtype(inputs.dtype, jnp.integer)
-        x_BTD = self.embed(inputs) if is_ids else inputs.astype(self.config.dtype)
+        x_BTD = self._read(inputs)
         if self.config.positions == "learned":
             x_BTD = self.position_embedding(x_BTD)
         x_BTD, _ = self.stack(self.dropout(x_BTD, deterministic=not train), train=train)
         return x_BTD
 
+    def prefill(
+        self, inputs: jax.Array, lengths_B: jax.Array, cache: Cache
+    ) -> tuple[jax.Array, Cache]:
+        """Read the beginning of each lane at once; see `step`, which goes on at `lengths_B`.
+
+        Args:
+            inputs: ids int32[B, T], or vectors float[B, T, D], padded at the end.
+            lengths_B: int32, how many of them each lane has, at least 1.
+            cache: from `empty_cache`, of at least T slots.
+
+        Returns:
+            The logits after the last of each lane, float32[B, V], and the cache.
+        """
+        x_BTD = self._read(inputs)
+        if self.config.positions == "learned":
+            x_BTD = self.position_embedding(x_BTD)
+        x_BTD, cache = self.stack(x_BTD, cache=cache)
+        last_B1D = jnp.take_along_axis(x_BTD, lengths_B[:, None, None] - 1, axis=1)
+        return self.logits(last_B1D)[:, 0], cache
+
     def step(
-        self, ids_B: jax.Array, cache: Cache, position_B: jax.Array
+        self, inputs: jax.Array, cache: Cache, position_B: jax.Array
     ) -> tuple[jax.Array, Cache]:
         """Read one id per lane and return the logits after it, float32[B, V], and the new cache.
 
         Args:
-            ids_B: int32.
+            inputs: ids int32[B], or vectors float[B, D].
             cache: from `empty_cache`, or the step before. It attends to its last S positions.
             position_B: int32, how many ids the lane has read since it began. Lanes count by
                 themselves; under learned positions the count stays below `max_length`.
         """
-        x_B1D = self.embed(ids_B[:, None])
+        x_B1D = self._read(inputs[:, None])
         if self.config.positions == "learned":
             x_B1D = self.position_embedding(x_B1D, position_B)
         x_B1D, cache = self.stack(x_B1D, cache=cache, position_B=position_B)
         return self.logits(x_B1D)[:, 0], cache
+
+    def _read(self, inputs: jax.Array) -> jax.Array:
+        is_ids = jnp.issubdtype(inputs.dtype, jnp.integer)
+        return self.embed(inputs) if is_ids else inputs.astype(self.config.dtype)
 
     def logits(self, x_BTD: jax.Array) -> jax.Array:
         """Return float32[B, T, V], the features scored against every row of the embedding table."""

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.compressors import Latents
+from latent_jax.layers.cache import Cache
 from latent_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.quantizers import Quantized
@@ -113,12 +114,38 @@ class LatentLanguageModel(nn.Module):
 
     def predict_codes(self, codes_BK, z_q_BKD, *, train=False) -> jax.Array:
         """Return float32 logits [B, K, V] where row k sees only the codes before k."""
-        x_BKD = self.language_model.embed(codes_BK) + self.project(z_q_BKD)
+        inputs_BKD = self._after_start(self._read(codes_BK, z_q_BKD))[:, :-1]
+        return self.language_model(inputs_BKD, train=train)
+
+    def prefill_codes(self, codes_BK, lengths_B, cache) -> tuple[jax.Array, Cache]:
+        """Read the first codes of each lane at once.
+
+        Args:
+            codes_BK: int32, padded at the end.
+            lengths_B: int32, how many codes each lane has; 0 is allowed.
+            cache: from the language model's `empty_cache`, of at least K + 1 slots.
+
+        Returns:
+            The logits of the code that comes next, float32[B, V], and the cache, which stands at
+            position `lengths_B` + 1.
+        """
+        x_BKD = self._read(codes_BK, self.autoencoder.lookup(codes_BK))
+        return self.language_model.prefill(self._after_start(x_BKD), lengths_B + 1, cache)
+
+    def step_codes(self, codes_B, cache, position_B) -> tuple[jax.Array, Cache]:
+        """Read one code per lane; see `GPT.step`. The start vector has position 0."""
+        x_BD = self._read(codes_B, self.autoencoder.lookup(codes_B))
+        return self.language_model.step(x_BD, cache, position_B)
+
+    def _read(self, codes, z_q) -> jax.Array:
+        """Return what the language model reads of codes: two embeddings' sum."""
+        return self.language_model.embed(codes) + self.project(z_q)
+
+    def _after_start(self, x_BKD) -> jax.Array:
         start_B1D = jnp.broadcast_to(
             self.start.astype(x_BKD.dtype), (x_BKD.shape[0], 1, x_BKD.shape[2])
         )
-        inputs_BKD = jnp.concatenate([start_B1D, x_BKD[:, :-1]], axis=1)
-        return self.language_model(inputs_BKD, train=train)
+        return jnp.concatenate([start_B1D, x_BKD], axis=1)
 
     def encode_codes(self, ids_BT, mask_BT) -> tuple[jax.Array, jax.Array]:
         """Return the codes of rows of byte ids, int32[B, K], and bool[B, K], True where real."""

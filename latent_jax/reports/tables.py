@@ -128,6 +128,12 @@ COLUMNS = {
         Column("dead_codes", "dead\ncodes", ",d"),
         Column("bytes_per_s", "speed\nkB/s", ",.1f", 1e-3),
         Column("tokens_per_s", "tokens/s", ",.0f"),
+        Column("n_new_bytes", "new\nbytes", ",d"),
+        Column("bytes_per_id", "bytes\nper id", ".2f"),
+        Column("bits_per_new_byte", "bits per\nnew byte", ".3f"),
+        Column("generation_flops_per_byte", "FLOPs per\nnew byte", ".2e"),
+        Column("new_bytes_per_s", "bytes/s", ",.0f"),
+        Column("prompt_bytes_right_share", "of the prompt\nkept %", ".1f", 100.0),
         Column("flops_per_byte", "FLOPs\nper byte", ".2e"),
         Column("peak_memory_bytes", "peak memory\nGB", ".2f", 1e-9),
     )

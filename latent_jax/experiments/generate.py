@@ -1,0 +1,245 @@
+"""What `launch/generate.py` does: prompts in, what each run writes out, side by side."""
+
+import dataclasses
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from latent_jax.experiments.evaluate import Run, load_run
+from latent_jax.generation import Sampling
+from latent_jax.generation.latent_writer import LatentWriter
+from latent_jax.generation.token_writer import TokenWriter
+from latent_jax.generation.written import Writer, Written
+from latent_jax.reports.tables import text_table, write_json
+from latent_jax.tasks.latent_language import LatentLanguage
+
+LANES = 32
+"""Texts that grow side by side."""
+
+COLUMNS = (
+    "name",
+    "method",
+    "n_new_bytes",
+    "bytes_per_id",
+    "bits_per_new_byte",
+    "generation_flops_per_byte",
+    "seconds",
+    "new_bytes_per_s",
+    "prompt_bytes_right_share",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked of every run.
+
+    Attributes:
+        prompts: texts.
+        n_samples: of each.
+        n_bytes: new ones in each sample, at most.
+        sampling: how ids are drawn.
+        seed: of the draws.
+
+    Raises:
+        ValueError: there is no prompt, or a number is below 1.
+    """
+
+    prompts: tuple[bytes, ...]
+    n_samples: int = 1
+    n_bytes: int = 200
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
+    seed: int = 0
+
+    def __post_init__(self):
+        """Check numbers."""
+        if not self.prompts:
+            raise ValueError("say what to begin with: --prompt TEXT or --prompts FILE")
+        for name in ("n_samples", "n_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+
+
+def read_prompts(prompts: Sequence[str], path: str = "") -> tuple[bytes, ...]:
+    """Return the prompts of the command line and of a file, one a line.
+
+    Raises:
+        ValueError: the file cannot be read or is empty.
+    """
+    lines = [prompt.encode("utf-8", "surrogateescape") for prompt in prompts]
+    if path:
+        try:
+            found = [line for line in Path(path).read_bytes().splitlines() if line]
+        except OSError as error:
+            raise ValueError(f"cannot read the prompts of {path}: {error.strerror}") from error
+        if not found:
+            raise ValueError(f"{path} has no prompt: write one on each line")
+        lines += found
+    return tuple(lines)
+
+
+def make_writer(run: Run) -> Writer:
+    """Return what goes on from prompts with a trained run.
+
+    Raises:
+        ValueError: its latents are continuous, so that no language model is there.
+    """
+    words = (run.variables, run.tokenizer, run.config.row_length)
+    if not isinstance(run.task, LatentLanguage):
+        return TokenWriter(run.task.model_config, *words)
+    if run.task.model_config.language_model is None:
+        raise ValueError(f"{run.config.method} has continuous latents and no language model")
+    return LatentWriter(run.task.model_config, *words)
+
+
+def generate(
+    run: Run, request: Request, show: Callable[[bytes], None] | None = None
+) -> tuple[list[list[Written]], dict[str, Any]]:
+    """Return for each prompt its samples, and what they cost as a flat record.
+
+    A sample is drawn with a key of its prompt's and its own number: other prompts, samples and
+    batches do not change it.
+
+    Args:
+        run: trained.
+        request: what is asked.
+        show: called with the text so far, where a single sample is asked for.
+    """
+    writer = make_writer(run)
+    root = jax.random.key(request.seed)
+    lanes = [(p, s) for p in range(len(request.prompts)) for s in range(request.n_samples)]
+    showing = None if show is None or len(lanes) > 1 else lambda texts: show(texts[0])
+    written: list[Written] = []
+    start = time.perf_counter()
+    for first in range(0, len(lanes), LANES):
+        part = lanes[first : first + LANES]
+        keys = [jax.random.fold_in(jax.random.fold_in(root, p), s) for p, s in part]
+        prompts = [request.prompts[p] for p, _ in part]
+        written += writer.write(
+            prompts, jax.numpy.stack(keys), request.sampling, request.n_bytes, showing
+        )
+    seconds = time.perf_counter() - start
+    groups = [written[i : i + request.n_samples] for i in range(0, len(lanes), request.n_samples)]
+    return groups, _record(run, writer, request, written, seconds)
+
+
+def _record(run: Run, writer: Writer, request: Request, written, seconds: float) -> dict[str, Any]:
+    n_bytes = sum(len(one.text) for one in written)
+    n_ids = sum(one.n_ids for one in written)
+    per_byte = max(n_bytes, 1)
+    flops = 0.0
+    for one in written:
+        # As many ids a byte as the new text has, where the prompt has not been counted in ids.
+        n_prompt = round(len(one.kept) * n_ids / per_byte)
+        flops += writer.flops(n_prompt, one.n_ids)
+        flops += run.tokenizer.flops_per_byte * (len(one.kept) + len(one.text))
+    right = [_right(one) for one in written]
+    return {
+        "name": run.config.name or run.config.method,
+        "method": run.config.method,
+        "step": run.metadata["step"],
+        "temperature": request.sampling.temperature,
+        "top_k": request.sampling.top_k,
+        "top_p": request.sampling.top_p,
+        "seed": request.seed,
+        "n_new_bytes": n_bytes,
+        "n_new_ids": n_ids,
+        "bytes_per_id": n_bytes / max(n_ids, 1),
+        "bits_per_new_byte": sum(one.nats for one in written) / np.log(2) / per_byte,
+        "generation_flops_per_byte": flops / per_byte,
+        "seconds": seconds,
+        "new_bytes_per_s": n_bytes / seconds,
+        "prompt_bytes_right_share": sum(right) / max(1, sum(len(one.kept) for one in written)),
+    }
+
+
+def _right(one: Written) -> int:
+    pairs = zip(one.prompt, one.kept, strict=False)
+    return sum(a == b for a, b in pairs)
+
+
+def generate_and_print(
+    workdirs: Sequence[str | Path],
+    request: Request,
+    *,
+    checkpoint: str = "best",
+    json_path: str | None = None,
+) -> None:
+    """Print what each run writes after each prompt, then what it cost.
+
+    One sample of one run appears while it grows, where a person looks on.
+
+    Raises:
+        ValueError: a folder holds no run, or a prompt leaves no room.
+    """
+    runs = [load_run(workdir, checkpoint) for workdir in workdirs]
+    is_single = len(runs) == len(request.prompts) == request.n_samples == 1
+    is_live = is_single and sys.stdout.isatty()
+    samples, records = [], []
+    for run in runs:
+        groups, record = generate(run, request, _Live() if is_live else None)
+        samples.append(groups)
+        records.append(record)
+    if is_live:
+        print()
+    for number, prompt in enumerate(request.prompts):
+        if not is_live:
+            print(f"\n=== {readable(prompt)}")
+        for run, groups in zip(runs, samples, strict=True):
+            for one in groups[number]:
+                head = f"--- {run.config.name or run.config.method}, {len(one.text)} bytes"
+                print(f"\n{head}, {one.stop}")
+                if one.kept != one.prompt:
+                    print(textwrap.indent(f"prompt: {marked(one.prompt, one.kept)}", "    "))
+                if not is_live:
+                    print(textwrap.indent(readable(one.text), "    "))
+    print()
+    print(text_table(records, COLUMNS))
+    if json_path:
+        write_json(records, json_path)
+
+
+def readable(text: bytes) -> str:
+    """Return bytes for a person; what is no UTF-8 becomes U+FFFD."""
+    return text.decode("utf-8", "replace")
+
+
+def marked(prompt: bytes, kept: bytes) -> str:
+    """Return what was kept of a prompt, with every run of wrong bytes in brackets.
+
+    Bytes that are missing at the end, because a stream cannot hold them yet, stand as [...].
+    """
+    pieces, at = [], 0
+    while at < len(kept):
+        is_wrong = kept[at : at + 1] != prompt[at : at + 1]
+        stop = at
+        while stop < len(kept) and (kept[stop : stop + 1] != prompt[stop : stop + 1]) == is_wrong:
+            stop += 1
+        piece = readable(kept[at:stop])
+        pieces.append(f"[{piece}]" if is_wrong else piece)
+        at = stop
+    return "".join(pieces) + ("[...]" if len(kept) < len(prompt) else "")
+
+
+class _Live:
+    """Prints a text while it grows; a character that is not whole yet waits for its bytes."""
+
+    def __init__(self):
+        self._shown = 0
+
+    def __call__(self, text: bytes) -> None:
+        ready = len(text)
+        for back in range(1, min(3, len(text)) + 1):
+            byte = text[-back]
+            if byte >= 0xC0:  # the first of 2, 3 or 4 bytes
+                size = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+                ready = len(text) - back if size > back else len(text)
+            if byte < 0x80 or byte >= 0xC0:
+                break
+        print(readable(text[self._shown : ready]), end="", flush=True)
+        self._shown = max(self._shown, ready)

@@ -1,0 +1,163 @@
+"""Ids drawn one after the other from a causal model, in many lanes, with a cache.
+
+`start` reads all prompts at once; `draw` is one `lax.scan` over new ids, and goes on where the last
+one stopped, so that a caller can show text while it grows. Both are pure and jitted, with one
+program for each number of lanes, slots and ids.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from latent_jax.generation.sampling import Sampling, sample
+from latent_jax.layers.cache import Cache
+from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
+
+Variables = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoder:
+    """A causal model over ids, as decoding sees it.
+
+    Attributes:
+        config: of a GPT over a tokenizer's ids, or of a latent language model, whose codes are
+            drawn.
+        separator_id: of the tokenizer: stands before every row, and ends a lane that draws it;
+            None for codes, which begin with a vector of their own and do not end.
+    """
+
+    config: GPTConfig | LatentLMConfig
+    separator_id: int | None = None
+
+    @property
+    def network(self) -> GPTConfig:
+        """The GPT."""
+        is_latent = isinstance(self.config, LatentLMConfig)
+        return self.config.language_model if is_latent else self.config
+
+    @property
+    def max_ids(self) -> int | None:
+        """How many ids a lane can have in all, its prompt included; None where there is no end."""
+        return self.network.max_length if self.network.positions == "learned" else None
+
+    def prefill(
+        self, variables: Variables, prompts_BT: jax.Array, lengths_B: jax.Array, cache: Cache
+    ) -> tuple[jax.Array, Cache]:
+        """Return the logits of the first new id, float32[B, V], and the cache, which then stands at
+        position `lengths_B` + 1.
+        """
+        if isinstance(self.config, LatentLMConfig):
+            model, method = LatentLanguageModel(self.config), LatentLanguageModel.prefill_codes
+            return model.apply(variables, prompts_BT, lengths_B, cache, method=method)
+        inputs = jnp.pad(prompts_BT, ((0, 0), (1, 0)), constant_values=self.separator_id)
+        model = GPT(self.config)
+        return model.apply(variables, inputs, lengths_B + 1, cache, method=GPT.prefill)
+
+    def step(
+        self, variables: Variables, ids_B: jax.Array, cache: Cache, position_B: jax.Array
+    ) -> tuple[jax.Array, Cache]:
+        """Read one id per lane; return the logits of the next one and the cache."""
+        if isinstance(self.config, LatentLMConfig):
+            model, method = LatentLanguageModel(self.config), LatentLanguageModel.step_codes
+        else:
+            model, method = GPT(self.config), GPT.step
+        return model.apply(variables, ids_B, cache, position_B, method=method)
+
+
+class Lanes(NamedTuple):
+    """Texts that grow side by side.
+
+    Attributes:
+        logits_BV: float32, of each lane's next id.
+        cache: what each lane has read.
+        position_B: int32, the position that its next id will have.
+        is_done_B: bool, whether it has drawn the separator.
+    """
+
+    logits_BV: jax.Array
+    cache: Cache
+    position_B: jax.Array
+    is_done_B: jax.Array
+
+
+class Drawn(NamedTuple):
+    """New ids of each lane.
+
+    Attributes:
+        ids_BN: int32; separators from the one that ends a lane on.
+        nats_BN: float32, -log p of each under the model as it is, without temperature or
+            truncation; 0 after a lane's end.
+    """
+
+    ids_BN: jax.Array
+    nats_BN: jax.Array
+
+
+@functools.partial(jax.jit, static_argnames=("decoder", "n_slots"))
+def start(
+    decoder: Decoder,
+    variables: Variables,
+    prompts_BT: jax.Array,
+    lengths_B: jax.Array,
+    n_slots: int,
+) -> Lanes:
+    """Read the prompts.
+
+    Args:
+        decoder: the model.
+        variables: its Flax collections.
+        prompts_BT: int32, padded at the end with any id.
+        lengths_B: int32, ids in each prompt; 0 is allowed.
+        n_slots: positions that the cache holds: more than T, and for a model of learned positions
+            as many as the longest lane will have. With relative positions it may be fewer; a lane
+            then attends to its last `n_slots` positions.
+    """
+    cache = decoder.network.empty_cache(prompts_BT.shape[0], n_slots)
+    logits_BV, cache = decoder.prefill(variables, prompts_BT, lengths_B, cache)
+    return Lanes(logits_BV, cache, lengths_B + 1, jnp.zeros(lengths_B.shape, bool))
+
+
+@functools.partial(
+    jax.jit, static_argnames=("decoder", "sampling", "n_new"), donate_argnames=("lanes",)
+)
+def draw(
+    decoder: Decoder,
+    variables: Variables,
+    lanes: Lanes,
+    keys_B: jax.Array,
+    sampling: Sampling,
+    n_new: int,
+) -> tuple[Lanes, Drawn]:
+    """Draw the next `n_new` ids of every lane.
+
+    Args:
+        decoder: the model.
+        variables: its Flax collections.
+        lanes: donated: from `start`, or the call before.
+        keys_B: typed keys; a lane draws with its own key and position, so that neither its
+            neighbours nor the number of calls change what it draws.
+        sampling: how.
+        n_new: a lane that ends earlier waits for the others.
+    """
+
+    def body(lanes: Lanes, _: None) -> tuple[Lanes, Drawn]:
+        keys = jax.vmap(jax.random.fold_in)(keys_B, lanes.position_B)
+        ids_B = sample(keys, lanes.logits_BV, sampling)
+        is_done_B = lanes.is_done_B
+        if decoder.separator_id is not None:
+            ids_B = jnp.where(is_done_B, decoder.separator_id, ids_B)
+            is_done_B = is_done_B | (ids_B == decoder.separator_id)
+        log_p_BV = jax.nn.log_softmax(lanes.logits_BV, axis=-1)
+        nats_B = -jnp.take_along_axis(log_p_BV, ids_B[:, None], axis=1)[:, 0]
+        nats_B = jnp.where(lanes.is_done_B, 0.0, nats_B)
+        logits_BV, cache = decoder.step(variables, ids_B, lanes.cache, lanes.position_B)
+        return Lanes(logits_BV, cache, lanes.position_B + 1, is_done_B), Drawn(ids_B, nats_B)
+
+    lanes, drawn = jax.lax.scan(body, lanes, None, length=n_new)
+    return lanes, Drawn(*(jnp.swapaxes(part, 0, 1) for part in drawn))

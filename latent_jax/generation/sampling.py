@@ -1,0 +1,81 @@
+"""From logits to one id: temperature, top-k, and the nucleus (top-p), in this order.
+
+Top-k sampling is Fan et al. 2018 ("Hierarchical Neural Story Generation", section 5.4), nucleus
+sampling Holtzman et al. 2020 ("The Curious Case of Neural Text Degeneration", section 3.1). Fifty
+2025 samples latents with temperature 0.9, top-p 0.95 and top-k 50.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How ids are drawn.
+
+    Attributes:
+        temperature: logits are divided by it; 0 takes the likeliest id (greedy).
+        top_k: only so many of the likeliest ids can be drawn; 0 = all.
+        top_p: of those, only the likeliest whose probabilities first reach this sum; 1 = all. At
+            least one id is left.
+
+    Raises:
+        ValueError: a number is outside its range.
+    """
+
+    temperature: float = 0.9
+    top_k: int = 50
+    top_p: float = 0.95
+
+    def __post_init__(self):
+        """Check ranges."""
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(f"temperature must be at least 0; got {self.temperature}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be at least 0 (0 = all ids); got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1; got {self.top_p}")
+
+
+def log_probabilities(logits_BV: jax.Array, sampling: Sampling) -> tuple[jax.Array, jax.Array]:
+    """Return the ids that can be drawn, likeliest first, and what each is drawn with.
+
+    Args:
+        logits_BV: float32.
+        sampling: see above; K below is `top_k`, or V where that is 0 or more than V, or 1 where the
+            choice is greedy.
+
+    Returns:
+        Log-probabilities float32[B, K], -inf where the nucleus ends, and ids int32[B, K].
+    """
+    n_ids = logits_BV.shape[-1]
+    k = 1 if sampling.temperature == 0 else min(sampling.top_k or n_ids, n_ids)
+    logits_BK, ids_BK = jax.lax.top_k(logits_BV.astype(jnp.float32), k)
+    if sampling.temperature == 0:
+        return jnp.zeros_like(logits_BK), ids_BK
+    log_p_BK = jax.nn.log_softmax(logits_BK / sampling.temperature, axis=-1)
+    if sampling.top_p < 1:
+        p_BK = jnp.exp(log_p_BK)
+        before_BK = jnp.cumsum(p_BK, axis=-1) - p_BK
+        # The first id stays whatever rounding does to the sum before it.
+        is_inside_BK = (before_BK < sampling.top_p).at[:, 0].set(True)
+        log_p_BK = jax.nn.log_softmax(jnp.where(is_inside_BK, log_p_BK, -jnp.inf), axis=-1)
+    return log_p_BK, ids_BK
+
+
+def sample(keys_B: jax.Array, logits_BV: jax.Array, sampling: Sampling) -> jax.Array:
+    """Draw one id per lane, int32[B].
+
+    Args:
+        keys_B: typed keys, one per lane, so that a lane's draw does not depend on its neighbours.
+        logits_BV: float32.
+        sampling: see above.
+    """
+    log_p_BK, ids_BK = log_probabilities(logits_BV, sampling)
+    if sampling.temperature == 0:
+        return ids_BK[:, 0]
+    at_B = jax.vmap(jax.random.categorical)(keys_B, log_p_BK)
+    return jnp.take_along_axis(ids_BK, at_B[:, None], axis=1)[:, 0]

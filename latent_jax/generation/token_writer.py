@@ -1,0 +1,147 @@
+"""Text from a GPT over any tokenizer's ids."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from latent_jax.generation.decoding import Decoder, draw, start
+from latent_jax.generation.prompts import decode_valid, open_ids
+from latent_jax.generation.sampling import Sampling
+from latent_jax.generation.written import END, FULL, INVALID, LENGTH, Written, padded
+from latent_jax.models.gpt import GPTConfig
+from latent_jax.tokenizers import Tokenizer
+
+CHUNK = 32
+"""Ids that are drawn before the text is looked at."""
+
+MAX_IDS_PER_BYTE = 64
+"""Drawn at most for a byte of text: Deflate, for one, has blocks that are empty."""
+
+
+class TokenWriter:
+    """A `Writer` over token ids.
+
+    Args:
+        config: of the GPT.
+        variables: its Flax collections.
+        tokenizer: its own.
+        row_length: ids in a row of its training.
+    """
+
+    def __init__(
+        self,
+        config: GPTConfig,
+        variables: Mapping[str, Any],
+        tokenizer: Tokenizer,
+        row_length: int,
+    ):
+        """Compile nothing yet."""
+        self._decoder = Decoder(config, tokenizer.separator_id)
+        self._variables, self._tokenizer, self._row_length = variables, tokenizer, row_length
+
+    def flops(self, n_prompt_ids: int, n_ids: int) -> float:
+        """See `Writer.flops`; where M1 drives the tokenizer, its share comes on top."""
+        n = n_prompt_ids + n_ids
+        return n * sum(self._decoder.config.forward_flops(n).values())
+
+    def write(
+        self,
+        prompts: Sequence[bytes],
+        keys: jax.Array,
+        sampling: Sampling,
+        n_bytes: int,
+        show: Callable[[Sequence[bytes]], None] | None = None,
+    ) -> list[Written]:
+        """See `Writer.write`."""
+        begun = [open_ids(self._tokenizer, prompt) for prompt in prompts]
+        kept = [text for text, _ in decode_valid(self._tokenizer, begun)]
+        room = self._room(begun, n_bytes)
+        prompts_BT, lengths_B = padded(begun)
+        lanes = start(
+            self._decoder,
+            self._variables,
+            prompts_BT[:, : self._row_length - 1],
+            lengths_B,
+            n_slots=self._row_length,
+        )
+        drawn = [_Lane() for _ in prompts]
+        while True:
+            lanes, new = draw(self._decoder, self._variables, lanes, keys, sampling, CHUNK)
+            # Every call draws as many, so that one program serves all: the last may have too many.
+            n_new = min(CHUNK, room - len(drawn[0].ids))
+            for row, lane in enumerate(drawn):
+                lane.append(new.ids_BN[row, :n_new], new.nats_BN[row, :n_new])
+            self._decode(begun, drawn)
+            texts = [k + lane.text(k, n_bytes) for k, lane in zip(kept, drawn, strict=True)]
+            if show is not None:
+                show(texts)
+            is_over = [
+                lane.stop or len(text) - len(k) >= n_bytes
+                for k, lane, text in zip(kept, drawn, texts, strict=True)
+            ]
+            if all(is_over) or len(drawn[0].ids) >= room:
+                break
+        return [
+            self._written(*parts, n_bytes)
+            for parts in zip(prompts, kept, begun, drawn, strict=True)
+        ]
+
+    def _room(self, begun: Sequence[np.ndarray], n_bytes: int) -> int:
+        """Return how many ids can be drawn for every lane."""
+        longest = max(map(len, begun))
+        if longest >= self._row_length - 1:
+            raise ValueError(
+                f"a prompt of {longest} ids leaves no room: {self._tokenizer.name} was trained on "
+                f"rows of {self._row_length} ids; shorten the prompt"
+            )
+        most = self._decoder.max_ids
+        enough = MAX_IDS_PER_BYTE * n_bytes
+        return min(most - longest, enough) if most else enough
+
+    def _decode(self, begun: Sequence[np.ndarray], drawn: Sequence["_Lane"]) -> None:
+        """Read all lanes as text, up to their end, and note why one is over."""
+        separator = self._tokenizer.separator_id
+        ends = [_find(lane.ids, separator) for lane in drawn]
+        whole = [
+            np.append(b, lane.ids[:end]) for b, lane, end in zip(begun, drawn, ends, strict=True)
+        ]
+        found = decode_valid(self._tokenizer, whole)
+        for (text, n_valid), ids, lane, end in zip(found, whole, drawn, ends, strict=True):
+            lane.whole, lane.valid = text, ids[:n_valid]
+            is_valid = n_valid == len(ids)
+            lane.stop = INVALID if not is_valid else END if end < len(lane.ids) else ""
+
+    def _written(
+        self, prompt: bytes, kept: bytes, begun: np.ndarray, lane: "_Lane", n_bytes: int
+    ) -> Written:
+        """Count what was drawn up to the id in whose bits the last byte of the text ends."""
+        text, stop, n_ids = lane.text(kept, n_bytes), lane.stop, len(lane.ids)
+        if stop == END:
+            n_ids = len(lane.valid) - len(begun) + 1  # the separator
+        if len(text) >= n_bytes:
+            ends = np.cumsum(self._tokenizer.byte_lengths(lane.valid))
+            last = int(np.searchsorted(ends, len(kept) + len(text)))
+            stop, n_ids = LENGTH, max(0, last + 1 - len(begun))
+        return Written(prompt, kept, text, n_ids, float(lane.nats[:n_ids].sum()), stop or FULL)
+
+
+class _Lane:
+    """What was drawn for one prompt, and what it stands for together with the prompt's own ids."""
+
+    def __init__(self):
+        self.ids, self.nats = np.zeros(0, np.int32), np.zeros(0, np.float32)
+        self.whole, self.valid, self.stop = b"", self.ids, ""
+
+    def append(self, ids, nats) -> None:
+        self.ids = np.append(self.ids, np.asarray(ids))
+        self.nats = np.append(self.nats, np.asarray(nats))
+
+    def text(self, kept: bytes, n_bytes: int) -> bytes:
+        return self.whole[len(kept) : len(kept) + n_bytes]
+
+
+def _find(ids: np.ndarray, value: int) -> int:
+    at = np.flatnonzero(ids == value)
+    return int(at[0]) if len(at) else len(ids)

@@ -1,0 +1,54 @@
+"""Let trained language models go on from prompts.
+
+    python launch/generate.py --workdir runs/quickstart/bpe --prompt 'A lambda expression'
+    python launch/generate.py --compare runs/quickstart/latent runs/quickstart/bpe \\
+        --prompts prompts.txt --n_samples 3 --n_bytes 300 --seed 1
+
+A language model over any tokenizer writes ids, which are read as text; a latent language model
+encodes the prompt, writes codes only, and decodes the whole once: its prompt comes back as the
+codes hold it, wrong bytes in [brackets]. Compressed streams cannot hold the last bytes of a prompt
+yet, which the model then writes itself. With --compare several runs write after the same prompts.
+The defaults are those of Fifty 2025; --temperature 0 is greedy. Text that stops short says why.
+"""
+
+from absl import flags
+
+from latent_jax.experiments.command_line import run_command
+from latent_jax.experiments.generate import Request, generate_and_print, read_prompts
+from latent_jax.generation import Sampling
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder.")
+COMPARE = flags.DEFINE_multi_string("compare", [], "Run folders, side by side.")
+PROMPT = flags.DEFINE_multi_string("prompt", [], "Text to go on from. May be repeated.")
+PROMPTS = flags.DEFINE_string("prompts", "", "File with a prompt on each line.")
+N_SAMPLES = flags.DEFINE_integer("n_samples", Request.n_samples, "Samples of each prompt.")
+N_BYTES = flags.DEFINE_integer("n_bytes", Request.n_bytes, "New bytes in a sample, at most.")
+TEMPERATURE = flags.DEFINE_float(
+    "temperature", Sampling.temperature, "Logits are divided by it; 0 takes the likeliest id."
+)
+TOP_K = flags.DEFINE_integer("top_k", Sampling.top_k, "Only the likeliest ids; 0 = all.")
+TOP_P = flags.DEFINE_float("top_p", Sampling.top_p, "Only the nucleus of this probability.")
+SEED = flags.DEFINE_integer("seed", Request.seed, "Of the draws.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
+JSON = flags.DEFINE_string("json", None, "Also write what each run cost to this file.")
+
+
+def main(words):
+    """Generate."""
+    if words and not COMPARE.value:
+        raise ValueError(f"unexpected {' '.join(words)!r}: options are written --name=value")
+    workdirs = [*filter(None, [WORKDIR.value]), *COMPARE.value, *words]
+    if not workdirs:
+        raise ValueError("say which model: --workdir of a run, or --compare and several")
+    request = Request(
+        read_prompts(PROMPT.value, PROMPTS.value),
+        N_SAMPLES.value,
+        N_BYTES.value,
+        Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value),
+        SEED.value,
+    )
+    generate_and_print(workdirs, request, checkpoint=CHECKPOINT.value, json_path=JSON.value)
+
+
+if __name__ == "__main__":
+    run_command(main, takes_arguments=True)

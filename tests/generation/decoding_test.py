@@ -1,0 +1,148 @@
+"""Decoding with a cache against whole forward passes."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from latent_jax.generation import Decoder, Sampling, draw, start
+from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.models.latent_lm import LatentLanguageModel
+from tests.latent_fixtures import C, T, make_batch, make_config
+
+V, SEPARATOR = 7, 6
+CONFIG = GPTConfig(vocab_size=V, max_length=16, n_layers=2, d_model=16, n_heads=2)
+CONFIGS = {
+    "learned": CONFIG,
+    "relative": dataclasses.replace(CONFIG, positions="relative", max_length=8),
+}
+GREEDY = Sampling(0.0)
+PROMPTS = jnp.array([[1, 2, 3, 4], [5, 0, 0, 0], [0, 0, 0, 0]])
+LENGTHS = jnp.array([4, 1, 0])
+
+
+def peaky(tree):
+    """Return parameters far enough from 0 that logits differ."""
+    return jax.tree.map(lambda leaf: 8 * leaf if leaf.ndim > 1 else leaf, tree)
+
+
+def make(config):
+    variables = GPT(config).init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
+    return Decoder(config, SEPARATOR), peaky(variables)
+
+
+def keys(n=3, seed=0):
+    return jax.random.split(jax.random.key(seed), n)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_prefill_and_steps_equal_the_whole_row(config):
+    decoder, variables = make(config)
+    lanes = start(decoder, variables, PROMPTS, LENGTHS, n_slots=16)
+    first = np.asarray(lanes.logits_BV)
+    lanes, drawn = draw(decoder, variables, lanes, keys(), Sampling(1.0, 0, 1.0), 6)
+    for lane, length in enumerate(LENGTHS):
+        ids = np.concatenate([PROMPTS[lane, :length], drawn.ids_BN[lane]])
+        whole = GPT(config).apply(variables, jnp.array([[SEPARATOR, *ids]]))[0]
+        np.testing.assert_allclose(first[lane], whole[length], atol=2e-4)
+        np.testing.assert_allclose(lanes.logits_BV[lane], whole[-1], atol=2e-4)
+        log_p = jax.nn.log_softmax(whole[length:-1])
+        nats = -np.take_along_axis(np.asarray(log_p), ids[length:, None], 1)[:, 0]
+        ended = np.cumsum(ids[length:] == SEPARATOR) > (ids[length:] == SEPARATOR)
+        np.testing.assert_allclose(drawn.nats_BN[lane], np.where(ended, 0, nats), atol=2e-4)
+    # A prompt that is read otherwise gives other logits.
+    assert np.abs(first[0] - first[1]).max() > 1e-2
+
+
+def test_latents_are_drawn_as_the_latent_language_model_predicts_them():
+    config, batch = make_config(), make_batch()
+    model = LatentLanguageModel(config)
+    mask = batch["weights"] > 0
+    variables = model.init({"params": jax.random.key(0)}, batch["ids"], mask)
+    variables = {**variables, "params": peaky(variables["params"])}
+    codes, _ = model.apply(variables, batch["ids"], mask, method="encode_codes")
+    lengths = jnp.array([5, 0, 3, 1])
+    decoder = Decoder(config)
+    lanes = start(decoder, variables, codes[:, :6], lengths, n_slots=T // C + 1)
+    lanes, drawn = draw(decoder, variables, lanes, keys(4), Sampling(1.0, 0, 1.0), 7)
+    for lane, length in enumerate(np.asarray(lengths)):
+        whole = jnp.concatenate([codes[lane, :length], drawn.ids_BN[lane]])[None]
+        z_q = model.apply(variables, whole, method=lambda m, c: m.autoencoder.lookup(c))
+        logits = model.apply(variables, whole, z_q, method="predict_codes")[0, length:]
+        log_p = np.asarray(jax.nn.log_softmax(logits))
+        nats = -np.take_along_axis(log_p, np.asarray(drawn.ids_BN[lane])[:, None], 1)[:, 0]
+        np.testing.assert_allclose(drawn.nats_BN[lane], nats, atol=2e-4)
+
+
+def test_a_lane_ends_at_the_separator_and_stays_there():
+    decoder, variables = make(CONFIG)
+    many = 64
+    lanes = start(decoder, variables, jnp.zeros((many, 1), jnp.int32), jnp.ones(many, int), 16)
+    lanes, drawn = draw(decoder, variables, lanes, keys(many), Sampling(1.0, 0, 1.0), 12)
+    ids = np.asarray(drawn.ids_BN)
+    first = np.where(ids == SEPARATOR, np.arange(12), 12).min(axis=1)
+    assert 5 < (first < 12).sum() < many
+    for lane, end in enumerate(first):
+        assert (ids[lane, end:] == SEPARATOR).all() and (drawn.nats_BN[lane, end + 1 :] == 0).all()
+        assert (drawn.nats_BN[lane, : end + 1] > 0).all()
+    assert (np.asarray(lanes.is_done_B) == (first < 12)).all()
+
+
+def test_calls_and_neighbours_do_not_change_what_is_drawn():
+    decoder, variables = make(CONFIG)
+    whole = draw(
+        decoder, variables, start(decoder, variables, PROMPTS, LENGTHS, 16), keys(), Sampling(), 8
+    )[1].ids_BN
+    lanes, parts = start(decoder, variables, PROMPTS, LENGTHS, 16), []
+    for n in (3, 1, 4):
+        lanes, drawn = draw(decoder, variables, lanes, keys(), Sampling(), n)
+        parts.append(drawn.ids_BN)
+    np.testing.assert_array_equal(jnp.concatenate(parts, axis=1), whole)
+    for lane in range(3):
+        one = slice(lane, lane + 1)
+        alone = start(decoder, variables, PROMPTS[one], LENGTHS[one], 16)
+        alone = draw(decoder, variables, alone, keys()[one], Sampling(), 8)[1].ids_BN
+        np.testing.assert_array_equal(alone[0], whole[lane])
+    other = start(decoder, variables, PROMPTS, LENGTHS, 16)
+    other = draw(decoder, variables, other, keys(seed=1), Sampling(), 8)[1].ids_BN
+    assert (other != whole).any()
+
+
+def test_samples_of_two_ids_have_the_models_joint_distribution():
+    """Chi-square of the 49 pairs against the exact product of both steps."""
+    decoder, variables = make(CONFIG)
+    n = 10_000
+    lanes = start(decoder, variables, jnp.full((n, 1), 3), jnp.ones(n, int), 16)
+    ids = np.asarray(draw(decoder, variables, lanes, keys(n), Sampling(1.0, 0, 1.0), 2)[1].ids_BN)
+    rows = jnp.array([[SEPARATOR, 3, a] for a in range(V)])
+    p = np.asarray(jax.nn.softmax(GPT(CONFIG).apply(variables, rows), axis=-1), np.float64)
+    expected = {}
+    for a, b in itertools.product(range(V), repeat=2):
+        second = float(b == SEPARATOR) if a == SEPARATOR else p[a, 2, b]
+        expected[a, b] = p[a, 1, a] * second
+    pairs, counts = np.unique(ids, axis=0, return_counts=True)
+    found = {tuple(pair): count for pair, count in zip(pairs.tolist(), counts, strict=True)}
+    assert set(found) <= {pair for pair, q in expected.items() if q > 0}
+    frequent = [pair for pair, q in expected.items() if q * n >= 5]
+    observed = [found.get(pair, 0) for pair in frequent]
+    rest = 1 - sum(expected[pair] for pair in frequent)
+    observed += [n - sum(observed)] if rest * n >= 5 else []
+    wanted = [expected[pair] * n for pair in frequent] + ([rest * n] if rest * n >= 5 else [])
+    wanted = np.array(wanted, np.float64) * (sum(observed) / sum(wanted))
+    assert len(frequent) > 15 and stats.chisquare(observed, wanted).pvalue > 1e-3
+
+
+def test_greedy_is_the_likeliest_of_each_whole_row():
+    decoder, variables = make(CONFIG)
+    lanes = start(decoder, variables, PROMPTS, LENGTHS, 16)
+    ids = draw(decoder, variables, lanes, keys(), GREEDY, 5)[1].ids_BN
+    row = [SEPARATOR, *PROMPTS[0].tolist()]
+    for drawn in ids[0].tolist():
+        assert drawn == int(GPT(CONFIG).apply(variables, jnp.array([row]))[0, -1].argmax())
+        row.append(drawn)
+        if drawn == SEPARATOR:
+            break
