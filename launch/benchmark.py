@@ -5,27 +5,38 @@
     python launch/benchmark.py tokenizers --data 'text/*.jsonl.xz' \\
         --vocab_file gpt2-vocab.json --merges_file gpt2-merges.txt
     python launch/benchmark.py m1 --data 'text/*.jsonl.xz'
+    python launch/benchmark.py generate --lanes 8
 
 `train` trains the GPT of this project and the same model in PyTorch on the same random rows and
 prints tokens per second. `tokenizers` encodes and decodes a text with the compiled code of the
 package, with tiktoken and with Hugging Face's tokenizers, both with GPT-2's vocabulary. `m1`
 encodes with M1 for every byte, beside what its FLOPs allow here and one forward pass per prefix.
-PyTorch and tiktoken come with: python -m pip install -e '.[benchmark]'
+`generate` samples from a GPT and from the same weights in Hugging Face transformers.
+PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
 """
 
 from absl import flags
 
 from latent_jax.experiments.benchmark import TrainBenchmark, benchmark_and_print
+from latent_jax.experiments.benchmark_generation import (
+    GenerationBenchmark,
+    benchmark_generation_and_print,
+)
 from latent_jax.experiments.benchmark_tokenizers import benchmark_m1, benchmark_tokenizers
 from latent_jax.experiments.command_line import run_command
 
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", TrainBenchmark.vocab_size, "Ids of the model.")
 ROW_LENGTH = flags.DEFINE_integer("row_length", TrainBenchmark.row_length, "Ids per row.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", TrainBenchmark.batch_size, "Rows per step.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", TrainBenchmark.batch_size, "train: rows per step.")
+LANES = flags.DEFINE_integer("lanes", GenerationBenchmark.batch_size, "generate: texts at a time.")
+PROMPT_LENGTH = flags.DEFINE_integer(
+    "prompt_length", GenerationBenchmark.prompt_length, "generate: ids of a prompt."
+)
+N_NEW = flags.DEFINE_integer("n_new", GenerationBenchmark.n_new, "generate: ids that are drawn.")
 N_LAYERS = flags.DEFINE_integer("n_layers", TrainBenchmark.n_layers, "Blocks.")
 D_MODEL = flags.DEFINE_integer("d_model", TrainBenchmark.d_model, "Width.")
 N_HEADS = flags.DEFINE_integer("n_heads", TrainBenchmark.n_heads, "Attention heads.")
-N_STEPS = flags.DEFINE_integer("n_steps", TrainBenchmark.n_steps, "Steps that are timed.")
+N_STEPS = flags.DEFINE_integer("n_steps", TrainBenchmark.n_steps, "How often, in turns.")
 DATA = flags.DEFINE_list("data", [], "tokenizers, m1: text: paths, globs or folders.")
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "tokenizers, m1: field of .jsonl lines.")
 MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "tokenizers, m1: raw bytes; 0 = all (m1: 1 MiB).")
@@ -37,10 +48,10 @@ JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to th
 
 def main(verbs):
     """Measure."""
-    if verbs not in (["train"], ["tokenizers"], ["m1"]):
+    if verbs not in (["train"], ["generate"], ["tokenizers"], ["m1"]):
         got = " ".join(verbs) or "nothing"
-        raise ValueError(f"say what to measure: train, tokenizers or m1; got {got}")
-    if verbs != ["train"] and not DATA.value:
+        raise ValueError(f"say what to measure: train, generate, tokenizers or m1; got {got}")
+    if verbs[0] in ("tokenizers", "m1") and not DATA.value:
         raise ValueError(f"{verbs[0]} needs text: --data")
     words = dict(text_field=TEXT_FIELD.value, json_path=JSON.value)
     if verbs == ["tokenizers"]:
@@ -53,16 +64,20 @@ def main(verbs):
         n_bytes = MAX_BYTES.value or 1 << 20
         benchmark_m1(DATA.value, method=METHOD.value, max_bytes=n_bytes, **words)
         return
-    benchmark = TrainBenchmark(
+    shape = dict(
         vocab_size=VOCAB_SIZE.value,
         row_length=ROW_LENGTH.value,
-        batch_size=BATCH_SIZE.value,
         n_layers=N_LAYERS.value,
         d_model=D_MODEL.value,
         n_heads=N_HEADS.value,
         n_steps=N_STEPS.value,
     )
-    benchmark_and_print(benchmark, JSON.value)
+    if verbs == ["generate"]:
+        lengths = dict(prompt_length=PROMPT_LENGTH.value, n_new=N_NEW.value)
+        benchmark = GenerationBenchmark(batch_size=LANES.value, **lengths, **shape)
+        benchmark_generation_and_print(benchmark, JSON.value)
+        return
+    benchmark_and_print(TrainBenchmark(batch_size=BATCH_SIZE.value, **shape), JSON.value)
 
 
 if __name__ == "__main__":
