@@ -75,3 +75,20 @@ def open_text(files: Sequence[str], text_field: str = "text") -> Corpus:
         raise ValueError("say which text to analyze: --data FILES")
     words = dict(source="files", files=tuple(files), text_field=text_field)
     return open_corpus(DataConfig(**words, validation_percent=10.0, test_percent=0.0))
+
+
+def held_out(files: Sequence[str], text_field: str = "text", max_bytes: int = 0) -> list[bytes]:
+    """Return all documents of the files, up to so many raw bytes; 0 = all.
+
+    Raises:
+        ValueError: there is none, or they cannot be read.
+    """
+    if not files:
+        raise ValueError("say which text to analyze, one that the runs have not read: --data FILES")
+    words = dict(source="files", files=tuple(files), text_field=text_field)
+    corpus = open_corpus(DataConfig(**words, validation_percent=0.0, test_percent=0.0))
+    texts, n_bytes = [], 0
+    for document in corpus.documents("train", max_bytes):
+        texts.append(document.text[: max_bytes - n_bytes] if max_bytes else document.text)
+        n_bytes += len(texts[-1])
+    return texts

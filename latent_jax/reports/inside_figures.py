@@ -1,0 +1,93 @@
+"""Pictures of what is inside codes: windows, latents, and symbols by rank."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from latent_jax.reports.style import QUIET, house_style, label_ends, line_look, save, titles
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def write_window_figure(records: Records, path: str | Path) -> Path:
+    """Draw the bits of each token of a window as a share of its uniform model's, and accuracy."""
+    names = list(dict.fromkeys(record["name"] for record in records))
+    with house_style():
+        figure = Figure(figsize=(8.6, 4.2))
+        figure.subplots_adjust(left=0.075, right=0.8, bottom=0.13, top=0.79, wspace=0.25)
+        titles(figure, 0.075, "Inside the window", "by the place of a token in its window")
+        left, right = figure.subplots(1, 2)
+        ends = []
+        for index, name in enumerate(names):
+            own = [record for record in records if record["name"] == name]
+            places = [record["position"] for record in own]
+            share = [100 * r["bits_per_token"] / r["uniform_bits_per_token"] for r in own]
+            accuracy = [100 * record["accuracy"] for record in own]
+            look = line_look(index)
+            left.plot(places, share, marker="o", markersize=3.5, **look)
+            right.plot(places, accuracy, marker="o", markersize=3.5, **look)
+            ends.append((places[-1], accuracy[-1], name, look["color"]))
+        left.set_title("bits, % of the uniform model's")
+        right.set_title("likeliest token right, %")
+        for axes in (left, right):
+            axes.set_xlabel("place in the window")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        label_ends(right, ends)
+        return save(figure, path)
+
+
+def write_latent_figure(records: Records, path: str | Path) -> Path:
+    """Draw how many bytes come back by place in the group and in the row."""
+    names = list(dict.fromkeys(record["name"] for record in records))
+    with house_style():
+        figure = Figure(figsize=(8.6, 4.2))
+        figure.subplots_adjust(left=0.075, right=0.8, bottom=0.13, top=0.79, wspace=0.25)
+        titles(figure, 0.075, "Inside the latent", "bytes that come back wrong, by their place")
+        parts = {"group": "place in the group of a latent", "row": "sixteenth of the row"}
+        all_axes = figure.subplots(1, 2)
+        ends = []
+        for axes, (part, label) in zip(all_axes, parts.items(), strict=True):
+            for index, name in enumerate(names):
+                own = [r for r in records if r["name"] == name and r["part"] == part]
+                places = [record["position"] for record in own]
+                wrong = [100 * (1 - record["reconstruction_accuracy"]) for record in own]
+                look = line_look(index)
+                axes.plot(places, wrong, marker="o", markersize=3.5, **look)
+                if part == "row":
+                    ends.append((places[-1], wrong[-1], name, look["color"]))
+            axes.set_title("wrong bytes, %")
+            axes.set_xlabel(label)
+            axes.set_ylim(bottom=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        label_ends(all_axes[1], ends)
+        return save(figure, path)
+
+
+def write_zipf_figure(shares: Mapping[str, np.ndarray], path: str | Path) -> Path:
+    """Draw the share of every symbol against its rank, both logarithmic."""
+    with house_style():
+        figure = Figure(figsize=(8.6, 5.4))
+        figure.subplots_adjust(left=0.085, right=0.72, bottom=0.1, top=0.845)
+        titles(
+            figure, 0.085, "Symbols by rank", "the share of each symbol of a code, largest first"
+        )
+        axes = figure.subplots()
+        ends = []
+        for index, (name, values) in enumerate(shares.items()):
+            # A thousand points are as good as all on a logarithmic axis.
+            ranks = np.unique(np.geomspace(1, len(values), 1000).astype(int))
+            look = line_look(index)
+            axes.loglog(ranks, values[ranks - 1], **look)
+            ends.append((ranks[-1], values[-1], name, look["color"]))
+        first = max(values[0] for values in shares.values())
+        last = max(len(values) for values in shares.values())
+        axes.loglog([1, last], [first, first / last], color=QUIET, linewidth=0.8, linestyle=":")
+        axes.annotate("1 / rank", (last**0.5, first / last**0.5), color=QUIET, size=8)
+        axes.set_ylim(bottom=min(values[-1] for values in shares.values()) / 2)
+        axes.set_xlabel("rank")
+        label_ends(axes, ends)
+        return save(figure, path)
