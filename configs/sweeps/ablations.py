@@ -6,6 +6,7 @@ Arguments   files   path or glob of text; empty = the embedded default
             size    of M2
             tokens  that every cell sees
 Commands    python launch/sweep.py "ablations:files=enwiki_part*.jsonl.xz"
+            python launch/report.py runs/sweeps/ablations
 Hardware    2 CPU cores
 """
 

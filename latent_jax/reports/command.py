@@ -42,9 +42,9 @@ def report(
         raise ValueError("name a folder with runs, or a page with --readme; see --help")
     sweeps = [folder for folder in folders if is_sweep(folder)]
     if sweeps:
-        if len(folders) > 1:
-            raise ValueError(f"name the sweep {sweeps[0]} alone, or folders of runs")
-        report_sweep(sweeps[0], results=results)
+        if len(sweeps) < len(folders):
+            raise ValueError(f"name folders of sweeps, as {sweeps[0]}, or folders of runs")
+        report_sweep(sweeps, results=results)
     elif folders:
         runs = [path for folder in folders for path in find_runs(folder)]
         print(comparison_table(runs))

@@ -44,11 +44,12 @@ TITLES = {
 }
 
 
-def report_sweep(folder: str | Path, *, results: str | None = None) -> list[Path]:
+def report_sweep(folders: Sequence[str | Path], *, results: str | None = None) -> list[Path]:
     """Print the tables of a sweep and write them beside its pictures.
 
     Args:
-        folder: of the sweep. `report` in it receives report.md, a CSV for each table, and PNGs.
+        folders: of the sweep, and of others whose cells belong into the same tables, as those of
+            ablations do. `report` in the first receives report.md, a CSV for each table, and PNGs.
         results: a file in configs/results, NAME.json, for the records; the tables go beside it as
             NAME_TABLE.json, so that a page can show them.
 
@@ -56,12 +57,14 @@ def report_sweep(folder: str | Path, *, results: str | None = None) -> list[Path
         What was written.
 
     Raises:
-        ValueError: no cell is finished.
+        ValueError: no cell is finished, or cells that would be compared have different budgets.
     """
-    records = read_cells(folder)
-    tables, out = sweep_tables(records), Path(folder) / REPORT
+    records = [record for folder in folders for record in read_cells(folder)]
+    _check_budgets(records)
+    folder = Path(folders[0])
+    tables, out = sweep_tables(records), folder / REPORT
     budget = ", ".join(sorted({record["budget"] for record in records}))
-    page = [f"# {Path(folder).name}", f"{len(records)} cells; budget of each: {budget}."]
+    page = [f"# {folder.name}", f"{len(records)} cells; budget of each: {budget}."]
     written = []
     for name, rows in tables.items():
         print(f"\n{TITLES[name]}\n\n{text_table(rows)}")
@@ -78,6 +81,21 @@ def report_sweep(folder: str | Path, *, results: str | None = None) -> list[Path
         written.append(write_json(records, results))
     print("\n" + "\n".join(map(str, [*written, *pictures])))
     return [*written, *pictures]
+
+
+def _check_budgets(records: Records) -> None:
+    """Refuse what sweeps of different budgets would lay side by side."""
+    budgets: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        place = record.get("group", ""), record["size"]
+        budgets.setdefault(place, set()).add(record["budget"])
+    for (group, size), found in budgets.items():
+        if len(found) > 1:
+            name = f"{size} of the group {group!r}" if group else size
+            raise ValueError(
+                f"cells of {name} have the budgets {', '.join(sorted(found))}, which cannot be "
+                "compared: report on one sweep at a time"
+            )
 
 
 def _csv(rows: Records) -> bytes:

@@ -186,7 +186,7 @@ def test_everything_is_written_from_the_folder_alone(tmp_path, capsys):
     page = (folder / "report" / "report.md").read_text()
     assert "budget of each: tokens:100" in page and "| Bytes |" in page
     before = page
-    report_sweep(folder)
+    report_sweep([folder])
     assert (folder / "report" / "report.md").read_text() == before
 
 
@@ -199,5 +199,26 @@ def test_a_damaged_cell_and_an_empty_sweep_are_named(tmp_path):
     path.write_text("{half")
     with pytest.raises(RunFolderError, match=r"cell\.json is damaged"):
         report([str(folder)])
-    with pytest.raises(ValueError, match="alone"):
-        report([str(folder), str(tmp_path)])
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match="name folders of sweeps"):
+        report([str(folder), str(tmp_path / "run")])
+
+
+def test_ablations_join_a_sweep_and_other_budgets_are_refused(tmp_path):
+    sweep = write(tmp_path / "sweep", paper_cells())
+    method = "EqualInfoAC[b=16,v=256"
+    resets = {"": 1.0, ",reset=every_other": 1.1, ",reset=never": 1.2}
+    cells = [
+        {**cell(f"{method}{reset}]", "25m", bits), "group": "reset", "name": f"reset{reset}"}
+        for reset, bits in resets.items()
+    ]
+    ablations = write(tmp_path / "ablations", cells)
+    report([str(sweep), str(ablations)])
+    page = (sweep / "report" / "report.md").read_text()
+    assert f"reset | {method},reset=never]" in page
+    claim = "Resetting M1 in every window is better than in every other one, and that than never"
+    assert verdicts(paper_cells())[claim]["verdict"] == UNTRIED
+    assert verdicts(paper_cells() + cells)[claim]["verdict"] == HOLDS
+    other = write(tmp_path / "other", [{**cell("Bytes", "25m", 1.0), "budget": "tokens:7"}])
+    with pytest.raises(ValueError, match=r"25m have the budgets tokens:100, tokens:7"):
+        report([str(sweep), str(other)])
