@@ -8,6 +8,8 @@ Source      Lester et al. 2024, "Training LLMs over Neurally Compressed Text" (a
 Arguments   method         any literature name; what M1 drives is read from rows that
                            launch/prepare.py encode or launch/sweep.py made beforehand. Latent[...]
                            has encoder and decoder of two layers as wide as M2
+            beta           weight of the language model's loss, and
+            lm_gradient    how far its gradient reaches into the encoder; for Latent[...] only
             size           25m, 113m, 403m, 2b and M1's 3m as in the paper; 100k, 300k and 1m for a
                            laptop. Parameters outside of embeddings
             budget         UNIT:AMOUNT, see latent_jax/methods/budget.py; empty is the paper's 26.2
@@ -21,6 +23,8 @@ Commands    python launch/train.py --config "configs/m2.py:method=Bytes,size=300
                 --config.data.source=files --config.data.files="('text/*.jsonl.xz',)"
             python launch/sweep.py laptop
 """
+
+import math
 
 from configs import common
 from configs.args import parse_args
@@ -58,6 +62,8 @@ def get_config(arguments: str = ""):
         optimizer="",
         row_length=512,
         context_bytes=0,
+        beta=0.1,  # as in configs/compressors.py
+        lm_gradient="input",
     )
     check_word("size", a.size, SHAPES)
     laptop = a.size in LAPTOP_SIZES
@@ -73,7 +79,8 @@ def get_config(arguments: str = ""):
     if a.method.startswith("Latent"):
         width, n_heads = config.model.d_model, config.model.n_heads
         config.autoencoder.update(d_model=width, n_heads=n_heads, n_layers=2)
-        config.latent.beta = 0.1  # as in configs/compressors.py
+        config.compressor.ssm_head_dim = math.gcd(64, 2 * width)
+        config.latent.update(beta=a.beta, lm_gradient=a.lm_gradient)
     else:
         config.z_loss = 1e-4
     budget = parse(a.budget or f"tokens:{LAPTOP_TOKENS if laptop else PAPER_TOKENS}")

@@ -1,7 +1,7 @@
 """Ten times the tokens of the laptop sweep: what is learned of compressed text when more is read.
 
-Source      the claims of Lester et al. 2024 that fall at the budget of `laptop`: EqualInfoAC and GZip
-            are learned, and shorter windows better than longer ones (tables 15 and 16)
+Source      the claims of Lester et al. 2024 that fall at the budget of `laptop`: EqualInfoAC and
+            GZip are learned, and shorter windows better than longer ones (tables 15 and 16)
 Arguments   files   path or glob of text; empty = the embedded default
             size    of M2
             tokens  that every cell sees

@@ -63,6 +63,8 @@ class Sweep:
         example_bytes: or as the beginnings of examples; see `EncodeConfig`.
         paper_batches: batches of its own tokens on which a cell is scored as in the paper
             (Lester et al. 2024, section 3.8), beside the same raw bytes for every method.
+        follow_up: called with the records of all cells when they are finished; returns the cells
+            that are to be trained then, such as seeds of the best.
     """
 
     cells: Sequence[Cell]
@@ -72,6 +74,7 @@ class Sweep:
     cut_bytes: int = 2560
     example_bytes: int = 0
     paper_batches: int = 20
+    follow_up: Callable[[Sequence[Mapping[str, Any]]], Sequence[Cell]] | None = None
 
     def __post_init__(self):
         """Refuse cells that cannot be told apart.
@@ -99,13 +102,23 @@ def arguments_of(cell: Cell) -> str:
     return ",".join(f"{key}={value}" for key, value in cell.items() if key != "group")
 
 
-def config_of(sweep: Sweep, cell: Cell) -> ConfigDict:
+def config_words(sweep: Sweep, cell: Cell) -> str:
+    """Return what `launch/train.py --config` takes for a cell, FILE:ARGUMENTS."""
+    return f"{sweep.config}:{arguments_of(cell)}"
+
+
+def config_of(sweep: Sweep, words: str) -> ConfigDict:
     """Return the configuration of a cell.
+
+    Args:
+        sweep: whose overrides count.
+        words: see `config_words`.
 
     Raises:
         ValueError: an argument is wrong, or an override names no key (the nearest is named).
     """
-    config = load_file(ROOT / sweep.config).get_config(arguments_of(cell))
+    file, _, arguments = words.partition(":")
+    config = load_file(ROOT / file).get_config(arguments)
     for key, value in sweep.overrides.items():
         section, *path = config, *key.split(".")
         for part in path[:-1]:
@@ -120,7 +133,8 @@ def config_of(sweep: Sweep, cell: Cell) -> ConfigDict:
 def check_comparable(sweep: Sweep, configs: Sequence[ConfigDict]) -> None:
     """Refuse a sweep whose comparisons mix budgets.
 
-    All cells are measured in one unit, and those of one group and size have the same amount of it.
+    Cells of one group are measured in one unit, and those of one group and size have the same
+    amount of it.
 
     Raises:
         ValueError: naming two cells that differ, and both budgets.
@@ -128,13 +142,13 @@ def check_comparable(sweep: Sweep, configs: Sequence[ConfigDict]) -> None:
     first: dict[tuple, tuple[str, Budget]] = {}
     for cell, config in zip(sweep.cells, configs, strict=True):
         budget, name = from_config(config.budget), name_of(cell)
-        any_cell, any_budget = first.setdefault((), (name, budget))
-        peers = (cell.get("group", ""), cell.get("size", ""))
-        peer, peer_budget = first.setdefault(peers, (name, budget))
+        group, size = cell.get("group", ""), cell.get("size", "")
+        any_cell, any_budget = first.setdefault((group,), (name, budget))
+        peer, peer_budget = first.setdefault((group, size), (name, budget))
         if any_budget.unit != budget.unit:
             raise ValueError(
-                f"{any_cell} has the budget {any_budget} and {name} {budget}: a sweep keeps one "
-                "unit equal"
+                f"{any_cell} has the budget {any_budget} and {name} {budget}: a comparison keeps "
+                "one unit equal. Give both the same, or different groups"
             )
         if peer_budget != budget:
             raise ValueError(

@@ -1,5 +1,6 @@
 """What `launch/sweep.py` does."""
 
+import dataclasses
 import logging
 import statistics
 import time
@@ -97,18 +98,20 @@ def sweep_and_print(
     _expect(records, folder, n_workers)
     if dry_run:
         _print_plan(records, n_workers)
+        if sweep.follow_up is not None:
+            print("When these are finished, their results decide on more cells.")
         if json_path:
             write_json(records, json_path)
         return records
-    schedule = Schedule(words, sweep, folder, records, retries)
     began = time.monotonic()
-    with Live(schedule, folder) as live, _engine(engine, folder, n_workers, address) as workers:
-        for ended in workers.run(schedule.next, SHOWN_EVERY):
-            if ended is not None:
-                job, error = ended
-                is_over = schedule.ended(job, error)
-                live.ended(job, error, is_over)
-            live.show()
+    words_of_engine = (engine, folder, n_workers, address)
+    schedule = _run(Schedule(words, sweep, folder, records, retries), folder, words_of_engine)
+    if sweep.follow_up is not None and not schedule.unfinished:
+        more = sweep.follow_up([schedule.results[record["name"]] for record in records])
+        sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more], follow_up=None)
+        records = plan(sweep, folder)
+        _expect(records, folder, n_workers)
+        schedule = _run(Schedule(words, sweep, folder, records, retries), folder, words_of_engine)
     results = [result for result in schedule.results.values() if result is not None]
     if results:
         print(text_table(results, RESULT_COLUMNS))
@@ -123,6 +126,18 @@ def sweep_and_print(
             f"{', '.join(schedule.unfinished)}{reasons}\nthe same command tries them again"
         )
     return results
+
+
+def _run(schedule: Schedule, folder: Path, words_of_engine: tuple) -> Schedule:
+    """Work off what is not finished; return the schedule."""
+    with Live(schedule, folder) as live, _engine(*words_of_engine) as workers:
+        for ended in workers.run(schedule.next, SHOWN_EVERY):
+            if ended is not None:
+                job, error = ended
+                is_over = schedule.ended(job, error)
+                live.ended(job, error, is_over)
+            live.show()
+    return schedule
 
 
 def _engine(engine: str, folder: Path, n_workers: int, address: str) -> Any:

@@ -18,7 +18,7 @@ from latent_jax.data import DataConfig
 from latent_jax.experiments.encode import EncodeConfig, encode_corpora
 from latent_jax.experiments.run import Experiment, run
 from latent_jax.experiments.solve import solve_shape
-from latent_jax.experiments.sweep.cells import Sweep, config_of, name_of
+from latent_jax.experiments.sweep.cells import Sweep, config_of
 from latent_jax.experiments.sweep.plan import Record, is_driven, rows_folder
 from latent_jax.experiments.tasks import Vocabulary
 from latent_jax.methods.names import parse
@@ -53,8 +53,7 @@ def encode_cells(sweep: Sweep, folder: Path, records: Sequence[Record]) -> None:
     the same raw bytes for every method; the test split has what the batches of the paper's protocol
     need.
     """
-    cells = {name_of(cell): cell for cell in sweep.cells}
-    configs = [config_of(sweep, cells[record["name"]]) for record in records]
+    configs = [config_of(sweep, record["config"]) for record in records]
     configs = [_solved(c, r) for c, r in zip(configs, records, strict=True)]
     test_bytes = max(
         sweep.paper_batches * c.batch_size * c.row_length * r["bytes_per_token"] * SPLIT_MARGIN
@@ -88,8 +87,7 @@ def train_cell(sweep: Sweep, folder: Path, record: Record) -> Record:
         The plan's record, with what was measured; it is kept in the run folder.
     """
     began = time.monotonic()
-    cells = {name_of(cell): cell for cell in sweep.cells}
-    config = _solved(config_of(sweep, cells[record["name"]]), record)
+    config = _solved(config_of(sweep, record["config"]), record)
     if is_driven(parse(config.method)):
         config.data.source = "encoded"
         config.data.files = (str(rows_folder(folder, config)),)

@@ -15,9 +15,9 @@ from latent_jax.experiments.solve import solve_shape, solve_steps, tokens_of
 from latent_jax.experiments.sweep.cells import (
     Cell,
     Sweep,
-    arguments_of,
     check_comparable,
     config_of,
+    config_words,
     name_of,
 )
 from latent_jax.experiments.tasks import Vocabulary, make_task
@@ -56,7 +56,7 @@ def plan(sweep: Sweep, folder: Path) -> list[Record]:
     Raises:
         ValueError: a cell is wrong, or budgets are mixed.
     """
-    configs = [config_of(sweep, cell) for cell in sweep.cells]
+    configs = [config_of(sweep, config_words(sweep, cell)) for cell in sweep.cells]
     check_comparable(sweep, configs)
     vocabularies = _Vocabularies(folder)
     records = []
@@ -81,7 +81,7 @@ def _plan_cell(
         "method": str(parse(config.method)),
         "size": cell.get("size", ""),
         "seed": config.seed,
-        "config": f"{sweep.config}:{arguments_of(cell)}",
+        "config": config_words(sweep, cell),
         "budget": str(budget),
         "row_length": solved.row_length,
         "evaluation_bytes": solved.evaluation_bytes,

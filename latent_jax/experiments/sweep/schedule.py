@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from latent_jax.data.rows import DONE
-from latent_jax.experiments.sweep.cells import Sweep, config_of, name_of
+from latent_jax.experiments.sweep.cells import Sweep, config_of
 from latent_jax.experiments.sweep.jobs import read_result
 from latent_jax.experiments.sweep.plan import Record, encodings, rows_folder
 from latent_jax.training.run_folder import write_json
@@ -45,12 +47,9 @@ class Schedule:
         self._waiting: dict[str, set[str]] = {}  # coder -> cells that wait for its rows
         self._queue: list[tuple[int, float, str]] = []
         self._jobs: dict[str, Job] = {}
-        cells = {name_of(cell): cell for cell in sweep.cells}
         missing = [r for r in records if self.results[r["name"]] is None]
         for coder, kinds in encodings(missing).items():
-            folders = [
-                rows_folder(folder, _configured(sweep, cells[kind["name"]], kind)) for kind in kinds
-            ]
+            folders = [rows_folder(folder, _configured(sweep, kind)) for kind in kinds]
             if not all((rows / DONE).exists() for rows in folders):
                 methods = {kind["method"] for kind in kinds}
                 waiting = {r["name"] for r in missing if r["method"] in methods}
@@ -165,7 +164,7 @@ class Schedule:
                 )
 
 
-def _configured(sweep: Sweep, cell, record: Record):
-    config = config_of(sweep, cell)
+def _configured(sweep: Sweep, record: Record) -> ConfigDict:
+    config = config_of(sweep, record["config"])
     config.row_length = record["row_length"]
     return config

@@ -1,5 +1,7 @@
 """The algebra of cells, the refusal of mixed budgets, and every cell of every sweep."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -13,6 +15,7 @@ from latent_jax.experiments.sweep.cells import (
     arguments_of,
     check_comparable,
     config_of,
+    config_words,
     crossed,
     load_sweep,
     name_of,
@@ -56,11 +59,12 @@ def test_a_cell_has_a_name_and_is_a_config_files_arguments():
 
 def test_overrides_reach_the_configuration_and_misspelt_ones_are_refused():
     sweep = Sweep(cells=[TINY], overrides={"training.save_every": 7, "batch_size": 2})
-    config = config_of(sweep, TINY)
+    config = config_of(sweep, config_words(sweep, TINY))
     assert (config.training.save_every, config.batch_size) == (7, 2)
     for key in ("training.save_evry", "training.deep.save_every"):
         with pytest.raises(ValueError, match=f"no configuration has the key '{key}'"):
-            config_of(Sweep(cells=[TINY], overrides={key: 7}), TINY)
+            wrong = Sweep(cells=[TINY], overrides={key: 7})
+            config_of(wrong, config_words(wrong, TINY))
 
 
 @pytest.mark.parametrize(
@@ -70,13 +74,14 @@ def test_overrides_reach_the_configuration_and_misspelt_ones_are_refused():
         ({"budget": "tokens:60000"}, "tokens:50000 and .* tokens:60000"),
         ({"budget": "tokens:60000", "size": "300k"}, ""),
         ({"budget": "tokens:60000", "group": "other"}, ""),
-        ({"budget": "bytes:50000", "group": "other"}, "tokens:50000 and .* bytes:50000"),
+        ({"budget": "bytes:50000", "size": "300k"}, "tokens:50000 and .* bytes:50000"),
+        ({"budget": "bytes:50000", "group": "other"}, ""),
     ],
 )
 def test_mixed_budgets_are_refused(changes, message):
     cells = [{"method": "Bytes", **TINY}, {"method": "GZip[v=256]", **TINY, **changes}]
     sweep = Sweep(cells=cells)
-    configs = [config_of(sweep, cell) for cell in cells]
+    configs = [config_of(sweep, config_words(sweep, cell)) for cell in cells]
     if not message:
         check_comparable(sweep, configs)
         return
@@ -128,7 +133,12 @@ def vocabulary_of(method):
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("[a-z]*.py")))
 def test_every_cell_builds_and_spends_its_budget(name):
     _, sweep = load_sweep(name)
-    configs = [config_of(sweep, cell) for cell in sweep.cells]
+    if sweep.follow_up is not None:
+        scores = [{"bits_per_byte": 3.0 - i, "train_flops": 1e12} for i in range(len(sweep.cells))]
+        more = sweep.follow_up(scores)
+        assert more and sweep.follow_up(scores[::-1]) != more
+        sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more])
+    configs = [config_of(sweep, config_words(sweep, cell)) for cell in sweep.cells]
     check_comparable(sweep, configs)
     built = set()
     for config in configs:
@@ -138,7 +148,7 @@ def test_every_cell_builds_and_spends_its_budget(name):
         task = make_task(config, vocabulary)
         tokens, ratio = tokens_of(config, vocabulary)
         flops = tokens * ratio * task.train_flops_per_byte
-        per_step = {"tokens": tokens, "flops": flops}[budget.unit]
+        per_step = {"tokens": tokens, "bytes": tokens * ratio, "flops": flops}[budget.unit]
         assert budget.amount <= steps * per_step * (1 + 1e-9) < budget.amount + 1.1 * per_step
         key = (str(task.model_config), config.row_length)
         if key not in built:

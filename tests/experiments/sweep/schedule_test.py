@@ -24,7 +24,7 @@ def records():
         {
             "name": name_of(cell),
             "method": method,
-            "config": f"configs/m2.py:{cell['method']}",
+            "config": f"configs/m2.py:method={cell['method']}",
             "budget": "tokens:50000",
             "row_length": 512,
             "vocab_size": 257,

@@ -18,10 +18,17 @@ SWEEP = """
 from latent_jax.experiments.sweep.cells import Sweep, product
 
 def get_sweep(arguments):
+    arguments, _, then = arguments.partition(";then;")
     steps, *methods = arguments.split(";")
-    budget = f"tokens:{{int(steps) * 256}}"
+    words = dict(size=("100k",), row_length=(64,), budget=(f"tokens:{{int(steps) * 256}}",))
+
+    def follow_up(records):
+        assert [record["method"] for record in records] == methods
+        assert all(record["bits_per_byte"] > 0 for record in records)
+        return product(method=then.split(";"), **words)
+
     return Sweep(
-        cells=product(method=methods, size=("100k",), row_length=(64,), budget=(budget,)),
+        cells=product(method=methods, **words),
         overrides={{
             "data.source": "files",
             "data.files": ("{text}",),
@@ -40,6 +47,7 @@ def get_sweep(arguments):
         train_bytes=4000,
         cut_bytes=200,
         paper_batches=2,
+        follow_up=follow_up if then else None,
     )
 """
 SAVE_EVERY = 5
@@ -63,10 +71,11 @@ def results(workdir):
 
 
 def test_a_sweep_trains_every_cell_once_and_says_what_failed(sweep_file, tmp_path):
-    words = f"{sweep_file}:8;Bytes;GZip[v=256]"
+    words = f"{sweep_file}:8;Bytes;then;GZip[v=256]"
     plan = launch("sweep.py", words, f"--workdir={tmp_path}", "--dry_run")
     assert plan.returncode == 0, plan.stderr
-    assert "2 cells" in plan.stdout and "feed" in plan.stdout and not results(tmp_path)
+    assert "1 cells" in plan.stdout and "decide on more cells" in plan.stdout
+    assert "feed" in plan.stdout and not results(tmp_path)
     first = launch(
         "sweep.py", words, f"--workdir={tmp_path}", "--workers=2", f"--json={tmp_path}/all.json"
     )
