@@ -6,6 +6,7 @@ from pathlib import Path
 from latent_jax.analysis.codes import Code, LatentCode, TokenizerCode
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.experiments.evaluate import load_run
+from latent_jax.experiments.measure_tokenizers import cut_texts
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tasks.latent_language import LatentLanguage
@@ -75,3 +76,16 @@ def open_text(files: Sequence[str], text_field: str = "text") -> Corpus:
         raise ValueError("say which text to analyze: --data FILES")
     words = dict(source="files", files=tuple(files), text_field=text_field)
     return open_corpus(DataConfig(**words, validation_percent=10.0, test_percent=0.0))
+
+
+def held_out_texts(corpus: Corpus, max_bytes: int = 0, cut_bytes: int = 0) -> list[bytes]:
+    """Return the texts of the validation split, which no tokenizer has learned from.
+
+    Args:
+        corpus: of `open_text`.
+        max_bytes: up to the document that reaches so many; 0 = all.
+        cut_bytes: in pieces of so many bytes; 0 = whole documents. Coders that run M1 for every
+            byte code many texts side by side, and are slow on one long text.
+    """
+    documents = corpus.documents("validation", max_bytes)
+    return cut_texts([document.text for document in documents], cut_bytes)
