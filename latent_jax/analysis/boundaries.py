@@ -30,13 +30,11 @@ class Places(NamedTuple):
 
 
 def space_places(text: bytes) -> Places:
-    """Return the edges of all white space inside of a text, with the positions between them."""
+    """Return the edges of all white space between words, with the positions between them."""
     spans = [match.span() for match in _SPACE.finditer(text)]
-    first, last = np.array(spans, np.int64).reshape(-1, 2).T
-    # Both ends of the text are no positions inside of it.
-    first, last = np.maximum(first, 1), np.minimum(last, len(text) - 1)
-    inside = first <= last
-    return Places(first[inside], last[inside])
+    between = [(start, stop) for start, stop in spans if start > 0 and stop < len(text)]
+    first, last = np.array(between, np.int64).reshape(-1, 2).T
+    return Places(first, last)
 
 
 def token_places(coded: Coded) -> Places:
