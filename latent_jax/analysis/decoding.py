@@ -5,7 +5,7 @@ of them to text. The same question is asked of every code here: cut a run out of
 decode it as if it were all there is, and compare with the bytes that it covers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,14 @@ def decode_each(code: Code, batch: Sequence[np.ndarray]) -> list[bytes | None]:
     try:
         return list(code.decode(batch))
     except ValueError:
-        return [text for ids in batch for text in _decode_one(code, ids)]
+        return [_decode_one(code, ids) for ids in batch]
 
 
-def _decode_one(code: Code, ids: np.ndarray) -> Iterator[bytes | None]:
+def _decode_one(code: Code, ids: np.ndarray) -> bytes | None:
     try:
-        yield from code.decode([ids])
+        return code.decode([ids])[0]
     except ValueError:
-        yield None
+        return None
 
 
 def decoding_scores(

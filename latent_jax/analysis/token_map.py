@@ -8,7 +8,7 @@ an arithmetic code may cover nothing.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class TokenMap:
     labels: np.ndarray
     spellings: tuple[bytes, ...]
 
-    def at(self, position: int) -> "TokenMap":
+    def at(self, position: int) -> Self:
         """Return the occurrences at one place of windows."""
         chosen = self.positions == position
         return dataclasses.replace(
