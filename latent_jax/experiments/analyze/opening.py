@@ -22,6 +22,8 @@ def open_codes(
 ) -> list[Code]:
     """Return the codes of literature names, then those of trained runs.
 
+    A run whose code has the name of another one is called by its folder as well.
+
     Args:
         methods: literature names of tokenizers.
         workdirs: run folders: their tokenizer, or their latents where they learned some.
@@ -38,7 +40,11 @@ def open_codes(
         if method.family == "Latent":
             raise ValueError(f"{method} is learned: name the run folder of one with --workdir")
         codes.append(TokenizerCode(make_tokenizer(method, corpus, train_bytes, m1)))
-    codes += [code_of_run(workdir) for workdir in workdirs]
+    for workdir in workdirs:
+        code = code_of_run(workdir)
+        if code.name in {other.name for other in codes}:
+            code.name = f"{code.name}, {workdir}"
+        codes.append(code)
     if not codes:
         raise ValueError("say what to analyze: --tokenizer NAME, --workdir RUN, or several of each")
     return codes
