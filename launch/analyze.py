@@ -2,22 +2,35 @@
 
     python launch/analyze.py entropy --tokenizer Bytes --tokenizer 'EqualInfoAC[b=16,v=65k]' \\
         --data 'text/*.jsonl.xz'
+    python launch/analyze.py tokens --tokenizer 'EqualInfoAC[b=16,v=256]' \\
+        --workdir runs/latent_lm --data 'text/*.jsonl.xz' --max_bytes 200000 --cut_bytes 2560
+    python launch/analyze.py stability --tokenizer 'BPE[v=4096]' --tokenizer 'AC[v=256]' \\
+        --data 'text/*.jsonl.xz' --max_bytes 200000 --cut_bytes 2560 --pieces 'BPE[v=4096]'
 
-    python launch/analyze.py windows --workdir runs/sweeps/laptop/cells/EqualInfoAC_b=16,v=256_...
+tokens says what ids stand for: the bytes that each covers in held-out text, how sure they are, what
+ids decode to alone and in runs, and the vocabulary of codes whose ids stand for one text each.
+stability puts one sentence behind many words, changes single bytes, and compares token boundaries
+with spaces and with the pieces of another tokenizer. What tokenizers learn, they learn from 90
+percent of the documents; everything is measured on the others.
+
+    python launch/analyze.py windows --workdir runs/m2 --data 'text/*.jsonl.xz'
     python launch/analyze.py latents --workdir runs/quickstart/latent --data 'text/*.jsonl.xz'
     python launch/analyze.py zipf --tokenizer 'BPE[v=4096]' --workdir runs/quickstart/latent ...
 
-`windows` scores each token of an equal-information window, `latents` each byte of a group, and
-codes that the language model drew; `zipf` counts symbols by rank. Tokenizers are named as the
-literature names them; a --workdir is a run folder, whose latents are looked at if it learned some,
-else its tokenizer. Every verb prints a table; --json writes the unrounded numbers, and --out is a
-folder for pictures.
+windows scores each token of an equal-information window. latents scores each byte of a group, and
+codes that the language model drew. zipf counts symbols by rank, beside words.
+
+Tokenizers are named as the literature names them; a --workdir is a run folder, whose latents are
+looked at if it learned some, else its tokenizer. Every verb prints a table; --json writes the
+unrounded numbers, and --out is a folder for pictures.
 """
 
 from absl import flags
 
+from latent_jax.analysis.stability import SENTENCE as ELEPHANTS
 from latent_jax.experiments.analyze.latents import latents_and_print
-from latent_jax.experiments.analyze.opening import held_out, open_codes, open_text
+from latent_jax.experiments.analyze.stability import stability_and_print
+from latent_jax.experiments.analyze.tokens import tokens_and_print
 from latent_jax.experiments.analyze.windows import windows_and_print
 from latent_jax.experiments.analyze.zipf import zipf_and_print
 from latent_jax.experiments.command_line import run_command
@@ -29,30 +42,111 @@ TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines th
 M1 = flags.DEFINE_string("m1", "", "Byte model of coders, a file; by default the shipped one.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 OUT = flags.DEFINE_string("out", "", "Folder for pictures; empty makes none.")
-MAX_BYTES = flags.DEFINE_integer(
-    "max_bytes", 1_000_000, "Raw bytes of text that are looked at; 0 = all.", lower_bound=0
+TRAIN_BYTES = flags.DEFINE_integer(
+    "train_bytes", 0, "Tokenizers learn from so many bytes; 0 = all.", lower_bound=0
 )
-SEED = flags.DEFINE_integer("seed", 0, "Of what is drawn.")
+MAX_BYTES = flags.DEFINE_integer(
+    "max_bytes", 0, "Look at so many held-out bytes; 0 = all.", lower_bound=0
+)
+CUT_BYTES = flags.DEFINE_integer(
+    "cut_bytes",
+    0,
+    "Cut documents into texts of so many bytes: M1 codes many at once. 0 = none.",
+    lower_bound=0,
+)
+SEED = flags.DEFINE_integer("seed", 0, "Of everything that is drawn by chance.", lower_bound=0)
+SENTENCE = flags.DEFINE_string(
+    "sentence", ELEPHANTS, "tokens: decoded id by id; stability: put behind other words."
+)
+SAMPLES = flags.DEFINE_integer(
+    "samples", 200, "tokens: runs of ids of each length that are decoded alone.", lower_bound=1
+)
+PREFIXES = flags.DEFINE_integer(
+    "prefixes", 500, "stability: words put before the sentence.", lower_bound=2
+)
+CHANGES = flags.DEFINE_integer(
+    "changes", 200, "stability: bytes that are changed, one at a time.", lower_bound=1
+)
+PIECES = flags.DEFINE_string(
+    "pieces", "", "stability: tokenizer whose pieces are compared with; empty = spaces alone."
+)
 
 
-def _windows():
-    words = dict(text_field=TEXT_FIELD.value, max_bytes=MAX_BYTES.value)
-    windows_and_print(WORKDIR.value, DATA.value, json_path=JSON.value, out=OUT.value, **words)
+def codes_and_text():
+    """Return what every verb is told."""
+    return dict(
+        methods=TOKENIZER.value,
+        workdirs=WORKDIR.value,
+        files=DATA.value,
+        text_field=TEXT_FIELD.value,
+        train_bytes=TRAIN_BYTES.value,
+        max_bytes=MAX_BYTES.value,
+        cut_bytes=CUT_BYTES.value,
+        m1=M1.value,
+        seed=SEED.value,
+        json_path=JSON.value,
+        out=OUT.value,
+    )
 
 
-def _latents():
-    words = dict(text_field=TEXT_FIELD.value, max_bytes=MAX_BYTES.value, seed=SEED.value)
-    latents_and_print(WORKDIR.value, DATA.value, json_path=JSON.value, out=OUT.value, **words)
+def runs_and_text():
+    """Return what verbs are told that look into trained runs."""
+    if TOKENIZER.value:
+        raise ValueError(
+            f"this looks into trained runs, not into tokenizers: give --workdir instead of "
+            f"--tokenizer {TOKENIZER.value[0]}"
+        )
+    return dict(
+        workdirs=WORKDIR.value,
+        files=DATA.value,
+        text_field=TEXT_FIELD.value,
+        max_bytes=MAX_BYTES.value,
+        cut_bytes=CUT_BYTES.value,
+        json_path=JSON.value,
+        out=OUT.value,
+    )
 
 
-def _zipf():
-    texts = held_out(DATA.value, TEXT_FIELD.value, MAX_BYTES.value)
-    corpus = open_text(DATA.value, TEXT_FIELD.value)
-    codes = open_codes(TOKENIZER.value, WORKDIR.value, corpus=corpus, m1=M1.value)
-    zipf_and_print(codes, texts, JSON.value, OUT.value)
+def tokens():
+    """What ids stand for."""
+    tokens_and_print(**codes_and_text(), sentence=SENTENCE.value, n_samples=SAMPLES.value)
 
 
-VERBS = {"windows": _windows, "latents": _latents, "zipf": _zipf}
+def stability():
+    """What small changes do."""
+    stability_and_print(
+        **codes_and_text(),
+        sentence=SENTENCE.value,
+        n_prefixes=PREFIXES.value,
+        n_changes=CHANGES.value,
+        pieces=PIECES.value,
+    )
+
+
+def zipf():
+    """Symbols by rank."""
+    words = codes_and_text()
+    del words["seed"]
+    zipf_and_print(**words)
+
+
+def windows():
+    """Tokens by their place in a window."""
+    windows_and_print(**runs_and_text())
+
+
+def latents():
+    """Bytes by their place in a group, and codes of other sources."""
+    latents_and_print(**runs_and_text(), seed=SEED.value)
+
+
+VERBS = {
+    "tokens": tokens,
+    "stability": stability,
+    "zipf": zipf,
+    "windows": windows,
+    "latents": latents,
+}
 
 
 def main(words):

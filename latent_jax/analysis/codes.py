@@ -5,6 +5,7 @@ either than what is here, so that every code is measured on the same texts in th
 """
 
 import abc
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
-from latent_jax.tokenizers import Tokenizer
+from latent_jax.tokenizers import EqualInfoAC, Tokenizer
+from latent_jax.tokenizers.base import TableTokenizer
 
 
 class Coded(NamedTuple):
@@ -35,11 +37,16 @@ class Code(abc.ABC):
         name: the literature name.
         n_ids: how many ids there are; they lie in [0, n_ids).
         is_lossless: whether `decode` gives back what was encoded.
+        window_tokens: ids of a text come in groups of so many, each with its own place in windows
+            of equal information; 1 where there are none, or each is one id.
+        pieces: for each id its text, where no neighbour changes it; else None.
     """
 
     name: str
     n_ids: int
     is_lossless: bool
+    window_tokens: int = 1
+    pieces: tuple[bytes, ...] | None = None
 
     @abc.abstractmethod
     def encode(self, texts: Sequence[bytes]) -> list[Coded]:
@@ -61,6 +68,11 @@ class TokenizerCode(Code):
         self.name = tokenizer.name
         is_last = tokenizer.separator_id == tokenizer.vocab_size - 1
         self.n_ids = tokenizer.vocab_size - is_last
+        if isinstance(tokenizer, TableTokenizer):
+            self.pieces = tokenizer.pieces[: self.n_ids]
+        if isinstance(tokenizer, EqualInfoAC):
+            bits = math.lcm(tokenizer.window_bits, tokenizer.token_bits)
+            self.window_tokens = bits // tokenizer.token_bits
 
     def encode(self, texts: Sequence[bytes]) -> list[Coded]:
         """See `Code.encode`."""

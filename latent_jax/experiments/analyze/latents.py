@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from latent_jax.analysis.latents import distortion_sums, position_sums
-from latent_jax.experiments.analyze.opening import held_out
+from latent_jax.experiments.analyze.opening import open_text, read_texts
 from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.reports.inside_figures import write_latent_figure
 from latent_jax.reports.tables import text_table, write_json
@@ -85,6 +85,7 @@ def latents_and_print(
     *,
     text_field: str = "text",
     max_bytes: int = 0,
+    cut_bytes: int = 0,
     seed: int = 0,
     json_path: str | None = None,
     out: str = "",
@@ -96,7 +97,7 @@ def latents_and_print(
     """
     if not workdirs:
         raise ValueError("say which latents to look into: --workdir RUN")
-    texts = held_out(files, text_field, max_bytes)
+    texts = read_texts(open_text(files, text_field), "validation", max_bytes, cut_bytes)
     records = [r for workdir in workdirs for r in latents(load_run(workdir), texts, seed)]
     print(text_table(records, COLUMNS))
     if json_path:

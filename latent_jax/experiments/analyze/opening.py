@@ -6,6 +6,7 @@ from pathlib import Path
 from latent_jax.analysis.codes import Code, LatentCode, TokenizerCode
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.experiments.evaluate import load_run
+from latent_jax.experiments.measure_tokenizers import cut_texts
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tasks.latent_language import LatentLanguage
@@ -20,6 +21,8 @@ def open_codes(
     m1: str = "",
 ) -> list[Code]:
     """Return the codes of literature names, then those of trained runs.
+
+    A run whose code has the name of another one is called by its folder as well.
 
     Args:
         methods: literature names of tokenizers.
@@ -37,7 +40,11 @@ def open_codes(
         if method.family == "Latent":
             raise ValueError(f"{method} is learned: name the run folder of one with --workdir")
         codes.append(TokenizerCode(make_tokenizer(method, corpus, train_bytes, m1)))
-    codes += [code_of_run(workdir) for workdir in workdirs]
+    for workdir in workdirs:
+        code = code_of_run(workdir)
+        if code.name in {other.name for other in codes}:
+            code.name = f"{code.name}, {workdir}"
+        codes.append(code)
     if not codes:
         raise ValueError("say what to analyze: --tokenizer NAME, --workdir RUN, or several of each")
     return codes
@@ -77,18 +84,11 @@ def open_text(files: Sequence[str], text_field: str = "text") -> Corpus:
     return open_corpus(DataConfig(**words, validation_percent=10.0, test_percent=0.0))
 
 
-def held_out(files: Sequence[str], text_field: str = "text", max_bytes: int = 0) -> list[bytes]:
-    """Return all documents of the files, up to so many raw bytes; 0 = all.
+def read_texts(corpus: Corpus, split: str, max_bytes: int = 0, cut_bytes: int = 0) -> list[bytes]:
+    """Return the documents of a split, up to the one that reaches `max_bytes` (0: all), each in
+    pieces of at most `cut_bytes` (0: whole).
 
-    Raises:
-        ValueError: there is none, or they cannot be read.
+    No tokenizer has learned from the validation split. Coders that run M1 for every byte code many
+    texts side by side, and are slow on one long text.
     """
-    if not files:
-        raise ValueError("say which text to analyze, one that the runs have not read: --data FILES")
-    words = dict(source="files", files=tuple(files), text_field=text_field)
-    corpus = open_corpus(DataConfig(**words, validation_percent=0.0, test_percent=0.0))
-    texts, n_bytes = [], 0
-    for document in corpus.documents("train", max_bytes):
-        texts.append(document.text[: max_bytes - n_bytes] if max_bytes else document.text)
-        n_bytes += len(texts[-1])
-    return texts
+    return cut_texts([each.text for each in corpus.documents(split, max_bytes)], cut_bytes)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from latent_jax.analysis.windows import by_position, predictions
-from latent_jax.experiments.analyze.opening import held_out
+from latent_jax.experiments.analyze.opening import open_text, read_texts
 from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.reports.inside_figures import write_window_figure
 from latent_jax.reports.tables import text_table, write_json
@@ -55,6 +55,7 @@ def windows_and_print(
     *,
     text_field: str = "text",
     max_bytes: int = 0,
+    cut_bytes: int = 0,
     json_path: str | None = None,
     out: str = "",
 ) -> None:
@@ -65,7 +66,7 @@ def windows_and_print(
     """
     if not workdirs:
         raise ValueError("say which language models to look into: --workdir RUN")
-    texts = held_out(files, text_field, max_bytes)
+    texts = read_texts(open_text(files, text_field), "validation", max_bytes, cut_bytes)
     records = [record for workdir in workdirs for record in windows(load_run(workdir), texts)]
     print(text_table(records, COLUMNS))
     if json_path:

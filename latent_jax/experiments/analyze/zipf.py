@@ -8,6 +8,7 @@ import numpy as np
 
 from latent_jax.analysis.codes import Code
 from latent_jax.analysis.zipf import exponent, rank_frequencies, word_ids
+from latent_jax.experiments.analyze.opening import open_codes, open_text, read_texts
 from latent_jax.reports.inside_figures import write_zipf_figure
 from latent_jax.reports.tables import text_table, write_json
 
@@ -45,10 +46,26 @@ def zipf(codes: Sequence[Code], texts: Sequence[bytes]) -> list[tuple[dict[str, 
 
 
 def zipf_and_print(
-    codes: Sequence[Code], texts: Sequence[bytes], json_path: str | None = None, out: str = ""
+    methods: Sequence[str],
+    workdirs: Sequence[str | Path],
+    files: Sequence[str],
+    *,
+    text_field: str = "text",
+    train_bytes: int = 0,
+    max_bytes: int = 0,
+    cut_bytes: int = 0,
+    m1: str = "",
+    json_path: str | None = None,
+    out: str = "",
 ) -> None:
-    """Print `zipf`, and draw it into the folder `out` where one is named."""
-    found = zipf(codes, texts)
+    """Print `zipf`, and draw it into the folder `out` where one is named.
+
+    Raises:
+        ValueError: see `open_codes` and `open_text`.
+    """
+    corpus = open_text(files, text_field)
+    codes = open_codes(methods, workdirs, corpus=corpus, train_bytes=train_bytes, m1=m1)
+    found = zipf(codes, read_texts(corpus, "validation", max_bytes, cut_bytes))
     records = [record for record, _ in found]
     print(text_table(records, COLUMNS))
     if json_path:

@@ -1,0 +1,92 @@
+"""Pairs of labels counted: what one of them says of the other.
+
+Entropies of counts are plug-in estimates, too low where most pairs are rare; `agreement` has no
+such bias. Shuffling one side (`shuffled`) shows what the bias alone would look like.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class Contingency(NamedTuple):
+    """How often each row label meets each column label; only pairs that occur.
+
+    Attributes:
+        rows: int64[P], ascending.
+        columns: int64[P], ascending within a row.
+        counts: int64[P], all above 0.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    counts: np.ndarray
+
+
+def contingency(rows: ArrayLike, columns: ArrayLike) -> Contingency:
+    """Count pairs.
+
+    Args:
+        rows: integers of 0 and more, [n].
+        columns: the same, [n].
+    """
+    rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+    base = int(columns.max(initial=0)) + 1
+    keys, counts = np.unique(rows * base + columns, return_counts=True)
+    return Contingency(keys // base, keys % base, counts)
+
+
+def row_sums(table: Contingency) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row labels that occur and how often each does, int64[R] both."""
+    labels, inverse = np.unique(table.rows, return_inverse=True)
+    return labels, np.bincount(inverse, table.counts).astype(np.int64)
+
+
+def transposed(table: Contingency) -> Contingency:
+    """Return the table with rows and columns exchanged."""
+    order = np.lexsort((table.rows, table.columns))
+    return Contingency(table.columns[order], table.rows[order], table.counts[order])
+
+
+def entropy_bits(counts: ArrayLike) -> float:
+    """Return the entropy of the distribution that counts make, in bits."""
+    counts = np.asarray(counts, np.float64)
+    p = counts[counts > 0] / counts.sum()
+    return float(-(p * np.log2(p)).sum()) + 0.0  # no minus zero
+
+
+def conditional_entropy_bits(table: Contingency) -> float:
+    """Return H(column | row), in bits; H(row, column) - H(row)."""
+    if not table.counts.size:
+        return 0.0
+    bits = entropy_bits(table.counts) - entropy_bits(row_sums(table)[1])
+    return max(bits, 0.0)  # rounding
+
+
+def agreement(table: Contingency) -> float | None:
+    """Return how often another occurrence of the same row label has the same column label.
+
+    The mean over occurrences whose row label occurs at least twice, each met with every other
+    occurrence of its label: an unbiased estimate, whatever the number of columns is. None where no
+    label occurs twice.
+    """
+    labels, inverse = np.unique(table.rows, return_inverse=True)
+    n = np.bincount(inverse, table.counts, minlength=len(labels))
+    equal_pairs = np.bincount(inverse, table.counts * (table.counts - 1), minlength=len(labels))
+    twice = n > 1
+    if not twice.any():
+        return None
+    return float((equal_pairs[twice] / (n[twice] - 1)).sum() / n[twice].sum())
+
+
+def single_column_share(table: Contingency) -> float | None:
+    """Return the share of row labels with one column label, among those that occur twice or more.
+
+    None where no label occurs twice.
+    """
+    _, inverse = np.unique(table.rows, return_inverse=True)
+    twice = np.bincount(inverse, table.counts) > 1
+    if not twice.any():
+        return None
+    return float((np.bincount(inverse)[twice] == 1).mean())
