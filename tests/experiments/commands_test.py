@@ -129,6 +129,46 @@ def test_evaluate_reads_any_text_and_divides_by_its_bytes(trained, tmp_path):
     assert record["n_bytes"] == len(text.read_bytes())
 
 
+def test_generate_writes_after_prompts_and_says_what_it_cost(trained, tmp_path):
+    folder, _ = trained
+    prompts, costs = tmp_path / "prompts.txt", tmp_path / "costs.json"
+    prompts.write_text("A lambda\n\nThe class\n")
+    words = ("--n_bytes=8", f"--json={costs}", f"--prompts={prompts}")
+    result = launch("generate.py", "--compare", folder / "run", folder / "run", *words)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("=== ") == 2 and "=== A lambda" in result.stdout
+    one, two = json.loads(costs.read_text())
+    assert 0 < one["n_new_bytes"] <= 16 and one["generation_flops_per_byte"] > 0
+    assert {k: v for k, v in one.items() if "second" not in k and not k.endswith("_s")} == {
+        k: v for k, v in two.items() if "second" not in k and not k.endswith("_s")
+    }
+    wrong = launch("generate.py", f"--workdir={folder / 'run'}", "--prompt=x", "--top_p=2")
+    assert wrong.returncode == 2 and "top_p must be above 0" in wrong.stderr
+    none = launch("generate.py", f"--workdir={folder / 'run'}")
+    assert none.returncode == 2 and "--prompt TEXT or --prompts FILE" in none.stderr
+
+
+def test_analyses_look_into_a_run(trained, tmp_path):
+    folder, _ = trained
+    words = (f"--workdir={folder / 'run'}", f"--data={folder / 'text'}", f"--out={tmp_path}")
+    result = launch("analyze.py", "latents", *words, f"--json={tmp_path / 'latents.json'}")
+    assert result.returncode == 0, result.stderr
+    parts = {record["part"] for record in json.loads((tmp_path / "latents.json").read_text())}
+    assert parts == {"group", "row"} | {
+        f"codes: {source}" for source in ("encoder", "likeliest", "drawn", "written")
+    }
+    ranks = launch(
+        "analyze.py", "zipf", *words, "--tokenizer=Bytes", f"--json={tmp_path / 'zipf.json'}"
+    )
+    assert ranks.returncode == 0, ranks.stderr
+    codes = [record["code"] for record in json.loads((tmp_path / "zipf.json").read_text())]
+    assert codes[:2] == ["words", "Bytes"] and codes[2].startswith("Latent[")
+    for picture in ("latents.png", "zipf.png"):
+        assert (tmp_path / picture).stat().st_size > 10_000
+    windows = launch("analyze.py", "windows", *words)
+    assert windows.returncode == 2 and "has no windows of several tokens" in windows.stderr
+
+
 def test_report_draws_and_keeps_the_records(trained, tmp_path):
     folder, _ = trained
     kept = tmp_path / "kept.json"
