@@ -33,11 +33,15 @@ def analysis_sections(paths: Sequence[str | Path]) -> list[Section]:
     """Return one section with all files.
 
     Raises:
-        ValueError: a file cannot be read, or is no list of flat records, or has too many.
+        ValueError: a file cannot be read, or is no list of flat records, or has too many, or two
+            have one name.
     """
     if not paths:
         return []
     parts: list[Figure | Table] = []
+    stems = [Path(path).stem for path in paths]
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
+        raise ValueError(f"--analyses names two files {twice!r}: give them names of their own")
     for path in map(Path, paths):
         records = _read(path)
         for is_shape, draw in SHAPES:
@@ -138,7 +142,9 @@ def _stabilities(stem: str, records: Records) -> list[Figure]:
         if rows:
             title = words[:1].upper() + words[1:]
             drawn = sorted(rows, key=lambda row: row[key])
-            figures.append(bars(_id(stem, key), title, "", drawn, METHOD, Axis(key, words)))
+            unit = next(u for u in ("bytes", "share", "probability") if u in key)
+            x = Axis(key, unit, format="~g")
+            figures.append(bars(_id(stem, key), title, "", drawn, METHOD, x))
     return figures
 
 
@@ -227,5 +233,5 @@ def _words(key: str) -> str:
 
 
 def _id(*words: str) -> str:
-    joined = "_".join(word for word in words if word)
+    joined = "_".join(["analysis", *filter(None, words)])
     return "".join(c if c.isalnum() else "_" for c in joined)

@@ -176,7 +176,14 @@ def bars(
             else dict(color=alt.value(PALETTE[0]))
         )
         drawn = base.mark_bar(height=14, cornerRadiusEnd=2).encode(
-            x=alt.X(x.key, type="quantitative", title=x.title, scale=scale, stack="zero"),
+            x=alt.X(
+                x.key,
+                type="quantitative",
+                title=x.title,
+                scale=scale,
+                stack="zero",
+                axis=alt.Axis(format=x.format, tickCount=6),
+            ),
             tooltip=tooltips,
             **fill,
         )
@@ -221,6 +228,7 @@ def _encoding(channel: type, axis: Axis) -> Any:
         scale=alt.Scale(**words),
         axis=alt.Axis(
             format=axis.format,
+            labelOverlap="greedy",
             **ticks,
             **({"grid": False} if channel is alt.X else {"titleAngle": 0, **_ABOVE}),
         ),

@@ -114,12 +114,15 @@ async function drawFigure(id) {
   const { wide, narrow: small, records } = page.figures[id];
   let spec = JSON.stringify(narrow.matches ? small : wide);
   if (dark.matches) for (const colour in ON_DARK) spec = spec.replaceAll(colour, ON_DARK[colour]);
+  spec = JSON.parse(spec);
+  spec.datasets = { ...spec.datasets, records };
   const box = document.getElementById(id).querySelector(".plot");
   const drawn = await vegaEmbed(
     box,
-    { ...JSON.parse(spec), datasets: { ...JSON.parse(spec).datasets, records } },
+    spec,
     { actions: false, renderer: "svg", config: look(), tooltip: { disableDefaultStyle: true } },
   );
+  box.style.minHeight = "0";
   views[id]?.finalize();
   views[id] = drawn.view;
 }
@@ -135,7 +138,11 @@ function makeFigures() {
     },
     { rootMargin: "400px" },
   );
-  for (const id in page.figures) seen.observe(document.getElementById(id));
+  for (const [id, { wide }] of Object.entries(page.figures)) {
+    const figure = document.getElementById(id);
+    figure.querySelector(".plot").style.minHeight = `${wide.height}px`; // until it is drawn
+    seen.observe(figure);
+  }
   const again = () => Object.keys(views).forEach(drawFigure);
   dark.addEventListener("change", again);
   narrow.addEventListener("change", again);

@@ -3,6 +3,7 @@
 import difflib
 import functools
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -25,7 +26,7 @@ from latent_jax.reports.page.parts import (
     Table,
     Verdicts,
 )
-from latent_jax.reports.tables import MISSING, column_of
+from latent_jax.reports.tables import COLUMNS, MISSING, Column, column_of
 from latent_jax.reports.verdicts import FAILS, HOLDS, UNTRIED
 
 SCRIPTS = ("codes.js", "segments.js", "page.js")
@@ -160,13 +161,13 @@ def _table(table: Table) -> str:
     for record in table.records:
         cells = []
         for column, number in zip(columns, numbers, strict=True):
-            value, text = record.get(column.key), column.cell(record)
+            value, text = record.get(column.key), _cell_text(column, record)
             is_best = value is not None and best.get(column.key) == value
             words = "number" if number else "words" if len(text) > 40 else ""
             words += " best" if is_best else ""
             data = "" if value is None else f' data-value="{escape(str(value))}"'
-            text = "–" if text == MISSING else text
-            cells.append(f'<td class="{words.strip()}"{data}>{escape(text)}</td>')
+            shown = escape(text) if number else _breakable(text)
+            cells.append(f'<td class="{words.strip()}"{data}>{shown}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return (
         f'<table class="sortable"><thead><tr>{head}</tr></thead>'
@@ -174,24 +175,42 @@ def _table(table: Table) -> str:
     )
 
 
+def _cell_text(column: Column, record: Mapping[str, Any]) -> str:
+    value = record.get(column.key)
+    if column.key.partition("@")[0] not in COLUMNS and type(value) is int:
+        return f"{value:,}"
+    text = column.cell(record)
+    return "–" if text == MISSING else text
+
+
+def _breakable(name: str) -> str:
+    """Return a name that a narrow column breaks where a reader would."""
+    return re.sub(r"([\[,])", r"\1<wbr>", escape(name))
+
+
 def _verdicts(part: Verdicts) -> str:
-    """Return the claims; what was found at each place is a click away."""
-    items = []
-    for row in part.rows:
-        verdict = f'<span class="verdict {_CLASS[row["verdict"]]}">{escape(row["verdict"])}</span>'
-        claim = f'{escape(row["claim"])} <span class="quiet">({escape(row["source"])})</span>'
-        if row["n_tried"]:
-            p = "" if row["p_value"] is None else f", p ≤ {row['p_value']:.2g}"
-            found = [
-                f"{row['n_holding']} of {row['n_tried']} places{p}",
-                *row["numbers"].split("; "),
-            ]
-            numbers = "".join(f"<li>{escape(text)}</li>" for text in found)
-            claim = (
-                f'<details><summary>{claim}</summary><ul class="numbers">{numbers}</ul></details>'
-            )
-        items.append(f"<li>{verdict}<div>{claim}</div></li>")
-    return f'<ul class="verdicts">{"".join(items)}</ul>'
+    """Return the claims; what was found at each place, and what was not tried, are a click away."""
+    tried = [_verdict(row) for row in part.rows if row["n_tried"]]
+    untried = [_verdict(row) for row in part.rows if not row["n_tried"]]
+    more = (
+        f'<li class="more"><details><summary class="quiet">{len(untried)} more that this study '
+        f"cannot try</summary><ul>{''.join(untried)}</ul></details></li>"
+        if untried
+        else ""
+    )
+    return f'<ul class="verdicts">{"".join(tried)}{more}</ul>'
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    verdict = f'<span class="verdict {_CLASS[row["verdict"]]}">{escape(row["verdict"])}</span>'
+    claim = f'{escape(row["claim"])} <span class="quiet">({escape(row["source"])})</span>'
+    if row["n_tried"]:
+        p = "" if row["p_value"] is None else f", p ≤ {row['p_value']:.2g}"
+        places = f"{row['n_holding']} of {row['n_tried']} places{p}"
+        found = [places, *row["numbers"].split("; ")]
+        numbers = "".join(f"<li>{escape(text)}</li>" for text in found)
+        claim = f'<details><summary>{claim}</summary><ul class="numbers">{numbers}</ul></details>'
+    return f"<li>{verdict}<div>{claim}</div></li>"
 
 
 def _sample(sample: Sample) -> str:
@@ -218,8 +237,8 @@ def _segmentation(part: Segmentation) -> str:
 
     def rows(names: Iterable[str], attribute: str) -> str:
         return "".join(
-            f'<div class="cut" {attribute}="{escape(name)}"><div class="name">{escape(name)}</div>'
-            f'<div class="tokens"></div>{ratio}</div>'
+            f'<div class="cut" {attribute}="{escape(name)}">'
+            f'<div class="name">{_breakable(name)}</div><div class="tokens"></div>{ratio}</div>'
             for name in names
         )
 

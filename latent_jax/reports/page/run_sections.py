@@ -30,7 +30,7 @@ def run_summary(runs: Sequence[Run]) -> tuple[str, list[tuple[str, str]]]:
     if latent:
         best = max(latent, key=lambda name: latent[name]["reconstruction_accuracy"])
         share = 100 * latent[best]["reconstruction_accuracy"]
-        sentences.append(f"Of the learned latents {best} brings back most bytes, {share:.2f} %.")
+        sentences.append(f"From its codes, {best} brings back most bytes: {share:.2f} %.")
     facts = [
         (str(len(runs)), "run" if len(runs) == 1 else "runs"),
         (f"{seen / divisor:.3g} {unit}", "of text read in training, at most"),
@@ -128,6 +128,6 @@ def _restored(runs: Mapping[str, Run]) -> list[Figure]:
     if not rows:
         return []
     rows.sort(key=lambda row: -row["bytes_right_percent"])
-    x = Axis("bytes_right_percent", "bytes right, %")
+    x = Axis("bytes_right_percent", "bytes right, %", format="d")
     title = "Bytes that come back from the codes"
     return [bars("restored", title, "Of held-out text, in percent.", rows, "run", x)]

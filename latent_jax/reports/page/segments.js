@@ -3,7 +3,7 @@
 
 const segments = (() => {
   const N_COLOURS = 5;
-  const DRAWN_AT_ONCE = 1500; // more than a screen holds; the rest follows when there is time
+  const DRAWN_AT_ONCE = 400; // about what a box shows; the rest follows, so that typing stays fluent
   const MARKS = { "\n": "⏎\n", "\r": "␍", "\t": "⇥", "\x7f": "␡" };
   const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
   const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

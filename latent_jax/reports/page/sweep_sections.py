@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latent_jax.reports.page.charts import Axis, Look, lines, settled
+from latent_jax.reports.page.charts import Axis, Look, bars, lines, settled
 from latent_jax.reports.page.parts import Figure, Section, Table, Verdicts
 from latent_jax.reports.records import Run
 from latent_jax.reports.scores import Scores
@@ -41,17 +41,17 @@ def sweep_summary(folder: Path, records: Records) -> tuple[str, list[tuple[str, 
     claims = Counter(row["verdict"] for row in sweep_tables(records)["verdicts"])
     tried = claims[HOLDS] + claims[FAILS]
     budgets = ", ".join(sorted({record["budget"] for record in records}))
+    sizes = scores.sizes or sorted({record["size"] for record in records})
     sentences = [_best_sentence(scores)] if scores.methods else []
     if tried:
         sentences.append(
-            f"Of {tried} claims of Lester et al. 2024 that could be tried here, {claims[HOLDS]} "
-            f"hold{'s' if claims[HOLDS] == 1 else ''}."
+            f"Claims of Lester et al. 2024 that hold here: {claims[HOLDS]} of {tried}."
         )
     sentences.append(f"Budget of each cell: {budgets}.")
     facts = [
         (str(len(records)), "cells trained"),
         (str(len({r["method"] for r in records})), "methods"),
-        (", ".join(scores.sizes) or "–", "sizes"),
+        (", ".join(sizes), "sizes" if len(sizes) > 1 else "size"),
     ]
     if tried:
         facts.append((f"{claims[HOLDS]} of {tried}", "claims hold"))
@@ -68,19 +68,18 @@ def sweep_sections(records: Records, runs: Sequence[Run]) -> list[Section]:
     scores, tables = Scores(records), sweep_tables(records)
     sections = [_verdict_section(tables.pop("verdicts"))]
     figures = _figures(scores) if scores.methods else []
-    figures += _curves(runs)
+    figures += _ablations(tables.get("ablations", ())) + _curves(runs)
     if figures:
         best = _best_sentence(scores).rstrip(".") if scores.methods else ""
-        title = best or "Bits per byte over training"
+        title = best or "What each change is worth"
         sections.append(Section("figures", "Figures", title, "", figures))
     parts = [
         Table(name, TITLES[name], _CAPTIONS[name], rows, list(_keys(rows)))
         for name, rows in tables.items()
     ]
-    known = {key for record in records for key in record}
-    columns = [key for key in CELL_COLUMNS if key in known]
-    if not any(record.get("group") for record in records):
-        columns.remove("group")
+    columns = [
+        key for key in CELL_COLUMNS if any(record.get(key) not in (None, "") for record in records)
+    ]
     parts.append(Table("cells", "Every cell", _CAPTIONS["cells"], records, columns))
     text = "Click a header to sort, again to turn it round, and again for the first order."
     sections.append(Section("results", "Results", "The sweep in numbers", text, parts))
@@ -214,6 +213,25 @@ def _windows(points: Records) -> list[Figure]:
     y = Axis("bits_per_byte", "bits per byte", format=".2f")
     title = "Width of windows"
     return [lines("bits_by_window", title, "EqualInfoAC alone.", rows, x, y, "line")]
+
+
+def _ablations(rows: Records) -> list[Figure]:
+    """Return how far each cell of a group is above the best of its group and size."""
+    if not rows:
+        return []
+    n_sizes = len({row["size"] for row in rows})
+    drawn = [
+        {
+            **row,
+            "cell": f"{row['group']}: {shorten(row['method'])}"
+            + (f", {row['size']}" if n_sizes > 1 else ""),
+        }
+        for row in rows
+    ]
+    x = Axis("bits_per_byte", "bits per byte", format=".2f")
+    title = "Ablations, bits per byte"
+    caption = "The word before the colon is the group, within which cells differ in one thing."
+    return [bars("ablation_bars", title, caption, drawn, "cell", x)]
 
 
 def _curves(runs: Sequence[Run]) -> list[Figure]:
