@@ -4,12 +4,12 @@ browser.
 
 import base64
 import json
-import logging
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from latent_jax import tokenizers
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
@@ -17,8 +17,6 @@ from latent_jax.methods.names import parse
 from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, write_page
 from latent_jax.reports.records import find_runs
 from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
-
-logger = logging.getLogger(__name__)
 
 SENTENCE = (
     "The naïve café on Rue Cuvier sold 1,024 pastries — roughly £3,500 worth — before the "
@@ -84,10 +82,9 @@ def segment(
         found[shipped.fingerprint()] = shipped
     text = sentence.encode()
     cuts = []
-    for tokenizer in found.values():
+    for tokenizer in tqdm(found.values(), desc="cutting", unit=" tokenizers", leave=False):
         ((ids, lengths),) = tokenizer.encode_batch([text])
         cuts.append(Cut(tokenizer.name, lengths.tolist(), ids.tolist()))
-        logger.info("cut by %s", tokenizer.name)
     cuts += [_cut_by_latents(factor, len(text)) for factor in _latent_factors(folders)]
     cuts = _with_own_names(cuts)
     cuts.sort(key=lambda cut: -len(cut.lengths))

@@ -124,11 +124,12 @@ def _histograms(stem: str, records: Records) -> list[Figure]:
             lines(
                 _id(stem, quantity),
                 f"{_words(stem)}: {_words(quantity).lower()}",
-                "The share of cases in each bin.",
+                "The share of cases in each bin, over where the bin begins.",
                 shown,
                 Axis("at", _words(quantity).lower(), is_log=is_wide, format="~s"),
                 Axis("share", "share", format=".0%"),
                 METHOD,
+                with_values=False,
             )
         )
     return figures
@@ -143,7 +144,7 @@ def _stabilities(stem: str, records: Records) -> list[Figure]:
             title = words[:1].upper() + words[1:]
             drawn = sorted(rows, key=lambda row: row[key])
             unit = next(u for u in ("bytes", "share", "probability") if u in key)
-            x = Axis(key, unit, format="~g")
+            x = Axis(key, unit, format=",.2~f", value_format=".3~r")
             figures.append(bars(_id(stem, key), title, "", drawn, METHOD, x))
     return figures
 
@@ -160,7 +161,8 @@ def _pieces(stem: str, records: Records) -> list[Figure]:
     ]
     x = Axis("piece_bytes", "bytes of a token", format="d")
     y = Axis("tokens_share", "share of all tokens", format=".0%")
-    return [lines(_id(stem), "How long tokens are", "By use in the text.", rows, x, y, METHOD)]
+    title, caption = "How long tokens are", "By use in the text."
+    return [lines(_id(stem), title, caption, rows, x, y, METHOD, with_values=False)]
 
 
 def _decodings(stem: str, records: Records) -> list[Figure]:

@@ -18,7 +18,7 @@ from latent_jax.reports.style import PALETTE, spread
 HEIGHT = 380
 NARROW_HEIGHT = 260
 LABEL_SIZE = 12
-BAR_STEP = 26
+BAR_STEP, NARROW_BAR_STEP = 26, 42
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 
 
@@ -31,7 +31,8 @@ class Axis:
         title: with the unit.
         is_log: whether it is logarithmic.
         domain: least and largest value; None takes those of the records.
-        format: of the numbers at the axis and in tooltips, as d3 has it.
+        format: of the numbers at the axis, as d3 has it.
+        value_format: of numbers beside what is drawn.
         ticks: where numbers stand; empty lets the library choose.
     """
 
@@ -40,6 +41,7 @@ class Axis:
     is_log: bool = False
     domain: tuple[float, float] | None = None
     format: str = "~s"
+    value_format: str = ".3f"
     ticks: Sequence[float] = ()
 
 
@@ -66,6 +68,7 @@ def lines(
     series: str,
     looks: Mapping[str, Look] | None = None,
     with_points: bool = True,
+    with_values: bool = True,
 ) -> Figure:
     """Return a line for each value of `series`, which stands out under the pointer.
 
@@ -79,6 +82,7 @@ def lines(
         series: key of the name of the line.
         looks: name of a line -> its look; by default the palette in order.
         with_points: whether to draw a dot for each record.
+        with_values: whether the last value stands after the name of each line.
     """
     names = list(dict.fromkeys(record[series] for record in records))
     looks = looks or {name: palette_look(i) for i, name in enumerate(names)}
@@ -115,7 +119,7 @@ def lines(
         )
         layers = [drawn, points.add_params(hovered)]
         if is_wide:
-            layers.append(_labels(records, names, looks, y, series, hovered))
+            layers.append(_labels(records, names, looks, y, series, hovered, with_values))
         return _spec(alt.layer(*layers), is_wide, top=24)
 
     return Figure(id_, title, caption, chart(True), chart(False), records)
@@ -131,13 +135,13 @@ def bars(
     part: str | None = None,
     colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Return a bar for each name; with `part`, stacked of the records of one name.
+    """Return a bar for each name; with `part`, coloured by it and stacked where a name has several.
 
     Args:
         id_: of the figure.
         title: of the figure.
         caption: of the figure.
-        records: one for each bar, or for each part of one, in order.
+        records: one for each bar, or for each part of one, then with its "part_order".
         name: key of the name of a bar.
         x: how long it is.
         part: key of the name of a part.
@@ -147,30 +151,26 @@ def bars(
     totals = {n: sum(r[x.key] for r in records if r[name] == n) for n in names}
 
     def chart(is_wide: bool) -> dict[str, Any]:
-        limit = 300 if is_wide else 140
         tooltips = [alt.Tooltip(name, type="nominal", title=" ")]
         if part:
             tooltips.append(alt.Tooltip(part, type="nominal", title="part"))
         tooltips.append(alt.Tooltip(x.key, type="quantitative", title=_plain(x), format=".4f"))
+        beside = alt.Axis(labelLimit=300, domain=False, labelPadding=8)
         base = alt.Chart(alt.NamedData(name="records")).encode(
-            y=alt.Y(
-                name,
-                type="nominal",
-                sort=names,
-                title=None,
-                axis=alt.Axis(labelLimit=limit, domain=False, labelPadding=8),
-            ),
+            y=alt.Y(name, type="nominal", sort=names, title=None, axis=beside if is_wide else None),
         )
-        scale = alt.Scale(domain=[0, 1.12 * max(totals.values()) or 1.0])
+        # The numbers after the bars need room.
+        scale = alt.Scale(domain=[0, (1.12 if is_wide else 1.35) * max(totals.values()) or 1.0])
+        is_stacked = len(names) < len(records)
         fill = (
             dict(
                 color=alt.Color(
                     part,
                     type="nominal",
                     scale=alt.Scale(domain=[*colours], range=[*colours.values()]),
-                    legend=alt.Legend(symbolType="square", columns=1),
+                    legend=alt.Legend(symbolType="square", columns=1) if is_stacked else None,
                 ),
-                order=alt.Order("part_order", type="quantitative"),
+                **({"order": alt.Order("part_order", type="quantitative")} if is_stacked else {}),
             )
             if part and colours
             else dict(color=alt.value(PALETTE[0]))
@@ -189,10 +189,16 @@ def bars(
         )
         ends = base.mark_text(align="left", dx=6, fontWeight="bold").encode(
             x=alt.X(f"sum({x.key})", type="quantitative", scale=scale, title=x.title),
-            text=alt.Text(f"sum({x.key})", type="quantitative", format=".3f"),
+            text=alt.Text(f"sum({x.key})", type="quantitative", format=x.value_format),
         )
-        spec = _spec(alt.layer(drawn, ends), is_wide, top=4)
-        return {**spec, "height": BAR_STEP * len(names)}
+        layers = [drawn, ends]
+        if not is_wide:  # names stand above the bars, which need the width
+            above = base.mark_text(align="left", baseline="bottom", dy=-9, fontSize=11)
+            layers.append(
+                above.encode(x=alt.value(0), text=alt.Text(f"min({name})", type="nominal"))
+            )
+        spec = _spec(alt.layer(*layers), is_wide, top=4 if is_wide else 12)
+        return {**spec, "height": (BAR_STEP if is_wide else NARROW_BAR_STEP) * len(names)}
 
     return Figure(id_, title, caption, chart(True), chart(False), records)
 
@@ -239,7 +245,7 @@ _ABOVE = dict(titleAlign="left", titleAnchor="end", titleX=-34, titleY=-16)
 """The title of the y axis stands above it, where it is read without turning one's head."""
 
 
-def _labels(records, names, looks, y: Axis, series: str, hovered) -> alt.Chart:
+def _labels(records, names, looks, y: Axis, series: str, hovered, with_values) -> alt.Chart:
     """Return the names right of the lines, level with their ends but never on another."""
     last = {record[series]: record[y.key] for record in records}
     low, high = y.domain
@@ -250,7 +256,11 @@ def _labels(records, names, looks, y: Axis, series: str, hovered) -> alt.Chart:
     heights = [LABEL_SIZE * 1.3] * len(ordered)
     places = spread(wanted, heights, -8, HEIGHT + 8)
     rows = [
-        {series: name, "label": f"{name}  {last[name]:.2f}", "place": HEIGHT - place}
+        {
+            series: name,
+            "label": f"{name}  {last[name]:.2f}" if with_values else name,
+            "place": HEIGHT - place,
+        }
         for name, place in zip(ordered, places, strict=True)
     ]
     return (
@@ -279,8 +289,8 @@ def _spec(chart: alt.LayerChart, is_wide: bool, top: int) -> dict[str, Any]:
         # Names beside the lines are counted as a part of the figure, which fits its container.
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
     ).to_dict()
-    spec.pop("config", None)  # the page's own
-    return spec
+    # The page has colours and letters of its own, and fetches no schema.
+    return {key: value for key, value in spec.items() if key not in ("config", "$schema")}
 
 
 def _plain(axis: Axis) -> str:

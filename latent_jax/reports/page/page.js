@@ -120,7 +120,7 @@ async function drawFigure(id) {
   const drawn = await vegaEmbed(
     box,
     spec,
-    { actions: false, renderer: "svg", config: look(), tooltip: { disableDefaultStyle: true } },
+    { mode: "vega-lite", actions: false, renderer: "svg", config: look(), tooltip: { disableDefaultStyle: true } },
   );
   box.style.minHeight = "0";
   views[id]?.finalize();

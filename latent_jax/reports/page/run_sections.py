@@ -6,8 +6,8 @@ from typing import Any
 from latent_jax.reports.command import COLUMNS
 from latent_jax.reports.curves import PARTS
 from latent_jax.reports.page.charts import Axis, bars
+from latent_jax.reports.page.learning_curves import curves_figure
 from latent_jax.reports.page.parts import Figure, Section, Table
-from latent_jax.reports.page.sweep_sections import curves_figure
 from latent_jax.reports.records import Run
 from latent_jax.reports.results import run_record
 from latent_jax.reports.style import PALETTE, bytes_unit
@@ -128,6 +128,6 @@ def _restored(runs: Mapping[str, Run]) -> list[Figure]:
     if not rows:
         return []
     rows.sort(key=lambda row: -row["bytes_right_percent"])
-    x = Axis("bytes_right_percent", "bytes right, %", format="d")
+    x = Axis("bytes_right_percent", "bytes right, %", format="d", value_format=".2f")
     title = "Bytes that come back from the codes"
     return [bars("restored", title, "Of held-out text, in percent.", rows, "run", x)]

@@ -54,6 +54,7 @@ const segments = (() => {
     if (!bytes.length) {
       span.classList.add("empty");
       span.title += ": none has its information end here";
+      span.append(document.createElement("wbr")); // a line may end between two of them
       return span;
     }
     const text = bytes.every((b) => b >= 0x20 && b < 0x7f) ? String.fromCharCode(...bytes) : null;

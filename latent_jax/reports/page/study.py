@@ -66,7 +66,7 @@ def _segmentation_section(part: Segmentation) -> Section:
     if len(ratios) > 1:
         most, least = max(ratios, key=ratios.get), min(ratios, key=ratios.get)
         title = (
-            f"From {ratios[least]:.3g} to {ratios[most]:.3g} bytes per token: one sentence, cut by "
+            f"From {ratios[least]:.2f} to {ratios[most]:.2f} bytes per token: one sentence, cut by "
             "every tokenizer"
         )
     text = (

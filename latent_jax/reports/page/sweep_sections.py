@@ -2,15 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latent_jax.reports.page.charts import Axis, Look, bars, lines, settled
+from latent_jax.reports.page.charts import Axis, Look, bars, lines, palette_look
+from latent_jax.reports.page.learning_curves import curve, curves_figure
 from latent_jax.reports.page.parts import Figure, Section, Table, Verdicts
 from latent_jax.reports.records import Run
 from latent_jax.reports.scores import Scores
-from latent_jax.reports.style import bytes_unit
 from latent_jax.reports.sweep_figures import FAMILIES
 from latent_jax.reports.sweep_report import TITLES, sweep_tables
 from latent_jax.reports.verdicts import FAILS, HOLDS, UNTRIED
@@ -231,46 +231,26 @@ def _ablations(rows: Records) -> list[Figure]:
     x = Axis("bits_per_byte", "bits per byte", format=".2f")
     title = "Ablations, bits per byte"
     caption = "The word before the colon is the group, within which cells differ in one thing."
-    return [bars("ablation_bars", title, caption, drawn, "cell", x)]
+    groups = dict.fromkeys(row["group"] for row in rows)
+    colours = {group: palette_look(i).colour for i, group in enumerate(groups)}
+    return [bars("ablation_bars", title, caption, drawn, "cell", x, "group", colours)]
 
 
 def _curves(runs: Sequence[Run]) -> list[Figure]:
-    """Return the validation curves of the largest size of each method, one seed of each."""
-    chosen: dict[str, Run] = {}
-    for run in sorted(runs, key=_extent):
-        if run.has("bits_per_byte") and len(run.curve("bits_per_byte")[0]) > 1:
-            chosen[run.method] = run
-    return curves_figure(
-        {shorten(method): run for method, run in chosen.items()},
-        "Over the text read in training",
-        "Held-out text; of each method its largest size.",
-        look_of,
-    )
+    """Return the curves of the largest size of each method, one seed of each.
+
+    Cells that are scored only at the end have but the batches that they were trained on.
+    """
+    chosen = {run.method: run for run in sorted(runs, key=_extent)}
+    by_name = {shorten(method): run for method, run in chosen.items()}
+    title, caption = "Over the text read in training", "Of each method its largest size."
+    scored = {name: run for name, run in by_name.items() if len(curve(run, "validation")[0]) > 1}
+    if scored:
+        return curves_figure(scored, title, f"Held-out text. {caption}", look_of)
+    caption = f"Training batches, a running mean. {caption}"
+    return curves_figure(by_name, title, caption, look_of, split="train")
 
 
 def _extent(run: Run) -> tuple[float, float]:
     last = run.final()
     return last.get("train_flops", 0.0), last["bytes_seen"]
-
-
-def curves_figure(
-    runs: Mapping[str, Run],
-    title: str,
-    caption: str,
-    look: Callable[[str], Look] | None = None,
-) -> list[Figure]:
-    """Return bits per byte over the raw bytes read, a line for each run; none without records."""
-    rows = []
-    for name, run in runs.items():
-        for seen, bits in zip(*run.curve("bits_per_byte"), strict=True):
-            rows.append({"run": name, "bytes_seen": seen, "bits_per_byte": bits})
-    if not rows:
-        return []
-    scale, unit = bytes_unit(max(row["bytes_seen"] for row in rows))
-    for row in rows:
-        row["text_seen"] = row["bytes_seen"] / scale
-    x = Axis("text_seen", f"text read in training, {unit}", format="~g")
-    limits = settled(rows, "bytes_seen", "bits_per_byte")
-    y = Axis("bits_per_byte", "bits per byte", domain=limits, format=".2f")
-    looks = {name: look(name) for name in runs} if look else None
-    return [lines("curves", title, caption, rows, x, y, "run", looks)]

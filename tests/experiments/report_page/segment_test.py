@@ -9,6 +9,7 @@ import pytest
 from latent_jax import tokenizers
 from latent_jax.experiments.report_page import SENTENCE, browser_code, segment, write_report_page
 from latent_jax.methods.artefacts import load_compiled
+from tests.experiments.commands_test import launch
 from tests.experiments.report_page.studies import METHODS, write_study
 
 
@@ -61,6 +62,18 @@ def test_a_browser_code_holds_the_whole_tokenizer(study):
     assert [bpe.pieces[id_] for id_ in table[:256]] == [bytes([byte]) for byte in range(256)]
     for left, right, merged in table[256:].reshape(3, -1).T:
         assert bpe.pieces[left] + bpe.pieces[right] == bpe.pieces[merged]
+
+
+def test_the_command_writes_the_page_beside_what_it_wrote_before(study, tmp_path):
+    done = launch("report.py", study, "--out", tmp_path, "--sentence", "A sentence <of mine>.")
+    assert done.returncode == 0, done.stderr
+    assert "bits/byte" in done.stdout and (study / "comparison.png").exists()
+    page = (tmp_path / "index.html").read_text()
+    assert '"sentence": "A sentence <of mine>."' in page
+    assert "A sentence &lt;of mine&gt;.</textarea>" in page
+    assert f"report.py {study} --out" in page
+    wrong = launch("report.py", study, "--out", tmp_path, "--analyses", tmp_path / "none.json")
+    assert wrong.returncode == 2 and "none.json cannot be read" in wrong.stderr
 
 
 def test_what_a_page_cannot_be_made_of_is_named(study, tmp_path):
