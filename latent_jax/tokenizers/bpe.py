@@ -154,6 +154,14 @@ class BPE(TableTokenizer):
             raise ValueError("the vocabulary is not a JSON object of tokens and ids.")
         return cls(vocab, pairs)
 
+    def tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the id of each byte, int32[256], and left, right and merged ids of the merges,
+        int32[n, 3], the first to be merged first: with the words, all that decides `encode`.
+        """
+        ids = self._vocab
+        merges = [(ids[left], ids[right], ids[left + right]) for left, right in self._merges]
+        return np.array(self._id_of_byte, np.int32), np.array(merges, np.int32).reshape(-1, 3)
+
     def encode(self, text: bytes) -> np.ndarray:
         """See `Tokenizer.encode`."""
         ids: list[int] = []

@@ -130,11 +130,14 @@ class CompiledCode(TableTokenizer):
             np.cumsum([0, *map(len, self.pieces)], dtype=np.int32),
         )
 
+    def tree_bytes(self) -> bytes:
+        """Return the whole code: the depths as little-endian uint16[2^W], the labels after them."""
+        return self._depths.astype("<u2").tobytes() + self._labels.tobytes()
+
     def _files(self) -> dict[str, bytes]:
-        tree = self._depths.astype("<u2").tobytes() + self._labels.tobytes()
         return {
             "compiled.json": json.dumps({"name": self.name}).encode(),
-            "tree.bin": zlib.compress(tree, 9),
+            "tree.bin": zlib.compress(self.tree_bytes(), 9),
         }
 
     @classmethod

@@ -1,0 +1,151 @@
+"""What the page of a study needs of its tokenizers: a sentence cut by each, and codes that run in a
+browser.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from latent_jax import tokenizers
+from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
+from latent_jax.methods.names import parse
+from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, write_page
+from latent_jax.reports.records import find_runs
+from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
+
+SENTENCE = (
+    "The naïve café on Rue Cuvier sold 1,024 pastries — roughly £3,500 worth — before the "
+    "tokenizer had read its first sentence."
+)
+"""English with some of what is hard: accents, numbers, dashes, signs of more than one byte."""
+
+INDEX = "index.html"
+
+
+def write_report_page(
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    analyses: Sequence[str | Path] = (),
+    extra: Sequence[str | Path] = (),
+    sentence: str = SENTENCE,
+    made_by: str = "launch/report.py",
+) -> Path:
+    """Write `out`/index.html and return its path.
+
+    Args:
+        folders: one of a sweep, or some that hold runs.
+        out: where the page goes.
+        analyses: files that `launch/analyze.py --json` wrote.
+        extra: folders of saved tokenizers that no run of the study reads.
+        sentence: what every tokenizer cuts.
+        made_by: the command that makes it again.
+
+    Raises:
+        ValueError: a folder holds no run or no tokenizer, a file is no list of records, or there is
+            no sentence.
+    """
+    if not folders:
+        raise ValueError(f"--out={out} is for the page of a study: name a folder with runs")
+    if not sentence:
+        raise ValueError("--sentence is empty: there is nothing for the tokenizers to cut")
+    page = study_page(
+        folders,
+        segmentation=segment(folders, sentence, extra),
+        analyses=analyses,
+        made_by=made_by,
+    )
+    path = write_page(page, Path(out) / INDEX)
+    print(f"{path}, {path.stat().st_size / 1e6:.1f} MB")
+    return path
+
+
+def segment(
+    folders: Sequence[str | Path], sentence: str, extra: Sequence[str | Path] = ()
+) -> Segmentation:
+    """Return a sentence cut by the tokenizers of a study, each once, and those for the browser.
+
+    For the browser are the compiled code, which is the shipped one where the study has none, and
+    the study's BPE, the one with the largest vocabulary.
+    """
+    found = _study_tokenizers(folders)
+    for folder in extra:
+        tokenizer = tokenizers.load(Path(folder))
+        found.setdefault(tokenizer.fingerprint(), tokenizer)
+    if not any(isinstance(tokenizer, CompiledCode) for tokenizer in found.values()):
+        shipped = tokenizers.load(FOLDER / COMPILED_FOLDER)
+        found[shipped.fingerprint()] = shipped
+    text = sentence.encode()
+    cuts = []
+    for tokenizer in tqdm(found.values(), desc="cutting", unit=" tokenizers", leave=False):
+        ((ids, lengths),) = tokenizer.encode_batch([text])
+        cuts.append(Cut(tokenizer.name, lengths.tolist(), ids.tolist()))
+    cuts += [_cut_by_latents(factor, len(text)) for factor in _latent_factors(folders)]
+    cuts = _with_own_names(cuts)
+    cuts.sort(key=lambda cut: -len(cut.lengths))
+    live = [max(found.values(), key=lambda t: (isinstance(t, CompiledCode), t.vocab_size))]
+    subwords = [tokenizer for tokenizer in found.values() if isinstance(tokenizer, BPE)]
+    if subwords:
+        live.append(max(subwords, key=lambda tokenizer: tokenizer.vocab_size))
+    return Segmentation(sentence, cuts, [browser_code(tokenizer) for tokenizer in live])
+
+
+def browser_code(tokenizer: CompiledCode | BPE) -> BrowserCode:
+    """Return a tokenizer as codes.js reads it."""
+    if isinstance(tokenizer, CompiledCode):
+        kind, content = "tree", tokenizer.tree_bytes()
+    else:
+        ids_of_bytes, merges_N3 = tokenizer.tables()
+        content = np.concatenate([ids_of_bytes, merges_N3.T.reshape(-1)]).astype("<u4").tobytes()
+        kind = "merges"
+    packed = base64.b64encode(zlib.compress(content, 9)).decode()
+    return BrowserCode(tokenizer.name, kind, packed)
+
+
+def _study_tokenizers(folders: Sequence[str | Path]) -> dict[str, Tokenizer]:
+    """Return the tokenizers of all runs that kept theirs, by fingerprint."""
+    found: dict[str, Tokenizer] = {}
+    for path in _runs(folders):
+        saved = path / "tokenizer" / "tokenizer.json"
+        # The fingerprint is stated there, so a tokenizer of many runs is read once.
+        if saved.exists() and json.loads(saved.read_text())["fingerprint"] not in found:
+            tokenizer = tokenizers.load(saved.parent)
+            found[tokenizer.fingerprint()] = tokenizer
+    return found
+
+
+def _latent_factors(folders: Sequence[str | Path]) -> list[int]:
+    """Return how many bytes one latent stands for in the runs that learned some, each once."""
+    methods = {json.loads((path / "config.json").read_text())["method"] for path in _runs(folders)}
+    parsed = map(parse, methods)
+    return sorted({method["c"] for method in parsed if method.family == "Latent"})
+
+
+def _cut_by_latents(factor: int, n_bytes: int) -> Cut:
+    """Return a text in latents: whatever they hold, each stands for `factor` bytes."""
+    whole, rest = divmod(n_bytes, factor)
+    return Cut(f"Latent, c={factor}", [factor] * whole + [rest] * (rest > 0))
+
+
+def _runs(folders: Sequence[str | Path]) -> list[Path]:
+    paths = []
+    for folder in folders:
+        if any(Path(folder).rglob("metrics.jsonl")):
+            paths += find_runs(folder)
+    return paths
+
+
+def _with_own_names(cuts: Sequence[Cut]) -> list[Cut]:
+    """Number those of one name: two BPEs of one size, trained on different texts."""
+    names: dict[str, int] = {}
+    own = []
+    for cut in cuts:
+        names[cut.name] = names.get(cut.name, 0) + 1
+        name = cut.name if names[cut.name] == 1 else f"{cut.name} ({names[cut.name]})"
+        own.append(Cut(name, cut.lengths, cut.ids))
+    return own

@@ -1,0 +1,47 @@
+"""What runs made of the same held-out texts, read from their `samples/`."""
+
+import re
+from collections.abc import Mapping
+
+from latent_jax.reports.page.parts import Sample, Section
+from latent_jax.reports.records import Run
+
+N_TEXTS = 3
+ORIGINAL = "text"
+_LINE = re.compile(r"^ *(?P<name>[\w ]+?): (?P<text>.*)$")
+
+
+def sample_section(runs: Mapping[str, Run]) -> list[Section]:
+    """Return the samples of the last evaluation of every run, those of one text together.
+
+    Runs whose rows have different lengths have different texts; the texts of the most runs come
+    first.
+    """
+    made: dict[str, list[tuple[str, str]]] = {}
+    for name, run in runs.items():
+        for block in _last_blocks(run):
+            text = block.pop(ORIGINAL, None)
+            if text is None:
+                continue
+            for what, line in block.items():
+                shown = name if what == "reconstruction" else f"{name}, {what.replace('_', ' ')}"
+                made.setdefault(text, []).append((shown, line))
+    texts = sorted(made, key=lambda text: -len(made[text]))[:N_TEXTS]
+    if not texts:
+        return []
+    parts = [Sample(text, made[text]) for text in texts]
+    text = "The beginning of the held-out text, and what comes back. Marked: what is not the text."
+    return [Section("samples", "Samples", "What the codes bring back", text, parts)]
+
+
+def _last_blocks(run: Run) -> list[dict[str, str]]:
+    """Return the blocks of the last `samples/step_<n>.txt`, lines by their names; perhaps none."""
+    paths = sorted((run.folder / "samples").glob("step_*.txt"))
+    if not paths:
+        return []
+    blocks = paths[-1].read_text(encoding="utf-8").split("\n\n")
+    found = []
+    for block in blocks:
+        matches = filter(None, map(_LINE.match, block.split("\n")))
+        found.append({match["name"]: match["text"] for match in matches})
+    return found

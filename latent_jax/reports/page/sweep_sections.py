@@ -1,0 +1,256 @@
+"""The page of a sweep: its verdicts, its tables, and its cells in figures."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from latent_jax.reports.page.charts import Axis, Look, bars, lines, palette_look
+from latent_jax.reports.page.learning_curves import curve, curves_figure
+from latent_jax.reports.page.parts import Figure, Section, Table, Verdicts
+from latent_jax.reports.records import Run
+from latent_jax.reports.scores import Scores
+from latent_jax.reports.sweep_figures import FAMILIES
+from latent_jax.reports.sweep_report import TITLES, sweep_tables
+from latent_jax.reports.verdicts import FAILS, HOLDS, UNTRIED
+
+Records = Sequence[Mapping[str, Any]]
+
+SHORT = {"v=65536": "v=65k"}
+COST = ("inference_flops_per_byte", "forward FLOPs per raw byte, M1 included")
+CELL_COLUMNS = (
+    "method",
+    "size",
+    "seed",
+    "group",
+    "bits_per_byte",
+    "uniform_bits_per_byte",
+    "bytes_per_token",
+    "n_parameters",
+    "bytes_seen",
+    "train_flops",
+    "inference_flops_per_byte",
+    "seconds",
+)
+
+
+def sweep_summary(folder: Path, records: Records) -> tuple[str, list[tuple[str, str]]]:
+    """Return what a sweep found in a sentence or two, and the numbers that stand for it."""
+    scores = Scores(records)
+    claims = Counter(row["verdict"] for row in sweep_tables(records)["verdicts"])
+    tried = claims[HOLDS] + claims[FAILS]
+    budgets = ", ".join(sorted({record["budget"] for record in records}))
+    sizes = scores.sizes or sorted({record["size"] for record in records})
+    sentences = [_best_sentence(scores)] if scores.methods else []
+    if tried:
+        sentences.append(
+            f"Claims of Lester et al. 2024 that hold here: {claims[HOLDS]} of {tried}."
+        )
+    sentences.append(f"Budget of each cell: {budgets}.")
+    facts = [
+        (str(len(records)), "cells trained"),
+        (str(len({r["method"] for r in records})), "methods"),
+        (", ".join(sizes), "sizes" if len(sizes) > 1 else "size"),
+    ]
+    if tried:
+        facts.append((f"{claims[HOLDS]} of {tried}", "claims hold"))
+    return " ".join(sentences), facts
+
+
+def sweep_sections(records: Records, runs: Sequence[Run]) -> list[Section]:
+    """Return the sections of a sweep.
+
+    Args:
+        records: of its cells.
+        runs: of those whose folders are there, for curves.
+    """
+    scores, tables = Scores(records), sweep_tables(records)
+    sections = [_verdict_section(tables.pop("verdicts"))]
+    figures = _figures(scores) if scores.methods else []
+    figures += _ablations(tables.get("ablations", ())) + _curves(runs)
+    if figures:
+        best = _best_sentence(scores).rstrip(".") if scores.methods else ""
+        title = best or "What each change is worth"
+        sections.append(Section("figures", "Figures", title, "", figures))
+    parts = [
+        Table(name, TITLES[name], _CAPTIONS[name], rows, list(_keys(rows)))
+        for name, rows in tables.items()
+    ]
+    columns = [
+        key for key in CELL_COLUMNS if any(record.get(key) not in (None, "") for record in records)
+    ]
+    parts.append(Table("cells", "Every cell", _CAPTIONS["cells"], records, columns))
+    text = "Click a header to sort, again to turn it round, and again for the first order."
+    sections.append(Section("results", "Results", "The sweep in numbers", text, parts))
+    return sections
+
+
+_CAPTIONS = {
+    "main": "Of held-out text, means over seeds; uniform is a model that has learned nothing.",
+    "baselines": "What tokens alone are worth before any network.",
+    "seeds": "The p-value is that of Welch's t-test against the best of the size.",
+    "ablations": "Each group varies one thing.",
+    "isoflop": "A parabola in the logarithm at each budget.",
+    "cells": "One row for each trained cell; the CSV holds every number of its record.",
+}
+
+
+def _keys(rows: Records) -> dict[str, None]:
+    return dict.fromkeys(key for row in rows for key in row)
+
+
+def _verdict_section(rows: Records) -> Section:
+    claims = Counter(row["verdict"] for row in rows)
+    tried = claims[HOLDS] + claims[FAILS]
+    title = (
+        f"{claims[HOLDS]} of {tried} claims hold"
+        if tried
+        else "No claim can be tried on this sweep"
+    )
+    rank = {HOLDS: 0, FAILS: 1, UNTRIED: 2}
+    text = (
+        "What Lester et al. 2024 claim, tried at every size and vocabulary. A claim holds where it "
+        "holds at all of these places."
+    )
+    ordered = sorted(rows, key=lambda row: rank[row["verdict"]])
+    return Section("verdicts", "Verdicts", title, text, [Verdicts(ordered)])
+
+
+def _best_sentence(scores: Scores) -> str:
+    """Return which method has the fewest bits per byte at which size."""
+    best: dict[str, list[str]] = {}
+    for size in scores.sizes:
+        means = {m: scores.mean(m, size) for m in scores.methods}
+        means = {m: value for m, value in means.items() if value is not None}
+        winner = min(means, key=means.get)
+        best.setdefault(winner, []).append(f"{means[winner]:.3f} at {size}")
+    found = [f"{shorten(method)} ({', '.join(where)})" for method, where in best.items()]
+    return f"Fewest bits per byte: {' and '.join(found)}."
+
+
+def shorten(method: str) -> str:
+    """Return a method's name as figures have it: v=65k."""
+    for long, short in SHORT.items():
+        method = method.replace(long, short)
+    return method
+
+
+def look_of(method: str) -> Look:
+    """Return the colour of its family; tokens of 8 bits are dashed."""
+    family = re.match(r"\w+", method)[0]
+    return Look(FAMILIES.get(family, "#7a828e"), (6, 3) if "v=256" in method else (1, 0))
+
+
+def _figures(scores: Scores) -> list[Figure]:
+    """Return bits per byte against parameters, FLOPs, bytes per step, and the width of windows."""
+    points = [
+        {
+            "method": shorten(method),
+            "size": size,
+            "parameters_outside_of_embeddings": scores.mean(method, size, "n_parameters")
+            - scores.mean(method, size, "n_embedding_parameters"),
+            COST[0]: scores.mean(method, size, COST[0]),
+            "bytes_per_token": scores.of_method(method, "bytes_per_token"),
+            "uniform_bits_per_byte": scores.of_method(method, "uniform_bits_per_byte"),
+            "bits_per_byte": scores.mean(method, size),
+        }
+        for method in scores.methods
+        for size in scores.sizes
+        if scores.sample(method, size)
+    ]
+    looks = {point["method"]: look_of(point["method"]) for point in points}
+    bits = Axis("bits_per_byte", "bits per byte", format=".2f")
+    axes = (
+        (
+            "bits_by_parameters",
+            f"Over {' to '.join(dict.fromkeys((scores.sizes[0], scores.sizes[-1])))} parameters",
+            "Parameters outside of embeddings. Dashed: tokens of 8 bits.",
+            Axis("parameters_outside_of_embeddings", "parameters", is_log=True),
+        ),
+        (
+            "bits_by_flops",
+            "Against cost",
+            "M1, the byte model that drives a coder, is part of the cost. One dot for each size.",
+            Axis(*COST, is_log=True),
+        ),
+        (
+            "bits_by_bytes_per_step",
+            _ahead(scores),
+            "Right and low is good: few steps of the model, few bits. One dot for each size.",
+            Axis("bytes_per_token", "raw bytes that one step stands for", format=".0f"),
+        ),
+    )
+    figures = []
+    for id_, title, caption, x in axes:
+        drawn = [point for point in points if point[x.key] is not None]
+        if drawn:
+            figures.append(lines(id_, title, caption, drawn, x, bits, "method", looks))
+    return figures + _windows(points)
+
+
+def _ahead(scores: Scores) -> str:
+    ratios = {m: scores.of_method(m, "bytes_per_token") for m in scores.methods}
+    most = max((m for m in ratios if ratios[m] is not None), key=ratios.get, default=None)
+    if most is None:
+        return "Against bytes per step"
+    return f"Against bytes per step: {shorten(most)} has the most, {ratios[most]:.2f}"
+
+
+def _windows(points: Records) -> list[Figure]:
+    """Return bits per byte over the width of windows, where there are several."""
+    rows = []
+    for point in points:
+        match = re.fullmatch(r"EqualInfoAC\[b=(\d+),v=(256|65k)\]", point["method"])
+        if match:
+            line = f"v={match[2]}, {point['size']}"
+            rows.append({**point, "window_bits": int(match[1]), "line": line})
+    if len({row["window_bits"] for row in rows}) < 2:
+        return []
+    rows.sort(key=lambda row: (row["line"], row["window_bits"]))
+    widths = sorted({row["window_bits"] for row in rows})
+    x = Axis("window_bits", "bits of a window", is_log=True, format=".0f", ticks=widths)
+    y = Axis("bits_per_byte", "bits per byte", format=".2f")
+    title = "Width of windows"
+    return [lines("bits_by_window", title, "EqualInfoAC alone.", rows, x, y, "line")]
+
+
+def _ablations(rows: Records) -> list[Figure]:
+    """Return how far each cell of a group is above the best of its group and size."""
+    if not rows:
+        return []
+    n_sizes = len({row["size"] for row in rows})
+    drawn = [
+        {
+            **row,
+            "cell": f"{row['group']}: {shorten(row['method'])}"
+            + (f", {row['size']}" if n_sizes > 1 else ""),
+        }
+        for row in rows
+    ]
+    x = Axis("bits_per_byte", "bits per byte", format=".2f")
+    title = "Ablations, bits per byte"
+    caption = "The word before the colon is the group, within which cells differ in one thing."
+    groups = dict.fromkeys(row["group"] for row in rows)
+    colours = {group: palette_look(i).colour for i, group in enumerate(groups)}
+    return [bars("ablation_bars", title, caption, drawn, "cell", x, "group", colours)]
+
+
+def _curves(runs: Sequence[Run]) -> list[Figure]:
+    """Return the curves of the largest size of each method, one seed of each.
+
+    Cells that are scored only at the end have but the batches that they were trained on.
+    """
+    chosen = {run.method: run for run in sorted(runs, key=_extent)}
+    by_name = {shorten(method): run for method, run in chosen.items()}
+    title, caption = "Over the text read in training", "Of each method its largest size."
+    scored = {name: run for name, run in by_name.items() if len(curve(run, "validation")[0]) > 1}
+    if scored:
+        return curves_figure(scored, title, f"Held-out text. {caption}", look_of)
+    caption = f"Training batches, a running mean. {caption}"
+    return curves_figure(by_name, title, caption, look_of, split="train")
+
+
+def _extent(run: Run) -> tuple[float, float]:
+    last = run.final()
+    return last.get("train_flops", 0.0), last["bytes_seen"]
