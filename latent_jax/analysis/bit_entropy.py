@@ -1,8 +1,8 @@
 """How far bits are from random ones: n-grams of bits, and tokens of N bits.
 
-Lester et al. 2024, section 6.3 and appendix D.6: the Kullback-Leibler divergence of their frequencies from
-the uniform distribution. A finite sample of random bits is not uniform either, so that the same
-number of random bits, from the same estimator, stands beside every measurement.
+Lester et al. 2024, section 6.3 and appendix D.6: the Kullback-Leibler divergence of their
+frequencies from the uniform distribution. A finite sample of random bits is not uniform either, so
+that the same number of random bits, by the same estimator, belongs beside every measurement.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,9 @@ def bit_values(bits: np.ndarray, n: int, stride: int = 1) -> np.ndarray:
         ValueError: n is not in [1, MAX_BITS].
     """
     if not 1 <= n <= MAX_BITS:
-        raise ValueError(f"n = {n} bits: there is a counter for each of 2^n, so n is 1 to {MAX_BITS}")
+        raise ValueError(
+            f"n = {n} bits: there is a counter for each of 2^n, so n is 1 to {MAX_BITS}"
+        )
     starts = np.arange(0, len(bits) - n + 1, stride)
     values = np.zeros(len(starts), np.int64)
     for shift in range(n):

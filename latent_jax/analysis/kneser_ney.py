@@ -1,14 +1,14 @@
 """Interpolated modified Kneser-Ney: n-grams of one text as a language model of another.
 
-Chen and Goodman 1998, "An Empirical Study of Smoothing Techniques for Language Modeling", section 3:
-from each count c a discount D(c) is taken, one each for 1, 2 and 3 or more, and what is taken in a
-context goes to the model that knows one id less,
+Chen and Goodman 1998, "An Empirical Study of Smoothing Techniques for Language Modeling", section
+3: from each count c a discount D(c) is taken, one each for 1, 2 and 3 or more, and what is taken in
+a context goes to the model that knows one id less,
 
     p(w | h) = (c(hw) - D(c(hw))) / c(h) + gamma(h) p(w | h without its first id),
 
 down to the uniform distribution. So every id has a probability above 0 after every context, and all
-add up to 1. The longest n-grams are counted as they occur, all others by how many different ids come
-before them, the beginning of a sequence being one.
+add up to 1. The longest n-grams are counted as they occur, all others by how many different ids
+come before them, the beginning of a sequence being one.
 """
 
 from collections.abc import Sequence

@@ -94,7 +94,7 @@ def count_ngrams(sequences: Sequences, n_ids: int, max_n: int) -> Iterator[NGram
         at = np.flatnonzero(sequences.places >= n - 1)
         if not len(at):
             raise ValueError(
-                f"no sequence has {n} ids, so there is no {n}-gram: take longer texts or a smaller n"
+                f"no sequence has {n} ids, so there is no {n}-gram: longer texts or a smaller n"
             )
         # The empty context of n = 1 has one rank, 0, everywhere.
         contexts = ranks_T[at - 1] if n > 1 else np.zeros(len(at), np.int64)
