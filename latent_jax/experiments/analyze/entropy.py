@@ -59,6 +59,9 @@ SUMMARY_COLUMNS = (
     "paper_bits_per_character",
 )
 
+ORIGIN = ("text", "method", "run")
+"""What tells the codes of a table apart."""
+
 LANGUAGE_MODEL = "language model"
 
 SUMMARY_N = 4
@@ -167,20 +170,21 @@ def language_model_record(
 
 def summarize(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return one record for each text and code: n = 4, the best n, and the language model."""
-    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    rows: dict[tuple[str | None, ...], dict[str, Any]] = {}
     for record in records:
-        key = (record["text"], record["method"], record.get("run", ""))
-        row = rows.setdefault(key, {})
+        key = tuple(record.get(name) for name in ORIGIN)
+        row = rows.setdefault(key, {name: record[name] for name in ORIGIN if name in record})
         if record["model"] == LANGUAGE_MODEL:
             row["language_model_bits_per_byte"] = record["held_out_bits_per_byte"]
-            row["reconstruction_bits_per_byte"] = record.get("reconstruction_bits_per_byte")
+            if "reconstruction_bits_per_byte" in record:
+                row["reconstruction_bits_per_byte"] = record["reconstruction_bits_per_byte"]
             continue
         if record["held_out_bits_per_byte"] < row.get("best_bits_per_byte", np.inf):
             row["best_n"] = record["n"]
             row["best_bits_per_byte"] = record["held_out_bits_per_byte"]
         if record["n"] == SUMMARY_N:
-            row.update({key: record[key] for key in SUMMARY_COLUMNS if key in record})
-            row["n_bytes"] = record["n_bytes"]
+            kept = (*SUMMARY_COLUMNS, "n_bytes")
+            row.update({name: record[name] for name in kept if name in record})
     return [*rows.values(), *map(dict, FIFTY_2025)]
 
 
