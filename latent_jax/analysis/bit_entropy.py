@@ -50,11 +50,16 @@ def bit_values(bits: np.ndarray, n: int, stride: int = 1) -> np.ndarray:
         raise ValueError(
             f"n = {n} bits: there is a counter for each of 2^n, so n is 1 to {MAX_BITS}"
         )
-    starts = np.arange(0, len(bits) - n + 1, stride)
-    values = np.zeros(len(starts), np.int64)
-    for shift in range(n):
-        values = (values << 1) | bits[starts + shift]
-    return values
+    bits = np.asarray(bits, np.int32)
+    values, width = bits, 1
+    # Widths 1, 2, 3, 6, ...: the leading binary digits of n.
+    for digit in bin(n)[3:]:
+        values = (values[: max(len(values) - width, 0)] << width) | values[width:]
+        width *= 2
+        if digit == "1":
+            values = (values[: max(len(values) - 1, 0)] << 1) | bits[width:]
+            width += 1
+    return values[::stride]
 
 
 def kl_from_uniform(streams: Sequence[np.ndarray], n: int, tokens: bool = False) -> Divergence:

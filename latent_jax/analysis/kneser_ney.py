@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from latent_jax.analysis.ngrams import NGrams, count_ngrams, join
+from latent_jax.analysis.ngrams import NGramCounts, join
 
 FALLBACK = (0.5, 1.0, 1.5)
 """Discounts where the counts of counts give none, as in KenLM (Heafield et al. 2013): few distinct
@@ -39,7 +39,7 @@ class _Order(NamedTuple):
     """All that is known of one n.
 
     Attributes:
-        keys: int64[n-grams], see `NGrams`.
+        keys: int64[n-grams], see `NGramCounts`.
         longest: from how often n-grams occur, for a model that ends with them.
         shorter: from how many ids come before them, for models of larger n.
     """
@@ -53,27 +53,21 @@ class KneserNey:
     """The models of n = 1, ..., max_n, which share their counts.
 
     Args:
-        sequences: what to learn from: integers in [0, n_ids), [n] each.
-        n_ids: how many ids there are.
-        max_n: the longest n-grams.
-
-    Raises:
-        ValueError: see `join` and `count_ngrams`.
+        tables: of `count_ngrams`, n = 1, 2, ..., of the text to learn from.
     """
 
-    def __init__(self, sequences: Sequence[np.ndarray], n_ids: int, max_n: int):
-        """Count."""
-        self.n_ids, self.max_n = n_ids, max_n
-        joined = join(sequences, n_ids)
+    def __init__(self, tables: Sequence[NGramCounts]):
+        """Take the discounts."""
+        self.n_ids, self.max_n = tables[0].n_ids, len(tables)
         self._orders: list[_Order] = []
-        below: NGrams | None = None
         n_contexts = 1
-        for grams in count_ngrams(joined, n_ids, max_n):
-            if below is not None:
-                self._add(below, _ids_before(below, grams, joined.places), n_contexts)
-                n_contexts = len(below.keys)
-            below = grams
-        self._add(below, None, n_contexts)
+        for table in tables:
+            longest = _discount(table.counts, table.contexts, n_contexts)
+            shorter = longest
+            if table.n < self.max_n:
+                shorter = _discount(table.n_before, table.contexts, n_contexts)
+            self._orders.append(_Order(table.keys, longest, shorter))
+            n_contexts = len(table.keys)
 
     def nats(self, sequences: Sequence[np.ndarray]) -> np.ndarray:
         """Return what each id costs after those before it, float64[max_n, all ids], end to end.
@@ -105,12 +99,6 @@ class KneserNey:
                 nats[row] = np.where(places >= row, nats[row], nats[row - 1])
         return nats
 
-    def _add(self, grams: NGrams, n_before: np.ndarray | None, n_contexts: int) -> None:
-        contexts = grams.keys // self.n_ids
-        longest = _discount(np.bincount(grams.ranks), contexts, n_contexts)
-        shorter = longest if n_before is None else _discount(n_before, contexts, n_contexts)
-        self._orders.append(_Order(grams.keys, longest, shorter))
-
 
 def discounts(counts: np.ndarray) -> np.ndarray:
     """Return D(1), D(2) and D(3 or more), float64[3] (Chen and Goodman 1998, section 3).
@@ -136,15 +124,3 @@ def _discount(counts: np.ndarray, contexts: np.ndarray, n_contexts: int) -> _Smo
     passed_on = np.ones(n_contexts)
     np.divide(np.bincount(contexts, taken, n_contexts), total, out=passed_on, where=total > 0)
     return _Smoothed((counts - taken) / total[contexts], passed_on)
-
-
-def _ids_before(grams: NGrams, longer: NGrams, places: np.ndarray) -> np.ndarray:
-    """Return how many different ids, or the beginning of a sequence, come before each n-gram."""
-    ranks_T = np.full(len(places), -1)
-    ranks_T[grams.at] = grams.ranks
-    example = np.zeros(len(longer.keys), np.int64)
-    example[longer.ranks] = longer.at
-    n_before = np.bincount(ranks_T[example], minlength=len(grams.keys))
-    begins = places[grams.at] == grams.n - 1
-    n_before[np.unique(grams.ranks[begins])] += 1
-    return n_before

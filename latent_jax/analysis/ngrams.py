@@ -4,7 +4,7 @@ An n-gram is known by its rank: the place of (rank of its first n - 1 ids, last 
 pairs that occur. Ranks fit in 64 bits for any vocabulary, and there is one sort for each n.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,22 +22,28 @@ class Sequences(NamedTuple):
     places: np.ndarray
 
 
-class NGrams(NamedTuple):
-    """The n-grams of one n; none crosses from one sequence into the next.
+class NGramCounts(NamedTuple):
+    """The distinct n-grams of one n, U of them; none crosses from one sequence into the next.
 
     Attributes:
         n: how many ids.
-        keys: int64[U], one for each distinct n-gram, rising: rank of its context * n_ids + last id.
-        at: int64[N], where in the joined sequences they end.
-        ranks: int64[N], which of the `keys` each is.
-        contexts: int64[N], the rank of the first n - 1 ids of each.
+        n_ids: how many different ids there may be.
+        keys: int64[U], rising: the rank of the first n - 1 ids times n_ids, plus the last id.
+        counts: int64[U], how often each occurs.
+        n_before: int64[U], how many different ids come before it, the beginning of a sequence being
+            one. Of the longest n-grams that were counted it is the beginning alone.
     """
 
     n: int
+    n_ids: int
     keys: np.ndarray
-    at: np.ndarray
-    ranks: np.ndarray
-    contexts: np.ndarray
+    counts: np.ndarray
+    n_before: np.ndarray
+
+    @property
+    def contexts(self) -> np.ndarray:
+        """The rank of the first n - 1 ids of each, int64[U]; 0 for n = 1."""
+        return self.keys // self.n_ids
 
 
 class ConditionalEntropy(NamedTuple):
@@ -81,39 +87,8 @@ def join(sequences: Sequence[np.ndarray], n_ids: int) -> Sequences:
     return Sequences(ids, np.arange(len(ids)) - np.repeat(starts, lengths))
 
 
-def count_ngrams(sequences: Sequences, n_ids: int, max_n: int) -> Iterator[NGrams]:
-    """Yield the n-grams of n = 1, 2, ..., `max_n`.
-
-    Raises:
-        ValueError: `max_n` is not positive, or no sequence is so long.
-    """
-    if max_n < 1:
-        raise ValueError(f"an n-gram has at least 1 id, not n = {max_n}")
-    ranks_T = np.zeros(len(sequences.ids), np.int64)
-    for n in range(1, max_n + 1):
-        at = np.flatnonzero(sequences.places >= n - 1)
-        if not len(at):
-            raise ValueError(
-                f"no sequence has {n} ids, so there is no {n}-gram: longer texts or a smaller n"
-            )
-        # The empty context of n = 1 has one rank, 0, everywhere.
-        contexts = ranks_T[at - 1] if n > 1 else np.zeros(len(at), np.int64)
-        keys, ranks = np.unique(contexts * n_ids + sequences.ids[at], return_inverse=True)
-        yield NGrams(n, keys, at, ranks, contexts)
-        ranks_T = np.full(len(sequences.ids), -1)
-        ranks_T[at] = ranks
-
-
-def conditional_entropies(
-    sequences: Sequence[np.ndarray], n_ids: int, max_n: int
-) -> list[ConditionalEntropy]:
-    """Return the plug-in estimates of H(X_n | X_1 ... X_{n-1}) for n = 1, ..., `max_n`.
-
-    Both are differences of block entropies, H(X_1 ... X_n) - H(X_1 ... X_{n-1}), over one sample of
-    N n-grams and their contexts. The plug-in entropy, of the relative frequencies, is too small by
-    about (K - 1) / 2N for K distinct blocks; Miller and Madow add that to each (Miller 1955, "Note
-    on the bias of information estimates"), which is right as long as K is far below N. Where most
-    n-grams occur once, both are too small by far: plug-in goes to 0 as contexts become unique.
+def count_ngrams(sequences: Sequence[np.ndarray], n_ids: int, max_n: int) -> list[NGramCounts]:
+    """Return the n-grams of n = 1, 2, ..., `max_n`.
 
     Args:
         sequences: integers in [0, n_ids), [n] each.
@@ -121,26 +96,60 @@ def conditional_entropies(
         max_n: the longest n-grams.
 
     Raises:
-        ValueError: see `join` and `count_ngrams`.
+        ValueError: `max_n` is not positive, no sequence is so long, or see `join`.
     """
-    estimates = []
-    for grams in count_ngrams(join(sequences, n_ids), n_ids, max_n):
-        n_samples, counts = len(grams.at), np.bincount(grams.ranks)
-        context_counts = np.bincount(grams.contexts)
-        context_counts = context_counts[context_counts > 0]
-        plug_in = block_entropy(counts) - block_entropy(context_counts)
-        correction = (len(counts) - len(context_counts)) / (2 * n_samples)
-        estimates.append(
-            ConditionalEntropy(
-                grams.n,
-                n_samples,
-                len(context_counts),
-                len(counts),
-                plug_in,
-                plug_in + correction,
+    if max_n < 1:
+        raise ValueError(f"an n-gram has at least 1 id, not n = {max_n}")
+    ids, places = join(sequences, n_ids)
+    tables: list[NGramCounts] = []
+    shorter_T = np.zeros(len(ids), np.int64)
+    for n in range(1, max_n + 1):
+        at = np.flatnonzero(places >= n - 1)
+        if not len(at):
+            raise ValueError(
+                f"no sequence has {n} ids, so there is no {n}-gram: longer texts or a smaller n"
             )
+        # The empty context of n = 1 has one rank, 0, everywhere.
+        contexts = shorter_T[at - 1] if n > 1 else np.zeros(len(at), np.int64)
+        keys, ranks, counts = np.unique(
+            contexts * n_ids + ids[at], return_inverse=True, return_counts=True
         )
-    return estimates
+        n_before = np.zeros(len(keys), np.int64)
+        n_before[ranks[places[at] == n - 1]] = 1
+        if n > 1:
+            # Each distinct n-gram is one more id before the (n - 1)-gram that it ends with.
+            example = np.zeros(len(keys), np.int64)
+            example[ranks] = at
+            below = tables[-1].n_before
+            below += np.bincount(shorter_T[example], minlength=len(below))
+        tables.append(NGramCounts(n, n_ids, keys, counts, n_before))
+        shorter_T = np.full(len(ids), -1)
+        shorter_T[at] = ranks
+    return tables
+
+
+def conditional_entropy(table: NGramCounts) -> ConditionalEntropy:
+    """Return the plug-in estimates of H(X_n | X_1 ... X_{n-1}).
+
+    Both are differences of block entropies, H(X_1 ... X_n) - H(X_1 ... X_{n-1}), over one sample of
+    N n-grams and their contexts. The plug-in entropy, of the relative frequencies, is too small by
+    about (K - 1) / 2N for K distinct blocks; Miller and Madow add that to each (Miller 1955, "Note
+    on the bias of information estimates"), which is right as long as K is far below N. Where most
+    n-grams occur once, both are too small by far: plug-in goes to 0 as contexts become unique.
+    """
+    n_samples = int(table.counts.sum())
+    context_counts = np.bincount(table.contexts, table.counts)
+    context_counts = context_counts[context_counts > 0]
+    plug_in = block_entropy(table.counts) - block_entropy(context_counts)
+    correction = (len(table.counts) - len(context_counts)) / (2 * n_samples)
+    return ConditionalEntropy(
+        table.n,
+        n_samples,
+        len(context_counts),
+        len(table.counts),
+        plug_in,
+        plug_in + correction,
+    )
 
 
 def block_entropy(counts: np.ndarray) -> float:

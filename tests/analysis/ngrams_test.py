@@ -1,11 +1,12 @@
 """n-gram estimates on sources whose entropy is known."""
 
 import math
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
 
-from latent_jax.analysis.ngrams import conditional_entropies, count_ngrams, join
+from latent_jax.analysis.ngrams import conditional_entropy, count_ngrams
 
 TRANSITIONS = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.3, 0.4, 0.3]])
 
@@ -22,6 +23,10 @@ def markov_chain(length, seed=0):
         ids.append(int(np.searchsorted(steps[ids[-1]], u)))
     rate = -(stationary[:, None] * TRANSITIONS * np.log(TRANSITIONS)).sum()
     return np.array(ids), rate, -(stationary * np.log(stationary)).sum()
+
+
+def conditional_entropies(sequences, n_ids, max_n):
+    return [conditional_entropy(table) for table in count_ngrams(sequences, n_ids, max_n)]
 
 
 def test_a_markov_chain_has_the_entropy_rate_from_bigrams_on():
@@ -59,19 +64,20 @@ def test_a_constant_has_no_entropy():
 def test_ngrams_are_those_of_each_sequence_and_none_crosses():
     rng = np.random.default_rng(3)
     sequences = [rng.integers(0, 4, length) for length in (0, 1, 2, 7, 30)]
-    joined = join(sequences, 4)
-    for grams in count_ngrams(joined, 4, 5):
-        expected = [
-            tuple(sequence[start : start + grams.n])
-            for sequence in sequences
-            for start in range(len(sequence) - grams.n + 1)
-        ]
-        found = [tuple(joined.ids[end - grams.n + 1 : end + 1]) for end in grams.at]
-        assert found == expected
-        assert len(grams.keys) == len(set(expected))
-        # One rank, one n-gram.
-        pairs = set(zip(grams.ranks.tolist(), expected, strict=True))
-        assert len(pairs) == len(grams.keys)
+    below = [()]
+    for table in count_ngrams(sequences, 4, 5):
+        counts, before = Counter(), defaultdict(set)
+        for sequence in (each.tolist() for each in sequences):
+            for start in range(len(sequence) - table.n + 1):
+                gram = tuple(sequence[start : start + table.n])
+                counts[gram] += 1
+                before[gram].add(sequence[start - 1] if start else None)
+        grams = [(*below[key // 4], int(key % 4)) for key in table.keys]
+        assert dict(zip(grams, table.counts.tolist(), strict=True)) == counts
+        if table.n < 5:
+            found = dict(zip(grams, table.n_before.tolist(), strict=True))
+            assert found == {gram: len(ids) for gram, ids in before.items()}
+        below = grams
 
 
 @pytest.mark.parametrize(

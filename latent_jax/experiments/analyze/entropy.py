@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from latent_jax.analysis.codes import Code
 from latent_jax.analysis.kneser_ney import KneserNey
-from latent_jax.analysis.ngrams import conditional_entropies
+from latent_jax.analysis.ngrams import conditional_entropy, count_ngrams
 from latent_jax.data import Corpus
 from latent_jax.experiments.analyze.opening import (
     encode_texts,
@@ -104,10 +104,9 @@ def entropy_records(
     on_encoded = bar.update if bar is not None else lambda _: None
     counted = encode_texts(code, train, on_encoded)
     scored = encode_texts(code, validation, on_encoded)
-    sequences = [coded.ids for coded in counted]
-    estimates = conditional_entropies(sequences, code.n_ids, max_n)
-    model = KneserNey(sequences, code.n_ids, max_n)
-    held_out_bits = model.nats([coded.ids for coded in scored]).sum(axis=1) / np.log(2)
+    tables = count_ngrams([coded.ids for coded in counted], code.n_ids, max_n)
+    held_out_nats = KneserNey(tables).nats([coded.ids for coded in scored])
+    held_out_bits = held_out_nats.sum(axis=1) / np.log(2)
     n_bytes, n_characters = sum(map(len, validation)), count_characters(validation)
     n_tokens = sum(len(coded.ids) for coded in scored)
     shared = {
@@ -121,7 +120,7 @@ def entropy_records(
         "uniform_bits_per_byte": float(np.log2(code.n_ids) * n_tokens / n_bytes),
     }
     records = []
-    for estimate, bits in zip(estimates, held_out_bits, strict=True):
+    for estimate, bits in zip(map(conditional_entropy, tables), held_out_bits, strict=True):
         ngram_bytes = sum(int(coded.byte_lengths[estimate.n - 1 :].sum()) for coded in counted)
         record = {
             **shared,
@@ -218,7 +217,8 @@ def entropy_and_print(
         cut_bytes: cut documents into texts of so many bytes; 0 = none. Coders that run M1 for every
             byte code many texts at once, and are slow on one long text.
         m1: file of the byte model of coders; empty is the one that the package carries.
-        json_path: also write the unrounded records there.
+        json_path: also write the unrounded records there, after every code: a command that is
+            stopped has lost one.
         summary_path: also write those of the second table there.
         out: folder for a picture; empty draws none.
 
@@ -244,6 +244,8 @@ def entropy_and_print(
                     origin["run"] = str(workdir)
                     found.append(language_model_record(workdir, corpus, found[0]))
                 records += [{**origin, **record} for record in found]
+                if json_path:
+                    write_json(records, json_path)
     print(text_table(records, [c for c in COLUMNS if any(c in record for record in records)]))
     if max_n >= SUMMARY_N:
         rows = summarize(records)
@@ -251,8 +253,6 @@ def entropy_and_print(
         print(text_table(rows, [c for c in SUMMARY_COLUMNS if any(c in row for row in rows)]))
         if summary_path:
             write_json(rows, summary_path)
-    if json_path:
-        write_json(records, json_path)
     if out:
         print(write_entropy_figure(records, Path(out) / "entropy.png"))
     return records
