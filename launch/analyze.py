@@ -1,7 +1,14 @@
 """Look inside codes: one verb for each analysis, any number of tokenizers and trained runs.
 
     python launch/analyze.py entropy --tokenizer Bytes --tokenizer 'EqualInfoAC[b=16,v=65k]' \\
-        --data 'text/*.jsonl.xz'
+        --text English=novels_en.jsonl.xz --text French=novels_fr.jsonl.xz --out figures
+    python launch/analyze.py uniformity --tokenizer 'AC[v=256]' --tokenizer 'GZip[v=256]' \\
+        --data 'text/*.jsonl.xz' --max_bytes 300000 --cut_bytes 2560
+
+entropy asks for the n-grams of the ids: plug-in and Miller-Madow in the training split, smoothed
+(Kneser-Ney) on held-out text, and beside them for a --workdir's own language model. uniformity sets
+n-grams and tokens of the bits of a code beside random bits: KL from uniform.
+
     python launch/analyze.py tokens --tokenizer 'EqualInfoAC[b=16,v=256]' \\
         --workdir runs/latent_lm --data 'text/*.jsonl.xz' --max_bytes 200000 --cut_bytes 2560
     python launch/analyze.py stability --tokenizer 'BPE[v=4096]' --tokenizer 'AC[v=256]' \\
@@ -28,9 +35,11 @@ unrounded numbers, and --out is a folder for pictures.
 from absl import flags
 
 from latent_jax.analysis.stability import SENTENCE as ELEPHANTS
+from latent_jax.experiments.analyze.entropy import entropy_and_print
 from latent_jax.experiments.analyze.latents import latents_and_print
 from latent_jax.experiments.analyze.stability import stability_and_print
 from latent_jax.experiments.analyze.tokens import tokens_and_print
+from latent_jax.experiments.analyze.uniformity import uniformity_and_print
 from latent_jax.experiments.analyze.windows import windows_and_print
 from latent_jax.experiments.analyze.zipf import zipf_and_print
 from latent_jax.experiments.command_line import run_command
@@ -38,12 +47,15 @@ from latent_jax.experiments.command_line import run_command
 TOKENIZER = flags.DEFINE_multi_string("tokenizer", [], "Literature name. May be repeated.")
 WORKDIR = flags.DEFINE_multi_string("workdir", [], "Run folder. May be repeated.")
 DATA = flags.DEFINE_list("data", [], "Text: paths, globs or folders between commas.")
+TEXT = flags.DEFINE_multi_string(
+    "text", [], "One of several texts, NAME=FILES, for entropy and uniformity. May be repeated."
+)
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines that is the text.")
 M1 = flags.DEFINE_string("m1", "", "Byte model of coders, a file; by default the shipped one.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 OUT = flags.DEFINE_string("out", "", "Folder for pictures; empty makes none.")
 TRAIN_BYTES = flags.DEFINE_integer(
-    "train_bytes", 0, "Tokenizers learn from so many bytes; 0 = all.", lower_bound=0
+    "train_bytes", 0, "Tokenizers and n-grams learn from so many bytes; 0 = all.", lower_bound=0
 )
 MAX_BYTES = flags.DEFINE_integer(
     "max_bytes", 0, "Look at so many held-out bytes; 0 = all.", lower_bound=0
@@ -71,6 +83,11 @@ PIECES = flags.DEFINE_string(
     "pieces", "", "stability: tokenizer whose pieces are compared with; empty = spaces alone."
 )
 
+N = flags.DEFINE_integer("n", 6, "entropy: the longest n-grams.", lower_bound=1)
+SUMMARY = flags.DEFINE_string(
+    "summary", None, "entropy: also write the records of the second table to this file."
+)
+
 
 def codes_and_text():
     """Return what every verb is told."""
@@ -87,6 +104,34 @@ def codes_and_text():
         json_path=JSON.value,
         out=OUT.value,
     )
+
+
+def texts_in_codes():
+    """Return what verbs are told that count on several texts."""
+    return dict(
+        files=DATA.value,
+        texts=TEXT.value,
+        text_field=TEXT_FIELD.value,
+        train_bytes=TRAIN_BYTES.value,
+        validation_bytes=MAX_BYTES.value,
+        cut_bytes=CUT_BYTES.value,
+        m1=M1.value,
+        json_path=JSON.value,
+        out=OUT.value,
+    )
+
+
+def entropy():
+    """n-gram entropies, and what trained models need."""
+    words = texts_in_codes()
+    entropy_and_print(
+        TOKENIZER.value, WORKDIR.value, max_n=N.value, summary_path=SUMMARY.value, **words
+    )
+
+
+def uniformity():
+    """Bits against random bits."""
+    uniformity_and_print(TOKENIZER.value, WORKDIR.value, **texts_in_codes())
 
 
 def runs_and_text():
@@ -141,6 +186,8 @@ def latents():
 
 
 VERBS = {
+    "entropy": entropy,
+    "uniformity": uniformity,
     "tokens": tokens,
     "stability": stability,
     "zipf": zipf,

@@ -4,6 +4,7 @@ document once.
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
-from latent_jax.data import DataConfig, evaluation_batches, open_corpus
+from latent_jax.data import Batch, Corpus, DataConfig, evaluation_batches, open_corpus
 from latent_jax.experiments.reading import open_reading
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.reports.tables import text_table, write_json
@@ -90,20 +91,14 @@ def evaluate(
         ValueError: the folder holds no run, the checkpoint is damaged, or the text cannot be read.
     """
     run = load_run(workdir, checkpoint)
-    config, task = run.config, run.task
-    batches = dict(
-        batch_size=batch_size or config.batch_size,
-        row_length=config.row_length,
-        max_bytes=max_bytes,
-        sharding=batch_sharding(run.mesh),
-    )
+    config = run.config
     if files:
         words = dict(source="files", files=files, text_field=text_field)
         data = DataConfig(**words, validation_percent=0.0, test_percent=0.0)
-        rows = evaluation_batches(open_corpus(data), run.tokenizer, split="train", **batches)
+        metrics = score_corpus(run, open_corpus(data), "train", max_bytes, batch_size)
     else:
-        rows = open_reading(config).evaluation(split=split, **batches)
-    sums = Evaluator(task, run.mesh)(run.variables, rows)
+        rows = open_reading(config).evaluation(split=split, **_rows(run, max_bytes, batch_size))
+        metrics = _score(run, rows)
     return {
         "run": str(workdir),
         "name": config.name or config.method,
@@ -111,9 +106,38 @@ def evaluate(
         "step": run.metadata["step"],
         "bytes_seen": run.metadata["bytes_seen"],
         "split": " ".join(files) or split,
-        "n_bytes": int(sums["n_bytes"]),
-        **task.summarize(sums),
+        **metrics,
     }
+
+
+def score_corpus(
+    run: Run, corpus: Corpus, split: str, max_bytes: int = 0, batch_size: int = 0
+) -> dict[str, Any]:
+    """Return all metrics of a run on a split of any corpus, and "n_bytes", the raw bytes scored.
+
+    Args:
+        run: see `load_run`.
+        corpus: any.
+        split: of it.
+        max_bytes: score so many raw bytes; 0 = all.
+        batch_size: rows at a time; 0 = as in training. The sums do not depend on it.
+    """
+    words = _rows(run, max_bytes, batch_size)
+    return _score(run, evaluation_batches(corpus, run.tokenizer, split=split, **words))
+
+
+def _rows(run: Run, max_bytes: int, batch_size: int) -> dict[str, Any]:
+    return dict(
+        batch_size=batch_size or run.config.batch_size,
+        row_length=run.config.row_length,
+        max_bytes=max_bytes,
+        sharding=batch_sharding(run.mesh),
+    )
+
+
+def _score(run: Run, rows: Iterable[Batch]) -> dict[str, Any]:
+    sums = Evaluator(run.task, run.mesh)(run.variables, rows)
+    return {"n_bytes": int(sums["n_bytes"]), **run.task.summarize(sums)}
 
 
 def evaluate_and_print(workdir: str | Path, *, json_path: str | None = None, **options) -> None:

@@ -111,6 +111,28 @@ COLUMNS = {
         Column("b32_times_ac", "b = 32, times\nthose of AC", ".2f"),
         Column("times_ac", "bits, times\nthose of AC", ".2f"),
         Column("paper_times_ac", "the same\nin the paper", ".2f"),
+        Column("text", "text"),
+        Column("model", "model"),
+        *(
+            Column(f"{estimator}_bits_per_{unit}", f"{header}\nbits/{unit}", ".3f")
+            for estimator, header in (
+                ("plug_in", "plug-in"),
+                ("miller_madow", "Miller-\nMadow"),
+                ("held_out", "held out"),
+            )
+            for unit in ("token", "byte", "character")
+        ),
+        Column("paper_bits_per_character", "Fifty 2025\nbits/character", ".1f"),
+        Column("train_bytes", "counted\nMB", ".2f", 1e-6),
+        Column("n_samples", "n-grams\ncounted", ",d"),
+        Column("n_contexts", "distinct\ncontexts", ",d"),
+        Column("best_n", "best\nn", "d"),
+        Column("best_bits_per_byte", "its\nbits/byte", ".3f"),
+        Column("kl_bits", "from uniform\nbits", ".5f"),
+        Column("corrected_kl_bits", "Miller-\nMadow", ".5f"),
+        Column("random_kl_bits", "random\nbits", ".5f"),
+        Column("random_standard_deviation_bits", "standard\ndeviation", ".1e"),
+        Column("times_random", "times\nrandom", ".3g"),
         Column("used_ids_share", "ids used\n%", ".1f", 100.0),
         Column("longest_token_bytes", "longest\nbytes", ",d"),
         Column("lossless_share", "lossless\n%", ".2f", 100.0),

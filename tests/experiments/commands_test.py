@@ -169,6 +169,35 @@ def test_analyses_look_into_a_run(trained, tmp_path):
     assert windows.returncode == 2 and "has no windows of several tokens" in windows.stderr
 
 
+def test_entropy_sets_the_language_model_of_a_run_beside_n_grams_of_its_codes(trained, tmp_path):
+    folder, _ = trained
+    written = tmp_path / "entropy.json"
+    result = launch(
+        "analyze.py",
+        "entropy",
+        "--tokenizer=Bytes",
+        f"--workdir={folder / 'run'}",
+        f"--text=topics={folder / 'text'}",
+        "--n=2",
+        f"--json={written}",
+    )
+    assert result.returncode == 0, result.stderr
+    found = json.loads(written.read_text())
+    assert [(r["method"].split("[")[0], r["model"]) for r in found] == [
+        ("Bytes", "1-gram"),
+        ("Bytes", "2-gram"),
+        ("Latent", "1-gram"),
+        ("Latent", "2-gram"),
+        ("Latent", "language model"),
+    ]
+    # One text in every code: the same bytes, and half as many latents.
+    assert len({record["n_bytes"] for record in found}) == 1
+    assert found[2]["bytes_per_token"] == pytest.approx(2, rel=0.05)
+    # After six steps the codes say nothing of the bytes, so that these cost nearly all.
+    assert found[-1]["held_out_bits_per_byte"] > 0 and found[-1]["reconstruction_bits_per_byte"] > 4
+    assert "language model" in result.stdout
+
+
 def test_report_draws_and_keeps_the_records(trained, tmp_path):
     folder, _ = trained
     kept = tmp_path / "kept.json"

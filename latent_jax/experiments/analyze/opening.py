@@ -1,15 +1,18 @@
 """The codes and the texts that an analysis is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from latent_jax.analysis.codes import Code, LatentCode, TokenizerCode
+from latent_jax.analysis.codes import Code, Coded, LatentCode, TokenizerCode
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.experiments.measure_tokenizers import cut_texts
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tasks.latent_language import LatentLanguage
+
+CHUNK_TEXTS = 256
+"""Encoded together: several times as many as M1 codes side by side."""
 
 
 def open_codes(
@@ -74,6 +77,8 @@ def open_text(files: Sequence[str], text_field: str = "text") -> Corpus:
     """Return text that is not a run's own, with a training and a validation split of 10 percent.
 
     Documents fall into splits by a hash of their key, so every analysis of one text sees the same.
+    A run on the same files with the default splits was not trained on this validation split either:
+    it is that run's own validation and test split together.
 
     Raises:
         ValueError: there is none, or it cannot be read.
@@ -84,6 +89,31 @@ def open_text(files: Sequence[str], text_field: str = "text") -> Corpus:
     return open_corpus(DataConfig(**words, validation_percent=10.0, test_percent=0.0))
 
 
+def open_texts(
+    files: Sequence[str], named: Sequence[str] = (), text_field: str = "text"
+) -> dict[str, Corpus]:
+    """Return one text of `files`, or several, each written NAME=FILES with commas between files.
+
+    Raises:
+        ValueError: there is none, both are given, one is written wrongly, or cannot be read.
+    """
+    if not named:
+        name = Path(files[0]).name.partition(".")[0] if files else ""
+        return {name: open_text(files, text_field)}
+    if files:
+        raise ValueError(
+            "--data is one text and --text NAME=FILES one of several: give one of them"
+        )
+    pairs = [word.partition("=") for word in named]
+    for name, _, paths in pairs:
+        if not (name and paths):
+            raise ValueError(f"--text is written NAME=FILES; got {name + paths!r}")
+    names = [name for name, _, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two --text have the same name: {', '.join(names)}")
+    return {name: open_text(paths.split(","), text_field) for name, _, paths in pairs}
+
+
 def read_texts(corpus: Corpus, split: str, max_bytes: int = 0, cut_bytes: int = 0) -> list[bytes]:
     """Return the documents of a split, up to the one that reaches `max_bytes` (0: all), each in
     pieces of at most `cut_bytes` (0: whole).
@@ -92,3 +122,15 @@ def read_texts(corpus: Corpus, split: str, max_bytes: int = 0, cut_bytes: int = 
     texts side by side, and are slow on one long text.
     """
     return cut_texts([each.text for each in corpus.documents(split, max_bytes)], cut_bytes)
+
+
+def encode_texts(
+    code: Code, texts: Sequence[bytes], on_encoded: Callable[[int], object] = lambda _: None
+) -> list[Coded]:
+    """Return each text in a code; `on_encoded` is told of every so many raw bytes."""
+    coded: list[Coded] = []
+    for start in range(0, len(texts), CHUNK_TEXTS):
+        chunk = texts[start : start + CHUNK_TEXTS]
+        coded += code.encode(chunk)
+        on_encoded(sum(map(len, chunk)))
+    return coded
