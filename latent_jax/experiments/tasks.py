@@ -91,6 +91,8 @@ def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabul
     length, factor = config.row_length, method["c"]
     transformer = _words(config.autoencoder)
     d_model = transformer["d_model"]
+    # A list where the configuration was read from a run folder; jit's static arguments hash it.
+    quantizer = {**config.quantizer, "fsq_levels": tuple(config.quantizer.fsq_levels)}
     autoencoder = AutoencoderConfig(
         encoder=BERTConfig(**transformer, vocab_size=vocabulary.size, max_length=length),
         decoder=BERTConfig(**transformer, vocab_size=0, max_length=length),
@@ -103,7 +105,7 @@ def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabul
             dtype=transformer["dtype"],
         ),
         quantizer=QuantizerConfig(
-            **config.quantizer, kind=method["q"], codebook_size=method["k"], d_model=d_model
+            **quantizer, kind=method["q"], codebook_size=method["k"], d_model=d_model
         ),
     )
     language_model = None
