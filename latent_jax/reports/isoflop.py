@@ -18,6 +18,9 @@ AXES = {
 }
 """What may be fitted."""
 
+WITHIN, BELOW, ABOVE = "within", "below", "above"
+"""Where the lowest point of a fit lies, beside the range that was measured."""
+
 LEAST_POINTS = 4
 """Of a parabola and one degree of freedom."""
 
@@ -35,8 +38,11 @@ def fit_lowest(
         seed: of the draws.
 
     Returns:
-        "best", "low", "high", "bits_per_byte" at the best, "n_cells", and "opens_upward_share" of
-        the draws; None where there are too few points, or the parabola has no lowest point.
+        "best", "low", "high", "bits_per_byte" at the best, the range that was measured, where the
+        best lies in it, "n_cells", and "opens_upward_share" of the draws. A parabola says nothing
+        outside of what was measured: there "best" and "bits_per_byte" are None, and an end of the
+        interval that stands at the edge may lie beyond. None where there are too few points, or the
+        parabola has no lowest point.
     """
     log_x, y = np.log(np.asarray(xs, np.float64)), np.asarray(ys, np.float64)
     if len(log_x) < LEAST_POINTS or len(np.unique(log_x)) < 3:
@@ -51,12 +57,18 @@ def fit_lowest(
         if len(np.unique(log_x[drawn])) >= 3:
             found.append(_lowest(log_x[drawn], y[drawn]))
     lowest = [place for place in found if place is not None]
-    low, high = (np.quantile([x for x, _ in lowest], q) for q in (0.025, 0.975))
+    least, most = log_x.min(), log_x.max()
+    ends = np.quantile([x for x, _ in lowest], (0.025, 0.975))
+    low, high = np.clip(ends, least, most)
+    where = ABOVE if best[0] > most else BELOW if best[0] < least else WITHIN
     return {
-        "best": float(np.exp(best[0])),
+        "best": float(np.exp(best[0])) if where == WITHIN else None,
         "low": float(np.exp(low)),
         "high": float(np.exp(high)),
-        "bits_per_byte": float(best[1]),
+        "measured_from": float(np.exp(least)),
+        "measured_to": float(np.exp(most)),
+        "where": where,
+        "bits_per_byte": float(best[1]) if where == WITHIN else None,
         "n_cells": len(y),
         "opens_upward_share": len(lowest) / max(len(found), 1),
     }

@@ -27,6 +27,16 @@ def test_noise_widens_the_interval_which_holds_the_truth():
     assert np.log(many["high"] / many["low"]) > 1.5 * np.log(few["high"] / few["low"])
 
 
+def test_a_lowest_point_outside_of_what_was_measured_is_not_stated():
+    xs = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    for best, where, edge in ((60.0, "above", 16.0), (0.1, "below", 1.0)):
+        fit = fit_lowest(xs, curve(xs, best))
+        assert fit["best"] is None and fit["bits_per_byte"] is None and fit["where"] == where
+        assert fit["low"] == fit["high"] == pytest.approx(edge)
+        assert (fit["measured_from"], fit["measured_to"]) == pytest.approx((1.0, 16.0))
+    assert fit_lowest(xs, curve(xs, 4.0))["where"] == "within"
+
+
 def test_where_there_is_no_lowest_point_there_is_no_fit():
     xs = np.geomspace(5, 400, 7)
     assert fit_lowest(xs, -curve(xs, 60.0)) is None
