@@ -103,8 +103,10 @@ def _bests(stem: str, records: Records) -> list[Figure]:
     """Return the best bits per byte of each method, a figure for each text."""
     key = "best_bits_per_byte"
     figures = []
-    for text, rows in _grouped(records, "text").items():
-        rows = sorted((r for r in rows if _is_number(r.get(key))), key=lambda r: r[key])
+    # What was counted on more text costs less: only equally much stands in one figure.
+    named = [{**r, "text": _counted(r)} for r in records if _is_number(r.get(key))]
+    for text, rows in _grouped(named, "text").items():
+        rows = sorted(rows, key=lambda r: r[key])
         caption = "The best order of n-grams for each code, on held-out text."
         title = f"Entropy{_of(text)}, bits per byte"
         x = Axis(key, "bits per byte", format=".2f")
@@ -213,6 +215,12 @@ def _ordered(records: Records, x: str, y: str) -> list[Mapping[str, Any]]:
     methods = list(dict.fromkeys(record[METHOD] for record in records))
     both = [r for r in records if _is_number(r.get(x)) and _is_number(r.get(y))]
     return sorted(both, key=lambda record: (methods.index(record[METHOD]), record[x]))
+
+
+def _counted(record: Mapping[str, Any]) -> str:
+    """Return the text of a record, and how much of it was counted where that is known."""
+    text, n_bytes = str(record.get("text") or ""), record.get("train_bytes")
+    return f"{text}, {n_bytes / 1e6:.1f} MB counted".lstrip(", ") if n_bytes else text
 
 
 def _of(text: str) -> str:

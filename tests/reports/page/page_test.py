@@ -141,6 +141,9 @@ def test_samples_of_one_text_stand_together(make_run):
         ([dict(method="A", n=n, held_out_bits_per_byte=3 / n) for n in (1, 2)], 1),
         ([dict(method="A", text=t, n=1, held_out_bits_per_byte=3.0) for t in "xy"], 2),
         ([dict(method=m, best_bits_per_byte=2.0) for m in "AB"], 1),
+        # What was counted on another amount of text, or has no such number, is no bar beside them.
+        ([dict(method="A", best_bits_per_byte=2.0, train_bytes=n) for n in (1e6, 5e6)], 2),
+        ([dict(method="A", text="x", best_bits_per_byte=2.0), dict(method="P", text="y", n=4)], 1),
         (
             [
                 dict(method=m, quantity=q, start=i, stop=i + 1, share=0.5)
