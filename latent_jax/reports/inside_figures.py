@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -18,7 +19,7 @@ def write_window_figure(records: Records, path: str | Path) -> Path:
     names = list(dict.fromkeys(record["name"] for record in records))
     with house_style():
         figure = Figure(figsize=(8.6, 4.2))
-        figure.subplots_adjust(left=0.075, right=0.8, bottom=0.13, top=0.79, wspace=0.25)
+        figure.subplots_adjust(left=0.075, right=0.72, bottom=0.13, top=0.74, wspace=0.25)
         titles(figure, 0.075, "Inside the window", "by the place of a token in its window")
         left, right = figure.subplots(1, 2)
         ends = []
@@ -36,6 +37,7 @@ def write_window_figure(records: Records, path: str | Path) -> Path:
         for axes in (left, right):
             axes.set_xlabel("place in the window")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _fix_limits(right)
         label_ends(right, ends)
         return save(figure, path)
 
@@ -45,7 +47,7 @@ def write_latent_figure(records: Records, path: str | Path) -> Path:
     names = list(dict.fromkeys(record["name"] for record in records))
     with house_style():
         figure = Figure(figsize=(8.6, 4.2))
-        figure.subplots_adjust(left=0.075, right=0.8, bottom=0.13, top=0.79, wspace=0.25)
+        figure.subplots_adjust(left=0.075, right=0.72, bottom=0.13, top=0.74, wspace=0.25)
         titles(figure, 0.075, "Inside the latent", "bytes that come back wrong, by their place")
         parts = {"group": "place in the group of a latent", "row": "sixteenth of the row"}
         all_axes = figure.subplots(1, 2)
@@ -63,6 +65,7 @@ def write_latent_figure(records: Records, path: str | Path) -> Path:
             axes.set_xlabel(label)
             axes.set_ylim(bottom=0)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _fix_limits(all_axes[1])
         label_ends(all_axes[1], ends)
         return save(figure, path)
 
@@ -89,5 +92,12 @@ def write_zipf_figure(shares: Mapping[str, np.ndarray], path: str | Path) -> Pat
         axes.annotate("1 / rank", (last**0.5, first / last**0.5), color=QUIET, size=8)
         axes.set_ylim(bottom=min(values[-1] for values in shares.values()) / 2)
         axes.set_xlabel("rank")
+        _fix_limits(axes)
         label_ends(axes, ends)
         return save(figure, path)
+
+
+def _fix_limits(axes: Axes) -> None:
+    """Settle the limits, which matplotlib puts off until it draws."""
+    axes.set_xlim(axes.get_xlim())
+    axes.set_ylim(axes.get_ylim())

@@ -179,7 +179,6 @@ COLUMNS = {
         Column("n_tokens", "tokens", ",d"),
         Column("n_ids", "ids", ",d"),
         Column("n_used_ids", "ids\nused", ",d"),
-        Column("position", "place in\nthe window", ",d"),
         Column("piece_bytes", "bytes", ",d"),
         Column("repeated_ids_share", "ids used more\nthan once %", ".1f", 100.0),
         Column("texts_per_id", "texts\nper id", ".2f"),
