@@ -176,8 +176,6 @@ COLUMNS = {
         Column("new_bytes_per_s", "bytes/s", ",.0f"),
         Column("prompt_bytes_right_share", "of the prompt\nkept %", ".1f", 100.0),
         Column("flops_per_byte", "FLOPs\nper byte", ".2e"),
-        Column("n_tokens", "tokens", ",d"),
-        Column("n_ids", "ids", ",d"),
         Column("n_used_ids", "ids\nused", ",d"),
         Column("piece_bytes", "bytes", ",d"),
         Column("repeated_ids_share", "ids used more\nthan once %", ".1f", 100.0),
