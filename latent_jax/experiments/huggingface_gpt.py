@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from latent_jax.experiments.torch_gpt import at_depth, copy, copy_norm
 from latent_jax.models.gpt import GPTConfig
 
 
@@ -40,18 +41,18 @@ def to_hugging_face(config: GPTConfig, params) -> GPT2LMHeadModel:
 
 
 def _copy_all(network, params) -> None:
-    _copy(network.wte.weight, params["token_embedding"]["embedding"])
-    _copy(network.wpe.weight, params["position_embedding"]["embedding"])
-    _copy_norm(network.ln_f, params["stack"]["final_norm"])
+    copy(network.wte.weight, params["token_embedding"]["embedding"])
+    copy(network.wpe.weight, params["position_embedding"]["embedding"])
+    copy_norm(network.ln_f, params["stack"]["final_norm"])
     blocks = params["stack"]["blocks"]
     for depth, theirs in enumerate(network.h):
-        ours = _at_depth(blocks, depth)
-        _copy_norm(theirs.ln_1, ours["attention_norm"])
-        _copy_norm(theirs.ln_2, ours["feed_forward_norm"])
+        ours = at_depth(blocks, depth)
+        copy_norm(theirs.ln_1, ours["attention_norm"])
+        copy_norm(theirs.ln_2, ours["feed_forward_norm"])
         # [D, H, 3, d] here, [D, 3 H d] there.
         kernel, bias = (np.array(ours["attention"]["query_key_value"][k]) for k in _DENSE)
-        _copy(theirs.attn.c_attn.weight, kernel.transpose(0, 2, 1, 3))
-        _copy(theirs.attn.c_attn.bias, bias.transpose(1, 0, 2))
+        copy(theirs.attn.c_attn.weight, kernel.transpose(0, 2, 1, 3))
+        copy(theirs.attn.c_attn.bias, bias.transpose(1, 0, 2))
         _copy_dense(theirs.attn.c_proj, ours["attention"]["out"])
         _copy_dense(theirs.mlp.c_fc, ours["feed_forward"]["up"])
         _copy_dense(theirs.mlp.c_proj, ours["feed_forward"]["down"])
@@ -60,21 +61,6 @@ def _copy_all(network, params) -> None:
 _DENSE = ("kernel", "bias")
 
 
-def _at_depth(tree, depth):
-    if isinstance(tree, dict):
-        return {name: _at_depth(leaf, depth) for name, leaf in tree.items()}
-    return tree[depth]
-
-
-def _copy(parameter, array) -> None:
-    parameter.copy_(torch.from_numpy(np.array(array).reshape(parameter.shape)))
-
-
-def _copy_norm(norm, ours) -> None:
-    _copy(norm.weight, ours["scale"])
-    _copy(norm.bias, ours["bias"])
-
-
 def _copy_dense(layer, ours) -> None:
-    _copy(layer.weight, ours["kernel"])
-    _copy(layer.bias, ours["bias"])
+    copy(layer.weight, ours["kernel"])
+    copy(layer.bias, ours["bias"])

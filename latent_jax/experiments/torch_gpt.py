@@ -37,13 +37,13 @@ class TorchGPT(nn.Module):
     def copy_from(self, params) -> None:
         """Take the parameters of a JAX GPT: the "params" collection of the same config."""
         stack = params["stack"]
-        _copy(self.token_embedding.weight, params["token_embedding"]["embedding"])
-        _copy(self.position_embedding.weight, params["position_embedding"]["embedding"])
-        _copy_norm(self.final_norm, stack["final_norm"])
+        copy(self.token_embedding.weight, params["token_embedding"]["embedding"])
+        copy(self.position_embedding.weight, params["position_embedding"]["embedding"])
+        copy_norm(self.final_norm, stack["final_norm"])
         for depth, block in enumerate(self.blocks):
-            ours = {part: _at_depth(tree, depth) for part, tree in stack["blocks"].items()}
-            _copy_norm(block.attention_norm, ours["attention_norm"])
-            _copy_norm(block.feed_forward_norm, ours["feed_forward_norm"])
+            ours = {part: at_depth(tree, depth) for part, tree in stack["blocks"].items()}
+            copy_norm(block.attention_norm, ours["attention_norm"])
+            copy_norm(block.feed_forward_norm, ours["feed_forward_norm"])
             _copy_dense(block.query_key_value, ours["attention"]["query_key_value"])
             _copy_dense(block.out, ours["attention"]["out"])
             _copy_dense(block.up, ours["feed_forward"]["up"])
@@ -98,22 +98,25 @@ def make_torch_step(config: GPTConfig, learning_rate: float):
     return step
 
 
-def _at_depth(tree, depth):
+def at_depth(tree, depth: int):
+    """Return the parameters of one block from those of all."""
     if isinstance(tree, dict):
-        return {name: _at_depth(leaf, depth) for name, leaf in tree.items()}
+        return {name: at_depth(leaf, depth) for name, leaf in tree.items()}
     return tree[depth]
 
 
-def _copy(parameter, array):
+def copy(parameter, array) -> None:
+    """Give a PyTorch parameter the values of an array of as many."""
     parameter.copy_(torch.from_numpy(np.array(array).reshape(parameter.shape)))
 
 
-def _copy_norm(norm, ours):
-    _copy(norm.weight, ours["scale"])
-    _copy(norm.bias, ours["bias"])
+def copy_norm(norm, ours) -> None:
+    """Give a layer norm our scale and bias."""
+    copy(norm.weight, ours["scale"])
+    copy(norm.bias, ours["bias"])
 
 
 def _copy_dense(linear, ours):
     n_out, n_in = linear.weight.shape
-    _copy(linear.weight, np.array(ours["kernel"]).reshape(n_in, n_out).T)
-    _copy(linear.bias, ours["bias"])
+    copy(linear.weight, np.array(ours["kernel"]).reshape(n_in, n_out).T)
+    copy(linear.bias, ours["bias"])
