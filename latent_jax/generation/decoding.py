@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.generation.sampling import Sampling, sample
+from latent_jax.layers.block import by_layer, map_blocks, stacked
 from latent_jax.layers.cache import Cache
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
 
 Variables = Mapping[str, Any]
+Caches = tuple[Cache, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +62,23 @@ class Decoder:
         return model.apply(variables, inputs, lengths_B + 1, cache, method=GPT.prefill)
 
     def step(
-        self, variables: Variables, ids_B: jax.Array, cache: Cache, position_B: jax.Array
-    ) -> tuple[jax.Array, Cache]:
-        """Read one id per lane; return the logits of the next one and the cache."""
+        self, variables: Variables, ids_B: jax.Array, caches: Caches, position_B: jax.Array
+    ) -> tuple[jax.Array, Caches]:
+        """Read one id per lane; return the logits of the next one and the caches.
+
+        Blocks and caches come by layer, which spares copies of both; see `map_blocks`.
+        """
+        variables = map_blocks(stacked, variables)
+        network = self.network.unrolled
         if isinstance(self.config, LatentLMConfig):
-            model, method = LatentLanguageModel(self.config), LatentLanguageModel.step_codes
+            config = dataclasses.replace(self.config, language_model=network)
+            model, method = LatentLanguageModel(config), LatentLanguageModel.step_codes
         else:
-            model, method = GPT(self.config), GPT.step
-        return model.apply(variables, ids_B, cache, position_B, method=method)
+            model, method = GPT(network), GPT.step
+        logits_BV, cache = model.apply(
+            variables, ids_B, stacked(caches), position_B, method=method
+        )
+        return logits_BV, by_layer(cache)
 
 
 class Lanes(NamedTuple):
@@ -75,13 +86,13 @@ class Lanes(NamedTuple):
 
     Attributes:
         logits_BV: float32, of each lane's next id.
-        cache: what each lane has read.
+        caches: what each lane has read, by layer.
         position_B: int32, the position that its next id will have.
         is_done_B: bool, whether it has drawn the separator.
     """
 
     logits_BV: jax.Array
-    cache: Cache
+    caches: Caches
     position_B: jax.Array
     is_done_B: jax.Array
 
@@ -120,7 +131,7 @@ def start(
     """
     cache = decoder.network.empty_cache(prompts_BT.shape[0], n_slots)
     logits_BV, cache = decoder.prefill(variables, prompts_BT, lengths_B, cache)
-    return Lanes(logits_BV, cache, lengths_B + 1, jnp.zeros(lengths_B.shape, bool))
+    return Lanes(logits_BV, by_layer(cache), lengths_B + 1, jnp.zeros(lengths_B.shape, bool))
 
 
 @functools.partial(
@@ -156,8 +167,9 @@ def draw(
         log_p_BV = jax.nn.log_softmax(lanes.logits_BV, axis=-1)
         nats_B = -jnp.take_along_axis(log_p_BV, ids_B[:, None], axis=1)[:, 0]
         nats_B = jnp.where(lanes.is_done_B, 0.0, nats_B)
-        logits_BV, cache = decoder.step(variables, ids_B, lanes.cache, lanes.position_B)
-        return Lanes(logits_BV, cache, lanes.position_B + 1, is_done_B), Drawn(ids_B, nats_B)
+        logits_BV, caches = decoder.step(layers, ids_B, lanes.caches, lanes.position_B)
+        return Lanes(logits_BV, caches, lanes.position_B + 1, is_done_B), Drawn(ids_B, nats_B)
 
+    layers = map_blocks(by_layer, variables)
     lanes, drawn = jax.lax.scan(body, lanes, None, length=n_new)
     return lanes, Drawn(*(jnp.swapaxes(part, 0, 1) for part in drawn))

@@ -4,8 +4,12 @@ Pre-norm as in GPT-2 (Radford et al. 2019, section 2.3): x + attention(norm(x)),
 x + feed_forward(norm(x)).
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from latent_jax.layers.attention import Attention
 from latent_jax.layers.cache import Cache
@@ -13,6 +17,8 @@ from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.feed_forward import FeedForward
 from latent_jax.layers.norms import NORM_MODULES
 
+BLOCKS = "blocks"
+"""Name of the stacked parameters in those of a `Stack`."""
 MAX_UNROLLED = 8
 """Deepest stack that is unrolled on CPU where the config leaves the choice open."""
 
@@ -86,9 +92,35 @@ class Stack(nn.Module):
             length=self.config.n_layers,
             unroll=unroll,
         )
-        block = Block(self.config, self.causal, name="blocks")
+        block = Block(self.config, self.causal, name=BLOCKS)
         x_BTD, cache = scan(block, x_BTD, cache, mask_BT, position_B)
         return NORM_MODULES[self.config.norm](name="final_norm")(x_BTD), cache
+
+
+def by_layer(tree: Any) -> tuple[Any, ...]:
+    """Return the trees of the layers of a stack, which has them in its leading axis."""
+    n_layers = jax.tree.leaves(tree)[0].shape[0]
+    return tuple(jax.tree.map(lambda leaf: leaf[i], tree) for i in range(n_layers))  # noqa: B023
+
+
+def stacked(layers: tuple[Any, ...]) -> Any:
+    """Return the stack of some layers: the inverse of `by_layer`."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+
+
+def map_blocks(function: Callable[[Any], Any], params: Any) -> Any:
+    """Return parameters in which `function` has been applied to the blocks of every `Stack`.
+
+    A step that is called many times takes its blocks and caches `by_layer`, and has them `stacked`
+    inside: from an unrolled stack XLA then copies neither, which is most of what a step of a few
+    rows would do.
+    """
+    if not isinstance(params, Mapping):
+        return params
+    return {
+        name: function(part) if name == BLOCKS else map_blocks(function, part)
+        for name, part in params.items()
+    }
 
 
 def _unroll(config: TransformerConfig) -> int:

@@ -1,6 +1,7 @@
 """The shape of a stack of transformer blocks, shared by every network that is made of them."""
 
 import dataclasses
+from typing import Self
 
 from latent_jax.layers.activations import ACTIVATIONS
 from latent_jax.nearest import check_word
@@ -102,6 +103,11 @@ class TransformerConfig:
         check_word(
             "attention_implementation", self.attention_implementation, ATTENTION_IMPLEMENTATIONS
         )
+
+    @property
+    def unrolled(self) -> Self:
+        """The same network without a loop over its layers: for steps of few rows."""
+        return dataclasses.replace(self, scan_unroll=self.n_layers)
 
     @property
     def head_size(self) -> int:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
+from latent_jax.layers.block import by_layer, map_blocks, stacked
 from latent_jax.layers.cache import Cache
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.tokenizers.byte_model import N_SYMBOLS, register
@@ -56,8 +57,7 @@ class GPTByteModel:
         # Kept with 16 bits, which a file of a few MB needs, and so everywhere.
         self._weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
-        self._blocks = _by_layer(params["stack"].pop("blocks"))
-        self._rest = params
+        self._params = map_blocks(by_layer, params)
         self.flops_per_byte = float(sum(config.forward_flops(context).values()))
         # On CPU the threads share one device's cores, also where it is split into several.
         self._devices = jax.local_devices()
@@ -69,8 +69,7 @@ class GPTByteModel:
     @property
     def params(self) -> Any:
         """The parameters, float32, as `GPT` takes them."""
-        stack = {**self._rest["stack"], "blocks": _stacked(self._blocks)}
-        return {**self._rest, "stack": stack}
+        return map_blocks(stacked, self._params)
 
     def _on(self, number: int) -> Callable:
         """Return the step on one of the devices, with the weights in it, compiled when needed."""
@@ -80,13 +79,13 @@ class GPTByteModel:
             return self._steps[number]
 
     def _compile(self, device: jax.Device) -> Callable:
-        weights = jax.device_put((self._blocks, self._rest), device)
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), weights)
+        params = jax.device_put(self._params, device)
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
         leaves, structure = jax.tree.flatten(shapes)
         step = _compiled_step(
             self.config, self.context, self.lanes, device, tuple(leaves), structure
         )
-        return functools.partial(step, *weights)
+        return functools.partial(step, params)
 
     def _empty_caches(self) -> tuple[Cache, ...]:
         return _empty_caches(self.config, self.context, self.lanes)
@@ -133,47 +132,33 @@ def _compiled_step(
     config: GPTConfig, context: int, lanes: int, device: jax.Device, leaves: tuple, structure: Any
 ) -> Callable:
     """Return the compiled step of every model of one shape; its weights are arguments."""
-    model = GPT(config)
+    model = GPT(config.unrolled)
 
-    # Layers come and go one by one: from an unrolled stack XLA then copies neither the weights nor
-    # the caches, which takes most of the time where the context is long.
-    def step(blocks, rest, caches, ids_B, positions_B):
-        stack = {**rest["stack"], "blocks": _stacked(blocks)}
+    def step(params, caches, ids_B, positions_B):
         logits_BV, cache = model.apply(
-            {"params": {**rest, "stack": stack}},
+            {"params": map_blocks(stacked, params)},
             ids_B,
-            _stacked(caches),
+            stacked(caches),
             positions_B,
             method="step",
         )
-        return jax.nn.softmax(logits_BV, axis=-1), _by_layer(cache)
+        return jax.nn.softmax(logits_BV, axis=-1), by_layer(cache)
 
     ids_B = jax.ShapeDtypeStruct((lanes,), jnp.int32)
     sharding = jax.sharding.SingleDeviceSharding(device)
     caches = jax.eval_shape(lambda: _empty_caches(config, context, lanes))
-    weights = jax.tree.unflatten(structure, leaves)
+    params = jax.tree.unflatten(structure, leaves)
     arguments = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        (*weights, caches, ids_B, ids_B),
+        (params, caches, ids_B, ids_B),
     )
-    lowered = jax.jit(step, donate_argnums=2).lower(*arguments)
+    lowered = jax.jit(step, donate_argnums=1).lower(*arguments)
     is_cpu = jax.default_backend() == "cpu"
     return lowered.compile({"xla_cpu_multi_thread_eigen": False} if is_cpu else None)
 
 
 def _empty_caches(config: GPTConfig, context: int, lanes: int) -> tuple[Cache, ...]:
-    return _by_layer(config.empty_cache(lanes, context))
-
-
-def _by_layer(tree: Any) -> tuple[Any, ...]:
-    """Return the trees of the layers of a stack, which has them in its leading axis."""
-    n_layers = jax.tree.leaves(tree)[0].shape[0]
-    return tuple(jax.tree.map(lambda leaf: leaf[i], tree) for i in range(n_layers))  # noqa: B023
-
-
-def _stacked(layers: tuple[Any, ...]) -> Any:
-    """Return the stack of some layers."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+    return by_layer(config.empty_cache(lanes, context))
 
 
 register(GPTByteModel.kind, GPTByteModel.from_bytes)
