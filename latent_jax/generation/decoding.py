@@ -75,9 +75,7 @@ class Decoder:
             model, method = LatentLanguageModel(config), LatentLanguageModel.step_codes
         else:
             model, method = GPT(network), GPT.step
-        logits_BV, cache = model.apply(
-            variables, ids_B, stacked(caches), position_B, method=method
-        )
+        logits_BV, cache = model.apply(variables, ids_B, stacked(caches), position_B, method=method)
         return logits_BV, by_layer(cache)
 
 

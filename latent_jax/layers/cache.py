@@ -66,11 +66,8 @@ def attend_step(
         [B, H, d] in the dtype of q, and the cache with the position in it.
     """
     length = cache.k_BHSd.shape[2]
-    lanes, slot_B = jnp.arange(q_BHd.shape[0]), position_B % length
-    cache = Cache(
-        cache.k_BHSd.at[lanes, :, slot_B].set(k_BHd.astype(cache.k_BHSd.dtype)),
-        cache.v_BHSd.at[lanes, :, slot_B].set(v_BHd.astype(cache.v_BHSd.dtype)),
-    )
+    slot_B = position_B % length
+    cache = Cache(*(_write(ring, x, slot_B) for ring, x in zip(cache, (k_BHd, v_BHd), strict=True)))
     scores_BHS = jnp.einsum(
         "BHd,BHSd->BHS",
         q_BHd * q_BHd.shape[-1] ** -0.5,
@@ -90,3 +87,12 @@ def attend_step(
         preferred_element_type=jnp.float32,
     )
     return out_BHd.astype(q_BHd.dtype), cache
+
+
+def _write(ring_BHSd: jax.Array, x_BHd: jax.Array, slot_B: jax.Array) -> jax.Array:
+    """Return the ring with one position of each lane in its slot."""
+    x_BHd = x_BHd.astype(ring_BHSd.dtype)
+    if len(x_BHd) == 1:
+        # XLA makes the scatter below an update under a condition, for which it copies the ring.
+        return jax.lax.dynamic_update_slice(ring_BHSd, x_BHd[:, :, None], (0, 0, slot_B[0], 0))
+    return ring_BHSd.at[jnp.arange(len(x_BHd)), :, slot_B].set(x_BHd)
