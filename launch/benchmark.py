@@ -6,12 +6,14 @@
         --vocab_file gpt2-vocab.json --merges_file gpt2-merges.txt
     python launch/benchmark.py m1 --data 'text/*.jsonl.xz'
     python launch/benchmark.py generate --lanes 8
+    python launch/benchmark.py generate --workdirs runs/latent,runs/bpe,runs/bytes
 
 `train` trains the GPT of this project and the same model in PyTorch on the same random rows and
 prints tokens per second. `tokenizers` encodes and decodes a text with the compiled code of the
 package, with tiktoken and with Hugging Face's tokenizers, both with GPT-2's vocabulary. `m1`
 encodes with M1 for every byte, beside what its FLOPs allow here and one forward pass per prefix.
-`generate` samples from a GPT and from the same weights in Hugging Face transformers.
+`generate` samples from a GPT and from the same weights in Hugging Face transformers; with --workdirs
+from trained runs of any method, in raw bytes per second, beside the first of them.
 PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
 """
 
@@ -23,6 +25,7 @@ from latent_jax.experiments.benchmark_generation import (
     benchmark_generation_and_print,
 )
 from latent_jax.experiments.benchmark_tokenizers import benchmark_m1, benchmark_tokenizers
+from latent_jax.experiments.benchmark_writing import benchmark_writing_and_print
 from latent_jax.experiments.command_line import run_command
 
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", TrainBenchmark.vocab_size, "Ids of the model.")
@@ -33,6 +36,8 @@ PROMPT_LENGTH = flags.DEFINE_integer(
     "prompt_length", GenerationBenchmark.prompt_length, "generate: ids of a prompt."
 )
 N_NEW = flags.DEFINE_integer("n_new", GenerationBenchmark.n_new, "generate: ids that are drawn.")
+WORKDIRS = flags.DEFINE_list("workdirs", [], "generate: trained runs, in place of a fresh GPT.")
+N_BYTES = flags.DEFINE_integer("n_bytes", 200, "generate --workdirs: new bytes of a text.")
 N_LAYERS = flags.DEFINE_integer("n_layers", TrainBenchmark.n_layers, "Blocks.")
 D_MODEL = flags.DEFINE_integer("d_model", TrainBenchmark.d_model, "Width.")
 N_HEADS = flags.DEFINE_integer("n_heads", TrainBenchmark.n_heads, "Attention heads.")
@@ -63,6 +68,10 @@ def main(verbs):
     if verbs == ["m1"]:
         n_bytes = MAX_BYTES.value or 1 << 20
         benchmark_m1(DATA.value, method=METHOD.value, max_bytes=n_bytes, **words)
+        return
+    if verbs == ["generate"] and WORKDIRS.value:
+        lengths = dict(n_lanes=LANES.value, n_bytes=N_BYTES.value, n_steps=N_STEPS.value)
+        benchmark_writing_and_print(WORKDIRS.value, **lengths, json_path=JSON.value)
         return
     shape = dict(
         vocab_size=VOCAB_SIZE.value,

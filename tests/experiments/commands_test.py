@@ -148,6 +148,17 @@ def test_generate_writes_after_prompts_and_says_what_it_cost(trained, tmp_path):
     assert none.returncode == 2 and "--prompt TEXT or --prompts FILE" in none.stderr
 
 
+def test_benchmark_compares_what_runs_write(trained, tmp_path):
+    folder, _ = trained
+    runs, speeds = f"--workdirs={folder / 'run'},{folder / 'run'}", tmp_path / "speeds.json"
+    words = ("--n_bytes=8", "--lanes=2", "--n_steps=2", f"--json={speeds}")
+    result = launch("benchmark.py", "generate", runs, *words)
+    assert result.returncode == 0, result.stderr
+    one, two = json.loads(speeds.read_text())
+    assert one["speed_ratio"] == 1 and two["speed_ratio"] > 0
+    assert 0 < one["n_new_bytes"] == two["n_new_bytes"] <= 16 and one["lanes"] == 2
+
+
 def test_analyses_look_into_a_run(trained, tmp_path):
     folder, _ = trained
     words = (f"--workdir={folder / 'run'}", f"--data={folder / 'text'}", f"--out={tmp_path}")

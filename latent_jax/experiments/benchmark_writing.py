@@ -1,0 +1,84 @@
+"""Raw bytes per second that trained runs write, of any method, in turns."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from latent_jax.experiments.evaluate import load_run
+from latent_jax.experiments.generate import Request, generate
+from latent_jax.reports.tables import Column, text_table, write_json
+
+COLUMNS = (
+    "name",
+    Column("lanes", "lanes", ",d"),
+    "bytes_per_id",
+    "n_new_bytes",
+    "new_bytes_per_s",
+    "generation_flops_per_byte",
+    "speed_ratio",
+)
+
+PROMPTS = (b"The history of the city begins with",)
+
+
+def benchmark_writing(
+    workdirs: Sequence[str | Path], *, n_lanes: int, n_bytes: int, n_steps: int
+) -> list[dict[str, Any]]:
+    """Return one flat record for each run; `speed_ratio` compares it with the first.
+
+    A text that ends early counts with the bytes that it has. Prompts are encoded and texts decoded
+    within the time; compilation is not.
+
+    Args:
+        workdirs: trained runs.
+        n_lanes: texts that grow side by side.
+        n_bytes: new ones in each, at most.
+        n_steps: how often, in turns.
+
+    Raises:
+        ValueError: a folder holds no run, a number is below 1, or a run's rows are too short.
+    """
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be at least 1; got {n_steps}")
+    runs = [load_run(workdir, "best") for workdir in workdirs]
+    turns: list[list[dict[str, Any]]] = [[] for _ in runs]
+    for step in range(1 + n_steps):
+        # Another seed each time: how long texts get is a matter of chance.
+        request = Request(PROMPTS, n_samples=n_lanes, n_bytes=n_bytes, seed=step)
+        for run, records in zip(runs, turns, strict=True):
+            _, record = generate(run, request)
+            if step:
+                records.append(record)
+    first = [record["new_bytes_per_s"] for record in turns[0]]
+    return [
+        {
+            **{key: value for key, value in records[0].items() if key not in ("seed", "seconds")},
+            "lanes": n_lanes,
+            "n_new_bytes": sum(record["n_new_bytes"] for record in records) / n_steps,
+            **{
+                key: statistics.median(record[key] for record in records)
+                for key in ("bytes_per_id", "new_bytes_per_s", "generation_flops_per_byte")
+            },
+            "speed_ratio": statistics.median(
+                record["new_bytes_per_s"] / other
+                for record, other in zip(records, first, strict=True)
+            ),
+        }
+        for records in turns
+    ]
+
+
+def benchmark_writing_and_print(
+    workdirs: Sequence[str | Path],
+    *,
+    n_lanes: int,
+    n_bytes: int,
+    n_steps: int,
+    json_path: str | None = None,
+) -> None:
+    """Print `benchmark_writing` as a table, and keep the records if a path is given."""
+    records = benchmark_writing(workdirs, n_lanes=n_lanes, n_bytes=n_bytes, n_steps=n_steps)
+    print(text_table(records, COLUMNS))
+    if json_path:
+        write_json(records, json_path)
