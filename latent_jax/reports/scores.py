@@ -33,6 +33,11 @@ def read_cells(folder: str | Path) -> list[dict[str, Any]]:
     return records
 
 
+def label_of(record: Mapping[str, Any]) -> str:
+    """Return the method of a cell, and the other words that set it apart, such as beta=0.1."""
+    return ", ".join(filter(None, (record["method"], record.get("setting"))))
+
+
 def is_sweep(folder: str | Path) -> bool:
     """Return whether a folder is that of a sweep."""
     return (Path(folder) / "manifest.json").exists()
@@ -78,11 +83,11 @@ class Scores:
     """
 
     def __init__(self, records: Sequence[Mapping[str, Any]], group: str = ""):
-        """Sort the cells by method and size."""
+        """Sort the cells by method, setting and size."""
         self._cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         for record in records:
             if record.get("group", "") == group:
-                key = (record["method"], record["size"])
+                key = (label_of(record), record["size"])
                 self._cells.setdefault(key, []).append(record)
 
     @property

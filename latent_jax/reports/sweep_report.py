@@ -10,7 +10,13 @@ from latent_jax.reports.files import replace_file
 from latent_jax.reports.isoflop import isoflop_table
 from latent_jax.reports.scores import Scores, read_cells
 from latent_jax.reports.sweep_figures import write_sweep_figures
-from latent_jax.reports.sweep_tables import ablation_table, baseline_table, main_table, seed_table
+from latent_jax.reports.sweep_tables import (
+    ablation_table,
+    baseline_table,
+    latent_table,
+    main_table,
+    seed_table,
+)
 from latent_jax.reports.tables import markdown_table, text_table, write_json
 from latent_jax.reports.verdicts import verdict_table
 
@@ -26,7 +32,8 @@ def sweep_tables(records: Records) -> dict[str, list[dict[str, Any]]]:
     tables = {
         "main": main_table(scores),
         "baselines": baseline_table(scores),
-        "seeds": seed_table(scores),
+        "seeds": seed_table(records),
+        "latents": latent_table(records),
         "ablations": ablation_table(records),
         "isoflop": isoflop_table(records),
         "verdicts": verdict_table(records),
@@ -38,6 +45,7 @@ TITLES = {
     "main": "Bits per byte and cost at each size",
     "baselines": "Uniform and unigram models of the tokens",
     "seeds": "Mean and spread over seeds",
+    "latents": "Latent languages: what their codes cost, and what they lose",
     "ablations": "Ablations",
     "isoflop": "Best at equal training FLOPs, with 95 % intervals of the bootstrap",
     "verdicts": "What Lester et al. 2024 claim",

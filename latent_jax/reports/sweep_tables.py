@@ -57,26 +57,74 @@ def baseline_table(scores: Scores) -> Records:
     return rows
 
 
-def seed_table(scores: Scores) -> Records:
-    """Return mean and spread over seeds, where there are several, and a test against the best."""
+def seed_table(records: Sequence[Mapping[str, Any]]) -> Records:
+    """Return mean and spread over seeds, where there are several, and a test against the best of
+    the group and size.
+    """
     rows = []
-    for size in scores.sizes:
-        samples = {m: scores.sample(m, size) for m in scores.methods}
-        samples = {m: s for m, s in samples.items() if s is not None and len(s.values) > 1}
-        if not samples:
-            continue
-        best = min(samples, key=lambda method: samples[method].mean)
-        for method, sample in samples.items():
-            rows.append(
-                {
-                    "method": method,
-                    "size": size,
-                    "n_seeds": len(sample.values),
-                    "bits_per_byte": sample.mean,
-                    "standard_deviation": sample.deviation,
-                    "p_equal_to_best": None if method == best else welch(sample, samples[best]),
-                }
-            )
+    for group in dict.fromkeys(record.get("group", "") for record in records):
+        scores = Scores(records, group)
+        for size in scores.sizes:
+            samples = {m: scores.sample(m, size) for m in scores.methods}
+            samples = {m: s for m, s in samples.items() if s is not None and len(s.values) > 1}
+            best = min(samples, key=lambda method: samples[method].mean, default=None)
+            for method, sample in samples.items():
+                rows.append(
+                    {
+                        **({"group": group} if group else {}),
+                        "method": method,
+                        "size": size,
+                        "n_seeds": len(sample.values),
+                        "bits_per_byte": sample.mean,
+                        "standard_deviation": sample.deviation,
+                        "p_equal_to_best": (
+                            None if method == best else welch(sample, samples[best])
+                        ),
+                    }
+                )
+    return rows
+
+
+LATENT_KEYS = (
+    "bits_per_byte",
+    "language_model_bits_per_byte",
+    "reconstruction_bits_per_byte",
+    "reconstruction_accuracy",
+    "unigram_bits_per_byte",
+    "codebook_perplexity_share",
+    "quantization_error",
+    "language_model_choice_nats_per_byte",
+)
+
+
+def latent_table(records: Sequence[Mapping[str, Any]]) -> Records:
+    """Return one row for each latent language: what its codes cost, and what they lose.
+
+    Means over seeds. `reconstruction_bits_per_byte` is -log2 p(x | z_hat) under teacher-forced
+    codes; `language_model_choice_nats_per_byte` is it under the codes that the language model finds
+    likeliest at each place.
+    """
+    latents = [r for r in records if r.get("language_model_bits_per_byte") is not None]
+    rows = []
+    for group in dict.fromkeys(record.get("group", "") for record in latents):
+        scores = Scores(latents, group)
+        for method in scores.methods:
+            for size in scores.sizes:
+                cells = scores.cells(method, size)
+                if not cells:
+                    continue
+                words = {k: cells[0][k] for k in ("beta", "lm_gradient") if k in cells[0]}
+                rows.append(
+                    {
+                        **({"group": group} if group else {}),
+                        "method": cells[0]["method"],
+                        **words,
+                        "size": size,
+                        "n_seeds": len(cells),
+                        **{key: scores.mean(method, size, key) for key in LATENT_KEYS},
+                        "standard_deviation": scores.sample(method, size).deviation,
+                    }
+                )
     return rows
 
 

@@ -24,6 +24,8 @@ SWEEPS = ROOT / "configs" / "sweeps"
 
 Cell = Mapping[str, Any]
 
+_PLAIN = ("group", "method", "size", "budget")
+
 
 def product(**axes: Sequence[Any]) -> list[dict[str, Any]]:
     """Return a cell for every combination of the axes; the last one changes fastest."""
@@ -92,9 +94,19 @@ class Sweep:
 
 def name_of(cell: Cell) -> str:
     """Return the name of a cell, which is the name of its run folder too."""
-    plain = ("group", "method", "size", "budget")
-    words = [str(v) if key in plain else f"{key}={v}" for key, v in cell.items()]
+    words = [str(v) if key in _PLAIN else f"{key}={v}" for key, v in cell.items()]
     return re.sub(r"[^\w=,.\-]+", "_", "-".join(words))
+
+
+def setting_of(cell: Cell) -> dict[str, Any]:
+    """Return what else than its method, size, seed and budget tells a cell from others.
+
+    "setting" has all of it in words, as tables name it; it is missing where there is nothing.
+    """
+    words = {key: value for key, value in cell.items() if key not in (*_PLAIN, "seed")}
+    if not words:
+        return {}
+    return words | {"setting": ", ".join(f"{key}={value}" for key, value in words.items())}
 
 
 def arguments_of(cell: Cell) -> str:

@@ -19,6 +19,7 @@ from latent_jax.experiments.sweep.cells import (
     config_of,
     config_words,
     name_of,
+    setting_of,
 )
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.ledger import ledger
@@ -76,6 +77,7 @@ def _plan_cell(
     costs = ledger(task, solved.row_length, ratio)
     n_tokens, n_bytes = steps * n_tokens, steps * n_tokens * ratio
     return {
+        **setting_of(cell),
         "name": name_of(cell),
         "group": cell.get("group", ""),
         "method": str(parse(config.method)),
