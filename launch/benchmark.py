@@ -12,8 +12,8 @@
 prints tokens per second. `tokenizers` encodes and decodes a text with the compiled code of the
 package, with tiktoken and with Hugging Face's tokenizers, both with GPT-2's vocabulary. `m1`
 encodes with M1 for every byte, beside what its FLOPs allow here and one forward pass per prefix.
-`generate` samples from a GPT and from the same weights in Hugging Face transformers; with --workdirs
-from trained runs of any method, in raw bytes per second, beside the first of them.
+`generate` samples from a GPT and from the same weights in Hugging Face transformers, or with
+--workdirs from trained runs of any method, in raw bytes per second beside the first of them.
 PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
 """
 

@@ -136,5 +136,8 @@ _FAMILIES = ("Bytes", "SentencePiece", "BPE", "AC", "StaticAC", "EqualInfoAC", "
 def _order(method: str) -> tuple:
     family = re.match(r"\w+", method)[0]
     rank = _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)
-    numbers = {key: int(value) for key, value in re.findall(r"(\w)=(\d+)", method)}
-    return rank, numbers.get("b", 0), numbers.get("v", 0), len(method), method
+    numbers = {key: int(value) for key, value in re.findall(r"\b(\w)=(\d+)", method)}
+    setting = re.search(r"beta=([\d.e-]+)", method)
+    beta = float(setting[1]) if setting else 0.0
+    name = method.partition(", ")[0]
+    return rank, numbers.get("b", 0), numbers.get("v", 0), len(name), name, beta, method

@@ -48,7 +48,7 @@ TITLES = {
     "latents": "Latent languages: what their codes cost, and what they lose",
     "ablations": "Ablations",
     "isoflop": "Best at equal training FLOPs, with 95 % intervals of the bootstrap",
-    "verdicts": "What Lester et al. 2024 claim",
+    "verdicts": "Claims, tried",
 }
 
 

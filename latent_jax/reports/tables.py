@@ -86,6 +86,8 @@ COLUMNS = {
         Column("bits_per_byte", "bits/byte", ".3f"),
         Column("bits_above_best", "above the\nbest", ".3f"),
         Column("unigram_gain_bits_per_byte", "gain", ".4f"),
+        Column("lm_gradient", "LM's\ngradient"),
+        Column("quantization_error", "quantization\nerror", ".3f"),
         Column("standard_deviation", "standard\ndeviation", ".4f"),
         Column("p_equal_to_best", "p, equal\nto the best", ".2g"),
         Column("p_value", "p", ".2g"),

@@ -1,82 +1,28 @@
-"""The claims of Lester et al. 2024, each tried on the cells of a sweep.
+"""The claims of the papers, each tried on the cells of a sweep; here those of Lester et al. 2024.
 
 A claim holds where it holds at every size at which it can be tried. Where both sides have several
 seeds, p is that of Welch's t-test between them, the largest one where there are several.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from latent_jax.reports.scores import Scores, welch
-
-HOLDS, FAILS, UNTRIED = "holds", "does not hold", "not testable here"
-
-LEARNABLE = 0.01
-"""A method is learned where bits per byte are lower than the uniform model's by this share."""
+from latent_jax.reports.latent_claims import LATENT_CLAIMS, SOURCE
+from latent_jax.reports.scores import Scores
+from latent_jax.reports.trial import LEARNABLE, UNTRIED, Trial
 
 WINDOWS = (16, 32, 64, 128)
 VOCABULARIES = (256, 65536)
+LESTER_2024 = "Lester et al. 2024"
 SENTENCEPIECE = "SentencePiece[v=32000]"
-
-
-@dataclasses.dataclass
-class _Trial:
-    """What was found at each place where a claim could be tried."""
-
-    scores: Scores
-    found: list[tuple[bool, str]] = dataclasses.field(default_factory=list)
-    ps: list[float] = dataclasses.field(default_factory=list)
-
-    def lower(self, one: str, other: str, size: str) -> None:
-        """Try whether the first method has fewer bits per byte than the second."""
-        a, b = self.scores.sample(one, size), self.scores.sample(other, size)
-        if a is None or b is None:
-            return
-        self.found.append(
-            (a.mean < b.mean, f"{size}: {one} {a.mean:.3f} against {other} {b.mean:.3f}")
-        )
-        p = welch(a, b)
-        if p is not None:
-            self.ps.append(p)
-
-    def learned(self, method: str, size: str, expected: bool) -> None:
-        """Try whether the method is learned beyond the uniform model."""
-        bits = self.scores.mean(method, size)
-        uniform = self.scores.mean(method, size, "uniform_bits_per_byte")
-        if bits is None or uniform is None:
-            return
-        is_learned = bits < (1 - LEARNABLE) * uniform
-        self.found.append(
-            (is_learned == expected, f"{size}: {method} {bits:.3f}, uniform {uniform:.3f}")
-        )
-
-    def state(self, holds: bool, text: str) -> None:
-        """Add a finding of another kind."""
-        self.found.append((holds, text))
-
-    def record(self, claim: str, source: str) -> dict[str, Any]:
-        """Return the verdict as one row of a table."""
-        against = [text for holds, text in self.found if not holds]
-        shown = against or [text for _, text in self.found]
-        verdict = UNTRIED if not self.found else FAILS if against else HOLDS
-        return {
-            "claim": claim,
-            "source": source,
-            "verdict": verdict,
-            "n_tried": len(self.found),
-            "n_holding": len(self.found) - len(against),
-            "p_value": max(self.ps) if self.ps else None,
-            "numbers": "; ".join(shown[:3]) + ("; ..." if len(shown) > 3 else ""),
-        }
 
 
 def _windows(vocab: int) -> list[str]:
     return [f"EqualInfoAC[b={b},v={vocab}]" for b in WINDOWS]
 
 
-def _best_is_sentencepiece(trial: _Trial) -> None:
+def _best_is_sentencepiece(trial: Trial) -> None:
     for size in trial.scores.sizes:
         others = [m for m in trial.scores.methods if m != SENTENCEPIECE]
         means = {m: trial.scores.mean(m, size) for m in others}
@@ -85,8 +31,8 @@ def _best_is_sentencepiece(trial: _Trial) -> None:
             trial.lower(SENTENCEPIECE, min(means, key=means.get), size)
 
 
-def _not_learned(family: str) -> Callable[[_Trial], None]:
-    def claim(trial: _Trial) -> None:
+def _not_learned(family: str) -> Callable[[Trial], None]:
+    def claim(trial: Trial) -> None:
         for vocab in VOCABULARIES:
             for size in trial.scores.sizes:
                 trial.learned(f"{family}[v={vocab}]", size, expected=False)
@@ -94,14 +40,14 @@ def _not_learned(family: str) -> Callable[[_Trial], None]:
     return claim
 
 
-def _windows_are_learned(trial: _Trial) -> None:
+def _windows_are_learned(trial: Trial) -> None:
     for vocab in VOCABULARIES:
         for method in _windows(vocab):
             for size in trial.scores.sizes:
                 trial.learned(method, size, expected=True)
 
 
-def _shortest_windows_are_best(trial: _Trial) -> None:
+def _shortest_windows_are_best(trial: Trial) -> None:
     for vocab in VOCABULARIES:
         shortest, *longer = _windows(vocab)
         for size in trial.scores.sizes:
@@ -109,20 +55,20 @@ def _shortest_windows_are_best(trial: _Trial) -> None:
                 trial.lower(shortest, method, size)
 
 
-def _wide_tokens_are_better(trial: _Trial) -> None:
+def _wide_tokens_are_better(trial: Trial) -> None:
     for narrow, wide in zip(*map(_windows, VOCABULARIES), strict=True):
         for size in trial.scores.sizes:
             trial.lower(wide, narrow, size)
 
 
-def _ahead_in_bytes_per_step(trial: _Trial) -> None:
+def _ahead_in_bytes_per_step(trial: Trial) -> None:
     windows = trial.scores.of_method("EqualInfoAC[b=16,v=65536]", "bytes_per_token")
     pieces = trial.scores.of_method(SENTENCEPIECE, "bytes_per_token")
     if windows is not None and pieces is not None:
         trial.state(windows > pieces, f"{windows:.2f} bytes per step against {pieces:.2f}")
 
 
-def _no_unigram_gain(trial: _Trial) -> None:
+def _no_unigram_gain(trial: Trial) -> None:
     for method in ("AC[v=256]", "StaticAC[v=256]"):
         uniform = trial.scores.of_method(method, "uniform_bits_per_byte")
         unigram = trial.scores.of_method(method, "unigram_bits_per_byte")
@@ -131,12 +77,12 @@ def _no_unigram_gain(trial: _Trial) -> None:
             trial.state(gain < LEARNABLE * uniform, f"{method} gains {gain:.4f} bits per byte")
 
 
-def _windows_beat_bytes(trial: _Trial) -> None:
+def _windows_beat_bytes(trial: Trial) -> None:
     for size in trial.scores.sizes:
         trial.lower("EqualInfoAC[b=16,v=65536]", "Bytes", size)
 
 
-def _gzip_is_learned_with_size(trial: _Trial) -> None:
+def _gzip_is_learned_with_size(trial: Trial) -> None:
     for vocab in VOCABULARIES:
         method = f"GZip[v={vocab}]"
         bits = [(size, trial.scores.mean(method, size)) for size in trial.scores.sizes]
@@ -149,12 +95,12 @@ def _gzip_is_learned_with_size(trial: _Trial) -> None:
             trial.learned(method, size, expected=True)
 
 
-def _gzip_prefers_narrow_tokens(trial: _Trial) -> None:
+def _gzip_prefers_narrow_tokens(trial: Trial) -> None:
     for size in trial.scores.sizes:
         trial.lower("GZip[v=256]", "GZip[v=65536]", size)
 
 
-CLAIMS: tuple[tuple[str, str, Callable[[_Trial], None]], ...] = (
+CLAIMS: tuple[tuple[str, str, Callable[[Trial], None]], ...] = (
     (
         "SentencePiece has the fewest bits per byte",
         "table 15",
@@ -177,11 +123,11 @@ CLAIMS: tuple[tuple[str, str, Callable[[_Trial], None]], ...] = (
 )
 
 
-def _order_of(group: str, methods: Iterable[str]) -> Callable[[Sequence[Mapping]], _Trial]:
+def _order_of(group: str, methods: Iterable[str]) -> Callable[[Sequence[Mapping]], Trial]:
     ordered = list(methods)
 
-    def claim(records: Sequence[Mapping[str, Any]]) -> _Trial:
-        trial = _Trial(Scores(records, group))
+    def claim(records: Sequence[Mapping[str, Any]]) -> Trial:
+        trial = Trial(Scores(records, group))
         for size in trial.scores.sizes:
             for better, worse in itertools.pairwise(ordered):
                 trial.lower(better, worse, size)
@@ -203,11 +149,17 @@ ABLATIONS = (
 
 
 def verdict_table(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for each claim: what was tried, what was found, and the verdict."""
-    rows = []
+    """Return a row for each claim: what was tried, what was found, and the verdict.
+
+    A paper none of whose claims can be tried on these cells has no rows.
+    """
+    lester = []
     for claim, source, attempt in CLAIMS:
-        trial = _Trial(Scores(records))
+        trial = Trial(Scores(records))
         attempt(trial)
-        rows.append(trial.record(claim, source))
-    rows += [attempt(records).record(claim, source) for claim, source, attempt in ABLATIONS]
-    return rows
+        lester.append(trial.record(claim, f"{LESTER_2024}, {source}"))
+    for claim, source, attempt in ABLATIONS:
+        lester.append(attempt(records).record(claim, f"{LESTER_2024}, {source}"))
+    fifty = [attempt(records).record(claim, SOURCE) for claim, attempt in LATENT_CLAIMS]
+    papers = (lester, fifty)
+    return [row for rows in papers if any(r["verdict"] != UNTRIED for r in rows) for row in rows]

@@ -11,7 +11,8 @@ from latent_jax.reports.records import RunFolderError
 from latent_jax.reports.scores import Sample, Scores, read_cells, welch
 from latent_jax.reports.sweep_report import report_sweep, sweep_tables
 from latent_jax.reports.tables import markdown_table
-from latent_jax.reports.verdicts import FAILS, HOLDS, UNTRIED, verdict_table
+from latent_jax.reports.trial import FAILS, HOLDS, UNTRIED
+from latent_jax.reports.verdicts import verdict_table
 
 PAPER = {
     # bits per byte at 25m and 113m, uniform, bytes per token: Lester et al. 2024, tables 12 and 15
@@ -50,6 +51,7 @@ def cell(method, size, bits, seed=0, **words):
         "n_parameters": millions * 10**6 + 500,
         "n_embedding_parameters": 500,
         "bytes_per_token": ratio,
+        "bytes_seen": 100 * ratio,
         "uniform_bits_per_byte": uniform,
         "unigram_bits_per_byte": uniform - 0.001,
         "inference_flops_per_byte": 2e6 * millions / ratio,
@@ -176,7 +178,7 @@ def test_everything_is_written_from_the_folder_alone(tmp_path, capsys):
     folder = write(tmp_path / "mine", records)
     assert read_cells(folder) == sorted(records, key=lambda record: record["name"])
     report([str(folder)], results=str(tmp_path / "results" / "mine.json"))
-    assert "What Lester et al. 2024 claim" in capsys.readouterr().out
+    assert "Claims, tried" in capsys.readouterr().out
     made = {path.name for path in (folder / "report").iterdir()}
     assert {"report.md", "main.csv", "verdicts.csv", "bits_by_window.png"} <= made
     for path in (folder / "report").glob("*.png"):
@@ -222,3 +224,64 @@ def test_ablations_join_a_sweep_and_other_budgets_are_refused(tmp_path):
     other = write(tmp_path / "other", [{**cell("Bytes", "25m", 1.0), "budget": "tokens:7"}])
     with pytest.raises(ValueError, match=r"25m have the budgets tokens:100, tokens:7"):
         report([str(sweep), str(other)])
+
+
+def latent(gradient, beta, bits, seed=0, codes=0.0, perplexity=1000.0, **words):
+    setting = dict(beta=beta, lm_gradient=gradient)
+    name = f"beta={beta}, lm_gradient={gradient}"
+    record = cell("Latent[conv1d,c=2,k=2048]", "25m", bits, seed, **setting, setting=name, **words)
+    record["name"] += name
+    record |= {"language_model_bits_per_byte": codes or bits - 0.1, "unigram_bits_per_byte": 5.0}
+    reconstruction = {"reconstruction_bits_per_byte": 0.1, "reconstruction_accuracy": 0.99}
+    share = {"codebook_perplexity_share": perplexity / 2048, "codebook_perplexity": perplexity}
+    choice = {"quantization_error": 0.1, "language_model_choice_nats_per_byte": 5.0}
+    return record | reconstruction | share | choice
+
+
+def latent_cells():
+    seeds = [latent("input", 0.1, 3.2 + 0.1 * seed, seed) for seed in range(3)]
+    others = [latent("none", 0.1, 3.5), latent("input", 1.0, 3.1, codes=2.8, perplexity=900.0)]
+    baselines = [cell("Bytes", "25m", 3.4 + 0.01 * seed, seed) for seed in range(3)]
+    baselines += [cell("BPE[v=2048]", "25m", 2.8 + 0.1 * seed, seed) for seed in range(3)]
+    flops = dict(group="equal FLOPs", budget="flops:1e12")
+    again = [latent("input", 0.1, 3.2, **flops), cell("Bytes", "25m", 3.0, **flops)]
+    return seeds + others + baselines + again
+
+
+def test_settings_of_one_method_are_not_its_seeds():
+    tables = sweep_tables(latent_cells())
+    means = {row["method"]: row["bits_per_byte@25m"] for row in tables["main"]}
+    name = "Latent[conv1d,c=2,k=2048], beta={}, lm_gradient={}"
+    assert means[name.format(0.1, "input")] == pytest.approx(3.3)
+    assert means[name.format(0.1, "none")] == 3.5 and means[name.format(1.0, "input")] == 3.1
+    seeds = {row["method"]: row for row in tables["seeds"]}
+    assert len(seeds) == 3 and seeds[name.format(0.1, "input")]["n_seeds"] == 3
+    (more, *_), (row,) = (
+        [r for r in tables["latents"] if r["n_seeds"] == n and not r.get("group")] for n in (1, 3)
+    )
+    assert row["standard_deviation"] == pytest.approx(0.1) and row["beta"] == 0.1
+    assert more["standard_deviation"] is None and row["lm_gradient"] == "input"
+    assert [r["bits_per_byte"] for r in tables["latents"] if r.get("group")] == [3.2]
+
+
+def test_what_is_asked_of_latent_languages_is_tried_on_settings_that_differ_in_one_word():
+    found = verdicts(latent_cells())
+    assert all(row["source"] == "Fifty 2025" for row in found.values())
+    whole = "The LM's gradient through its input shortens the whole code"
+    assert found[whole]["verdict"] == HOLDS and found[whole]["n_tried"] == 1
+    targets = "The LM's gradient through input and targets shortens the whole code"
+    assert found[targets]["verdict"] == UNTRIED
+    assert found["A greater beta makes codes cheaper to predict"]["verdict"] == HOLDS
+    collapse = "A great beta collapses the code: the perplexity of codes falls"
+    assert found[collapse]["verdict"] == HOLDS
+    on = "A latent language needs fewer bits than {} on equal bytes"
+    at = "A latent language needs fewer bits than {} at equal training FLOPs"
+    assert found[on.format("Bytes")]["verdict"] == HOLDS and found[on.format("Bytes")]["p_value"]
+    assert "3.300 against Bytes 3.410" in found[on.format("Bytes")]["numbers"]
+    assert found[at.format("Bytes")]["verdict"] == found[on.format("BPE")]["verdict"] == FAILS
+    assert found[at.format("BPE")]["verdict"] == UNTRIED
+    both = verdicts(latent_cells() + paper_cells())
+    assert {row["source"].split(",")[0] for row in both.values()} == {
+        "Fifty 2025",
+        "Lester et al. 2024",
+    }

@@ -27,7 +27,7 @@ from latent_jax.reports.page.parts import (
     Verdicts,
 )
 from latent_jax.reports.tables import COLUMNS, MISSING, Column, column_of
-from latent_jax.reports.verdicts import FAILS, HOLDS, UNTRIED
+from latent_jax.reports.trial import FAILS, HOLDS, UNTRIED
 
 SCRIPTS = ("codes.js", "segments.js", "page.js")
 LOWER_IS_BETTER = "bits_per_byte"

@@ -13,7 +13,7 @@ from latent_jax.reports.records import Run
 from latent_jax.reports.scores import Scores
 from latent_jax.reports.sweep_figures import FAMILIES
 from latent_jax.reports.sweep_report import TITLES, sweep_tables
-from latent_jax.reports.verdicts import FAILS, HOLDS, UNTRIED
+from latent_jax.reports.trial import FAILS, HOLDS, UNTRIED
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -38,15 +38,13 @@ CELL_COLUMNS = (
 def sweep_summary(folder: Path, records: Records) -> tuple[str, list[tuple[str, str]]]:
     """Return what a sweep found in a sentence or two, and the numbers that stand for it."""
     scores = Scores(records)
-    claims = Counter(row["verdict"] for row in sweep_tables(records)["verdicts"])
+    claims = Counter(row["verdict"] for row in sweep_tables(records).get("verdicts", ()))
     tried = claims[HOLDS] + claims[FAILS]
     budgets = ", ".join(sorted({record["budget"] for record in records}))
     sizes = scores.sizes or sorted({record["size"] for record in records})
     sentences = [_best_sentence(scores)] if scores.methods else []
     if tried:
-        sentences.append(
-            f"Claims of Lester et al. 2024 that hold here: {claims[HOLDS]} of {tried}."
-        )
+        sentences.append(f"Claims that hold here: {claims[HOLDS]} of {tried}.")
     sentences.append(f"Budget of each cell: {budgets}.")
     facts = [
         (str(len(records)), "cells trained"),
@@ -66,7 +64,8 @@ def sweep_sections(records: Records, runs: Sequence[Run]) -> list[Section]:
         runs: of those whose folders are there, for curves.
     """
     scores, tables = Scores(records), sweep_tables(records)
-    sections = [_verdict_section(tables.pop("verdicts"))]
+    verdicts = tables.pop("verdicts", None)
+    sections = [_verdict_section(verdicts)] if verdicts else []
     figures = _figures(scores) if scores.methods else []
     figures += _ablations(tables.get("ablations", ())) + _curves(runs)
     if figures:
@@ -90,6 +89,8 @@ _CAPTIONS = {
     "main": "Of held-out text, means over seeds; uniform is a model that has learned nothing.",
     "baselines": "What tokens alone are worth before any network.",
     "seeds": "The p-value is that of Welch's t-test against the best of the size.",
+    "latents": "Bits per byte are those of the language model over codes and of reconstruction; "
+    "LM's choice is reconstruction from the codes that the language model finds likeliest.",
     "ablations": "Each group varies one thing.",
     "isoflop": "A parabola in the logarithm at each budget.",
     "cells": "One row for each trained cell; the CSV holds every number of its record.",
@@ -103,15 +104,11 @@ def _keys(rows: Records) -> dict[str, None]:
 def _verdict_section(rows: Records) -> Section:
     claims = Counter(row["verdict"] for row in rows)
     tried = claims[HOLDS] + claims[FAILS]
-    title = (
-        f"{claims[HOLDS]} of {tried} claims hold"
-        if tried
-        else "No claim can be tried on this sweep"
-    )
+    title = f"{claims[HOLDS]} of {tried} claims hold"
     rank = {HOLDS: 0, FAILS: 1, UNTRIED: 2}
     text = (
-        "What Lester et al. 2024 claim, tried at every size and vocabulary. A claim holds where it "
-        "holds at all of these places."
+        "What papers claim or ask, tried at every size, vocabulary and setting. A claim holds "
+        "where it holds at all of these places."
     )
     ordered = sorted(rows, key=lambda row: rank[row["verdict"]])
     return Section("verdicts", "Verdicts", title, text, [Verdicts(ordered)])

@@ -1,0 +1,113 @@
+"""What Fifty 2025 asks and supposes of latent languages, tried on the cells of a sweep.
+
+Settings that differ in one word only are compared; against Bytes and BPE stands the latent language
+with the most seeds, and of those the one with the fewest bits per byte.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from latent_jax.reports.scores import Scores
+from latent_jax.reports.trial import Trial
+
+CODES = "language_model_bits_per_byte"
+PERPLEXITY = "codebook_perplexity"
+EQUAL_FLOPS = "equal FLOPs"
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def _settings(records: Records) -> list[tuple[str, float, str]]:
+    """Return method, beta and gradient of every latent language outside of groups."""
+    found = [
+        (record["method"], record["beta"], record["lm_gradient"])
+        for record in records
+        if not record.get("group") and "beta" in record and "lm_gradient" in record
+    ]
+    return sorted(set(found))
+
+
+def _label(method: str, beta: float, gradient: str) -> str:
+    return f"{method}, beta={beta}, lm_gradient={gradient}"
+
+
+def _gradient(gradient: str, key: str) -> Callable[[Records], Trial]:
+    def claim(records: Records) -> Trial:
+        trial = Trial(Scores(records))
+        for method, beta in dict.fromkeys(setting[:2] for setting in _settings(records)):
+            for size in trial.scores.sizes:
+                one, other = (_label(method, beta, g) for g in (gradient, "none"))
+                trial.lower(one, other, size, key)
+        return trial
+
+    return claim
+
+
+def _beta(key: str, ends_only: bool) -> Callable[[Records], Trial]:
+    def claim(records: Records) -> Trial:
+        trial = Trial(Scores(records))
+        settings = _settings(records)
+        for method, gradient in dict.fromkeys((m, g) for m, _, g in settings if g != "none"):
+            betas = [b for m, b, g in settings if (m, g) == (method, gradient)]
+            pairs = itertools.pairwise(betas[:: max(1, len(betas) - 1)] if ends_only else betas)
+            for small, large in pairs:
+                for size in trial.scores.sizes:
+                    one, other = (_label(method, b, gradient) for b in (large, small))
+                    trial.lower(one, other, size, key)
+        return trial
+
+    return claim
+
+
+def _against(family: str, group: str) -> Callable[[Records], Trial]:
+    def claim(records: Records) -> Trial:
+        trial = Trial(Scores(records, group))
+        for size in trial.scores.sizes:
+            samples = {m: trial.scores.sample(m, size) for m in trial.scores.methods}
+            latents = {m: s for m, s in samples.items() if s and m.startswith("Latent")}
+            others = [m for m, s in samples.items() if s and m.split("[")[0] == family]
+            if latents and others:
+                best = max(latents, key=lambda m: (len(latents[m].values), -latents[m].mean))
+                for other in others:
+                    trial.lower(best, other, size)
+        return trial
+
+    return claim
+
+
+SOURCE = "Fifty 2025"
+
+LATENT_CLAIMS: tuple[tuple[str, Callable[[Records], Trial]], ...] = (
+    (
+        "The LM's gradient through its input makes codes cheaper to predict",
+        _gradient("input", CODES),
+    ),
+    (
+        "The LM's gradient through its input shortens the whole code",
+        _gradient("input", "bits_per_byte"),
+    ),
+    (
+        "The LM's gradient through input and targets makes codes cheaper to predict",
+        _gradient("input_and_target", CODES),
+    ),
+    (
+        "The LM's gradient through input and targets shortens the whole code",
+        _gradient("input_and_target", "bits_per_byte"),
+    ),
+    ("A greater beta makes codes cheaper to predict", _beta(CODES, ends_only=False)),
+    (
+        "A great beta collapses the code: the perplexity of codes falls",
+        _beta(PERPLEXITY, ends_only=True),
+    ),
+    ("A latent language needs fewer bits than Bytes on equal bytes", _against("Bytes", "")),
+    (
+        "A latent language needs fewer bits than Bytes at equal training FLOPs",
+        _against("Bytes", EQUAL_FLOPS),
+    ),
+    ("A latent language needs fewer bits than BPE on equal bytes", _against("BPE", "")),
+    (
+        "A latent language needs fewer bits than BPE at equal training FLOPs",
+        _against("BPE", EQUAL_FLOPS),
+    ),
+)
