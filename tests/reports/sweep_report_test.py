@@ -226,10 +226,14 @@ def test_ablations_join_a_sweep_and_other_budgets_are_refused(tmp_path):
         report([str(sweep), str(other)])
 
 
+EQUAL_BYTES = dict(budget="bytes:100")
+
+
 def latent(gradient, beta, bits, seed=0, codes=0.0, perplexity=1000.0, **words):
     setting = dict(beta=beta, lm_gradient=gradient)
     name = f"beta={beta}, lm_gradient={gradient}"
-    record = cell("Latent[conv1d,c=2,k=2048]", "25m", bits, seed, **setting, setting=name, **words)
+    words = EQUAL_BYTES | setting | dict(setting=name) | words
+    record = cell("Latent[conv1d,c=2,k=2048]", "25m", bits, seed, **words)
     record["name"] += name
     record |= {"language_model_bits_per_byte": codes or bits - 0.1, "unigram_bits_per_byte": 5.0}
     reconstruction = {"reconstruction_bits_per_byte": 0.1, "reconstruction_accuracy": 0.99}
@@ -241,8 +245,10 @@ def latent(gradient, beta, bits, seed=0, codes=0.0, perplexity=1000.0, **words):
 def latent_cells():
     seeds = [latent("input", 0.1, 3.2 + 0.1 * seed, seed) for seed in range(3)]
     others = [latent("none", 0.1, 3.5), latent("input", 1.0, 3.1, codes=2.8, perplexity=900.0)]
-    baselines = [cell("Bytes", "25m", 3.4 + 0.01 * seed, seed) for seed in range(3)]
-    baselines += [cell("BPE[v=2048]", "25m", 2.8 + 0.1 * seed, seed) for seed in range(3)]
+    baselines = [cell("Bytes", "25m", 3.4 + 0.01 * seed, seed, **EQUAL_BYTES) for seed in range(3)]
+    baselines += [
+        cell("BPE[v=2048]", "25m", 2.8 + 0.1 * seed, seed, **EQUAL_BYTES) for seed in range(3)
+    ]
     flops = dict(group="equal FLOPs", budget="flops:1e12")
     again = [latent("input", 0.1, 3.2, **flops), cell("Bytes", "25m", 3.0, **flops)]
     return seeds + others + baselines + again
