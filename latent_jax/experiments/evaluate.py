@@ -55,7 +55,7 @@ def load_run(workdir: str | Path, checkpoint: str = "best") -> Run:
         ValueError: the folder holds no run, or the checkpoint is missing or damaged.
     """
     workdir = Path(workdir)
-    config = _read_config(workdir)
+    config = read_config(workdir)
     tokenizer = tokenizers.load(workdir / "tokenizer")
     mesh = make_mesh(config.training.strategy, config.training.model_parallel)
     # What a checkpoint holds does not depend on how many bytes an id stands for; only FLOPs do.
@@ -142,7 +142,7 @@ def _score(run: Run, rows: Iterable[Batch]) -> dict[str, Any]:
 
 def evaluate_and_print(workdir: str | Path, *, json_path: str | None = None, **options) -> None:
     """Evaluate, print the metrics, and write the unrounded record where a file is named."""
-    spread_over_cores([options.get("batch_size") or _read_config(Path(workdir)).batch_size])
+    spread_over_cores([options.get("batch_size") or read_config(Path(workdir)).batch_size])
     record = evaluate(workdir, **options)
     rows = [{"metric": key, "value": _readable(value)} for key, value in record.items()]
     print(text_table(rows))
@@ -180,7 +180,7 @@ def _step(checkpoint: str) -> int | str:
     return int(checkpoint)
 
 
-def _read_config(workdir: Path) -> ConfigDict:
+def read_config(workdir: Path) -> ConfigDict:
     path = workdir / "config.json"
     if not path.exists():
         inside = sorted(folder.parent.name for folder in workdir.glob("*/config.json"))

@@ -72,14 +72,20 @@ def _against(family: str, unit: str) -> Callable[[Records], Trial]:
     return claim
 
 
+def _rank(scores: Scores, method: str, size: str) -> tuple[int, float]:
+    sample = scores.sample(method, size)
+    return -len(sample.values), sample.mean
+
+
 def _lower_than_family(trial: Trial, family: str, size: str) -> None:
-    samples = {m: trial.scores.sample(m, size) for m in trial.scores.methods}
-    latents = {m: s for m, s in samples.items() if s and m.startswith("Latent")}
-    others = [m for m, s in samples.items() if s and m.split("[")[0] == family]
+    scores = trial.scores
+    leading = [m for m in scores.leading if scores.sample(m, size)]
+    latents = [m for m in leading if m.startswith("Latent")]
     if latents:
-        best = max(latents, key=lambda m: (len(latents[m].values), -latents[m].mean))
-        for other in others:
-            trial.lower(best, other, size)
+        best = min(latents, key=lambda m: _rank(scores, m, size))
+        for other in leading:
+            if other.split("[")[0] == family:
+                trial.lower(best, other, size)
 
 
 SOURCE = "Fifty 2025"

@@ -96,6 +96,20 @@ class Scores:
         return sorted({method for method, _ in self._cells}, key=_order)
 
     @property
+    def leading(self) -> list[str]:
+        """Of each method the setting with the most seeds, and of these with the fewest bits."""
+
+        def rank(label: str) -> tuple[int, float]:
+            samples = [self.sample(label, size) for size in self.sizes]
+            samples = [sample for sample in samples if sample is not None]
+            return -max(len(s.values) for s in samples), min(s.mean for s in samples)
+
+        best: dict[str, str] = {}
+        for label in sorted(self.methods, key=rank):
+            best.setdefault(label.partition(", ")[0], label)
+        return [label for label in self.methods if label in best.values()]
+
+    @property
     def sizes(self) -> list[str]:
         """Sizes, the smallest first."""
         sizes = {size for _, size in self._cells}

@@ -21,7 +21,7 @@ from latent_jax.reports.style import (
 FAMILIES = {
     "Bytes": PALETTE[6],
     "SentencePiece": PALETTE[1],
-    "BPE": PALETTE[4],
+    "BPE": PALETTE[1],
     "AC": PALETTE[3],
     "StaticAC": PALETTE[5],
     "EqualInfoAC": PALETTE[0],
@@ -86,6 +86,7 @@ def _look(method: str) -> dict:
 
 
 def _short(method: str) -> str:
+    method = method.partition(", ")[0]
     return method.replace("v=65536", "v=65k").replace("EqualInfoAC", "EqInfoAC")
 
 
@@ -98,7 +99,7 @@ def _by_size(scores: Scores) -> Figure:
     )
     axes.set_xscale("log")
     ends = []
-    for method in scores.methods:
+    for method in scores.leading:
         points = [
             (
                 scores.mean(method, size, "n_parameters")
@@ -136,7 +137,7 @@ def _scatter(
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
     ends = []
-    for method in scores.methods:
+    for method in scores.leading:
         points = [
             (x, scores.mean(method, size), 12 + 14 * rank)
             for rank, size in enumerate(scores.sizes)

@@ -8,6 +8,7 @@ from typing import Any
 
 from latent_jax.reports.files import replace_file
 from latent_jax.reports.isoflop import isoflop_table
+from latent_jax.reports.latent_figures import write_latent_bars
 from latent_jax.reports.scores import Scores, read_cells
 from latent_jax.reports.sweep_figures import write_sweep_figures
 from latent_jax.reports.sweep_tables import (
@@ -83,6 +84,8 @@ def report_sweep(folders: Sequence[str | Path], *, results: str | None = None) -
             written.append(write_json(rows, path.with_name(f"{path.stem}_{name}.json")))
     scores = Scores(records)
     pictures = write_sweep_figures(scores, out) if scores.methods else []
+    if "latents" in tables and scores.methods:
+        pictures.append(write_latent_bars(records, out / "latents.png"))
     page += ["## Pictures", *(f"![{path.stem}]({path.name})" for path in pictures)]
     written.append(replace_file(out / "report.md", ("\n\n".join(page) + "\n").encode()))
     if results:

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from latent_jax.reports.command import report
+from latent_jax.reports.latent_figures import bar_parts
 from latent_jax.reports.records import RunFolderError
 from latent_jax.reports.scores import Sample, Scores, read_cells, welch
 from latent_jax.reports.sweep_report import report_sweep, sweep_tables
@@ -291,3 +292,24 @@ def test_what_is_asked_of_latent_languages_is_tried_on_settings_that_differ_in_o
         "Fifty 2025",
         "Lester et al. 2024",
     }
+
+
+def test_bars_of_latent_languages_have_two_parts(tmp_path):
+    parts = bar_parts(latent_cells())
+    assert [part["name"] for part in parts if part["part"] != "codes"] == [
+        "BPE[v=2048]",
+        "conv1d C=2, beta 1.0, input",
+        "conv1d C=2, beta 0.1, input",
+        "Bytes",
+        "conv1d C=2, beta 0.1, none",
+    ]
+    bar = {part["part"]: part["bits_per_byte"] for part in parts if "1.0" in part["name"]}
+    assert bar == {"codes": 2.8, "reconstruction": pytest.approx(0.3)}
+    drawn = report_sweep([write(tmp_path / "sweep", latent_cells())])
+    assert tmp_path / "sweep" / "report" / "latents.png" in drawn
+    leading = Scores(latent_cells()).leading
+    assert leading == [
+        "Bytes",
+        "BPE[v=2048]",
+        "Latent[conv1d,c=2,k=2048], beta=0.1, lm_gradient=input",
+    ]

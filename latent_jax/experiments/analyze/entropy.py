@@ -17,7 +17,7 @@ from latent_jax.experiments.analyze.opening import (
     open_texts,
     read_texts,
 )
-from latent_jax.experiments.evaluate import load_run, score_corpus
+from latent_jax.experiments.evaluate import load_run, read_config, score_corpus
 from latent_jax.methods.names import parse
 from latent_jax.reports.entropy_figures import write_entropy_figure
 from latent_jax.reports.tables import text_table, write_json
@@ -43,6 +43,9 @@ SUMMARY_COLUMNS = (
     "text",
     "method",
     "run",
+    "seed",
+    "beta",
+    "lm_gradient",
     "train_bytes",
     "bytes_per_token",
     "n_samples",
@@ -61,6 +64,8 @@ SUMMARY_COLUMNS = (
 
 ORIGIN = ("text", "method", "run")
 """What tells the codes of a table apart."""
+
+RUN_WORDS = ("seed", "beta", "lm_gradient")
 
 LANGUAGE_MODEL = "language model"
 
@@ -167,12 +172,22 @@ def language_model_record(
     return record
 
 
+def run_words(workdir: str | Path) -> dict[str, Any]:
+    """Return what tells a run from others of its method: folder, seed, and how latents came."""
+    config = read_config(Path(workdir))
+    words = {"run": str(workdir), "seed": config.seed}
+    if parse(config.method).family == "Latent":
+        words |= {"beta": config.latent.beta, "lm_gradient": config.latent.lm_gradient}
+    return words
+
+
 def summarize(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return one record for each text and code: n = 4, the best n, and the language model."""
     rows: dict[tuple[str | None, ...], dict[str, Any]] = {}
     for record in records:
         key = tuple(record.get(name) for name in ORIGIN)
-        row = rows.setdefault(key, {name: record[name] for name in ORIGIN if name in record})
+        told = (*ORIGIN, *RUN_WORDS)
+        row = rows.setdefault(key, {name: record[name] for name in told if name in record})
         if record["model"] == LANGUAGE_MODEL:
             row["language_model_bits_per_byte"] = record["held_out_bits_per_byte"]
             if "reconstruction_bits_per_byte" in record:
@@ -241,7 +256,7 @@ def entropy_and_print(
                 origin = {"text": text}
                 if index >= len(methods):
                     workdir = workdirs[index - len(methods)]
-                    origin["run"] = str(workdir)
+                    origin |= run_words(workdir)
                     found.append(language_model_record(workdir, corpus, found[0]))
                 records += [{**origin, **record} for record in found]
                 if json_path:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latent_jax.reports.latent_figures import CAPTION, PARTS, TITLE, bar_parts
 from latent_jax.reports.page.charts import Axis, Look, bars, lines, palette_look
 from latent_jax.reports.page.learning_curves import curve, curves_figure
 from latent_jax.reports.page.parts import Figure, Section, Table, Verdicts
@@ -67,6 +68,8 @@ def sweep_sections(records: Records, runs: Sequence[Run]) -> list[Section]:
     verdicts = tables.pop("verdicts", None)
     sections = [_verdict_section(verdicts)] if verdicts else []
     figures = _figures(scores) if scores.methods else []
+    if "latents" in tables and scores.methods:
+        figures.append(_latent_bars(records))
     figures += _ablations(tables.get("ablations", ())) + _curves(runs)
     if figures:
         best = _best_sentence(scores).rstrip(".") if scores.methods else ""
@@ -152,7 +155,7 @@ def _figures(scores: Scores) -> list[Figure]:
             "uniform_bits_per_byte": scores.of_method(method, "uniform_bits_per_byte"),
             "bits_per_byte": scores.mean(method, size),
         }
-        for method in scores.methods
+        for method in scores.leading
         for size in scores.sizes
         if scores.sample(method, size)
     ]
@@ -231,6 +234,12 @@ def _ablations(rows: Records) -> list[Figure]:
     groups = dict.fromkeys(row["group"] for row in rows)
     colours = {group: palette_look(i).colour for i, group in enumerate(groups)}
     return [bars("ablation_bars", title, caption, drawn, "cell", x, "group", colours)]
+
+
+def _latent_bars(records: Records) -> Figure:
+    x = Axis("bits_per_byte", "bits per byte", format=".3f")
+    parts = bar_parts(records)
+    return bars("latent_bars", TITLE, CAPTION, parts, "name", x, "part", PARTS)
 
 
 def _curves(runs: Sequence[Run]) -> list[Figure]:
