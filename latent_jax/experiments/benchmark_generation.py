@@ -20,12 +20,12 @@ COLUMNS = (
     "peer",
     "version",
     Column("vocab_size", "vocabulary", ",d"),
-    Column("batch_size", "lanes", ",d"),
+    "lanes",
     Column("prompt_length", "prompt\nids", ",d"),
     Column("n_new", "new ids\na lane", ",d"),
     "n_parameters",
     "tokens_per_s",
-    Column("greedy_agreement", "greedy ids\nalike %", ".1f", 100.0),
+    "greedy_agreement",
     Column("speed_ratio", "times the\npeer's speed", ".2f"),
 )
 
@@ -131,6 +131,7 @@ def benchmark_generation(benchmark: GenerationBenchmark) -> list[dict[str, Any]]
             "peer": peer,
             "version": versions[peer],
             **dataclasses.asdict(benchmark),
+            "lanes": benchmark.batch_size,
             "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
             "tokens_per_s": n_tokens / statistics.median(seconds[peer]),
             "greedy_agreement": agreement,

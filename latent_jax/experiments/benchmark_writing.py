@@ -7,11 +7,11 @@ from typing import Any
 
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.experiments.generate import Request, generate
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.tables import text_table, write_json
 
 COLUMNS = (
     "name",
-    Column("lanes", "lanes", ",d"),
+    "lanes",
     "bytes_per_id",
     "n_new_bytes",
     "new_bytes_per_s",

@@ -181,6 +181,11 @@ def _step(checkpoint: str) -> int | str:
 
 
 def read_config(workdir: Path) -> ConfigDict:
+    """Return the configuration of a run folder.
+
+    Raises:
+        ValueError: it holds no run.
+    """
     path = workdir / "config.json"
     if not path.exists():
         inside = sorted(folder.parent.name for folder in workdir.glob("*/config.json"))

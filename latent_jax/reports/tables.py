@@ -172,7 +172,6 @@ COLUMNS = {
         Column("top_share", "first\n%", ".2f", 100.0),
         Column("zipf_exponent", "Zipf's\nexponent", ".2f"),
         Column("lanes", "lanes", ",d"),
-        Column("batch_size", "lanes", ",d"),
         Column("greedy_agreement", "greedy ids\nalike %", ".1f", 100.0),
         Column("n_new_bytes", "new\nbytes", ",d"),
         Column("bytes_per_id", "bytes\nper id", ".2f"),
