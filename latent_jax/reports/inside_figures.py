@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from latent_jax.reports.latent_figures import short
 from latent_jax.reports.style import QUIET, house_style, label_ends, line_look, save, titles
 
 Records = Sequence[Mapping[str, Any]]
@@ -44,17 +45,17 @@ def write_window_figure(records: Records, path: str | Path) -> Path:
 
 def write_latent_figure(records: Records, path: str | Path) -> Path:
     """Draw how many bytes come back by place in the group and in the row."""
-    names = list(dict.fromkeys(record["name"] for record in records))
+    runs = _grouped(records)
     with house_style():
         figure = Figure(figsize=(8.6, 4.2))
-        figure.subplots_adjust(left=0.075, right=0.72, bottom=0.13, top=0.74, wspace=0.25)
+        figure.subplots_adjust(left=0.075, right=0.7, bottom=0.13, top=0.74, wspace=0.25)
         titles(figure, 0.075, "Inside the latent", "bytes that come back wrong, by their place")
         parts = {"group": "place in the group of a latent", "row": "sixteenth of the row"}
         all_axes = figure.subplots(1, 2)
         ends = []
         for axes, (part, label) in zip(all_axes, parts.items(), strict=True):
-            for index, name in enumerate(names):
-                own = [r for r in records if r["name"] == name and r["part"] == part]
+            for index, (name, of_run) in enumerate(runs.items()):
+                own = [r for r in of_run if r["part"] == part]
                 places = [record["position"] for record in own]
                 wrong = [100 * (1 - record["reconstruction_accuracy"]) for record in own]
                 look = line_look(index)
@@ -66,8 +67,22 @@ def write_latent_figure(records: Records, path: str | Path) -> Path:
             axes.set_ylim(bottom=0)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _fix_limits(all_axes[1])
-        label_ends(all_axes[1], ends)
+        label_ends(all_axes[1], ends, size=7)
         return save(figure, path)
+
+
+def _grouped(records: Records) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the records of each run by its name, with its setting where it has one."""
+    has_seeds = len({record.get("seed") for record in records}) > 1
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        name = record["name"]
+        if "lm_gradient" in record:
+            setting = f"beta={record['beta']}, lm_gradient={record['lm_gradient']}"
+            name = short(f"{record['method']}, {setting}")
+        name += f", seed {record['seed']}" if has_seeds else ""
+        runs.setdefault(name, []).append(record)
+    return runs
 
 
 def write_zipf_figure(shares: Mapping[str, np.ndarray], path: str | Path) -> Path:

@@ -16,6 +16,7 @@ from latent_jax.experiments.analyze.opening import (
     open_codes,
     open_texts,
     read_texts,
+    run_words,
 )
 from latent_jax.experiments.evaluate import load_run, read_config, score_corpus
 from latent_jax.methods.names import parse
@@ -172,15 +173,6 @@ def language_model_record(
     return record
 
 
-def run_words(workdir: str | Path) -> dict[str, Any]:
-    """Return what tells a run from others of its method: folder, seed, and how latents came."""
-    config = read_config(Path(workdir))
-    words = {"run": str(workdir), "seed": config.seed}
-    if parse(config.method).family == "Latent":
-        words |= {"beta": config.latent.beta, "lm_gradient": config.latent.lm_gradient}
-    return words
-
-
 def summarize(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return one record for each text and code: n = 4, the best n, and the language model."""
     rows: dict[tuple[str | None, ...], dict[str, Any]] = {}
@@ -256,7 +248,7 @@ def entropy_and_print(
                 origin = {"text": text}
                 if index >= len(methods):
                     workdir = workdirs[index - len(methods)]
-                    origin |= run_words(workdir)
+                    origin |= {"run": str(workdir), **run_words(read_config(Path(workdir)))}
                     found.append(language_model_record(workdir, corpus, found[0]))
                 records += [{**origin, **record} for record in found]
                 if json_path:

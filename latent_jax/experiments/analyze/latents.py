@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from latent_jax.analysis.latents import distortion_sums, position_sums
-from latent_jax.experiments.analyze.opening import open_text, read_texts
+from latent_jax.experiments.analyze.opening import open_text, read_texts, run_words
 from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.reports.inside_figures import write_latent_figure
 from latent_jax.reports.tables import text_table, write_json
@@ -19,6 +19,9 @@ BATCH_SIZE = 16
 
 COLUMNS = (
     "name",
+    "beta",
+    "lm_gradient",
+    "seed",
     "part",
     "position",
     "n_bytes",
@@ -60,6 +63,7 @@ def latents(run: Run, texts: Sequence[bytes], seed: int = 0) -> list[dict[str, A
         raise ValueError(f"the text fills no row of {length} bytes: name more with --data")
     factor = config.autoencoder.compressor.factor
     named = {"name": run.config.name or run.config.method, "method": run.config.method}
+    named |= run_words(run.config)
     groups = {"group": np.arange(length) % factor, "row": np.arange(length) * 16 // length}
     records = [
         {**named, "part": part, "position": int(place) + 1, **_scores(positions, at == place)}

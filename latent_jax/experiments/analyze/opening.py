@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from latent_jax.analysis.codes import Code, Coded, LatentCode, TokenizerCode
 from latent_jax.data import Corpus, DataConfig, open_corpus
@@ -134,3 +137,11 @@ def encode_texts(
         coded += code.encode(chunk)
         on_encoded(sum(map(len, chunk)))
     return coded
+
+
+def run_words(config: ConfigDict) -> dict[str, Any]:
+    """Return what tells a run from others of its method: its seed, and how latents came about."""
+    words = {"seed": config.seed}
+    if parse(config.method).family == "Latent":
+        words |= {"beta": config.latent.beta, "lm_gradient": config.latent.lm_gradient}
+    return words

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latent_jax.reports.latent_figures import short
 from latent_jax.reports.page.charts import Axis, bars, lines
 from latent_jax.reports.page.parts import Figure, Records, Section, Table
 from latent_jax.reports.tables import column_of
@@ -43,7 +44,7 @@ def analysis_sections(paths: Sequence[str | Path]) -> list[Section]:
     if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
         raise ValueError(f"--analyses names two files {twice!r}: give them names of their own")
     for path in map(Path, paths):
-        records = _read(path)
+        records = _told_apart(_read(path))
         for is_shape, draw in SHAPES:
             if is_shape(records):
                 parts += draw(path.stem, records)
@@ -74,6 +75,24 @@ def _read(path: Path) -> list[dict[str, Any]]:
             "file: name one that sums them up"
         )
     return records
+
+
+def _told_apart(records: Records) -> list[dict[str, Any]]:
+    """Return records in which runs of one method have a name each, as figures need it."""
+    runs: dict[str, set[str]] = {}
+    for record in records:
+        if "run" in record:
+            runs.setdefault(record.get(METHOD, ""), set()).add(record["run"])
+    named = []
+    for record in records:
+        if "run" in record and len(runs[record.get(METHOD, "")]) > 1:
+            method, words = record[METHOD].partition(", ")[0], Path(record["run"]).name
+            if "lm_gradient" in record:
+                setting = f"beta={record['beta']}, lm_gradient={record['lm_gradient']}"
+                words, method = f"seed {record['seed']}", short(f"{method}, {setting}")
+            record = {**record, METHOD: f"{method}, {words}"}
+        named.append(record)
+    return named
 
 
 def _entropies(stem: str, records: Records) -> list[Figure]:

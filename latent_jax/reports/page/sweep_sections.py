@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latent_jax.reports.latent_figures import CAPTION, PARTS, TITLE, bar_parts
+from latent_jax.reports.latent_figures import CAPTION, PARTS, TITLE, bar_parts, short
 from latent_jax.reports.page.charts import Axis, Look, bars, lines, palette_look
 from latent_jax.reports.page.learning_curves import curve, curves_figure
 from latent_jax.reports.page.parts import Figure, Section, Table, Verdicts
@@ -25,6 +25,7 @@ CELL_COLUMNS = (
     "size",
     "seed",
     "group",
+    "setting",
     "bits_per_byte",
     "uniform_bits_per_byte",
     "bytes_per_token",
@@ -94,7 +95,7 @@ _CAPTIONS = {
     "seeds": "The p-value is that of Welch's t-test against the best of the size.",
     "latents": "Bits per byte are those of the language model over codes and of reconstruction; "
     "LM's choice is reconstruction from the codes that the language model finds likeliest.",
-    "ablations": "Each group varies one thing.",
+    "ablations": "Each group is compared within itself.",
     "isoflop": "A parabola in the logarithm at each budget.",
     "cells": "One row for each trained cell; the CSV holds every number of its record.",
 }
@@ -131,8 +132,8 @@ def _best_sentence(scores: Scores) -> str:
 
 def shorten(method: str) -> str:
     """Return a method's name as figures have it: v=65k."""
-    for long, short in SHORT.items():
-        method = method.replace(long, short)
+    for long, brief in SHORT.items():
+        method = method.replace(long, brief)
     return method
 
 
@@ -146,7 +147,7 @@ def _figures(scores: Scores) -> list[Figure]:
     """Return bits per byte against parameters, FLOPs, bytes per step, and the width of windows."""
     points = [
         {
-            "method": shorten(method),
+            "method": _method_of(method),
             "size": size,
             "parameters_outside_of_embeddings": scores.mean(method, size, "n_parameters")
             - scores.mean(method, size, "n_embedding_parameters"),
@@ -178,7 +179,7 @@ def _figures(scores: Scores) -> list[Figure]:
             "bits_by_bytes_per_step",
             _ahead(scores),
             "Right and low is good: few steps of the model, few bits. One dot for each size.",
-            Axis("bytes_per_token", "raw bytes that one step stands for", format=".0f"),
+            Axis("bytes_per_token", "raw bytes that one step stands for", format="~g"),
         ),
     )
     figures = []
@@ -194,7 +195,13 @@ def _ahead(scores: Scores) -> str:
     most = max((m for m in ratios if ratios[m] is not None), key=ratios.get, default=None)
     if most is None:
         return "Against bytes per step"
-    return f"Against bytes per step: {shorten(most)} has the most, {ratios[most]:.2f}"
+    name = _method_of(most)
+    return f"Against bytes per step: {name} has the most, {ratios[most]:.2f}"
+
+
+def _method_of(label: str) -> str:
+    """Return the method of `label_of` for a figure with one setting of each method."""
+    return shorten(label.partition(", ")[0])
 
 
 def _windows(points: Records) -> list[Figure]:
@@ -223,21 +230,21 @@ def _ablations(rows: Records) -> list[Figure]:
     drawn = [
         {
             **row,
-            "cell": f"{row['group']}: {shorten(row['method'])}"
+            "cell": f"{row['group']}: {short(shorten(row['method']))}"
             + (f", {row['size']}" if n_sizes > 1 else ""),
         }
         for row in rows
     ]
     x = Axis("bits_per_byte", "bits per byte", format=".2f")
     title = "Ablations, bits per byte"
-    caption = "The word before the colon is the group, within which cells differ in one thing."
+    caption = "Before the colon stands the group, within which cells are compared."
     groups = dict.fromkeys(row["group"] for row in rows)
     colours = {group: palette_look(i).colour for i, group in enumerate(groups)}
     return [bars("ablation_bars", title, caption, drawn, "cell", x, "group", colours)]
 
 
 def _latent_bars(records: Records) -> Figure:
-    x = Axis("bits_per_byte", "bits per byte", format=".3f")
+    x = Axis("bits_per_byte", "bits per byte", format=".2f")
     parts = bar_parts(records)
     return bars("latent_bars", TITLE, CAPTION, parts, "name", x, "part", PARTS)
 

@@ -170,6 +170,24 @@ def test_analyses_are_drawn_by_what_their_records_hold(tmp_path, records, n_figu
     assert analysis_sections([]) == []
 
 
+def test_runs_of_one_method_have_bars_of_their_own(tmp_path):
+    path, words = tmp_path / "measured.json", {"method": "Latent[ssm,c=4,k=9]", "beta": 0.1}
+    rows = [
+        {**words, "run": f"runs/{gradient}", "seed": 1, "lm_gradient": gradient}
+        | {"best_bits_per_byte": bits}
+        for gradient, bits in (("input", 2.0), ("none", 2.5))
+    ]
+    rows += [{"method": "Bytes", "best_bits_per_byte": 2.2}]
+    path.write_text(json.dumps(rows))
+    (section,) = analysis_sections([path])
+    (figure,) = (part for part in section.parts if isinstance(part, Figure))
+    assert [row["method"] for row in figure.records] == [
+        "ssm C=4, beta 0.1, input, seed 1",
+        "Bytes",
+        "ssm C=4, beta 0.1, none, seed 1",
+    ]
+
+
 def test_analyses_that_no_page_can_show_are_named(tmp_path):
     path = tmp_path / "measured.json"
     for content, message in (
