@@ -77,7 +77,7 @@ def sweep_sections(records: Records, runs: Sequence[Run]) -> list[Section]:
         title = best or "What each change is worth"
         sections.append(Section("figures", "Figures", title, "", figures))
     parts = [
-        Table(name, TITLES[name], _CAPTIONS[name], rows, list(_keys(rows)))
+        Table(name, TITLES[name], _CAPTIONS[name], _shortened(rows), list(_keys(rows)))
         for name, rows in tables.items()
     ]
     columns = [
@@ -99,6 +99,11 @@ _CAPTIONS = {
     "isoflop": "A parabola in the logarithm at each budget.",
     "cells": "One row for each trained cell; the CSV holds every number of its record.",
 }
+
+
+def _shortened(rows: Records) -> list[dict[str, Any]]:
+    """Return rows in which a setting takes no more room than it needs on a phone."""
+    return [{**row, "method": short(row["method"])} for row in rows]
 
 
 def _keys(rows: Records) -> dict[str, None]:
