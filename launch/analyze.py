@@ -89,35 +89,38 @@ SUMMARY = flags.DEFINE_string(
 )
 
 
-def codes_and_text():
+def texts_and_results():
     """Return what every verb is told."""
     return dict(
-        methods=TOKENIZER.value,
-        workdirs=WORKDIR.value,
         files=DATA.value,
         text_field=TEXT_FIELD.value,
-        train_bytes=TRAIN_BYTES.value,
-        max_bytes=MAX_BYTES.value,
         cut_bytes=CUT_BYTES.value,
-        m1=M1.value,
-        seed=SEED.value,
         json_path=JSON.value,
         out=OUT.value,
+    )
+
+
+def codes_and_text():
+    """Return what verbs are told that look at any code."""
+    return dict(
+        **texts_and_results(),
+        methods=TOKENIZER.value,
+        workdirs=WORKDIR.value,
+        train_bytes=TRAIN_BYTES.value,
+        max_bytes=MAX_BYTES.value,
+        m1=M1.value,
+        seed=SEED.value,
     )
 
 
 def texts_in_codes():
     """Return what verbs are told that count on several texts."""
     return dict(
-        files=DATA.value,
+        **texts_and_results(),
         texts=TEXT.value,
-        text_field=TEXT_FIELD.value,
         train_bytes=TRAIN_BYTES.value,
         validation_bytes=MAX_BYTES.value,
-        cut_bytes=CUT_BYTES.value,
         m1=M1.value,
-        json_path=JSON.value,
-        out=OUT.value,
     )
 
 
@@ -141,15 +144,7 @@ def runs_and_text():
             f"this looks into trained runs, not into tokenizers: give --workdir instead of "
             f"--tokenizer {TOKENIZER.value[0]}"
         )
-    return dict(
-        workdirs=WORKDIR.value,
-        files=DATA.value,
-        text_field=TEXT_FIELD.value,
-        max_bytes=MAX_BYTES.value,
-        cut_bytes=CUT_BYTES.value,
-        json_path=JSON.value,
-        out=OUT.value,
-    )
+    return dict(**texts_and_results(), workdirs=WORKDIR.value, max_bytes=MAX_BYTES.value)
 
 
 def tokens():
