@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from latent_jax.layers import block
-from latent_jax.layers.block import Stack
+from latent_jax.layers.block import Stack, by_layer, map_blocks, stacked
 from latent_jax.models.gpt import GPTConfig
 
 CONFIG = GPTConfig(vocab_size=8, max_length=16, n_layers=3, d_model=16, n_heads=2, dropout=0.2)
@@ -95,3 +95,13 @@ def test_layers_draw_their_own_parameters_and_dropout():
     kernel = variables["params"]["blocks"]["feed_forward"]["up"]["kernel"]
     chex.assert_shape(kernel, (3, 16, 64))
     assert float(jnp.abs(kernel[0] - kernel[1]).max()) > 1e-3
+
+
+def test_blocks_come_by_layer_and_are_stacked_again():
+    tree = {"kernel": jnp.arange(12.0).reshape(3, 4), "bias": jnp.arange(3)}
+    params = {"embedding": jnp.ones(5), "inner": {"stack": {"blocks": tree, "final_norm": {}}}}
+    layers = map_blocks(by_layer, params)
+    first, *_, last = layers["inner"]["stack"]["blocks"]
+    chex.assert_trees_all_equal(last, {"kernel": tree["kernel"][2], "bias": tree["bias"][2]})
+    assert first["kernel"].shape == (4,) and layers["embedding"] is params["embedding"]
+    chex.assert_trees_all_equal(map_blocks(stacked, layers), params)
