@@ -169,6 +169,9 @@ def compare(before: Coded, after: Coded, place: int) -> tuple[int, int, int, int
     """Return one entry of `Changes`; the byte at `place` is what differs between the two texts."""
     n_bytes = int(before.byte_lengths.sum(dtype=np.int64))
     first = _n_equal(before, after, 1)
+    if first == len(before.ids) == len(after.ids):
+        # A code that loses something can give both texts the same ids.
+        return first, 0, 0, 0, False, n_bytes - place - 1
     last = min(_n_equal(before, after, -1), len(before.ids) - first, len(after.ids) - first)
     start = int(before.byte_lengths[:first].sum(dtype=np.int64))
     stop = n_bytes - int(before.byte_lengths[len(before.ids) - last :].sum(dtype=np.int64))

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_jax.analysis.codes import TokenizerCode
+from latent_jax.analysis.codes import Coded, TokenizerCode
 from latent_jax.analysis.stability import (
     SENTENCE,
     change_test,
     common_words,
+    compare,
     pairwise_distances,
     prefix_test,
 )
@@ -174,3 +175,10 @@ def test_a_change_is_found_again_with_the_same_seed():
     )
     np.testing.assert_array_equal(first, second)
     assert (first != other).any()
+
+
+def test_a_change_that_leaves_the_ids_as_they_were_goes_nowhere():
+    before = Coded(np.array([3, 1, 4], np.int32), np.array([2, 2, 2], np.int32))
+    assert compare(before, before, 3) == (3, 0, 0, 0, False, 2)
+    after = before._replace(ids=np.array([3, 1, 5], np.int32))
+    assert compare(before, after, 3) == (3, 1, 0, 2, True, 2)
