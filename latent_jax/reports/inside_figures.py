@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from latent_jax.reports.latent_figures import short
+from latent_jax.reports.latent_figures import short_of
 from latent_jax.reports.style import QUIET, house_style, label_ends, line_look, save, titles
 
 Records = Sequence[Mapping[str, Any]]
@@ -76,10 +76,7 @@ def _grouped(records: Records) -> dict[str, list[Mapping[str, Any]]]:
     has_seeds = len({record.get("seed") for record in records}) > 1
     runs: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
-        name = record["name"]
-        if "lm_gradient" in record:
-            setting = f"beta={record['beta']}, lm_gradient={record['lm_gradient']}"
-            name = short(f"{record['method']}, {setting}")
+        name = short_of(record) if "lm_gradient" in record else record["name"]
         name += f", seed {record['seed']}" if has_seeds else ""
         runs.setdefault(name, []).append(record)
     return runs

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from latent_jax.reports.scores import Scores
+from latent_jax.reports.scores import Scores, latent_label
 from latent_jax.reports.trial import Trial
 
 CODES = "language_model_bits_per_byte"
@@ -27,16 +27,12 @@ def _settings(records: Records) -> list[tuple[str, float, str]]:
     return sorted(set(found))
 
 
-def _label(method: str, beta: float, gradient: str) -> str:
-    return f"{method}, beta={beta}, lm_gradient={gradient}"
-
-
 def _gradient(gradient: str, key: str) -> Callable[[Records], Trial]:
     def claim(records: Records) -> Trial:
         trial = Trial(Scores(records))
         for method, beta in dict.fromkeys(setting[:2] for setting in _settings(records)):
             for size in trial.scores.sizes:
-                one, other = (_label(method, beta, g) for g in (gradient, "none"))
+                one, other = (latent_label(method, beta, g) for g in (gradient, "none"))
                 trial.lower(one, other, size, key)
         return trial
 
@@ -52,7 +48,7 @@ def _beta(key: str, ends_only: bool) -> Callable[[Records], Trial]:
             pairs = itertools.pairwise(betas[:: max(1, len(betas) - 1)] if ends_only else betas)
             for small, large in pairs:
                 for size in trial.scores.sizes:
-                    one, other = (_label(method, b, gradient) for b in (large, small))
+                    one, other = (latent_label(method, b, gradient) for b in (large, small))
                     trial.lower(one, other, size, key)
         return trial
 
@@ -72,17 +68,12 @@ def _against(family: str, unit: str) -> Callable[[Records], Trial]:
     return claim
 
 
-def _rank(scores: Scores, method: str, size: str) -> tuple[int, float]:
-    sample = scores.sample(method, size)
-    return -len(sample.values), sample.mean
-
-
 def _lower_than_family(trial: Trial, family: str, size: str) -> None:
     scores = trial.scores
     leading = [m for m in scores.leading if scores.sample(m, size)]
     latents = [m for m in leading if m.startswith("Latent")]
     if latents:
-        best = min(latents, key=lambda m: _rank(scores, m, size))
+        best = min(latents, key=lambda m: scores.rank(m, [size]))
         for other in leading:
             if other.split("[")[0] == family:
                 trial.lower(best, other, size)

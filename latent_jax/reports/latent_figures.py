@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from latent_jax.reports.scores import Scores
+from latent_jax.reports.scores import Scores, latent_label
 from latent_jax.reports.style import PALETTE, house_style, save, titles
 
 Records = Sequence[Mapping[str, Any]]
@@ -53,6 +53,11 @@ def short(label: str) -> str:
         return label
     kind, c, beta, gradient = found.groups()
     return f"{kind} C={c}, beta {beta}, {gradient.replace('_', ' ')}"
+
+
+def short_of(record: Mapping[str, Any]) -> str:
+    """Return `short` for a record with "method", "beta" and "lm_gradient"."""
+    return short(latent_label(record["method"], record["beta"], record["lm_gradient"]))
 
 
 def write_latent_bars(records: Records, path: Path) -> Path:

@@ -38,6 +38,11 @@ def label_of(record: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (record["method"], record.get("setting"))))
 
 
+def latent_label(method: str, beta: float, lm_gradient: str) -> str:
+    """Return the label of a latent language, as `label_of` has it in a sweep."""
+    return f"{method}, beta={beta}, lm_gradient={lm_gradient}"
+
+
 def is_sweep(folder: str | Path) -> bool:
     """Return whether a folder is that of a sweep."""
     return (Path(folder) / "manifest.json").exists()
@@ -98,14 +103,8 @@ class Scores:
     @property
     def leading(self) -> list[str]:
         """Of each method the setting with the most seeds, and of these with the fewest bits."""
-
-        def rank(label: str) -> tuple[int, float]:
-            samples = [self.sample(label, size) for size in self.sizes]
-            samples = [sample for sample in samples if sample is not None]
-            return -max(len(s.values) for s in samples), min(s.mean for s in samples)
-
         best: dict[str, str] = {}
-        for label in sorted(self.methods, key=rank):
+        for label in sorted(self.methods, key=lambda label: self.rank(label, self.sizes)):
             best.setdefault(label.partition(", ")[0], label)
         return [label for label in self.methods if label in best.values()]
 
@@ -114,6 +113,12 @@ class Scores:
         """Sizes, the smallest first."""
         sizes = {size for _, size in self._cells}
         return sorted(sizes, key=lambda size: min(self._parameters(size)))
+
+    def rank(self, method: str, sizes: Sequence[str]) -> tuple[int, float]:
+        """Return a key by which more seeds come first, and of equally many fewer bits."""
+        samples = [self.sample(method, size) for size in sizes]
+        samples = [sample for sample in samples if sample is not None]
+        return -max(len(s.values) for s in samples), min(s.mean for s in samples)
 
     def cells(self, method: str, size: str) -> list[Mapping[str, Any]]:
         """Return the records of a method and size, one for each seed; perhaps none."""

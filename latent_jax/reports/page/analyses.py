@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latent_jax.reports.latent_figures import short
+from latent_jax.reports.latent_figures import short_of
 from latent_jax.reports.page.charts import Axis, bars, lines
 from latent_jax.reports.page.parts import Figure, Records, Section, Table
 from latent_jax.reports.tables import column_of
@@ -88,8 +88,7 @@ def _told_apart(records: Records) -> list[dict[str, Any]]:
         if "run" in record and len(runs[record.get(METHOD, "")]) > 1:
             method, words = record[METHOD].partition(", ")[0], Path(record["run"]).name
             if "lm_gradient" in record:
-                setting = f"beta={record['beta']}, lm_gradient={record['lm_gradient']}"
-                words, method = f"seed {record['seed']}", short(f"{method}, {setting}")
+                words, method = f"seed {record['seed']}", short_of({**record, METHOD: method})
             record = {**record, METHOD: f"{method}, {words}"}
         named.append(record)
     return named
