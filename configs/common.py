@@ -30,6 +30,10 @@ SIZES = {
 """The language model of "base" is GPT-2 small, as in Fifty 2025."""
 
 
+PLATFORMS_CHOICE = dict(dtype="auto", attention_implementation="auto", scan_unroll=0)
+"""What latent_jax/platform.py settles when a task is made."""
+
+
 def heads(d_model: int) -> int:
     """Return the number of heads: 64 wide as in GPT-2, 32 wide where those would be under four."""
     return d_model // 64 if d_model >= 256 else d_model // 32
@@ -117,7 +121,7 @@ def set_size(config: ConfigDict, size: str) -> None:
 
 
 def _transformer(d_model: int, n_layers: int) -> dict[str, int | str]:
-    return dict(d_model=d_model, n_layers=n_layers, n_heads=heads(d_model), dtype="auto")
+    return dict(d_model=d_model, n_layers=n_layers, n_heads=heads(d_model), **PLATFORMS_CHOICE)
 
 
 def _section(dataclass: type, *without: str, **given) -> ConfigDict:

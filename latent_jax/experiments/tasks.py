@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 from ml_collections import ConfigDict
 
 from latent_jax.compressors import CompressorConfig
@@ -12,6 +11,7 @@ from latent_jax.models.autoencoder import AutoencoderConfig
 from latent_jax.models.bert import BERTConfig
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.latent_lm import LatentLMConfig
+from latent_jax.platform import Platform
 from latent_jax.quantizers import QuantizerConfig
 from latent_jax.tasks.base import Task
 from latent_jax.tasks.language_modeling import LanguageModeling
@@ -48,25 +48,31 @@ class Vocabulary:
         )
 
 
-def make_task(config: ConfigDict, vocabulary: Vocabulary) -> Task:
+def make_task(config: ConfigDict, vocabulary: Vocabulary, platform: Platform | None = None) -> Task:
     """Return the task of a configuration.
+
+    Args:
+        config: as `configs.common.default` makes it.
+        vocabulary: of its tokenizer.
+        platform: what its programs are made for; it settles every "auto". None: this process's.
 
     Raises:
         ValueError: the configuration describes no network; the message names the word.
     """
     method = parse(config.method)
+    platform = platform or Platform.current()
     if method.family == "Latent":
-        return _latent_language(config, method, vocabulary)
+        return _latent_language(config, method, vocabulary, platform)
     model = GPTConfig(
-        **_words(config.model), vocab_size=vocabulary.size, max_length=config.row_length
-    )
+        **_words(config.model, platform), vocab_size=vocabulary.size, max_length=config.row_length
+    ).resolved(platform)
     return LanguageModeling(
         model,
         vocabulary.separator_id,
         config.row_length,
         vocabulary.bytes_per_token,
         z_loss=config.z_loss,
-        head=config.head,
+        head=platform.head(vocabulary.size) if config.head == "auto" else config.head,
         tokenizer_flops_per_byte=vocabulary.flops_per_byte,
         snippets=Snippets(**config.snippets),
         windows=_windows(config.snippets),
@@ -81,7 +87,9 @@ def _windows(snippets: ConfigDict) -> Trie | None:
     return code.trie
 
 
-def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabulary) -> Task:
+def _latent_language(
+    config: ConfigDict, method: MethodName, vocabulary: Vocabulary, platform: Platform
+) -> Task:
     if config.z_loss or config.snippets.every or config.head != "auto":
         raise ValueError(
             f"z_loss={config.z_loss}, snippets.every={config.snippets.every} and "
@@ -89,13 +97,15 @@ def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabul
             f"0, 0 and auto for {method}"
         )
     length, factor = config.row_length, method["c"]
-    transformer = _words(config.autoencoder)
+    transformer = _words(config.autoencoder, platform)
     d_model = transformer["d_model"]
     # A list where the configuration was read from a run folder; jit's static arguments hash it.
     quantizer = {**config.quantizer, "fsq_levels": tuple(config.quantizer.fsq_levels)}
     autoencoder = AutoencoderConfig(
-        encoder=BERTConfig(**transformer, vocab_size=vocabulary.size, max_length=length),
-        decoder=BERTConfig(**transformer, vocab_size=0, max_length=length),
+        encoder=BERTConfig(**transformer, vocab_size=vocabulary.size, max_length=length).resolved(
+            platform
+        ),
+        decoder=BERTConfig(**transformer, vocab_size=0, max_length=length).resolved(platform),
         compressor=CompressorConfig(
             **config.compressor,
             kind=method["compressor"],
@@ -111,8 +121,10 @@ def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabul
     language_model = None
     if method["k"]:
         language_model = GPTConfig(
-            **_words(config.model), vocab_size=method["k"], max_length=-(-length // factor)
-        )
+            **_words(config.model, platform),
+            vocab_size=method["k"],
+            max_length=-(-length // factor),
+        ).resolved(platform)
     latent = config.latent
     return LatentLanguage(
         LatentLMConfig(autoencoder, language_model),
@@ -123,9 +135,9 @@ def _latent_language(config: ConfigDict, method: MethodName, vocabulary: Vocabul
     )
 
 
-def _words(section: ConfigDict) -> dict:
-    """Return a section with dtype "auto" resolved: bfloat16 on accelerators, float32 on CPU."""
+def _words(section: ConfigDict, platform: Platform) -> dict:
+    """Return a section with the dtype settled, which compressors share."""
     words = dict(section)
     if words["dtype"] == "auto":
-        words["dtype"] = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        words["dtype"] = platform.dtype
     return words

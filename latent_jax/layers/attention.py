@@ -1,7 +1,9 @@
 """Multi-head attention (Vaswani et al. 2017, "Attention Is All You Need", section 3.2).
 
 Who computes it is a config word. On CPU, XLA's way through `jax.nn.dot_product_attention` takes
-twice the time of the tiles written out here, which skip most scores that a causal mask hides.
+twice the time of the tiles written out here, which skip most scores that a causal mask hides. On
+accelerators what counts is that no scores are kept for the backward pass: [B, H, T, S] of them in
+every layer were most of the memory of a model.
 """
 
 import flax.linen as nn
@@ -10,14 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_jax.layers.cache import Cache, attend_step, fill
-from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.config import ATTENTION_IMPLEMENTATIONS, TransformerConfig
 from latent_jax.layers.dense import Dense, residual_init
 from latent_jax.layers.relative import PositionBias
+from latent_jax.nearest import check_word
 
 TILE = 128
 """Least number of queries in a tile."""
 MAX_TILES = 8
 """Most tiles per row; eight leave 56 % of the scores of a causal mask."""
+CUDNN_SHORTEST = 64
+"""Fewest queries and keys that are worth cuDNN's tiles, which are as long."""
 
 
 def attend(
@@ -26,44 +31,96 @@ def attend(
     v_BSHd: jax.Array,
     mask_BS: jax.Array | None = None,
     *,
+    lengths_B: jax.Array | None = None,
     bias_HTS: jax.Array | None = None,
     causal: bool = False,
-    implementation: str = "auto",
+    implementation: str = "tiled",
 ) -> jax.Array:
     """Return softmax(q k^T / sqrt(d) + bias) v for every head, [B, T, H, d], in the dtype of q.
+
+    A query that may read no key gets some mean of values; ignore it.
 
     Args:
         q_BTHd: queries.
         k_BSHd: keys, of any length S.
         v_BSHd: values.
-        mask_BS: bool, True where the key may be read; None reads all. A query that may read no key
-            gets a mean of values: finite, and of use to nobody.
+        mask_BS: bool, True where the key may be read; None reads all. Give `lengths_B` where what
+            may be read stands first: kernels skip the rest.
+        lengths_B: int32, the first so many keys of each row may be read; in place of `mask_BS`.
         bias_HTS: float32, added to the scores of every row of the batch.
         causal: query t reads keys up to t only; T must equal S.
-        implementation: one of `ATTENTION_IMPLEMENTATIONS`. The softmax is float32 in all of them.
+        implementation: one of `ATTENTION_IMPLEMENTATIONS` but "auto", which
+            `TransformerConfig.resolved` settles. The softmax is float32 in all of them.
+
+    Raises:
+        ValueError: the implementation is not known or not settled, or both masks are given.
     """
-    if implementation == "auto":
-        implementation = _fastest(q_BTHd.dtype)
+    check_word(
+        "attention implementation (resolve the config for a platform first)",
+        implementation,
+        ATTENTION_IMPLEMENTATIONS[1:],
+    )
+    if mask_BS is not None and lengths_B is not None:
+        raise ValueError("give mask_BS or lengths_B, not both")
+    if implementation == "cudnn" and not cudnn_serves(
+        q_BTHd, k_BSHd, has_mask=mask_BS is not None, has_bias=bias_HTS is not None
+    ):
+        implementation = "recomputed"
+    if implementation == "cudnn":
+        return _cudnn(q_BTHd, k_BSHd, v_BSHd, mask_BS, lengths_B, bias_HTS, causal)
+    if lengths_B is not None:
+        mask_BS = jnp.arange(k_BSHd.shape[1])[None] < lengths_B[:, None]
     if implementation == "tiled":
         return _tiled(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS, causal)
-    mask_B11S = None if mask_BS is None else mask_BS[:, None, None, :]
+
+    def xla(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS):
+        return jax.nn.dot_product_attention(
+            q_BTHd,
+            k_BSHd,
+            v_BSHd,
+            None if bias_HTS is None else bias_HTS[None].astype(q_BTHd.dtype),
+            None if mask_BS is None else mask_BS[:, None, None, :],
+            is_causal=causal,
+            implementation="xla",
+        )
+
+    if implementation == "recomputed":
+        xla = jax.checkpoint(xla)
+    return xla(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS)
+
+
+def cudnn_serves(q_BTHd: jax.Array, k_BSHd: jax.Array, *, has_mask: bool, has_bias: bool) -> bool:
+    """Return whether cuDNN's flash attention takes these shapes and dtypes, and is worth it.
+
+    The limits are those of `jax._src.cudnn.fused_attention_stablehlo`: 16-bit floats, heads of a
+    multiple of 8 up to 128 (256 on Hopper only), even lengths with a bias. A mask becomes a bias
+    there; one that was learned would lose the gradient that its rows share.
+    """
+    length, n_keys, head_size = q_BTHd.shape[1], k_BSHd.shape[1], q_BTHd.shape[3]
+    return (
+        q_BTHd.dtype in (jnp.bfloat16, jnp.float16)
+        and head_size % 8 == 0
+        and head_size <= 128
+        and min(length, n_keys) >= CUDNN_SHORTEST
+        and not (has_mask and has_bias)
+        and not ((has_mask or has_bias) and (length % 2 or n_keys % 2))
+    )
+
+
+def _cudnn(q_BTHd, k_BSHd, v_BSHd, mask_BS, lengths_B, bias_HTS, causal):
+    """Attend by cuDNN's kernel, which wants a bias or a mask of every query and key."""
+    shape = (q_BTHd.shape[0], 1, q_BTHd.shape[1], k_BSHd.shape[1])
     return jax.nn.dot_product_attention(
         q_BTHd,
         k_BSHd,
         v_BSHd,
         None if bias_HTS is None else bias_HTS[None].astype(q_BTHd.dtype),
-        mask_B11S,
+        None if mask_BS is None else jnp.broadcast_to(mask_BS[:, None, None], shape),
         is_causal=causal,
-        implementation=implementation,
+        # A row of no keys would divide by zero.
+        key_value_seq_lengths=None if lengths_B is None else jnp.maximum(lengths_B, 1),
+        implementation="cudnn",
     )
-
-
-def _fastest(dtype) -> str:
-    """Return the implementation for this process's default backend."""
-    backend = jax.default_backend()
-    if backend == "cpu":
-        return "tiled"
-    return "cudnn" if backend == "gpu" and dtype == jnp.bfloat16 else "xla"
 
 
 def _tiled(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS, causal):
@@ -121,7 +178,7 @@ class Attention(nn.Module):
     def __call__(
         self,
         x_BTD: jax.Array,
-        mask_BT: jax.Array | None = None,
+        lengths_B: jax.Array | None = None,
         cache: Cache | None = None,
         position_B: jax.Array | None = None,
     ) -> tuple[jax.Array, Cache | None]:
@@ -129,7 +186,8 @@ class Attention(nn.Module):
 
         Args:
             x_BTD: the normalised stream; with `position_B`, T = 1.
-            mask_BT: bool, True where the position is real: padding is hidden from every query.
+            lengths_B: int32, the real positions of each row, which stand first; the rest is hidden
+                from every query. None: all are real.
             cache: what to attend to, or without `position_B`, what to begin anew; the layer must be
                 causal.
             position_B: int32, the position of each lane; with a cache only.
@@ -160,7 +218,7 @@ class Attention(nn.Module):
                 q_BTHd,
                 k_BTHd,
                 v_BTHd,
-                mask_BT,
+                lengths_B=lengths_B,
                 bias_HTS=bias,
                 causal=self.causal,
                 implementation=config.attention_implementation,

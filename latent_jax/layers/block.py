@@ -19,8 +19,6 @@ from latent_jax.layers.norms import NORM_MODULES
 
 BLOCKS = "blocks"
 """Name of the stacked parameters in those of a `Stack`."""
-MAX_UNROLLED = 8
-"""Deepest stack that is unrolled on CPU where the config leaves the choice open."""
 
 
 class Block(nn.Module):
@@ -33,7 +31,7 @@ class Block(nn.Module):
     def __call__(
         self,
         x_BTD: jax.Array,
-        mask_BT: jax.Array | None = None,
+        lengths_B: jax.Array | None = None,
         train: bool = False,
         cache: Cache | None = None,
         position_B: jax.Array | None = None,
@@ -46,7 +44,7 @@ class Block(nn.Module):
         norm = NORM_MODULES[self.config.norm]
         h_BTD = norm(name="attention_norm")(x_BTD)
         attention = Attention(self.config, self.causal, name="attention")
-        h_BTD, cache = attention(h_BTD, mask_BT, cache, position_B)
+        h_BTD, cache = attention(h_BTD, lengths_B, cache, position_B)
         x_BTD = x_BTD + dropout(h_BTD)
         h_BTD = norm(name="feed_forward_norm")(x_BTD)
         h_BTD = FeedForward(self.config, name="feed_forward")(h_BTD)
@@ -63,7 +61,7 @@ class Stack(nn.Module):
     def __call__(
         self,
         x_BTD: jax.Array,
-        mask_BT: jax.Array | None = None,
+        lengths_B: jax.Array | None = None,
         train: bool = False,
         cache: Cache | None = None,
         position_B: jax.Array | None = None,
@@ -73,10 +71,12 @@ class Stack(nn.Module):
         With a cache (a leading axis of depth), the second result is the new one; see `Attention`.
         """
 
-        def body(block, x_BTD, cache, mask_BT, position_B):
-            return block(x_BTD, mask_BT, train, cache, position_B)
+        def body(block, x_BTD, cache, lengths_B, position_B):
+            return block(x_BTD, lengths_B, train, cache, position_B)
 
-        unroll = _unroll(self.config)
+        unroll = self.config.scan_unroll
+        if not unroll:
+            raise ValueError("scan_unroll=0 is the platform's choice: call config.resolved first")
         if self.config.remat != "none":
             # A loop already keeps XLA from merging the recomputation with the forward pass.
             body = nn.remat(
@@ -93,7 +93,7 @@ class Stack(nn.Module):
             unroll=unroll,
         )
         block = Block(self.config, self.causal, name=BLOCKS)
-        x_BTD, cache = scan(block, x_BTD, cache, mask_BT, position_B)
+        x_BTD, cache = scan(block, x_BTD, cache, lengths_B, position_B)
         return NORM_MODULES[self.config.norm](name="final_norm")(x_BTD), cache
 
 
@@ -121,18 +121,6 @@ def map_blocks(function: Callable[[Any], Any], params: Any) -> Any:
         name: function(part) if name == BLOCKS else map_blocks(function, part)
         for name, part in params.items()
     }
-
-
-def _unroll(config: TransformerConfig) -> int:
-    """Return the blocks per iteration of the scan.
-
-    A loop stacks what the backward pass needs and slices it again, a fifth of a step on CPU;
-    without the loop, compilation takes longer with every layer.
-    """
-    if config.scan_unroll:
-        return config.scan_unroll
-    is_cheap = jax.default_backend() == "cpu" and config.n_layers <= MAX_UNROLLED
-    return config.n_layers if is_cheap else 1
 
 
 def _remat_policy(remat: str):

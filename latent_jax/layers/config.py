@@ -5,14 +5,16 @@ from typing import Self
 
 from latent_jax.layers.activations import ACTIVATIONS
 from latent_jax.nearest import check_word
+from latent_jax.platform import Platform
 
 REMAT_POLICIES = ("none", "block", "dots")
 """What the backward pass computes again: nothing; everything inside a block, from its input;
 everything but the results of the weight matmuls (element-wise work and attention scores)."""
 
-ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "cudnn")
-"""Who computes the attention: tiles of queries (the fastest on CPU); XLA; cuDNN's flash attention
-(NVIDIA GPU, bfloat16). "auto" is tiled on CPU, cuDNN on GPU in bfloat16, else XLA."""
+ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "recomputed", "cudnn")
+"""Who computes the attention: tiles of queries (the fastest on CPU); XLA; XLA with scores that the
+backward pass computes again, so that none are kept; cuDNN's flash attention (NVIDIA GPU), and
+"recomputed" where cuDNN cannot serve. "auto" is the platform's, see `resolved`."""
 
 DTYPES = ("float32", "bfloat16")
 
@@ -47,8 +49,12 @@ class TransformerConfig:
             are float32 always.
         remat: one of `REMAT_POLICIES`.
         attention_implementation: one of `ATTENTION_IMPLEMENTATIONS`.
-        scan_unroll: blocks per iteration of the scan over depth; 0 chooses by platform. `n_layers`
-            unrolls it, which the compiler's own FLOP count needs (it counts a loop's body once).
+        scan_unroll: blocks per iteration of the scan over depth; 0 is the platform's choice.
+            `n_layers` unrolls it, which the compiler's own FLOP count needs (it counts a loop's
+            body once).
+
+    What is left to the platform, attention_implementation="auto" and scan_unroll=0, is settled by
+    `resolved` before a model is made: no layer asks what it runs on.
 
     Raises:
         ValueError: a word is not known (the nearest is named), or a number makes no network.
@@ -70,8 +76,8 @@ class TransformerConfig:
     activation: str = "gelu"
     dtype: str = "float32"
     remat: str = "none"
-    attention_implementation: str = "auto"
-    scan_unroll: int = 0
+    attention_implementation: str = "tiled"
+    scan_unroll: int = 1
 
     def __post_init__(self):
         """Check every word and number."""
@@ -102,6 +108,17 @@ class TransformerConfig:
         check_word("remat", self.remat, REMAT_POLICIES)
         check_word(
             "attention_implementation", self.attention_implementation, ATTENTION_IMPLEMENTATIONS
+        )
+
+    def resolved(self, platform: Platform) -> Self:
+        """Return the config with all that it leaves to the platform settled."""
+        implementation = self.attention_implementation
+        return dataclasses.replace(
+            self,
+            attention_implementation=(
+                platform.attention if implementation == "auto" else implementation
+            ),
+            scan_unroll=self.scan_unroll or platform.scan_unroll(self.n_layers),
         )
 
     @property

@@ -48,8 +48,8 @@ class BERT(nn.Module):
 
         Args:
             inputs: ids int32[B, T], or vectors float[B, T, D].
-            mask_BT: bool, True where the position is real; None means all. No real position reads
-                padding; the output at padding is finite and means nothing.
+            mask_BT: bool, True where the position is real; None means all. Padding stands at the
+                end of a row. No position reads it; the output there is finite and means nothing.
             train: dropout on; needs the "dropout" stream if the rate is not 0.
 
         Raises:
@@ -67,5 +67,6 @@ class BERT(nn.Module):
             x_BTD = inputs.astype(self.config.dtype)
         if self.config.positions == "learned":
             x_BTD = self.position_embedding(x_BTD)
-        x_BTD, _ = self.stack(self.dropout(x_BTD, deterministic=not train), mask_BT, train)
+        lengths_B = None if mask_BT is None else jnp.sum(mask_BT, axis=1, dtype=jnp.int32)
+        x_BTD, _ = self.stack(self.dropout(x_BTD, deterministic=not train), lengths_B, train)
         return x_BTD

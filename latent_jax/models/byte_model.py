@@ -16,6 +16,7 @@ from flax import serialization
 from latent_jax.layers.block import by_layer, map_blocks, stacked
 from latent_jax.layers.cache import Cache
 from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.platform import Platform
 from latent_jax.tokenizers.byte_model import N_SYMBOLS, register
 
 LANES = 64
@@ -53,7 +54,11 @@ class GPTByteModel:
                 f"a byte model reads on and on, and {config.positions} positions end after "
                 f"{config.max_length}: train one with model.positions=relative"
             )
-        self.config, self.context, self.lanes = config, context, lanes
+        # The file is one on every platform, and a step leaves nothing to it.
+        self.config = dataclasses.replace(
+            config, dtype="float32", attention_implementation="auto", scan_unroll=0
+        )
+        self.context, self.lanes = context, lanes
         # Kept with 16 bits, which a file of a few MB needs, and so everywhere.
         self._weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
@@ -61,7 +66,7 @@ class GPTByteModel:
         self.flops_per_byte = float(sum(config.forward_flops(context).values()))
         # On CPU the threads share one device's cores, also where it is split into several.
         self._devices = jax.local_devices()
-        is_cpu = jax.default_backend() == "cpu"
+        is_cpu = Platform.current().kind == "cpu"
         self.workers = (os.cpu_count() or 1) if is_cpu else len(self._devices)
         self._steps: dict[int, Callable] = {}
         self._lock = threading.Lock()
@@ -153,8 +158,7 @@ def _compiled_step(
         (params, caches, ids_B, ids_B),
     )
     lowered = jax.jit(step, donate_argnums=1).lower(*arguments)
-    is_cpu = jax.default_backend() == "cpu"
-    return lowered.compile({"xla_cpu_multi_thread_eigen": False} if is_cpu else None)
+    return lowered.compile(Platform.current().one_thread_options)
 
 
 def _empty_caches(config: GPTConfig, context: int, lanes: int) -> tuple[Cache, ...]:

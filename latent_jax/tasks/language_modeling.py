@@ -21,9 +21,7 @@ from latent_jax.tokenizers.trie import Trie
 
 HEADS = ("auto", "whole", "blocks")
 """How the cross-entropy is computed: from whole logits, or from blocks of the vocabulary that are
-never written out (`tasks.blockwise`). "auto" is blocks on CPU from `BLOCKS_FROM` ids on."""
-
-BLOCKS_FROM = 8192
+never written out (`tasks.blockwise`). "auto" is the platform's choice, made by `make_task`."""
 
 
 def shift_right(ids_BT: jax.Array, first_id: int) -> jax.Array:
@@ -43,7 +41,7 @@ class LanguageModeling:
         frozen: parameter paths that are not trained.
         z_loss: weight of (log Z)^2 in the loss, which keeps logits near normalised (Chowdhery et
             al. 2022, "PaLM", section 5). It is no part of any score.
-        head: one of `HEADS`.
+        head: one of `HEADS` but "auto".
         tokenizer_flops_per_byte: forward FLOPs of the tokenizer's own model, M1, per raw byte.
         snippets: rows that are cut in training. Evaluation scores whole rows, and snippets besides.
         windows: the tree of the code at whose windows snippets begin; None: anywhere.
@@ -58,7 +56,7 @@ class LanguageModeling:
     bytes_per_token: float
     frozen: tuple[str, ...] = ()
     z_loss: float = 0.0
-    head: str = "auto"
+    head: str = "whole"
     tokenizer_flops_per_byte: float = 0.0
     snippets: Snippets = dataclasses.field(default_factory=Snippets)
     windows: Trie | None = dataclasses.field(default=None, compare=False)
@@ -73,7 +71,7 @@ class LanguageModeling:
             )
         if self.z_loss < 0:
             raise ValueError(f"z_loss must be at least 0; got {self.z_loss}")
-        check_word("head", self.head, HEADS)
+        check_word("head", self.head, HEADS[1:])
 
     @property
     def component_flops(self):
@@ -163,7 +161,7 @@ class LanguageModeling:
         """Return -log p(id) and the log-partition of every position, float32[B, T] each."""
         inputs_BT = shift_right(ids_BT, self.separator_id)
         model = GPT(self.model_config)
-        if not self._in_blocks:
+        if self.head == "whole":
             logits_BTV = model.apply(variables, inputs_BT, train=train, rngs=rngs)
             return token_nats(logits_BTV, ids_BT), log_partition(logits_BTV)
         x_BTD = model.apply(variables, inputs_BT, train=train, rngs=rngs, method="features")
@@ -171,9 +169,3 @@ class LanguageModeling:
         x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
         found = blockwise_nats(x_ND, table_VD, ids_BT.reshape(-1))
         return tuple(part_N.reshape(ids_BT.shape) for part_N in found)
-
-    @property
-    def _in_blocks(self):
-        if self.head != "auto":
-            return self.head == "blocks"
-        return self.model_config.vocab_size >= BLOCKS_FROM and jax.default_backend() == "cpu"

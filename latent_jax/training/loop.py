@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from latent_jax.platform import chip
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.chrono import Chrono
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
@@ -16,7 +17,7 @@ from latent_jax.training.identity import describe_shapes
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.metrics import MetricsWriter, Window, read_records
 from latent_jax.training.optimizer import make_optimizer, make_schedule
-from latent_jax.training.progress import Progress, peak_flops
+from latent_jax.training.progress import Progress
 from latent_jax.training.run_folder import RunFolder
 from latent_jax.training.signals import StopSignal, TrainingInterrupted
 from latent_jax.training.state import abstract_state, create_state, initial_state
@@ -167,8 +168,8 @@ class _Run:
         self.window = Window()
         self.window.clear(self.chrono.seconds)
         self.pending: tuple[int, StepMetrics] | None = None
-        peak = peak_flops(mesh.devices.flat[0])
-        self.peak = None if peak is None else peak * mesh.devices.size
+        known = chip(mesh.devices.flat[0].device_kind)
+        self.peak = None if known is None else known.flops * mesh.devices.size
         self.progress = Progress(total_steps, self.step, config.progress and is_primary())
         if self.step and is_primary():
             self.progress.message(f"resumed from step {self.step} in {folder.checkpoints}")

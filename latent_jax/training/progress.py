@@ -8,33 +8,10 @@ import sys
 import time
 from collections.abc import Mapping
 
-import jax
 from tqdm import tqdm
-
-PEAK_FLOPS = (
-    # (part of jax.Device.device_kind in lower case, dense bfloat16 FLOP/s of one device by its
-    # vendor's data sheet); the first that matches counts
-    ("h100 pcie", 756e12),
-    ("h100 nvl", 835e12),
-    ("h100", 989e12),
-    ("h200", 989e12),
-    ("a100", 312e12),
-    ("tpu v6 lite", 918e12),
-    ("tpu v6e", 918e12),
-    ("tpu v5 lite", 197e12),
-    ("tpu v5e", 197e12),
-    ("tpu v5", 459e12),
-    ("tpu v4", 275e12),
-)
 
 LINE_EVERY_SECONDS = 10.0
 """Without a terminal: seconds between two lines about training. Evaluations are always printed."""
-
-
-def peak_flops(device: jax.Device) -> float | None:
-    """Return the dense bfloat16 peak of a device in FLOP/s; None where it is not known."""
-    kind = device.device_kind.lower()
-    return next((peak for name, peak in PEAK_FLOPS if name in kind), None)
 
 
 class Progress:

@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 
+from latent_jax.platform import Platform
 from latent_jax.training.mesh import is_primary
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "latent_jax")
@@ -129,7 +130,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "backend": jax.default_backend(),
+        "backend": Platform.current().kind,
         "device_kind": device.device_kind,
         "device_count": jax.device_count(),
         "process_count": jax.process_count(),

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from latent_jax.platform import Platform
 from latent_jax.training.optimizer import frozen_mask, split_frozen
 from latent_jax.training.sharding import tree_shardings
 
@@ -90,6 +91,5 @@ def create_state(init: Callable[[], TrainState], abstract: TrainState) -> TrainS
     The same seed gives the same values on every mesh.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    # It runs once: on a CPU, optimizing it costs many seconds and saves milliseconds.
-    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    options = Platform.current().run_once_options
     return jax.jit(init, out_shardings=shardings, compiler_options=options)()

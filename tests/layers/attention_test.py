@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from latent_jax.layers import attention
-from latent_jax.layers.attention import Attention, attend
+from latent_jax.layers.attention import Attention, attend, cudnn_serves
 from latent_jax.models.gpt import GPTConfig
 
 B, H, D = 2, 3, 8
@@ -109,16 +109,60 @@ def test_bfloat16_keeps_a_float32_softmax():
     np.testing.assert_allclose(out.astype(jnp.float32), exact, atol=2e-2)
 
 
-def test_the_fastest_implementation_depends_on_backend_and_dtype(monkeypatch):
-    chosen = {}
-    for backend in ("cpu", "gpu", "tpu"):
-        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        chosen[backend] = [attention._fastest(jnp.dtype(d)) for d in ("float32", "bfloat16")]
-    assert chosen == {
-        "cpu": ["tiled", "tiled"],
-        "gpu": ["xla", "cudnn"],
-        "tpu": ["xla", "xla"],
-    }
+def test_lengths_hide_what_a_mask_hides():
+    q, k, v, _ = _inputs(12, 12)
+    lengths = jnp.array([12, 5])
+    mask = jnp.arange(12)[None] < lengths[:, None]
+    for implementation in ("tiled", "xla", "recomputed"):
+        options = dict(implementation=implementation)
+        by_length = attend(q, k, v, lengths_B=lengths, **options)
+        chex.assert_trees_all_close(by_length, attend(q, k, v, mask, **options), atol=1e-6)
+        assert float(jnp.abs(by_length - attend(q, k, v, **options))[1].max()) > 1e-2
+
+
+def test_recomputed_scores_are_not_kept():
+    q, k, v, _ = _inputs(64, 64)
+
+    def loss(q, implementation):
+        return jnp.sum(jnp.sin(attend(q, k, v, causal=True, implementation=implementation)))
+
+    values = [jax.value_and_grad(loss)(q, word) for word in ("xla", "recomputed")]
+    chex.assert_trees_all_close(*values, rtol=1e-5, atol=1e-5)
+
+    def kept(implementation):
+        saved = jax.eval_shape(lambda q: jax.vjp(lambda q: loss(q, implementation), q)[1], q)
+        return max(leaf.size for leaf in jax.tree.leaves(saved))
+
+    assert kept("xla") >= B * H * 64 * 64 > kept("recomputed")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "words", "serves"),
+    [
+        ((2, 512, 12, 64), "bfloat16", {}, True),
+        ((2, 511, 12, 64), "bfloat16", {}, True),
+        ((2, 512, 4, 128), "bfloat16", {"has_bias": True}, True),
+        ((2, 512, 4, 64), "bfloat16", {"has_mask": True}, True),
+        ((2, 512, 12, 64), "float32", {}, False),
+        ((2, 512, 12, 12), "bfloat16", {}, False),
+        ((2, 512, 4, 256), "bfloat16", {}, False),
+        ((2, 16, 12, 64), "bfloat16", {}, False),
+        ((2, 511, 12, 64), "bfloat16", {"has_bias": True}, False),
+        ((2, 511, 12, 64), "bfloat16", {"has_mask": True}, False),
+        ((2, 512, 12, 64), "bfloat16", {"has_mask": True, "has_bias": True}, False),
+    ],
+)
+def test_cudnn_serves_what_its_kernels_take(shape, dtype, words, serves):
+    q = jax.ShapeDtypeStruct(shape, dtype)
+    assert cudnn_serves(q, q, **({"has_mask": False, "has_bias": False} | words)) is serves
+
+
+def test_what_is_left_to_the_platform_must_be_settled_before():
+    q, k, v, _ = _inputs(4, 4)
+    with pytest.raises(ValueError, match="resolve the config for a platform first"):
+        attend(q, k, v, implementation="auto")
+    with pytest.raises(ValueError, match="mask_BS or lengths_B"):
+        attend(q, k, v, jnp.ones((B, 4), bool), lengths_B=jnp.full(B, 4))
 
 
 def test_the_module_keeps_the_shape_and_gives_heads_their_own_axis():

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from latent_jax.layers import block
 from latent_jax.layers.block import Stack, by_layer, map_blocks, stacked
 from latent_jax.models.gpt import GPTConfig
 
@@ -72,13 +71,9 @@ def test_the_compiler_does_not_undo_remat_in_an_unrolled_stack():
     assert n_tanh("block") > n_tanh("none")
 
 
-def test_the_platform_chooses_where_the_config_does_not(monkeypatch):
-    deep = dataclasses.replace(CONFIG, n_layers=block.MAX_UNROLLED + 1)
-    assert block._unroll(CONFIG) == CONFIG.n_layers
-    assert block._unroll(deep) == 1
-    assert block._unroll(dataclasses.replace(deep, scan_unroll=2)) == 2
-    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-    assert block._unroll(CONFIG) == 1
+def test_a_depth_that_is_left_to_the_platform_must_be_settled_before():
+    with pytest.raises(ValueError, match=r"call config\.resolved first"):
+        _loss(dataclasses.replace(CONFIG, scan_unroll=0))
 
 
 def test_dropout_is_on_in_training_only():

@@ -5,10 +5,11 @@ import time
 import numpy as np
 import pytest
 
+from latent_jax.platform import chip
 from latent_jax.training import progress as progress_module
 from latent_jax.training.chrono import Chrono
 from latent_jax.training.metrics import MetricsWriter, add_scores, read_records
-from latent_jax.training.progress import Progress, peak_flops
+from latent_jax.training.progress import Progress
 
 
 def test_sums_are_exact_where_float32_is_not():
@@ -86,11 +87,6 @@ def test_chrono_stands_still_in_a_pause_and_goes_on_from_saved_seconds():
     assert before >= 100.02 and chrono.seconds < before + 0.04
 
 
-class Device:
-    def __init__(self, device_kind):
-        self.device_kind = device_kind
-
-
 @pytest.mark.parametrize(
     ("kind", "peak"),
     [
@@ -107,7 +103,8 @@ class Device:
     ],
 )
 def test_peak_is_known_or_not_shown(kind, peak):
-    assert peak_flops(Device(kind)) == peak
+    known = chip(kind)
+    assert (known and known.flops) == peak
 
 
 def test_without_a_terminal_progress_is_plain_lines(capsys, monkeypatch):

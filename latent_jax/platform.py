@@ -1,0 +1,135 @@
+"""The one place that knows a backend: what "auto" means on it, and what its chips can do.
+
+A program is made for a platform that is given. So a laptop can trace, compile and cost the program
+of a GPU or of a TPU slice, and tests do. Every choice below rests on a measurement, which
+BUILD_NOTES.md has, or on what the platform's compiler accepts.
+"""
+
+import dataclasses
+from typing import Any, Self
+
+import jax
+
+from latent_jax.nearest import check_word
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+"""Words of `jax.export` and of `jax.jit(...).lower(lowering_platforms=...)`."""
+
+MAX_UNROLLED = {"cpu": 8, "cuda": 16, "tpu": 0}
+"""Deepest stack of blocks that is unrolled where the config leaves the choice open. A loop stacks
+what the backward pass needs and slices it again: a fifth of a step on CPU, a quarter on an H100.
+Unrolled, every layer is compiled by itself."""
+
+BLOCKS_FROM = {"cpu": 8192, "cuda": 8192, "tpu": 8192}
+"""Ids from which on the cross-entropy is computed in blocks of the vocabulary."""
+
+BYTE_MODEL_LANES = {"cpu": 64, "cuda": 4096, "tpu": 1024}
+"""Texts that a byte model reads side by side: what keeps one core of a CPU, or a chip, busy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """Peaks of one device, by its vendor's data sheet.
+
+    Attributes:
+        name: how tables call it.
+        flops: dense bfloat16 FLOP/s.
+        memory_bytes: of its fast memory.
+        memory_bandwidth: bytes/s between that memory and its cores.
+        link_bandwidth: bytes/s that one device sends to others of its slice or node.
+    """
+
+    name: str
+    flops: float
+    memory_bytes: float
+    memory_bandwidth: float
+    link_bandwidth: float
+
+
+_GIB = 2.0**30
+
+CHIPS = (
+    # (part of jax.Device.device_kind in lower case, the chip); the first that matches counts.
+    # NVIDIA: data sheets of A100 (SXM, 80 GB), H100 (SXM, PCIe, NVL) and H200; NVLink one way.
+    # TPU: cloud.google.com/tpu/docs/v4, v5e, v5p, v6e; all links of a chip, one way.
+    ("h100 pcie", Chip("H100 PCIe", 756e12, 80 * _GIB, 2.0e12, 300e9)),
+    ("h100 nvl", Chip("H100 NVL", 835e12, 94 * _GIB, 3.9e12, 300e9)),
+    ("h100", Chip("H100", 989e12, 80 * _GIB, 3.35e12, 450e9)),
+    ("h200", Chip("H200", 989e12, 141 * _GIB, 4.8e12, 450e9)),
+    ("a100", Chip("A100", 312e12, 80 * _GIB, 2.04e12, 300e9)),
+    ("tpu v6 lite", Chip("TPU v6e", 918e12, 32 * _GIB, 1.64e12, 448e9)),
+    ("tpu v6e", Chip("TPU v6e", 918e12, 32 * _GIB, 1.64e12, 448e9)),
+    ("tpu v5 lite", Chip("TPU v5e", 197e12, 16 * _GIB, 0.819e12, 200e9)),
+    ("tpu v5e", Chip("TPU v5e", 197e12, 16 * _GIB, 0.819e12, 200e9)),
+    ("tpu v5", Chip("TPU v5p", 459e12, 95 * _GIB, 2.765e12, 600e9)),
+    ("tpu v4", Chip("TPU v4", 275e12, 32 * _GIB, 1.2e12, 300e9)),
+)
+
+
+def chip(device_kind: str) -> Chip | None:
+    """Return the peaks of a device by its `device_kind`; None where they are not known."""
+    kind = device_kind.lower()
+    return next((known for name, known in CHIPS if name in kind), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Platform:
+    """What programs are made for.
+
+    Attributes:
+        kind: one of `PLATFORMS`.
+
+    Raises:
+        ValueError: the platform is not known.
+    """
+
+    kind: str
+
+    def __post_init__(self):
+        """Check the word."""
+        check_word("platform", self.kind, PLATFORMS)
+
+    @classmethod
+    def current(cls) -> Self:
+        """Return the platform of this process; it starts JAX's backend."""
+        backend = jax.default_backend()
+        return cls("cuda" if backend == "gpu" else backend)
+
+    @property
+    def dtype(self) -> str:
+        """Of activations and matmuls: bfloat16 on accelerators, float32 on CPU."""
+        return "float32" if self.kind == "cpu" else "bfloat16"
+
+    @property
+    def attention(self) -> str:
+        """One of `layers.config.ATTENTION_IMPLEMENTATIONS`."""
+        return {"cpu": "tiled", "cuda": "cudnn", "tpu": "recomputed"}[self.kind]
+
+    def scan_unroll(self, n_layers: int) -> int:
+        """Return the blocks per iteration of a scan over depth."""
+        return n_layers if n_layers <= MAX_UNROLLED[self.kind] else 1
+
+    def head(self, vocab_size: int) -> str:
+        """Return one of `tasks.language_modeling.HEADS`."""
+        return "blocks" if vocab_size >= BLOCKS_FROM[self.kind] else "whole"
+
+    @property
+    def byte_model_lanes(self) -> int:
+        """Texts that a byte model reads side by side."""
+        return BYTE_MODEL_LANES[self.kind]
+
+    @property
+    def run_once_options(self) -> dict[str, Any] | None:
+        """Compiler options of a program that runs once.
+
+        On a CPU, optimizing it costs many seconds and saves milliseconds.
+        """
+        return {"xla_backend_optimization_level": 0} if self.kind == "cpu" else None
+
+    @property
+    def one_thread_options(self) -> dict[str, Any] | None:
+        """Compiler options of a program whose sums have the same order at every call.
+
+        On CPU a product that is shared among threads may be summed in another order.
+        """
+        return {"xla_cpu_multi_thread_eigen": False} if self.kind == "cpu" else None

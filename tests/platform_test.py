@@ -1,0 +1,67 @@
+import ast
+import pathlib
+
+import jax
+import pytest
+
+import latent_jax
+from latent_jax.models.gpt import GPTConfig
+from latent_jax.platform import MAX_UNROLLED, PLATFORMS, Platform, chip
+
+SHAPE = dict(vocab_size=8, max_length=16, d_model=16, n_heads=2)
+
+
+def test_what_a_config_leaves_open_is_settled_by_the_platform():
+    left_open = GPTConfig(**SHAPE, n_layers=3, attention_implementation="auto", scan_unroll=0)
+    chosen = {kind: left_open.resolved(Platform(kind)) for kind in PLATFORMS}
+    assert {kind: config.attention_implementation for kind, config in chosen.items()} == {
+        "cpu": "tiled",
+        "cuda": "cudnn",
+        "tpu": "recomputed",
+    }
+    assert {kind: config.scan_unroll for kind, config in chosen.items()} == {
+        "cpu": 3,
+        "cuda": 3,
+        "tpu": 1,
+    }
+
+
+def test_what_a_config_says_stays():
+    said = GPTConfig(**SHAPE, n_layers=4, attention_implementation="xla", scan_unroll=2)
+    assert all(said.resolved(Platform(kind)) == said for kind in PLATFORMS)
+
+
+@pytest.mark.parametrize("kind", PLATFORMS)
+def test_a_deep_stack_stays_a_loop(kind):
+    assert Platform(kind).scan_unroll(MAX_UNROLLED[kind] + 1) == 1
+
+
+def test_dtype_and_head():
+    assert [Platform(kind).dtype for kind in PLATFORMS] == ["float32", "bfloat16", "bfloat16"]
+    assert Platform("cpu").head(257) == "whole"
+    assert Platform("cpu").head(65_537) == "blocks"
+
+
+def test_this_process_runs_on_a_cpu():
+    assert Platform.current() == Platform("cpu")
+    with pytest.raises(ValueError, match=r"unknown platform 'cude' \(did you mean 'cuda'\?\)"):
+        Platform("cude")
+
+
+def test_chips_are_known_by_what_jax_calls_them():
+    assert chip("NVIDIA H100 80GB HBM3").flops == 989e12
+    assert chip("TPU v5 lite").memory_bytes == 16 * 2**30
+    assert chip("TPU v5").name == "TPU v5p"
+    assert chip(jax.devices()[0].device_kind) is None
+
+
+def test_no_other_file_asks_for_the_backend():
+    root = pathlib.Path(latent_jax.__file__).parents[1]
+    asking = {
+        path.relative_to(root).as_posix()
+        for folder in ("latent_jax", "launch", "configs")
+        for path in (root / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "default_backend"
+    }
+    assert asking == {"latent_jax/platform.py"}
