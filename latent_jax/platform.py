@@ -20,8 +20,8 @@ MAX_UNROLLED = {"cpu": 8, "cuda": 16, "tpu": 0}
 what the backward pass needs and slices it again: a fifth of a step on CPU, a quarter on an H100.
 Unrolled, every layer is compiled by itself."""
 
-BLOCKS_FROM = {"cpu": 8192, "cuda": 8192, "tpu": 8192}
-"""Ids from which on the cross-entropy is computed in blocks of the vocabulary."""
+BLOCKS_FROM = 8192
+"""Ids from which on a CPU computes the cross-entropy in blocks of the vocabulary."""
 
 BYTE_MODEL_LANES = {"cpu": 64, "cuda": 4096, "tpu": 1024}
 """Texts that a byte model reads side by side: what keeps one core of a CPU, or a chip, busy."""
@@ -111,7 +111,9 @@ class Platform:
 
     def head(self, vocab_size: int) -> str:
         """Return one of `tasks.language_modeling.HEADS`."""
-        return "blocks" if vocab_size >= BLOCKS_FROM[self.kind] else "whole"
+        if self.kind != "cpu":
+            return "fused"
+        return "blocks" if vocab_size >= BLOCKS_FROM else "whole"
 
     @property
     def byte_model_lanes(self) -> int:

@@ -40,6 +40,7 @@ def test_dtype_and_head():
     assert [Platform(kind).dtype for kind in PLATFORMS] == ["float32", "bfloat16", "bfloat16"]
     assert Platform("cpu").head(257) == "whole"
     assert Platform("cpu").head(65_537) == "blocks"
+    assert Platform("cuda").head(257) == Platform("tpu").head(65_537) == "fused"
 
 
 def test_this_process_runs_on_a_cpu():

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.nearest import check_word
 from latent_jax.tasks.blockwise import blockwise_nats
+from latent_jax.tasks.fused import fused_cross_entropy
 from latent_jax.tasks.losses import (
     bits_per_byte,
     histogram,
@@ -19,9 +20,10 @@ from latent_jax.tasks.losses import (
 from latent_jax.tasks.snippets import Snippets, cut
 from latent_jax.tokenizers.trie import Trie
 
-HEADS = ("auto", "whole", "blocks")
-"""How the cross-entropy is computed: from whole logits, or from blocks of the vocabulary that are
-never written out (`tasks.blockwise`). "auto" is the platform's choice, made by `make_task`."""
+HEADS = ("auto", "whole", "blocks", "fused")
+"""How the cross-entropy is computed: from whole logits; from blocks of the vocabulary that are
+never written out (`tasks.blockwise`); or with its gradient, a few positions at a time
+(`tasks.fused`). "auto" is the platform's choice, made by `make_task`."""
 
 
 def shift_right(ids_BT: jax.Array, first_id: int) -> jax.Array:
@@ -103,37 +105,35 @@ class LanguageModeling:
         if self.snippets.every:
             whole, short = zip(*map(self.snippets.split, parts[0]), strict=True)
             parts = [whole, self._cut(*short)]
-        nats = squares = weight = 0.0
+        objective = nats = weight = 0.0
         for part, (ids_BT, weights_BT) in enumerate(parts):
             if not ids_BT.size:
                 continue  # every=1: no row stays whole
             rngs = {"dropout": jax.random.fold_in(key, part) if part else key}
-            nats_BT, log_z_BT = self._nats(variables, ids_BT, train=train, rngs=rngs)
-            nats += jnp.sum(nats_BT * weights_BT)
+            part_objective, part_nats = self._sums(variables, ids_BT, weights_BT, train, rngs)
+            objective += part_objective
+            nats += part_nats
             weight += jnp.sum(weights_BT)
-            if self.z_loss:
-                squares += jnp.sum(jnp.square(log_z_BT) * weights_BT)
         scores = {
             "weight": weight,
             "nats": nats,
             "n_tokens": weight,
             "n_bytes": jnp.sum(batch["n_bytes"]),
         }
-        return (nats + self.z_loss * squares) / jnp.maximum(weight, 1.0), (scores, {})
+        return objective / jnp.maximum(weight, 1.0), (scores, {})
 
     def evaluate(self, variables, batch):
         """Nats, bytes and the histogram of ids; see `Task`."""
         ids_BT, weights_BT = batch["ids"], batch["weights"]
-        nats_BT, _ = self._nats(variables, ids_BT)
         scores = {
-            "nats": jnp.sum(nats_BT * weights_BT),
+            "nats": self._sums(variables, ids_BT, weights_BT)[1],
             "n_tokens": jnp.sum(weights_BT),
             "n_bytes": jnp.sum(batch["n_bytes"]),
             "token_counts": histogram(ids_BT, weights_BT, self.model_config.vocab_size),
         }
         if self.snippets.every:
             ids_NS, weights_NS = self._cut(ids_BT, weights_BT)
-            scores["snippet_nats"] = jnp.sum(self._nats(variables, ids_NS)[0] * weights_NS)
+            scores["snippet_nats"] = self._sums(variables, ids_NS, weights_NS)[1]
             scores["snippet_weight"] = jnp.sum(weights_NS)
         return scores
 
@@ -157,15 +157,22 @@ class LanguageModeling:
     def _cut(self, ids_BT, weights_BT):
         return cut(ids_BT, weights_BT, self.snippets.length, self.windows)
 
-    def _nats(self, variables, ids_BT, train=False, rngs=None):
-        """Return -log p(id) and the log-partition of every position, float32[B, T] each."""
+    def _sums(self, variables, ids_BT, weights_BT, train=False, rngs=None):
+        """Return the sums of weighted nats with and without the z-loss, float32 scalars."""
         inputs_BT = shift_right(ids_BT, self.separator_id)
         model = GPT(self.model_config)
         if self.head == "whole":
             logits_BTV = model.apply(variables, inputs_BT, train=train, rngs=rngs)
-            return token_nats(logits_BTV, ids_BT), log_partition(logits_BTV)
-        x_BTD = model.apply(variables, inputs_BT, train=train, rngs=rngs, method="features")
-        table_VD = variables["params"]["token_embedding"]["embedding"]
-        x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
-        found = blockwise_nats(x_ND, table_VD, ids_BT.reshape(-1))
-        return tuple(part_N.reshape(ids_BT.shape) for part_N in found)
+            nats_BT, log_z_BT = token_nats(logits_BTV, ids_BT), log_partition(logits_BTV)
+        else:
+            x_BTD = model.apply(variables, inputs_BT, train=train, rngs=rngs, method="features")
+            table_VD = variables["params"]["token_embedding"]["embedding"]
+            if self.head == "fused":
+                return fused_cross_entropy(x_BTD, table_VD, ids_BT, weights_BT, self.z_loss)
+            x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
+            found = blockwise_nats(x_ND, table_VD, ids_BT.reshape(-1))
+            nats_BT, log_z_BT = (part_N.reshape(ids_BT.shape) for part_N in found)
+        nats = jnp.sum(nats_BT * weights_BT)
+        if not self.z_loss:
+            return nats, nats
+        return nats + self.z_loss * jnp.sum(jnp.square(log_z_BT) * weights_BT), nats

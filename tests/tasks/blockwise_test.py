@@ -80,13 +80,16 @@ def test_bfloat16_features_give_float32_losses():
     assert x_gradient.dtype == jnp.bfloat16
 
 
-def test_the_task_scores_alike_with_both_heads(batch):
+@pytest.mark.parametrize("head", ["blocks", "fused"])
+def test_the_task_scores_alike_with_every_head(batch, head):
     config = GPTConfig(vocab_size=257, max_length=T, n_layers=1, d_model=16, n_heads=2)
     task = LanguageModeling(config, 256, T, 1.0, z_loss=0.1, head="whole")
-    blocks = dataclasses.replace(task, head="blocks")
+    blocks = dataclasses.replace(task, head=head)
     variables = task.init(jax.random.key(0), batch)
     scores = [t.evaluate(variables, batch) for t in (task, blocks)]
     chex.assert_trees_all_close(*scores, rtol=1e-5)
+    losses = [t.loss(variables, batch, jax.random.key(0), 0, False)[0] for t in (task, blocks)]
+    chex.assert_trees_all_close(*losses, rtol=1e-5)
 
     def gradient(task):
         return jax.grad(

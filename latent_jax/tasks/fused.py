@@ -1,0 +1,157 @@
+"""Cross-entropy of a tied head that makes its gradient while it has the logits.
+
+The logits of a vocabulary are the largest array of a small model by far. Here those of a few
+positions at a time live until the loss and both gradients of these positions are made: nothing is
+computed twice, and no logits are kept. The gradient of a sum with known weights does not depend on
+what comes after it but for a factor. The idea is that of Hsu et al. 2024, "Liger Kernel", section
+3.2 (FusedLinearCrossEntropy); `tasks.blockwise` cuts the vocabulary instead, which suits the caches
+of a CPU.
+
+Matmuls take operands in the compute dtype and sum in float32; the softmax is float32.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+
+from latent_jax.layers.sharding import data_shards
+
+LOGITS_BYTES = 2**30
+"""Most bytes of float32 logits on a device at a time."""
+ALIGNMENT = 128
+"""Ids are filled up to a multiple of it, as matrix units want it: 65,537 ids would be read one by
+one."""
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def fused_cross_entropy(
+    x_BTD: jax.Array,
+    table_VD: jax.Array,
+    ids_BT: jax.Array,
+    weights_BT: jax.Array,
+    z_loss: float = 0.0,
+    logits_bytes: int = LOGITS_BYTES,
+) -> tuple[jax.Array, jax.Array]:
+    """Return sum(w (nats + z_loss log(Z)^2)) and sum(w nats), float32 scalars.
+
+    nats = -log softmax(x W^T)[id], and Z is the sum of the exponentials. Only the first result is
+    differentiated, with respect to `x_BTD` and `table_VD`.
+
+    Args:
+        x_BTD: features in the compute dtype.
+        table_VD: float32, one row per id; it is cast to the dtype of `x_BTD`.
+        ids_BT: int32, the ids that are scored.
+        weights_BT: float32, of each position.
+        z_loss: weight of the squared log-partition.
+        logits_bytes: see `LOGITS_BYTES`.
+    """
+    chunks = _chunks((x_BTD, ids_BT, weights_BT), len(table_VD), logits_bytes)
+    table_WD = _aligned(table_VD, x_BTD.dtype)
+
+    def add(sums, chunk):
+        x_BCD, ids_BC, weights_BC = chunk
+        logits_BCW = _logits(x_BCD, table_WD, len(table_VD))
+        log_z_BC, nats_BC, _ = _scores(logits_BCW, ids_BC)
+        return _added(sums, log_z_BC, nats_BC, weights_BC, z_loss), None
+
+    return jax.lax.scan(add, _zeros(), chunks)[0]
+
+
+def _forward(x_BTD, table_VD, ids_BT, weights_BT, z_loss, logits_bytes):
+    n_ids, length = len(table_VD), x_BTD.shape[1]
+    chunks = _chunks((x_BTD, ids_BT, weights_BT), n_ids, logits_bytes)
+    table_WD = _aligned(table_VD, x_BTD.dtype)
+    # A sum of its own for the rows of each device: one exchange at the end, not one per chunk.
+    n_shards = data_shards(len(x_BTD))
+    gradient_SWD = jnp.zeros((n_shards, *table_WD.shape), jnp.float32)
+
+    def add(carry, chunk):
+        sums, gradient_SWD = carry
+        x_BCD, ids_BC, weights_BC = chunk
+        logits_BCW = _logits(x_BCD, table_WD, n_ids)
+        log_z_BC, nats_BC, hit_BCW = _scores(logits_BCW, ids_BC)
+        slope_BC = weights_BC * (1.0 + 2.0 * z_loss * log_z_BC)
+        gradient_BCW = jnp.exp(logits_BCW - log_z_BC[..., None]) * slope_BC[..., None]
+        gradient_BCW = gradient_BCW - jnp.where(hit_BCW, weights_BC[..., None], 0.0)
+        gradient_BCW = gradient_BCW.astype(x_BCD.dtype)
+        x_gradient_BCD = jnp.einsum(
+            "BCW,WD->BCD", gradient_BCW, table_WD, preferred_element_type=jnp.float32
+        ).astype(x_BCD.dtype)
+        by_shard = (n_shards, -1)
+        gradient_SWD += jnp.einsum(
+            "SNW,SND->SWD",
+            gradient_BCW.reshape(*by_shard, gradient_BCW.shape[-1]),
+            x_BCD.reshape(*by_shard, x_BCD.shape[-1]),
+            preferred_element_type=jnp.float32,
+        )
+        sums = _added(sums, log_z_BC, nats_BC, weights_BC, z_loss)
+        return (sums, gradient_SWD), x_gradient_BCD
+
+    (sums, gradient_SWD), x_gradient = jax.lax.scan(add, (_zeros(), gradient_SWD), chunks)
+    x_gradient_BTD = jnp.moveaxis(x_gradient, 0, 1).reshape(len(x_BTD), -1, x_BTD.shape[2])
+    table_gradient_VD = jnp.sum(gradient_SWD, axis=0)[:n_ids].astype(table_VD.dtype)
+    return sums, (x_gradient_BTD[:, :length], table_gradient_VD)
+
+
+def _backward(z_loss, logits_bytes, gradients, cotangents):
+    del z_loss, logits_bytes
+    factor, _ = cotangents
+    x_gradient_BTD, table_gradient_VD = gradients
+    return (
+        (factor * x_gradient_BTD.astype(jnp.float32)).astype(x_gradient_BTD.dtype),
+        factor * table_gradient_VD,
+        None,
+        None,
+    )
+
+
+fused_cross_entropy.defvjp(_forward, _backward)
+
+
+def _chunks(arrays, n_ids, logits_bytes):
+    """Return arrays [B, T, ...] as [n, B, T / n, ...], filled up with zeros.
+
+    Cut in time: rows stay on their devices.
+    """
+    n_rows, length = arrays[0].shape[:2]
+    all_bytes = 4 * n_rows // data_shards(n_rows) * length * n_ids
+    n_chunks = min(length, math.ceil(all_bytes / logits_bytes))
+    size = math.ceil(length / n_chunks)
+
+    def cut(array):
+        padding = [(0, 0)] * array.ndim
+        padding[1] = (0, -length % size)
+        cut = jnp.pad(array, padding).reshape(n_rows, -1, size, *array.shape[2:])
+        return jnp.moveaxis(cut, 1, 0)
+
+    return tuple(map(cut, arrays))
+
+
+def _aligned(table_VD, dtype):
+    return jnp.pad(table_VD.astype(dtype), ((0, -len(table_VD) % ALIGNMENT), (0, 0)))
+
+
+def _logits(x_BCD, table_WD, n_ids):
+    """Return float32[B, C, W], minus infinity beyond the last id."""
+    logits_BCW = jnp.einsum("BCD,WD->BCW", x_BCD, table_WD, preferred_element_type=jnp.float32)
+    if len(table_WD) == n_ids:
+        return logits_BCW
+    return jnp.where((jnp.arange(len(table_WD)) < n_ids)[None, None], logits_BCW, -jnp.inf)
+
+
+def _scores(logits_BCW, ids_BC):
+    """Return log Z and nats of each position, and where its id is."""
+    hit_BCW = jnp.arange(logits_BCW.shape[-1])[None, None] == ids_BC[..., None]
+    log_z_BC = jax.nn.logsumexp(logits_BCW, axis=-1)
+    return log_z_BC, log_z_BC - jnp.sum(jnp.where(hit_BCW, logits_BCW, 0.0), axis=-1), hit_BCW
+
+
+def _added(sums, log_z_BC, nats_BC, weights_BC, z_loss):
+    objective_BC = nats_BC + z_loss * jnp.square(log_z_BC) if z_loss else nats_BC
+    return sums[0] + jnp.sum(objective_BC * weights_BC), sums[1] + jnp.sum(nats_BC * weights_BC)
+
+
+def _zeros():
+    return jnp.zeros(()), jnp.zeros(())
