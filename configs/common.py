@@ -80,7 +80,7 @@ def default() -> ConfigDict:
     config.tokenizer.m1 = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
 
     config.z_loss = 0.0  # weight of (log Z)^2 in the loss; of the language model of one tokenizer
-    config.head = "auto"  # auto | whole | blocks: how its cross-entropy is computed; likewise
+    config.head = "auto"  # auto | whole | blocks | fused: how cross-entropy is computed
     config.snippets = _section(Snippets)  # latent_jax/tasks/snippets.py; likewise
 
     # The language model of every method: a GPT (latent_jax/layers/config.py).

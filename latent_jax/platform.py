@@ -110,7 +110,7 @@ class Platform:
         return n_layers if n_layers <= MAX_UNROLLED[self.kind] else 1
 
     def head(self, vocab_size: int) -> str:
-        """Return one of `tasks.language_modeling.HEADS`."""
+        """Return one of `tasks.heads.HEADS`."""
         if self.kind != "cpu":
             return "fused"
         return "blocks" if vocab_size >= BLOCKS_FROM else "whole"

@@ -72,7 +72,7 @@ def make_task(config: ConfigDict, vocabulary: Vocabulary, platform: Platform | N
         config.row_length,
         vocabulary.bytes_per_token,
         z_loss=config.z_loss,
-        head=platform.head(vocabulary.size) if config.head == "auto" else config.head,
+        head=_head(config, vocabulary.size, platform),
         tokenizer_flops_per_byte=vocabulary.flops_per_byte,
         snippets=Snippets(**config.snippets),
         windows=_windows(config.snippets),
@@ -90,11 +90,10 @@ def _windows(snippets: ConfigDict) -> Trie | None:
 def _latent_language(
     config: ConfigDict, method: MethodName, vocabulary: Vocabulary, platform: Platform
 ) -> Task:
-    if config.z_loss or config.snippets.every or config.head != "auto":
+    if config.z_loss or config.snippets.every:
         raise ValueError(
-            f"z_loss={config.z_loss}, snippets.every={config.snippets.every} and "
-            f"head={config.head} are words of a language model over a tokenizer's ids: leave them "
-            f"0, 0 and auto for {method}"
+            f"z_loss={config.z_loss} and snippets.every={config.snippets.every} are words of a "
+            f"language model over a tokenizer's ids: leave them 0 for {method}"
         )
     length, factor = config.row_length, method["c"]
     transformer = _words(config.autoencoder, platform)
@@ -132,7 +131,12 @@ def _latent_language(
         beta=BetaSchedule(latent.beta, latent.beta_schedule, latent.beta_warmup_steps),
         lm_gradient=latent.lm_gradient,
         freeze=tuple(latent.freeze),
+        head=_head(config, method["k"], platform),
     )
+
+
+def _head(config: ConfigDict, n_ids: int, platform: Platform) -> str:
+    return platform.head(n_ids) if config.head == "auto" else config.head
 
 
 def _words(section: ConfigDict, platform: Platform) -> dict:

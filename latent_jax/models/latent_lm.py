@@ -62,8 +62,11 @@ class LatentLMOutput(NamedTuple):
 
     byte_logits_BTV: jax.Array
     """float32[B, T, V], the decoder's prediction of each byte given all codes."""
+    code_features_BKD: jax.Array | None
+    """[B, K, D] in the compute dtype, from which the language model's tied head predicts code k; it
+    has seen the codes before k only."""
     code_logits_BKV: jax.Array | None
-    """float32[B, K, V], the language model's prediction of code k from the codes before it."""
+    """float32[B, K, V], that prediction. Who does not read it does not pay for it under jit."""
     latents: Latents
     quantized: Quantized
 
@@ -105,17 +108,23 @@ class LatentLanguageModel(nn.Module):
             quantized.z_q_BKD, latents.mask_BK, mask_BT, train=train
         )
         if self.config.language_model is None:
-            return LatentLMOutput(byte_logits_BTV, None, latents, quantized)
+            return LatentLMOutput(byte_logits_BTV, None, None, latents, quantized)
         z_q_BKD = quantized.z_q_BKD
         if lm_gradient == "none":
             z_q_BKD = jax.lax.stop_gradient(z_q_BKD)
-        code_logits_BKV = self.predict_codes(quantized.codes_BK, z_q_BKD, train=train)
-        return LatentLMOutput(byte_logits_BTV, code_logits_BKV, latents, quantized)
+        code_features_BKD = self._code_features(quantized.codes_BK, z_q_BKD, train)
+        code_logits_BKV = self.language_model.logits(code_features_BKD)
+        return LatentLMOutput(
+            byte_logits_BTV, code_features_BKD, code_logits_BKV, latents, quantized
+        )
 
     def predict_codes(self, codes_BK, z_q_BKD, *, train=False) -> jax.Array:
         """Return float32 logits [B, K, V] where row k sees only the codes before k."""
+        return self.language_model.logits(self._code_features(codes_BK, z_q_BKD, train))
+
+    def _code_features(self, codes_BK, z_q_BKD, train) -> jax.Array:
         inputs_BKD = self._after_start(self._read(codes_BK, z_q_BKD))[:, :-1]
-        return self.language_model(inputs_BKD, train=train)
+        return self.language_model.features(inputs_BKD, train=train)
 
     def prefill_codes(self, codes_BK, lengths_B, cache) -> tuple[jax.Array, Cache]:
         """Read the first codes of each lane at once.

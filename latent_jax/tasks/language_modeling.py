@@ -8,22 +8,14 @@ import jax.numpy as jnp
 
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.nearest import check_word
-from latent_jax.tasks.blockwise import blockwise_nats
-from latent_jax.tasks.fused import fused_cross_entropy
+from latent_jax.tasks.heads import HEADS, cross_entropy
 from latent_jax.tasks.losses import (
     bits_per_byte,
     histogram,
-    log_partition,
-    token_nats,
     unigram_nats,
 )
 from latent_jax.tasks.snippets import Snippets, cut
 from latent_jax.tokenizers.trie import Trie
-
-HEADS = ("auto", "whole", "blocks", "fused")
-"""How the cross-entropy is computed: from whole logits; from blocks of the vocabulary that are
-never written out (`tasks.blockwise`); or with its gradient, a few positions at a time
-(`tasks.fused`). "auto" is the platform's choice, made by `make_task`."""
 
 
 def shift_right(ids_BT: jax.Array, first_id: int) -> jax.Array:
@@ -160,19 +152,8 @@ class LanguageModeling:
     def _sums(self, variables, ids_BT, weights_BT, train=False, rngs=None):
         """Return the sums of weighted nats with and without the z-loss, float32 scalars."""
         inputs_BT = shift_right(ids_BT, self.separator_id)
-        model = GPT(self.model_config)
-        if self.head == "whole":
-            logits_BTV = model.apply(variables, inputs_BT, train=train, rngs=rngs)
-            nats_BT, log_z_BT = token_nats(logits_BTV, ids_BT), log_partition(logits_BTV)
-        else:
-            x_BTD = model.apply(variables, inputs_BT, train=train, rngs=rngs, method="features")
-            table_VD = variables["params"]["token_embedding"]["embedding"]
-            if self.head == "fused":
-                return fused_cross_entropy(x_BTD, table_VD, ids_BT, weights_BT, self.z_loss)
-            x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
-            found = blockwise_nats(x_ND, table_VD, ids_BT.reshape(-1))
-            nats_BT, log_z_BT = (part_N.reshape(ids_BT.shape) for part_N in found)
-        nats = jnp.sum(nats_BT * weights_BT)
-        if not self.z_loss:
-            return nats, nats
-        return nats + self.z_loss * jnp.sum(jnp.square(log_z_BT) * weights_BT), nats
+        x_BTD = GPT(self.model_config).apply(
+            variables, inputs_BT, train=train, rngs=rngs, method="features"
+        )
+        table_VD = variables["params"]["token_embedding"]["embedding"]
+        return cross_entropy(self.head, x_BTD, table_VD, ids_BT, weights_BT, self.z_loss)

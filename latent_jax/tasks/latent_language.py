@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from latent_jax.models.latent_lm import LM_GRADIENTS, LatentLanguageModel, LatentLMConfig
 from latent_jax.nearest import check_word
 from latent_jax.quantizers import codebook_perplexity, codebook_usage, dead_codes
+from latent_jax.tasks.heads import HEADS, cross_entropy
 from latent_jax.tasks.losses import bits_per_byte, token_nats, unigram_nats
 
 FREEZABLE = {
@@ -68,6 +69,7 @@ class LatentLanguage:
         lm_gradient: one of `models.latent_lm.LM_GRADIENTS`.
         freeze: any of "encoder", "decoder", "language_model". A frozen encoder keeps its codebook
             as well.
+        head: one of `tasks.heads.HEADS` but "auto", for the codes.
     """
 
     model_config: LatentLMConfig
@@ -75,10 +77,12 @@ class LatentLanguage:
     beta: BetaSchedule = BetaSchedule()
     lm_gradient: str = "input"
     freeze: tuple[str, ...] = ()
+    head: str = "whole"
     name = "latent_language"
 
     def __post_init__(self):
         check_word("lm_gradient", self.lm_gradient, LM_GRADIENTS)
+        check_word("head", self.head, HEADS[1:])
         for part in self.freeze:
             check_word("part to freeze", part, FREEZABLE)
 
@@ -121,7 +125,7 @@ class LatentLanguage:
             rngs={"dropout": dropout_key, "quantizer": quantizer_key},
             mutable=[name for name in variables if name != "params"],
         )
-        scores = self._scores(output, batch)
+        scores = self._scores(variables, output, batch)
         weight = jnp.maximum(scores["weight"], 1.0)
         loss = scores["reconstruction_nats"] / weight
         loss += output.quantized.aux_loss + output.latents.aux_loss
@@ -136,7 +140,7 @@ class LatentLanguage:
         """Score the code length, its baselines and the LM's own choice; see `Task`."""
         mask_BT = batch["weights"] > 0
         output = self._model.apply(variables, batch["ids"], mask_BT)
-        scores = self._scores(output, batch)
+        scores = self._scores(variables, output, batch)
         if not self._has_codes:
             return scores
         choice_BK, choice_logits_BTV = self._decode_choice(variables, output, mask_BT)
@@ -205,7 +209,7 @@ class LatentLanguage:
     def _has_codes(self):
         return self.model_config.language_model is not None
 
-    def _scores(self, output, batch):
+    def _scores(self, variables, output, batch):
         """Return the sums that training and evaluation share."""
         weights_BT = batch["weights"]
         byte_nats_BT = token_nats(output.byte_logits_BTV, batch["ids"])
@@ -220,8 +224,14 @@ class LatentLanguage:
             **output.quantized.stats,
         }
         if self._has_codes:
-            code_nats_BK = token_nats(output.code_logits_BKV, output.quantized.codes_BK)
-            scores["language_model_nats"] = jnp.sum(code_nats_BK * output.latents.mask_BK)
+            params = variables["params"]["language_model"]
+            scores["language_model_nats"], _ = cross_entropy(
+                self.head,
+                output.code_features_BKD,
+                params["token_embedding"]["embedding"],
+                output.quantized.codes_BK,
+                output.latents.mask_BK.astype(jnp.float32),
+            )
         return scores
 
     def _decode_choice(self, variables, output, mask_BT):

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_jax.models.gpt import GPTConfig
+from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.tasks.language_modeling import LanguageModeling, shift_right
+from latent_jax.tasks.losses import token_nats
 from latent_jax.tasks.snippets import Snippets
 from tests.latent_fixtures import T
 
@@ -43,11 +44,17 @@ def test_unigram_baseline_is_the_entropy_of_the_ids(task, batch):
     assert metrics["unigram_bits_per_byte"] == pytest.approx(entropy, rel=1e-5)
 
 
+def nats_of(task, variables, ids_BT):
+    """Return -log p of every id, float32[B, T]."""
+    inputs_BT = shift_right(ids_BT, task.separator_id)
+    return token_nats(GPT(task.model_config).apply(variables, inputs_BT), ids_BT)
+
+
 def test_every_id_is_predicted_from_those_before_it_only(task, batch):
     """Changing the last id of a row changes what that id costs, and nothing else."""
     variables = task.init(jax.random.key(0), batch)
-    before, _ = task._nats(variables, batch["ids"])
-    after, _ = task._nats(variables, batch["ids"].at[0, -1].add(1))
+    before = nats_of(task, variables, batch["ids"])
+    after = nats_of(task, variables, batch["ids"].at[0, -1].add(1))
     chex.assert_trees_all_equal(before[:, :-1], after[:, :-1])
     assert float(before[0, -1]) != float(after[0, -1])
 
@@ -83,13 +90,14 @@ def test_snippets_begin_without_context(task, batch):
     cutting = dataclasses.replace(task, snippets=Snippets(every=2, length=T // 4))
     _, (scores, _) = cutting.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
     ids, weights = batch["ids"], batch["weights"]
-    whole = jnp.sum(task._nats(variables, ids)[0][1::2] * weights[1::2])
-    cut = task._nats(variables, ids[::2].reshape(-1, T // 4))[0] * weights[::2].reshape(-1, T // 4)
+    whole = jnp.sum(nats_of(task, variables, ids)[1::2] * weights[1::2])
+    cut = nats_of(task, variables, ids[::2].reshape(-1, T // 4))
+    cut *= weights[::2].reshape(-1, T // 4)
     np.testing.assert_allclose(scores["nats"], whole + jnp.sum(cut), rtol=1e-5)
     _, (uncut, _) = task.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
     assert abs(float(uncut["nats"] - scores["nats"])) > 1e-3
     sums = jax.device_get(cutting.evaluate(variables, batch))
-    all_cut = task._nats(variables, ids.reshape(-1, T // 4))[0] * weights.reshape(-1, T // 4)
+    all_cut = nats_of(task, variables, ids.reshape(-1, T // 4)) * weights.reshape(-1, T // 4)
     np.testing.assert_allclose(sums["snippet_nats"], jnp.sum(all_cut), rtol=1e-5)
     metrics = cutting.summarize(sums)
     assert metrics["snippet_bits_per_byte"] != metrics["bits_per_byte"]
