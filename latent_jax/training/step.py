@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from latent_jax.platform import Platform
 from latent_jax.training.optimizer import frozen_mask, merge_frozen, split_frozen
 from latent_jax.training.sharding import batch_sharding, replicated
 from latent_jax.training.state import TrainState
@@ -130,6 +131,55 @@ def make_eval_step(task) -> Callable[[Mapping[str, PyTree], Batch], dict[str, ja
     return eval_step
 
 
+def lower_train_step(
+    task,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batch_spec: Batch,
+    accumulation: int,
+    mesh: Mesh,
+    platform: Platform | None = None,
+) -> jax.stages.Lowered:
+    """Return the train step lowered for the mesh; it consumes (donates) the state it is given.
+
+    Args:
+        task: see `latent_jax.tasks.base.Task`.
+        optimizer: from `make_optimizer`.
+        state: arrays, or `ShapeDtypeStruct`s with shardings as `abstract_state` makes them.
+        batch_spec: shapes and dtypes of a global batch, whose rows are split over "data".
+        accumulation: micro-batches per step.
+        mesh: from `make_mesh`.
+        platform: what to lower for; None: the platform of the mesh's devices.
+    """
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return _lower(
+        make_train_step(task, optimizer, accumulation, mesh),
+        state,
+        batch_spec,
+        mesh,
+        platform,
+        out_shardings=(shardings, replicated(mesh)),
+        donate_argnums=0,
+    )
+
+
+def lower_eval_step(
+    task, variables, batch_spec: Batch, mesh: Mesh, platform: Platform | None = None
+) -> jax.stages.Lowered:
+    """Return the evaluation step over (variables, batch) lowered; see `lower_train_step`."""
+    step = make_eval_step(task)
+    return _lower(step, variables, batch_spec, mesh, platform, out_shardings=replicated(mesh))
+
+
+def _lower(step, first, batch_spec, mesh, platform, **jit_args):
+    rows = batch_sharding(mesh)
+    batch = {
+        key: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=rows) for key, x in batch_spec.items()
+    }
+    platforms = None if platform is None else (platform.kind,)
+    return jax.jit(step, **jit_args).trace(first, batch).lower(lowering_platforms=platforms)
+
+
 class CompiledStep:
     """A step compiled ahead of time for exactly one set of shapes and shardings.
 
@@ -137,25 +187,17 @@ class CompiledStep:
     of minutes.
     """
 
-    def __init__(self, name: str, step: Callable, first, batch_spec: Batch, mesh: Mesh, **jit_args):
-        """Compile `step(first, batch)`, whose first argument is the state or the variables.
+    def __init__(self, name: str, lowered: jax.stages.Lowered, batch_spec: Batch):
+        """Compile what was lowered.
 
         Args:
             name: what the error message calls it.
-            step: from `make_train_step` or `make_eval_step`.
-            first: the first argument's arrays or `ShapeDtypeStruct`s with shardings.
-            batch_spec: shapes and dtypes of a global batch.
-            mesh: the batch is split over its "data" axis.
-            **jit_args: for `jax.jit`, such as `out_shardings` and `donate_argnums`.
+            lowered: from one of the two functions above.
+            batch_spec: the one that it was lowered for.
         """
-        rows = batch_sharding(mesh)
         self._name = name
         self._spec = {key: (tuple(x.shape), np.dtype(x.dtype)) for key, x in batch_spec.items()}
-        batch = {
-            key: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
-            for key, (shape, dtype) in self._spec.items()
-        }
-        self.compiled = jax.jit(step, **jit_args).lower(first, batch).compile()
+        self.compiled = lowered.compile()
 
     def __call__(self, first, batch: Batch):
         """Run the step.
@@ -175,28 +217,14 @@ class CompiledStep:
 
 def compile_train_step(task, optimizer, state: TrainState, batch_spec, accumulation, mesh):
     """Return the compiled train step; it consumes (donates) the state it is given."""
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return CompiledStep(
-        "train step",
-        make_train_step(task, optimizer, accumulation, mesh),
-        state,
-        batch_spec,
-        mesh,
-        out_shardings=(shardings, replicated(mesh)),
-        donate_argnums=0,
-    )
+    lowered = lower_train_step(task, optimizer, state, batch_spec, accumulation, mesh)
+    return CompiledStep("train step", lowered, batch_spec)
 
 
 def compile_eval_step(task, variables, batch_spec, mesh):
     """Return the compiled evaluation step over (variables, batch)."""
-    return CompiledStep(
-        "evaluation step",
-        make_eval_step(task),
-        variables,
-        batch_spec,
-        mesh,
-        out_shardings=replicated(mesh),
-    )
+    lowered = lower_eval_step(task, variables, batch_spec, mesh)
+    return CompiledStep("evaluation step", lowered, batch_spec)
 
 
 def _describe(spec: dict) -> str:

@@ -1,0 +1,1 @@
+"""What `launch/compile.py` does: programs lowered, compiled and costed without a chip."""

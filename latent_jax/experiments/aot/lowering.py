@@ -1,0 +1,161 @@
+"""A config's train and evaluation step, lowered for a target; nothing is read or computed."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from latent_jax.experiments.aot.cudnn import traceable_cudnn
+from latent_jax.experiments.aot.target import Target
+from latent_jax.experiments.solve import solve_shape, solve_steps
+from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.methods.names import parse
+from latent_jax.platform import Platform
+from latent_jax.tasks.base import Task
+from latent_jax.training import (
+    OptimizerConfig,
+    TrainingConfig,
+    abstract_state,
+    check_batch,
+    initial_state,
+    make_mesh,
+)
+from latent_jax.training.optimizer import make_optimizer
+from latent_jax.training.sharding import batch_sharding
+from latent_jax.training.step import lower_eval_step, lower_train_step
+
+PROGRAMS = ("train", "evaluation")
+
+N_BYTE_IDS = 257
+"""256 bytes and the separator."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """The two steps of a config.
+
+    Attributes:
+        config: its row length and width solved.
+        task: made for the target's platform.
+        n_parameters: that the task draws.
+        argument_bytes: of one device, by the names of `PROGRAMS`.
+        lowered: likewise.
+    """
+
+    config: ConfigDict
+    task: Task
+    n_parameters: int
+    argument_bytes: dict[str, int]
+    lowered: dict[str, jax.stages.Lowered]
+
+
+def assumed_vocabulary(config: ConfigDict, bytes_per_token: float) -> Vocabulary:
+    """Return the vocabulary that a method's name promises; no tokenizer is made.
+
+    Args:
+        config: as `configs.common.default` makes it.
+        bytes_per_token: raw bytes per id, which only a text can tell. Where ids are bytes it is 1.
+    """
+    method = parse(config.method)
+    if method.family in ("Bytes", "Latent"):
+        return Vocabulary(N_BYTE_IDS, N_BYTE_IDS - 1, 1.0)
+    # Of trained tokenizers the separator is one of the v ids; bit tokenizers add it.
+    size = method["v"] + (method.family not in ("BPE", "SentencePiece"))
+    return Vocabulary(size, size - 1, bytes_per_token)
+
+
+def lower(config: ConfigDict, vocabulary: Vocabulary, target: Target) -> Programs:
+    """Return the train and the evaluation step of a config, lowered for a target.
+
+    Args:
+        config: as `configs.common.default` makes it; its strategy lays the mesh.
+        vocabulary: of its tokenizer, such as `assumed_vocabulary` returns.
+        target: from `make_target`.
+
+    Raises:
+        ValueError: the config describes no network, or does not divide among the devices.
+    """
+    training = TrainingConfig(**config.training, seed=config.seed)
+    mesh = make_mesh(training.strategy, training.model_parallel, target.devices)
+    check_batch(mesh, config.batch_size, training.accumulation)
+    config = solve_shape(config, vocabulary)
+    total_steps, _ = solve_steps(config, vocabulary)
+    optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps)
+    task = make_task(config, vocabulary, target.platform)
+    batch = batch_spec(config)
+    with traceable_cudnn():
+        state = abstract_state(
+            initial_state(task, optimizer, batch, config.seed), mesh, training.strategy
+        )
+        lowered = {
+            "train": lower_train_step(
+                task, optimizer, state, batch, training.accumulation, mesh, target.platform
+            ),
+            "evaluation": lower_eval_step(task, state.variables, batch, mesh, target.platform),
+        }
+    n_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    rows = {
+        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=batch_sharding(mesh))
+        for name, x in batch.items()
+    }
+    argument_bytes = {
+        "train": _device_bytes((state, rows)),
+        "evaluation": _device_bytes((state.variables, rows)),
+    }
+    return Programs(config, task, n_parameters, argument_bytes, lowered)
+
+
+def _device_bytes(tree: Any) -> int:
+    """Return the bytes that one device holds of a tree of arrays with shardings."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def batch_spec(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return shapes and dtypes of a global batch."""
+    shape = (config.batch_size, config.row_length)
+    return {
+        "ids": jax.ShapeDtypeStruct(shape, np.int32),
+        "weights": jax.ShapeDtypeStruct(shape, np.float32),
+        "n_bytes": jax.ShapeDtypeStruct(shape[:1], np.int32),
+    }
+
+
+def count_flops(config: ConfigDict, vocabulary: Vocabulary) -> dict[str, float]:
+    """Return XLA's count of the FLOPs of a global batch, by the names of `PROGRAMS`.
+
+    XLA counts the body of a loop once, and what a kernel of cuDNN does not at all. So the same
+    network is lowered for one device without loops over layers, micro-batches and blocks of the
+    vocabulary, and with XLA's attention. Nothing is compiled. Element-wise operations count too.
+
+    Args:
+        config: solved, see `Programs`.
+        vocabulary: of its tokenizer.
+    """
+    config = ConfigDict(config.to_dict())
+    config.training.update(strategy="pmap", model_parallel=1, accumulation=1)
+    for section in (config.model, config.autoencoder):
+        section.update(attention_implementation="xla", scan_unroll=section.n_layers, remat="none")
+    if parse(config.method).family != "Latent":
+        config.head = "whole"
+    one = Target("cpu", Platform("cpu"), tuple(jax.devices("cpu")[:1]), None, False)
+    programs = lower(config, vocabulary, one)
+    return {name: lowered.cost_analysis()["flops"] for name, lowered in programs.lowered.items()}
+
+
+def ledger_flops(task: Task, config: ConfigDict, vocabulary: Vocabulary) -> dict[str, float]:
+    """Return the analytic FLOPs of a global batch, by the names of `PROGRAMS`.
+
+    The ledger counts one forward pass. The evaluation of a latent method also decodes the codes
+    that its language model finds likeliest, and that of a run with snippets also scores snippets.
+    """
+    n_bytes = config.batch_size * config.row_length * vocabulary.bytes_per_token
+    return {
+        "train": task.train_flops_per_byte * n_bytes,
+        "evaluation": task.flops_per_byte * n_bytes,
+    }

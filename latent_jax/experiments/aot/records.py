@@ -1,0 +1,129 @@
+"""The costs of a config's programs as flat records."""
+
+import re
+import time
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from latent_jax.experiments.aot.kernels import kernels
+from latent_jax.experiments.aot.lowering import (
+    PROGRAMS,
+    assumed_vocabulary,
+    count_flops,
+    ledger_flops,
+    lower,
+)
+from latent_jax.experiments.aot.program import collectives, totals
+from latent_jax.experiments.aot.target import Target
+
+Record = dict[str, Any]
+
+
+def prove(
+    config: ConfigDict,
+    target: Target,
+    bytes_per_token: float,
+    programs: tuple[str, ...] = PROGRAMS,
+) -> list[Record]:
+    """Return one flat record for each program of a config: its memory, work and collectives.
+
+    Memory, bytes and collectives are those of one device; FLOPs are those of a step on all devices.
+    A target that is not compiled has no temporaries, no peak, no bytes and no collectives.
+
+    Args:
+        config: as `configs.common.default` makes it.
+        target: from `make_target`.
+        bytes_per_token: assumed raw bytes per id, where ids are no bytes.
+        programs: some of `PROGRAMS`.
+
+    Raises:
+        ValueError: see `lowering.lower`.
+    """
+    vocabulary = assumed_vocabulary(config, bytes_per_token)
+    made = lower(config, vocabulary, target)
+    xla_flops = count_flops(made.config, vocabulary)
+    ours = ledger_flops(made.task, made.config, vocabulary)
+    training, n_devices = made.config.training, len(target.devices)
+    records = []
+    for program in programs:
+        lowered = made.lowered[program]
+        record = {
+            "name": config.name or config.method,
+            "method": config.method,
+            "program": program,
+            "topology": target.topology,
+            "chip": target.chip.name,
+            "n_devices": n_devices,
+            "strategy": training.strategy,
+            "model_parallel": training.model_parallel,
+            "accumulation": training.accumulation,
+            "batch_size": made.config.batch_size,
+            "row_length": made.config.row_length,
+            "vocab_size": vocabulary.size,
+            "assumed_bytes_per_token": vocabulary.bytes_per_token,
+            "jax_version": jax.__version__,
+            "n_parameters": made.n_parameters,
+            "argument_bytes": made.argument_bytes[program],
+            "chip_memory_bytes": target.chip.memory_bytes,
+            "xla_flops": xla_flops[program],
+            "ledger_flops": ours[program],
+            "xla_over_ledger": xla_flops[program] / ours[program],
+            "kernels": ", ".join(f"{n} x {k}" for k, n in kernels(lowered.as_text()).items()),
+        }
+        if target.compiles:
+            record |= _compiled(lowered, target)
+        records.append(record | _bound(record, target))
+    return records
+
+
+def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
+    """Compile, and return what the compiler says of one device."""
+    start = time.perf_counter()
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        needed = _needed_bytes(str(error))
+        if needed is None:
+            raise
+        return {"peak_bytes": needed, "fits": False}
+    record = {"compile_seconds": time.perf_counter() - start}
+    memory = compiled.memory_analysis()
+    record |= {
+        "argument_bytes": memory.argument_size_in_bytes,
+        "output_bytes": memory.output_size_in_bytes,
+        "shared_bytes": memory.alias_size_in_bytes,
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "code_bytes": memory.generated_code_size_in_bytes,
+    }
+    peak = (
+        sum(record[f"{part}_bytes"] for part in ("argument", "output", "temporary", "code"))
+        - record["shared_bytes"]
+    )
+    found = collectives(compiled.as_text(), len(target.devices))
+    return {
+        **record,
+        "peak_bytes": peak,
+        "fits": peak <= target.chip.memory_bytes,
+        "accessed_bytes": compiled.cost_analysis()["bytes accessed"],
+        **totals(found),
+    }
+
+
+def _needed_bytes(message: str) -> float | None:
+    """Return what a program would need by the compiler's message; None: it failed otherwise."""
+    found = re.search(r"Used ([\d.]+)([KMG]) of [\d.]+[KMG] hbm", message)
+    return found and float(found[1]) * 1024 ** (1 + "KMG".index(found[2]))
+
+
+def _bound(record: Record, target: Target) -> Record:
+    """Return the least time of a step on each of the three roofs, and the highest of them."""
+    chip = target.chip
+    roofs = {"flops": 1e3 * record["ledger_flops"] / record["n_devices"] / chip.flops}
+    if "link_bytes" in record:
+        roofs["memory"] = 1e3 * record["accessed_bytes"] / chip.memory_bandwidth
+        roofs["link"] = 1e3 * record["link_bytes"] / chip.link_bandwidth
+    highest = max(roofs, key=roofs.get)
+    times = {f"{name}_ms": value for name, value in roofs.items()}
+    return times | {"bound_ms": roofs[highest], "bound_by": highest}

@@ -1,0 +1,59 @@
+"""Compile the train and the evaluation step of a config for chips that are not here.
+
+    python launch/compile.py --config configs/latent_lm.py:size=nano --topology v5e:2x2
+    python launch/compile.py --config configs/latent_lm.py:size=base --topology v5p:2x2x4 \\
+        --config.training.strategy=fsdp --json proof.json
+    python launch/compile.py --config configs/language_model.py:size=base --topology cuda \\
+        --n_devices 8
+
+Nothing is read, trained or run, and no chip is needed. For a TPU (v5e:4x4, v5p:2x2x1, v6e:2x4, ...)
+the program is compiled by libtpu, which `python -m pip install -e ".[tpu]"` brings on Linux; this
+takes one core half a minute to some minutes. The tables say: does it fit into the memory of a chip;
+do XLA's FLOPs agree with our ledger; which collectives a device takes part in; and the least time
+that a step can take, by the peaks of the chip's data sheet. That time is a bound, not a prediction.
+For NVIDIA GPUs no compiler is at hand: the program is lowered only, with the calls of cuDNN's
+attention, and its memory and collectives stay unknown.
+
+The tokenizer is not made either: its number of ids is that of the method's name, and the raw bytes
+per id are assumed (--bytes_per_token). --config.KEY=VALUE sets any key, as in launch/train.py.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from latent_jax.experiments.aot.lowering import PROGRAMS
+from latent_jax.experiments.aot.table import compile_and_print
+from latent_jax.experiments.aot.target import CUDA_CHIPS
+from latent_jax.experiments.command_line import run_command
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config file, with its arguments after a colon.", lock_config=True
+)
+TOPOLOGY = flags.DEFINE_string(
+    "topology", None, "v5e:LAYOUT, v5p:LAYOUT or v6e:LAYOUT, such as v5e:4x4; or cuda."
+)
+N_DEVICES = flags.DEFINE_integer("n_devices", 1, "cuda: GPUs.")
+CHIP = flags.DEFINE_enum("chip", "H100", CUDA_CHIPS, "cuda: whose peaks and memory count.")
+BYTES_PER_TOKEN = flags.DEFINE_float(
+    "bytes_per_token", 4.0, "Raw bytes per id that are assumed where ids are no bytes."
+)
+PROGRAM = flags.DEFINE_multi_enum("program", PROGRAMS, PROGRAMS, "Which of the two steps.")
+JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
+flags.mark_flags_as_required(["config", "topology"])
+
+
+def main():
+    """Compile."""
+    compile_and_print(
+        CONFIG.value,
+        TOPOLOGY.value,
+        n_devices=N_DEVICES.value,
+        cuda_chip=CHIP.value,
+        bytes_per_token=BYTES_PER_TOKEN.value,
+        programs=PROGRAM.value,
+        json_path=JSON.value,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)
