@@ -5,6 +5,7 @@
     python launch/benchmark.py tokenizers --data 'text/*.jsonl.xz' \\
         --vocab_file gpt2-vocab.json --merges_file gpt2-merges.txt
     python launch/benchmark.py m1 --data 'text/*.jsonl.xz'
+    python launch/benchmark.py step --config configs/latent_lm.py:size=base --profile 10
     python launch/benchmark.py generate --lanes 8
     python launch/benchmark.py generate --workdirs runs/latent,runs/bpe,runs/bytes
 
@@ -12,22 +13,31 @@
 prints tokens per second. `tokenizers` encodes and decodes a text with the compiled code of the
 package, with tiktoken and with Hugging Face's tokenizers, both with GPT-2's vocabulary. `m1`
 encodes with M1 for every byte, beside what its FLOPs allow here and one forward pass per prefix.
+`step` times the train step of any config on random ids, without text, and with --profile says what
+the device does in it; the trace opens in XProf and in ui.perfetto.dev.
 `generate` samples from a GPT and from the same weights in Hugging Face transformers, or with
 --workdirs from trained runs of any method, in raw bytes per second beside the first of them.
 PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
 """
 
 from absl import flags
+from ml_collections import config_flags
 
 from latent_jax.experiments.benchmark import TrainBenchmark, benchmark_and_print
 from latent_jax.experiments.benchmark_generation import (
     GenerationBenchmark,
     benchmark_generation_and_print,
 )
+from latent_jax.experiments.benchmark_step import benchmark_step_and_print
 from latent_jax.experiments.benchmark_tokenizers import benchmark_m1, benchmark_tokenizers
 from latent_jax.experiments.benchmark_writing import benchmark_writing_and_print
 from latent_jax.experiments.command_line import run_command
 
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "step: config file, with its arguments after a colon.", lock_config=True
+)
+PROFILE = flags.DEFINE_integer("profile", 0, "step: also trace so many steps, and sum them up.")
+PROFILE_DIR = flags.DEFINE_string("profile_dir", "runs/profile", "step: folder of the trace.")
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", TrainBenchmark.vocab_size, "Ids of the model.")
 ROW_LENGTH = flags.DEFINE_integer("row_length", TrainBenchmark.row_length, "Ids per row.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", TrainBenchmark.batch_size, "train: rows per step.")
@@ -42,6 +52,9 @@ N_LAYERS = flags.DEFINE_integer("n_layers", TrainBenchmark.n_layers, "Blocks.")
 D_MODEL = flags.DEFINE_integer("d_model", TrainBenchmark.d_model, "Width.")
 N_HEADS = flags.DEFINE_integer("n_heads", TrainBenchmark.n_heads, "Attention heads.")
 N_STEPS = flags.DEFINE_integer("n_steps", TrainBenchmark.n_steps, "How often, in turns.")
+STEPS_PER_TURN = flags.DEFINE_integer(
+    "steps_per_turn", TrainBenchmark.steps_per_turn, "train: steps between two looks at the clock."
+)
 DATA = flags.DEFINE_list("data", [], "tokenizers, m1: text: paths, globs or folders.")
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "tokenizers, m1: field of .jsonl lines.")
 MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "tokenizers, m1: raw bytes; 0 = all (m1: 1 MiB).")
@@ -53,9 +66,18 @@ JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to th
 
 def main(verbs):
     """Measure."""
-    if verbs not in (["train"], ["generate"], ["tokenizers"], ["m1"]):
+    if verbs not in (["train"], ["step"], ["generate"], ["tokenizers"], ["m1"]):
         got = " ".join(verbs) or "nothing"
-        raise ValueError(f"say what to measure: train, generate, tokenizers or m1; got {got}")
+        raise ValueError(f"say what to measure: train, step, generate, tokenizers or m1; got {got}")
+    if verbs == ["step"]:
+        benchmark_step_and_print(
+            CONFIG.value,
+            name=flags.FLAGS["config"].config_filename,
+            n_steps=PROFILE.value or N_STEPS.value,
+            profile=PROFILE_DIR.value if PROFILE.value else None,
+            json_path=JSON.value,
+        )
+        return
     if verbs[0] in ("tokenizers", "m1") and not DATA.value:
         raise ValueError(f"{verbs[0]} needs text: --data")
     words = dict(text_field=TEXT_FIELD.value, json_path=JSON.value)
@@ -86,7 +108,8 @@ def main(verbs):
         benchmark = GenerationBenchmark(batch_size=LANES.value, **lengths, **shape)
         benchmark_generation_and_print(benchmark, JSON.value)
         return
-    benchmark_and_print(TrainBenchmark(batch_size=BATCH_SIZE.value, **shape), JSON.value)
+    rows = dict(batch_size=BATCH_SIZE.value, steps_per_turn=STEPS_PER_TURN.value)
+    benchmark_and_print(TrainBenchmark(**rows, **shape), JSON.value)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The GPT of `latent_jax.models.gpt` in PyTorch, to compare speed with; importing it needs PyTorch.
 
 Written as a PyTorch user would: `scaled_dot_product_attention`, one matmul for queries, keys and
-values, the optimizer's fused kernel.
+values, the optimizer's fused kernel; on a GPU also `torch.compile` and autocast to bfloat16.
 """
 
 import numpy as np
@@ -76,24 +76,45 @@ class _Block(nn.Module):
 def make_torch_step(config: GPTConfig, learning_rate: float):
     """Return a function (inputs_BT, targets_BT) -> loss that takes one AdamW step.
 
+    It runs where JAX does if PyTorch can: on a GPU for a config of bfloat16, else on the CPU.
+
     Args:
         config: of the GPT.
         learning_rate: constant.
+
+    Raises:
+        ValueError: the config asks for bfloat16, and this PyTorch sees no GPU.
     """
-    model = TorchGPT(config)
+    on_gpu = config.dtype == "bfloat16"
+    if on_gpu and not torch.cuda.is_available():
+        raise ValueError(
+            "JAX has an accelerator here and this PyTorch sees none: install a CUDA build of it, or "
+            "compare on the CPU with JAX_PLATFORMS=cpu"
+        )
+    device = torch.device("cuda" if on_gpu else "cpu")
+    model = TorchGPT(config).to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), learning_rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True
     )
 
-    def step(inputs_BT: np.ndarray, targets_BT: np.ndarray) -> float:
-        logits_BTV = model(torch.from_numpy(inputs_BT).long())
-        targets_N = torch.from_numpy(targets_BT).long().flatten()
-        loss = F.cross_entropy(logits_BTV.flatten(0, 1), targets_N)
+    def loss_of(inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on_gpu):
+            logits_BTV = model(inputs_BT)
+            return F.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten())
+
+    if on_gpu:
+        loss_of = torch.compile(loss_of)
+
+    def step(inputs_BT: np.ndarray, targets_BT: np.ndarray) -> torch.Tensor:
+        inputs_BT, targets_BT = (
+            torch.from_numpy(ids_BT).to(device).long() for ids_BT in (inputs_BT, targets_BT)
+        )
+        loss = loss_of(inputs_BT, targets_BT)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        return loss.item()
+        return loss.detach()
 
     return step
 
