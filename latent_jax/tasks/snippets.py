@@ -10,11 +10,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from latent_jax.tasks.window_starts import window_starts
 from latent_jax.tokenizers.trie import Trie
-
-_N_BYTES = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,8 +72,9 @@ def cut(
     row_length = ids_BT.shape[1]
     at_T = jnp.arange(row_length)
     starts_BT = jnp.where(window_starts(ids_BT, windows), at_T[None], row_length)
-    next_BT = jax.lax.cummin(starts_BT, axis=1, reverse=True)
-    reads_BKS = next_BT[:, ::length, None] + jnp.arange(length)[None, None]
+    first_BK = jnp.min(starts_BT.reshape(len(ids_BT), -1, length), axis=2)
+    next_BK = jax.lax.cummin(first_BK, axis=1, reverse=True)
+    reads_BKS = next_BK[:, :, None] + jnp.arange(length)[None, None]
     inside_BKS = reads_BKS < row_length
     reads_BKS = jnp.minimum(reads_BKS, row_length - 1)
     snippets = (
@@ -84,28 +83,3 @@ def cut(
     )
     ids_NS, weights_NS = (snippet_BKS.reshape(-1, length) for snippet_BKS in snippets)
     return ids_NS, weights_NS * inside_BKS.reshape(-1, length)
-
-
-def window_starts(ids_BT: jax.Array, windows: Trie) -> jax.Array:
-    """Return where the windows of a compiled code begin, bool[B, T].
-
-    A row is cut as if a document began with it; a separator ends a window and is in none.
-
-    Args:
-        ids_BT: int32, bytes and separators.
-        windows: the code's tree.
-    """
-    owner_S = jnp.asarray(windows.slots >> 32, jnp.int32)
-    base_S = jnp.asarray((windows.slots & 0xFFFFFFFF).astype(np.uint32).view(np.int32))
-
-    def read(base_B, ids_B):
-        bytes_B = jnp.minimum(ids_B, _N_BYTES - 1)
-        is_byte_B = ids_B < _N_BYTES
-        # A leaf has base 0, which owns no slot.
-        goes_on_B = (owner_S[base_B + bytes_B] == base_B) & is_byte_B
-        slot_B = jnp.where(goes_on_B, base_B, windows.root) + bytes_B
-        return jnp.where(is_byte_B, base_S[slot_B], 0), ~goes_on_B & is_byte_B
-
-    none_B = jnp.zeros(ids_BT.shape[0], jnp.int32)
-    _, starts_TB = jax.lax.scan(read, none_B, ids_BT.T)
-    return starts_TB.T

@@ -56,6 +56,21 @@ def build(parents: np.ndarray, labels: np.ndarray) -> Trie:
     return Trie(slots[: used + _N_BYTES].copy(), ids[: used + _N_BYTES].copy(), int(bases[0]))
 
 
+def longest(trie: Trie) -> int:
+    """Return the number of bytes in the longest text."""
+    owners, bases = trie.slots >> 32, trie.slots & 0xFFFFFFFF
+    at = np.flatnonzero(owners >= 0)
+    slot_of_base = np.full(len(trie.slots), -1)
+    slot_of_base[bases[at]] = at
+    slot_of_base[trie.root] = -1
+    depth = 0
+    while len(at):
+        at = slot_of_base[owners[at]]
+        at = at[at >= 0]
+        depth += 1
+    return depth
+
+
 @numba.njit(cache=True)
 def _place(order, starts, labels, inner, ids, bases):
     """Choose bases first-fit; return the slots used, or 0 where there are too few.

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from latent_jax.methods.artefacts import load_compiled
-from latent_jax.tasks.snippets import Snippets, cut, window_starts
+from latent_jax.tasks.snippets import Snippets, cut
+from latent_jax.tasks.window_starts import window_starts
 
 SEPARATOR = 256
 T, LENGTH = 128, 16
