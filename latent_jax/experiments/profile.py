@@ -77,7 +77,7 @@ def kind_of(name: str) -> str:
 def _device_events(data: ProfileData) -> list[tuple[str, float, float]]:
     """Return (name, start, end) in nanoseconds of what the first device ran.
 
-    On a CPU, XLA's instructions run in threads of the host.
+    On a CPU, XLA's instructions run in threads of the host, beside functions of XLA itself.
     """
     planes = sorted(data.planes, key=lambda plane: plane.name)
     devices = [plane for plane in planes if plane.name.startswith("/device:")]
@@ -95,7 +95,7 @@ def _device_events(data: ProfileData) -> list[tuple[str, float, float]]:
         (event.name, event.start_ns, event.start_ns + event.duration_ns)
         for line in lines
         for event in line.events
-        if event.duration_ns > 0 and "::" not in event.name
+        if event.duration_ns > 0 and (devices or "::" not in event.name)
     ]
 
 

@@ -88,8 +88,8 @@ def make_torch_step(config: GPTConfig, learning_rate: float):
     on_gpu = config.dtype == "bfloat16"
     if on_gpu and not torch.cuda.is_available():
         raise ValueError(
-            "JAX has an accelerator here and this PyTorch sees none: install a CUDA build of it, or "
-            "compare on the CPU with JAX_PLATFORMS=cpu"
+            "JAX has an accelerator here and this PyTorch sees none: install a CUDA build of it, "
+            "or compare on the CPU with JAX_PLATFORMS=cpu"
         )
     device = torch.device("cuda" if on_gpu else "cpu")
     model = TorchGPT(config).to(device)

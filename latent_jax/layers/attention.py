@@ -204,15 +204,21 @@ class Attention(nn.Module):
                 bias = position_bias(x_BTD.shape[1])
             else:
                 bias = position_bias.by_distance(np.arange(cache.k_BHSd.shape[-2]))
+        # A kernel on an accelerator reads each of the three as one piece of memory, and copies of
+        # them take longer than three products; on a CPU one product is 4 % of a step faster.
+        by_parts = config.attention_implementation != "tiled"
         # Heads come first in the kernel, so that a mesh can split it by heads.
-        qkv_BTH3d = Dense(
+        qkv = Dense(
             (config.d_model,),
             (config.n_heads, 3, config.head_size),
             config.dtype,
             use_bias=config.use_bias,
+            parts_axis=1 if by_parts else None,
             name="query_key_value",
         )(x_BTD)
-        q_BTHd, k_BTHd, v_BTHd = (jnp.squeeze(x, 3) for x in jnp.split(qkv_BTH3d, 3, axis=3))
+        if not by_parts:
+            qkv = (jnp.squeeze(x, 3) for x in jnp.split(qkv, 3, axis=3))
+        q_BTHd, k_BTHd, v_BTHd = qkv
         if position_B is None:
             out_BTHd = attend(
                 q_BTHd,

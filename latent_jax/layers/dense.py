@@ -20,6 +20,8 @@ class Dense(nn.Module):
         dtype: of the matmul and its result; parameters are float32.
         use_bias: add b; without it y = x W.
         kernel_init: GPT-2 draws all weights with a deviation of 0.02; biases begin at zero.
+        parts_axis: of `out_shape`; its parts are computed one by one and returned as a tuple.
+            Cutting the result of one product copies it, forward and backward.
     """
 
     in_shape: tuple[int, ...]
@@ -27,18 +29,34 @@ class Dense(nn.Module):
     dtype: str = "float32"
     kernel_init: nn.initializers.Initializer = nn.initializers.normal(0.02)
     use_bias: bool = True
+    parts_axis: int | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return [..., *out_shape] for an input [..., *in_shape]."""
+    def __call__(self, x: jax.Array) -> jax.Array | tuple[jax.Array, ...]:
+        """Return [..., *out_shape] for an input [..., *in_shape]; or its parts, without the axis."""
         kernel = self.param("kernel", self.kernel_init, self.in_shape + self.out_shape, jnp.float32)
-        n_in, n_out = math.prod(self.in_shape), math.prod(self.out_shape)
-        rows_NI = x.astype(self.dtype).reshape(-1, n_in)
-        rows_NO = rows_NI @ kernel.astype(self.dtype).reshape(n_in, n_out)
+        bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, self.out_shape, jnp.float32)
-            rows_NO = rows_NO + bias.astype(self.dtype).reshape(1, n_out)
-        return rows_NO.reshape(*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape)
+        rows_NI = x.astype(self.dtype).reshape(-1, math.prod(self.in_shape))
+        outer = x.shape[: x.ndim - len(self.in_shape)]
+        if self.parts_axis is None:
+            return self._rows(rows_NI, kernel, bias).reshape(*outer, *self.out_shape)
+        axis = self.parts_axis
+        part_shape = self.out_shape[:axis] + self.out_shape[axis + 1 :]
+        return tuple(
+            self._rows(
+                rows_NI,
+                jnp.take(kernel, i, axis=len(self.in_shape) + axis),
+                None if bias is None else jnp.take(bias, i, axis=axis),
+            ).reshape(*outer, *part_shape)
+            for i in range(self.out_shape[axis])
+        )
+
+    def _rows(self, rows_NI: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
+        """Return rows_NI W + b, both cast to the compute dtype, as [N, outputs]."""
+        rows_NO = rows_NI @ kernel.astype(self.dtype).reshape(rows_NI.shape[1], -1)
+        return rows_NO if bias is None else rows_NO + bias.astype(self.dtype).reshape(1, -1)
 
 
 def residual_init(n_layers: int) -> nn.initializers.Initializer:

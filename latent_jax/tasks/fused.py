@@ -15,11 +15,14 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from latent_jax.layers.sharding import data_shards
 
 LOGITS_BYTES = 2**30
 """Most bytes of float32 logits on a device at a time."""
+LOWEST = np.finfo(np.float32).min
+"""What stands for minus infinity, of which no difference can be taken."""
 ALIGNMENT = 128
 """Ids are filled up to a multiple of it, as matrix units want it: 65,537 ids would be read one by
 one."""
@@ -134,18 +137,33 @@ def _aligned(table_VD, dtype):
 
 
 def _logits(x_BCD, table_WD, n_ids):
-    """Return float32[B, C, W], minus infinity beyond the last id."""
+    """Return float32[B, C, W], `LOWEST` beyond the last id."""
     logits_BCW = jnp.einsum("BCD,WD->BCW", x_BCD, table_WD, preferred_element_type=jnp.float32)
     if len(table_WD) == n_ids:
         return logits_BCW
-    return jnp.where((jnp.arange(len(table_WD)) < n_ids)[None, None], logits_BCW, -jnp.inf)
+    return jnp.where((jnp.arange(len(table_WD)) < n_ids)[None, None], logits_BCW, LOWEST)
 
 
 def _scores(logits_BCW, ids_BC):
     """Return log Z and nats of each position, and where its id is."""
     hit_BCW = jnp.arange(logits_BCW.shape[-1])[None, None] == ids_BC[..., None]
-    log_z_BC = jax.nn.logsumexp(logits_BCW, axis=-1)
-    return log_z_BC, log_z_BC - jnp.sum(jnp.where(hit_BCW, logits_BCW, 0.0), axis=-1), hit_BCW
+    picked_BCW = jnp.where(hit_BCW, logits_BCW, 0.0)
+    peak_BC, sum_BC, picked_BC = jax.lax.reduce(
+        (logits_BCW, jnp.ones_like(logits_BCW), picked_BCW), (LOWEST, 0.0, 0.0), _join, (2,)
+    )
+    log_z_BC = peak_BC + jnp.log(sum_BC)
+    return log_z_BC, log_z_BC - picked_BC, hit_BCW
+
+
+def _join(left, right):
+    """Join (maximum, sum of exponentials over it, sum) of two sets of logits.
+
+    So the logits are read once, and not once for their maximum and once for the sum (Milakov and
+    Gimelshein 2018, "Online normalizer calculation for softmax").
+    """
+    peak = jnp.maximum(left[0], right[0])
+    total = left[1] * jnp.exp(left[0] - peak) + right[1] * jnp.exp(right[0] - peak)
+    return peak, total, left[2] + right[2]
 
 
 def _added(sums, log_z_BC, nats_BC, weights_BC, z_loss):
