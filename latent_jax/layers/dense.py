@@ -33,7 +33,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array | tuple[jax.Array, ...]:
-        """Return [..., *out_shape] for an input [..., *in_shape]; or its parts, without the axis."""
+        """Return [..., *out_shape] for an input [..., *in_shape], or its parts without the axis."""
         kernel = self.param("kernel", self.kernel_init, self.in_shape + self.out_shape, jnp.float32)
         bias = None
         if self.use_bias:
