@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -25,7 +26,7 @@ def prove(
     config: ConfigDict,
     target: Target,
     bytes_per_token: float,
-    programs: tuple[str, ...] = PROGRAMS,
+    programs: Sequence[str] = PROGRAMS,
 ) -> list[Record]:
     """Return one flat record for each program of a config: its memory, work and collectives.
 
@@ -42,8 +43,8 @@ def prove(
         ValueError: see `lowering.lower`.
     """
     vocabulary = assumed_vocabulary(config, bytes_per_token)
-    made = lower(config, vocabulary, target)
-    xla_flops = count_flops(made.config, vocabulary)
+    made = lower(config, vocabulary, target, programs)
+    xla_flops = count_flops(made.config, vocabulary, programs)
     ours = ledger_flops(made.task, made.config, vocabulary)
     training, n_devices = made.config.training, len(target.devices)
     records = []
@@ -84,10 +85,9 @@ def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        needed = _needed_bytes(str(error))
-        if needed is None:
+        if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return {"peak_bytes": needed, "fits": False}
+        return {"fits": False, **_needed(str(error))}
     record = {"compile_seconds": time.perf_counter() - start}
     memory = compiled.memory_analysis()
     record |= {
@@ -111,10 +111,18 @@ def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
     }
 
 
-def _needed_bytes(message: str) -> float | None:
-    """Return what a program would need by the compiler's message; None: it failed otherwise."""
-    found = re.search(r"Used ([\d.]+)([KMG]) of [\d.]+[KMG] hbm", message)
-    return found and float(found[1]) * 1024 ** (1 + "KMG".index(found[2]))
+def _needed(message: str) -> Record:
+    """Return what a program that does not fit would need, as far as the compiler says it."""
+    patterns = {
+        "peak_bytes": r"Used ([\d.]+)([KMGT]) of [\d.]+[KMGT] hbm",
+        "temporary_bytes": r"HLO temporaries \(([\d.]+)([KMGT])\) exceeds",
+    }
+    found = {key: re.search(pattern, message) for key, pattern in patterns.items()}
+    return {
+        key: float(match[1]) * 1024 ** (1 + "KMGT".index(match[2]))
+        for key, match in found.items()
+        if match
+    }
 
 
 def _bound(record: Record, target: Target) -> Record:

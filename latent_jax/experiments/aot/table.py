@@ -100,7 +100,7 @@ def compile_and_print(
     """
     stay_on_cpu()
     target = make_target(topology, n_devices, cuda_chip)
-    records = prove(config, target, bytes_per_token, tuple(programs))
+    records = prove(config, target, bytes_per_token, programs)
     print(tables(records))
     if json_path:
         write_json(records, json_path)
