@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from latent_jax.experiments.aot.collectives import collectives, totals
 from latent_jax.experiments.aot.kernels import kernels
 from latent_jax.experiments.aot.lowering import (
     PROGRAMS,
@@ -16,8 +17,8 @@ from latent_jax.experiments.aot.lowering import (
     ledger_flops,
     lower,
 )
-from latent_jax.experiments.aot.program import collectives, totals
 from latent_jax.experiments.aot.target import Target
+from latent_jax.experiments.aot.traffic import memory_traffic_bytes
 
 Record = dict[str, Any]
 
@@ -101,13 +102,13 @@ def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
         sum(record[f"{part}_bytes"] for part in ("argument", "output", "temporary", "code"))
         - record["shared_bytes"]
     )
-    found = collectives(compiled.as_text(), len(target.devices))
+    text = compiled.as_text()
     return {
         **record,
         "peak_bytes": peak,
         "fits": peak <= target.chip.memory_bytes,
-        "accessed_bytes": compiled.cost_analysis()["bytes accessed"],
-        **totals(found),
+        "traffic_bytes": memory_traffic_bytes(text),
+        **totals(collectives(text, len(target.devices))),
     }
 
 
@@ -130,7 +131,7 @@ def _bound(record: Record, target: Target) -> Record:
     chip = target.chip
     roofs = {"flops": 1e3 * record["ledger_flops"] / record["n_devices"] / chip.flops}
     if "link_bytes" in record:
-        roofs["memory"] = 1e3 * record["accessed_bytes"] / chip.memory_bandwidth
+        roofs["memory"] = 1e3 * record["traffic_bytes"] / chip.memory_bandwidth
         roofs["link"] = 1e3 * record["link_bytes"] / chip.link_bandwidth
     highest = max(roofs, key=roofs.get)
     times = {f"{name}_ms": value for name, value in roofs.items()}

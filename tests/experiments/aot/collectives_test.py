@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from latent_jax.experiments.aot.program import Collective, collectives, totals
+from latent_jax.experiments.aot.collectives import Collective, collectives, totals
 
 N = 4
 
