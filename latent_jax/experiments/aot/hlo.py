@@ -108,7 +108,11 @@ class Step:
 
 
 def parse(text: str) -> Program:
-    """Read `jax.stages.Compiled.as_text()`."""
+    """Read `jax.stages.Compiled.as_text()`.
+
+    Raises:
+        ValueError: it holds no program that is written so.
+    """
     computations, entry, current = {}, "", {}
     for line in text.splitlines():
         if head := _HEAD.match(line):
@@ -118,6 +122,8 @@ def parse(text: str) -> Program:
             current[found["name"]] = Instruction(
                 found["name"], found["op"], found["shape"], line, bool(found["root"])
             )
+    if not entry:
+        raise ValueError("the text of a compiled program has an ENTRY, and this one has none")
     return Program(computations, entry)
 
 

@@ -129,10 +129,11 @@ def _needed(message: str) -> Record:
 def _bound(record: Record, target: Target) -> Record:
     """Return the least time of a step on each of the three roofs, and the highest of them."""
     chip = target.chip
+    # The ledger's FLOPs are the matmuls that no program can leave out.
     roofs = {"flops": 1e3 * record["ledger_flops"] / record["n_devices"] / chip.flops}
     if "link_bytes" in record:
         roofs["memory"] = 1e3 * record["traffic_bytes"] / chip.memory_bandwidth
         roofs["link"] = 1e3 * record["link_bytes"] / chip.link_bandwidth
     highest = max(roofs, key=roofs.get)
-    times = {f"{name}_ms": value for name, value in roofs.items()}
+    times = {f"{name}_bound_ms": value for name, value in roofs.items()}
     return times | {"bound_ms": roofs[highest], "bound_by": highest}

@@ -33,11 +33,11 @@ COLLECTIVE = (
 )
 BOUND = (
     "program",
-    Column("flops_ms", "FLOPs\nms", ".4f"),
+    Column("flops_bound_ms", "FLOPs\nms", ".4f"),
     Column("traffic_bytes", "main memory\nMB", ",.2f", 1e-6),
-    Column("memory_ms", "\nms", ".4f"),
+    Column("memory_bound_ms", "\nms", ".4f"),
     Column("link_bytes", "links\nMB", ",.2f", 1e-6),
-    Column("link_ms", "\nms", ".4f"),
+    Column("link_bound_ms", "\nms", ".4f"),
     Column("bound_ms", "at least\nms", ".4f"),
     Column("bound_by", "bound by"),
 )
@@ -52,7 +52,7 @@ def tables(records: Sequence[Record]) -> str:
         f"{first['vocab_size']:,} ids a step, {first['assumed_bytes_per_token']:g} bytes per id "
         "(assumed)"
     ]
-    if "temporary_bytes" not in first:
+    if "fits" not in first:
         parts.append(
             f"No compiler for {first['topology']} is at hand, so the programs are lowered only: "
             "temporaries, bytes moved and collectives are not known."

@@ -109,6 +109,11 @@ TPU_PROGRAM = pathlib.Path(__file__).with_name("tpu_program.hlo")
 """In the form of a compiled program for a TPU, cut down to what matters here."""
 
 
+def test_a_text_without_a_program_is_refused():
+    with pytest.raises(ValueError, match="has an ENTRY"):
+        collectives("HloModule nothing", N)
+
+
 def test_what_the_compiler_of_tpus_writes():
     assert collectives(TPU_PROGRAM.read_text(), N) == [
         Collective("all-gather", 64 * 32 * 2, 4, 1, False),  # spread over two fusions

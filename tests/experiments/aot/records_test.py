@@ -24,7 +24,7 @@ def test_a_target_without_compiler_says_what_lowering_knows(records):
     assert evaluation["argument_bytes"] == 4 * train["n_parameters"] + batch
     assert 0 <= train["argument_bytes"] - 12 * train["n_parameters"] - batch < 64
     assert train["kernels"] == "2 x __cudnn$fmhaSoftmax, 2 x __cudnn$fmhaSoftmaxBackward"
-    assert train["bound_ms"] == train["flops_ms"] == 1e3 * train["ledger_flops"] / 989e12
+    assert train["bound_ms"] == train["flops_bound_ms"] == 1e3 * train["ledger_flops"] / 989e12
     unknown = {"temporary_bytes", "peak_bytes", "fits", "traffic_bytes", "collective_count"}
     assert not unknown & train.keys()
 
@@ -52,6 +52,12 @@ def test_tables_show_every_kind_of_collective_and_branches_apart(records):
     assert ["train", "all-to-all", "7", "2.500"] in lines
     assert ["train", "in", "a", "branch,", "of", "any", "kind", "3", "0.001"] in lines
     assert "No compiler" not in tables([record])
+
+
+def test_a_program_that_does_not_fit_is_shown_as_such(records):
+    text = tables([records[0] | {"fits": False, "peak_bytes": 99e9}])
+    assert ["99,000.00", "85,899", "no"] in [line.split()[-3:] for line in text.splitlines()]
+    assert "No compiler" not in text
 
 
 def test_rows_of_text_are_more_bytes_than_ids():
