@@ -93,8 +93,9 @@ def cudnn_serves(q_BTHd: jax.Array, k_BSHd: jax.Array, *, has_mask: bool, has_bi
     """Return whether cuDNN's flash attention takes these shapes and dtypes, and is worth it.
 
     The limits are those of `jax._src.cudnn.fused_attention_stablehlo`: 16-bit floats, heads of a
-    multiple of 8 up to 128 (256 on Hopper only), even lengths with a bias. A mask becomes a bias
-    there; one that was learned would lose the gradient that its rows share.
+    multiple of 8 up to 128 (256 on Hopper only), even lengths, which its backward pass asks for
+    even where there is no bias. A mask becomes a bias there; one that was learned would lose the
+    gradient that its rows share.
     """
     length, n_keys, head_size = q_BTHd.shape[1], k_BSHd.shape[1], q_BTHd.shape[3]
     return (
@@ -103,7 +104,7 @@ def cudnn_serves(q_BTHd: jax.Array, k_BSHd: jax.Array, *, has_mask: bool, has_bi
         and head_size <= 128
         and min(length, n_keys) >= CUDNN_SHORTEST
         and not (has_mask and has_bias)
-        and not ((has_mask or has_bias) and (length % 2 or n_keys % 2))
+        and not (length % 2 or n_keys % 2)
     )
 
 

@@ -264,3 +264,32 @@ SCRIPTS = sorted(path.name for path in (ROOT / "launch").glob("*.py"))
 def test_help_teaches(script):
     result = launch(script, "--help")
     assert f"python launch/{script}" in result.stdout
+
+
+def test_compile_says_what_a_gpu_is_asked_for():
+    done = launch(
+        "compile.py",
+        f"--config={ROOT}/configs/language_model.py:size=nano",
+        "--topology=cuda",
+        "--n_devices=2",
+        "--program=evaluation",
+        "--config.row_length=64",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Bytes on 2 x H100 (cuda), pmap: 32 x 64 of 257 ids a step" in done.stdout
+    assert "2 x CustomSPMDPartitioning" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("--topology=v5q:2x2", "error: unknown topology 'v5q:2x2'; write v5e:LAYOUT"),
+        ("--topology=cuda --n_devices=5", "error: a global batch of 32 rows does not divide"),
+        ("--topology=cuda --config.method=Byte", "error: unknown method 'Byte' in 'Byte'"),
+    ],
+)
+def test_compile_says_in_one_line_what_is_wrong(words, error):
+    config = f"--config={ROOT}/configs/language_model.py:size=nano"
+    done = launch("compile.py", config, *words.split())
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(error) and done.stderr.count("\n") == 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -67,13 +68,19 @@ def assumed_vocabulary(config: ConfigDict, bytes_per_token: float) -> Vocabulary
     return Vocabulary(size, size - 1, bytes_per_token)
 
 
-def lower(config: ConfigDict, vocabulary: Vocabulary, target: Target) -> Programs:
+def lower(
+    config: ConfigDict,
+    vocabulary: Vocabulary,
+    target: Target,
+    programs: Sequence[str] = PROGRAMS,
+) -> Programs:
     """Return the train and the evaluation step of a config, lowered for a target.
 
     Args:
         config: as `configs.common.default` makes it; its strategy lays the mesh.
         vocabulary: of its tokenizer, such as `assumed_vocabulary` returns.
         target: from `make_target`.
+        programs: some of `PROGRAMS`; the others are left out.
 
     Raises:
         ValueError: the config describes no network, or does not divide among the devices.
@@ -90,12 +97,15 @@ def lower(config: ConfigDict, vocabulary: Vocabulary, target: Target) -> Program
         state = abstract_state(
             initial_state(task, optimizer, batch, config.seed), mesh, training.strategy
         )
-        lowered = {
-            "train": lower_train_step(
+        make = {
+            "train": lambda: lower_train_step(
                 task, optimizer, state, batch, training.accumulation, mesh, target.platform
             ),
-            "evaluation": lower_eval_step(task, state.variables, batch, mesh, target.platform),
+            "evaluation": lambda: lower_eval_step(
+                task, state.variables, batch, mesh, target.platform
+            ),
         }
+        lowered = {program: make[program]() for program in programs}
     n_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     rows = {
         name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=batch_sharding(mesh))
@@ -126,7 +136,9 @@ def batch_spec(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def count_flops(config: ConfigDict, vocabulary: Vocabulary) -> dict[str, float]:
+def count_flops(
+    config: ConfigDict, vocabulary: Vocabulary, programs: Sequence[str] = PROGRAMS
+) -> dict[str, float]:
     """Return XLA's count of the FLOPs of a global batch, by the names of `PROGRAMS`.
 
     XLA counts the body of a loop once, and what a kernel of cuDNN does not at all. So the same
@@ -136,6 +148,7 @@ def count_flops(config: ConfigDict, vocabulary: Vocabulary) -> dict[str, float]:
     Args:
         config: solved, see `Programs`.
         vocabulary: of its tokenizer.
+        programs: some of `PROGRAMS`.
     """
     config = ConfigDict(config.to_dict())
     config.training.update(strategy="pmap", model_parallel=1, accumulation=1)
@@ -144,8 +157,8 @@ def count_flops(config: ConfigDict, vocabulary: Vocabulary) -> dict[str, float]:
     if parse(config.method).family != "Latent":
         config.head = "whole"
     one = Target("cpu", Platform("cpu"), tuple(jax.devices("cpu")[:1]), None, False)
-    programs = lower(config, vocabulary, one)
-    return {name: lowered.cost_analysis()["flops"] for name, lowered in programs.lowered.items()}
+    lowered = lower(config, vocabulary, one, programs).lowered
+    return {program: each.cost_analysis()["flops"] for program, each in lowered.items()}
 
 
 def ledger_flops(task: Task, config: ConfigDict, vocabulary: Vocabulary) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from latent_jax.experiments.aot.collectives import collectives, totals
 from latent_jax.experiments.aot.kernels import kernels
 from latent_jax.experiments.aot.lowering import (
     PROGRAMS,
@@ -15,8 +17,8 @@ from latent_jax.experiments.aot.lowering import (
     ledger_flops,
     lower,
 )
-from latent_jax.experiments.aot.program import collectives, totals
 from latent_jax.experiments.aot.target import Target
+from latent_jax.experiments.aot.traffic import memory_traffic_bytes
 
 Record = dict[str, Any]
 
@@ -25,7 +27,7 @@ def prove(
     config: ConfigDict,
     target: Target,
     bytes_per_token: float,
-    programs: tuple[str, ...] = PROGRAMS,
+    programs: Sequence[str] = PROGRAMS,
 ) -> list[Record]:
     """Return one flat record for each program of a config: its memory, work and collectives.
 
@@ -42,8 +44,8 @@ def prove(
         ValueError: see `lowering.lower`.
     """
     vocabulary = assumed_vocabulary(config, bytes_per_token)
-    made = lower(config, vocabulary, target)
-    xla_flops = count_flops(made.config, vocabulary)
+    made = lower(config, vocabulary, target, programs)
+    xla_flops = count_flops(made.config, vocabulary, programs)
     ours = ledger_flops(made.task, made.config, vocabulary)
     training, n_devices = made.config.training, len(target.devices)
     records = []
@@ -84,10 +86,9 @@ def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        needed = _needed_bytes(str(error))
-        if needed is None:
+        if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return {"peak_bytes": needed, "fits": False}
+        return {"fits": False, **_needed(str(error))}
     record = {"compile_seconds": time.perf_counter() - start}
     memory = compiled.memory_analysis()
     record |= {
@@ -101,29 +102,38 @@ def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
         sum(record[f"{part}_bytes"] for part in ("argument", "output", "temporary", "code"))
         - record["shared_bytes"]
     )
-    found = collectives(compiled.as_text(), len(target.devices))
+    text = compiled.as_text()
     return {
         **record,
         "peak_bytes": peak,
         "fits": peak <= target.chip.memory_bytes,
-        "accessed_bytes": compiled.cost_analysis()["bytes accessed"],
-        **totals(found),
+        "traffic_bytes": memory_traffic_bytes(text),
+        **totals(collectives(text, len(target.devices))),
     }
 
 
-def _needed_bytes(message: str) -> float | None:
-    """Return what a program would need by the compiler's message; None: it failed otherwise."""
-    found = re.search(r"Used ([\d.]+)([KMG]) of [\d.]+[KMG] hbm", message)
-    return found and float(found[1]) * 1024 ** (1 + "KMG".index(found[2]))
+def _needed(message: str) -> Record:
+    """Return what a program that does not fit would need, as far as the compiler says it."""
+    patterns = {
+        "peak_bytes": r"Used ([\d.]+)([KMGT]) of [\d.]+[KMGT] hbm",
+        "temporary_bytes": r"HLO temporaries \(([\d.]+)([KMGT])\) exceeds",
+    }
+    found = {key: re.search(pattern, message) for key, pattern in patterns.items()}
+    return {
+        key: float(match[1]) * 1024 ** (1 + "KMGT".index(match[2]))
+        for key, match in found.items()
+        if match
+    }
 
 
 def _bound(record: Record, target: Target) -> Record:
     """Return the least time of a step on each of the three roofs, and the highest of them."""
     chip = target.chip
+    # The ledger's FLOPs are the matmuls that no program can leave out.
     roofs = {"flops": 1e3 * record["ledger_flops"] / record["n_devices"] / chip.flops}
     if "link_bytes" in record:
-        roofs["memory"] = 1e3 * record["accessed_bytes"] / chip.memory_bandwidth
+        roofs["memory"] = 1e3 * record["traffic_bytes"] / chip.memory_bandwidth
         roofs["link"] = 1e3 * record["link_bytes"] / chip.link_bandwidth
     highest = max(roofs, key=roofs.get)
-    times = {f"{name}_ms": value for name, value in roofs.items()}
+    times = {f"{name}_bound_ms": value for name, value in roofs.items()}
     return times | {"bound_ms": roofs[highest], "bound_by": highest}

@@ -1,5 +1,6 @@
 """What a program is compiled for: chips that this machine does not have."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -94,13 +95,10 @@ def _tpu_devices(topology: str) -> tuple[jax.Device, ...]:
 def _cpu_devices(n_devices: int) -> tuple[jax.Device, ...]:
     if n_devices < 1:
         raise ValueError(f"n_devices must be at least 1; got {n_devices}")
-    # Once JAX has started, their number cannot change any more.
-    with_more = RuntimeError
-    try:
-        if n_devices > 1:
+    if n_devices > 1:
+        # Once JAX has started, their number stays as it is, which is checked below.
+        with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", n_devices)
-    except with_more:
-        pass
     devices = jax.devices("cpu")
     if len(devices) < n_devices:
         raise ValueError(
