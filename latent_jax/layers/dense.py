@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from latent_jax.sharding import whole
+
 
 class Dense(nn.Module):
     """Map the last axes of the input, `in_shape`, to `out_shape`; the kernel has the shape of both.
@@ -34,10 +36,10 @@ class Dense(nn.Module):
         kernel = self.param("kernel", self.kernel_init, self.in_shape + self.out_shape, jnp.float32)
         n_in, n_out = math.prod(self.in_shape), math.prod(self.out_shape)
         rows_NI = x.astype(self.dtype).reshape(-1, n_in)
-        rows_NO = rows_NI @ kernel.astype(self.dtype).reshape(n_in, n_out)
+        rows_NO = rows_NI @ whole(kernel.astype(self.dtype)).reshape(n_in, n_out)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, self.out_shape, jnp.float32)
-            rows_NO = rows_NO + bias.astype(self.dtype).reshape(1, n_out)
+            rows_NO = rows_NO + whole(bias.astype(self.dtype)).reshape(1, n_out)
         return rows_NO.reshape(*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape)
 
 

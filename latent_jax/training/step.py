@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from latent_jax.training.optimizer import frozen_mask, merge_frozen, split_frozen
-from latent_jax.training.sharding import batch_sharding, replicated
+from latent_jax.training.sharding import batch_sharding, gathered, replicated
 from latent_jax.training.state import TrainState
 
 PyTree = Any
@@ -32,9 +32,13 @@ class StepMetrics(NamedTuple):
 
 
 def make_train_step(
-    task, optimizer: optax.GradientTransformation, accumulation: int, mesh: Mesh
+    task,
+    optimizer: optax.GradientTransformation,
+    accumulation: int,
+    mesh: Mesh,
+    param_shardings: PyTree,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
-    """Return a pure function (state, batch) -> (state, StepMetrics); `compile_step` makes it run.
+    """Return a pure function (state, batch) -> (state, StepMetrics) for `CompiledStep`.
 
     With `accumulation` = A the batch is cut into A micro-batches that a scan visits in turn.
     Gradient and loss are means weighted by `scores["weight"]`, so A micro-batches give the gradient
@@ -44,16 +48,19 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch):
         trained, frozen = split_frozen(state.params, frozen_mask(state.params, task.frozen))
+        shardings, _ = split_frozen(param_shardings, frozen_mask(state.params, task.frozen))
         key = jax.random.fold_in(state.key, state.step)
 
         def loss_and_gradient(collections, micro_batch, key):
             def loss(trained):
-                variables = {"params": merge_frozen(trained, frozen), **collections}
+                variables = {"params": gathered(merge_frozen(trained, frozen)), **collections}
                 return task.loss(variables, micro_batch, key, state.step, True)
 
             (value, (scores, collections)), gradient = jax.value_and_grad(loss, has_aux=True)(
                 trained
             )
+            # Each device keeps the part of the gradient that it has of the parameter.
+            gradient = jax.lax.with_sharding_constraint(gradient, shardings)
             return value, gradient, scores, {**collections}
 
         if accumulation == 1:
@@ -125,7 +132,7 @@ def make_eval_step(task) -> Callable[[Mapping[str, PyTree], Batch], dict[str, ja
     """Return a pure function (variables, batch) -> scores, summed over the batch."""
 
     def eval_step(variables, batch):
-        return task.evaluate(variables, batch)
+        return task.evaluate({**variables, "params": gathered(variables["params"])}, batch)
 
     return eval_step
 
@@ -155,7 +162,8 @@ class CompiledStep:
             key: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
             for key, (shape, dtype) in self._spec.items()
         }
-        self.compiled = jax.jit(step, **jit_args).lower(first, batch).compile()
+        with jax.set_mesh(mesh):  # for `latent_jax.sharding`
+            self.compiled = jax.jit(step, **jit_args).lower(first, batch).compile()
 
     def __call__(self, first, batch: Batch):
         """Run the step.
@@ -178,7 +186,7 @@ def compile_train_step(task, optimizer, state: TrainState, batch_spec, accumulat
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     return CompiledStep(
         "train step",
-        make_train_step(task, optimizer, accumulation, mesh),
+        make_train_step(task, optimizer, accumulation, mesh, shardings.params),
         state,
         batch_spec,
         mesh,

@@ -1,0 +1,43 @@
+"""What a layer may say of a mesh: rows stay where they are, weights come whole.
+
+Parameters and batch have shardings, and XLA derives the rest. Where a parameter is split over
+"data" (fsdp), it may as well split the features of an activation and move its rows to other
+devices. Two words keep it from that. Both do nothing where no mesh with a "data" axis is set
+(`jax.set_mesh`): in a test, in a program of one device, in generation.
+"""
+
+import jax
+from jax.sharding import AbstractMesh
+from jax.sharding import PartitionSpec as P
+
+
+def rows(x: jax.Array) -> jax.Array:
+    """Return x with its first axis split over "data"; XLA is free in all others.
+
+    Args:
+        x: [B, ...], or [N, ...] with N = B T flattened rows.
+    """
+    mesh = _mesh()
+    if mesh is None or x.shape[0] % mesh.shape["data"]:
+        return x
+    free = (P.UNCONSTRAINED,) * (x.ndim - 1)
+    return jax.lax.with_sharding_constraint(x, P("data", *free))
+
+
+def whole(weight: jax.Array) -> jax.Array:
+    """Return a weight that every device holds whole, gathered where it is split over "data".
+
+    This is the all-gather of fsdp, at the place of use; of its gradient, each device keeps a part.
+    With a "model" axis nothing happens: there a weight is split over "model" on purpose, and not
+    over "data".
+    """
+    mesh = _mesh()
+    if mesh is None or "model" in mesh.axis_names:
+        return weight
+    return jax.lax.with_sharding_constraint(weight, P())
+
+
+def _mesh() -> AbstractMesh | None:
+    """Return the mesh that is set, if it splits batches and XLA places arrays on it."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh if "data" in mesh.auto_axes else None
