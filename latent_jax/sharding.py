@@ -6,6 +6,8 @@ devices. Two words keep it from that. Both do nothing where no mesh with a "data
 (`jax.set_mesh`): in a test, in a program of one device, in generation.
 """
 
+from collections.abc import Callable
+
 import jax
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
@@ -31,10 +33,25 @@ def whole(weight: jax.Array) -> jax.Array:
     With a "model" axis nothing happens: there a weight is split over "model" on purpose, and not
     over "data".
     """
+    return jax.lax.with_sharding_constraint(weight, P()) if _gathers() else weight
+
+
+def use_whole(function: Callable[..., jax.Array], weight: jax.Array, x: jax.Array) -> jax.Array:
+    """Return function(weight, x), bilinear, with the weight whole and in x's dtype.
+
+    The backward pass gathers the weight again. Else a loop over layers would stack the whole
+    weights of all of them for it.
+    """
+
+    def use(weight, x):
+        return function(whole(weight.astype(x.dtype)), x)
+
+    return jax.checkpoint(use)(weight, x) if _gathers() else use(weight, x)
+
+
+def _gathers() -> bool:
     mesh = _mesh()
-    if mesh is None or "model" in mesh.axis_names:
-        return weight
-    return jax.lax.with_sharding_constraint(weight, P())
+    return mesh is not None and "model" not in mesh.axis_names
 
 
 def _mesh() -> AbstractMesh | None:

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.sharding import whole
+from latent_jax.sharding import use_whole, whole
 
 
 class Dense(nn.Module):
@@ -36,7 +36,9 @@ class Dense(nn.Module):
         kernel = self.param("kernel", self.kernel_init, self.in_shape + self.out_shape, jnp.float32)
         n_in, n_out = math.prod(self.in_shape), math.prod(self.out_shape)
         rows_NI = x.astype(self.dtype).reshape(-1, n_in)
-        rows_NO = rows_NI @ whole(kernel.astype(self.dtype)).reshape(n_in, n_out)
+        rows_NO = use_whole(
+            lambda kernel, rows_NI: rows_NI @ kernel.reshape(n_in, n_out), kernel, rows_NI
+        )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, self.out_shape, jnp.float32)
             rows_NO = rows_NO + whole(bias.astype(self.dtype)).reshape(1, n_out)

@@ -1,8 +1,8 @@
 """Where every array of a run lives: path and shape -> PartitionSpec. Models know nothing of it.
 
     pmap    everything replicated, the batch split over "data": data parallelism
-    fsdp    besides, each big parameter is split over "data" along its largest axis that divides,
-            but not along depth, and gathered where it is used: Rajbhandari et al. 2020, ZeRO stage 3
+    fsdp    besides, each big parameter is split over "data" along its first axis that divides, but
+            not along depth, and gathered where it is used: Rajbhandari et al. 2020, ZeRO stage 3
     tensor  attention heads, feed-forward width and vocabulary are split over "model":
             Shoeybi et al. 2019, Megatron-LM, section 3
 
@@ -103,8 +103,8 @@ def _fsdp_spec(name: str, shape: tuple[int, ...], n_devices: int) -> P:
     depth = 1 if re.search(SCANNED, name) else 0
     if np.prod(shape[depth:], dtype=np.int64) < FSDP_MIN_SIZE:
         return P()
-    # The first of equally long axes: parts of it are gathered without being woven together.
-    for axis in sorted(range(depth, len(shape)), key=lambda axis: -shape[axis]):
+    # The first, because its parts stand one after the other in memory, however long it is.
+    for axis in range(depth, len(shape)):
         if shape[axis] % n_devices == 0:
             return P(*(None,) * axis, "data")
     return P()
