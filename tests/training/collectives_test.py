@@ -43,8 +43,8 @@ def latent_task(compressor):
 
 
 TASKS = {
-    # 256 ids, so that the table can be split by them
-    "gpt": LanguageModeling(GPTConfig(vocab_size=256, max_length=T, **TRANSFORMER), 255, T, 1.0),
+    # 257 ids: eight devices can split the table by features only.
+    "gpt": LanguageModeling(GPTConfig(vocab_size=257, max_length=T, **TRANSFORMER), 256, T, 1.0),
     **{kind: latent_task(kind) for kind in ("conv1d", "ssm", "attention_pool")},
 }
 
