@@ -2,8 +2,8 @@
 
 Parameters and batch have shardings, and XLA derives the rest. Where a parameter is split over
 "data" (fsdp), it may as well split the features of an activation and move its rows to other
-devices. Two words keep it from that. Both do nothing where no mesh with a "data" axis is set
-(`jax.set_mesh`): in a test, in a program of one device, in generation.
+devices. What stands here keeps it from that, and does nothing where no mesh is set that splits
+batches (`jax.set_mesh`): in a program of one device, in generation.
 """
 
 from collections.abc import Callable
@@ -50,6 +50,7 @@ def use_whole(function: Callable[..., jax.Array], weight: jax.Array, x: jax.Arra
 
 
 def _gathers() -> bool:
+    """Return whether weights may be split over "data". Under pmap they are whole already."""
     mesh = _mesh()
     return mesh is not None and "model" not in mesh.axis_names
 
@@ -57,4 +58,4 @@ def _gathers() -> bool:
 def _mesh() -> AbstractMesh | None:
     """Return the mesh that is set, if it splits batches and XLA places arrays on it."""
     mesh = jax.sharding.get_abstract_mesh()
-    return mesh if "data" in mesh.auto_axes else None
+    return mesh if "data" in mesh.auto_axes and mesh.shape["data"] > 1 else None

@@ -31,9 +31,9 @@ SCANNED = r"(^|/)blocks/"
 """Regex of the paths whose leaves carry a leading axis of depth. Their layers gather them one by
 one, see `latent_jax.layers.dense`."""
 
-STATE = r"^state/"
-"""Regex of the paths of a TrainState that are no parameters, such as a codebook: fsdp keeps them
-whole, because every row of a batch reads and changes them."""
+SPLIT = r"^(params|opt_state)/"
+"""Regex of the paths that fsdp splits. Other collections, such as a codebook, stay whole: every row
+of a batch reads and changes them."""
 
 TENSOR_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     # regex searched in the path; axes of the last dimensions (a scanned stack has depth in front)
@@ -97,7 +97,7 @@ def leaf_spec(name: str, shape: tuple[int, ...], mesh: Mesh, strategy: str) -> P
 
 
 def _fsdp_spec(name: str, shape: tuple[int, ...], n_devices: int) -> P:
-    if re.search(STATE, name):
+    if not re.search(SPLIT, name):
         return P()
     # A loop over depth slices layer by layer: split there, each slice would lie on one device.
     depth = 1 if re.search(SCANNED, name) else 0
