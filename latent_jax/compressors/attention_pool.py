@@ -75,15 +75,22 @@ class PlacedAttention(nn.Module):
             "offset", lambda *_: (jnp.arange(n_heads) % self.spread).astype(jnp.float32)
         )
         log_slope_H = self.param("log_slope", lambda *_: jnp.full((n_heads,), jnp.log(SLOPE)))
-        away_BHQS = jnp.abs(distance_BQS[:, None] - offset_H[None, :, None, None])
         q_BQHd = jnp.broadcast_to(q_BQHd, (k_BSHd.shape[0], *q_BQHd.shape[1:]))
-        return jax.nn.dot_product_attention(
-            q_BQHd,
-            k_BSHd,
-            v_BSHd,
-            bias=-jnp.exp(log_slope_H)[None, :, None, None] * away_BHQS,
-            mask=mask_BS[:, None, None, :],
-        ).reshape(k_BSHd.shape[0], -1, config.d_model)
+
+        # The backward pass computes it again: four arrays [B, H, Q, S] would be kept otherwise.
+        @jax.checkpoint
+        def attend(q_BQHd, k_BSHd, v_BSHd, offset_H, log_slope_H):
+            away_BHQS = jnp.abs(distance_BQS[:, None] - offset_H[None, :, None, None])
+            return jax.nn.dot_product_attention(
+                q_BQHd,
+                k_BSHd,
+                v_BSHd,
+                bias=-jnp.exp(log_slope_H)[None, :, None, None] * away_BHQS,
+                mask=mask_BS[:, None, None, :],
+            )
+
+        read_BQHd = attend(q_BQHd, k_BSHd, v_BSHd, offset_H, log_slope_H)
+        return read_BQHd.reshape(k_BSHd.shape[0], -1, config.d_model)
 
 
 class AttentionPoolCompressor(nn.Module):

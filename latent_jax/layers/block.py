@@ -16,6 +16,7 @@ from latent_jax.layers.cache import Cache
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.feed_forward import FeedForward
 from latent_jax.layers.norms import NORM_MODULES
+from latent_jax.sharding import rows
 
 BLOCKS = "blocks"
 """Name of the stacked parameters in those of a `Stack`."""
@@ -72,7 +73,7 @@ class Stack(nn.Module):
         """
 
         def body(block, x_BTD, cache, lengths_B, position_B):
-            return block(x_BTD, lengths_B, train, cache, position_B)
+            return block(rows(x_BTD), lengths_B, train, cache, position_B)
 
         unroll = self.config.scan_unroll
         if not unroll:

@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from latent_jax.sharding import use_whole, whole
+
 
 class Dense(nn.Module):
     """Map the last axes of the input, `in_shape`, to `out_shape`; the kernel has the shape of both.
@@ -55,8 +57,12 @@ class Dense(nn.Module):
 
     def _rows(self, rows_NI: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
         """Return rows_NI W + b, both cast to the compute dtype, as [N, outputs]."""
-        rows_NO = rows_NI @ kernel.astype(self.dtype).reshape(rows_NI.shape[1], -1)
-        return rows_NO if bias is None else rows_NO + bias.astype(self.dtype).reshape(1, -1)
+        rows_NO = use_whole(
+            lambda kernel, rows_NI: rows_NI @ kernel.reshape(rows_NI.shape[1], -1), kernel, rows_NI
+        )
+        if bias is None:
+            return rows_NO
+        return rows_NO + whole(bias.astype(self.dtype)).reshape(1, -1)
 
 
 def residual_init(n_layers: int) -> nn.initializers.Initializer:

@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from latent_jax.sharding import rows
+
 
 class TokenEmbedding(nn.Module):
     """V learned rows of width D: reads ids, and as the tied head scores vectors."""
@@ -23,7 +25,7 @@ class TokenEmbedding(nn.Module):
 
     def __call__(self, ids_BT: jax.Array) -> jax.Array:
         """Return the rows of `ids_BT` (int32), [B, T, D] in the compute dtype."""
-        return self.embedding[ids_BT].astype(self.dtype)
+        return rows(self.embedding[ids_BT].astype(self.dtype))
 
     def attend(self, x_BTD: jax.Array) -> jax.Array:
         """Return logits x W^T, float32[B, T, V]; the operands are in the compute dtype."""

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from latent_jax.quantizers import codebook, gradients, nearest, statistics
 from latent_jax.quantizers.base import Quantized, QuantizerConfig
 from latent_jax.quantizers.codebook import CodebookState
+from latent_jax.sharding import rows
 
 
 class VQ(nn.Module):
@@ -56,8 +57,8 @@ class VQ(nn.Module):
         """
         c = self.config
         z_BKE = self._encode(z_BKD)
-        z_NE = z_BKE.reshape(-1, z_BKE.shape[-1])
-        mask_N = mask_BK.reshape(-1)
+        z_NE = rows(z_BKE.reshape(-1, z_BKE.shape[-1]))
+        mask_N = rows(mask_BK.reshape(-1))
         constant_NE = jax.lax.stop_gradient(z_NE)
 
         learns = train and self.is_mutable_collection("codebook") and not self.is_initializing()

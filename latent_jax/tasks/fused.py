@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.layers.sharding import data_shards
+from latent_jax.sharding import row_shards, rows, whole
 
 LOGITS_BYTES = 2**30
 """Most bytes of float32 logits on a device at a time."""
@@ -67,8 +67,8 @@ def _forward(x_BTD, table_VD, ids_BT, weights_BT, z_loss, logits_bytes):
     chunks = _chunks((x_BTD, ids_BT, weights_BT), n_ids, logits_bytes)
     table_WD = _aligned(table_VD, x_BTD.dtype)
     # A sum of its own for the rows of each device: one exchange at the end, not one per chunk.
-    n_shards = data_shards(len(x_BTD))
-    gradient_SWD = jnp.zeros((n_shards, *table_WD.shape), jnp.float32)
+    n_shards = row_shards(len(x_BTD))
+    gradient_SWD = rows(jnp.zeros((n_shards, *table_WD.shape), jnp.float32))
 
     def add(carry, chunk):
         sums, gradient_SWD = carry
@@ -119,7 +119,7 @@ def _chunks(arrays, n_ids, logits_bytes):
     Cut in time: rows stay on their devices.
     """
     n_rows, length = arrays[0].shape[:2]
-    all_bytes = 4 * n_rows // data_shards(n_rows) * length * n_ids
+    all_bytes = 4 * n_rows // row_shards(n_rows) * length * n_ids
     n_chunks = min(length, math.ceil(all_bytes / logits_bytes))
     size = math.ceil(length / n_chunks)
 
@@ -133,7 +133,8 @@ def _chunks(arrays, n_ids, logits_bytes):
 
 
 def _aligned(table_VD, dtype):
-    return jnp.pad(table_VD.astype(dtype), ((0, -len(table_VD) % ALIGNMENT), (0, 0)))
+    table_VD = whole(table_VD.astype(dtype))
+    return jnp.pad(table_VD, ((0, -len(table_VD) % ALIGNMENT), (0, 0)))
 
 
 def _logits(x_BCD, table_WD, n_ids):

@@ -1,13 +1,14 @@
 """Where every array of a run lives: path and shape -> PartitionSpec. Models know nothing of it.
 
     pmap    everything replicated, the batch split over "data": data parallelism
-    fsdp    besides, each big leaf is split over "data" along its largest axis that divides:
-            Rajbhandari et al. 2020, ZeRO stage 3
+    fsdp    besides, each big parameter is split over "data" along its first axis that divides, but
+            not along depth, and gathered where it is used: Rajbhandari et al. 2020, ZeRO stage 3
     tensor  attention heads, feed-forward width and vocabulary are split over "model":
             Shoeybi et al. 2019, Megatron-LM, section 3
 
 The optimizer's moments carry the paths of their parameters as a suffix and so get the same specs.
-XLA derives every collective from these specs; the step is written once for all strategies.
+XLA derives every collective from these specs and from the few words of `latent_jax.sharding`; the
+step is written once for all strategies.
 """
 
 import re
@@ -18,12 +19,21 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from latent_jax.sharding import whole
 from latent_jax.training.optimizer import path_name
 
 PyTree = Any
 
 FSDP_MIN_SIZE = 2**12
 """Scalars. fsdp replicates smaller leaves: gathering them costs more than keeping them."""
+
+SCANNED = r"(^|/)blocks/"
+"""Regex of the paths whose leaves carry a leading axis of depth. Their layers gather them one by
+one, see `latent_jax.layers.dense`."""
+
+SPLIT = r"^(params|opt_state)/"
+"""Regex of the paths that fsdp splits. Other collections, such as a codebook, stay whole: every row
+of a batch reads and changes them."""
 
 TENSOR_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     # regex searched in the path; axes of the last dimensions (a scanned stack has depth in front)
@@ -65,21 +75,36 @@ def tree_shardings(tree: PyTree, mesh: Mesh, strategy: str) -> PyTree:
     return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
+def gathered(params: PyTree) -> PyTree:
+    """Return parameters as a model reads them: whole, but for those that are scanned over depth.
+
+    To be called inside a step, under `jax.set_mesh`.
+    """
+
+    def gather(path, leaf):
+        return leaf if re.search(SCANNED, path_name(path)) else whole(leaf)
+
+    return jax.tree_util.tree_map_with_path(gather, params)
+
+
 def leaf_spec(name: str, shape: tuple[int, ...], mesh: Mesh, strategy: str) -> P:
     """Return the PartitionSpec of one leaf by its "/"-joined path and its shape."""
     if strategy == "fsdp":
-        return _fsdp_spec(shape, mesh.shape["data"])
+        return _fsdp_spec(name, shape, mesh.shape["data"])
     if strategy == "tensor":
         return _tensor_spec(name, shape, mesh.shape["model"])
     return P()
 
 
-def _fsdp_spec(shape: tuple[int, ...], n_devices: int) -> P:
-    if np.prod(shape, dtype=np.int64) < FSDP_MIN_SIZE:
+def _fsdp_spec(name: str, shape: tuple[int, ...], n_devices: int) -> P:
+    if not re.search(SPLIT, name):
         return P()
-    # The last of equally long axes: the first may be depth, which a scan slices layer by layer.
-    axes = sorted(range(len(shape)), key=lambda axis: (shape[axis], axis), reverse=True)
-    for axis in axes:
+    # A loop over depth slices layer by layer: split there, each slice would lie on one device.
+    depth = 1 if re.search(SCANNED, name) else 0
+    if np.prod(shape[depth:], dtype=np.int64) < FSDP_MIN_SIZE:
+        return P()
+    # The first, because its parts stand one after the other in memory, however long it is.
+    for axis in range(depth, len(shape)):
         if shape[axis] % n_devices == 0:
             return P(*(None,) * axis, "data")
     return P()

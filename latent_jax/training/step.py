@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from latent_jax.platform import Platform
 from latent_jax.training.optimizer import frozen_mask, merge_frozen, split_frozen
-from latent_jax.training.sharding import batch_sharding, replicated
+from latent_jax.training.sharding import batch_sharding, gathered, replicated
 from latent_jax.training.state import TrainState
 
 PyTree = Any
@@ -33,9 +33,13 @@ class StepMetrics(NamedTuple):
 
 
 def make_train_step(
-    task, optimizer: optax.GradientTransformation, accumulation: int, mesh: Mesh
+    task,
+    optimizer: optax.GradientTransformation,
+    accumulation: int,
+    mesh: Mesh,
+    param_shardings: PyTree,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
-    """Return a pure function (state, batch) -> (state, StepMetrics); `compile_step` makes it run.
+    """Return a pure function (state, batch) -> (state, StepMetrics) for `CompiledStep`.
 
     With `accumulation` = A the batch is cut into A micro-batches that a scan visits in turn.
     Gradient and loss are means weighted by `scores["weight"]`, so A micro-batches give the gradient
@@ -45,16 +49,19 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch):
         trained, frozen = split_frozen(state.params, frozen_mask(state.params, task.frozen))
+        shardings, _ = split_frozen(param_shardings, frozen_mask(state.params, task.frozen))
         key = jax.random.fold_in(state.key, state.step)
 
         def loss_and_gradient(collections, micro_batch, key):
             def loss(trained):
-                variables = {"params": merge_frozen(trained, frozen), **collections}
+                variables = {"params": gathered(merge_frozen(trained, frozen)), **collections}
                 return task.loss(variables, micro_batch, key, state.step, True)
 
             (value, (scores, collections)), gradient = jax.value_and_grad(loss, has_aux=True)(
                 trained
             )
+            # Each device keeps the part of the gradient that it has of the parameter.
+            gradient = jax.lax.with_sharding_constraint(gradient, shardings)
             return value, gradient, scores, {**collections}
 
         if accumulation == 1:
@@ -126,7 +133,7 @@ def make_eval_step(task) -> Callable[[Mapping[str, PyTree], Batch], dict[str, ja
     """Return a pure function (variables, batch) -> scores, summed over the batch."""
 
     def eval_step(variables, batch):
-        return task.evaluate(variables, batch)
+        return task.evaluate({**variables, "params": gathered(variables["params"])}, batch)
 
     return eval_step
 
@@ -153,7 +160,7 @@ def lower_train_step(
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     return _lower(
-        make_train_step(task, optimizer, accumulation, mesh),
+        make_train_step(task, optimizer, accumulation, mesh, shardings.params),
         state,
         batch_spec,
         mesh,
@@ -177,7 +184,8 @@ def _lower(step, first, batch_spec, mesh, platform, **jit_args):
         key: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=rows) for key, x in batch_spec.items()
     }
     platforms = None if platform is None else (platform.kind,)
-    return jax.jit(step, **jit_args).trace(first, batch).lower(lowering_platforms=platforms)
+    with jax.set_mesh(mesh):  # for `latent_jax.sharding`
+        return jax.jit(step, **jit_args).trace(first, batch).lower(lowering_platforms=platforms)
 
 
 class CompiledStep:

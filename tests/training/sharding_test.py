@@ -137,9 +137,16 @@ def test_every_tensor_rule_names_a_parameter_of_the_gpt():
     assert leaf_spec("final_norm/scale", (32,), mesh, "tensor") == P()
 
 
-def test_fsdp_leaves_small_and_indivisible_leaves_whole():
+def test_fsdp_splits_the_first_axis_that_divides_but_never_depth():
     mesh = make_mesh("fsdp")
-    assert leaf_spec("a", (64, 64), mesh, "fsdp") == P(None, "data")
-    assert leaf_spec("a", (128, 64), mesh, "fsdp") == P("data")
-    assert leaf_spec("a", (8, 8), mesh, "fsdp") == P()
-    assert leaf_spec("a", (127, 129), mesh, "fsdp") == P()
+    assert leaf_spec("params/a", (64, 128), mesh, "fsdp") == P("data")
+    assert leaf_spec("params/a", (257, 64), mesh, "fsdp") == P(None, "data")
+    assert leaf_spec("params/stack/blocks/up/kernel", (8, 64, 64), mesh, "fsdp") == P(None, "data")
+
+
+def test_fsdp_leaves_small_and_indivisible_leaves_and_codebooks_whole():
+    mesh = make_mesh("fsdp")
+    assert leaf_spec("params/a", (8, 8), mesh, "fsdp") == P()
+    assert leaf_spec("params/a", (127, 129), mesh, "fsdp") == P()
+    assert leaf_spec("params/stack/blocks/norm/scale", (64, 64), mesh, "fsdp") == P()
+    assert leaf_spec("state/codebook/codes", (512, 32), mesh, "fsdp") == P()
