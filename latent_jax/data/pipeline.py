@@ -24,6 +24,9 @@ from latent_jax.tokenizers.base import Tokenizer
 # Batches that wait on the devices while the current one trains.
 _PREFETCHED_BATCHES = 2
 
+# Raise it when the state of the same pipeline begins to look otherwise.
+_STATE_FORMAT = 2
+
 
 class TrainBatches(grain.DatasetIterator):
     """Infinite iterator over training batches, whose state can be saved and restored exactly.
@@ -90,6 +93,15 @@ class TrainBatches(grain.DatasetIterator):
         self._batches.set_state(state["batches"])
 
 
+def batch_spec(batch_size: int, row_length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns shapes and dtypes of a global batch, for training and for evaluation."""
+    return {
+        "ids": jax.ShapeDtypeStruct((batch_size, row_length), np.int32),
+        "weights": jax.ShapeDtypeStruct((batch_size, row_length), np.float32),
+        "n_bytes": jax.ShapeDtypeStruct((batch_size,), np.int32),
+    }
+
+
 def train_batches(
     corpus: Corpus,
     tokenizer: Tokenizer,
@@ -150,6 +162,7 @@ def train_batches(
         "row_length": row_length,
         "seed": seed,
         "num_workers": num_workers,
+        "state_format": _STATE_FORMAT,
         "process_count": 1 if sharding is None else jax.process_count(),
         "process_index": 0 if sharding is None else jax.process_index(),
     }

@@ -111,7 +111,7 @@ def open_run_folder(
         for part in (folder.path, folder.checkpoints, folder.samples, folder.tensorboard):
             part.mkdir(parents=True, exist_ok=True)
         write_json(folder.path / "overrides.json", dict(overrides or {}))
-        starts = folder.environment["starts"] if is_resume else []
+        starts = folder.environment.get("starts", []) if is_resume else []
         write_json(folder.path / "environment.json", {**environment(), "starts": starts})
         # Last: a folder with a config is a whole run folder.
         write_json(folder.path / "config.json", config)

@@ -6,7 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Self
+
+import jax
+
+from latent_jax.platform import Platform
 
 
 class StartUp:
@@ -72,6 +77,23 @@ class StartUp:
         )
         text = f"first step after {sum(self.phases.values()):.1f} s: {phases}"
         return f"{text} (beside: {beside})" if beside else text
+
+
+def keep_programs() -> Path | None:
+    """Keep compiled programs in the user's cache for later processes, where that is safe.
+
+    JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false turns it off.
+    Call it before anything is compiled; it starts JAX's backend.
+
+    Returns:
+        The folder; None where another was chosen or none is used.
+    """
+    if jax.config.jax_compilation_cache_dir is not None or not Platform.current().keeps_programs:
+        return None
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    folder = cache / "latent_jax" / "programs"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    return folder
 
 
 def _process_seconds() -> float:
