@@ -121,6 +121,14 @@ class Platform:
         return BYTE_MODEL_LANES[self.kind]
 
     @property
+    def keeps_programs(self) -> bool:
+        """Whether compiled programs are kept for later processes.
+
+        On some CPUs XLA's loader rejects what it has kept itself (JAX issue 38445).
+        """
+        return self.kind != "cpu"
+
+    @property
     def run_once_options(self) -> dict[str, Any] | None:
         """Compiler options of a program that runs once.
 

@@ -6,6 +6,7 @@
         --vocab_file gpt2-vocab.json --merges_file gpt2-merges.txt
     python launch/benchmark.py m1 --data 'text/*.jsonl.xz'
     python launch/benchmark.py step --config configs/latent_lm.py:size=base --profile 10
+    python launch/benchmark.py data --data 'text/*.jsonl.xz' --row_length 1024 --workers 0,8
     python launch/benchmark.py generate --lanes 8
     python launch/benchmark.py generate --workdirs runs/latent,runs/bpe,runs/bytes
 
@@ -15,6 +16,7 @@ package, with tiktoken and with Hugging Face's tokenizers, both with GPT-2's voc
 encodes with M1 for every byte, beside what its FLOPs allow here and one forward pass per prefix.
 `step` times the train step of any config on random ids, without text, and with --profile says what
 the device does in it; the trace opens in XProf and in ui.perfetto.dev.
+`data` makes batches, with each number of worker processes, beside Grain's own packing.
 `generate` samples from a GPT and from the same weights in Hugging Face transformers, or with
 --workdirs from trained runs of any method, in raw bytes per second beside the first of them.
 PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
@@ -23,7 +25,9 @@ PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchm
 from absl import flags
 from ml_collections import config_flags
 
+from latent_jax.data import DataConfig
 from latent_jax.experiments.benchmark import TrainBenchmark, benchmark_and_print
+from latent_jax.experiments.benchmark_data import DataBenchmark, benchmark_data
 from latent_jax.experiments.benchmark_generation import (
     GenerationBenchmark,
     benchmark_generation_and_print,
@@ -40,7 +44,9 @@ PROFILE = flags.DEFINE_integer("profile", 0, "step: also trace so many steps, an
 PROFILE_DIR = flags.DEFINE_string("profile_dir", "runs/profile", "step: folder of the trace.")
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", TrainBenchmark.vocab_size, "Ids of the model.")
 ROW_LENGTH = flags.DEFINE_integer("row_length", TrainBenchmark.row_length, "Ids per row.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", TrainBenchmark.batch_size, "train: rows per step.")
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", TrainBenchmark.batch_size, "train, data: rows per step."
+)
 LANES = flags.DEFINE_integer("lanes", GenerationBenchmark.batch_size, "generate: texts at a time.")
 PROMPT_LENGTH = flags.DEFINE_integer(
     "prompt_length", GenerationBenchmark.prompt_length, "generate: ids of a prompt."
@@ -55,20 +61,27 @@ N_STEPS = flags.DEFINE_integer("n_steps", TrainBenchmark.n_steps, "How often, in
 STEPS_PER_TURN = flags.DEFINE_integer(
     "steps_per_turn", TrainBenchmark.steps_per_turn, "train: steps between two looks at the clock."
 )
-DATA = flags.DEFINE_list("data", [], "tokenizers, m1: text: paths, globs or folders.")
-TEXT_FIELD = flags.DEFINE_string("text_field", "text", "tokenizers, m1: field of .jsonl lines.")
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "tokenizers, m1: raw bytes; 0 = all (m1: 1 MiB).")
-VOCAB_FILE = flags.DEFINE_string("vocab_file", "", "tokenizers: GPT-2's vocab.json.")
-MERGES_FILE = flags.DEFINE_string("merges_file", "", "tokenizers: GPT-2's merges.txt.")
+DATA = flags.DEFINE_list("data", [], "tokenizers, m1, data: text: paths, globs or folders.")
+TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Of --data: field of .jsonl lines.")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Of --data: raw bytes; 0 = all (m1: 1 MiB).")
+VOCAB_FILE = flags.DEFINE_string("vocab_file", "", "tokenizers, data: GPT-2's vocab.json.")
+MERGES_FILE = flags.DEFINE_string("merges_file", "", "tokenizers, data: GPT-2's merges.txt.")
+WORKERS = flags.DEFINE_list("workers", [*map(str, DataBenchmark.workers)], "data: processes.")
+SECONDS = flags.DEFINE_float("seconds", DataBenchmark.seconds, "data: of each measurement.")
+CACHE_DIR = flags.DEFINE_string(
+    "cache_dir", DataConfig.cache_dir, "data: where the corpus is built."
+)
 METHOD = flags.DEFINE_string("method", "EqualInfoAC[b=32,v=256]", "m1: literature name.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 
 
 def main(verbs):
     """Measure."""
-    if verbs not in (["train"], ["step"], ["generate"], ["tokenizers"], ["m1"]):
+    if verbs not in (["train"], ["step"], ["generate"], ["tokenizers"], ["m1"], ["data"]):
         got = " ".join(verbs) or "nothing"
-        raise ValueError(f"say what to measure: train, step, generate, tokenizers or m1; got {got}")
+        raise ValueError(
+            f"say what to measure: train, step, generate, tokenizers, m1 or data; got {got}"
+        )
     if verbs == ["step"]:
         benchmark_step_and_print(
             CONFIG.value,
@@ -78,7 +91,7 @@ def main(verbs):
             json_path=JSON.value,
         )
         return
-    if verbs[0] in ("tokenizers", "m1") and not DATA.value:
+    if verbs[0] in ("tokenizers", "m1", "data") and not DATA.value:
         raise ValueError(f"{verbs[0]} needs text: --data")
     words = dict(text_field=TEXT_FIELD.value, json_path=JSON.value)
     if verbs == ["tokenizers"]:
@@ -86,6 +99,22 @@ def main(verbs):
             raise ValueError("tokenizers needs GPT-2's vocabulary: --vocab_file and --merges_file")
         files = VOCAB_FILE.value, MERGES_FILE.value
         benchmark_tokenizers(DATA.value, *files, max_bytes=MAX_BYTES.value, **words)
+        return
+    if verbs == ["data"]:
+        benchmark_data(
+            DataBenchmark(
+                row_length=ROW_LENGTH.value,
+                batch_size=BATCH_SIZE.value,
+                workers=tuple(map(int, WORKERS.value)),
+                seconds=SECONDS.value,
+            ),
+            DATA.value,
+            max_bytes=MAX_BYTES.value,
+            vocab_file=VOCAB_FILE.value,
+            merges_file=MERGES_FILE.value,
+            cache_dir=CACHE_DIR.value,
+            **words,
+        )
         return
     if verbs == ["m1"]:
         n_bytes = MAX_BYTES.value or 1 << 20

@@ -15,9 +15,6 @@ on each, or JAX_DISTRIBUTED=1 on a TPU pod or under Slurm.
 from absl import flags
 from ml_collections import config_flags
 
-from latent_jax.experiments.command_line import changed_words, run_command
-from latent_jax.experiments.study import default_workdir, run_config
-
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True
 )
@@ -27,9 +24,15 @@ flags.mark_flag_as_required("config")
 
 def main():
     """Train."""
+    from latent_jax.experiments.command_line import changed_words
+    from latent_jax.experiments.study import default_workdir, run_config
+
     workdir = WORKDIR.value or default_workdir(flags.FLAGS["config"].config_filename)
     run_config(CONFIG.value, workdir, changed_words("config"))
 
 
+# A process for data imports this file anew, and needs nothing of what training imports.
 if __name__ == "__main__":
+    from latent_jax.experiments.command_line import run_command
+
     run_command(main)

@@ -3,7 +3,12 @@
 from latent_jax.data.corpus import Corpus, load_corpus, open_corpus
 from latent_jax.data.documents import CorpusError, Document, Source
 from latent_jax.data.packing import Batch
-from latent_jax.data.pipeline import TrainBatches, evaluation_batches, train_batches
+from latent_jax.data.pipeline import (
+    TrainBatches,
+    batch_spec,
+    evaluation_batches,
+    train_batches,
+)
 from latent_jax.data.sources import DataConfig, make_source
 
 __all__ = [
@@ -14,6 +19,7 @@ __all__ = [
     "Document",
     "Source",
     "TrainBatches",
+    "batch_spec",
     "evaluation_batches",
     "load_corpus",
     "make_source",

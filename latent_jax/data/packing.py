@@ -19,8 +19,9 @@ The price is that lanes run through the stream at their own speed: at any moment
 further into an epoch than others.
 """
 
+import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import grain
 import numpy as np
@@ -29,6 +30,11 @@ from latent_jax.data.documents import Document
 from latent_jax.tokenizers.base import Tokenizer
 
 Batch = dict[str, Any]  # "ids" int32[B, L], "weights" float32[B, L], "n_bytes" int32[B]
+Block = dict[str, np.ndarray]  # of b lanes: "ids" int32[b, rows, L], "n_bytes" int32[b, rows]
+
+# A block grows until it takes so long to make, or holds so many ids.
+_BLOCK_SECONDS = 0.01
+_BLOCK_IDS = 1 << 17
 
 
 class TokenizedDocument(NamedTuple):
@@ -36,11 +42,16 @@ class TokenizedDocument(NamedTuple):
 
     Attributes:
       ids: int32[n], the separator at the end.
-      byte_ends: int64[n + 1], the raw bytes that the first 0, 1, ..., n ids stand for.
+      byte_lengths: int32[n], the raw bytes that each id stands for.
     """
 
     ids: np.ndarray
-    byte_ends: np.ndarray
+    byte_lengths: np.ndarray
+
+    @classmethod
+    def ended(cls, ids: np.ndarray, byte_lengths: np.ndarray, separator_id: int) -> Self:
+        """Returns the document with a separator after its ids, which stands for no bytes."""
+        return cls(np.append(ids, np.int32(separator_id)), np.append(byte_lengths, np.int32(0)))
 
 
 class Tokenize:
@@ -52,20 +63,16 @@ class Tokenize:
 
     def __call__(self, document: Document) -> TokenizedDocument:
         """Encodes. Raises ValueError where byte lengths do not add up to the text's."""
-        ((encoded, lengths),) = self._tokenizer.encode_batch([document.text])
-        byte_ends = np.zeros(len(encoded) + 2, np.int64)
-        np.cumsum(lengths, out=byte_ends[1:-1])
-        byte_ends[-1] = byte_ends[-2]  # the separator stands for no bytes
-        if byte_ends[-1] != len(document.text):
+        ((ids, byte_lengths),) = self._tokenizer.encode_batch([document.text])
+        n_bytes = int(byte_lengths.sum(dtype=np.int64))
+        if n_bytes != len(document.text):
             raise ValueError(
                 f"Tokenizer {self._tokenizer.name} gives document {document.key!r} of "
                 f"{len(document.text)} bytes ids whose "
-                f"byte_lengths add up to {byte_ends[-1]}: its byte_lengths are wrong, and bits per "
+                f"byte_lengths add up to {n_bytes}: its byte_lengths are wrong, and bits per "
                 "byte would be too."
             )
-        return TokenizedDocument(
-            np.append(encoded, np.int32(self._tokenizer.separator_id)), byte_ends
-        )
+        return TokenizedDocument.ended(ids, byte_lengths, self._tokenizer.separator_id)
 
 
 class Lane:
@@ -86,34 +93,46 @@ class Lane:
         self.turn, self.offset = turn, offset
         self._document: TokenizedDocument | None = None
 
-    def fill(self, row: np.ndarray) -> tuple[int, int]:
-        """Writes the next ids into `row`, int32[L].
+    def read(self, ids: np.ndarray, byte_lengths: np.ndarray) -> int:
+        """Writes the next ids, and the raw bytes of each, into two arrays int32[n].
 
         Returns:
-          The number of ids written, less than L only where the documents have come to their end,
-          and the number of raw bytes that they stand for.
+          The number of ids written, less than n only where the documents have come to their end.
         """
-        filled = n_bytes = 0
-        while filled < len(row):
+        filled = 0
+        while filled < len(ids):
             if self._document is None:
                 index = self._first + self.turn * self._stride
                 if index >= len(self._documents):
                     break
                 self._document = self._documents[index]
-            ids, byte_ends = self._document
-            end = min(self.offset + len(row) - filled, len(ids))
-            taken = end - self.offset
-            row[filled : filled + taken] = ids[self.offset : end]
-            n_bytes += int(byte_ends[end] - byte_ends[self.offset])
-            filled += taken
-            self.offset = end
-            if end == len(ids):
+            document = self._document
+            end = min(self.offset + len(ids) - filled, len(document.ids))
+            stop = filled + end - self.offset
+            ids[filled:stop] = document.ids[self.offset : end]
+            byte_lengths[filled:stop] = document.byte_lengths[self.offset : end]
+            filled, self.offset = stop, end
+            if end == len(document.ids):
                 self.seek(self.turn + 1, 0)
-        return filled, n_bytes
+        return filled
+
+    def fill(self, row: np.ndarray) -> tuple[int, int]:
+        """Writes the next ids into `row`, int32[L].
+
+        Returns:
+          The number of ids written, as `read` does, and of the raw bytes that they stand for.
+        """
+        byte_lengths = np.zeros(len(row), np.int32)
+        return self.read(row, byte_lengths), int(byte_lengths.sum())
 
 
 class PackedLanes(grain.IterDataset):
-    """Infinite dataset; an element is a Batch of the next row of each of its lanes."""
+    """Infinite dataset; an element is a Block, the next rows of each of its lanes.
+
+    How many rows a block has depends on how fast they are made: what there is to do for each block,
+    above all where it is handed from one process to another, is shared by as many rows as take a
+    moment to make. What follows after a state does not depend on it.
+    """
 
     def __init__(
         self, documents: grain.MapDataset, lanes: Sequence[int], n_lanes: int, row_length: int
@@ -143,12 +162,21 @@ class _PackedLanesIterator(grain.DatasetIterator):
         super().__init__()
         self._lanes = [Lane(documents, lane, n_lanes) for lane in lanes]
         self._row_length = row_length
+        self._n_rows = 1
 
-    def __next__(self) -> Batch:
-        ids = np.empty((len(self._lanes), self._row_length), np.int32)
-        counts = [lane.fill(row) for lane, row in zip(self._lanes, ids, strict=True)]
-        n_bytes = np.array([n_bytes for _, n_bytes in counts], np.int32)
-        return {"ids": ids, "weights": np.ones(ids.shape, np.float32), "n_bytes": n_bytes}
+    def __next__(self) -> Block:
+        start = time.perf_counter()
+        shape = (len(self._lanes), self._n_rows, self._row_length)
+        ids, byte_lengths = np.empty(shape, np.int32), np.empty(shape, np.int32)
+        for lane, lane_ids, lane_lengths in zip(self._lanes, ids, byte_lengths, strict=True):
+            lane.read(lane_ids.reshape(-1), lane_lengths.reshape(-1))
+        block = {"ids": ids, "n_bytes": byte_lengths.sum(axis=-1, dtype=np.int32)}
+        seconds = time.perf_counter() - start
+        if seconds < _BLOCK_SECONDS and ids.size < _BLOCK_IDS:
+            self._n_rows *= 2
+        elif seconds > 4 * _BLOCK_SECONDS:
+            self._n_rows = max(self._n_rows // 2, 1)
+        return block
 
     def get_state(self) -> dict[str, Any]:
         return {

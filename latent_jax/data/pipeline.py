@@ -13,8 +13,8 @@ from typing import Any, Self
 import grain
 import jax
 import numpy as np
-from absl import flags
 
+from latent_jax.data.blocks import Batches, in_worker
 from latent_jax.data.corpus import Corpus
 from latent_jax.data.documents import CorpusError, Document
 from latent_jax.data.packing import Batch, Lane, PackedLanes, Tokenize
@@ -23,6 +23,9 @@ from latent_jax.tokenizers.base import Tokenizer
 
 # Batches that wait on the devices while the current one trains.
 _PREFETCHED_BATCHES = 2
+
+# Raise it when the state of the same pipeline begins to look otherwise.
+_STATE_FORMAT = 2
 
 
 class TrainBatches(grain.DatasetIterator):
@@ -90,6 +93,15 @@ class TrainBatches(grain.DatasetIterator):
         self._batches.set_state(state["batches"])
 
 
+def batch_spec(batch_size: int, row_length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns shapes and dtypes of a global batch, for training and for evaluation."""
+    return {
+        "ids": jax.ShapeDtypeStruct((batch_size, row_length), np.int32),
+        "weights": jax.ShapeDtypeStruct((batch_size, row_length), np.float32),
+        "n_bytes": jax.ShapeDtypeStruct((batch_size,), np.int32),
+    }
+
+
 def train_batches(
     corpus: Corpus,
     tokenizer: Tokenizer,
@@ -141,15 +153,8 @@ def train_batches(
         for part in range(n_parts)
     ]
     if num_workers:
-        if not flags.FLAGS.is_parsed():  # in a notebook; Grain hands its absl flags to the workers
-            flags.FLAGS.mark_as_parsed()
-        one = grain.multiprocessing.MultiprocessingOptions(num_workers=1, per_worker_buffer_size=2)
-        parts = [part.mp_prefetch(one) for part in parts]
-    batches = (
-        grain.experimental.ZipIterDataset(parts)
-        .map(_interleave)
-        .map(placement(rows, batch_size, sharding))
-    )
+        parts = [in_worker(part) for part in parts]
+    batches = Batches(parts).map(placement(rows, batch_size, sharding))
     made_with = {
         "corpus": corpus.fingerprint,
         "tokenizer": tokenizer.fingerprint(),
@@ -157,6 +162,7 @@ def train_batches(
         "row_length": row_length,
         "seed": seed,
         "num_workers": num_workers,
+        "state_format": _STATE_FORMAT,
         "process_count": 1 if sharding is None else jax.process_count(),
         "process_index": 0 if sharding is None else jax.process_index(),
     }
@@ -262,17 +268,3 @@ def _check_fills_a_row(records: Sequence[Document], tokenizer: Tokenizer, row_le
         f"with {tokenizer.name}, and a "
         f"row has {row_length}. Use more text or shorter rows."
     )
-
-
-def _interleave(parts: tuple[Batch, ...]) -> Batch:
-    """Puts the rows of worker w of n back to where they came from: w, w + n, w + 2n, ..."""
-    if len(parts) == 1:
-        return parts[0]
-
-    def merge(*arrays: np.ndarray) -> np.ndarray:
-        merged = np.empty((sum(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
-        for part, array in enumerate(arrays):
-            merged[part :: len(arrays)] = array
-        return merged
-
-    return jax.tree.map(merge, *parts)

@@ -175,12 +175,7 @@ def _check_plan(out: Path, plan: dict[str, Any]) -> None:
 
 def _packed(encoded: Encoded, separator_id: int, config: EncodeConfig) -> Iterator[Row]:
     """Yield rows of whole texts, each followed by the separator; the last one is padded."""
-    documents = []
-    for ids, lengths in encoded:
-        byte_ends = np.zeros(len(ids) + 2, np.int64)
-        np.cumsum(lengths, out=byte_ends[1:-1])
-        byte_ends[-1] = byte_ends[-2]
-        documents.append(TokenizedDocument(np.append(ids, separator_id), byte_ends))
+    documents = [TokenizedDocument.ended(*document, separator_id) for document in encoded]
     lane = Lane(documents, first=0, stride=1)
     while True:
         row = np.full(config.row_length, separator_id, np.int32)

@@ -26,6 +26,7 @@ from latent_jax.data.rows import (
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import bytes_per_token, load_bpe_files, make_tokenizer
 from latent_jax.tokenizers import Tokenizer
+from latent_jax.training import StartUp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +68,12 @@ class EncodedRows:
 Reading = Documents | EncodedRows
 
 
-def open_reading(config: ConfigDict) -> Reading:
+def open_reading(config: ConfigDict, startup: StartUp | None = None) -> Reading:
     """Open what a configuration reads, and train or load its tokenizer.
+
+    Args:
+        config: as `configs.common.default` makes it.
+        startup: where the phases "corpus" and "tokenizer" are counted.
 
     Raises:
         ValueError: the text or the rows cannot be read, or were made for another method.
@@ -76,12 +81,16 @@ def open_reading(config: ConfigDict) -> Reading:
     if config.data.source == "encoded":
         return _open_rows(config)
     method, files = parse(config.method), config.tokenizer
+    startup = startup or StartUp()
     corpus = open_corpus(DataConfig(**config.data))
+    startup.mark("corpus")
     if files.vocab_file or files.merges_file:
         tokenizer = load_bpe_files(method, files.vocab_file, files.merges_file)
     else:
         tokenizer = make_tokenizer(method, corpus, files.train_bytes, files.m1)
-    return Documents(corpus, tokenizer, bytes_per_token(tokenizer, corpus))
+    reading = Documents(corpus, tokenizer, bytes_per_token(tokenizer, corpus))
+    startup.mark("tokenizer")
+    return reading
 
 
 def _open_rows(config: ConfigDict) -> EncodedRows:

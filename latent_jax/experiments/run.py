@@ -9,7 +9,7 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from latent_jax.data import Batch
+from latent_jax.data import Batch, batch_spec
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
 from latent_jax.experiments.solve import solve_shape, solve_steps
@@ -17,7 +17,15 @@ from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.budget import from_config
 from latent_jax.reports.curves import write_curves
 from latent_jax.tasks.base import Task
-from latent_jax.training import OptimizerConfig, TrainingConfig, make_mesh, open_run_folder, train
+from latent_jax.training import (
+    OptimizerConfig,
+    StartUp,
+    TrainingConfig,
+    keep_programs,
+    make_mesh,
+    open_run_folder,
+    train,
+)
 from latent_jax.training.config import RESUMABLE
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.sharding import batch_sharding
@@ -61,22 +69,30 @@ class Experiment:
         return self.reading.evaluation(split=split, max_bytes=max_bytes, **self.batches)
 
 
-def prepare(config: ConfigDict) -> Experiment:
+def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     """Open the corpus, train or load the tokenizer, build the task, and turn the budget into steps.
+
+    Args:
+        config: as `configs.common.default` makes it.
+        startup: where its phases are counted.
 
     Raises:
         ValueError: a word of the configuration is wrong, or the corpus cannot be read; see the
             parts.
     """
+    startup = startup or StartUp()
     training = TrainingConfig(**config.training, seed=config.seed)
     optimizer = OptimizerConfig(**config.optimizer)
     from_config(config.budget)  # a wrong one is refused before any text is read
-    reading = open_reading(config)
+    mesh = make_mesh(training.strategy, training.model_parallel)
+    keep_programs()
+    startup.mark("devices")
+    reading = open_reading(config, startup)
     vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
     config = solve_shape(config, vocabulary)
     task = make_task(config, vocabulary)
     total_steps, _ = solve_steps(config, vocabulary)
-    mesh = make_mesh(training.strategy, training.model_parallel)
+    startup.mark("task")
     return Experiment(config, reading, task, training, optimizer, total_steps, mesh)
 
 
@@ -87,6 +103,7 @@ def run(
     *,
     on_evaluation: Callable[[Experiment, Mapping[str, Any]], None] | None = None,
     pictures: bool = True,
+    startup: StartUp | None = None,
 ) -> dict[str, Any]:
     """Train what a configuration describes into a run folder, or go on where it stopped.
 
@@ -96,6 +113,7 @@ def run(
         overrides: what was changed on the command line, for the record.
         on_evaluation: called with the experiment and the variables after each evaluation.
         pictures: also write samples and curves after each evaluation.
+        startup: what has passed until here; None begins to count now.
 
     Returns:
         The last validation record.
@@ -103,7 +121,8 @@ def run(
     Raises:
         ValueError: see `prepare` and `training.train`; nothing half-written is left behind.
     """
-    experiment = prepare(config)
+    startup = startup or StartUp()
+    experiment = prepare(config, startup)
     config, training, reading = experiment.config, experiment.training, experiment.reading
     tokenizer = reading.tokenizer
     check_batch(experiment.mesh, config.batch_size, training.accumulation)
@@ -111,47 +130,52 @@ def run(
     train_data = reading.train(
         seed=config.seed, num_workers=config.data.num_workers, **experiment.batches
     )
-    folder = open_run_folder(
-        workdir,
-        config.to_dict(),
-        overrides,
-        may_differ=[*(f"training.{field}" for field in RESUMABLE), "data.cache_dir", "name"],
-    )
-    if is_primary():
-        tokenizer.save(folder.tokenizer)
-    logger.info(
-        "%s: %d steps of %d x %d ids, %.3f bytes per id, %.3g forward FLOPs per byte",
-        config.name or config.method,
-        experiment.total_steps,
-        config.batch_size,
-        config.row_length,
-        reading.bytes_per_token,
-        experiment.task.flops_per_byte,
-    )
-
-    def validation():
-        return experiment.evaluation("validation", config.evaluation_bytes)
-
-    def after_evaluation(step, variables, record):
-        del record
-        if on_evaluation is not None:
-            on_evaluation(experiment, variables)
-        if not pictures:
-            return
-        write_samples(folder.samples, step, experiment.task, variables, tokenizer, validation())
+    with train_data:
+        train_data.start_prefetch()  # workers start while programs are compiled
+        folder = open_run_folder(
+            workdir,
+            config.to_dict(),
+            overrides,
+            may_differ=[*(f"training.{field}" for field in RESUMABLE), "data.cache_dir", "name"],
+        )
         if is_primary():
-            write_curves(folder.path)
+            tokenizer.save(folder.tokenizer)
+        logger.info(
+            "%s: %d steps of %d x %d ids, %.3f bytes per id, %.3g forward FLOPs per byte",
+            config.name or config.method,
+            experiment.total_steps,
+            config.batch_size,
+            config.row_length,
+            reading.bytes_per_token,
+            experiment.task.flops_per_byte,
+        )
 
-    return train(
-        experiment.task,
-        training,
-        experiment.optimizer,
-        total_steps=experiment.total_steps,
-        train_data=train_data,
-        eval_data=validation,
-        run_folder=folder,
-        mesh=experiment.mesh,
-        tokenizer_fingerprint=tokenizer.fingerprint(),
-        data_workers=config.data.num_workers,
-        on_evaluation=after_evaluation,
-    )
+        def validation():
+            return experiment.evaluation("validation", config.evaluation_bytes)
+
+        def after_evaluation(step, variables, record):
+            del record
+            if on_evaluation is not None:
+                on_evaluation(experiment, variables)
+            if not pictures:
+                return
+            write_samples(folder.samples, step, experiment.task, variables, tokenizer, validation())
+            if is_primary():
+                write_curves(folder.path)
+
+        startup.mark("folder")
+        return train(
+            experiment.task,
+            training,
+            experiment.optimizer,
+            total_steps=experiment.total_steps,
+            train_data=train_data,
+            eval_data=validation,
+            run_folder=folder,
+            mesh=experiment.mesh,
+            tokenizer_fingerprint=tokenizer.fingerprint(),
+            data_workers=config.data.num_workers,
+            on_evaluation=after_evaluation,
+            batch_spec=batch_spec(config.batch_size, config.row_length),
+            startup=startup,
+        )

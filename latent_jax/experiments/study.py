@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from latent_jax.experiments.run import prepare, run
 from latent_jax.reports.command import comparison_table
 from latent_jax.reports.curves import write_comparison
-from latent_jax.training import spread_over_cores
+from latent_jax.training import StartUp, spread_over_cores
 from latent_jax.training.mesh import is_primary
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ def run_config(
     Raises:
         ValueError: see `experiments.run`. All runs are checked before the first one trains.
     """
+    startup = StartUp.of_process()
+    startup.mark("imports")
     workdir = Path(workdir)
     runs = {workdir: config}
     if "runs" in config:
@@ -39,9 +41,11 @@ def run_config(
     if "runs" in config:
         for run_config in runs.values():
             prepare(run_config)
+        startup.mark("checks")
     for number, (folder, run_config) in enumerate(runs.items(), start=1):
         logger.info("Run %d of %d in %s", number, len(runs), folder)
-        run(run_config, folder, overrides)
+        run(run_config, folder, overrides, startup=startup)
+        startup = StartUp()
         if is_primary() and number > 1:
             write_comparison(list(runs)[:number], workdir / "comparison.png")
     if is_primary():

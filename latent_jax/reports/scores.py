@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from latent_jax.reports.records import RunFolderError
 
 CELL_FILE = "cell.json"
@@ -76,6 +74,8 @@ def welch(one: Sample, other: Sample) -> float | None:
     """
     if not (one.deviation or other.deviation) or None in (one.deviation, other.deviation):
         return None
+    from scipy import stats  # here, because it takes longest of all that training imports
+
     return float(stats.ttest_ind(one.values, other.values, equal_var=False).pvalue)
 
 

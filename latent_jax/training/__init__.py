@@ -10,6 +10,7 @@ from latent_jax.training.loop import NonFiniteError, train
 from latent_jax.training.mesh import check_batch, initialize_distributed, make_mesh
 from latent_jax.training.run_folder import RunFolder, RunFolderError, open_run_folder
 from latent_jax.training.signals import TrainingInterrupted
+from latent_jax.training.startup import StartUp, keep_programs
 from latent_jax.training.state import TrainState, abstract_state, create_state, initial_state
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "OptimizerConfig",
     "RunFolder",
     "RunFolderError",
+    "StartUp",
     "TrainState",
     "TrainingConfig",
     "TrainingInterrupted",
@@ -31,6 +33,7 @@ __all__ = [
     "initial_state",
     "initialize_distributed",
     "keep_memory",
+    "keep_programs",
     "make_mesh",
     "open_run_folder",
     "spread_over_cores",

@@ -15,13 +15,17 @@ from latent_jax.training.step import CompiledStep, compile_eval_step
 
 
 class Evaluator:
-    """Runs a task's `evaluate` over finite data; compiled once, by the first batch."""
+    """Runs a task's `evaluate` over finite data."""
 
-    def __init__(self, task, mesh: Mesh):
-        """Keep the task and the mesh its variables live on."""
-        self._task = task
-        self._mesh = mesh
-        self._step: CompiledStep | None = None
+    def __init__(self, task, mesh: Mesh, step: CompiledStep | None = None):
+        """Keep the task and the mesh its variables live on.
+
+        Args:
+            task: see `latent_jax.tasks.base.Task`.
+            mesh: from `make_mesh`.
+            step: from `compile_eval_step`; None compiles one for the first batch.
+        """
+        self._task, self._mesh, self._step = task, mesh, step
 
     def __call__(
         self,

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from latent_jax.training.sharding import batch_sharding
 
 Batch = Mapping[str, Any]
+Spec = Mapping[str, jax.ShapeDtypeStruct]
 
 
 class DataError(ValueError):
@@ -34,7 +35,7 @@ def put_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
     }
 
 
-def batch_spec(batch: Batch) -> dict[str, jax.ShapeDtypeStruct]:
+def batch_spec(batch: Batch) -> Spec:
     """Return shapes and dtypes of the global batch that `put_batch` would make."""
 
     def spec(x):
@@ -48,17 +49,31 @@ def batch_spec(batch: Batch) -> dict[str, jax.ShapeDtypeStruct]:
 class Feed:
     """An endless iterator of batches, `get_state` and `set_state`: a Grain `DatasetIterator`.
 
-    The first batch is read ahead for its shapes and given out when it is asked for; until then
-    `get_state` answers for the time before it was read.
+    A batch that was read ahead is given out when it is asked for; until then `get_state` answers
+    for the time before it was read.
+
+    Attributes:
+        spec: shapes and dtypes of a global batch.
     """
 
-    def __init__(self, iterator: Iterator[Batch], mesh: Mesh):
-        """Read the first batch; `spec` then holds the shapes of a global batch."""
-        self._iterator = iterator
-        self._mesh = mesh
-        self._ahead_state = iterator.get_state()
-        self._ahead = self._read("before the first step")
-        self.spec = batch_spec(self._ahead)
+    def __init__(self, iterator: Iterator[Batch], mesh: Mesh, spec: Spec | None = None):
+        """Take over an iterator; None reads its first batch for the spec."""
+        self._iterator, self._mesh = iterator, mesh
+        self._ahead_state, self._ahead = None, None
+        if spec is None:
+            self.read_ahead()
+            spec = batch_spec(self._ahead)
+        self.spec = spec
+
+    def read_ahead(self) -> None:
+        """Wait for the batch that `next` will give.
+
+        Raises:
+            DataError: there is none; see `next`.
+        """
+        if self._ahead is None:
+            state = self._iterator.get_state()
+            self._ahead, self._ahead_state = self._read("before the first step"), state
 
     def next(self, step: int) -> dict[str, jax.Array]:
         """Return the batch for the step after `step`, on the mesh.

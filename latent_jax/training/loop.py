@@ -12,7 +12,7 @@ from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.chrono import Chrono
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluator
-from latent_jax.training.feed import Feed
+from latent_jax.training.feed import Feed, Spec
 from latent_jax.training.identity import describe_shapes
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.metrics import MetricsWriter, Window, read_records
@@ -20,8 +20,9 @@ from latent_jax.training.optimizer import make_optimizer, make_schedule
 from latent_jax.training.progress import Progress
 from latent_jax.training.run_folder import RunFolder
 from latent_jax.training.signals import StopSignal, TrainingInterrupted
+from latent_jax.training.startup import StartUp
 from latent_jax.training.state import abstract_state, create_state, initial_state
-from latent_jax.training.step import StepMetrics, compile_train_step
+from latent_jax.training.step import StepMetrics, compile_eval_step, compile_train_step
 
 Batch = Mapping[str, Any]
 
@@ -43,6 +44,8 @@ def train(
     tokenizer_fingerprint: str,
     data_workers: int = 0,
     on_evaluation: Callable[[int, Mapping[str, Any], dict[str, Any]], None] | None = None,
+    batch_spec: Spec | None = None,
+    startup: StartUp | None = None,
 ) -> dict[str, Any]:
     """Train until `total_steps`, from the last checkpoint if the run folder has one.
 
@@ -62,6 +65,10 @@ def train(
         data_workers: Grain worker processes; a resume with another number is refused.
         on_evaluation: called with (step, variables, validation record) after each evaluation, such
             as to write samples; its time does not count as training.
+        batch_spec: shapes and dtypes of a global batch, for training and for evaluation; None reads
+            the first one before anything is compiled.
+        startup: what has passed until here; None begins to count now. It is printed after the first
+            step, and kept in environment.json.
 
     Returns:
         The last validation record.
@@ -79,13 +86,14 @@ def train(
             train_config,
             optimizer_config,
             total_steps,
-            Feed(train_data, mesh),
+            Feed(train_data, mesh, batch_spec),
             eval_data,
             run_folder,
             mesh,
             tokenizer_fingerprint,
             data_workers,
             on_evaluation,
+            startup or StartUp(),
         )
         try:
             with StopSignal() as stop:
@@ -114,6 +122,7 @@ class _Run:
         tokenizer_fingerprint: str,
         data_workers: int,
         on_evaluation,
+        startup: StartUp,
     ):
         self.task, self.config, self.total_steps = task, config, total_steps
         self.feed, self.eval_data, self.on_evaluation = feed, eval_data, on_evaluation
@@ -125,6 +134,12 @@ class _Run:
         self.learning_rate = jax.jit(make_schedule(optimizer_config, total_steps))
         init = initial_state(task, optimizer, feed.spec, config.seed)
         abstract = abstract_state(init, mesh, config.strategy)
+        programs = startup.compile(
+            train_step=lambda: compile_train_step(
+                task, optimizer, abstract, feed.spec, config.accumulation, mesh
+            ),
+            evaluation_step=lambda: compile_eval_step(task, abstract.variables, feed.spec, mesh),
+        )
         self.identity = {
             "task": task.name,
             "parameters": describe_shapes(abstract.params),
@@ -161,10 +176,14 @@ class _Run:
         validations = [r for r in read_records(folder.metrics) if r["split"] == "validation"]
         self.validation: dict[str, Any] = validations[-1] if validations else {}
 
-        self.train_step = compile_train_step(
-            task, optimizer, self.state, feed.spec, config.accumulation, mesh
-        )
-        self.evaluator = Evaluator(task, mesh)
+        startup.mark("restore" if self.step else "state")
+        self.train_step = programs["train_step"].result()
+        self.evaluator = Evaluator(task, mesh, programs["evaluation_step"].result())
+        startup.mark("compile")
+        if self.step < total_steps:
+            feed.read_ahead()
+        startup.mark("first batch")
+        self.startup: StartUp | None = startup
         self.window = Window()
         self.window.clear(self.chrono.seconds)
         self.pending: tuple[int, StepMetrics] | None = None
@@ -197,9 +216,20 @@ class _Run:
             # One step late: the host reads the step before while the device works on this one.
             self._read_pending()
             self.pending = (self.step, metrics)
+            if self.startup is not None:
+                self._end_startup(self.startup)
             self.checkpoints.poll()
         self.checkpoints.wait()
         return self.validation
+
+    def _end_startup(self, startup: StartUp) -> None:
+        """Wait for the first step; tell and keep what it took to get there."""
+        self._read_pending()
+        startup.mark("first step")
+        self.startup = None
+        if is_primary():
+            self.folder.add_start({"step": self.step, **startup.record()})
+            self.progress.message(str(startup))
 
     def close(self) -> None:
         """Close what is open."""

@@ -66,6 +66,17 @@ class RunFolder:
         """The configuration as it was given."""
         return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
 
+    @property
+    def environment(self) -> dict[str, Any]:
+        """See `environment`; and "starts", what each start took, see `training.startup`."""
+        return json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+
+    def add_start(self, start: Mapping[str, Any]) -> None:
+        """Add what a start took to environment.json."""
+        found = self.environment
+        found["starts"].append(dict(start))
+        write_json(self.path / "environment.json", found)
+
 
 def open_run_folder(
     path: str | Path,
@@ -89,7 +100,8 @@ def open_run_folder(
     folder = RunFolder(Path(path))
     config = json.loads(json.dumps(config))
     if is_primary():
-        if (folder.path / "config.json").exists():
+        is_resume = (folder.path / "config.json").exists()
+        if is_resume:
             _check_same(folder, config, set(may_differ))
         elif folder.path.exists() and any(folder.path.iterdir()):
             raise RunFolderError(
@@ -99,7 +111,8 @@ def open_run_folder(
         for part in (folder.path, folder.checkpoints, folder.samples, folder.tensorboard):
             part.mkdir(parents=True, exist_ok=True)
         write_json(folder.path / "overrides.json", dict(overrides or {}))
-        write_json(folder.path / "environment.json", environment())
+        starts = folder.environment.get("starts", []) if is_resume else []
+        write_json(folder.path / "environment.json", {**environment(), "starts": starts})
         # Last: a folder with a config is a whole run folder.
         write_json(folder.path / "config.json", config)
     return folder

@@ -1,0 +1,113 @@
+"""Batches from blocks of rows that several packers make, in this process or in workers of its own.
+
+Handing an array from a worker to this process takes about a millisecond of both, whatever its size:
+more than packing a row. So a worker sends a block, the next rows of its lanes, and a batch takes
+one row of each lane from it. Where a run stands in the data is told by the state before the block,
+and by how many rows of it were given out.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+from absl import flags
+
+from latent_jax.data.packing import Batch, Block
+
+# Smaller arrays go through the pipe: memory to share takes longer to set up.
+_MIN_SHARED_BYTES = 1 << 14
+
+
+def in_worker(part: grain.IterDataset) -> grain.IterDataset:
+    """Returns a dataset whose elements are made by a process of its own, ahead of time.
+
+    The process leaves accelerators alone: its JAX knows the CPU only.
+    """
+    if not flags.FLAGS.is_parsed():  # in a notebook; Grain hands its absl flags to the workers
+        flags.FLAGS.mark_as_parsed()
+    options = grain.experimental.DatasetOptions(min_shm_size=_MIN_SHARED_BYTES)
+    return grain.experimental.WithOptionsIterDataset(part, options).mp_prefetch(
+        grain.multiprocessing.MultiprocessingOptions(num_workers=1, per_worker_buffer_size=2),
+        worker_init_fn=_keep_to_the_cpu,
+    )
+
+
+def _keep_to_the_cpu(worker: int, n_workers: int) -> None:
+    del worker, n_workers
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    jax.config.update("jax_platforms", "cpu")  # Grain has imported it, and it has read the variable
+
+
+class Batches(grain.IterDataset):
+    """Batches from datasets of blocks, its parts: row r of a batch comes from part r % n."""
+
+    def __init__(self, parts: Sequence[grain.IterDataset]):
+        """Describes the dataset."""
+        super().__init__(parts)
+
+    def __iter__(self) -> grain.DatasetIterator:
+        """Starts at the first batch."""
+        return _BatchesIterator([iter(part) for part in self._parents])
+
+
+class _BatchesIterator(grain.DatasetIterator):
+    """Its state is that of each part before the block at hand, and the rows taken from it."""
+
+    def __init__(self, parts: Sequence[grain.DatasetIterator]):
+        super().__init__(parts)
+        self._parts = [_Part(part) for part in parts]
+
+    def __next__(self) -> Batch:
+        self.start_prefetch()  # all workers at once, before the first one is waited for
+        parts = [part.next_rows() for part in self._parts]
+        n_rows, row_length = sum(len(ids) for ids, _ in parts), parts[0][0].shape[1]
+        ids, n_bytes = np.empty((n_rows, row_length), np.int32), np.empty(n_rows, np.int32)
+        for number, (part_ids, part_bytes) in enumerate(parts):
+            ids[number :: len(parts)], n_bytes[number :: len(parts)] = part_ids, part_bytes
+        return {"ids": ids, "weights": np.ones(ids.shape, np.float32), "n_bytes": n_bytes}
+
+    def get_state(self) -> dict[str, Any]:
+        return {"parts": [part.get_state() for part in self._parts]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        for part, part_state in zip(self._parts, state["parts"], strict=True):
+            part.set_state(part_state)
+
+    def close(self) -> None:
+        for part in self._parts:
+            part.drop_block()
+        super().close()
+
+
+class _Part:
+    """Cuts the blocks of one part into its rows of each batch."""
+
+    def __init__(self, blocks: grain.DatasetIterator):
+        self._blocks = blocks
+        self._before, self._taken = blocks.get_state(), 0
+        self.drop_block()
+
+    def next_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the ids, int32[b, L], and bytes, int32[b], of the next batch."""
+        while self._block is None or self._taken >= self._block["ids"].shape[1]:
+            if self._block is not None:
+                self._taken -= self._block["ids"].shape[1]
+                self._before = self._blocks.get_state()
+            self._block = next(self._blocks)
+        self._taken += 1
+        return self._block["ids"][:, self._taken - 1], self._block["n_bytes"][:, self._taken - 1]
+
+    def get_state(self) -> dict[str, Any]:
+        return {"before": self._before, "taken": self._taken}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._before, self._taken = state["before"], state["taken"]
+        self._blocks.set_state(self._before)
+        self.drop_block()
+
+    def drop_block(self) -> None:
+        """Forgets the block, which may lie in memory that a worker shares."""
+        self._block: Block | None = None

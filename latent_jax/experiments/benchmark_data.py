@@ -1,0 +1,198 @@
+"""Speed of the data pipeline alone beside Grain's own packing, on the same text, in turns."""
+
+import dataclasses
+import importlib.metadata
+import itertools
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+
+from latent_jax.data import Corpus, DataConfig, open_corpus, train_batches
+from latent_jax.data.documents import Document
+from latent_jax.methods.names import parse
+from latent_jax.methods.tokenizers import bytes_per_token, load_bpe_files, make_tokenizer
+from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.tokenizers import Tokenizer
+
+METHODS = ("Bytes", "BPE[v=4096]", "EqualInfoAC[b=16,v=65k]")
+N_TURNS = 2
+
+COLUMNS = (
+    "method",
+    Column("n_workers", "workers", "d"),
+    "bytes_per_token",
+    Column("mb_per_s", "MB/s", ".1f"),
+    Column("main_mb_per_cpu_s", "MB per CPU s of\nthe main process", ".1f"),
+    Column("peer_mb_per_s", "Grain's packing\nMB/s", ".1f"),
+    Column("speed_ratio", "speed over\nGrain's", ".2f"),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataBenchmark:
+    """What is measured: shapes of batches, numbers of worker processes, and for how long each."""
+
+    row_length: int = 1024
+    batch_size: int = 32
+    workers: tuple[int, ...] = (0, 1, 2, 4, 8)
+    seconds: float = 3.0
+
+    def __post_init__(self):
+        """Check what the pipeline does not."""
+        if not self.workers or min(self.workers) < 0:
+            raise ValueError(f"workers={self.workers}: give numbers of processes, such as 0,4,8")
+        if min(self.row_length, self.batch_size) < 1 or self.seconds <= 0:
+            raise ValueError(
+                f"row_length={self.row_length}, batch_size={self.batch_size} and seconds="
+                f"{self.seconds} must be positive"
+            )
+
+
+def benchmark_data(
+    benchmark: DataBenchmark,
+    files: Sequence[str],
+    *,
+    text_field: str = "text",
+    max_bytes: int = 0,
+    vocab_file: str = "",
+    merges_file: str = "",
+    cache_dir: str = DataConfig.cache_dir,
+    json_path: str | None = None,
+) -> list[dict[str, Any]]:
+    """Print and return raw text per second for each tokenizer and number of workers.
+
+    Args:
+        benchmark: what is measured.
+        files: the text.
+        text_field: of .jsonl files.
+        max_bytes: of the text; 0 = all.
+        vocab_file: GPT-2's vocab.json; without the two files a BPE of 4,096 ids is trained.
+        merges_file: GPT-2's merges.txt.
+        cache_dir: where the corpus is built.
+        json_path: also write the unrounded records there.
+
+    Raises:
+        ValueError: something cannot be read, or there are more workers than rows of a batch.
+    """
+    words = dict(source="files", files=tuple(files), text_field=text_field, cache_dir=cache_dir)
+    corpus = open_corpus(
+        DataConfig(**words, max_bytes=max_bytes, validation_percent=0.0, test_percent=0.0)
+    )
+    records = []
+    for method in METHODS:
+        if method.startswith("BPE") and (vocab_file or merges_file):
+            # Of files that are no BPE, or of half of one, `load_bpe_files` says so.
+            tokenizer = load_bpe_files(parse("BPE[v=50257]"), vocab_file, merges_file)
+        else:
+            tokenizer = make_tokenizer(parse(method), corpus)
+        for n_workers in benchmark.workers:
+            records.append(_measure(benchmark, corpus, tokenizer, n_workers))
+    print(text_table(records, COLUMNS))
+    if json_path:
+        write_json(records, json_path)
+    return records
+
+
+def _measure(
+    benchmark: DataBenchmark, corpus: Corpus, tokenizer: Tokenizer, n_workers: int
+) -> dict[str, Any]:
+    id_bytes = bytes_per_token(tokenizer, corpus)
+    rates, main_rates, peer_rates = [], [], []
+    for _ in range(N_TURNS):
+        ours = train_batches(
+            corpus,
+            tokenizer,
+            batch_size=benchmark.batch_size,
+            row_length=benchmark.row_length,
+            seed=0,
+            num_workers=n_workers,
+        )
+        n_bytes, seconds, cpu_seconds = _read(
+            (int(batch["n_bytes"].sum()) for batch in ours), benchmark.seconds
+        )
+        ours.close()
+        rates.append(n_bytes / seconds)
+        main_rates.append(n_bytes / cpu_seconds)
+        theirs = grain_batches(benchmark, corpus, tokenizer, n_workers)
+        n_ids, seconds, _ = _read((batch["ids"].size for batch in theirs), benchmark.seconds)
+        theirs.close()
+        peer_rates.append(n_ids * id_bytes / seconds)
+    return {
+        "method": tokenizer.name,
+        "n_workers": n_workers,
+        "row_length": benchmark.row_length,
+        "batch_size": benchmark.batch_size,
+        "n_bytes": corpus.n_bytes["train"],
+        "bytes_per_token": id_bytes,
+        "mb_per_s": statistics.median(rates) / 1e6,
+        "main_mb_per_cpu_s": statistics.median(main_rates) / 1e6,
+        "peer": f"grain {importlib.metadata.version('grain')}",
+        "peer_mb_per_s": statistics.median(peer_rates) / 1e6,
+        "speed_ratio": statistics.median(
+            ours / theirs for ours, theirs in zip(rates, peer_rates, strict=True)
+        ),
+    }
+
+
+def grain_batches(
+    benchmark: DataBenchmark, corpus: Corpus, tokenizer: Tokenizer, n_workers: int
+) -> grain.DatasetIterator:
+    """Return Grain's own way from the same documents to batches.
+
+    Documents are joined and cut to rows, and each worker makes whole batches of its share of them,
+    so that a batch holds few documents, one after the other.
+
+    Returns:
+        An iterator over {"ids": int32[B, L]}, and what Grain's packing adds to it.
+    """
+    rows = grain.experimental.ConcatThenSplitIterDataset(
+        grain.MapDataset.source(corpus.split("train"))
+        .seed(0)
+        .shuffle()
+        .repeat()
+        .map(_Encode(tokenizer))
+        .to_iter_dataset(),
+        length_struct={"ids": benchmark.row_length},
+    )
+    batches = rows.batch(benchmark.batch_size)
+    if n_workers:
+        batches = batches.mp_prefetch(
+            grain.multiprocessing.MultiprocessingOptions(
+                num_workers=n_workers, per_worker_buffer_size=2
+            )
+        )
+    return iter(grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=2))
+
+
+class _Encode:
+    """Maps a Document to its ids and a separator, as Grain's packing takes them."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+
+    def __call__(self, document: Document) -> dict[str, np.ndarray]:
+        ids = self._tokenizer.encode(document.text)
+        return {"ids": np.append(ids, np.int32(self._tokenizer.separator_id))}
+
+
+def _read(amounts: Iterator[int], seconds: float) -> tuple[int, float, float]:
+    """Read for some seconds; return the sum of the amounts, seconds, and CPU seconds of this
+    process. As long again is read before, until all workers are at work and know common words.
+    """
+    for _ in _during(amounts, seconds):
+        pass
+    start, cpu_start = time.perf_counter(), time.process_time()
+    total = sum(_during(amounts, seconds))
+    return total, time.perf_counter() - start, time.process_time() - cpu_start
+
+
+def _during(amounts: Iterator[int], seconds: float) -> Iterator[int]:
+    first = next(amounts)
+    end = time.perf_counter() + seconds
+    return itertools.chain(
+        [first], itertools.takewhile(lambda _: time.perf_counter() < end, amounts)
+    )
