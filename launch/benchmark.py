@@ -4,15 +4,17 @@
     python launch/benchmark.py train --vocab_size=4096 --json configs/results/train_speed.json
     python launch/benchmark.py tokenizers --data 'text/*.jsonl.xz' \\
         --vocab_file gpt2-vocab.json --merges_file gpt2-merges.txt
-    python launch/benchmark.py m1 --data 'text/*.jsonl.xz'
-    python launch/benchmark.py generate --lanes 8
+    python launch/benchmark.py m1 --data 'text/*.jsonl.xz' --lanes=64,1024,4096 --seconds=10
+    python launch/benchmark.py generate --lanes=1,8,64,512
     python launch/benchmark.py generate --workdirs runs/latent,runs/bpe,runs/bytes
 
 `train` trains the GPT of this project and the same model in PyTorch on the same random rows and
 prints tokens per second. `tokenizers` encodes and decodes a text with the compiled code of the
 package, with tiktoken and with Hugging Face's tokenizers, both with GPT-2's vocabulary. `m1`
-encodes with M1 for every byte, beside what its FLOPs allow here and one forward pass per prefix.
-`generate` samples from a GPT and from the same weights in Hugging Face transformers, or with
+encodes with M1 for every byte, beside what its FLOPs allow here and one forward pass per prefix;
+one row for each number of lanes, each within --seconds and its start-up.
+`generate` samples from a GPT and from the same weights in Hugging Face transformers on the same
+device, two rows for each number of lanes, or ours alone where transformers is not installed; with
 --workdirs from trained runs of any method, in raw bytes per second beside the first of them.
 PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
 """
@@ -24,14 +26,21 @@ from latent_jax.experiments.benchmark_generation import (
     GenerationBenchmark,
     benchmark_generation_and_print,
 )
-from latent_jax.experiments.benchmark_tokenizers import benchmark_m1, benchmark_tokenizers
+from latent_jax.experiments.benchmark_m1 import benchmark_m1
+from latent_jax.experiments.benchmark_tokenizers import benchmark_tokenizers
 from latent_jax.experiments.benchmark_writing import benchmark_writing_and_print
 from latent_jax.experiments.command_line import run_command
 
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", TrainBenchmark.vocab_size, "Ids of the model.")
 ROW_LENGTH = flags.DEFINE_integer("row_length", TrainBenchmark.row_length, "Ids per row.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", TrainBenchmark.batch_size, "train: rows per step.")
-LANES = flags.DEFINE_integer("lanes", GenerationBenchmark.batch_size, "generate: texts at a time.")
+LANES = flags.DEFINE_list(
+    "lanes",
+    [],
+    "generate, m1: texts at a time, several numbers between commas; by default 1 (generate) and "
+    "what the platform takes (m1).",
+)
+SECONDS = flags.DEFINE_float("seconds", 10.0, "m1: for each number of lanes.")
 PROMPT_LENGTH = flags.DEFINE_integer(
     "prompt_length", GenerationBenchmark.prompt_length, "generate: ids of a prompt."
 )
@@ -67,10 +76,11 @@ def main(verbs):
         return
     if verbs == ["m1"]:
         n_bytes = MAX_BYTES.value or 1 << 20
-        benchmark_m1(DATA.value, method=METHOD.value, max_bytes=n_bytes, **words)
+        limits = dict(lanes=_lanes() or [0], seconds=SECONDS.value, max_bytes=n_bytes)
+        benchmark_m1(DATA.value, method=METHOD.value, **limits, **words)
         return
     if verbs == ["generate"] and WORKDIRS.value:
-        lengths = dict(n_lanes=LANES.value, n_bytes=N_BYTES.value, n_steps=N_STEPS.value)
+        lengths = dict(lanes=_lanes() or [1], n_bytes=N_BYTES.value, n_steps=N_STEPS.value)
         benchmark_writing_and_print(WORKDIRS.value, **lengths, json_path=JSON.value)
         return
     shape = dict(
@@ -83,10 +93,17 @@ def main(verbs):
     )
     if verbs == ["generate"]:
         lengths = dict(prompt_length=PROMPT_LENGTH.value, n_new=N_NEW.value)
-        benchmark = GenerationBenchmark(batch_size=LANES.value, **lengths, **shape)
+        benchmark = GenerationBenchmark(lanes=tuple(_lanes() or [1]), **lengths, **shape)
         benchmark_generation_and_print(benchmark, JSON.value)
         return
     benchmark_and_print(TrainBenchmark(batch_size=BATCH_SIZE.value, **shape), JSON.value)
+
+
+def _lanes() -> list[int]:
+    try:
+        return [int(number) for number in LANES.value]
+    except ValueError as error:
+        raise ValueError(f"--lanes={','.join(LANES.value)}: {error}; give --lanes=1,8") from error
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from latent_jax.data.rows import DONE, PLAN, TOKENIZER, write_json_whole, write_
 from latent_jax.experiments.measure_tokenizers import cut_texts
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
-from latent_jax.tokenizers import Tokenizer
+from latent_jax.tokenizers import Tokenizer, load
 from latent_jax.tokenizers.bit_tokenizer import encode_batches
 
 SHARD_DOCUMENTS = 256
@@ -43,6 +43,8 @@ class EncodeConfig:
         split_bytes: the splits to encode and the raw bytes of each, in the order of the corpus, 0 =
             all; empty is every split whole.
         m1: file of the byte model; empty is the one that the package carries.
+        lanes: texts that it reads side by side; 0 takes as many as a folder was begun with, and
+            for a new one the platform's choice.
         process: which of `n_processes` this is: each makes its share of the files.
         n_processes: how many run beside each other, on one machine or several that share a disk.
     """
@@ -53,6 +55,7 @@ class EncodeConfig:
     cut_bytes: int = 0
     split_bytes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     m1: str = ""
+    lanes: int = 0
     process: int = 0
     n_processes: int = 1
 
@@ -92,7 +95,10 @@ def encode_corpora(
     """
     corpus = open_corpus(data)
     config, folders = configs[0], [Path(out) for out in outs]
-    makers = [make_tokenizer(parse(c.tokenizer), corpus, m1=c.m1) for c in configs]
+    makers = [
+        make_tokenizer(parse(c.tokenizer), corpus, m1=c.m1, lanes=c.lanes or _begun_lanes(out))
+        for c, out in zip(configs, folders, strict=True)
+    ]
     for out, one, tokenizer in zip(folders, configs, makers, strict=True):
         _check_plan(out, _plan(one, corpus, tokenizer))
         tokenizer.save(out / TOKENIZER)
@@ -157,6 +163,12 @@ def _plan(config: EncodeConfig, corpus: Corpus, tokenizer: Tokenizer) -> dict[st
         "separator_id": tokenizer.separator_id,
         "tokenizer_flops_per_byte": tokenizer.flops_per_byte,
     }
+
+
+def _begun_lanes(out: Path) -> int:
+    """Return the lanes of the byte model that a folder was begun with; 0 where there is none."""
+    folder = out / TOKENIZER
+    return load(folder).lanes if folder.exists() else 0
 
 
 def _check_plan(out: Path, plan: dict[str, Any]) -> None:

@@ -217,3 +217,12 @@ def test_tokens_of_two_widths_come_from_one_pass_of_m1(data, tmp_path, monkeypat
     other = EncodeConfig(tokenizer="EqualInfoAC[b=64,v=256]", split_bytes={"train": 300})
     with pytest.raises(ValueError, match="do not make the same bits"):
         encode.encode_corpora([configs[0], other], data, [tmp_path / "e", tmp_path / "f"])
+
+
+def test_a_folder_goes_on_with_the_lanes_that_it_was_begun_with(data, tmp_path):
+    words = dict(tokenizer="EqualInfoAC[b=32,v=256]", row_length=16, split_bytes={"test": 200})
+    encode_corpus(EncodeConfig(**words, lanes=3), data, tmp_path / "rows")
+    assert tokenizers.load(tmp_path / "rows" / "tokenizer").lanes == 3
+    assert encode_corpus(EncodeConfig(**words), data, tmp_path / "rows")
+    with pytest.raises(ValueError, match="was begun with something else"):
+        encode_corpus(EncodeConfig(**words, lanes=2), data, tmp_path / "rows")
