@@ -25,7 +25,7 @@ from latent_jax.tokenizers.byte_model import BEGIN
 logger = logging.getLogger(__name__)
 
 FIRST_BYTES, LAST_BYTES = 16, 2048
-"""Of a text: rounds double it until the time is up."""
+"""Of a text, in the first round and at most."""
 N_STEPS = 50
 
 COLUMNS = (
@@ -56,9 +56,10 @@ def benchmark_m1(
 ) -> list[dict[str, Any]]:
     """Print and return how fast M1 encodes, beside what its FLOPs allow and one pass per prefix.
 
-    Every lane of every worker gets a text, for rounds of texts that double in length; the last
-    round that fits into the time counts. Compilation and the tokenizer's probe do not; they are
-    stated as `start_up_s`. A line is printed for each number of lanes when it is known.
+    Every lane of every worker gets a text, in rounds of texts that get longer as far as the time
+    allows; the last round counts. What a text costs however short it is weighs less in long ones,
+    so thousands of lanes want more seconds. Compilation and the tokenizer's probe do not count;
+    they are stated as `start_up_s`. Each number of lanes is printed when it is known.
 
     Args:
         files: the text; where lanes need more than there is, it is read again.
@@ -118,21 +119,22 @@ def _started(method, n_lanes: int) -> tuple[EqualInfoAC, float]:
 
 def _encode_rate(tokenizer: EqualInfoAC, text: bytes, seconds: float) -> tuple[float, int, int]:
     """Return bytes per second, the bytes that were encoded, and the mean bytes of a window."""
-    n_texts = tokenizer.lanes * tokenizer.model.workers
-    n_rounds = (LAST_BYTES // FIRST_BYTES).bit_length()
-    ends, taken = time.perf_counter() + seconds, 0.0
-    with tqdm(total=n_rounds, desc=f"{tokenizer.lanes} lanes", unit=" rounds", leave=False) as bar:
-        for length in (FIRST_BYTES << i for i in range(n_rounds)):
-            # The next round takes at least twice as long.
-            if taken and time.perf_counter() + 2 * taken > ends:
-                break
+    n_texts, length = tokenizer.lanes * tokenizer.model.workers, FIRST_BYTES
+    ends = time.perf_counter() + seconds
+    with tqdm(total=LAST_BYTES, desc=f"{tokenizer.lanes} lanes", unit="B", leave=False) as bar:
+        while True:
             texts = _pieces(text, n_texts, length)
             began = time.perf_counter()
             encoded = tokenizer.encode_batch(texts)
             taken = time.perf_counter() - began
             n_bytes = sum(map(len, texts))
-            bar.update()
+            bar.update(length - bar.n)
             bar.set_postfix_str(f"{n_bytes / taken / 1e3:.1f} kB/s")
+            # A round takes as many times longer as its texts are, at most.
+            times = int((ends - time.perf_counter()) / taken)
+            if times < 2 or length == LAST_BYTES:
+                break
+            length = min(LAST_BYTES, length << times.bit_length() - 1)
     n_windows = sum(len(ids) for ids, _ in encoded) * tokenizer.token_bits / tokenizer.window_bits
     return n_bytes / taken, n_bytes, max(1, round(n_bytes / n_windows))
 

@@ -18,7 +18,7 @@ def test_every_number_of_lanes_has_a_row_within_its_time(text, tmp_path, capsys)
     assert read_json(path) == records
     assert [record["lanes"] for record in records] == [2, 3]
     for record in records:
-        # Rounds double: all workers' lanes with 16 bytes, 32, and so on.
+        # All workers' lanes had texts of 16 bytes, or of a power of two times as many.
         n_doublings = np.log2(record["n_bytes"] / record["lanes"] / record["workers"] / 16)
         assert n_doublings == int(n_doublings) >= 0
         assert record["encode_kb_per_s"] > 0 and record["step_ms"] > 0
