@@ -78,6 +78,7 @@ def default() -> ConfigDict:
     )
     config.tokenizer.merges_file = ""
     config.tokenizer.m1 = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
+    config.tokenizer.lanes = 0  # texts that it reads side by side; 0 = the platform's choice
 
     config.z_loss = 0.0  # weight of (log Z)^2 in the loss; of the language model of one tokenizer
     config.head = "auto"  # auto | whole | blocks | fused: how cross-entropy is computed

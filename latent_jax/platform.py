@@ -23,8 +23,13 @@ Unrolled, every layer is compiled by itself."""
 BLOCKS_FROM = 8192
 """Ids from which on a CPU computes the cross-entropy in blocks of the vocabulary."""
 
-BYTE_MODEL_LANES = {"cpu": 64, "cuda": 4096, "tpu": 1024}
-"""Texts that a byte model reads side by side: what keeps one core of a CPU, or a chip, busy."""
+BYTE_MODEL_LANES = {"cpu": 64, "cuda": 1024, "tpu": 1024}
+"""Texts that one worker of a byte model reads side by side. On CPU: what keeps a core busy. On a
+chip: as many as a core codes, at 2 to 4 microseconds a byte, while the chip steps for the other
+workers; and few enough that the caches of all of them fit."""
+
+BYTE_MODEL_WORKERS = 16
+"""Most workers of a byte model that share one chip, each with caches of its own there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +125,16 @@ class Platform:
         """Texts that a byte model reads side by side."""
         return BYTE_MODEL_LANES[self.kind]
 
+    def byte_model_workers(self, n_devices: int, n_cores: int) -> int:
+        """Return how many threads step a byte model side by side, each with lanes of its own.
+
+        One for each core: what a byte costs besides the step is coding, which a core does by
+        itself. On an accelerator it does so while the chip steps for the others.
+        """
+        if self.kind == "cpu":
+            return n_cores
+        return max(n_devices, min(n_cores, BYTE_MODEL_WORKERS * n_devices))
+
     @property
     def keeps_programs(self) -> bool:
         """Whether compiled programs are kept for later processes.
@@ -137,9 +152,15 @@ class Platform:
         return {"xla_backend_optimization_level": 0} if self.kind == "cpu" else None
 
     @property
-    def one_thread_options(self) -> dict[str, Any] | None:
+    def same_order_options(self) -> dict[str, Any] | None:
         """Compiler options of a program whose sums have the same order at every call.
 
-        On CPU a product that is shared among threads may be summed in another order.
+        On CPU a product that is shared among threads may be summed in another order. On a GPU each
+        process tries several kernels for a product and takes the fastest, which need not be the
+        same one in the next process.
         """
-        return {"xla_cpu_multi_thread_eigen": False} if self.kind == "cpu" else None
+        return {
+            "cpu": {"xla_cpu_multi_thread_eigen": False},
+            "cuda": {"xla_gpu_deterministic_ops": True},
+            "tpu": None,
+        }[self.kind]

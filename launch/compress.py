@@ -33,6 +33,9 @@ TOKENIZER = flags.DEFINE_string(
     "tokenizer", "", "Folder of a saved tokenizer, instead of --method."
 )
 M1 = flags.DEFINE_string("m1", "", "Byte model of coders, a file; by default the shipped one.")
+LANES = flags.DEFINE_integer(
+    "lanes", 0, "compress, table: texts that M1 reads side by side; 0 = the platform's choice."
+)
 OUT = flags.DEFINE_string("out", None, "File to write; by default FILE.latent, or without it.")
 MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "table: raw bytes of each file; 0 = all.")
 VERIFY = flags.DEFINE_bool("verify", False, "table: restore every file and compare.")
@@ -56,6 +59,7 @@ def main(words):
             max_bytes=MAX_BYTES.value,
             verify=VERIFY.value,
             m1=M1.value,
+            lanes=LANES.value,
             json_path=JSON.value,
         )
         return
@@ -63,7 +67,7 @@ def main(words):
         raise ValueError(f"{verb} takes one file at a time; got {' '.join(names)}")
     path = paths[0]
     if verb == "compress":
-        tokenizer = open_tokenizer(METHOD.value, TOKENIZER.value, M1.value)
+        tokenizer = open_tokenizer(METHOD.value, TOKENIZER.value, M1.value, LANES.value)
         compress_file(path, Path(OUT.value or f"{path}{SUFFIX}"), tokenizer)
     else:
         if not OUT.value and path.suffix != SUFFIX:

@@ -34,6 +34,9 @@ from latent_jax.experiments.prepare import (
 WORKDIR = flags.DEFINE_string("workdir", "runs/m1", "m1: the run folder.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "m1: best, latest, or a step.")
 M1 = flags.DEFINE_string("m1", "", "compile, encode: file of the byte model.")
+LANES = flags.DEFINE_integer(
+    "lanes", 0, "encode: texts that M1 reads side by side; 0 = as begun, or the platform's choice."
+)
 METHOD = flags.DEFINE_string("method", COMPILED_METHOD, "compile: what to compile.")
 OUT = flags.DEFINE_string("out", None, "File (m1) or folder (compile, encode) to write.")
 CODE = flags.DEFINE_string(
@@ -84,6 +87,7 @@ def _encode():
         example_bytes=EXAMPLE_BYTES.value,
         cut_bytes=CUT_BYTES.value,
         m1=M1.value,
+        lanes=LANES.value,
         process=PROCESS.value,
         n_processes=N_PROCESSES.value,
     )

@@ -66,3 +66,18 @@ def test_no_other_file_asks_for_the_backend():
         if isinstance(node, ast.Attribute) and node.attr == "default_backend"
     }
     assert asking == {"latent_jax/platform.py"}
+
+
+def test_a_byte_model_has_a_worker_for_each_core_and_a_chip_no_more_than_fit():
+    assert Platform("cpu").byte_model_workers(n_devices=8, n_cores=2) == 2
+    assert Platform("cuda").byte_model_workers(n_devices=1, n_cores=12) == 12
+    assert Platform("cuda").byte_model_workers(n_devices=1, n_cores=96) == 16
+    assert Platform("cuda").byte_model_workers(n_devices=8, n_cores=4) == 8
+
+
+@pytest.mark.parametrize("kind", PLATFORMS)
+def test_options_are_known_to_xla(kind):
+    options = Platform(kind).same_order_options
+    assert jax.jit(lambda x: x + 1).lower(1.0).compile(options)(1.0) == 2
+    with pytest.raises(Exception, match="No such compile option"):
+        jax.jit(lambda x: x + 1).lower(1.0).compile({"xla_gpu_no_such_option": True})

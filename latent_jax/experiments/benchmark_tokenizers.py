@@ -9,25 +9,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from latent_jax.data import DataConfig, open_corpus
-from latent_jax.experiments.hardware import matmul_rate
-from latent_jax.experiments.measure_tokenizers import cut_texts
-from latent_jax.methods.artefacts import load_m1
 from latent_jax.methods.names import parse
-from latent_jax.methods.tokenizers import make_tokenizer, step_by_step
-from latent_jax.models.byte_model import GPTByteModel
-from latent_jax.models.gpt import GPT
+from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.reports.tables import Column, text_table, write_json
 from latent_jax.tokenizers import BPE, CompiledCode
 from latent_jax.tokenizers.bpe import byte_alphabet
 
 N_TURNS = 5
-M1_TEXT_BYTES = 2048
-"""1 MiB makes 512 texts, a multiple of the lanes of a few threads."""
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 
 COLUMNS = (
@@ -38,15 +29,6 @@ COLUMNS = (
     "encode_mb_per_s",
     "decode_mb_per_s",
     Column("speed_ratio", "encode over\ntiktoken", ".2f"),
-)
-M1_COLUMNS = (
-    "method",
-    "encode_kb_per_s",
-    "flops_per_byte",
-    "matmul_flops_per_s",
-    "share_of_matmul",
-    "prefix_kb_per_s",
-    "speed_ratio",
 )
 
 Job = Callable[[], Any]
@@ -79,7 +61,7 @@ def benchmark_tokenizers(
             "this measures against tiktoken, which is not installed: "
             "python -m pip install -e '.[benchmark]'"
         )
-    texts = _texts(files, text_field, max_bytes)
+    texts = read_texts(files, text_field, max_bytes)
     code = make_tokenizer(parse("EqualInfoAC[b=16,v=65k]"), None)
     if not isinstance(code, CompiledCode):
         raise ValueError("the package carries no compiled code: python launch/prepare.py compile")
@@ -116,40 +98,8 @@ def benchmark_tokenizers(
     return records
 
 
-def benchmark_m1(
-    files: Sequence[str],
-    *,
-    method: str = "EqualInfoAC[b=32,v=256]",
-    text_field: str = "text",
-    max_bytes: int = 1 << 20,
-    json_path: str | None = None,
-) -> dict[str, Any]:
-    """Print and return how fast M1 encodes, beside what its FLOPs allow and one pass per prefix."""
-    texts = cut_texts(_texts(files, text_field, max_bytes), M1_TEXT_BYTES)
-    tokenizer = step_by_step(parse(method))
-    tokenizer.encode(texts[0][:10])
-    start = time.perf_counter()
-    encoded = tokenizer.encode_batch(texts)
-    rate = sum(map(len, texts)) / (time.perf_counter() - start)
-    window = sum(map(len, texts)) / sum(len(ids) for ids, _ in encoded) * tokenizer.window_bits
-    matmul = matmul_rate()
-    prefix = _prefix_rate(load_m1(), round(window / tokenizer.token_bits))
-    record = {
-        "method": tokenizer.name,
-        "encode_kb_per_s": rate / 1e3,
-        "flops_per_byte": tokenizer.flops_per_byte,
-        "matmul_flops_per_s": matmul,
-        "share_of_matmul": rate * tokenizer.flops_per_byte / matmul,
-        "prefix_kb_per_s": prefix / 1e3,
-        "speed_ratio": rate / prefix,
-    }
-    print(text_table([record], M1_COLUMNS))
-    if json_path:
-        write_json([record], json_path)
-    return record
-
-
-def _texts(files, text_field, max_bytes) -> list[bytes]:
+def read_texts(files: Sequence[str], text_field: str, max_bytes: int) -> list[bytes]:
+    """Return the documents of some files, of at most `max_bytes` in all; 0 = all."""
     words = dict(source="files", files=tuple(files), text_field=text_field)
     corpus = open_corpus(DataConfig(**words, validation_percent=0.0, test_percent=0.0))
     return [document.text for document in corpus.documents("train", max_bytes)]
@@ -224,14 +174,3 @@ def _in_turns(jobs: dict[Any, Job]) -> dict[Any, list[float]]:
 def _version(peer: str) -> str:
     package = peer if peer in ("tiktoken", "tokenizers") else "latent_jax"
     return importlib.metadata.version(package)
-
-
-def _prefix_rate(model: GPTByteModel, window: int, n_times: int = 50) -> float:
-    """Return bytes per second of one forward pass for each prefix of a window."""
-    row = jnp.zeros((1, max(window, 1)), jnp.int32)
-    forward = jax.jit(lambda params, row: GPT(model.config).apply({"params": params}, row)[:, -1])
-    forward(model.params, row).block_until_ready()
-    start = time.perf_counter()
-    for _ in range(n_times):
-        forward(model.params, row).block_until_ready()
-    return n_times / (time.perf_counter() - start)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from latent_jax.experiments.evaluate import load_run
+from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.experiments.generate import Request, generate
 from latent_jax.reports.tables import text_table, write_json
 
@@ -23,16 +23,18 @@ PROMPTS = (b"The history of the city begins with",)
 
 
 def benchmark_writing(
-    workdirs: Sequence[str | Path], *, n_lanes: int, n_bytes: int, n_steps: int
+    workdirs: Sequence[str | Path], *, lanes: Sequence[int], n_bytes: int, n_steps: int
 ) -> list[dict[str, Any]]:
-    """Return one flat record for each run; `speed_ratio` compares it with the first.
+    """Return one flat record for each number of lanes and each run.
+
+    Of those with as many lanes, `speed_ratio` compares each with the first.
 
     A text that ends early counts with the bytes that it has. Prompts are encoded and texts decoded
     within the time; compilation is not.
 
     Args:
         workdirs: trained runs.
-        n_lanes: texts that grow side by side.
+        lanes: how many texts grow side by side, several numbers.
         n_bytes: new ones in each, at most.
         n_steps: how often, in turns.
 
@@ -42,6 +44,11 @@ def benchmark_writing(
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1; got {n_steps}")
     runs = [load_run(workdir, "best") for workdir in workdirs]
+    return [record for n in lanes for record in _written(runs, n, n_bytes, n_steps)]
+
+
+def _written(runs: Sequence[Run], n_lanes: int, n_bytes: int, n_steps: int) -> list[dict[str, Any]]:
+    """Return the records of one number of lanes."""
     turns: list[list[dict[str, Any]]] = [[] for _ in runs]
     for step in range(1 + n_steps):
         # Another seed each time: how long texts get is a matter of chance.
@@ -72,13 +79,13 @@ def benchmark_writing(
 def benchmark_writing_and_print(
     workdirs: Sequence[str | Path],
     *,
-    n_lanes: int,
+    lanes: Sequence[int],
     n_bytes: int,
     n_steps: int,
     json_path: str | None = None,
 ) -> None:
     """Print `benchmark_writing` as a table, and keep the records if a path is given."""
-    records = benchmark_writing(workdirs, n_lanes=n_lanes, n_bytes=n_bytes, n_steps=n_steps)
+    records = benchmark_writing(workdirs, lanes=lanes, n_bytes=n_bytes, n_steps=n_steps)
     print(text_table(records, COLUMNS))
     if json_path:
         write_json(records, json_path)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from latent_jax.experiments import container
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import TRAINED, make_tokenizer
+from latent_jax.models.byte_model import LANES
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tokenizers import Tokenizer, load
 
@@ -40,8 +41,14 @@ PEERS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
 }
 
 
-def open_tokenizer(method: str, folder: str = "", m1: str = "") -> Tokenizer:
+def open_tokenizer(method: str, folder: str = "", m1: str = "", lanes: int = 0) -> Tokenizer:
     """Return a saved tokenizer, or the one of a method that learns nothing from a corpus.
+
+    Args:
+        method: literature name.
+        folder: of a saved tokenizer, which is as it was saved; "" makes the method's.
+        m1: file of the byte model; empty is the one that the package carries.
+        lanes: of the byte model; 0 is the platform's choice.
 
     Raises:
         ValueError: the method learns, or something cannot be read.
@@ -54,7 +61,7 @@ def open_tokenizer(method: str, folder: str = "", m1: str = "") -> Tokenizer:
             f"{parsed} is not known without the text that it was learned from: give the folder of "
             "a saved one with --tokenizer, such as runs/NAME/tokenizer"
         )
-    return make_tokenizer(parsed, None, m1=m1)
+    return make_tokenizer(parsed, None, m1=m1, lanes=lanes)
 
 
 def compress_file(path: Path, out: Path, tokenizer: Tokenizer) -> None:
@@ -79,7 +86,7 @@ def decompress_file(path: Path, out: Path, folder: str = "", m1: str = "") -> No
     """
     with _open(path) as source:
         header = container.read_header(source, str(path))
-        tokenizer = open_tokenizer(header["method"], folder, m1)
+        tokenizer = open_tokenizer(header["method"], folder, m1, header.get("lanes", LANES))
         with _whole(out) as target:
             blocks = container.decompress(source, target, tokenizer, header, str(path))
             for _ in _bar(blocks, None, path):
@@ -94,6 +101,7 @@ def compare_files(
     max_bytes: int = 0,
     verify: bool = False,
     m1: str = "",
+    lanes: int = 0,
     json_path: str | None = None,
 ) -> list[dict[str, Any]]:
     """Print bits per byte and speed of methods on files, beside gzip, xz and zstd.
@@ -104,6 +112,7 @@ def compare_files(
         max_bytes: of each file; 0 = all.
         verify: restore every file and compare.
         m1: file of the byte model; empty is the one that the package carries.
+        lanes: of the byte model; 0 is the platform's choice.
         json_path: also write the unrounded records there.
 
     Raises:
@@ -117,7 +126,7 @@ def compare_files(
     for name, (pack, unpack) in PEERS.items():
         records.append(_measure(name, raws, pack, unpack, verify))
     for method in methods:
-        tokenizer = open_tokenizer(method, m1=m1)
+        tokenizer = open_tokenizer(method, m1=m1, lanes=lanes)
         tokenizer.decode(tokenizer.encode(b"what is compiled is compiled now"))
         records.append(_measure(tokenizer.name, raws, *_packers(tokenizer), verify))
     print(text_table(records, COLUMNS if verify else COLUMNS[:4]))

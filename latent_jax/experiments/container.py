@@ -1,13 +1,14 @@
 """A compressed file: any bytes through a tokenizer and back, bit for bit.
 
     magic, version      8 bytes
-    header              length, then JSON: method, fingerprint of the tokenizer, bits of an id
+    header              length, then JSON: method, fingerprint of the tokenizer, bits of an id; of a
+                        coder that a byte model drives also its lanes
     blocks              length of the raw bytes, their CRC-32, number of texts, ids of each text,
                         length of the packed ids, the packed ids
     end                 a block of 0 raw bytes, then the length of everything and its SHA-256
 
-A block is cut into texts of 10,240 bytes, which are coded side by side. Only one block is in memory
-at a time.
+A block is cut into texts of 10,240 bytes, which are coded side by side: 256, or as many as a byte
+model's lanes take four times. Only one block is in memory at a time.
 """
 
 import hashlib
@@ -39,12 +40,17 @@ def id_bits(tokenizer: Tokenizer) -> int:
     return (highest - (tokenizer.separator_id == highest)).bit_length()
 
 
+_IDENTITY = {
+    "method": lambda tokenizer: tokenizer.name,
+    "fingerprint": lambda tokenizer: tokenizer.fingerprint(),
+    "id_bits": id_bits,
+}
+
+
 def _header(tokenizer: Tokenizer) -> dict:
-    return {
-        "method": tokenizer.name,
-        "fingerprint": tokenizer.fingerprint(),
-        "id_bits": id_bits(tokenizer),
-    }
+    header = {key: value(tokenizer) for key, value in _IDENTITY.items()}
+    # So that a decoder can be made that has as many.
+    return header | ({"lanes": tokenizer.lanes} if tokenizer.lanes else {})
 
 
 def compress(source: BinaryIO, target: BinaryIO, tokenizer: Tokenizer) -> Iterator[int]:
@@ -53,7 +59,7 @@ def compress(source: BinaryIO, target: BinaryIO, tokenizer: Tokenizer) -> Iterat
     content = json.dumps(_header(tokenizer)).encode()
     target.write(MAGIC + _NUMBER.pack(len(content)) + content)
     n_bytes, digest = 0, hashlib.sha256()
-    while block := source.read(BLOCK_TEXTS * TEXT_BYTES):
+    while block := source.read(max(BLOCK_TEXTS, 4 * tokenizer.lanes) * TEXT_BYTES):
         texts = [block[at : at + TEXT_BYTES] for at in range(0, len(block), TEXT_BYTES)]
         encoded = [ids for ids, _ in tokenizer.encode_batch(texts)]
         packed = np.packbits(from_tokens(np.concatenate(encoded), width)).tobytes()
@@ -67,7 +73,7 @@ def compress(source: BinaryIO, target: BinaryIO, tokenizer: Tokenizer) -> Iterat
 
 
 def read_header(source: BinaryIO, name: str) -> dict:
-    """Return method, fingerprint and id_bits.
+    """Return method, fingerprint, id_bits and lanes; older files do not have the last.
 
     Raises:
         ContainerError: this is no container, or another version of one.
@@ -83,7 +89,8 @@ def read_header(source: BinaryIO, name: str) -> dict:
         )
     try:
         header = json.loads(_read(source, _read_number(source, name), name))
-        return {key: header[key] for key in ("method", "fingerprint", "id_bits")}
+        known = {key: header[key] for key in _IDENTITY}
+        return known | {"lanes": int(header["lanes"])} if "lanes" in header else known
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, ContainerError):
             raise
@@ -107,7 +114,7 @@ def decompress(
         ContainerError: the file is cut short or damaged.
         ValueError: the tokenizer is another one.
     """
-    if _header(tokenizer) != header:
+    if any(header[key] != value(tokenizer) for key, value in _IDENTITY.items()):
         raise ValueError(
             f"{name} was written with {header['method']} of fingerprint "
             f"{header['fingerprint'][:12]}, and here is {tokenizer!r}: use the byte model, the "

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -17,7 +20,8 @@ from latent_jax.data.rows import DONE, PLAN, TOKENIZER, write_json_whole, write_
 from latent_jax.experiments.measure_tokenizers import cut_texts
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
-from latent_jax.tokenizers import Tokenizer
+from latent_jax.platform import Platform
+from latent_jax.tokenizers import Tokenizer, load
 from latent_jax.tokenizers.bit_tokenizer import encode_batches
 
 SHARD_DOCUMENTS = 256
@@ -43,6 +47,8 @@ class EncodeConfig:
         split_bytes: the splits to encode and the raw bytes of each, in the order of the corpus, 0 =
             all; empty is every split whole.
         m1: file of the byte model; empty is the one that the package carries.
+        lanes: texts that it reads side by side; 0 takes as many as a folder was begun with, and
+            for a new one the platform's choice.
         process: which of `n_processes` this is: each makes its share of the files.
         n_processes: how many run beside each other, on one machine or several that share a disk.
     """
@@ -53,6 +59,7 @@ class EncodeConfig:
     cut_bytes: int = 0
     split_bytes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     m1: str = ""
+    lanes: int = 0
     process: int = 0
     n_processes: int = 1
 
@@ -92,7 +99,10 @@ def encode_corpora(
     """
     corpus = open_corpus(data)
     config, folders = configs[0], [Path(out) for out in outs]
-    makers = [make_tokenizer(parse(c.tokenizer), corpus, m1=c.m1) for c in configs]
+    makers = [
+        make_tokenizer(parse(c.tokenizer), corpus, m1=c.m1, lanes=c.lanes or _begun_lanes(out))
+        for c, out in zip(configs, folders, strict=True)
+    ]
     for out, one, tokenizer in zip(folders, configs, makers, strict=True):
         _check_plan(out, _plan(one, corpus, tokenizer))
         tokenizer.save(out / TOKENIZER)
@@ -107,16 +117,33 @@ def encode_corpora(
     ]
     mine = shards[config.process :: config.n_processes]
     n_bytes = sum(config.split_bytes.get(s) or corpus.n_bytes[s] for s in splits)
-    with tqdm(total=n_bytes // config.n_processes, unit="B", unit_scale=True) as bar:
-        for split, number, start in mine:
-            documents = splits[split]
-            stop = min(start + SHARD_DOCUMENTS, len(documents))
-            texts = [documents[i].text for i in range(start, stop)]
-            paths = [_path(out, split, number) for out in folders]
-            if not all(path.with_suffix(".json").exists() for path in paths):
-                _write_shard(texts, makers, configs, paths)
-            bar.update(sum(map(len, texts)))
+    n_threads = _side_by_side(makers[0])
+
+    def write(shard):
+        split, number, start = shard
+        documents = splits[split]
+        stop = min(start + SHARD_DOCUMENTS, len(documents))
+        texts = [documents[i].text for i in range(start, stop)]
+        paths = [_path(out, split, number) for out in folders]
+        if not all(path.with_suffix(".json").exists() for path in paths):
+            _write_shard(texts, makers, configs, paths, n_threads)
+        return sum(map(len, texts))
+
+    with (
+        tqdm(total=n_bytes // config.n_processes, unit="B", unit_scale=True) as bar,
+        ThreadPoolExecutor(n_threads) as pool,
+    ):
+        for n_written in pool.map(write, mine):
+            bar.update(n_written)
     return all([_finish(out, shards) for out in folders])
+
+
+def _side_by_side(tokenizer: Tokenizer) -> int:
+    """Return how many files are made at a time: enough texts for the lanes of all workers."""
+    if not tokenizer.lanes:
+        return 1
+    n_workers = Platform.current().byte_model_workers(jax.local_device_count(), os.cpu_count() or 1)
+    return -(-tokenizer.lanes * n_workers // SHARD_DOCUMENTS)
 
 
 def _write_shard(
@@ -124,8 +151,12 @@ def _write_shard(
     makers: Sequence[Tokenizer],
     configs: Sequence[EncodeConfig],
     paths: Sequence[Path],
+    side_by_side: int,
 ) -> None:
-    """Encode some documents and write their rows, one file for each tokenizer."""
+    """Encode some documents and write their rows, one file for each tokenizer.
+
+    The seconds that it states are its share of those that files made side by side took.
+    """
     began, config = time.monotonic(), configs[0]
     pieces = _examples(texts, config.example_bytes) if config.example_bytes else texts
     if config.cut_bytes:
@@ -140,7 +171,7 @@ def _write_shard(
                 **sums,
                 "n_documents": len(texts),
                 "raw_bytes": sum(map(len, texts)),
-                "seconds": time.monotonic() - began,
+                "seconds": (time.monotonic() - began) / side_by_side,
             },
         )
 
@@ -157,6 +188,12 @@ def _plan(config: EncodeConfig, corpus: Corpus, tokenizer: Tokenizer) -> dict[st
         "separator_id": tokenizer.separator_id,
         "tokenizer_flops_per_byte": tokenizer.flops_per_byte,
     }
+
+
+def _begun_lanes(out: Path) -> int:
+    """Return the lanes of the byte model that a folder was begun with; 0 where there is none."""
+    folder = out / TOKENIZER
+    return load(folder).lanes if folder.exists() else 0
 
 
 def _check_plan(out: Path, plan: dict[str, Any]) -> None:

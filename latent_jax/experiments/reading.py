@@ -87,7 +87,7 @@ def open_reading(config: ConfigDict, startup: StartUp | None = None) -> Reading:
     if files.vocab_file or files.merges_file:
         tokenizer = load_bpe_files(method, files.vocab_file, files.merges_file)
     else:
-        tokenizer = make_tokenizer(method, corpus, files.train_bytes, files.m1)
+        tokenizer = make_tokenizer(method, corpus, files.train_bytes, files.m1, files.lanes)
     reading = Documents(corpus, tokenizer, bytes_per_token(tokenizer, corpus))
     startup.mark("tokenizer")
     return reading

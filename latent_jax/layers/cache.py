@@ -95,4 +95,5 @@ def _write(ring_BHSd: jax.Array, x_BHd: jax.Array, slot_B: jax.Array) -> jax.Arr
     if len(x_BHd) == 1:
         # XLA makes the scatter below an update under a condition, for which it copies the ring.
         return jax.lax.dynamic_update_slice(ring_BHSd, x_BHd[:, :, None], (0, 0, slot_B[0], 0))
-    return ring_BHSd.at[jnp.arange(len(x_BHd)), :, slot_B].set(x_BHd)
+    # Said to be unique, the slots are written at once also where sums must have one order.
+    return ring_BHSd.at[jnp.arange(len(x_BHd)), :, slot_B].set(x_BHd, unique_indices=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_jax.models.byte_model import GPTByteModel
+from latent_jax.platform import Platform
 from latent_jax.tokenizers import CompiledCode
 
 FOLDER = Path(__file__).parent / "shipped"
@@ -19,19 +20,23 @@ M1_FILE = "m1.msgpack"
 COMPILED_FOLDER = "equal_info_16_65k"
 
 
-def load_m1(path: str = "", context: int = 64) -> GPTByteModel:
+def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> GPTByteModel:
     """Return a byte model.
 
     Args:
         path: a file that `launch/prepare.py m1` wrote; empty is the one that the package carries.
         context: how many positions it attends to.
+        lanes: texts that it reads side by side; 0 is the platform's choice. A decoder must take the
+            encoder's.
 
     Raises:
-        ValueError: there is no such file, or it holds something else.
+        ValueError: there is no such file, it holds something else, or `lanes` is negative.
     """
+    if lanes < 0:
+        raise ValueError(f"lanes={lanes}: give at least 1, or 0 for the platform's choice")
     content = _read_m1(path)
     try:
-        return _parsed(content, context)
+        return _parsed(content, context, lanes or Platform.current().byte_model_lanes)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path or M1_FILE} is no byte model, or was cut short: write it again with "
@@ -40,8 +45,8 @@ def load_m1(path: str = "", context: int = 64) -> GPTByteModel:
 
 
 @functools.lru_cache(maxsize=16)
-def _parsed(content: bytes, context: int) -> GPTByteModel:
-    return GPTByteModel.from_bytes(content, context=context)
+def _parsed(content: bytes, context: int, lanes: int) -> GPTByteModel:
+    return GPTByteModel.from_bytes(content, context=context, lanes=lanes)
 
 
 def m1_digest(path: str = "") -> str:

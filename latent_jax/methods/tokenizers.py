@@ -33,7 +33,7 @@ MIN_CONTEXT, MAX_CONTEXT = 32, 256
 
 
 def make_tokenizer(
-    method: MethodName, corpus: Corpus | None, train_bytes: int = 0, m1: str = ""
+    method: MethodName, corpus: Corpus | None, train_bytes: int = 0, m1: str = "", lanes: int = 0
 ) -> Tokenizer:
     """Return the tokenizer of a method; latent methods read bytes.
 
@@ -46,6 +46,7 @@ def make_tokenizer(
         corpus: what to learn from, and where to keep it.
         train_bytes: see above.
         m1: file of the byte model that drives a coder; empty is the one that the package carries.
+        lanes: see `load_m1`; part of what a coder is, where M1 runs for every byte.
 
     Raises:
         ValueError: the text supports no vocabulary of this size, options do not go together, or M1
@@ -57,9 +58,9 @@ def make_tokenizer(
     if family == "GZip":
         return GZip(options["v"], header=options["header"] == "yes")
     if family == "AC":
-        return AC(load_m1(m1, MAX_CONTEXT), options["v"], options["p"])
+        return AC(load_m1(m1, MAX_CONTEXT, lanes), options["v"], options["p"])
     if family == "EqualInfoAC":
-        return _equal_info(method, corpus, m1)
+        return _equal_info(method, corpus, m1, lanes)
     return Bytes()
 
 
@@ -81,10 +82,10 @@ def _trained(method: MethodName, corpus: Corpus | None, train_bytes: int) -> Tok
     return tokenizer
 
 
-def _equal_info(method: MethodName, corpus: Corpus | None, m1: str) -> Tokenizer:
+def _equal_info(method: MethodName, corpus: Corpus | None, m1: str, lanes: int) -> Tokenizer:
     """Return the compiled code where the package carries it or the rule asks for one."""
     if method["rule"] != "likeliest":
-        return step_by_step(method, m1)
+        return step_by_step(method, m1, lanes)
     shipped = FOLDER / COMPILED_FOLDER
     if not m1 and shipped.exists():
         code = load(shipped)
@@ -117,16 +118,20 @@ def compiled(method: MethodName, m1: str = "") -> CompiledCode:
         )
     model, n_texts = load_m1(m1, MIN_CONTEXT), 1 << window_bits
     with tqdm(total=n_texts, unit=" texts", desc=str(method), leave=False) as bar:
-        texts = likeliest_texts(model, n_texts, method["p"], on_read=bar.update)
+        batch = max(1024, model.lanes * model.workers)
+        texts = likeliest_texts(model, n_texts, method["p"], batch, on_read=bar.update)
     return CompiledCode.of_texts(str(method), texts)
 
 
-def step_by_step(method: MethodName, m1: str = "") -> EqualInfoAC:
-    """Return the coder that runs M1 for every byte, also where its code has been compiled."""
+def step_by_step(method: MethodName, m1: str = "", lanes: int = 0) -> EqualInfoAC:
+    """Return the coder that runs M1 for every byte, also where its code has been compiled.
+
+    Arguments are those of `make_tokenizer`.
+    """
     window_bits, reset = method["b"], method["reset"]
     # As many bytes as M1 sees bits between two resets: few windows hold more.
     bits = window_bits * RESETS[reset] or MAX_CONTEXT
-    model = load_m1(m1, min(max(bits, MIN_CONTEXT), MAX_CONTEXT))
+    model = load_m1(m1, min(max(bits, MIN_CONTEXT), MAX_CONTEXT), lanes)
     return EqualInfoAC(
         model, window_bits, method["v"], rule=method["rule"], reset=reset, precision=method["p"]
     )

@@ -20,14 +20,16 @@ from latent_jax.platform import Platform
 from latent_jax.tokenizers.byte_model import N_SYMBOLS, register
 
 LANES = 64
-"""Rows of a matrix product that keep one core of a CPU busy."""
+"""Of a model whose file does not say otherwise, and of compressed files that do not."""
 
 
 class GPTByteModel:
     """A GPT over bytes, one position at a time in `lanes` lanes.
 
     On CPU the step runs in the thread that calls it: a product shared among threads may be summed
-    in another order at the next call, and several threads with a step each are faster.
+    in another order at the next call, and several threads with a step each are faster. Elsewhere
+    several threads share a device, which steps for one while the others code. The numbers depend on
+    how many lanes there are, as on all that decides the program of the step.
 
     Args:
         config: of the GPT, with relative positions, and 257 ids of which the last lies between
@@ -37,7 +39,7 @@ class GPTByteModel:
         lanes: B.
 
     Raises:
-        ValueError: the model does not read bytes, or its positions end.
+        ValueError: the model does not read bytes, its positions end, or it has no lane.
     """
 
     kind = "gpt"
@@ -54,6 +56,8 @@ class GPTByteModel:
                 f"a byte model reads on and on, and {config.positions} positions end after "
                 f"{config.max_length}: train one with model.positions=relative"
             )
+        if lanes < 1:
+            raise ValueError(f"a byte model has at least 1 lane; got {lanes}")
         # The file is one on every platform, and a step leaves nothing to it.
         self.config = dataclasses.replace(
             config, dtype="float32", attention_implementation="auto", scan_unroll=0
@@ -64,10 +68,10 @@ class GPTByteModel:
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
         self._params = map_blocks(by_layer, params)
         self.flops_per_byte = float(sum(config.forward_flops(context).values()))
-        # On CPU the threads share one device's cores, also where it is split into several.
         self._devices = jax.local_devices()
-        is_cpu = Platform.current().kind == "cpu"
-        self.workers = (os.cpu_count() or 1) if is_cpu else len(self._devices)
+        self.workers = Platform.current().byte_model_workers(
+            len(self._devices), os.cpu_count() or 1
+        )
         self._steps: dict[int, Callable] = {}
         self._lock = threading.Lock()
 
@@ -120,15 +124,21 @@ class GPTByteModel:
         return serialization.msgpack_serialize({"model": model, "params": self._weights})
 
     @classmethod
-    def from_bytes(cls, content: bytes, context: int = 0) -> "GPTByteModel":
-        """Build the model that `to_bytes` described; another `context` than 0 replaces its own."""
+    def from_bytes(cls, content: bytes, context: int = 0, lanes: int = 0) -> "GPTByteModel":
+        """Build the model that `to_bytes` described.
+
+        Args:
+            content: the file.
+            context: another than 0 replaces the model's own.
+            lanes: likewise.
+        """
         saved = serialization.msgpack_restore(content)
         described = json.loads(saved["model"])
         return cls(
             GPTConfig(**described["config"]),
             saved["params"],
             context or described["context"],
-            described["lanes"],
+            lanes or described["lanes"],
         )
 
 
@@ -158,7 +168,7 @@ def _compiled_step(
         (params, caches, ids_B, ids_B),
     )
     lowered = jax.jit(step, donate_argnums=1).lower(*arguments)
-    return lowered.compile(Platform.current().one_thread_options)
+    return lowered.compile(Platform.current().same_order_options)
 
 
 def _empty_caches(config: GPTConfig, context: int, lanes: int) -> tuple[Cache, ...]:

@@ -51,7 +51,7 @@ class AC(BitTokenizer):
         check_precision(precision)
         self.name = f"AC[v={vocab}]" if precision == 14 else f"AC[v={vocab},p={precision}]"
         self._model, self._precision = model, precision
-        self.flops_per_byte = model.flops_per_byte
+        self.flops_per_byte, self.lanes = model.flops_per_byte, model.lanes
         self._probed = Probed(self.name, model, precision, probe)
 
     @property

@@ -50,6 +50,8 @@ class Tokenizer(abc.ABC):
       separator_id: the id between documents. Never produced by `encode`; decodes to nothing.
       flops_per_byte: forward FLOPs per raw byte of the language model that drives the code; 0 where
         none does.
+      lanes: texts that this model reads side by side, on which its numbers depend; 0 where there is
+        no model.
     """
 
     kind: ClassVar[str]
@@ -58,6 +60,7 @@ class Tokenizer(abc.ABC):
     vocab_size: int
     separator_id: int
     flops_per_byte: float = 0.0
+    lanes: int = 0
 
     @abc.abstractmethod
     def encode(self, text: bytes) -> np.ndarray:

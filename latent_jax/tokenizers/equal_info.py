@@ -77,11 +77,16 @@ class EqualInfoAC(BitTokenizer):
             "reset": reset,
             "precision": precision,
         }
-        self.flops_per_byte = model.flops_per_byte
+        self.flops_per_byte, self.lanes = model.flops_per_byte, model.lanes
         self._rule = windows.Rule(
             window_bits, precision, rule == "exact", rule == "delay", RESETS[reset]
         )
         self._probed = Probed(self.name, model, precision, probe)
+
+    @property
+    def model(self) -> ByteModel:
+        """M1."""
+        return self._model
 
     @property
     def window_bits(self) -> int:

@@ -8,6 +8,7 @@ keeps the hash of its integer counts on a probe, and refuses to code where they 
 import hashlib
 import weakref
 
+import numba
 import numpy as np
 
 from latent_jax.tokenizers.base import FingerprintError
@@ -31,17 +32,23 @@ def probe(model: ByteModel, precision: int) -> str:
     """
     digest = hashlib.sha256()
     text = np.frombuffer(_TEXT, np.uint8).astype(np.int32)
-    state, counts = model.start(), np.zeros(N_SYMBOLS + 1, np.int64)
+    state, counts_BC = model.start(), np.zeros((model.lanes, N_SYMBOLS + 1), np.int32)
     for position in range(len(text)):
         ids_B = text[(np.arange(model.lanes) + position) % len(text)]
         if position == 0:
             ids_B = np.full(model.lanes, BEGIN, np.int32)
         positions_B = np.full(model.lanes, position, np.int32)
         probabilities_BV, state = model.step(state, ids_B.astype(np.int32), positions_B)
-        for row in probabilities_BV:
-            cumulative_counts(row, precision, counts)
-            digest.update(counts.astype(np.int32).tobytes())
+        _count_all(probabilities_BV, precision, counts_BC)
+        digest.update(counts_BC.tobytes())
     return digest.hexdigest()
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_all(probabilities_BV, precision, out_BC):
+    """Write the cumulative counts of every lane."""
+    for lane in range(len(probabilities_BV)):
+        cumulative_counts(probabilities_BV[lane], precision, out_BC[lane])
 
 
 class Probed:

@@ -107,8 +107,7 @@ def make_lanes(n_lanes: int, rule: Rule, bounds: np.ndarray) -> Lanes:
         history=np.zeros((n_lanes, deepest, dyadic.KEY), np.int64),
         queue=np.zeros(1, np.int64),
     )
-    for lane in range(n_lanes):
-        next_item(lanes, lane, rule, bounds)
+    _fill(lanes, rule, bounds)
     return lanes
 
 
@@ -134,6 +133,13 @@ def next_item(lanes, lane, rule, bounds):
     lanes.window[lane] = 0
     reset(lanes, lane)
     open_window(lanes, lane, rule)
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(lanes, rule, bounds):
+    """Give every lane its first item: thousands of calls from Python would be felt."""
+    for lane in range(len(lanes.item)):
+        next_item(lanes, lane, rule, bounds)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

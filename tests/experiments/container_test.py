@@ -1,14 +1,16 @@
 """Compressed files: back bit for bit, and never silently wrong."""
 
 import io
+import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent_jax.experiments import container
-from latent_jax.experiments.compress import compress_file, decompress_file
-from latent_jax.tokenizers import Bytes, GZip, StaticAC
+from latent_jax.experiments import compress, container
+from latent_jax.experiments.compress import compress_file, decompress_file, open_tokenizer
+from latent_jax.tokenizers import AC, Bytes, GZip, StaticAC
+from tests.tokenizers.byte_models import byte_model
 
 TEXT = b"".join(b"%d green bottles, " % i for i in range(3000))
 
@@ -100,3 +102,51 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="cannot be written"):
         compress_file(raw, tmp_path / "no" / "folder", GZip(256))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "raw", "raw.latent"]
+
+
+def test_the_lanes_of_the_byte_model_are_in_the_file(tmp_path, monkeypatch):
+    """A decoder has as many as the encoder; a file that says nothing has those of old."""
+    monkeypatch.setattr(compress, "LANES", 4)
+    raw = tmp_path / "raw.txt"
+    raw.write_bytes(TEXT[:300])
+    for lanes in (3, 4):
+        packed = tmp_path / f"{lanes}.latent"
+        compress_file(raw, packed, open_tokenizer("AC[v=256]", lanes=lanes))
+        with open(packed, "rb") as file:
+            assert container.read_header(file, "FILE")["lanes"] == lanes
+        decompress_file(packed, tmp_path / f"{lanes}.txt")
+        assert (tmp_path / f"{lanes}.txt").read_bytes() == TEXT[:300]
+        older = tmp_path / f"{lanes}.older"
+        older.write_bytes(without_lanes(packed.read_bytes()))
+        if lanes == 4:
+            decompress_file(older, tmp_path / "older.txt")
+            assert (tmp_path / "older.txt").read_bytes() == TEXT[:300]
+        else:
+            with pytest.raises(ValueError, match=r"was written with AC\[v=256\]"):
+                decompress_file(older, tmp_path / "none.txt")
+
+
+def without_lanes(packed):
+    """A file of the time when the number of lanes was fixed."""
+    first = len(container.MAGIC) + 4
+    stop = first + int.from_bytes(packed[first - 4 : first], "little")
+    header = json.loads(packed[first:stop])
+    del header["lanes"]
+    content = json.dumps(header).encode()
+    size = len(content).to_bytes(4, "little")
+    return container.MAGIC + size + content + packed[stop:]
+
+
+def test_a_block_feeds_all_lanes_four_times():
+    model = byte_model(lanes=80)
+    sizes = []
+
+    class Source(io.BytesIO):
+        def read(self, size):
+            sizes.append(size)
+            return super().read(size)
+
+    list(container.compress(Source(TEXT[:50]), io.BytesIO(), AC(model, 256)))
+    list(container.compress(Source(TEXT[:50]), io.BytesIO(), Bytes()))
+    texts = [size // container.TEXT_BYTES for size in sizes]
+    assert texts == [320, 320, 256, 256]

@@ -7,6 +7,7 @@ import pytest
 
 from latent_jax.layers.attention import attend
 from latent_jax.layers.cache import ages, attend_step, empty_cache
+from latent_jax.platform import PLATFORMS
 
 B, H, T, D = 3, 2, 11, 4
 
@@ -69,3 +70,17 @@ def test_a_lane_that_begins_anew_forgets():
 
 def test_the_newest_slot_has_age_0():
     assert ages(jnp.array([0, 5]), 4).tolist() == [[0, 3, 2, 1], [1, 0, 3, 2]]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_lanes_write_to_slots_that_are_known_to_differ(platform):
+    """Otherwise a GPU that must keep the order of sums writes one lane after the other."""
+
+    def step(position_B):
+        cache = empty_cache(B, H, T, D, "float32")
+        x_BHd = jnp.ones((B, H, D))
+        return attend_step(x_BHd, x_BHd, x_BHd, cache, position_B)
+
+    traced = jax.jit(step).trace(jax.ShapeDtypeStruct((B,), jnp.int32))
+    program = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert program.count("unique_indices = true") == program.count('"stablehlo.scatter"') == 2

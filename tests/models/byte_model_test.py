@@ -72,11 +72,16 @@ def test_saved_and_loaded_it_gives_the_same_numbers():
     np.testing.assert_array_equal(read(loaded, ids_BT), read(model, ids_BT))
     assert loaded.to_bytes() == content
     assert byte_model(lanes=4, context=16, seed=1).to_bytes() != content
+    other = GPTByteModel.from_bytes(content, lanes=6)
+    assert (loaded.lanes, other.lanes, other.context) == (4, 6, 16)
+    assert other.start()[1][0].k_BHSd.shape[0] == 6
 
 
 def test_models_that_cannot_drive_a_coder_are_refused():
     with pytest.raises(ValueError, match="learned positions end after 64"):
         GPTByteModel(dataclasses.replace(CONFIG, positions="learned"), params(), 16)
+    with pytest.raises(ValueError, match="at least 1 lane; got 0"):
+        GPTByteModel(CONFIG, params(), 16, lanes=0)
     with pytest.raises(ValueError, match="257 ids, and this GPT 300"):
         GPTByteModel(dataclasses.replace(CONFIG, vocab_size=300), params(), 16)
     with pytest.raises(ValueError, match=r"'ngram' is needed .* only gpt can be built"):

@@ -14,7 +14,7 @@ from latent_jax.platform import PLATFORMS
 from latent_jax.tasks.snippets import cut
 from latent_jax.tasks.window_starts import window_sizes, window_starts
 from latent_jax.tokenizers import CompiledCode
-from latent_jax.tokenizers.trie import longest
+from latent_jax.tokenizers.trie import Trie, longest
 
 SEPARATOR = 256
 
@@ -101,6 +101,12 @@ def test_sizes_are_those_of_the_longest_matches(deep):
 
 def test_longest(shipped):
     assert longest(shipped.trie) == max(map(len, shipped.pieces))
+
+
+def test_a_tree_that_the_table_cannot_hold_is_refused():
+    slots = np.full(1 << 22, -1)
+    with pytest.raises(ValueError, match="4,194,304 slots does not fit into 22 bits"):
+        window_starts(np.zeros((1, 4), np.int32), Trie(slots, slots, 1))
 
 
 def primitives(jaxpr):

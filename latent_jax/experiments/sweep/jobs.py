@@ -73,6 +73,7 @@ def encode_cells(sweep: Sweep, folder: Path, records: Sequence[Record]) -> None:
             example_bytes=sweep.example_bytes,
             split_bytes=split_bytes,
             m1=config.tokenizer.m1,
+            lanes=config.tokenizer.lanes,
         )
         for config in configs
     ]

@@ -129,8 +129,8 @@ class _Vocabularies:
         corpus = open_corpus(DataConfig(**config.data))
         key = f"{method} {corpus.fingerprint} {config.tokenizer.m1}"
         if key not in self._made:
-            m1 = config.tokenizer.m1
-            tokenizer = make_tokenizer(method, corpus, config.tokenizer.train_bytes, m1)
+            files = config.tokenizer
+            tokenizer = make_tokenizer(method, corpus, files.train_bytes, files.m1, files.lanes)
             ratio = self._ratio(key, method, tokenizer, corpus, config)
             self._made[key] = Vocabulary.of(tokenizer, ratio)
         return self._made[key]
