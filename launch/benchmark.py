@@ -84,6 +84,7 @@ CACHE_DIR = flags.DEFINE_string(
 )
 METHOD = flags.DEFINE_string("method", "EqualInfoAC[b=32,v=256]", "m1: literature name.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
+APPEND = flags.DEFINE_bool("append", False, "step: add the record to those in --json.")
 
 
 def main(verbs):
@@ -108,6 +109,7 @@ def _step():
         n_steps=PROFILE.value or N_STEPS.value,
         profile=PROFILE_DIR.value if PROFILE.value else None,
         json_path=JSON.value,
+        append=APPEND.value,
     )
 
 

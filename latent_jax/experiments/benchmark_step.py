@@ -19,7 +19,7 @@ from latent_jax.experiments.solve import solve_shape
 from latent_jax.experiments.tasks import make_task
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.platform import chip
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.tables import Column, read_json, text_table, write_json
 from latent_jax.training import (
     OptimizerConfig,
     TrainingConfig,
@@ -129,15 +129,19 @@ def benchmark_step(
 
 
 def benchmark_step_and_print(
-    config: ConfigDict, *, json_path: str | None = None, **words: Any
+    config: ConfigDict, *, json_path: str | None = None, append: bool = False, **words: Any
 ) -> None:
-    """Print `benchmark_step` as a table, and what a profile shows; keep the record if asked to."""
+    """Print `benchmark_step` as a table, and what a profile shows; keep the record if asked to.
+
+    With `append` it comes after the records that the file has.
+    """
     record = benchmark_step(config, **words)
     print(text_table([record], COLUMNS))
     if words.get("profile"):
         print(summarize_profile(words["profile"]))
     if json_path:
-        write_json([record], json_path)
+        earlier = read_json(json_path) if append and Path(json_path).exists() else []
+        write_json([*earlier, record], json_path)
 
 
 def _random_batch(config: ConfigDict, vocabulary) -> dict[str, np.ndarray]:

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# What this machine's GPU makes of the project, in a quarter of an hour or less, without an index or a network.
+#
+#   bash launch/check_accelerator.sh speed [OUT]            5 minutes: training beside PyTorch, the steps of the latent
+#                                                           model, M1 and M2, the seconds to the first step, generation,
+#                                                           encoding with M1
+#   bash launch/check_accelerator.sh m1 OUT TEXT...         7 minutes: M1 in the paper's size, its compiled code
+#   bash launch/check_accelerator.sh latent OUT TEXT...     10 minutes: the latent language model with conv1d and ssm, and
+#                                                           BPE beside it
+#
+# TEXT are files such as text/enwiki_*.jsonl.xz; speed reads the documentation that Python carries. Every step has a time
+# limit of its own, and what it measures stands in OUT (runs/accelerator) as soon as it is known: small JSON records, logs,
+# M1's weights. A step that fails or runs out of time is named, and the next one begins. Run again into another OUT.
+#
+# PYTHON is the interpreter, .venv/bin/python where it exists. MODEL_SIZE and STEPS shrink everything for a rehearsal:
+#   MODEL_SIZE=nano STEPS=2 JAX_PLATFORMS=cpu bash launch/check_accelerator.sh speed /tmp/rehearsal
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() { sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
+
+part="${1:-}"
+out="${2:-runs/accelerator}"
+text=("${@:3}")
+case "$part" in
+speed) limit=300 ;;
+m1) limit=420 ;;
+latent) limit=600 ;;
+*)
+  usage
+  [[ "$part" == --help ]] && exit 0
+  exit 2
+  ;;
+esac
+if [[ "$part" != speed && ${#text[@]} == 0 ]]; then
+  printf 'error: %s needs text: bash launch/check_accelerator.sh %s OUT text/*.jsonl.xz\n' "$part" "$part" >&2
+  exit 2
+fi
+
+PYTHON="${PYTHON:-$([[ -x .venv/bin/python ]] && echo .venv/bin/python || echo python3)}"
+mkdir -p "$out"
+# What one step compiles, the next one finds. PyTorch shares the card, so JAX takes memory as it needs it.
+export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$out/programs}"
+export XLA_PYTHON_CLIENT_PREALLOCATE=false
+export PYTHONUNBUFFERED=1
+failed=0
+
+say() { printf '==> %3d s  %s\n' "$SECONDS" "$*"; }
+
+step() { # step NAME SECONDS COMMAND...: runs it within its time, and within that of the part
+  local name="$1" seconds="$2" left=$((limit - SECONDS)) status
+  ((seconds <= left)) || seconds=$left
+  if ((seconds < 10)); then
+    say "$name: left out, the $limit s are over"
+    failed=1
+    return 1
+  fi
+  say "$name (at most $seconds s)"
+  timeout --kill-after=10 "$seconds" "${@:3}" >"$out/$name.log" 2>&1
+  status=$?
+  if ((status == 0)); then
+    tail -n 12 "$out/$name.log"
+    return 0
+  fi
+  say "$name: $( ((status == 124)) && echo "not done within $seconds s" || echo "failed with status $status"), see $out/$name.log"
+  tail -n 3 "$out/$name.log"
+  failed=1
+  return 1
+}
+
+files() { # the texts as a tuple for --config.data.files
+  printf '('
+  printf "'%s'," "${text[@]}"
+  printf ')'
+}
+
+speed() {
+  local size="${MODEL_SIZE:-base}" n="${STEPS:-10}" small="${MODEL_SIZE:+100k}" m1="${MODEL_SIZE:-3m}"
+  local peer=(train "--n_steps=$((n / 2 > 0 ? n / 2 : 1))" --steps_per_turn=5)
+  [[ "$size" == base ]] && peer+=(--vocab_size=50304 --row_length=1024 --batch_size=32
+    --n_layers=12 --d_model=768 --n_heads=12)
+  local configs=(
+    "configs/latent_lm.py:size=$size,codes=4096"
+    "configs/m1.py:size=$m1"
+    "configs/m2.py:method=EqualInfoAC[b=16,v=65k],size=${small:-25m}"
+    "configs/m2.py:method=Bytes,size=${small:-25m}"
+  )
+  local words=(step "--n_steps=$n" --json "$out/accelerator_steps.json" --append)
+
+  say "compiling everything at once"
+  local config name
+  for config in "${configs[@]}"; do
+    timeout 120 "$PYTHON" launch/benchmark.py step --config "$config" --n_steps=1 >/dev/null 2>&1 &
+  done
+  step peer_compiles 150 "$PYTHON" launch/benchmark.py "${peer[@]}"
+  wait
+  rm -f "$out/accelerator_steps.json"
+
+  step peer 90 "$PYTHON" launch/benchmark.py "${peer[@]}" --json "$out/accelerator_peer.json"
+  for config in "${configs[@]}"; do
+    name="$(tr -c 'a-z0-9\n' '_' <<<"${config#configs/}")"
+    step "step_$name" 60 "$PYTHON" launch/benchmark.py "${words[@]}" --config "$config" \
+      --profile "$n" --profile_dir "$out/profile_$name"
+  done
+  step first_step 90 "$PYTHON" launch/train.py --config "configs/m1.py:size=$m1" --workdir "$out/first_step" \
+    --config.data.num_workers=8 --config.budget.bytes=0 --config.budget.steps=20 \
+    --config.optimizer.warmup_steps=1 --config.training.eval_every=0
+  step generate 60 "$PYTHON" launch/benchmark.py generate --lanes=1,8,64,512 --n_steps=2 \
+    --json "$out/accelerator_generation.json"
+}
+
+m1() {
+  local run="$out/m1" m1="${MODEL_SIZE:-3m}" steps="${STEPS:-16000}" data=("--config.data.source=files")
+  data+=("--config.data.files=$(files)")
+  step train_m1 320 "$PYTHON" launch/train.py --config "configs/m1.py:size=$m1,optimizer=adamw" --workdir "$run" \
+    "${data[@]}" --config.data.num_workers=8 --config.budget.bytes=0 "--config.budget.steps=$steps" \
+    --config.optimizer.warmup_steps=$((steps / 20 + 1)) --config.training.eval_every=$((steps / 8 + 1))
+  step export_m1 40 "$PYTHON" launch/prepare.py m1 --workdir "$run" --out "$out/m1.msgpack"
+  step compile_code 60 "$PYTHON" launch/prepare.py compile --m1 "$out/m1.msgpack" --out "$out/code"
+}
+
+latent() {
+  local size="${MODEL_SIZE:-small}" bytes="${BYTES:-1.2e8}" data=("--config.data.source=files") name config
+  data+=("--config.data.files=$(files)" --config.data.num_workers=8 "--config.budget.bytes=$bytes"
+    --config.evaluation_bytes=500000 --config.training.eval_every=250 --config.training.save_every=0)
+  local -A configs=(
+    [conv1d]="configs/latent_lm.py:size=$size,compressor=conv1d,c=2,codes=4096,beta=0.1"
+    [ssm]="configs/latent_lm.py:size=$size,compressor=ssm,c=2,codes=4096,beta=0.1"
+    [bpe]="configs/language_model.py:method=BPE[v=4096],size=$size"
+  )
+  for name in conv1d bpe ssm; do
+    config="${configs[$name]}"
+    step "latent_$name" 195 "$PYTHON" launch/train.py --config "$config" --workdir "$out/$name" "${data[@]}"
+  done
+  step report 40 "$PYTHON" launch/report.py "$out/conv1d" "$out/ssm" "$out/bpe" --results "$out/accelerator_latent.json"
+}
+
+"$part"
+say "done; records in $out"
+exit "$failed"
