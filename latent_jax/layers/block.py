@@ -4,6 +4,7 @@ Pre-norm as in GPT-2 (Radford et al. 2019, section 2.3): x + attention(norm(x)),
 x + feed_forward(norm(x)).
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from latent_jax.layers.attention import Attention
 from latent_jax.layers.cache import Cache
 from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.dropout import drop, keep_mask
 from latent_jax.layers.feed_forward import FeedForward
 from latent_jax.layers.norms import NORM_MODULES
 from latent_jax.sharding import rows
@@ -33,23 +35,23 @@ class Block(nn.Module):
         self,
         x_BTD: jax.Array,
         lengths_B: jax.Array | None = None,
-        train: bool = False,
+        kept_2BTD: jax.Array | None = None,
         cache: Cache | None = None,
         position_B: jax.Array | None = None,
     ) -> tuple[jax.Array, Cache | None]:
         """Return the stream after both branches, and the cache (see `Attention`).
 
-        `train` turns dropout on.
+        `kept_2BTD` is what dropout leaves of each branch; None leaves all.
         """
-        dropout = nn.Dropout(self.config.dropout, deterministic=not train)
-        norm = NORM_MODULES[self.config.norm]
+        rate, norm = self.config.dropout, NORM_MODULES[self.config.norm]
+        kept_BTD = (None, None) if kept_2BTD is None else kept_2BTD
         h_BTD = norm(name="attention_norm")(x_BTD)
         attention = Attention(self.config, self.causal, name="attention")
         h_BTD, cache = attention(h_BTD, lengths_B, cache, position_B)
-        x_BTD = x_BTD + dropout(h_BTD)
+        x_BTD = x_BTD + drop(h_BTD, kept_BTD[0], rate)
         h_BTD = norm(name="feed_forward_norm")(x_BTD)
         h_BTD = FeedForward(self.config, name="feed_forward")(h_BTD)
-        return x_BTD + dropout(h_BTD), cache
+        return x_BTD + drop(h_BTD, kept_BTD[1], rate), cache
 
 
 class Stack(nn.Module):
@@ -72,8 +74,8 @@ class Stack(nn.Module):
         With a cache (a leading axis of depth), the second result is the new one; see `Attention`.
         """
 
-        def body(block, x_BTD, cache, lengths_B, position_B):
-            return block(rows(x_BTD), lengths_B, train, cache, position_B)
+        def body(block, x_BTD, cache, kept_2BTD, lengths_B, position_B):
+            return block(rows(x_BTD), lengths_B, kept_2BTD, cache, position_B)
 
         unroll = self.config.scan_unroll
         if not unroll:
@@ -88,14 +90,22 @@ class Stack(nn.Module):
         scan = nn.scan(
             body,
             variable_axes={"params": 0},
-            split_rngs={"params": True, "dropout": True},
-            in_axes=(0, nn.broadcast, nn.broadcast),
+            split_rngs={"params": True},
+            in_axes=(0, 0, nn.broadcast, nn.broadcast),
             length=self.config.n_layers,
             unroll=unroll,
         )
         block = Block(self.config, self.causal, name=BLOCKS)
-        x_BTD, cache = scan(block, x_BTD, cache, lengths_B, position_B)
+        x_BTD, cache = scan(block, x_BTD, cache, self._kept(x_BTD, train), lengths_B, position_B)
         return NORM_MODULES[self.config.norm](name="final_norm")(x_BTD), cache
+
+    def _kept(self, x_BTD: jax.Array, train: bool) -> jax.Array | None:
+        """Draw what dropout leaves of both branches of every layer, bool[L, 2, B, T, D]."""
+        if not train or not self.config.dropout:
+            return None
+        keys = jax.random.split(self.make_rng("dropout"), (self.config.n_layers, 2))
+        draw = functools.partial(keep_mask, rate=self.config.dropout, shape=x_BTD.shape)
+        return jax.vmap(jax.vmap(lambda key: rows(draw(key))))(keys)
 
 
 def by_layer(tree: Any) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from latent_jax.layers.block import Stack
 from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.dropout import Dropout
 from latent_jax.layers.embeddings import PositionEmbedding, TokenEmbedding
 
 
@@ -38,7 +39,7 @@ class BERT(nn.Module):
             self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model, config.dtype)
         if config.positions == "learned":
             self.position_embedding = PositionEmbedding(config.max_length)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.stack = Stack(config, causal=False)
 
     def __call__(
@@ -68,5 +69,5 @@ class BERT(nn.Module):
         if self.config.positions == "learned":
             x_BTD = self.position_embedding(x_BTD)
         lengths_B = None if mask_BT is None else jnp.sum(mask_BT, axis=1, dtype=jnp.int32)
-        x_BTD, _ = self.stack(self.dropout(x_BTD, deterministic=not train), lengths_B, train)
+        x_BTD, _ = self.stack(self.dropout(x_BTD, train=train), lengths_B, train)
         return x_BTD

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from latent_jax.layers.block import Stack
 from latent_jax.layers.cache import Cache, empty_cache
 from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.dropout import Dropout
 from latent_jax.layers.embeddings import PositionEmbedding, TokenEmbedding
 
 
@@ -55,7 +56,7 @@ class GPT(nn.Module):
         self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model, config.dtype)
         if config.positions == "learned":
             self.position_embedding = PositionEmbedding(config.max_length)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.stack = Stack(config, causal=True)
 
     def __call__(self, inputs: jax.Array, *, train: bool = False) -> jax.Array:
@@ -79,7 +80,7 @@ class GPT(nn.Module):
         x_BTD = self._read(inputs)
         if self.config.positions == "learned":
             x_BTD = self.position_embedding(x_BTD)
-        x_BTD, _ = self.stack(self.dropout(x_BTD, deterministic=not train), train=train)
+        x_BTD, _ = self.stack(self.dropout(x_BTD, train=train), train=train)
         return x_BTD
 
     def prefill(
