@@ -2,6 +2,7 @@
 
 import re
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,7 +85,10 @@ def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
     """Compile, and return what the compiler says of one device."""
     start = time.perf_counter()
     try:
-        compiled = lowered.compile()
+        with warnings.catch_warnings():
+            # A cache of programs keeps them, and cannot load what no chip here can run.
+            warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
+            compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
