@@ -88,6 +88,13 @@ def test_a_run_folder_is_complete(trained):
     assert "reconstruction" in (run / "samples" / samples[-1]).read_text()
     assert (run / "tokenizer").is_dir() and any((run / "tensorboard").iterdir())
     assert json.loads((run / "config.json").read_text())["budget"]["steps"] == 6.0
+    (start,) = json.loads((run / "environment.json").read_text())["starts"]
+    assert [*start["phases"]] == [
+        *("imports", "devices", "corpus", "tokenizer", "task", "folder"),
+        *("state", "compile", "first batch", "first step"),
+    ]
+    assert start["seconds"] == pytest.approx(sum(start["phases"].values()))
+    assert f"first step after {start['seconds']:.1f} s: imports " in result.stderr
     assert "bits/byte" in result.stdout and "curves.png" in result.stdout
 
 
