@@ -87,6 +87,7 @@ def benchmark_m1(
             prefix_rates[window] = _prefix_rate(tokenizer.model, window)
         record = {
             "method": tokenizer.name,
+            "device": jax.devices()[0].device_kind,
             "lanes": tokenizer.lanes,
             "workers": tokenizer.model.workers,
             "n_bytes": n_bytes,
