@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,20 @@ from latent_jax.training import initialize_distributed, keep_memory
 sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
 
 
-def run_command(main: Callable[..., Any], takes_arguments: bool = False) -> None:
+def run_command(
+    main: Callable[..., Any], takes_arguments: bool = False, may_be_remote: Collection[str] = ()
+) -> None:
     """Parse the flags, join a distributed run if there is one, and run `main`.
 
     Every error that this project raises on purpose is a ValueError whose message names the thing
     and the way out; it is printed and the exit status is 2. Anything else is a mistake of ours and
     keeps its traceback.
+
+    Args:
+        main: takes the arguments that are no flags, or nothing.
+        takes_arguments: whether there may be any.
+        may_be_remote: names of flags whose folder may lie in a bucket (gs://). All others are
+            refused there, before `pathlib` makes a local folder of the name.
     """
 
     def body(arguments: Sequence[str]) -> None:
@@ -30,6 +38,7 @@ def run_command(main: Callable[..., Any], takes_arguments: bool = False) -> None
         if arguments[1:] and not takes_arguments:
             _fail(f"unexpected {' '.join(arguments[1:])!r}: options are written --name=value")
         try:
+            _check_local(arguments[1:], may_be_remote)
             keep_memory()
             initialize_distributed()
             main(arguments[1:]) if takes_arguments else main()
@@ -66,6 +75,22 @@ def _parsed(arguments: Sequence[str]) -> Sequence[str]:
         # A config file that is missing says so only when something is read from it.
         getattr(flags.FLAGS[name].value, "name", None)
     return rest
+
+
+def _check_local(arguments: Sequence[str], may_be_remote: Collection[str]) -> None:
+    values = [("an argument", text) for text in arguments]
+    for name in flags.FLAGS:
+        value = flags.FLAGS[name].value
+        if name not in may_be_remote and isinstance(value, str | list):
+            values += [(f"--{name}", x) for x in ([value] if isinstance(value, str) else value)]
+    for name, value in values:
+        if isinstance(value, str) and re.match(r"(gs|s3|az|abfss?|hdfs)://", value):
+            can = " and ".join(f"--{flag}" for flag in may_be_remote)
+            raise ValueError(
+                f"{name} is {value}, and this command reads and writes it on a disk only"
+                f"{f'; {can} may be in a bucket' if can else ''}: copy it (gcloud storage cp -r), "
+                "or mount the bucket and give the path of the mount"
+            )
 
 
 def _show_own_messages() -> None:

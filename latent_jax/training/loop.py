@@ -259,6 +259,10 @@ class _Run:
         if self.writer is not None:
             self.writer.write(record)
 
+    def _flush(self) -> None:
+        if self.writer is not None:
+            self.writer.flush()
+
     def _evaluate(self, stop: StopSignal) -> bool:
         """Evaluate; return whether it was cut short because the process was asked to stop."""
         self._read_pending()
@@ -275,6 +279,7 @@ class _Run:
                 **self.task.summarize(sums),
             }
             self._write(self.validation)
+            self._flush()
             self.evaluated_step = self.step
             self.progress.validation(self.validation)
             if self.on_evaluation is not None:
@@ -289,6 +294,7 @@ class _Run:
         if self.step == self.saved_step:
             return
         with self.chrono.pause():
+            self._flush()  # before the checkpoint: a resume from it must find the records before it
             metric = None
             if self.evaluated_step == self.step and self.config.keep_best:
                 metric = self._best_metric()

@@ -2,6 +2,8 @@
 
 config.json  overrides.json  environment.json  metrics.jsonl
 checkpoints/  samples/  tokenizer/  tensorboard/
+
+It lies on a disk, or in a bucket (gs://), where folders are only names. Several processes share it.
 """
 
 import dataclasses
@@ -12,18 +14,25 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
+from latent_jax.paths import is_remote, open_path, replace_file
 from latent_jax.platform import Platform
 from latent_jax.training.mesh import is_primary
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "latent_jax")
 
 ABSENT = "(absent)"
+
+SHARED_WITHIN_SECONDS = 60.0
+"""How long a network disk may take to show one machine what another one wrote."""
 
 
 class RunFolderError(ValueError):
@@ -32,7 +41,7 @@ class RunFolderError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """Paths inside a run folder."""
+    """Paths inside a run folder; `path` is of `latent_jax.paths.open_path`."""
 
     path: Path
 
@@ -83,26 +92,68 @@ def open_run_folder(
 
     Raises:
         RunFolderError: the folder holds something else, or a run of another configuration (every
-            key that differs is named with both values), or see `check_path`. Nothing is written.
+            key that differs is named with both values), or see `check_path`; nothing is written. Or
+            it cannot be written, or a process of the run does not see what another one wrote.
+        ValueError: see `latent_jax.paths.open_path`.
     """
     check_path(path)
-    folder = RunFolder(Path(path))
+    folder = RunFolder(open_path(path))
     config = json.loads(json.dumps(config))
+    error = None
     if is_primary():
-        if (folder.path / "config.json").exists():
-            _check_same(folder, config, set(may_differ))
-        elif folder.path.exists() and any(folder.path.iterdir()):
-            raise RunFolderError(
-                f"{folder.path} is not empty and holds no config.json, so it is no run folder: "
-                "choose another workdir"
-            )
-        for part in (folder.path, folder.checkpoints, folder.samples, folder.tensorboard):
-            part.mkdir(parents=True, exist_ok=True)
+        try:
+            _open(folder, config, overrides, may_differ)
+        except ValueError as refused:
+            error = refused
+    _agree(folder, error)
+    return folder
+
+
+def _open(folder: RunFolder, config: dict, overrides: Any, may_differ: Collection[str]) -> None:
+    if (folder.path / "config.json").exists():
+        _check_same(folder, config, set(may_differ))
+    elif folder.path.exists() and any(folder.path.iterdir()):
+        raise RunFolderError(
+            f"{folder.path} is not empty and holds no config.json, so it is no run folder: "
+            "choose another workdir"
+        )
+    try:
+        if not is_remote(folder.path):
+            for part in (folder.path, folder.checkpoints, folder.samples, folder.tensorboard):
+                part.mkdir(parents=True, exist_ok=True)
         write_json(folder.path / "overrides.json", dict(overrides or {}))
         write_json(folder.path / "environment.json", environment())
         # Last: a folder with a config is a whole run folder.
         write_json(folder.path / "config.json", config)
-    return folder
+    except OSError as error:
+        raise RunFolderError(
+            f"the run folder {folder.path} cannot be written: {error}. Check its name, who may "
+            "write there and what is free, or choose another workdir"
+        ) from error
+
+
+def _agree(folder: RunFolder, error: ValueError | None) -> None:
+    """Let all processes go on together, or none: one that goes on alone waits for the others."""
+    if jax.process_count() == 1:
+        if error is not None:
+            raise error
+        return
+    has_failed = multihost_utils.process_allgather(np.int32(error is not None))
+    deadline = time.monotonic() + SHARED_WITHIN_SECONDS
+    while not (sees := (folder.path / "config.json").exists()) and not np.any(has_failed):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    blind = np.flatnonzero(multihost_utils.process_allgather(np.int32(not sees)))
+    if error is not None:
+        raise error
+    if np.any(has_failed):
+        raise RunFolderError(f"process 0 could not open the run folder {folder.path}; see there")
+    if blind.size:
+        raise RunFolderError(
+            f"process {blind[0]} does not see the run folder {folder.path} that process 0 made: "
+            "give a workdir on a disk that all machines share, or in a bucket (gs://BUCKET/...)"
+        )
 
 
 def check_path(path: str | Path) -> None:
@@ -114,7 +165,7 @@ def check_path(path: str | Path) -> None:
     Raises:
         RunFolderError: the absolute path has a "[", "*" or "?".
     """
-    text = str(Path(path).absolute())
+    text = str(open_path(path) if is_remote(path) else Path(path).absolute())
     if glob.escape(text) != text:
         raise RunFolderError(
             f"{text}: a '[', '*' or '?' in the path of a run is read as a pattern by Orbax, which "
@@ -134,7 +185,8 @@ def environment() -> dict[str, Any]:
         "device_kind": device.device_kind,
         "device_count": jax.device_count(),
         "process_count": jax.process_count(),
-        "git_revision": _git("rev-parse", "HEAD"),
+        # A tree that was copied without its repository is told by whoever copied it.
+        "git_revision": _git("rev-parse", "HEAD") or os.environ.get("LATENT_JAX_REVISION"),
         "git_is_dirty": _git("status", "--porcelain") not in ("", None),
         "command": sys.argv,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -143,9 +195,7 @@ def environment() -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    replace_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _check_same(folder: RunFolder, config: dict, may_differ: set[str]) -> None:

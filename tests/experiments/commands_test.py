@@ -47,11 +47,15 @@ def launch(script, *arguments, cwd=ROOT):
     )
 
 
-def train(folder, *arguments, config="latent_lm.py:codes=16"):
-    text = folder / "text"
-    text.mkdir(exist_ok=True)
+def write_texts(folder):
+    folder.mkdir(exist_ok=True)
     for name, topic in list(pydoc_data.topics.topics.items())[:40]:
-        (text / f"{name.replace('/', '_')}.txt").write_text(topic)
+        (folder / f"{name.replace('/', '_')}.txt").write_text(topic)
+    return folder
+
+
+def train(folder, *arguments, config="latent_lm.py:codes=16"):
+    text = write_texts(folder / "text")
     return launch(
         "train.py",
         f"--config={ROOT}/configs/{config}",

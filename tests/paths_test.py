@@ -1,6 +1,6 @@
 import pytest
 
-from latent_jax.reports import replace_file
+from latent_jax.paths import replace_file
 
 
 def test_makes_folders_and_replaces(tmp_path):
