@@ -1,6 +1,7 @@
 """What all commands share: where config files find each other, and errors as one clear message."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -11,7 +12,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 import latent_jax
-from latent_jax.training import initialize_distributed, keep_memory
+from latent_jax.training import LostProcessError, initialize_distributed, keep_memory
 
 # Config files begin with `from configs import common`, wherever the command is started from.
 sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
@@ -42,6 +43,11 @@ def run_command(
             keep_memory()
             initialize_distributed()
             main(arguments[1:]) if takes_arguments else main()
+        except LostProcessError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(2)  # an orderly end waits for all processes
         except ValueError as error:
             _fail(str(error))
 
