@@ -51,11 +51,11 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _write_objects(folder: Path, files: Mapping[str, bytes]) -> None:
-    for name, content in files.items():
-        if not (folder / name).exists():
-            replace_file(folder / name, content)
-        elif (folder / name).read_bytes() != content:
-            raise _other(folder, files)
+    there = {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+    if any(files.get(name) != content for name, content in there.items()):
+        raise _other(folder, files)
+    for name in files.keys() - there.keys():
+        replace_file(folder / name, files[name])
 
 
 def _other(folder: Path, files: Mapping[str, bytes]) -> ValueError:

@@ -78,8 +78,20 @@ def test_two_processes_train_to_the_same_loss_as_one(tmp_path):
         run(two, strategy="fsdp", devices=jax.devices()[:2])
 
 
+def test_sigterm_to_one_process_stops_all_at_one_step(tmp_path):
+    code = f"run(pathlib.Path({str(tmp_path)!r}), total_steps=10**6, eval_every=0, save_every=0)"
+    processes = start_pair(JOIN + code)
+    wait_for(processes, trains(tmp_path))
+    processes[1].terminate()
+    errors = [process.communicate(timeout=100)[1] for process in processes]
+    assert [process.returncode for process in processes] == [143, 143], errors
+    (step,) = steps(tmp_path)
+    assert f"stopped at step {step} of" in errors[0]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_sigterm_to_one_process_stops_all_at_one_step_and_nothing_is_lost(tmp_path, victim):
+def test_nothing_is_lost_where_one_process_gets_sigterm(tmp_path, victim):
     words = (
         "strategy='fsdp', eval_every=0, save_every=0, log_every=1, "
         "optimizer=OptimizerConfig(schedule='constant', warmup_steps=2)"
@@ -91,7 +103,6 @@ def test_sigterm_to_one_process_stops_all_at_one_step_and_nothing_is_lost(tmp_pa
     errors = [process.communicate(timeout=100)[1] for process in processes]
     assert [process.returncode for process in processes] == [143, 143], errors
     (step,) = steps(stopped)
-    assert f"stopped at step {step} of" in errors[0]
     assert [record["step"] for record in untimed_records(stopped)] == [*range(1, step + 1)]
 
     for workdir in (stopped, whole):
@@ -100,6 +111,7 @@ def test_sigterm_to_one_process_stops_all_at_one_step_and_nothing_is_lost(tmp_pa
     chex.assert_trees_all_equal(*(saved_state(workdir)[0] for workdir in (stopped, whole)))
 
 
+@pytest.mark.slow
 def test_sigterm_in_an_evaluation_stops_all_in_it(tmp_path):
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     evaluates = tmp_path / "evaluates"
@@ -130,7 +142,7 @@ run_command(lambda: run(pathlib.Path({!r}), total_steps=10**6, eval_every=0, sav
 """
 
 
-@pytest.mark.parametrize("save_every", [0, 1])
+@pytest.mark.parametrize("save_every", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_process_that_is_killed_ends_the_other_with_one_line(tmp_path, save_every):
     processes = start_pair(LOOSE.format(str(tmp_path), save_every))
     wait_for(processes, trains(tmp_path))
