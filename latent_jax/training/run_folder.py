@@ -8,6 +8,7 @@ It lies on a disk, or in a bucket (gs://), where folders are only names. Several
 
 import dataclasses
 import glob
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -81,6 +82,7 @@ def open_run_folder(
     config: Mapping[str, Any],
     overrides: Mapping[str, Any] | None = None,
     may_differ: Collection[str] = (),
+    agreed: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Make a run folder, or open one that was made with the same configuration.
 
@@ -89,11 +91,13 @@ def open_run_folder(
         config: nested plain values; all that decides the run.
         overrides: what the user changed on the command line.
         may_differ: dotted keys of `config` that a resume may change, such as "training.progress".
+        agreed: what besides `config` must be the same in all processes of the run, by name; JSON.
 
     Raises:
         RunFolderError: the folder holds something else, or a run of another configuration (every
             key that differs is named with both values), or see `check_path`; nothing is written. Or
-            it cannot be written, or a process of the run does not see what another one wrote.
+            it cannot be written, or a process of the run does not see what another one wrote or was
+            started with another configuration.
         ValueError: see `latent_jax.paths.open_path`.
     """
     check_path(path)
@@ -105,7 +109,7 @@ def open_run_folder(
             _open(folder, config, overrides, may_differ)
         except ValueError as refused:
             error = refused
-    _agree(folder, error)
+    _agree(folder, error, {"configuration": config, **(agreed or {})})
     return folder
 
 
@@ -132,7 +136,7 @@ def _open(folder: RunFolder, config: dict, overrides: Any, may_differ: Collectio
         ) from error
 
 
-def _agree(folder: RunFolder, error: ValueError | None) -> None:
+def _agree(folder: RunFolder, error: ValueError | None, agreed: Mapping[str, Any]) -> None:
     """Let all processes go on together, or none: one that goes on alone waits for the others."""
     if jax.process_count() == 1:
         if error is not None:
@@ -154,6 +158,16 @@ def _agree(folder: RunFolder, error: ValueError | None) -> None:
             f"process {blind[0]} does not see the run folder {folder.path} that process 0 made: "
             "give a workdir on a disk that all machines share, or in a bucket (gs://BUCKET/...)"
         )
+    texts = [json.dumps(value, sort_keys=True).encode() for value in agreed.values()]
+    hashes_KH = np.stack([np.frombuffer(hashlib.sha256(t).digest(), np.uint32) for t in texts])
+    hashes_PKH = multihost_utils.process_allgather(hashes_KH)
+    for key, name in enumerate(agreed):
+        others = np.flatnonzero(np.any(hashes_PKH[:, key] != hashes_PKH[0, key], axis=-1))
+        if others.size:
+            raise RunFolderError(
+                f"process {others[0]} has another {name} than process 0: start the same command on "
+                "all machines, with the same files in the same places"
+            )
 
 
 def check_path(path: str | Path) -> None:

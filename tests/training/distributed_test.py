@@ -194,3 +194,14 @@ def test_a_run_folder_that_one_process_refuses_is_refused_by_all(tmp_path):
     assert [process.returncode for process in processes] == [1, 1]
     assert "holds no config.json" in errors[0]
     assert "process 0 could not open the run folder" in errors[1]
+
+
+def test_processes_with_different_data_are_refused_by_all(tmp_path):
+    processes = start_pair(
+        f"{JOIN}open_run_folder(pathlib.Path({str(tmp_path)!r}), {{'seed': 0}}, "
+        "agreed={'tokenizer': 'a', 'text': jax.process_index()})"
+    )
+    for process in processes:
+        error = process.communicate(timeout=100)[1]
+        assert process.returncode == 1
+        assert "process 1 has another text than process 0: start the same command" in error
