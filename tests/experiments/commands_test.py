@@ -268,3 +268,24 @@ SCRIPTS = sorted(path.name for path in (ROOT / "launch").glob("*.py"))
 def test_help_teaches(script):
     result = launch(script, "--help")
     assert f"python launch/{script}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("report.py", ["gs://bucket/x"], "an argument is gs://bucket/x, and this command reads"),
+        ("sweep.py", ["laptop", "--workdir=gs://bucket/x"], "--workdir is gs://bucket/x, and this"),
+        (
+            "evaluate.py",
+            ["--workdir=runs/x", "--json=gs://bucket/x"],
+            "on a disk only; --workdir may be in a bucket: copy it (gcloud storage cp -r)",
+        ),
+        ("train.py", ["--config=configs/quickstart.py", "--workdir=s3://x/y"], "not on s3://"),
+    ],
+)
+def test_a_bucket_is_never_made_a_local_folder(script, arguments, message, tmp_path):
+    if script == "train.py":
+        arguments = [f"--config={ROOT}/configs/quickstart.py", *arguments[1:]]
+    result = launch(script, *arguments, cwd=tmp_path)
+    assert result.returncode == 2 and message in result.stderr, result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1 and list(tmp_path.iterdir()) == []
