@@ -13,10 +13,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 RUN="$HOME/latent_jax_run"
 STOP_SECONDS=300
+BOOT=/proc/sys/kernel/random/boot_id
 
 say() { printf '%s: %s\n' "$(hostname)" "$*"; }
 
-is_running() { [[ -f "$RUN/pid" ]] && kill -0 "$(<"$RUN/pid")" 2>/dev/null; }
+is_running() { # since this start of the machine: another process may have the number after the next
+  [[ -f "$RUN/pid" && "$(<"$RUN/boot")" == "$(<"$BOOT")" ]] && kill -0 "$(<"$RUN/pid")" 2>/dev/null
+}
 
 install() {
   if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -56,6 +59,7 @@ supervise() {
   export JAX_DISTRIBUTED=1 PATH="$PWD/.venv/bin:$PATH" LATENT_JAX_REVISION="$(<.revision)"
   "$@" &
   local child=$! code=0
+  cat "$BOOT" >"$RUN/boot"
   echo "$child" >"$RUN/pid"
   while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done
   wait "$child" || code=$?

@@ -42,8 +42,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-POLL_SECONDS="${LATENT_JAX_POLL_SECONDS:-20}"
-PREEMPTION_POLLS=6 # until a slice whose command was ended by SIGTERM says that it is gone
+POLL_SECONDS="${LATENT_JAX_POLL_SECONDS:-20}" # tests ask more often
+PREEMPTION_POLLS=6 # until a slice whose hosts go away says so itself
 
 say() { printf '==> %s\n' "$*" >&2; }
 
@@ -274,8 +274,9 @@ follow() {
     for ((polls = 0; ; polls++)); do
       state="$(state_of tpu-vm READY)" || state=READY # no answer says nothing
       [[ "$state" == READY ]] || { outcome=gone && return; }
-      # SIGTERM comes before the end of a slice; what else stopped the command is not undone.
-      [[ "$outcome" == "ended 143" ]] && ((polls < PREEMPTION_POLLS)) || break
+      # Before the end of a slice its hosts get SIGTERM (143), or miss another host (75; 134 where JAX aborts). What
+      # else ended the command would end it again.
+      [[ "$outcome" =~ ^ended\ (143|75|134)$ ]] && ((polls < PREEMPTION_POLLS)) || break
       sleep "$POLL_SECONDS"
     done
     case "$outcome" in
@@ -347,6 +348,7 @@ main() {
   place
   errors="$(mktemp)"
   trap 'rm -f "$errors"' EXIT
+  trap 'say "what runs on $name goes on; run follows it again, stop ends it" && exit 130' INT
   case "$action" in
   logs) on_host "$worker" follow 50 ;;
   status)

@@ -18,14 +18,18 @@ from latent_jax.training import LostProcessError, initialize_distributed, keep_m
 sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
 
 
+TRY_AGAIN = os.EX_TEMPFAIL
+"""Exit status (75) of a command that did nothing wrong; launch/tpu_vm.sh may start it again."""
+
+
 def run_command(
     main: Callable[..., Any], takes_arguments: bool = False, may_be_remote: Collection[str] = ()
 ) -> None:
     """Parse the flags, join a distributed run if there is one, and run `main`.
 
     Every error that this project raises on purpose is a ValueError whose message names the thing
-    and the way out; it is printed and the exit status is 2. Anything else is a mistake of ours and
-    keeps its traceback.
+    and the way out; it is printed and the exit status is 2, or `TRY_AGAIN` where another process of
+    the run is gone. Anything else is a mistake of ours and keeps its traceback.
 
     Args:
         main: takes the arguments that are no flags, or nothing.
@@ -47,7 +51,7 @@ def run_command(
             print(f"error: {error}", file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(2)  # an orderly end waits for all processes
+            os._exit(TRY_AGAIN)  # an orderly end waits for all processes
         except ValueError as error:
             _fail(str(error))
 

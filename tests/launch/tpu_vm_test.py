@@ -172,10 +172,15 @@ touch "$FAKE_CLOUD/second"; sleep 0.5; {event}
     [
         ('echo PREEMPTED >"$FAKE_CLOUD/tpu-vm-lat"; exit 143', ["delete", "create"]),
         ('rm "$FAKE_CLOUD/tpu-vm-lat"; exit 143', ["create"]),
+        # One host went first; the slice says so a little later.
+        (
+            '(sleep 3; echo PREEMPTED >"$FAKE_CLOUD/tpu-vm-lat") >/dev/null & exit 75',
+            ["delete", "create"],
+        ),
         # A host that was started anew has the folder, and knows of no command that runs or ended.
-        ('kill -9 $PPID; rm ~/latent_jax_run/pid; exit 1', []),
+        ('kill -9 $PPID; echo other >~/latent_jax_run/boot; exit 1', []),
     ],
-    ids=["preempted", "deleted", "rebooted"],
+    ids=["preempted", "deleted", "lost", "rebooted"],
 )  # fmt: skip
 def test_a_slice_that_goes_away_is_made_again_and_the_command_goes_on(
     project, cloud, event, made_again
@@ -195,7 +200,7 @@ def test_restarts_are_counted(project, cloud):
     assert "lat went away 3 times" in done.stdout
 
 
-@pytest.mark.parametrize("status", [3, 143])
+@pytest.mark.parametrize("status", [3, 75, 143])
 def test_a_command_that_fails_on_a_slice_that_stands_is_not_repeated(project, cloud, status):
     done = tpu_vm(project, *RUN, "--delete", "--", "bash", "-c", f"exit {status}")
     assert done.returncode == status
