@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -238,6 +239,25 @@ def test_a_started_command_outlives_the_connection_and_can_be_stopped(project, c
     logs = tpu_vm(project, "logs", *WHERE)
     assert logs.stdout.endswith("here\nsaved\n"), logs.stdout
     assert "ended 143" in tpu_vm(project, "status", *WHERE).stdout
+
+
+def test_ctrl_c_leaves_the_command_alone(project, cloud):
+    words = ("--", "bash", "-c", "echo here; while :; do sleep 0.1; done")
+    watching = subprocess.Popen(
+        ["bash", project / "launch" / "tpu_vm.sh", *RUN, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    for line in watching.stdout:
+        if line == "here\n":
+            break
+    os.killpg(watching.pid, signal.SIGINT)
+    rest = watching.communicate(timeout=60)[0]
+    assert watching.returncode == 130 and "what runs on lat goes on" in rest
+    assert "running bash -c echo" in tpu_vm(project, "status", *WHERE).stdout
+    assert "stopped" in tpu_vm(project, "stop", *WHERE).stdout
 
 
 def test_a_queued_slice_is_waited_for(project, cloud):
