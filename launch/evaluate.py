@@ -74,4 +74,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, may_be_remote=("workdir",))

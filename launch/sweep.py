@@ -27,7 +27,12 @@ WORKERS = flags.DEFINE_integer(
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan and train nothing.")
 RETRIES = flags.DEFINE_integer("retries", 2, "How often a cell that failed is started again.")
-ADDRESS = flags.DEFINE_string("address", "", "ray: the cluster; empty starts one here.")
+ADDRESS = flags.DEFINE_string(
+    "address",
+    "",
+    "ray: the running cluster, as auto, HOST:6379 or ray://HOST:10001; empty starts one here. Its "
+    "nodes share the disk of --workdir, of the text and of this repository.",
+)
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 
 

@@ -7,9 +7,10 @@
 
 After the colon stand the arguments of the config file (its docstring lists them);
 --config.KEY=VALUE sets any key of configs/common.py. The run folder --workdir receives config.json,
-metrics.jsonl, checkpoints, samples and curves.png. Ctrl-C or SIGTERM saves and leaves; the same
-command goes on. Several machines: set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID
-on each, or JAX_DISTRIBUTED=1 on a TPU pod or under Slurm.
+metrics.jsonl, checkpoints, samples and curves.png; it may be gs://BUCKET/FOLDER. Ctrl-C or SIGTERM
+saves and leaves; the same command goes on. Several machines: launch/tpu_vm.sh on a TPU slice,
+launch/slurm.sbatch under Slurm; or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
+JAX_PROCESS_ID on each. They share the run folder.
 """
 
 from absl import flags
@@ -35,4 +36,4 @@ def main():
 if __name__ == "__main__":
     from latent_jax.experiments.command_line import run_command
 
-    run_command(main)
+    run_command(main, may_be_remote=("workdir",))

@@ -28,6 +28,7 @@ from latent_jax.data.dataset import FORMAT_VERSION, TFDS_FOLDER, write_dataset
 from latent_jax.data.documents import CorpusError, Document, Source
 from latent_jax.data.records import SplitRecords
 from latent_jax.data.sources import DataConfig, make_source
+from latent_jax.paths import is_remote
 
 _BUILDING = ".building-"
 _DISK_FULL = {
@@ -84,6 +85,11 @@ def open_corpus(config: DataConfig) -> Corpus:
       CorpusError: The source cannot be found or read or holds no text, a split is empty, or the
         disk is full. Nothing half-written is left behind.
     """
+    if is_remote(config.cache_dir):
+        raise CorpusError(
+            f"data.cache_dir is {config.cache_dir}, and a corpus lies on a disk: each machine of a "
+            "run builds its own copy"
+        )
     cache = Path(config.cache_dir).expanduser()
     source = make_source(config)
     try:

@@ -1,9 +1,10 @@
 """What all commands share: where config files find each other, and errors as one clear message."""
 
 import logging
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,30 @@ from absl import app, flags
 from ml_collections import config_flags
 
 import latent_jax
-from latent_jax.training import initialize_distributed, keep_memory
+from latent_jax.training import LostProcessError, initialize_distributed, keep_memory
 
 # Config files begin with `from configs import common`, wherever the command is started from.
 sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
 
 
-def run_command(main: Callable[..., Any], takes_arguments: bool = False) -> None:
+TRY_AGAIN = os.EX_TEMPFAIL
+"""Exit status (75) of a command that did nothing wrong; launch/tpu_vm.sh may start it again."""
+
+
+def run_command(
+    main: Callable[..., Any], takes_arguments: bool = False, may_be_remote: Collection[str] = ()
+) -> None:
     """Parse the flags, join a distributed run if there is one, and run `main`.
 
     Every error that this project raises on purpose is a ValueError whose message names the thing
-    and the way out; it is printed and the exit status is 2. Anything else is a mistake of ours and
-    keeps its traceback.
+    and the way out; it is printed and the exit status is 2, or `TRY_AGAIN` where another process of
+    the run is gone. Anything else is a mistake of ours and keeps its traceback.
+
+    Args:
+        main: takes the arguments that are no flags, or nothing.
+        takes_arguments: whether there may be any.
+        may_be_remote: names of flags whose folder may lie in a bucket (gs://). All others are
+            refused there, before `pathlib` makes a local folder of the name.
     """
 
     def body(arguments: Sequence[str]) -> None:
@@ -30,9 +43,15 @@ def run_command(main: Callable[..., Any], takes_arguments: bool = False) -> None
         if arguments[1:] and not takes_arguments:
             _fail(f"unexpected {' '.join(arguments[1:])!r}: options are written --name=value")
         try:
+            _check_local(arguments[1:], may_be_remote)
             keep_memory()
             initialize_distributed()
             main(arguments[1:]) if takes_arguments else main()
+        except LostProcessError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(TRY_AGAIN)  # an orderly end waits for all processes
         except ValueError as error:
             _fail(str(error))
 
@@ -66,6 +85,22 @@ def _parsed(arguments: Sequence[str]) -> Sequence[str]:
         # A config file that is missing says so only when something is read from it.
         getattr(flags.FLAGS[name].value, "name", None)
     return rest
+
+
+def _check_local(arguments: Sequence[str], may_be_remote: Collection[str]) -> None:
+    values = [("an argument", text) for text in arguments]
+    for name in flags.FLAGS:
+        value = flags.FLAGS[name].value
+        if name not in may_be_remote and isinstance(value, str | list):
+            values += [(f"--{name}", x) for x in ([value] if isinstance(value, str) else value)]
+    for name, value in values:
+        if isinstance(value, str) and re.match(r"(gs|s3|az|abfss?|hdfs)://", value):
+            can = " and ".join(f"--{flag}" for flag in may_be_remote)
+            raise ValueError(
+                f"{name} is {value}, and this command reads and writes it on a disk only"
+                f"{f'; {can} may be in a bucket' if can else ''}: copy it (gcloud storage cp -r), "
+                "or mount the bucket and give the path of the mount"
+            )
 
 
 def _show_own_messages() -> None:

@@ -17,6 +17,7 @@ from latent_jax import tokenizers
 from latent_jax.data import Batch, Corpus, DataConfig, evaluation_batches, open_corpus
 from latent_jax.experiments.reading import open_reading
 from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.paths import open_path
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tasks.base import Task
 from latent_jax.training import Checkpoints, Evaluator, make_mesh, spread_over_cores
@@ -54,7 +55,7 @@ def load_run(workdir: str | Path, checkpoint: str = "best") -> Run:
     Raises:
         ValueError: the folder holds no run, or the checkpoint is missing or damaged.
     """
-    workdir = Path(workdir)
+    workdir = open_path(workdir)
     config = read_config(workdir)
     tokenizer = tokenizers.load(workdir / "tokenizer")
     mesh = make_mesh(config.training.strategy, config.training.model_parallel)
@@ -142,7 +143,7 @@ def _score(run: Run, rows: Iterable[Batch]) -> dict[str, Any]:
 
 def evaluate_and_print(workdir: str | Path, *, json_path: str | None = None, **options) -> None:
     """Evaluate, print the metrics, and write the unrounded record where a file is named."""
-    spread_over_cores([options.get("batch_size") or read_config(Path(workdir)).batch_size])
+    spread_over_cores([options.get("batch_size") or read_config(open_path(workdir)).batch_size])
     record = evaluate(workdir, **options)
     rows = [{"metric": key, "value": _readable(value)} for key, value in record.items()]
     print(text_table(rows))

@@ -11,7 +11,7 @@ from latent_jax.methods import artefacts
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import compiled
 from latent_jax.models.byte_model import GPTByteModel
-from latent_jax.reports.files import replace_file
+from latent_jax.paths import replace_file
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import CompiledCode
 from latent_jax.tokenizers.hugging_face import to_hugging_face

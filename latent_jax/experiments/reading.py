@@ -37,6 +37,11 @@ class Documents:
     tokenizer: Tokenizer
     bytes_per_token: float
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the text, wherever it lies."""
+        return self.corpus.fingerprint
+
     def train(self, *, num_workers: int, **batches) -> TrainBatches:
         """See `latent_jax.data.train_batches`."""
         return train_batches(self.corpus, self.tokenizer, num_workers=num_workers, **batches)
@@ -53,6 +58,11 @@ class EncodedRows:
     rows: Rows
     tokenizer: Tokenizer
     bytes_per_token: float
+
+    @property
+    def fingerprint(self) -> str:
+        """Of how the rows were made, and of which text."""
+        return repr(sorted(self.rows.plan.items()))
 
     def train(self, *, row_length: int, num_workers: int, **batches) -> TrainBatches:
         """See `latent_jax.data.rows.train_row_batches`; nothing is left for worker processes."""

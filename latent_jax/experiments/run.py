@@ -137,6 +137,7 @@ def run(
             config.to_dict(),
             overrides,
             may_differ=[*(f"training.{field}" for field in RESUMABLE), "data.cache_dir", "name"],
+            agreed={"text": reading.fingerprint, "tokenizer": tokenizer.fingerprint()},
         )
         if is_primary():
             tokenizer.save(folder.tokenizer)

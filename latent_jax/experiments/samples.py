@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from latent_jax.paths import replace_file
 from latent_jax.tasks.base import Batch, Task
 from latent_jax.tokenizers import Tokenizer
 from latent_jax.training.mesh import is_primary
@@ -43,7 +44,7 @@ def write_samples(
         width = max(map(len, texts))
         lines = [f"{name:>{width}}: {_line(ids[real], tokenizer)}" for name, ids in texts.items()]
         blocks.append("\n".join(lines))
-    (folder / f"step_{step:07d}.txt").write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+    replace_file(folder / f"step_{step:07d}.txt", ("\n\n".join(blocks) + "\n").encode())
 
 
 def _replicated(tree: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax.experiments.run import prepare, run
+from latent_jax.paths import open_path
 from latent_jax.reports.command import comparison_table
 from latent_jax.reports.curves import write_comparison
 from latent_jax.training import StartUp, spread_over_cores
@@ -33,7 +34,7 @@ def run_config(
     """
     startup = StartUp.of_process()
     startup.mark("imports")
-    workdir = Path(workdir)
+    workdir = open_path(workdir)
     runs = {workdir: config}
     if "runs" in config:
         runs = {workdir / name: config.runs[name] for name in config.runs}
@@ -73,5 +74,6 @@ def _rows_per_micro_batch(config: ConfigDict) -> int:
 def _print_table(folders: Sequence[Path], workdir: Path) -> None:
     """Print the last validation record of each run, and where the pictures are."""
     print(f"\n{comparison_table(folders)}\n\nPictures:")
-    for picture in sorted(workdir.rglob("*.png")):
-        print(f"  {picture}")
+    for picture in (*(folder / "curves.png" for folder in folders), workdir / "comparison.png"):
+        if picture.exists():
+            print(f"  {picture}")

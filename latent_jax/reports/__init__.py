@@ -1,7 +1,6 @@
 """Run folders made into records, tables and pictures; imports no other room."""
 
 from latent_jax.reports.curves import write_comparison, write_curves
-from latent_jax.reports.files import replace_file
 from latent_jax.reports.records import Run, RunFolderError, find_runs, flatten, read_run
 from latent_jax.reports.tables import (
     COLUMNS,
@@ -22,7 +21,6 @@ __all__ = [
     "markdown_table",
     "read_json",
     "read_run",
-    "replace_file",
     "text_table",
     "write_comparison",
     "write_curves",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from latent_jax.nearest import nearest
+from latent_jax.paths import open_path
 
 SPLITS = ("train", "validation")
 REQUIRED = ("step", "split", "bytes_seen")
@@ -106,7 +107,7 @@ def read_run(folder: str | Path) -> Run:
     Raises:
         RunFolderError: naming the file, the line and what is wrong with it.
     """
-    folder = Path(folder)
+    folder = open_path(folder)
     config = _parse(_read(folder, "config.json"), folder / "config.json")
     if not isinstance(config.get("method"), str):
         raise RunFolderError(f'{folder / "config.json"} names no "method"')

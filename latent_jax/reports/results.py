@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latent_jax.reports.files import replace_file
+from latent_jax.paths import replace_file
 from latent_jax.reports.records import Run, read_run
 from latent_jax.reports.tables import markdown_table, read_json, write_json
 

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from latent_jax.reports.files import replace_file
+from latent_jax.paths import replace_file
 
 INK = "#22262b"
 QUIET = "#6b7280"

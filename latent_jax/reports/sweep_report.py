@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latent_jax.reports.files import replace_file
+from latent_jax.paths import replace_file
 from latent_jax.reports.isoflop import isoflop_table
 from latent_jax.reports.latent_figures import write_latent_bars
 from latent_jax.reports.scores import Scores, read_cells

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from latent_jax.nearest import nearest
-from latent_jax.reports.files import replace_file
+from latent_jax.paths import replace_file
 
 MISSING = "-"
 """Stands where a method has no such number: a BPE has no codebook."""

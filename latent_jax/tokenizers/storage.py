@@ -2,7 +2,8 @@
 
 The files are written into a hidden folder beside the target, flushed to the disk, and only then
 renamed onto the target. A crash or a full disk leaves at most that hidden folder behind, never a
-target that holds a part of the files.
+target that holds a part of the files. In a bucket nothing is renamed; a writer that is cut off
+there leaves a part of the files, which reading refuses and writing again completes.
 """
 
 import os
@@ -10,6 +11,8 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+
+from latent_jax.paths import is_remote, open_path, replace_file
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -22,7 +25,10 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
       ValueError: `folder` exists and holds anything else.
       OSError: the disk refused; nothing is left behind.
     """
-    folder = Path(folder)
+    folder = open_path(folder)
+    if is_remote(folder):
+        _write_objects(folder, files)
+        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile.mkdtemp: its folders, and so the target, could be read by their owner only.
     staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
@@ -39,12 +45,24 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             if not folder.exists():
                 raise
             if not _holds(folder, files):
-                raise ValueError(
-                    f"{folder} already exists and holds something other than {', '.join(files)} as "
-                    "they would be written now. Choose another folder, or move this one away."
-                ) from None
+                raise _other(folder, files) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write_objects(folder: Path, files: Mapping[str, bytes]) -> None:
+    there = {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+    if any(files.get(name) != content for name, content in there.items()):
+        raise _other(folder, files)
+    for name in files.keys() - there.keys():
+        replace_file(folder / name, files[name])
+
+
+def _other(folder: Path, files: Mapping[str, bytes]) -> ValueError:
+    return ValueError(
+        f"{folder} already exists and holds something other than {', '.join(files)} as they would "
+        "be written now. Choose another folder, or move this one away."
+    )
 
 
 def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
@@ -60,10 +78,10 @@ def read_file(folder: Path, name: str) -> bytes:
       ValueError: the folder or the file is missing or cannot be read.
     """
     try:
-        return (Path(folder) / name).read_bytes()
+        return (open_path(folder) / name).read_bytes()
     except OSError as error:
         raise ValueError(
             f"{folder} is not a complete saved tokenizer: {name} cannot be read "
-            f"({error.strerror}). Point to the folder that Tokenizer.save wrote, or train and save "
-            "the tokenizer again."
+            f"({error.strerror or 'not found'}). Point to the folder that Tokenizer.save wrote, or "
+            "train and save the tokenizer again."
         ) from error

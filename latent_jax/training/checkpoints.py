@@ -6,7 +6,8 @@ One checkpoint is three items:
     optimizer   step, optimizer state, random key
     run         metadata.json, and the state of every process's data iterator
 
-Orbax renames a finished folder into place, so a killed process leaves no half checkpoint. What it
+Orbax renames a finished folder into place, or in a bucket marks it as whole by a last file, so a
+killed process leaves no half checkpoint. What it
 does not notice is a flipped bit inside an array; a digest of the bits, kept in the metadata, does.
 """
 
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from latent_jax.paths import is_remote, open_path
 from latent_jax.training.identity import CheckpointError, check_identity, describe_shapes, digests
 from latent_jax.training.mesh import is_primary
 from latent_jax.training.run_folder import check_path
@@ -47,7 +49,9 @@ class Checkpoints:
             RunFolderError: see `run_folder.check_path`.
         """
         check_path(folder)
-        self.folder = Path(folder).absolute()
+        self.folder = open_path(folder)
+        if not is_remote(folder):
+            self.folder = self.folder.absolute()
         policies = ocp.training.preservation_policies
         self._checkpointer = ocp.training.Checkpointer(
             self.folder,
@@ -259,6 +263,8 @@ class Checkpoints:
 
     def _remove_unfinished(self) -> None:
         """Remove what a failed save left, until Orbax's other threads have given up on it too."""
+        if is_remote(self.folder):
+            return  # without its mark of success a folder counts for nothing; the next start cleans
         quiet = 0
         for _ in range(50):
             unfinished = list(self.folder.glob("*orbax-checkpoint-tmp*"))
@@ -281,11 +287,14 @@ class Checkpoints:
             good = (
                 f"the one of step {self.steps[-1]} is intact" if self.steps else "there is none yet"
             )
-            free = shutil.disk_usage(self.folder).free / 1e6
+            free, way_out = "", "Start"
+            if not is_remote(self.folder):
+                free = f" ({shutil.disk_usage(self.folder).free / 1e6:.1f} MB free)"
+                way_out = "Free some space and start"
             raise CheckpointError(
-                f"writing the checkpoint of step {failed} to {self.folder} failed "
-                f"({free:.1f} MB free): {_first_line(error)}; of the earlier checkpoints, {good}. "
-                "Free some space and start the same command again"
+                f"writing the checkpoint of step {failed} to {self.folder} failed{free}: "
+                f"{_first_line(error)}; of the earlier checkpoints, {good}. {way_out} the same "
+                "command again"
             ) from error
 
 

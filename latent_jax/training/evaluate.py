@@ -38,7 +38,7 @@ class Evaluator:
         Args:
             variables: Flax collections on the mesh; they are read, not consumed.
             batches: of one shape, numpy or global arrays; as many in every process.
-            should_stop: asked after every batch.
+            should_stop: asked after every batch; the same answer in every process.
 
         Raises:
             ValueError: there is no batch, or one of another shape.

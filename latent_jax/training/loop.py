@@ -19,7 +19,7 @@ from latent_jax.training.metrics import MetricsWriter, Window, read_records
 from latent_jax.training.optimizer import make_optimizer, make_schedule
 from latent_jax.training.progress import Progress
 from latent_jax.training.run_folder import RunFolder
-from latent_jax.training.signals import StopSignal, TrainingInterrupted
+from latent_jax.training.signals import LostProcessError, StopSignal, TrainingInterrupted
 from latent_jax.training.startup import StartUp
 from latent_jax.training.state import abstract_state, create_state, initial_state
 from latent_jax.training.step import StepMetrics, compile_eval_step, compile_train_step
@@ -78,6 +78,7 @@ def train(
         CheckpointError: a checkpoint cannot be written or does not fit this run.
         DataError: the training data ended or broke.
         NonFiniteError: training diverged; the message names the step and the last good checkpoint.
+        LostProcessError: a step failed in a run of several processes, as when another one died.
         TrainingInterrupted: (a SystemExit) after SIGTERM or Ctrl-C, once all is saved.
     """
     try:
@@ -98,6 +99,16 @@ def train(
         try:
             with StopSignal() as stop:
                 return run.loop(stop)
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
+                raise
+            run.is_alone = True
+            raise LostProcessError(
+                f"step {run.step + 1} failed in process {jax.process_index()} of "
+                f"{jax.process_count()}, most likely because another process is gone (see its "
+                f"log): {str(error).splitlines()[0][:300]}. The same command on all machines "
+                "resumes from the last checkpoint"
+            ) from error
         finally:
             run.close()
     finally:
@@ -184,6 +195,7 @@ class _Run:
             feed.read_ahead()
         startup.mark("first batch")
         self.startup: StartUp | None = startup
+        self.is_alone = False
         self.window = Window()
         self.window.clear(self.chrono.seconds)
         self.pending: tuple[int, StepMetrics] | None = None
@@ -200,7 +212,7 @@ class _Run:
         # checkpoint is that of its weights. `self.step` counts finished steps.
         self.chrono.start()
         while True:
-            stopping = stop.agreed(self.step)
+            stopping = stop.agreed()
             if self._due(self.config.eval_every, self.evaluated_step) and not stopping:
                 stopping = self._evaluate(stop)
             if self._due(self.config.save_every, self.saved_step) or stopping:
@@ -236,7 +248,8 @@ class _Run:
         self.progress.close()
         if self.writer is not None:
             self.writer.close()
-        self.checkpoints.close()
+        if not self.is_alone:  # a save of several processes waits for all of them
+            self.checkpoints.close()
 
     def _due(self, every: int, last: int) -> bool:
         if self.step in (0, last):
@@ -289,15 +302,15 @@ class _Run:
         if self.writer is not None:
             self.writer.write(record)
 
+    def _flush(self) -> None:
+        if self.writer is not None:
+            self.writer.flush()
+
     def _evaluate(self, stop: StopSignal) -> bool:
         """Evaluate; return whether it was cut short because the process was asked to stop."""
         self._read_pending()
         with self.chrono.pause():
-            # Several processes must leave an evaluation together, so there none leaves early.
-            may_leave = jax.process_count() == 1
-            sums = self.evaluator(
-                self.state.variables, self.eval_data(), lambda: may_leave and stop.requested
-            )
+            sums = self.evaluator(self.state.variables, self.eval_data(), stop.agreed)
             if sums is None:
                 return True
             self.validation = {
@@ -305,6 +318,7 @@ class _Run:
                 **self.task.summarize(sums),
             }
             self._write(self.validation)
+            self._flush()
             self.evaluated_step = self.step
             self.progress.validation(self.validation)
             if self.on_evaluation is not None:
@@ -319,6 +333,7 @@ class _Run:
         if self.step == self.saved_step:
             return
         with self.chrono.pause():
+            self._flush()  # before the checkpoint: a resume from it must find the records before it
             metric = None
             if self.evaluated_step == self.step and self.config.keep_best:
                 metric = self._best_metric()

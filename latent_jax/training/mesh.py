@@ -12,6 +12,10 @@ from jax.sharding import AxisType, Mesh
 
 from latent_jax.training.config import STRATEGIES
 
+HEARTBEAT_SECONDS = 30
+"""JAX's own 100 are paid for on every machine after each one that is lost. Threads without Python's
+lock send the beats, so a long compilation or garbage collection delays none."""
+
 
 def initialize_distributed(
     coordinator_address: str | None = None,
@@ -24,8 +28,11 @@ def initialize_distributed(
     With none of the three this is a run of one process, unless JAX_DISTRIBUTED=1 asks JAX to find
     the cluster itself (Cloud TPU, Slurm, Open MPI). Call it before anything touches a device.
 
+    A process that has not been heard of for LATENT_JAX_HEARTBEAT_SECONDS (by default 30) is taken
+    for dead, and JAX ends the others, which else wait in a collective that never ends.
+
     Raises:
-        ValueError: some of the three are given and others are missing.
+        ValueError: some of the three are given and others are missing, or one is no number.
     """
     environment = os.environ
     given = {
@@ -45,7 +52,8 @@ def initialize_distributed(
         )
     # XLA's CPU backend has no collectives between processes of its own; Gloo brings them.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(**given)
+    heartbeat = _first(None, environment.get("LATENT_JAX_HEARTBEAT_SECONDS"))
+    jax.distributed.initialize(**given, heartbeat_timeout_seconds=heartbeat or HEARTBEAT_SECONDS)
     return jax.process_count() > 1
 
 

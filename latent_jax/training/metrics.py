@@ -5,15 +5,18 @@ record: {"step", "split", "bytes_seen", "tokens_seen", "seconds", "train_flops",
 ...}, never rounded.
 """
 
+import io
 import json
 import math
-import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tensorboardX import SummaryWriter
+
+from latent_jax.paths import is_remote, open_path, replace_file
 
 Sums = dict[str, Any]
 
@@ -64,16 +67,26 @@ class MetricsWriter:
 
     What a run wrote after the step it resumes from is cut off first, so no step is recorded twice;
     so is a last line that a killed process left half-written.
+
+    On a disk each record is written at once. An object in a bucket cannot be appended to, so there
+    both are kept here, and `flush` writes them anew and whole.
     """
 
     def __init__(self, path: Path, tensorboard: Path, step: int):
         """Open both for a run that goes on after `step` optimizer steps (0: a new run)."""
-        self._path = Path(path)
+        self._path = open_path(path)
         kept = [r for r in read_records(self._path) if r["step"] <= step] if step else []
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        os.replace(temporary, self._path)
-        self._file = self._path.open("a", encoding="utf-8")
+        text = "".join(json.dumps(record) + "\n" for record in kept)
+        replace_file(self._path, text.encode())
+        self._remote_tensorboard = None
+        if is_remote(path):
+            self._file = io.StringIO()
+            self._file.write(text)
+            self._remote_tensorboard = open_path(tensorboard)
+            self._folder = tempfile.TemporaryDirectory(prefix="tensorboard-")
+            tensorboard = self._folder.name
+        else:
+            self._file = self._path.open("a", encoding="utf-8")
         self._tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1)
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -88,24 +101,47 @@ class MetricsWriter:
             self._file.write(json.dumps(plain, allow_nan=False) + "\n")
             self._file.flush()
         except OSError as error:
-            raise ValueError(
-                f"cannot write to {self._path}: {error}. Free some space and start the same "
-                "command again, which resumes from the last checkpoint"
-            ) from error
+            raise self._failed(error) from error
         step, split = plain["step"], plain["split"]
         for name, value in plain.items():
             if name not in ("step", "split"):
                 self._tensorboard.add_scalar(f"{split}/{name}", value, step)
 
+    def flush(self) -> None:
+        """Write all records to the bucket; on a disk they are there already.
+
+        Raises:
+            ValueError: the bucket cannot be written.
+        """
+        if self._remote_tensorboard is None:
+            return
+        self._tensorboard.flush()
+        try:
+            replace_file(self._path, self._file.getvalue().encode())
+            # A process writes event files of its own name, so those of earlier ones stay.
+            for events in Path(self._folder.name).iterdir():
+                replace_file(self._remote_tensorboard / events.name, events.read_bytes())
+        except OSError as error:
+            raise self._failed(error) from error
+
     def close(self) -> None:
         """Write out what is buffered."""
-        self._file.close()
         self._tensorboard.close()
+        if self._remote_tensorboard is not None:
+            self.flush()
+            self._folder.cleanup()
+        self._file.close()
+
+    def _failed(self, error: OSError) -> ValueError:
+        return ValueError(
+            f"cannot write to {self._path}: {error}. Free some space and start the same command "
+            "again, which resumes from the last checkpoint"
+        )
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """Return the records of a metrics.jsonl in order; a half-written last line is left out."""
-    path = Path(path)
+    path = open_path(path)
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")

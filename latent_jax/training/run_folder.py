@@ -2,28 +2,38 @@
 
 config.json  overrides.json  environment.json  metrics.jsonl
 checkpoints/  samples/  tokenizer/  tensorboard/
+
+It lies on a disk, or in a bucket (gs://), where folders are only names. Several processes share it.
 """
 
 import dataclasses
 import glob
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
+from latent_jax.paths import is_remote, open_path, replace_file
 from latent_jax.platform import Platform
 from latent_jax.training.mesh import is_primary
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "latent_jax")
 
 ABSENT = "(absent)"
+
+SHARED_WITHIN_SECONDS = 60.0
+"""How long a network disk may take to show one machine what another one wrote."""
 
 
 class RunFolderError(ValueError):
@@ -32,7 +42,7 @@ class RunFolderError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """Paths inside a run folder."""
+    """Paths inside a run folder; `path` is of `latent_jax.paths.open_path`."""
 
     path: Path
 
@@ -83,6 +93,7 @@ def open_run_folder(
     config: Mapping[str, Any],
     overrides: Mapping[str, Any] | None = None,
     may_differ: Collection[str] = (),
+    agreed: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Make a run folder, or open one that was made with the same configuration.
 
@@ -91,31 +102,85 @@ def open_run_folder(
         config: nested plain values; all that decides the run.
         overrides: what the user changed on the command line.
         may_differ: dotted keys of `config` that a resume may change, such as "training.progress".
+        agreed: what besides `config` must be the same in all processes of the run, by name; JSON.
 
     Raises:
         RunFolderError: the folder holds something else, or a run of another configuration (every
-            key that differs is named with both values), or see `check_path`. Nothing is written.
+            key that differs is named with both values), or see `check_path`; nothing is written. Or
+            it cannot be written, or a process of the run does not see what another one wrote or was
+            started with another configuration.
+        ValueError: see `latent_jax.paths.open_path`.
     """
     check_path(path)
-    folder = RunFolder(Path(path))
+    folder = RunFolder(open_path(path))
     config = json.loads(json.dumps(config))
+    error = None
     if is_primary():
-        is_resume = (folder.path / "config.json").exists()
-        if is_resume:
-            _check_same(folder, config, set(may_differ))
-        elif folder.path.exists() and any(folder.path.iterdir()):
-            raise RunFolderError(
-                f"{folder.path} is not empty and holds no config.json, so it is no run folder: "
-                "choose another workdir"
-            )
-        for part in (folder.path, folder.checkpoints, folder.samples, folder.tensorboard):
-            part.mkdir(parents=True, exist_ok=True)
+        try:
+            _open(folder, config, overrides, may_differ)
+        except ValueError as refused:
+            error = refused
+    _agree(folder, error, {"configuration": config, **(agreed or {})})
+    return folder
+
+
+def _open(folder: RunFolder, config: dict, overrides: Any, may_differ: Collection[str]) -> None:
+    is_resume = (folder.path / "config.json").exists()
+    if is_resume:
+        _check_same(folder, config, set(may_differ))
+    elif folder.path.exists() and any(folder.path.iterdir()):
+        raise RunFolderError(
+            f"{folder.path} is not empty and holds no config.json, so it is no run folder: "
+            "choose another workdir"
+        )
+    try:
+        if not is_remote(folder.path):
+            for part in (folder.path, folder.checkpoints, folder.samples, folder.tensorboard):
+                part.mkdir(parents=True, exist_ok=True)
         write_json(folder.path / "overrides.json", dict(overrides or {}))
         starts = folder.environment.get("starts", []) if is_resume else []
         write_json(folder.path / "environment.json", {**environment(), "starts": starts})
         # Last: a folder with a config is a whole run folder.
         write_json(folder.path / "config.json", config)
-    return folder
+    except OSError as error:
+        raise RunFolderError(
+            f"the run folder {folder.path} cannot be written: {error}. Check its name, who may "
+            "write there and what is free, or choose another workdir"
+        ) from error
+
+
+def _agree(folder: RunFolder, error: ValueError | None, agreed: Mapping[str, Any]) -> None:
+    """Let all processes go on together, or none: one that goes on alone waits for the others."""
+    if jax.process_count() == 1:
+        if error is not None:
+            raise error
+        return
+    has_failed = multihost_utils.process_allgather(np.int32(error is not None))
+    deadline = time.monotonic() + SHARED_WITHIN_SECONDS
+    while not (sees := (folder.path / "config.json").exists()) and not np.any(has_failed):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    blind = np.flatnonzero(multihost_utils.process_allgather(np.int32(not sees)))
+    if error is not None:
+        raise error
+    if np.any(has_failed):
+        raise RunFolderError(f"process 0 could not open the run folder {folder.path}; see there")
+    if blind.size:
+        raise RunFolderError(
+            f"process {blind[0]} does not see the run folder {folder.path} that process 0 made: "
+            "give a workdir on a disk that all machines share, or in a bucket (gs://BUCKET/...)"
+        )
+    texts = [json.dumps(value, sort_keys=True).encode() for value in agreed.values()]
+    hashes_KH = np.stack([np.frombuffer(hashlib.sha256(t).digest(), np.uint32) for t in texts])
+    hashes_PKH = multihost_utils.process_allgather(hashes_KH)
+    for key, name in enumerate(agreed):
+        others = np.flatnonzero(np.any(hashes_PKH[:, key] != hashes_PKH[0, key], axis=-1))
+        if others.size:
+            raise RunFolderError(
+                f"process {others[0]} has another {name} than process 0: start the same command on "
+                "all machines, with the same files in the same places"
+            )
 
 
 def check_path(path: str | Path) -> None:
@@ -127,7 +192,7 @@ def check_path(path: str | Path) -> None:
     Raises:
         RunFolderError: the absolute path has a "[", "*" or "?".
     """
-    text = str(Path(path).absolute())
+    text = str(open_path(path) if is_remote(path) else Path(path).absolute())
     if glob.escape(text) != text:
         raise RunFolderError(
             f"{text}: a '[', '*' or '?' in the path of a run is read as a pattern by Orbax, which "
@@ -147,7 +212,8 @@ def environment() -> dict[str, Any]:
         "device_kind": device.device_kind,
         "device_count": jax.device_count(),
         "process_count": jax.process_count(),
-        "git_revision": _git("rev-parse", "HEAD"),
+        # A tree that was copied without its repository is told by whoever copied it.
+        "git_revision": _git("rev-parse", "HEAD") or os.environ.get("LATENT_JAX_REVISION"),
         "git_is_dirty": _git("status", "--porcelain") not in ("", None),
         "command": sys.argv,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -156,9 +222,7 @@ def environment() -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    replace_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _check_same(folder: RunFolder, config: dict, may_differ: set[str]) -> None:

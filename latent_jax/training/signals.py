@@ -1,4 +1,7 @@
-"""SIGTERM and the first Ctrl-C as a wish to stop, which the loop grants between two steps."""
+"""What ends a run before its time: another process that is gone, or a wish to stop.
+
+SIGTERM and the first Ctrl-C are such wishes; the loop grants them between two batches.
+"""
 
 import signal
 import threading
@@ -11,17 +14,22 @@ class TrainingInterrupted(SystemExit):
     """The run was asked to stop and has saved; its exit code is 128 + the signal's number."""
 
 
+class LostProcessError(ValueError):
+    """A run of several processes lost one; what is left of it must not wait for it."""
+
+
 class StopSignal:
     """A `with` block inside which SIGTERM and SIGINT set `requested` instead of ending the process.
 
     The second signal of a kind does what it always did. Among several processes JAX's preemption
-    service takes SIGTERM, and they all agree on one step.
+    service takes SIGTERM of any of them, and all agree on one place in their common work.
     """
 
     def __init__(self):
         """Install nothing yet."""
         self.signal: int | None = None
         self._previous = {}
+        self._times_asked = 0
 
     def __enter__(self):
         """Take over the signals; only the main thread may."""
@@ -46,8 +54,14 @@ class StopSignal:
         """Whether this process was asked to stop."""
         return self.signal is not None
 
-    def agreed(self, step: int) -> bool:
-        """Return whether all processes stop after `step`; all must ask after every step."""
-        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+    def agreed(self) -> bool:
+        """Return whether all processes stop here; all must ask at the same places of their work."""
+        # The service lets all stop one question after the last that any of them has asked.
+        self._times_asked += 1
+        if (
+            jax.process_count() > 1
+            and not self.requested
+            and multihost_utils.reached_preemption_sync_point(self._times_asked)
+        ):
             self.signal = signal.SIGTERM
         return self.requested

@@ -47,11 +47,15 @@ def launch(script, *arguments, cwd=ROOT):
     )
 
 
-def train(folder, *arguments, config="latent_lm.py:codes=16"):
-    text = folder / "text"
-    text.mkdir(exist_ok=True)
+def write_texts(folder):
+    folder.mkdir(exist_ok=True)
     for name, topic in list(pydoc_data.topics.topics.items())[:40]:
-        (text / f"{name.replace('/', '_')}.txt").write_text(topic)
+        (folder / f"{name.replace('/', '_')}.txt").write_text(topic)
+    return folder
+
+
+def train(folder, *arguments, config="latent_lm.py:codes=16"):
+    text = write_texts(folder / "text")
     return launch(
         "train.py",
         f"--config={ROOT}/configs/{config}",
@@ -300,3 +304,24 @@ def test_compile_says_in_one_line_what_is_wrong(words, error):
     done = launch("compile.py", config, *words.split())
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith(error) and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("report.py", ["gs://bucket/x"], "an argument is gs://bucket/x, and this command reads"),
+        ("sweep.py", ["laptop", "--workdir=gs://bucket/x"], "--workdir is gs://bucket/x, and this"),
+        (
+            "evaluate.py",
+            ["--workdir=runs/x", "--json=gs://bucket/x"],
+            "on a disk only; --workdir may be in a bucket: copy it (gcloud storage cp -r)",
+        ),
+        ("train.py", ["--config=configs/quickstart.py", "--workdir=s3://x/y"], "not on s3://"),
+    ],
+)
+def test_a_bucket_is_never_made_a_local_folder(script, arguments, message, tmp_path):
+    if script == "train.py":
+        arguments = [f"--config={ROOT}/configs/quickstart.py", *arguments[1:]]
+    result = launch(script, *arguments, cwd=tmp_path)
+    assert result.returncode == 2 and message in result.stderr, result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1 and list(tmp_path.iterdir()) == []

@@ -5,7 +5,9 @@ import os
 
 import pytest
 
+from latent_jax.paths import open_path, replace_file
 from latent_jax.tokenizers.storage import read_file, write_folder
+from tests.bucket import use_bucket
 
 FILES = {"a.txt": b"first", "b.bin": bytes(range(256))}
 
@@ -54,3 +56,21 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, call):
     with pytest.raises(OSError, match="No space left"):
         write_folder(tmp_path / "folder", FILES)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_in_a_bucket_a_part_is_completed_and_other_content_is_never_overwritten(monkeypatch):
+    objects = use_bucket(monkeypatch)
+    folder = open_path("gs://bucket/tokenizer")
+    replace_file(folder / "a.txt", FILES["a.txt"])
+    with pytest.raises(ValueError, match=r"not a complete saved tokenizer: b.bin cannot be read"):
+        read_file(folder, "b.bin")
+    for _ in range(2):
+        write_folder(folder, FILES)
+        assert contents(folder) == FILES
+    assert read_file(folder, "b.bin") == FILES["b.bin"]
+    for name in ("a.txt", "other.txt"):
+        objects.clear()
+        replace_file(folder / name, b"precious")
+        with pytest.raises(ValueError, match="already exists and holds something other"):
+            write_folder(folder, FILES)
+        assert contents(folder) == {name: b"precious"}

@@ -1,13 +1,16 @@
-"""Several processes train as one."""
+"""Several processes train as one, stop as one, and end when one of them is gone."""
 
 import os
+import signal
 import socket
 import time
 
+import chex
 import jax
 import pytest
 
-from tests.training.byte_task import run, start_process, untimed_records
+from latent_jax.experiments.command_line import TRY_AGAIN
+from tests.training.byte_task import run, saved_state, start_process, untimed_records
 
 
 def free_port() -> int:
@@ -16,26 +19,51 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def start_pair(code: str):
+JOIN = "from latent_jax.training import *\ninitialize_distributed()\n"
+
+
+def start_pair(code: str, **environment: str):
     port = free_port()
-    code = "from latent_jax.training import *\ninitialize_distributed()\n" + code
     return [
         start_process(
-            code,
+            f"import pathlib\n{code}",
             JAX_COORDINATOR_ADDRESS=f"localhost:{port}",
             JAX_NUM_PROCESSES="2",
             JAX_PROCESS_ID=str(i),
+            **environment,
         )
         for i in range(2)
     ]
 
 
-def test_two_processes_train_to_the_same_loss_as_one(tmp_path):
-    two, one = tmp_path / "two", tmp_path / "one"
-    code = f"import pathlib\nrun(pathlib.Path({str(two)!r}), strategy='fsdp')\n"
-    processes = start_pair(code)
+def train_pair(code: str):
+    """Run `code` in both processes of a run to its end."""
+    processes = start_pair(JOIN + code)
     errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
+
+
+def wait_for(processes, is_there):
+    deadline = time.monotonic() + 200
+    while not is_there():
+        assert time.monotonic() < deadline
+        for process in processes:
+            assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+
+
+def trains(workdir):
+    """Return whether a run has written its first record."""
+    return lambda: (workdir / "metrics.jsonl").exists() and untimed_records(workdir)
+
+
+def steps(workdir):
+    return sorted(int(name) for name in os.listdir(workdir / "checkpoints"))
+
+
+def test_two_processes_train_to_the_same_loss_as_one(tmp_path):
+    two, one = tmp_path / "two", tmp_path / "one"
+    train_pair(f"run(pathlib.Path({str(two)!r}), strategy='fsdp')")
     run(one, strategy="fsdp", devices=jax.devices()[:2])
     expected, found = untimed_records(one), untimed_records(two)
     assert len(found) == len(expected) and found[-1]["step"] == 12
@@ -52,16 +80,129 @@ def test_two_processes_train_to_the_same_loss_as_one(tmp_path):
 
 
 def test_sigterm_to_one_process_stops_all_at_one_step(tmp_path):
-    processes = start_pair(
-        f"import pathlib\nrun(pathlib.Path({str(tmp_path)!r}), total_steps=10**6, eval_every=0, "
-        "save_every=0)\n"
-    )
-    deadline = time.monotonic() + 200
-    while not (tmp_path / "metrics.jsonl").exists() or not untimed_records(tmp_path):
-        assert time.monotonic() < deadline and processes[0].poll() is None
-        time.sleep(0.1)
+    code = f"run(pathlib.Path({str(tmp_path)!r}), total_steps=10**6, eval_every=0, save_every=0)"
+    processes = start_pair(JOIN + code)
+    wait_for(processes, trains(tmp_path))
     processes[1].terminate()
     errors = [process.communicate(timeout=100)[1] for process in processes]
     assert [process.returncode for process in processes] == [143, 143], errors
-    (step,) = (int(name) for name in os.listdir(tmp_path / "checkpoints"))
+    (step,) = steps(tmp_path)
     assert f"stopped at step {step} of" in errors[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_nothing_is_lost_where_one_process_gets_sigterm(tmp_path, victim):
+    words = (
+        "strategy='fsdp', eval_every=0, save_every=0, log_every=1, "
+        "optimizer=OptimizerConfig(schedule='constant', warmup_steps=2)"
+    )
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    processes = start_pair(f"{JOIN}run(pathlib.Path({str(stopped)!r}), total_steps=10**6, {words})")
+    wait_for(processes, trains(stopped))
+    processes[victim].terminate()
+    errors = [process.communicate(timeout=100)[1] for process in processes]
+    assert [process.returncode for process in processes] == [143, 143], errors
+    (step,) = steps(stopped)
+    assert [record["step"] for record in untimed_records(stopped)] == [*range(1, step + 1)]
+
+    for workdir in (stopped, whole):
+        train_pair(f"run(pathlib.Path({str(workdir)!r}), total_steps={step + 8}, {words})")
+    assert untimed_records(stopped) == untimed_records(whole)
+    chex.assert_trees_all_equal(*(saved_state(workdir)[0] for workdir in (stopped, whole)))
+
+
+@pytest.mark.slow
+def test_sigterm_in_an_evaluation_stops_all_in_it(tmp_path):
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    evaluates = tmp_path / "evaluates"
+    endless = f"""
+def endless():
+    pathlib.Path({str(evaluates)!r}).touch()
+    while True:
+        yield from eval_batches()
+run(pathlib.Path({str(stopped)!r}), eval_every=4, save_every=0, log_every=1, eval_data=endless)
+"""
+    processes = start_pair(JOIN + endless)
+    wait_for(processes, evaluates.exists)
+    processes[1].terminate()
+    errors = [process.communicate(timeout=100)[1] for process in processes]
+    assert [process.returncode for process in processes] == [143, 143], errors
+    assert steps(stopped) == [4]
+    assert {record["split"] for record in untimed_records(stopped)} == {"train"}
+
+    for workdir in (stopped, whole):
+        train_pair(f"run(pathlib.Path({str(workdir)!r}), eval_every=4, save_every=0, log_every=1)")
+    assert untimed_records(stopped) == untimed_records(whole)
+    chex.assert_trees_all_equal(*(saved_state(workdir)[0] for workdir in (stopped, whole)))
+
+
+LOOSE = """
+from latent_jax.experiments.command_line import run_command
+run_command(lambda: run(pathlib.Path({!r}), total_steps=10**6, eval_every=0, save_every={}))
+"""
+
+
+@pytest.mark.parametrize("save_every", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_process_that_is_killed_ends_the_other_with_one_line(tmp_path, save_every):
+    processes = start_pair(LOOSE.format(str(tmp_path), save_every))
+    wait_for(processes, trains(tmp_path))
+    processes[1].kill()
+    began = time.monotonic()
+    errors = processes[0].communicate(timeout=60)[1]
+    assert time.monotonic() - began < 45
+    if save_every == 0:
+        assert processes[0].returncode == TRY_AGAIN == 75, errors
+        assert "error: step" in errors and "failed in process 0 of 2" in errors, errors
+        assert "resumes from the last checkpoint" in errors
+    else:  # it may wait for the other one's part of a checkpoint, and then JAX ends it
+        assert processes[0].returncode in (TRY_AGAIN, -signal.SIGABRT), errors
+    assert processes[1].wait() == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_taken_for_dead_after_its_heartbeats_cease(tmp_path):
+    processes = start_pair(LOOSE.format(str(tmp_path), 0), LATENT_JAX_HEARTBEAT_SECONDS="10")
+    wait_for(processes, trains(tmp_path))
+    processes[1].send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        errors = processes[0].communicate(timeout=60)[1]
+        assert 5 < time.monotonic() - began < 45
+        assert processes[0].returncode == -signal.SIGABRT, errors
+        assert "another task died" in errors and "heartbeat" in errors
+    finally:
+        processes[1].kill()
+        processes[1].communicate()
+
+
+def test_a_run_folder_that_not_all_processes_see_is_refused_by_all(tmp_path):
+    processes = start_pair(
+        f"{JOIN}from latent_jax.training import run_folder\n"
+        "run_folder.SHARED_WITHIN_SECONDS = 1.0\n"
+        f"run(pathlib.Path({str(tmp_path)!r}) / str(jax.process_index()))"
+    )
+    errors = [process.communicate(timeout=100)[1] for process in processes]
+    for process, error in zip(processes, errors, strict=True):
+        assert process.returncode == 1
+        assert "process 1 does not see the run folder" in error and "gs://BUCKET" in error
+
+
+def test_a_run_folder_that_one_process_refuses_is_refused_by_all(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    processes = start_pair(f"{JOIN}run(pathlib.Path({str(tmp_path)!r}))")
+    errors = [process.communicate(timeout=100)[1] for process in processes]
+    assert [process.returncode for process in processes] == [1, 1]
+    assert "holds no config.json" in errors[0]
+    assert "process 0 could not open the run folder" in errors[1]
+
+
+def test_processes_with_different_data_are_refused_by_all(tmp_path):
+    processes = start_pair(
+        f"{JOIN}open_run_folder(pathlib.Path({str(tmp_path)!r}), {{'seed': 0}}, "
+        "agreed={'tokenizer': 'a', 'text': jax.process_index()})"
+    )
+    for process in processes:
+        error = process.communicate(timeout=100)[1]
+        assert process.returncode == 1
+        assert "process 1 has another text than process 0: start the same command" in error

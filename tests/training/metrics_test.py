@@ -10,6 +10,7 @@ from latent_jax.training import progress as progress_module
 from latent_jax.training.chrono import Chrono
 from latent_jax.training.metrics import MetricsWriter, add_scores, read_records
 from latent_jax.training.progress import Progress
+from tests.bucket import Bucket, use_bucket
 
 
 def test_sums_are_exact_where_float32_is_not():
@@ -147,3 +148,45 @@ def test_on_a_terminal_progress_is_a_bar():
         progress.step()
     progress.close()
     assert "10/10" in terminal.text and "12.3 kB/s" in terminal.text
+
+
+def test_in_a_bucket_records_are_there_after_a_flush_and_a_resume_cuts_them(monkeypatch):
+    objects = use_bucket(monkeypatch)
+    path, tensorboard = "gs://bucket/run/metrics.jsonl", "gs://bucket/run/tensorboard"
+    writer = MetricsWriter(path, tensorboard, 0)
+    for step in (1, 2, 3):
+        writer.write(record(step))
+    assert read_records(path) == []
+    writer.flush()
+    assert [r["step"] for r in read_records(path)] == [1, 2, 3]
+    writer.write(record(4))
+    writer.close()
+    assert [r["step"] for r in read_records(path)] == [1, 2, 3, 4]
+    (first,) = [name for name in objects if name.startswith("/bucket/run/tensorboard/")]
+
+    writer = MetricsWriter(path, tensorboard, 2)
+    assert [r["step"] for r in read_records(path)] == [1, 2]
+    writer.write(record(3, 7.0))
+    writer.close()
+    assert [(r["step"], r["bits_per_byte"]) for r in read_records(path)] == [
+        (1, 0.1),
+        (2, 0.1),
+        (3, 7.0),
+    ]
+    assert first in objects  # TensorBoard reads the files of all starts
+
+
+def test_a_bucket_that_refuses_is_named(monkeypatch):
+    use_bucket(monkeypatch)
+    writer = MetricsWriter("gs://bucket/metrics.jsonl", "gs://bucket/tensorboard", 0)
+    writer.write(record(1))
+
+    def refuse(*_, **__):
+        raise RuntimeError("403 Forbidden")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "_open", refuse)
+        with pytest.raises(ValueError, match=r"cannot write .*403 Forbidden.*resumes"):
+            writer.flush()
+    writer.close()
+    assert len(read_records("gs://bucket/metrics.jsonl")) == 1

@@ -6,6 +6,7 @@ import pytest
 
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.run_folder import RunFolderError, open_run_folder
+from tests.bucket import Bucket, use_bucket
 
 CONFIG = {"task": "bytes", "training": {"seed": 0, "progress": True}, "sizes": [1, 2]}
 
@@ -63,3 +64,32 @@ def test_a_path_that_orbax_reads_as_a_pattern_is_refused(tmp_path, name):
         with pytest.raises(RunFolderError, match="read as a pattern by Orbax"):
             Checkpoints(folder)
     assert not (tmp_path / name).exists()
+
+
+def test_a_run_folder_in_a_bucket(monkeypatch, tmp_path):
+    objects = use_bucket(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    folder = open_run_folder("gs://bucket/runs/x", CONFIG)
+    assert set(objects) == {
+        f"/bucket/runs/x/{name}.json" for name in ("config", "environment", "overrides")
+    }
+    assert folder.config == CONFIG and str(folder.metrics) == "gs://bucket/runs/x/metrics.jsonl"
+    assert open_run_folder("gs://bucket/runs/x", CONFIG).config == CONFIG
+    with pytest.raises(RunFolderError, match="task: 'bytes' there, 'other' now"):
+        open_run_folder("gs://bucket/runs/x", {**CONFIG, "task": "other"})
+    with pytest.raises(RunFolderError, match=r"gs://bucket/runs is not empty"):
+        open_run_folder("gs://bucket/runs", CONFIG)
+    with pytest.raises(RunFolderError, match="read as a pattern by Orbax"):
+        open_run_folder("gs://bucket/runs/x[1]", CONFIG)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch):
+    use_bucket(monkeypatch)
+
+    def refuse(*_, **__):
+        raise RuntimeError("403 Forbidden")
+
+    monkeypatch.setattr(Bucket, "_open", refuse)
+    with pytest.raises(RunFolderError, match=r"gs://bucket/x cannot be written: .*403 Forbidden"):
+        open_run_folder("gs://bucket/x", CONFIG)

@@ -83,9 +83,12 @@ def sweep_and_print(
         The records of the plan, or of all cells.
 
     Raises:
-        ValueError: the sweep is wrong, its folder holds another one, or cells failed.
+        ValueError: the sweep is wrong, its folder holds another one, no cluster answers, or cells
+            failed.
     """
     check_word("engine", engine, ENGINES)
+    if address and engine != "ray":
+        raise ValueError(f"--address={address} is that of a Ray cluster: add --engine=ray")
     # Accelerators belong to the workers: a plan needs none, and who asks first takes their memory.
     jax.config.update("jax_platforms", "cpu")
     name, sweep = load_sweep(words)

@@ -5,6 +5,8 @@ another one and go on at their last checkpoint.
 """
 
 import os
+import re
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,13 +18,18 @@ from latent_jax.experiments.sweep.worker import share_compiled, work_off
 
 Job = dict[str, Any]
 
+CONNECT_SECONDS = 10.0
+"""How long the head node may take to answer."""
+
 
 class RayEngine:
     """Runs jobs as tasks of a Ray cluster; the schedule, not Ray, tries them again.
 
     Args:
         n_workers: jobs side by side where a cluster is started here.
-        address: of a running cluster, such as "auto"; empty starts one on this machine.
+        address: of a running cluster: "auto" (one that this machine is part of), HOST:6379 (the
+            same, by its head node) or ray://HOST:10001 (from a machine that is not part of it and
+            shares its disk); empty starts one on this machine.
     """
 
     def __init__(self, n_workers: int, address: str):
@@ -40,11 +47,13 @@ class RayEngine:
         if not self._address:
             words |= {"num_cpus": self._n_workers, "include_dashboard": False}
         try:
+            _check_port(self._address)
             ray.init(**words)
-        except (ConnectionError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
             raise ValueError(
-                f"no Ray cluster answers at {self._address!r} ({error}): start one with "
-                "ray start --head, or leave --address empty"
+                f"no Ray cluster answers at {self._address!r} ({reason}): start one with "
+                "ray start --head, and give --address=auto, HOST:6379 or ray://HOST:10001, or none"
             ) from error
         return self
 
@@ -73,6 +82,13 @@ class RayEngine:
                 yield self._pending.pop(reference), _error_of(reference)
             if not ended:
                 yield None
+
+
+def _check_port(address: str) -> None:
+    """Raise OSError where nothing listens; Ray itself would try for minutes."""
+    found = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address)
+    if found is not None:
+        socket.create_connection((found[1], int(found[2])), CONNECT_SECONDS).close()
 
 
 def _work_off(job: Job) -> str | None:

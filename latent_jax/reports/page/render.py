@@ -15,7 +15,7 @@ import altair
 import numpy as np
 import vl_convert
 
-from latent_jax.reports.files import replace_file
+from latent_jax.paths import replace_file
 from latent_jax.reports.page.parts import (
     Figure,
     Page,

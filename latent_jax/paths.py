@@ -1,0 +1,81 @@
+"""Folders on a disk or in a bucket: paths to both, and files that are whole or not there.
+
+A bucket (gs://) has objects and no folders: nothing is appended to an object, nothing is renamed,
+and an object that is being written is not there until it is whole.
+"""
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+STORES = {"gs": ("etils", "gcsfs")}
+"""Schemes that are read and written, and the packages that do it."""
+
+
+def open_path(path: str | os.PathLike) -> Any:
+    """Return a `pathlib.Path`, or for gs://BUCKET/... an `etils.epath.Path`, which works like one.
+
+    Raises:
+        ValueError: the scheme is not supported, its packages are missing, or the URL has been
+            through `pathlib`, which makes gs:/BUCKET of it.
+    """
+    text = os.fspath(path)
+    scheme = scheme_of(text)
+    if scheme is None:
+        return Path(path)
+    if scheme not in STORES:
+        known = ", ".join(f"{known}://" for known in STORES)
+        raise ValueError(
+            f"{text}: folders of a run lie on a disk or on {known}, not on {scheme}://: mount it "
+            "and give the path of the mount"
+        )
+    if not re.match(r"\w+://[^/]", text):
+        raise ValueError(f"{text} names no bucket: write {scheme}://BUCKET/FOLDER")
+    missing = [name for name in STORES[scheme] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"{text} needs {' and '.join(missing)}, which is not installed: "
+            f'.venv/bin/python -m pip install -e ".[{scheme}]"'
+        )
+    from etils import epath
+
+    return epath.Path(path)
+
+
+def scheme_of(path: str | os.PathLike) -> str | None:
+    """Return the scheme of a URL, in lower case; None for a path on a disk."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.\-]+):/", os.fspath(path))
+    return found[1].lower() if found else None
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Return whether a path is in a bucket."""
+    return scheme_of(path) is not None
+
+
+def replace_file(path: str | os.PathLike, data: bytes) -> Any:
+    """Write `data` as the file `path`, whole or not at all; folders are made as needed.
+
+    On a disk it is written beside `path` and moved there in one step.
+
+    Raises:
+        OSError: when the disk is full, or the folder or bucket cannot be written; `path` is then
+            unchanged.
+    """
+    path = open_path(path)
+    if is_remote(path):
+        try:
+            path.write_bytes(data)
+        except Exception as error:  # each client has errors of its own
+            raise OSError(f"cannot write {path}: {type(error).__name__}: {error}") from error
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,364 @@
+#!/usr/bin/env bash
+# Trains on a Cloud TPU: one VM or a slice of many hosts, made, set up, watched and deleted from here.
+#
+#   bash launch/tpu_vm.sh run --name lat --type v5litepod-16 --zone us-east5-a --project P --spot \
+#       -- --config configs/latent_lm.py:size=small --workdir gs://BUCKET/runs/lat
+#
+# makes the slice "lat" (or attaches to it), copies the committed tree to every host, installs it, starts
+# `python launch/train.py` with these flags on all of them and shows the log until the end. When the slice is
+# preempted it is made anew and the same command started again: a run goes on at its last checkpoint. Ctrl-C
+# leaves the run alone; the same line follows it again. A slice of several hosts needs a --workdir in a bucket.
+#
+# Commands
+#   run       all of the above; ends with the exit status of the command
+#   create    make the slice, or wait until it is ready; changes nothing where it is there
+#   install   copy the committed tree (HEAD) to all hosts and install it with launch/setup.sh
+#   start     start the command after -- on all hosts; it goes on when this terminal is closed
+#   logs      show the log of one host (--worker, by default 0) until the end
+#   status    of the slice, and of the command on every host
+#   stop      SIGTERM to the command on all hosts: it saves and leaves
+#   fetch     copy --from (a folder on the first host, or gs://...) into the local folder --to
+#   delete    the slice, and its request if it was --queued
+#
+# Options
+#   --name NAME              of the slice (required)
+#   --zone ZONE              such as us-east5-a (required)
+#   --type TYPE              v4-8, v5litepod-16, v5p-32, v6e-64, ... (run, create)
+#   --project PROJECT        by default the one gcloud is set to
+#   --spot                   cheaper, and may be preempted at any time
+#   --queued                 ask for it as a queued resource: waits in line until there is capacity
+#   --runtime_version V      the image; by default the one that goes with the type
+#   --service_account A      whose rights the hosts have, such as to write the bucket
+#   --network N, --subnetwork N
+#   --env KEY=VALUE          for the command; may be repeated
+#   --worker N               whose log is shown
+#   --from PATH --to FOLDER  see fetch
+#   --delete                 run: delete the slice once the command has succeeded
+#   --max_restarts N         run: how often a slice that is gone is made again (100)
+#   --dry_run                print every gcloud call and run none, as if the slice were absent and all went well
+#
+# After -- stands the command. If it begins with "--" it is the flags of `python launch/train.py`.
+# The user's needs: the gcloud CLI, logged in (gcloud auth login), with the TPU API on and quota for the type.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+POLL_SECONDS="${LATENT_JAX_POLL_SECONDS:-20}" # tests ask more often
+PREEMPTION_POLLS=6 # until a slice whose hosts go away says so itself
+
+say() { printf '==> %s\n' "$*" >&2; }
+
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  (($# == 1)) || printf '       %s\n' "${@:2}" >&2
+  exit 2
+}
+
+help() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+
+# ---- the command line
+
+name="" zone="" type="" project="" runtime_version="" service_account="" network="" subnetwork=""
+spot=0 queued=0 dry_run=0 delete_after=0 worker=0 from="" to="" max_restarts=100
+environment=() command=()
+
+parse() {
+  local option value
+  while (($#)); do
+    option="$1"
+    shift
+    case "$option" in
+    --) command=("$@") && break ;;
+    --spot) spot=1 && continue ;;
+    --queued) queued=1 && continue ;;
+    --dry_run) dry_run=1 && continue ;;
+    --delete) delete_after=1 && continue ;;
+    --*=*) value="${option#*=}" option="${option%%=*}" ;;
+    --*)
+      (($#)) || fail "$option needs a value; see bash launch/tpu_vm.sh --help"
+      value="$1"
+      shift
+      ;;
+    *) fail "unexpected '$option': the command of the run stands after --" ;;
+    esac
+    case "$option" in
+    --name) name="$value" ;;
+    --zone) zone="$value" ;;
+    --type) type="$value" ;;
+    --project) project="$value" ;;
+    --runtime_version) runtime_version="$value" ;;
+    --service_account) service_account="$value" ;;
+    --network) network="$value" ;;
+    --subnetwork) subnetwork="$value" ;;
+    --env) environment+=("$value") ;;
+    --worker) worker="$value" ;;
+    --from) from="$value" ;;
+    --to) to="$value" ;;
+    --max_restarts) max_restarts="$value" ;;
+    *) fail "unknown option $option; see bash launch/tpu_vm.sh --help" ;;
+    esac
+  done
+  if ((${#command[@]})) && [[ "${command[0]}" == --* ]]; then
+    command=(python launch/train.py "${command[@]}")
+  fi
+  if ((${#environment[@]} && ${#command[@]})); then command=(env "${environment[@]}" "${command[@]}"); fi
+}
+
+check() { # check ACTION
+  [[ "$name" =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] || fail \
+    "--name is '${name}': name the slice with small letters, digits and '-', such as --name lat"
+  [[ -n "$zone" ]] || fail "--zone is missing: in which zone is $name, such as --zone us-east5-a"
+  case "$1" in
+  run | create)
+    if [[ -z "$runtime_version" ]]; then
+      runtime_version="$(runtime_of "$type")" || fail \
+        "${type:+unknown }--type ${type:-is missing}: give v2-*, v3-*, v4-*, v5litepod-*, v5p-* or v6e-*, such as v5litepod-16" \
+        "Another one needs --runtime_version too. TPU7x is not served by this API (gcloud compute tpus)."
+    fi
+    ;;&
+  run | start)
+    ((${#command[@]})) || fail "what shall run? Give the command after --, such as" \
+      "-- --config configs/latent_lm.py --workdir gs://BUCKET/runs/lat"
+    local pair
+    for pair in ${environment[@]+"${environment[@]}"}; do
+      [[ "$pair" =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || fail "--env is '$pair': write KEY=VALUE"
+    done
+    ;;
+  fetch) [[ -n "$from" && -n "$to" ]] || fail "fetch needs --from (a folder on the host, or gs://...) and --to" ;;
+  esac
+  [[ "$worker" =~ ^[0-9]+$ ]] || fail "--worker is '$worker': give the number of a host, 0 is the first"
+  ((dry_run)) || type -P gcloud >/dev/null || fail \
+    "gcloud is not installed: see https://cloud.google.com/sdk/docs/install, or look with --dry_run"
+}
+
+runtime_of() { # runtime_of TYPE, see https://cloud.google.com/tpu/docs/runtimes
+  [[ "$1" =~ ^(v2|v3|v4|v5litepod|v5p|v6e)-[0-9]+$ ]] || return 1
+  case "$1" in
+  v5litepod-*) echo v2-alpha-tpuv5-lite ;;
+  v5p-*) echo v2-alpha-tpuv5 ;;
+  v6e-*) echo v2-alpha-tpuv6e ;;
+  *) echo tpu-ubuntu2204-base ;;
+  esac
+}
+
+# ---- gcloud: each call is printed before it runs
+
+show() {
+  local word line="+ gcloud"
+  for word in "$@"; do
+    [[ "$word" =~ ^[A-Za-z0-9_./:=@%+~-]+$ ]] || word="${word@Q}"
+    line+=" $word"
+  done
+  printf '%s\n' "$line" >&2
+}
+
+cloud() {
+  show "$@"
+  ((dry_run)) || gcloud "$@"
+}
+
+ask() { # ask ASSUMED ARGUMENTS: prints the answer of a call that changes nothing; ASSUMED in a dry run
+  show "${@:2}"
+  if ((dry_run)); then printf '%s\n' "$1"; else gcloud "${@:2}"; fi
+}
+
+place() { # the options that every call shares, in the array `at`
+  at=(--zone "$zone")
+  [[ -z "$project" ]] || at+=(--project "$project")
+}
+
+on_host() { # on_host WORKER ARGUMENTS OF tpu_host.sh
+  cloud compute tpus tpu-vm ssh "$name" --worker "$1" "${at[@]}" --command "$(host_line "${@:2}")"
+}
+
+host_line() { printf 'bash latent_jax/launch/tpu_host.sh%s' "$(printf ' %q' "$@")"; }
+
+# ---- the slice
+
+state_of() { # state_of KIND ASSUMED: prints its state, nothing where there is none; fails if it cannot be told
+  local field=state
+  [[ "$1" == tpu-vm ]] || field=state.state
+  local call=(compute tpus "$1" describe "$name" "${at[@]}" --format "value($field)")
+  show "${call[@]}"
+  if ((dry_run)); then printf '%s\n' "$2" && return; fi
+  gcloud "${call[@]}" 2>"$errors" && return
+  grep -q NOT_FOUND "$errors" && return
+  cat "$errors" >&2
+  return 1
+}
+
+create() {
+  local kind=tpu-vm state="" shown="" assumed=""
+  ((queued)) && kind=queued-resources
+  while :; do
+    state="$(state_of "$kind" "$assumed")" || exit 1
+    [[ "$state" == "$shown" ]] || say "$name is $state"
+    shown="$state"
+    case "$state" in
+    READY) return ;;
+    ACTIVE) kind=tpu-vm assumed=READY ;; # the request is granted; its node follows
+    "")
+      say "making $name: $type, $runtime_version"
+      make
+      if ((queued)); then assumed=ACTIVE; else assumed=READY; fi
+      ;;
+    PREEMPTED | TERMINATED | FAILED | SUSPENDED)
+      say "$name is gone ($state)"
+      remove
+      kind=tpu-vm
+      ((queued)) && kind=queued-resources
+      ;;
+    STOPPED | STOPPING) fail "$name is $state: start it with gcloud compute tpus tpu-vm start $name --zone $zone" ;;
+    *) sleep "$POLL_SECONDS" ;; # CREATING, WAITING_FOR_RESOURCES, PROVISIONING, REPAIRING, DELETING, ...
+    esac
+  done
+}
+
+make() {
+  local options=(--accelerator-type "$type")
+  ((spot)) && options+=(--spot)
+  [[ -z "$service_account" ]] || options+=(--service-account "$service_account")
+  [[ -z "$network" ]] || options+=(--network "$network")
+  [[ -z "$subnetwork" ]] || options+=(--subnetwork "$subnetwork")
+  options+=(--scopes https://www.googleapis.com/auth/cloud-platform)
+  if ((queued)); then
+    cloud compute tpus queued-resources create "$name" --node-id "$name" "${at[@]}" \
+      --runtime-version "$runtime_version" "${options[@]}"
+  else
+    cloud compute tpus tpu-vm create "$name" "${at[@]}" --version "$runtime_version" "${options[@]}"
+  fi
+}
+
+remove() {
+  if ((queued)); then
+    cloud compute tpus queued-resources delete "$name" "${at[@]}" --force --quiet
+  else
+    cloud compute tpus tpu-vm delete "$name" "${at[@]}" --quiet
+  fi
+}
+
+# ---- the project on its hosts
+
+install() {
+  local revision changed archive
+  revision="$(git rev-parse --short=12 HEAD)"
+  changed="$(git status --porcelain)"
+  [[ -z "$changed" ]] || say "not copied, because it is not committed:"$'\n'"$(head -20 <<<"$changed")"
+  say "copying the tree of commit $revision to all hosts"
+  archive="${TMPDIR:-/tmp}/latent_jax-$revision.tar.gz"
+  ((dry_run)) || git archive --format tar.gz --output "$archive" HEAD
+  cloud compute tpus tpu-vm scp "$archive" "$name:latent_jax.tar.gz" --worker all "${at[@]}"
+  # What an earlier tree had and this one has not must go; the environment and local runs stay.
+  cloud compute tpus tpu-vm ssh "$name" --worker all "${at[@]}" --command \
+    "mkdir -p latent_jax && cd latent_jax && find . -mindepth 1 -maxdepth 1 ! -name .venv ! -name runs -exec rm -rf {} + && tar -xzf ../latent_jax.tar.gz && echo $(git rev-parse HEAD) >.revision"
+  say "installing on all hosts (2 to 4 minutes the first time)"
+  on_host all install
+}
+
+start() {
+  say "starting on all hosts: ${command[*]}"
+  on_host all start "${command[@]}"
+}
+
+host_status() { # host_status ASSUMED: what tpu_host.sh says of the command on the host that is watched
+  ask "$1" compute tpus tpu-vm ssh "$name" --worker "$worker" "${at[@]}" --command \
+    "cd latent_jax 2>/dev/null && bash launch/tpu_host.sh status || echo none"
+}
+
+# Sets `outcome`: "ended STATUS"; or "gone", where the slice or its memory of the command is no more.
+follow() {
+  local lines="+1" state polls
+  while :; do
+    on_host "$worker" follow "$lines" || true # a connection may break
+    lines=20
+    outcome="$(host_status "ended 0")" || outcome=unknown
+    for ((polls = 0; ; polls++)); do
+      state="$(state_of tpu-vm READY)" || state=READY # no answer says nothing
+      [[ "$state" == READY ]] || { outcome=gone && return; }
+      # Before the end of a slice its hosts get SIGTERM (143), or miss another host (75; 134 where JAX aborts). What
+      # else ended the command would end it again.
+      [[ "$outcome" =~ ^ended\ (143|75|134)$ ]] && ((polls < PREEMPTION_POLLS)) || break
+      sleep "$POLL_SECONDS"
+    done
+    case "$outcome" in
+    ended*) return ;;
+    none) outcome=gone && return ;; # the host was started anew
+    esac
+    sleep "$POLL_SECONDS"
+  done
+}
+
+run() {
+  local restarts=0 outcome=""
+  while :; do
+    create
+    outcome="$(host_status none)" || outcome=none
+    if [[ "$outcome" != running* ]]; then
+      install
+      start
+    elif [[ "$outcome" == "running $(printf '%q ' "${command[@]}")" ]]; then
+      say "the command runs there already"
+    else
+      fail "another command runs on $name: ${outcome#running }" "Stop it first: $(again stop)"
+    fi
+    follow
+    [[ "$outcome" == gone ]] || break
+    ((++restarts <= max_restarts)) || fail "$name went away $restarts times; the same line tries again"
+    say "$name went away; making it again ($restarts of at most $max_restarts)"
+  done
+  local code="${outcome#ended }"
+  if ((code)); then
+    say "the command ended with status $code; $name is left as it is, and costs money. Look at the logs of all" \
+      "hosts (logs --worker 1, ...), start the same line again, or: $(again delete)"
+    exit "$code"
+  fi
+  say "the command has succeeded"
+  if ((delete_after)); then remove; else say "$name is left as it is, and costs money: $(again delete)"; fi
+}
+
+again() { # again ACTION: prints a line of this script for the same slice
+  printf 'bash launch/tpu_vm.sh %s --name %s' "$1" "$name"
+  printf ' %s' "${at[@]}"
+  if ((queued)); then printf ' --queued'; fi
+}
+
+fetch() {
+  ((dry_run)) || mkdir -p "$to"
+  if [[ "$from" == gs://* ]]; then
+    cloud storage cp --recursive "$from" "$to"
+  else
+    [[ "$from" == /* ]] || from="latent_jax/$from"
+    cloud compute tpus tpu-vm scp --recurse "$name:$from" "$to" --worker 0 "${at[@]}"
+  fi
+}
+
+main() {
+  local action="${1:-}"
+  case "$action" in
+  "" | help | --help | -h) help && exit ;;
+  run | create | install | start | logs | status | stop | fetch | delete) shift ;;
+  *) fail "unknown command '$action': run, create, install, start, logs, status, stop, fetch or delete; see --help" ;;
+  esac
+  local option
+  for option in "$@"; do
+    [[ "$option" == -- ]] && break
+    [[ "$option" == --help || "$option" == -h ]] && help && exit
+  done
+  parse "$@"
+  check "$action"
+  place
+  errors="$(mktemp)"
+  trap 'rm -f "$errors"' EXIT
+  trap 'say "what runs on $name goes on; run follows it again, stop ends it" && exit 130' INT
+  case "$action" in
+  logs) on_host "$worker" follow 50 ;;
+  status)
+    say "$name: $(state_of tpu-vm READY)"
+    on_host all status
+    ;;
+  stop) on_host all stop ;;
+  delete) remove ;;
+  *) "$action" ;;
+  esac
+}
+
+main "$@"

@@ -1,0 +1,327 @@
+"""launch/tpu_vm.sh: what it would ask of gcloud, and what it does when slices come and go.
+
+The calls of a dry run are held against tests/golden/tpu_vm.txt. Where they were meant to change:
+
+    python -m tests.launch.tpu_vm_test
+"""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "tpu_vm.txt"
+WHERE = ("--name", "lat", "--zone", "us-east5-a")
+FLAGS = (
+    "--config",
+    "configs/latent_lm.py:size=small,codes=16",
+    "--workdir=gs://bucket/runs/x",
+    "--config.data.files=('it''s a b/*.txt',)",
+)
+
+DRY_RUNS = {
+    "run": ("run", *WHERE, "--type=v5litepod-16", "--project=P", "--spot", "--", *FLAGS),
+    "run, queued": (
+        *("run", *WHERE, "--type=v6e-256", "--queued", "--delete", "--env", "XLA_FLAGS=--a --b"),
+        *("--service_account=who@where", "--network=n", "--subnetwork=s", "--", "python", "x.py"),
+    ),
+    "create, v4": ("create", *WHERE, "--type", "v4-8"),
+    "create, v5p": ("create", *WHERE, "--type", "v5p-32"),
+    "create, another image": ("create", *WHERE, "--type=v9-8", "--runtime_version=v2-alpha-tpuv9"),
+    "install": ("install", *WHERE),
+    "start": ("start", *WHERE, "--", *FLAGS),
+    "logs": ("logs", *WHERE, "--worker", "3"),
+    "status": ("status", *WHERE),
+    "stop": ("stop", *WHERE),
+    "fetch from a host": ("fetch", *WHERE, "--from", "runs/x", "--to", "runs"),
+    "fetch from a bucket": ("fetch", *WHERE, "--from", "gs://bucket/runs/x", "--to", "runs"),
+    "delete": ("delete", *WHERE),
+    "delete, queued": ("delete", *WHERE, "--queued"),
+}
+
+
+def make_project(folder):
+    """Make a repository of the scripts and a set-up that installs nothing."""
+    launch = folder / "launch"
+    launch.mkdir(parents=True)
+    for name in ("tpu_vm.sh", "tpu_host.sh"):
+        shutil.copy(ROOT / "launch" / name, launch)
+    (launch / "setup.sh").write_text("PYTHON=echo\n")
+    git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    return folder
+
+
+def tpu_vm(project, *arguments, **environment):
+    return subprocess.run(
+        ["bash", project / "launch" / "tpu_vm.sh", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "TMPDIR": "/tmp", **environment},
+        timeout=120,
+    )
+
+
+def dry_runs(project):
+    """Return all dry runs as one text, the revision of the tree replaced by its name."""
+    parts = []
+    for title, words in DRY_RUNS.items():
+        done = tpu_vm(project, words[0], "--dry_run", *words[1:])
+        assert done.returncode == 0, done.stdout
+        text = re.sub(r"\b[0-9a-f]{40}\b|\b[0-9a-f]{12}\b", "REVISION", done.stdout)
+        parts.append(f"# {title}: {shlex.join(words)}\n{text}")
+    return "\n".join(parts)
+
+
+@pytest.fixture
+def project(tmp_path):
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture
+def cloud(tmp_path, monkeypatch):
+    """A folder that `gcloud` on the PATH takes for a cloud, see tests/launch/fake_gcloud.py."""
+    folder, tools = tmp_path / "cloud", tmp_path / "tools"
+    folder.mkdir()
+    tools.mkdir()
+    gcloud = tools / "gcloud"
+    gcloud.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/launch/fake_gcloud.py "$@"\n')
+    gcloud.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_CLOUD", str(folder))
+    monkeypatch.setenv("LATENT_JAX_POLL_SECONDS", "0.2")
+    return folder
+
+
+def actions(cloud):
+    """Return what was asked for, without the answers to "what is its state" and "how is it"."""
+    calls = [shlex.split(line) for line in (cloud / "calls").read_text().splitlines()]
+    names = [
+        re.search(r"tpu_host.sh (\w+)", call[-1])[1] if "tpu_host" in call[-1] else call[3]
+        for call in calls
+    ]
+    return [name for name in names if name not in ("describe", "status")]
+
+
+RUN = ("run", *WHERE, "--type", "v5litepod-8")
+SET_UP = ["create", "scp", "ssh", "install", "start", "follow"]
+
+
+def test_dry_runs_print_the_calls_that_were_meant(project):
+    assert dry_runs(project) == GOLDEN.read_text()
+
+
+def test_a_dry_run_calls_nothing(project, cloud):
+    for words in DRY_RUNS.values():
+        assert tpu_vm(project, words[0], "--dry_run", *words[1:]).returncode == 0
+    assert not (cloud / "calls").exists()
+
+
+def test_a_command_arrives_as_it_was_written(project, cloud):
+    words = ["a b", "c'd", '"', "$HOME", "*", "x\ny", "", "--flag=(1,)"]
+    script = "import sys; print(sys.argv[1:])"
+    done = tpu_vm(project, *RUN, "--", sys.executable, "-c", script, *words)
+    assert done.returncode == 0, done.stdout
+    assert repr(words) in done.stdout
+    assert actions(cloud) == SET_UP
+    assert "-m pip install -qq --disable-pip-version-check -e .[tpu,gs]" in done.stdout
+    # Again: the slice is there, and the command, which has ended, runs once more.
+    assert tpu_vm(project, *RUN, "--", "true").returncode == 0
+    assert actions(cloud) == SET_UP + SET_UP[1:]
+
+
+def test_the_variables_of_a_host_reach_the_command(project, cloud):
+    script = "echo $JAX_DISTRIBUTED $MINE; echo $LATENT_JAX_REVISION"
+    done = tpu_vm(project, *RUN, "--env", "MINE=a b", "--delete", "--", "bash", "-c", script)
+    assert done.returncode == 0, done.stdout
+    revision = subprocess.run(
+        ["git", "-C", project, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert f"1 a b\n{revision}\n" in done.stdout
+    assert actions(cloud) == [*SET_UP, "delete"] and not (cloud / "tpu-vm-lat").exists()
+
+
+def test_what_is_not_committed_is_named_and_not_copied(project, cloud):
+    (project / "new.py").write_text("")
+    (project / "launch" / "setup.sh").write_text("PYTHON=false\n")
+    done = tpu_vm(project, *RUN, "--", "ls")
+    assert done.returncode == 0, done.stdout
+    assert "not copied, because it is not committed" in done.stdout and "?? new.py" in done.stdout
+    assert "M launch/setup.sh" in done.stdout and "\nnew.py\n" not in done.stdout
+
+
+# The first time the slice goes while the command runs; the second time it ends well.
+PREEMPTED = """
+if [ -e "$FAKE_CLOUD/second" ]; then echo resumed; exit; fi
+touch "$FAKE_CLOUD/second"; sleep 0.5; {event}
+"""
+
+
+@pytest.mark.parametrize(
+    ("event", "made_again"),
+    [
+        ('echo PREEMPTED >"$FAKE_CLOUD/tpu-vm-lat"; exit 143', ["delete", "create"]),
+        ('rm "$FAKE_CLOUD/tpu-vm-lat"; exit 143', ["create"]),
+        # One host went first; the slice says so a little later.
+        (
+            '(sleep 3; echo PREEMPTED >"$FAKE_CLOUD/tpu-vm-lat") >/dev/null & exit 75',
+            ["delete", "create"],
+        ),
+        # A host that was started anew has the folder, and knows of no command that runs or ended.
+        ('kill -9 $PPID; echo other >~/latent_jax_run/boot; exit 1', []),
+    ],
+    ids=["preempted", "deleted", "lost", "rebooted"],
+)  # fmt: skip
+def test_a_slice_that_goes_away_is_made_again_and_the_command_goes_on(
+    project, cloud, event, made_again
+):
+    script = PREEMPTED.format(event=event)
+    done = tpu_vm(project, *RUN, "--", "bash", "-c", script)
+    assert done.returncode == 0, done.stdout
+    assert "went away; making it again (1 of at most 100)" in done.stdout
+    assert "resumed" in done.stdout
+    assert actions(cloud) == [*SET_UP, *made_again, *SET_UP[1:]]
+
+
+def test_restarts_are_counted(project, cloud):
+    event = 'rm "$FAKE_CLOUD/tpu-vm-lat"; exit 143'
+    done = tpu_vm(project, *RUN, "--max_restarts", "2", "--", "bash", "-c", event)
+    assert done.returncode == 2 and actions(cloud).count("create") == 3
+    assert "lat went away 3 times" in done.stdout
+
+
+@pytest.mark.parametrize("status", [3, 75, 143])
+def test_a_command_that_fails_on_a_slice_that_stands_is_not_repeated(project, cloud, status):
+    done = tpu_vm(project, *RUN, "--delete", "--", "bash", "-c", f"exit {status}")
+    assert done.returncode == status
+    assert f"ended with status {status}; lat is left as it is" in done.stdout
+    assert actions(cloud) == SET_UP
+
+
+def test_a_started_command_outlives_the_connection_and_can_be_stopped(project, cloud):
+    assert tpu_vm(project, "create", *WHERE, "--type", "v5litepod-8").returncode == 0
+    assert tpu_vm(project, "install", *WHERE).returncode == 0
+    saves = (
+        "bash",
+        "-c",
+        "trap 'echo saved; exit 143' TERM; echo here; while :; do sleep 0.1; done",
+    )
+    begun = tpu_vm(project, "start", *WHERE, "--", *saves)
+    assert begun.returncode == 0 and "started" in begun.stdout
+    assert "running bash -c trap" in tpu_vm(project, "status", *WHERE).stdout
+    assert "runs already" in tpu_vm(project, "start", *WHERE, "--", *saves).stdout
+    refused = tpu_vm(project, *RUN, "--", "true")
+    assert refused.returncode == 2 and "another command runs on lat: bash -c trap" in refused.stdout
+    assert "tpu_vm.sh stop --name lat --zone us-east5-a" in refused.stdout
+    # `run` with the same command follows it, and leaves the tree alone that it runs from.
+    copies = actions(cloud).count("scp")
+    killer = threading.Timer(2.0, lambda: tpu_vm(project, "stop", *WHERE))
+    killer.start()
+    followed = tpu_vm(project, *RUN, "--", *saves)
+    killer.join()
+    assert followed.returncode == 143 and "runs there already" in followed.stdout
+    assert "here\nsaved\n" in followed.stdout and actions(cloud).count("scp") == copies
+    assert tpu_vm(project, "start", *WHERE, "--", *saves).returncode == 0
+    other = tpu_vm(project, "start", *WHERE, "--", "true")
+    assert other.returncode != 0 and "another command runs here: bash -c" in other.stdout
+    assert "stopped" in tpu_vm(project, "stop", *WHERE).stdout
+    logs = tpu_vm(project, "logs", *WHERE)
+    assert logs.stdout.endswith("here\nsaved\n"), logs.stdout
+    assert "ended 143" in tpu_vm(project, "status", *WHERE).stdout
+
+
+def test_ctrl_c_leaves_the_command_alone(project, cloud):
+    words = ("--", "bash", "-c", "echo here; while :; do sleep 0.1; done")
+    watching = subprocess.Popen(
+        ["bash", project / "launch" / "tpu_vm.sh", *RUN, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    for line in watching.stdout:
+        if line == "here\n":
+            break
+    os.killpg(watching.pid, signal.SIGINT)
+    rest = watching.communicate(timeout=60)[0]
+    assert watching.returncode == 130 and "what runs on lat goes on" in rest
+    assert "running bash -c echo" in tpu_vm(project, "status", *WHERE).stdout
+    assert "stopped" in tpu_vm(project, "stop", *WHERE).stdout
+
+
+def test_a_queued_slice_is_waited_for(project, cloud):
+    (cloud / "script").write_text(
+        "true\ntrue\ntrue\necho ACTIVE >queued-resources-lat; echo READY >tpu-vm-lat\n"
+    )
+    done = tpu_vm(project, *RUN, "--queued", "--", "true")
+    assert done.returncode == 0, done.stdout
+    shown = re.findall(r"lat is ([A-Z_]+)", done.stdout)
+    assert shown == ["WAITING_FOR_RESOURCES", "ACTIVE", "READY"]
+    assert actions(cloud) == SET_UP
+
+
+def test_an_error_of_gcloud_ends_it(project, cloud):
+    (cloud / "script").write_text("exit 1\n")
+    done = tpu_vm(project, *RUN, "--", "true")
+    assert done.returncode == 1 and "create" not in actions(cloud)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("go", *WHERE), "unknown command 'go'"),
+        (("run", "--zone=z", "--", "true"), "--name is ''"),
+        (("run", "--name=Lat", "--zone=z", "--", "true"), "--name is 'Lat': name the slice with"),
+        (("run", "--name=lat", "--", "true"), "--zone is missing"),
+        (("run", *WHERE, "--", "true"), "--type is missing"),
+        (("run", *WHERE, "--type=v7-8", "--", "true"), "unknown --type v7-8: give v2-*"),
+        (("run", *WHERE, "--type=v5e-8", "--", "true"), "such as v5litepod-16"),
+        (("run", *WHERE, "--type=v4-8"), "what shall run? Give the command after --"),
+        (("run", *WHERE, "--type=v4-8", "--env=x", "--", "true"), "--env is 'x': write KEY=VALUE"),
+        (("run", *WHERE, "--typ=v4-8", "--", "true"), "unknown option --typ"),
+        (("run", *WHERE, "--type"), "--type needs a value"),
+        (("run", *WHERE, "python"), "unexpected 'python': the command of the run stands after --"),
+        (("fetch", *WHERE, "--from=x"), "fetch needs --from"),
+        (("logs", *WHERE, "--worker=all"), "--worker is 'all'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_call(project, cloud, words, message):
+    done = tpu_vm(project, *words)
+    assert done.returncode == 2 and message in done.stdout
+    assert not (cloud / "calls").exists()
+
+
+def test_without_gcloud_it_says_where_to_get_it(project, tmp_path):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("bash", "dirname"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    done = tpu_vm(project, *RUN, "--", "true", PATH=str(tools))
+    assert done.returncode == 2 and "gcloud is not installed: see https://" in done.stdout
+
+
+def test_help_names_every_command_and_option(project):
+    shown = tpu_vm(project, "--help")
+    assert shown.returncode == 0 and shown.stdout == tpu_vm(project, "run", "--help").stdout
+    script = (ROOT / "launch" / "tpu_vm.sh").read_text()
+    for option in set(re.findall(r"^    (--[a-z_]+)\)", script, flags=re.MULTILINE)):
+        assert option in shown.stdout, option
+    assert "set -euo" not in shown.stdout and "bash launch/tpu_vm.sh run" in shown.stdout
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        GOLDEN.write_text(dry_runs(make_project(Path(folder) / "project")))
