@@ -160,17 +160,12 @@ def selective_scan(
     b_BGQN, c_BGQN = split(b_BTN), split(c_BTN)
     log_decay_BGHQ = jnp.moveaxis(jnp.cumsum(split(dt_BTH * a_H[None, None]), axis=2), 2, 3)
 
-    # Inside a chunk. The backward pass computes what has an entry per pair of positions again.
-    @jax.checkpoint
-    def within(log_decay_BGHQ, b_BGQN, c_BGQN, dtx_BGQHP):
-        # Masked before the exponential: above the diagonal it could overflow.
-        log_l_BGHQQ = log_decay_BGHQ[..., :, None] - log_decay_BGHQ[..., None, :]
-        causal_QQ = jnp.tril(jnp.ones((chunk, chunk), bool))
-        l_BGHQQ = jnp.exp(jnp.where(causal_QQ[None, None, None], log_l_BGHQQ, -jnp.inf))
-        cb_BGQQ = dot("bgqn,bgkn->bgqk", c_BGQN, b_BGQN)
-        return dot("bghqk,bgkhp->bgqhp", l_BGHQQ * cb_BGQQ[:, :, None], dtx_BGQHP)
-
-    y_BGQHP = within(log_decay_BGHQ, b_BGQN, c_BGQN, dtx_BGQHP)
+    # Inside a chunk. Masked before the exponential: above the diagonal it could overflow.
+    log_l_BGHQQ = log_decay_BGHQ[..., :, None] - log_decay_BGHQ[..., None, :]
+    causal_QQ = jnp.tril(jnp.ones((chunk, chunk), bool))
+    l_BGHQQ = jnp.exp(jnp.where(causal_QQ[None, None, None], log_l_BGHQQ, -jnp.inf))
+    cb_BGQQ = dot("bgqn,bgkn->bgqk", c_BGQN, b_BGQN)
+    y_BGQHP = dot("bghqk,bgkhp->bgqhp", l_BGHQQ * cb_BGQQ[:, :, None], dtx_BGQHP)
 
     # What a chunk leaves behind, and the state that the next one starts from. The decays go to b
     # and c, which are narrower than x.
