@@ -2,9 +2,9 @@
 # What this machine's GPU makes of the project, in a quarter of an hour or less, without an index or a network.
 #
 #   bash launch/check_accelerator.sh speed [OUT]            5 minutes: training beside PyTorch, the steps of the latent
-#                                                           model, M1 and M2, the seconds to the first step, generation,
-#                                                           encoding with M1
-#   bash launch/check_accelerator.sh m1 OUT TEXT...         7 minutes: M1 in the paper's size, its compiled code
+#                                                           model, M1 and M2, the seconds to the first step, generation
+#   bash launch/check_accelerator.sh m1 OUT TEXT...         7 minutes: M1 in the paper's size, its compiled code, and how
+#                                                           fast it encodes
 #   bash launch/check_accelerator.sh latent OUT TEXT...     10 minutes: the latent language model with conv1d and ssm, and
 #                                                           BPE beside it
 #
@@ -14,7 +14,7 @@
 #
 # PYTHON is the interpreter, .venv/bin/python where it exists. MODEL_SIZE and STEPS shrink everything for a rehearsal:
 #   MODEL_SIZE=nano STEPS=2 JAX_PLATFORMS=cpu bash launch/check_accelerator.sh speed /tmp/rehearsal
-set -uo pipefail
+set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() { sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
@@ -39,33 +39,35 @@ fi
 
 PYTHON="${PYTHON:-$([[ -x .venv/bin/python ]] && echo .venv/bin/python || echo python3)}"
 mkdir -p "$out"
-# What one step compiles, the next one finds. PyTorch shares the card, so JAX takes memory as it needs it.
+# What one step compiles, the next one finds.
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$out/programs}"
-export XLA_PYTHON_CLIENT_PREALLOCATE=false
 export PYTHONUNBUFFERED=1
+# Where several programs share the card, JAX takes memory as it needs it. Alone it takes most at once: an allocator that
+# gives memory back after every step made a step of 29 GiB wait for a quarter of its time.
+sharing=(env XLA_PYTHON_CLIENT_PREALLOCATE=false)
 failed=0
 
 say() { printf '==> %3d s  %s\n' "$SECONDS" "$*"; }
 
 step() { # step NAME SECONDS COMMAND...: runs it within its time, and within that of the part
-  local name="$1" seconds="$2" left=$((limit - SECONDS)) status
+  local name="$1" seconds="$2" left=$((limit - SECONDS)) status=0 why
   ((seconds <= left)) || seconds=$left
   if ((seconds < 10)); then
     say "$name: left out, the $limit s are over"
     failed=1
-    return 1
+    return
   fi
   say "$name (at most $seconds s)"
-  timeout --kill-after=10 "$seconds" "${@:3}" >"$out/$name.log" 2>&1
-  status=$?
+  timeout --kill-after=10 "$seconds" "${@:3}" >"$out/$name.log" 2>&1 || status=$?
   if ((status == 0)); then
     tail -n 12 "$out/$name.log"
-    return 0
+    return
   fi
-  say "$name: $( ((status == 124)) && echo "not done within $seconds s" || echo "failed with status $status"), see $out/$name.log"
+  why="failed with status $status"
+  ((status != 124 && status != 137)) || why="not done within $seconds s"
+  say "$name: $why, see $out/$name.log"
   tail -n 3 "$out/$name.log"
   failed=1
-  return 1
 }
 
 files() { # the texts as a tuple for --config.data.files
@@ -90,13 +92,12 @@ speed() {
   say "compiling everything at once"
   local config name
   for config in "${configs[@]}"; do
-    timeout 120 "$PYTHON" launch/benchmark.py step --config "$config" --n_steps=1 >/dev/null 2>&1 &
+    timeout 120 "${sharing[@]}" "$PYTHON" launch/benchmark.py step --config "$config" --n_steps=1 >/dev/null 2>&1 &
   done
-  step peer_compiles 150 "$PYTHON" launch/benchmark.py "${peer[@]}"
+  step peer_compiles 130 "${sharing[@]}" "$PYTHON" launch/benchmark.py "${peer[@]}"
   wait
-  rm -f "$out/accelerator_steps.json"
 
-  step peer 90 "$PYTHON" launch/benchmark.py "${peer[@]}" --json "$out/accelerator_peer.json"
+  step peer 90 "${sharing[@]}" "$PYTHON" launch/benchmark.py "${peer[@]}" --json "$out/accelerator_peer.json"
   for config in "${configs[@]}"; do
     name="$(tr -c 'a-z0-9\n' '_' <<<"${config#configs/}")"
     step "step_$name" 60 "$PYTHON" launch/benchmark.py "${words[@]}" --config "$config" \
@@ -117,6 +118,8 @@ m1() {
     --config.optimizer.warmup_steps=$((steps / 20 + 1)) --config.training.eval_every=$((steps / 8 + 1))
   step export_m1 40 "$PYTHON" launch/prepare.py m1 --workdir "$run" --out "$out/m1.msgpack"
   step compile_code 60 "$PYTHON" launch/prepare.py compile --m1 "$out/m1.msgpack" --out "$out/code"
+  step encode 60 "$PYTHON" launch/benchmark.py m1 --data "$(IFS=,; echo "${text[*]}")" --max_bytes=4000000 \
+    --lanes=64,1024 --seconds=5 --json "$out/accelerator_m1.json"
 }
 
 latent() {

@@ -1,0 +1,92 @@
+"""launch/check_accelerator.sh with a stand-in for the interpreter, which notes what it is asked."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+INTERPRETER = """#!{python}
+import json, os, sys, time
+from pathlib import Path
+
+words = sys.argv[1:]
+with open({calls!r}, "a") as file:
+    file.write(json.dumps([words, os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE")]) + "\\n")
+if "generate" in words:
+    print("a message of its own")
+    sys.exit(3)
+for word, path in zip(words, words[1:]):
+    if word == "--json":
+        Path(path).write_text("[]")
+print("measured", words[:2])
+"""
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Run a part; return the process and the calls of the interpreter."""
+    calls = tmp_path / "calls.jsonl"
+    python = tmp_path / "python"
+    python.write_text(INTERPRETER.format(python=sys.executable, calls=str(calls)))
+    python.chmod(0o755)
+
+    def run(*arguments):
+        done = subprocess.run(
+            ["bash", ROOT / "launch" / "check_accelerator.sh", *arguments],
+            env={**os.environ, "PYTHON": str(python)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        return done, [json.loads(line) for line in lines]
+
+    return run
+
+
+def test_speed_measures_each_thing_and_names_what_fails(check, tmp_path):
+    done, calls = check("speed", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert f"generate: failed with status 3, see {tmp_path}/out/generate.log" in done.stdout
+    assert "a message of its own" in done.stdout
+    words = [call[0] for call in calls]
+    measured = [w for w in words if "--json" in w]
+    configs = [w[w.index("--config") + 1] for w in measured if "--config" in w]
+    assert configs == [
+        "configs/latent_lm.py:size=base,codes=4096",
+        "configs/m1.py:size=3m",
+        "configs/m2.py:method=EqualInfoAC[b=16,v=65k],size=25m",
+        "configs/m2.py:method=Bytes,size=25m",
+    ]
+    compiled = [w[w.index("--config") + 1] for w in words if w[-1] == "--n_steps=1"]
+    assert sorted(compiled) == sorted(configs), "what is measured was compiled before"
+    # Alone on the card, a step takes its memory at once.
+    assert all(shares is None for w, shares in calls if "--json" in w and "step" in w)
+    assert all(shares == "false" for w, shares in calls if w[-1] == "--n_steps=1" or "train" in w)
+    trained = next(w for w in words if w[0] == "launch/train.py")
+    assert "--config.data.num_workers=8" in trained
+    assert (tmp_path / "out" / "accelerator_peer.json").exists()
+
+
+@pytest.mark.parametrize("part", ["m1", "latent"])
+def test_text_is_asked_for_and_passed_on(check, tmp_path, part):
+    done, calls = check(part, str(tmp_path / "out"))
+    assert done.returncode == 2 and not calls
+    assert f"error: {part} needs text" in done.stderr
+    done, calls = check(part, str(tmp_path / "out"), "text/a.jsonl", "text/b c.jsonl")
+    assert done.returncode == 0, done.stdout
+    assert any("--config.data.files=('text/a.jsonl','text/b c.jsonl',)" in w for w, _ in calls)
+
+
+def test_help_teaches_and_a_wrong_part_is_refused(check):
+    done, calls = check("--help")
+    assert (
+        done.returncode == 0 and "bash launch/check_accelerator.sh latent OUT TEXT" in done.stdout
+    )
+    assert "set -euo" not in done.stdout
+    assert check("sped")[0].returncode == 2 and not calls
