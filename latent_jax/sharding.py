@@ -3,14 +3,37 @@
 Parameters and batch have shardings, and XLA derives the rest. Where a parameter is split over
 "data" (fsdp), it may as well split the features of an activation and move its rows to other
 devices. What stands here keeps it from that, and does nothing where no mesh is set that splits
-batches (`jax.set_mesh`): in a program of one device, in generation.
+batches (`placed_on`): in a program of one device, in generation.
 """
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
-from jax.sharding import AbstractMesh
+from jax.sharding import AbstractMesh, Mesh
 from jax.sharding import PartitionSpec as P
+
+_WEIGHTS_ARE_SPLIT = contextvars.ContextVar("weights are split over data", default=False)
+
+
+@contextlib.contextmanager
+def placed_on(mesh: Mesh, arguments: Any) -> Iterator[None]:
+    """Trace a program for a mesh, so that what stands below holds.
+
+    Args:
+        mesh: with an axis "data".
+        arguments: arrays or `ShapeDtypeStruct`s with shardings; whether one of them is split over
+            "data" says whether weights must be gathered.
+    """
+    specs = [leaf.sharding.spec for leaf in jax.tree.leaves(arguments)]
+    token = _WEIGHTS_ARE_SPLIT.set(any("data" in spec for spec in specs))
+    try:
+        with jax.set_mesh(mesh):
+            yield
+    finally:
+        _WEIGHTS_ARE_SPLIT.reset(token)
 
 
 def rows(x: jax.Array) -> jax.Array:
@@ -37,8 +60,8 @@ def whole(weight: jax.Array) -> jax.Array:
     """Return a weight that every device holds whole, gathered where it is split over "data".
 
     This is the all-gather of fsdp, at the place of use; of its gradient, each device keeps a part.
-    With a "model" axis nothing happens: there a weight is split over "model" on purpose, and not
-    over "data".
+    Where no weight is split over "data" nothing happens: under pmap they are whole, under tensor
+    they are split over "model" on purpose.
     """
     return jax.lax.with_sharding_constraint(weight, P()) if _gathers() else weight
 
@@ -57,9 +80,8 @@ def use_whole(function: Callable[..., jax.Array], weight: jax.Array, x: jax.Arra
 
 
 def _gathers() -> bool:
-    """Return whether weights may be split over "data". Under pmap they are whole already."""
-    mesh = _mesh()
-    return mesh is not None and "model" not in mesh.axis_names
+    """Return whether weights are split over "data", and so not over "model"."""
+    return _WEIGHTS_ARE_SPLIT.get() and _mesh() is not None
 
 
 def _mesh() -> AbstractMesh | None:

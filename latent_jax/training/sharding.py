@@ -78,7 +78,7 @@ def tree_shardings(tree: PyTree, mesh: Mesh, strategy: str) -> PyTree:
 def gathered(params: PyTree) -> PyTree:
     """Return parameters as a model reads them: whole, but for those that are scanned over depth.
 
-    To be called inside a step, under `jax.set_mesh`.
+    To be called inside a step, under `latent_jax.sharding.placed_on`.
     """
 
     def gather(path, leaf):

@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from latent_jax.platform import Platform
+from latent_jax.sharding import placed_on
 from latent_jax.training.optimizer import frozen_mask, merge_frozen, split_frozen
 from latent_jax.training.sharding import batch_sharding, gathered, replicated
 from latent_jax.training.state import TrainState
@@ -184,7 +185,7 @@ def _lower(step, first, batch_spec, mesh, platform, **jit_args):
         key: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=rows) for key, x in batch_spec.items()
     }
     platforms = None if platform is None else (platform.kind,)
-    with jax.set_mesh(mesh):  # for `latent_jax.sharding`
+    with placed_on(mesh, first):
         return jax.jit(step, **jit_args).trace(first, batch).lower(lowering_platforms=platforms)
 
 
