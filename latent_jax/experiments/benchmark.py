@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from latent_jax.data import batch_spec
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.platform import Platform
 from latent_jax.reports.tables import Column, text_table, write_json
@@ -144,11 +145,7 @@ def benchmark_and_print(benchmark: TrainBenchmark, json_path: str | None = None)
 
 def make_jax_step(benchmark: TrainBenchmark) -> Step:
     """Return the train step of this project as a `Step`: the one that `training.train` runs."""
-    spec = {
-        "ids": jax.ShapeDtypeStruct((benchmark.batch_size, benchmark.row_length), np.int32),
-        "weights": jax.ShapeDtypeStruct((benchmark.batch_size, benchmark.row_length), np.float32),
-        "n_bytes": jax.ShapeDtypeStruct((benchmark.batch_size,), np.int32),
-    }
+    spec = batch_spec(benchmark.batch_size, benchmark.row_length)
     task = LanguageModeling(
         benchmark.model,
         separator_id=benchmark.vocab_size - 1,

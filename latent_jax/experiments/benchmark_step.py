@@ -13,7 +13,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from latent_jax.experiments.aot.lowering import assumed_vocabulary, batch_spec
+from latent_jax.data import batch_spec
+from latent_jax.experiments.aot.lowering import assumed_vocabulary
 from latent_jax.experiments.profile import summarize_profile
 from latent_jax.experiments.solve import solve_shape
 from latent_jax.experiments.tasks import make_task
@@ -80,7 +81,7 @@ def benchmark_step(
     check_batch(mesh, config.batch_size, training.accumulation)
     task = make_task(config, vocabulary)
     optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps=1_000_000)
-    spec = batch_spec(config)
+    spec = batch_spec(config.batch_size, config.row_length)
     init = initial_state(task, optimizer, spec, config.seed)
     state = create_state(init, abstract_state(init, mesh, training.strategy))
     start = time.perf_counter()

@@ -8,7 +8,8 @@ out; ours counts every matmul, and agrees with the compiler's count.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+
+from latent_jax.data import batch_spec
 
 
 def count_parameters(task: Any, row_length: int) -> dict[str, int]:
@@ -22,11 +23,7 @@ def count_parameters(task: Any, row_length: int) -> dict[str, int]:
         "n_parameters", all of them, and "n_embedding_parameters", the tables with one row per id or
         position, which a tied head shares.
     """
-    row = {
-        "ids": jax.ShapeDtypeStruct((1, row_length), jnp.int32),
-        "weights": jax.ShapeDtypeStruct((1, row_length), jnp.float32),
-        "n_bytes": jax.ShapeDtypeStruct((1,), jnp.int32),
-    }
+    row = batch_spec(1, row_length)
     variables = jax.eval_shape(task.init, jax.random.key(0), row)
     leaves = jax.tree_util.tree_leaves_with_path(variables["params"])
     tables = [leaf.size for path, leaf in leaves if "embedding" in jax.tree_util.keystr(path)]

@@ -98,7 +98,7 @@ def test_the_sum_agrees_with_the_compiler():
         "n_bytes": jnp.full((2,), 160, jnp.int32),
     }
     variables = task.init(jax.random.key(0), row)
-    compiled = jax.jit(task._nats).lower(variables, row["ids"]).compile()
+    compiled = jax.jit(task.evaluate).lower(variables, row).compile()
     per_token = compiled.cost_analysis()["flops"] / (2 * 64)
     ours = ledger(task, 64, 2.5)["inference_flops_per_byte"] * 2.5
     np.testing.assert_allclose(per_token, ours, rtol=0.02)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
+from latent_jax.data import batch_spec
 from latent_jax.experiments.aot.cudnn import traceable_cudnn
 from latent_jax.experiments.aot.target import Target
 from latent_jax.experiments.solve import solve_shape, solve_steps
@@ -92,7 +92,7 @@ def lower(
     total_steps, _ = solve_steps(config, vocabulary)
     optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps)
     task = make_task(config, vocabulary, target.platform)
-    batch = batch_spec(config)
+    batch = batch_spec(config.batch_size, config.row_length)
     with traceable_cudnn():
         state = abstract_state(
             initial_state(task, optimizer, batch, config.seed), mesh, training.strategy
@@ -126,16 +126,6 @@ def _device_bytes(tree: Any) -> int:
     )
 
 
-def batch_spec(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shapes and dtypes of a global batch."""
-    shape = (config.batch_size, config.row_length)
-    return {
-        "ids": jax.ShapeDtypeStruct(shape, np.int32),
-        "weights": jax.ShapeDtypeStruct(shape, np.float32),
-        "n_bytes": jax.ShapeDtypeStruct(shape[:1], np.int32),
-    }
-
-
 def count_flops(
     config: ConfigDict, vocabulary: Vocabulary, programs: Sequence[str] = PROGRAMS
 ) -> dict[str, float]:
@@ -154,8 +144,7 @@ def count_flops(
     config.training.update(strategy="pmap", model_parallel=1, accumulation=1)
     for section in (config.model, config.autoencoder):
         section.update(attention_implementation="xla", scan_unroll=section.n_layers, remat="none")
-    if parse(config.method).family != "Latent":
-        config.head = "whole"
+    config.head = "whole"
     one = Target("cpu", Platform("cpu"), tuple(jax.devices("cpu")[:1]), None, False)
     lowered = lower(config, vocabulary, one, programs).lowered
     return {program: each.cost_analysis()["flops"] for program, each in lowered.items()}

@@ -1,0 +1,75 @@
+import pytest
+
+from configs import language_model, latent_lm
+from latent_jax.experiments.benchmark_step import benchmark_step, benchmark_step_and_print
+from latent_jax.experiments.profile import OTHER, _union, kind_of, summarize_profile
+from latent_jax.reports.tables import read_json
+
+
+def tiny(config):
+    config.row_length, config.batch_size = 16, 8
+    config.model.update(d_model=32, n_layers=1, n_heads=2)
+    config.autoencoder.update(d_model=32, n_layers=1, n_heads=2)
+    return config
+
+
+def test_a_step_is_timed_and_traced(tmp_path, capsys):
+    path = tmp_path / "steps.json"
+    for name, config in (
+        ("bpe", language_model.get_config("method=BPE[v=300],size=nano")),
+        ("latent", latent_lm.get_config("size=nano,codes=64")),
+    ):
+        benchmark_step_and_print(
+            tiny(config),
+            name=name,
+            n_steps=2,
+            profile=tmp_path / name if name == "bpe" else None,
+            json_path=str(path),
+            append=True,
+        )
+    printed = capsys.readouterr().out
+    assert "kind of work" in printed and "matrix products" in printed
+    bpe, latent = read_json(path)
+    assert (bpe["name"], bpe["method"]) == ("bpe", "BPE[v=300]") and latent["name"] == "latent"
+    for record in (bpe, latent):
+        assert record["step_ms"] > 0 and record["compile_seconds"] > 0
+        assert record["tokens_per_s"] * record["step_ms"] == pytest.approx(1e3 * 8 * 16)
+        # A CPU has no peak that is known.
+        assert record["model_flops_utilization"] is None and record["device_count"] == 8
+    # 4 bytes are assumed for an id of BPE, and 1 for a byte.
+    assert bpe["bytes_per_s"] == pytest.approx(4 * bpe["tokens_per_s"])
+    assert latent["bytes_per_s"] == pytest.approx(latent["tokens_per_s"])
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    config = tiny(language_model.get_config("size=nano"))
+    config.batch_size = 3
+    with pytest.raises(ValueError, match="a global batch of 3 rows does not divide"):
+        benchmark_step(config, name="odd")
+
+
+def test_a_folder_without_a_trace_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no trace"):
+        summarize_profile(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("nvjet_sm90_tst_128x160_64x5_2x1_v_bz_NNT", "matrix products"),
+        ("gemm_fusion_dot_130", "matrix products"),
+        ("void cudnn::fusion::fmha_dbias<true>(void const*)", "attention kernels"),
+        ("ncclDevKernel_AllReduce_Sum_f32_RING_LL", "collectives"),
+        ("input_add_reduce_fusion_9", "reductions"),
+        ("loop_multiply_fusion_11", "element-wise"),
+        ("MemcpyD2D", "copies"),
+        ("input_scatter_fusion", "scatter and gather"),
+        ("strange", OTHER),
+    ],
+)
+def test_kernels_are_told_apart_by_name(name, kind):
+    assert kind_of(name) == kind
+
+
+def test_time_that_two_spans_share_counts_once():
+    assert _union([(5, 9), (0, 2), (1, 4), (6, 7)]) == 8
