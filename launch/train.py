@@ -8,8 +8,9 @@
 After the colon stand the arguments of the config file (its docstring lists them);
 --config.KEY=VALUE sets any key of configs/common.py. The run folder --workdir receives config.json,
 metrics.jsonl, checkpoints, samples and curves.png; it may be gs://BUCKET/FOLDER. Ctrl-C or SIGTERM
-saves and leaves; the same command goes on. Several machines: launch/tpu_vm.sh on a TPU slice,
-launch/slurm.sbatch under Slurm; or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
+saves and leaves; the same command goes on. --config.training.profile=10 traces ten steps into the
+run folder and says at the end what the device did in them. Several machines: launch/tpu_vm.sh on a
+TPU slice, launch/slurm.sbatch under Slurm; or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
 JAX_PROCESS_ID on each. They share the run folder.
 """
 

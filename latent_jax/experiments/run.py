@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax.data import Batch, batch_spec
+from latent_jax.experiments.profile import summarize_profile
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
 from latent_jax.experiments.solve import solve_shape, solve_steps
@@ -165,7 +166,7 @@ def run(
                 write_curves(folder.path)
 
         startup.mark("folder")
-        return train(
+        validation_record = train(
             experiment.task,
             training,
             experiment.optimizer,
@@ -180,3 +181,6 @@ def run(
             batch_spec=batch_spec(config.batch_size, config.row_length),
             startup=startup,
         )
+    if training.profile and is_primary() and folder.profile.exists():
+        print(summarize_profile(folder.profile))
+    return validation_record

@@ -7,7 +7,15 @@ from latent_jax.nearest import check_word
 STRATEGIES = ("pmap", "fsdp", "tensor")
 """How the work is laid over devices; see `training.sharding`."""
 
-RESUMABLE = ("strategy", "model_parallel", "keep_latest", "keep_best", "restore_step", "progress")
+RESUMABLE = (
+    "strategy",
+    "model_parallel",
+    "keep_latest",
+    "keep_best",
+    "restore_step",
+    "progress",
+    "profile",
+)
 """Fields of TrainingConfig that may change when a run is resumed."""
 
 OPTIMIZERS = ("adamw", "adafactor")
@@ -34,12 +42,13 @@ class TrainingConfig:
     best_metric: str = "bits_per_byte"  # of the validation record; lower is better
     restore_step: int = -1  # checkpoint to resume from; -1 is the latest
     progress: bool = True  # draw a bar on a terminal, print lines elsewhere
+    profile: int = 0  # steps of this start that are traced into the run folder's profile/
 
     def __post_init__(self):
         check_word("strategy", self.strategy, STRATEGIES)
         for field in ("model_parallel", "accumulation", "log_every", "keep_latest"):
             _check_least(self, field, 1)
-        for field in ("eval_every", "save_every", "keep_best"):
+        for field in ("eval_every", "save_every", "keep_best", "profile"):
             _check_least(self, field, 0)
         _check_least(self, "restore_step", -1)
         if self.model_parallel > 1 and self.strategy != "tensor":

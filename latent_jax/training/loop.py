@@ -17,6 +17,7 @@ from latent_jax.training.identity import describe_shapes
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.metrics import MetricsWriter, Window, read_records
 from latent_jax.training.optimizer import make_optimizer, make_schedule
+from latent_jax.training.profiler import Profiler
 from latent_jax.training.progress import Progress
 from latent_jax.training.run_folder import RunFolder
 from latent_jax.training.signals import LostProcessError, StopSignal, TrainingInterrupted
@@ -201,6 +202,8 @@ class _Run:
         self.pending: tuple[int, StepMetrics] | None = None
         known = chip(mesh.devices.flat[0].device_kind)
         self.peak = None if known is None else known.flops * mesh.devices.size
+        n_traced = config.profile if is_primary() else 0
+        self.profiler = Profiler(folder.profile, n_traced, self.step, total_steps)
         self.progress = Progress(total_steps, self.step, config.progress and is_primary())
         if self.step and is_primary():
             self.progress.message(f"resumed from step {self.step} in {folder.checkpoints}")
@@ -222,9 +225,11 @@ class _Run:
             if self.step >= self.total_steps:
                 break
             batch = self.feed.next(self.step)
+            self.profiler.before(self.step)
             with jax.transfer_guard("disallow"):
                 self.state, metrics = self.train_step(self.state, batch)
             self.step += 1
+            self.profiler.after(self.step, metrics.loss)
             # One step late: the host reads the step before while the device works on this one.
             self._read_pending()
             self.pending = (self.step, metrics)
@@ -245,6 +250,7 @@ class _Run:
 
     def close(self) -> None:
         """Close what is open."""
+        self.profiler.close()
         self.progress.close()
         if self.writer is not None:
             self.writer.close()

@@ -1,7 +1,7 @@
 """The folder of one run: the only thing that passes from training to what comes after it.
 
 config.json  overrides.json  environment.json  metrics.jsonl
-checkpoints/  samples/  tokenizer/  tensorboard/
+checkpoints/  samples/  tokenizer/  tensorboard/  profile/
 
 It lies on a disk, or in a bucket (gs://), where folders are only names. Several processes share it.
 """
@@ -65,6 +65,11 @@ class RunFolder:
     def tokenizer(self) -> Path:
         """The tokenizer, saved by itself."""
         return self.path / "tokenizer"
+
+    @property
+    def profile(self) -> Path:
+        """Traces, see `training.profiler`."""
+        return self.path / "profile"
 
     @property
     def tensorboard(self) -> Path:
