@@ -7,6 +7,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/setup.sh
 
+read -r folder libtpu < <("$PYTHON" -m latent_jax.experiments.aot.libtpu)
+if [[ ! -d "$folder" ]]; then
+  say "the compiler of TPUs: $libtpu (213 MB)"
+  "$PYTHON" -m pip install -qq --disable-pip-version-check --no-deps --target "$folder" "$libtpu" ||
+    say "there is no $libtpu for this machine: the tests that compile for TPUs are skipped"
+fi
+
 say "ruff: lint and format"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .

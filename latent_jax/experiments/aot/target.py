@@ -8,6 +8,7 @@ import re
 import jax
 from jax.experimental import topologies
 
+from latent_jax.experiments.aot.libtpu import find_libtpu
 from latent_jax.nearest import check_word
 from latent_jax.platform import Chip, Platform, chip
 
@@ -81,15 +82,15 @@ def _tpu_devices(topology: str) -> tuple[jax.Device, ...]:
         )
     for name, value in _LIBTPU.items():
         os.environ.setdefault(name, value)
+    if not find_libtpu():
+        raise ValueError(
+            f"{topology} needs the compiler of TPUs, libtpu, which is not installed: "
+            'python -m pip install -e ".[tpu]" (Linux on x86-64)'
+        )
     try:
         return tuple(topologies.get_topology_desc(topology, platform="tpu").devices)
     except jax.errors.JaxRuntimeError as error:
         raise ValueError(f"{topology} is no layout of TPU {generation}: {error}") from error
-    except RuntimeError as error:
-        raise ValueError(
-            f"{topology} needs the compiler of TPUs, libtpu, which is not installed: "
-            'python -m pip install -e ".[tpu]" (Linux on x86-64)'
-        ) from error
 
 
 def _cpu_devices(n_devices: int) -> tuple[jax.Device, ...]:

@@ -1,10 +1,11 @@
+import re
 import subprocess
 import sys
 
 import jax
 import pytest
-from jax.experimental import topologies
 
+from latent_jax.experiments.aot import libtpu
 from latent_jax.experiments.aot.target import CUDA_CHIPS, make_target
 from latent_jax.platform import Platform
 from tests.experiments.aot.targets import needs_libtpu
@@ -57,17 +58,21 @@ def test_too_few_cpu_devices_name_the_way_out():
         make_target("cuda", n_devices)
 
 
-def test_without_libtpu_the_message_says_how_to_get_it(monkeypatch):
-    def missing(*arguments, **options):
-        raise RuntimeError("JAX TPU support not installed; cannot generate TPU topology.")
-
-    monkeypatch.setattr(topologies, "get_topology_desc", missing)
+def test_without_libtpu_the_message_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(libtpu.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(libtpu, "FOLDER", tmp_path)
+    monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
     with pytest.raises(ValueError, match=r"libtpu, which is not installed: .*pip install.*\[tpu\]"):
         make_target("v5e:2x2")
 
 
+def test_it_is_the_libtpu_that_jax_asks_for():
+    assert re.fullmatch(r"libtpu==0\.0\.\d+\.\*", libtpu.requirement())
+    assert jax.__version__ in libtpu.FOLDER.name
+
+
+@needs_libtpu
 def test_several_processes_load_libtpu_at_a_time():
-    pytest.importorskip("libtpu")
     code = (
         "import time\n"
         "from latent_jax.experiments.aot.target import make_target, stay_on_cpu\n"

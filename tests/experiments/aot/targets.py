@@ -1,14 +1,12 @@
 """What the tests of this folder share: whether libtpu is here, and small configs by family."""
 
-import importlib.util
-
 import pytest
 
 from configs import language_model, latent_lm, m1, m2
+from latent_jax.experiments.aot.libtpu import find_libtpu
 
 needs_libtpu = pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None,
-    reason='libtpu, the compiler of TPUs, is not installed: pip install -e ".[tpu]"',
+    not find_libtpu(), reason="libtpu, the compiler of TPUs, is not here: launch/test.sh brings it"
 )
 
 FAMILIES = {
