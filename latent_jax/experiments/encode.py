@@ -2,14 +2,11 @@
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -20,7 +17,6 @@ from latent_jax.data.rows import DONE, PLAN, TOKENIZER, write_json_whole, write_
 from latent_jax.experiments.measure_tokenizers import cut_texts
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
-from latent_jax.platform import Platform
 from latent_jax.tokenizers import Tokenizer, load
 from latent_jax.tokenizers.bit_tokenizer import encode_batches
 
@@ -117,33 +113,16 @@ def encode_corpora(
     ]
     mine = shards[config.process :: config.n_processes]
     n_bytes = sum(config.split_bytes.get(s) or corpus.n_bytes[s] for s in splits)
-    n_threads = _side_by_side(makers[0])
-
-    def write(shard):
-        split, number, start = shard
-        documents = splits[split]
-        stop = min(start + SHARD_DOCUMENTS, len(documents))
-        texts = [documents[i].text for i in range(start, stop)]
-        paths = [_path(out, split, number) for out in folders]
-        if not all(path.with_suffix(".json").exists() for path in paths):
-            _write_shard(texts, makers, configs, paths, n_threads)
-        return sum(map(len, texts))
-
-    with (
-        tqdm(total=n_bytes // config.n_processes, unit="B", unit_scale=True) as bar,
-        ThreadPoolExecutor(n_threads) as pool,
-    ):
-        for n_written in pool.map(write, mine):
-            bar.update(n_written)
+    with tqdm(total=n_bytes // config.n_processes, unit="B", unit_scale=True) as bar:
+        for split, number, start in mine:
+            documents = splits[split]
+            stop = min(start + SHARD_DOCUMENTS, len(documents))
+            texts = [documents[i].text for i in range(start, stop)]
+            paths = [_path(out, split, number) for out in folders]
+            if not all(path.with_suffix(".json").exists() for path in paths):
+                _write_shard(texts, makers, configs, paths)
+            bar.update(sum(map(len, texts)))
     return all([_finish(out, shards) for out in folders])
-
-
-def _side_by_side(tokenizer: Tokenizer) -> int:
-    """Return how many files are made at a time: enough texts for the lanes of all workers."""
-    if not tokenizer.lanes:
-        return 1
-    n_workers = Platform.current().byte_model_workers(jax.local_device_count(), os.cpu_count() or 1)
-    return -(-tokenizer.lanes * n_workers // SHARD_DOCUMENTS)
 
 
 def _write_shard(
@@ -151,12 +130,8 @@ def _write_shard(
     makers: Sequence[Tokenizer],
     configs: Sequence[EncodeConfig],
     paths: Sequence[Path],
-    side_by_side: int,
 ) -> None:
-    """Encode some documents and write their rows, one file for each tokenizer.
-
-    The seconds that it states are its share of those that files made side by side took.
-    """
+    """Encode some documents and write their rows, one file for each tokenizer."""
     began, config = time.monotonic(), configs[0]
     pieces = _examples(texts, config.example_bytes) if config.example_bytes else texts
     if config.cut_bytes:
@@ -171,7 +146,7 @@ def _write_shard(
                 **sums,
                 "n_documents": len(texts),
                 "raw_bytes": sum(map(len, texts)),
-                "seconds": (time.monotonic() - began) / side_by_side,
+                "seconds": time.monotonic() - began,
             },
         )
 

@@ -1,7 +1,6 @@
 """Rows encoded beforehand: exact, resumable, shared among processes, and what training reads."""
 
 import json
-import threading
 
 import jax
 import numpy as np
@@ -227,26 +226,3 @@ def test_a_folder_goes_on_with_the_lanes_that_it_was_begun_with(data, tmp_path):
     assert encode_corpus(EncodeConfig(**words), data, tmp_path / "rows")
     with pytest.raises(ValueError, match="was begun with something else"):
         encode_corpus(EncodeConfig(**words, lanes=2), data, tmp_path / "rows")
-
-
-def test_files_made_side_by_side_are_those_made_one_after_the_other(data, tmp_path, monkeypatch):
-    words = dict(tokenizer="EqualInfoAC[b=32,v=256]", row_length=16, lanes=8)
-    config = EncodeConfig(**words, split_bytes={"train": 1900})
-    monkeypatch.setattr(encode, "SHARD_DOCUMENTS", 2)
-    write = encode._write_shard
-    for n_threads in (1, 2):
-        # Two wait for each other here; one after the other they would wait for ever.
-        together = threading.Barrier(n_threads)
-
-        def watched(*arguments, together=together):
-            together.wait(timeout=20)
-            write(*arguments)
-
-        monkeypatch.setattr(encode, "_write_shard", watched)
-        monkeypatch.setattr(encode, "_side_by_side", lambda tokenizer, n=n_threads: n)
-        assert encode_corpus(config, data, tmp_path / str(n_threads))
-    assert len(list((tmp_path / "2").glob("*.array_record"))) == 2
-    one, two = (read(open_rows(tmp_path / name), "train") for name in "12")
-    assert len(one) == len(two) > 8
-    for row, other in zip(one, two, strict=True):
-        np.testing.assert_array_equal(row["ids"], other["ids"])
