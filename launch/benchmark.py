@@ -83,6 +83,7 @@ CACHE_DIR = flags.DEFINE_string(
     "cache_dir", DataConfig.cache_dir, "data: where the corpus is built."
 )
 METHOD = flags.DEFINE_string("method", "EqualInfoAC[b=32,v=256]", "m1: literature name.")
+M1 = flags.DEFINE_string("m1", "", "m1: file of the byte model; empty is the one shipped.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 APPEND = flags.DEFINE_bool("append", False, "step: add the record to those in --json.")
 
@@ -143,7 +144,7 @@ def _m1():
         seconds=SECONDS.value,
         max_bytes=MAX_BYTES.value or 1 << 20,
     )
-    benchmark_m1(_text(), method=METHOD.value, **limits, **_words())
+    benchmark_m1(_text(), method=METHOD.value, m1=M1.value, **limits, **_words())
 
 
 def _generate():

@@ -15,13 +15,15 @@
 # PYTHON is the interpreter, .venv/bin/python where it exists. MODEL_SIZE and STEPS shrink everything for a rehearsal:
 #   MODEL_SIZE=nano STEPS=2 JAX_PLATFORMS=cpu bash launch/check_accelerator.sh speed /tmp/rehearsal
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+script="$(realpath "${BASH_SOURCE[0]}")"
 
-usage() { sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$script"; }
 
 part="${1:-}"
-out="${2:-runs/accelerator}"
-text=("${@:3}")
+out="$(realpath -m "${2:-$(dirname "$script")/../runs/accelerator}")"
+text=()
+for file in "${@:3}"; do text+=("$(realpath -m "$file")"); done
+cd "$(dirname "$script")/.."
 case "$part" in
 speed) limit=300 ;;
 m1) limit=420 ;;
@@ -119,7 +121,7 @@ m1() {
   step export_m1 40 "$PYTHON" launch/prepare.py m1 --workdir "$run" --out "$out/m1.msgpack"
   step compile_code 60 "$PYTHON" launch/prepare.py compile --m1 "$out/m1.msgpack" --out "$out/code"
   step encode 60 "$PYTHON" launch/benchmark.py m1 --data "$(IFS=,; echo "${text[*]}")" --max_bytes=4000000 \
-    --lanes=64,1024 --seconds=5 --json "$out/accelerator_m1.json"
+    --m1 "$out/m1.msgpack" --lanes=64,1024 --seconds=5 --json "$out/accelerator_m1.json"
 }
 
 latent() {

@@ -209,12 +209,13 @@ def _ours(benchmark: GenerationBenchmark, config: GPTConfig, variables) -> Gener
 
 
 def _hugging_face(benchmark: GenerationBenchmark, config: GPTConfig, params) -> Generate:
-    """Return transformers' generation, on PyTorch's GPU where it sees one."""
+    """Return transformers' generation, on the kind of device that JAX has."""
     import torch
 
     from latent_jax.experiments.huggingface_gpt import to_hugging_face
+    from latent_jax.experiments.torch_gpt import torch_device
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch_device()
     model = to_hugging_face(config, params).to(device, getattr(torch, config.dtype))
     first = benchmark.vocab_size - 1
 

@@ -48,6 +48,7 @@ def benchmark_m1(
     files: Sequence[str],
     *,
     method: str = "EqualInfoAC[b=32,v=256]",
+    m1: str = "",
     lanes: Sequence[int] = (0,),
     seconds: float = 10.0,
     text_field: str = "text",
@@ -64,6 +65,7 @@ def benchmark_m1(
     Args:
         files: the text; where lanes need more than there is, it is read again.
         method: literature name.
+        m1: file of the byte model; empty is the one that the package carries.
         lanes: of M1, one record for each; 0 is the platform's choice.
         seconds: for the rounds of one number of lanes, start-up not counted.
         text_field: of .jsonl files.
@@ -81,7 +83,7 @@ def benchmark_m1(
     text = b"".join(read_texts(files, text_field, max_bytes))
     matmul, prefix_rates, records = matmul_rate(), {}, []
     for n_lanes in lanes:
-        tokenizer, start_up = _started(parsed, n_lanes)
+        tokenizer, start_up = _started(parsed, m1, n_lanes)
         rate, n_bytes, window = _encode_rate(tokenizer, text, seconds)
         if window not in prefix_rates:
             prefix_rates[window] = _prefix_rate(tokenizer.model, window)
@@ -108,10 +110,10 @@ def benchmark_m1(
     return records
 
 
-def _started(method, n_lanes: int) -> tuple[EqualInfoAC, float]:
+def _started(method, m1: str, n_lanes: int) -> tuple[EqualInfoAC, float]:
     """Return a coder of which all has been compiled, and the seconds that it took."""
     began = time.perf_counter()
-    tokenizer = step_by_step(method, lanes=n_lanes)
+    tokenizer = step_by_step(method, m1, lanes=n_lanes)
     logger.info("%d lanes: compiling the step and reading the probe", tokenizer.lanes)
     # On every device, by every worker.
     tokenizer.encode_batch([b"now"] * tokenizer.lanes * tokenizer.model.workers)

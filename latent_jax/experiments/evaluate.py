@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
 from latent_jax.data import Batch, Corpus, DataConfig, evaluation_batches, open_corpus
+from latent_jax.experiments.older_runs import with_added_keys
 from latent_jax.experiments.reading import open_reading
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.paths import open_path
@@ -192,4 +193,4 @@ def read_config(workdir: Path) -> ConfigDict:
         inside = sorted(folder.parent.name for folder in workdir.glob("*/config.json"))
         hint = f"; it holds the runs {', '.join(inside)}: name one" if inside else ""
         raise ValueError(f"{workdir} is no run folder (it has no config.json){hint}")
-    return ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+    return with_added_keys(json.loads(path.read_text(encoding="utf-8")))

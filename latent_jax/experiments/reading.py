@@ -25,6 +25,7 @@ from latent_jax.data.rows import (
 )
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import bytes_per_token, load_bpe_files, make_tokenizer
+from latent_jax.platform import Platform
 from latent_jax.tokenizers import Tokenizer
 from latent_jax.training import StartUp
 
@@ -43,7 +44,19 @@ class Documents:
         return self.corpus.fingerprint
 
     def train(self, *, num_workers: int, **batches) -> TrainBatches:
-        """See `latent_jax.data.train_batches`."""
+        """See `latent_jax.data.train_batches`.
+
+        Raises:
+            ValueError: also where worker processes, which keep to the CPU, would run a byte model
+                whose codes are those of another platform.
+        """
+        platform = Platform.current().kind
+        if num_workers and platform != "cpu" and self.tokenizer.flops_per_byte:
+            raise ValueError(
+                f"data.num_workers={num_workers}: {self.tokenizer.name} is driven by M1, whose "
+                f"codes on {platform} are not those of worker processes, which keep to the CPU: "
+                "encode the text beforehand (launch/prepare.py encode), or set data.num_workers=0"
+            )
         return train_batches(self.corpus, self.tokenizer, num_workers=num_workers, **batches)
 
     def evaluation(self, **batches) -> Iterator[Batch]:

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax.data import Batch, batch_spec
+from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.profile import summarize_profile
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
@@ -138,6 +139,7 @@ def run(
             config.to_dict(),
             overrides,
             may_differ=[*(f"training.{field}" for field in RESUMABLE), "data.cache_dir", "name"],
+            added=ADDED,
             agreed={"text": reading.fingerprint, "tokenizer": tokenizer.fingerprint()},
         )
         if is_primary():
@@ -182,5 +184,8 @@ def run(
             startup=startup,
         )
     if training.profile and is_primary() and folder.profile.exists():
-        print(summarize_profile(folder.profile))
+        try:
+            print(summarize_profile(folder.profile))
+        except ValueError as error:  # the run itself has ended well
+            print(f"the trace cannot be summed up: {error}")
     return validation_record

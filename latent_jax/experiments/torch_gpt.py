@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from latent_jax.models.gpt import GPTConfig
+from latent_jax.platform import Platform
 
 
 class TorchGPT(nn.Module):
@@ -76,22 +77,17 @@ class _Block(nn.Module):
 def make_torch_step(config: GPTConfig, learning_rate: float):
     """Return a function (inputs_BT, targets_BT) -> loss that takes one AdamW step.
 
-    It runs where JAX does if PyTorch can: on a GPU for a config of bfloat16, else on the CPU.
+    It runs where JAX does: on a GPU, in bfloat16, or on the CPU.
 
     Args:
         config: of the GPT.
         learning_rate: constant.
 
     Raises:
-        ValueError: the config asks for bfloat16, and this PyTorch sees no GPU.
+        ValueError: see `torch_device`.
     """
-    on_gpu = config.dtype == "bfloat16"
-    if on_gpu and not torch.cuda.is_available():
-        raise ValueError(
-            "JAX has an accelerator here and this PyTorch sees none: install a CUDA build of it, "
-            "or compare on the CPU with JAX_PLATFORMS=cpu"
-        )
-    device = torch.device("cuda" if on_gpu else "cpu")
+    device = torch_device()
+    on_gpu = device.type == "cuda"
     model = TorchGPT(config).to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), learning_rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True
@@ -117,6 +113,22 @@ def make_torch_step(config: GPTConfig, learning_rate: float):
         return loss.detach()
 
     return step
+
+
+def torch_device() -> torch.device:
+    """Return the device of PyTorch that is compared with JAX's.
+
+    Raises:
+        ValueError: JAX has an accelerator that PyTorch does not see.
+    """
+    if Platform.current().kind == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError(
+            "JAX has an accelerator here and this PyTorch sees none: install a CUDA build of it, "
+            "or compare on the CPU with JAX_PLATFORMS=cpu"
+        )
+    return torch.device("cuda")
 
 
 def at_depth(tree, depth: int):

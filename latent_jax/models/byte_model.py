@@ -147,7 +147,7 @@ def _compiled_step(
     config: GPTConfig, context: int, lanes: int, device: jax.Device, leaves: tuple, structure: Any
 ) -> Callable:
     """Return the compiled step of every model of one shape; its weights are arguments."""
-    model = GPT(config.unrolled)
+    model = GPT(config.resolved(Platform.current()).unrolled)
 
     def step(params, caches, ids_B, positions_B):
         logits_BV, cache = model.apply(

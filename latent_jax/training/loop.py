@@ -82,6 +82,7 @@ def train(
         LostProcessError: a step failed in a run of several processes, as when another one died.
         TrainingInterrupted: (a SystemExit) after SIGTERM or Ctrl-C, once all is saved.
     """
+    run = None
     try:
         run = _Run(
             task,
@@ -97,22 +98,23 @@ def train(
             on_evaluation,
             startup or StartUp(),
         )
-        try:
-            with StopSignal() as stop:
-                return run.loop(stop)
-        except jax.errors.JaxRuntimeError as error:
-            if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
-                raise
+        with StopSignal() as stop:
+            return run.loop(stop)
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        if run is not None:
             run.is_alone = True
-            raise LostProcessError(
-                f"step {run.step + 1} failed in process {jax.process_index()} of "
-                f"{jax.process_count()}, most likely because another process is gone (see its "
-                f"log): {str(error).splitlines()[0][:300]}. The same command on all machines "
-                "resumes from the last checkpoint"
-            ) from error
-        finally:
-            run.close()
+        where = "the start" if run is None else f"step {run.step + 1}"
+        raise LostProcessError(
+            f"{where} failed in process {jax.process_index()} of {jax.process_count()}, most "
+            f"likely because another process is gone (see its log): "
+            f"{str(error).splitlines()[0][:300]}. The same command on all machines resumes from "
+            "the last checkpoint"
+        ) from error
     finally:
+        if run is not None:
+            run.close()
         # Ends Grain's worker processes, which else keep their shared memory.
         if hasattr(train_data, "close"):
             train_data.close()
@@ -146,12 +148,6 @@ class _Run:
         self.learning_rate = jax.jit(make_schedule(optimizer_config, total_steps))
         init = initial_state(task, optimizer, feed.spec, config.seed)
         abstract = abstract_state(init, mesh, config.strategy)
-        programs = startup.compile(
-            train_step=lambda: compile_train_step(
-                task, optimizer, abstract, feed.spec, config.accumulation, mesh
-            ),
-            evaluation_step=lambda: compile_eval_step(task, abstract.variables, feed.spec, mesh),
-        )
         self.identity = {
             "task": task.name,
             "parameters": describe_shapes(abstract.params),
@@ -170,12 +166,26 @@ class _Run:
         #   4. take over the counters and the clock
         #   5. cut what metrics.jsonl holds after the saved step
         # Without a checkpoint the first state is drawn instead.
+
+        def compile_steps():
+            return startup.compile(
+                train_step=lambda: compile_train_step(
+                    task, optimizer, abstract, feed.spec, config.accumulation, mesh
+                ),
+                evaluation_step=lambda: compile_eval_step(
+                    task, abstract.variables, feed.spec, mesh
+                ),
+            )
+
         if self.checkpoints.steps:
             restored = self.checkpoints.restore(abstract, self.identity, config.restore_step)
             self.state = restored.state
             feed.set_state(restored.data_state)
             saved = restored.metadata
+            # Not before: a checkpoint of another run is refused without waiting for a compiler.
+            programs = compile_steps()
         else:
+            programs = compile_steps()
             self.state = create_state(init, abstract)
             saved = {"bytes_seen": 0, "tokens_seen": 0, "seconds": 0.0, "evaluated_step": 0}
         self.step = self.saved_step = int(self.state.step)
@@ -245,8 +255,11 @@ class _Run:
         startup.mark("first step")
         self.startup = None
         if is_primary():
-            self.folder.add_start({"step": self.step, **startup.record()})
             self.progress.message(str(startup))
+            try:
+                self.folder.add_start({"step": self.step, **startup.record()})
+            except OSError as error:  # no reason to end a run
+                self.progress.message(f"what the start took could not be kept: {error}")
 
     def close(self) -> None:
         """Close what is open."""

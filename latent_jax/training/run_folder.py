@@ -98,6 +98,7 @@ def open_run_folder(
     config: Mapping[str, Any],
     overrides: Mapping[str, Any] | None = None,
     may_differ: Collection[str] = (),
+    added: Mapping[str, Any] | None = None,
     agreed: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Make a run folder, or open one that was made with the same configuration.
@@ -107,6 +108,7 @@ def open_run_folder(
         config: nested plain values; all that decides the run.
         overrides: what the user changed on the command line.
         may_differ: dotted keys of `config` that a resume may change, such as "training.progress".
+        added: dotted keys that older folders lack, and what runs without them did.
         agreed: what besides `config` must be the same in all processes of the run, by name; JSON.
 
     Raises:
@@ -122,23 +124,29 @@ def open_run_folder(
     error = None
     if is_primary():
         try:
-            _open(folder, config, overrides, may_differ)
+            _open(folder, config, overrides, set(may_differ), added or {})
         except ValueError as refused:
             error = refused
     _agree(folder, error, {"configuration": config, **(agreed or {})})
     return folder
 
 
-def _open(folder: RunFolder, config: dict, overrides: Any, may_differ: Collection[str]) -> None:
-    is_resume = (folder.path / "config.json").exists()
-    if is_resume:
-        _check_same(folder, config, set(may_differ))
-    elif folder.path.exists() and any(folder.path.iterdir()):
-        raise RunFolderError(
-            f"{folder.path} is not empty and holds no config.json, so it is no run folder: "
-            "choose another workdir"
-        )
+def _open(
+    folder: RunFolder,
+    config: dict,
+    overrides: Any,
+    may_differ: set[str],
+    added: Mapping[str, Any],
+) -> None:
     try:
+        is_resume = (folder.path / "config.json").exists()
+        if is_resume:
+            _check_same(folder, config, may_differ, added)
+        elif folder.path.exists() and any(folder.path.iterdir()):
+            raise RunFolderError(
+                f"{folder.path} is not empty and holds no config.json, so it is no run folder: "
+                "choose another workdir"
+            )
         if not is_remote(folder.path):
             for part in (folder.path, folder.checkpoints, folder.samples, folder.tensorboard):
                 part.mkdir(parents=True, exist_ok=True)
@@ -149,8 +157,8 @@ def _open(folder: RunFolder, config: dict, overrides: Any, may_differ: Collectio
         write_json(folder.path / "config.json", config)
     except OSError as error:
         raise RunFolderError(
-            f"the run folder {folder.path} cannot be written: {error}. Check its name, who may "
-            "write there and what is free, or choose another workdir"
+            f"the run folder {folder.path} cannot be read or written: {error}. Check its name, who "
+            "may write there and what is free, or choose another workdir"
         ) from error
 
 
@@ -230,8 +238,10 @@ def write_json(path: Path, value: Any) -> None:
     replace_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def _check_same(folder: RunFolder, config: dict, may_differ: set[str]) -> None:
-    old, new = _flat(folder.config), _flat(config)
+def _check_same(
+    folder: RunFolder, config: dict, may_differ: set[str], added: Mapping[str, Any]
+) -> None:
+    old, new = {**added, **_flat(folder.config)}, _flat(config)
     lines = [
         f"  {key}: {old.get(key, ABSENT)!r} there, {new.get(key, ABSENT)!r} now"
         for key in sorted(old.keys() | new.keys())

@@ -4,9 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from unittest import mock
 
-from jax._src.cudnn import fused_attention_stablehlo
-from jax._src.lib import cuda_versions
-
 CUDNN_VERSION = 91_100
 """cuDNN 9.11.0, as `cudnnGetVersion` says it."""
 
@@ -31,6 +28,10 @@ def traceable_cudnn() -> Iterator[bool]:
     Yields:
         Whether the functions were replaced.
     """
+    # Names of JAX that may change: imported where they are needed, so that nothing else fails.
+    from jax._src.cudnn import fused_attention_stablehlo
+    from jax._src.lib import cuda_versions
+
     if cuda_versions is not None:
         yield False
         return

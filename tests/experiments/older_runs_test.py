@@ -1,0 +1,38 @@
+"""Run folders that were made before a config key existed."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import common
+from latent_jax.experiments.older_runs import ADDED, with_added_keys
+from latent_jax.training import RunFolderError, open_run_folder
+
+
+def older():
+    """Return the default configuration without the keys that were added since."""
+    config = common.default().to_dict()
+    for key in ADDED:
+        section, _, name = key.rpartition(".")
+        del config[section][name]
+    return config
+
+
+def test_a_key_that_was_added_has_its_old_meaning_and_that_is_the_default():
+    assert with_added_keys(older()) == ConfigDict(common.default().to_dict())
+
+
+def test_what_a_folder_says_stays():
+    config = common.default().to_dict()
+    config["tokenizer"]["lanes"] = 64
+    assert with_added_keys(config).tokenizer.lanes == 64
+
+
+def test_an_older_run_goes_on_but_not_as_another_one(tmp_path):
+    open_run_folder(tmp_path / "run", older())
+    new = common.default().to_dict()
+    with pytest.raises(RunFolderError, match=r"tokenizer\.lanes: '\(absent\)' there, 0 now"):
+        open_run_folder(tmp_path / "run", new)
+    open_run_folder(tmp_path / "run", new, added=ADDED)
+    new["tokenizer"]["lanes"] = 8
+    with pytest.raises(RunFolderError, match=r"tokenizer\.lanes: 0 there, 8 now"):
+        open_run_folder(tmp_path / "run", new, added=ADDED)
