@@ -92,4 +92,4 @@ def test_train_stop_resume_and_evaluate_in_a_bucket(server, tmp_path):
     assert other.returncode == 2 and "seed: 0 there, 1 now" in other.stderr
     absent = train(server, "gs://absent/x", tmp_path, [])
     assert absent.returncode == 2, absent.stderr
-    assert "the run folder gs://absent/x cannot be written" in absent.stderr
+    assert "the run folder gs://absent/x cannot be read or written" in absent.stderr
