@@ -3,6 +3,7 @@
     python launch/benchmark.py train
     python launch/benchmark.py train --vocab_size=4096 --json configs/results/train_speed.json
     python launch/benchmark.py step --config configs/latent_lm.py:size=base --profile 10
+    python launch/benchmark.py agreement
     python launch/benchmark.py data --data 'text/*.jsonl.xz' --row_length 1024 --workers 0,8
     python launch/benchmark.py tokenizers --data 'text/*.jsonl.xz' \\
         --vocab_file gpt2-vocab.json --merges_file gpt2-merges.txt
@@ -13,14 +14,15 @@
 `train` trains the GPT of this project and the same model in PyTorch on the same random rows and
 prints tokens per second. `step` times the train step of any config on random ids, without text, and
 with --profile says what the device does in it; the trace opens in XProf and in ui.perfetto.dev.
-`data` makes batches, with each number of worker processes, beside Grain's own packing. `tokenizers`
-encodes and decodes a text with the compiled code of the package, with tiktoken and with Hugging
-Face's tokenizers, both with GPT-2's vocabulary. `m1` encodes with M1 for every byte, beside what
-its FLOPs allow here and one forward pass per prefix; one row for each number of lanes, each within
---seconds and its start-up. `generate` samples from a GPT and from the same weights in Hugging Face
-transformers on the same device, two rows for each number of lanes, or ours alone where transformers
-is not installed; with --workdirs from trained runs of any method, in raw bytes per second beside
-the first of them.
+`agreement` computes attention and heads by the kernels of this platform and by plain XLA in
+float32, and says how far apart they are. `data` makes batches, with each number of worker
+processes, beside Grain's own packing. `tokenizers` encodes and decodes a text with the compiled
+code of the package, with tiktoken and with Hugging Face's tokenizers, both with GPT-2's vocabulary.
+`m1` encodes with M1 for every byte, beside what its FLOPs allow here and one forward pass per
+prefix; one row for each number of lanes, each within --seconds and its start-up. `generate` samples
+from a GPT and from the same weights in Hugging Face transformers on the same kind of device, two
+rows for each number of lanes, or ours alone where transformers is not installed; with --workdirs
+from trained runs of any method, in raw bytes per second beside the first of them.
 PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
 """
 
@@ -28,6 +30,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from latent_jax.data import DataConfig
+from latent_jax.experiments.agreement import agreement_and_print
 from latent_jax.experiments.benchmark import TrainBenchmark, benchmark_and_print
 from latent_jax.experiments.benchmark_data import DataBenchmark, benchmark_data
 from latent_jax.experiments.benchmark_generation import (
@@ -161,6 +164,7 @@ def _generate():
 MEASURE = {
     "train": _train,
     "step": _step,
+    "agreement": lambda: agreement_and_print(JSON.value),
     "data": _data,
     "tokenizers": _tokenizers,
     "m1": _m1,

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What this machine's GPU makes of the project, in a quarter of an hour or less, without an index or a network.
 #
-#   bash launch/check_accelerator.sh speed [OUT]            5 minutes: training beside PyTorch, the steps of the latent
-#                                                           model, M1 and M2, the seconds to the first step, generation
+#   bash launch/check_accelerator.sh speed [OUT]            5 minutes: are its numbers right; training beside PyTorch,
+#                                                           the steps of the latent model, M1 and M2, the seconds to the first step, generation
 #   bash launch/check_accelerator.sh m1 OUT TEXT...         7 minutes: M1 in the paper's size, its compiled code, and how
 #                                                           fast it encodes
 #   bash launch/check_accelerator.sh latent OUT TEXT...     10 minutes: the latent language model with conv1d and ssm, and
@@ -91,6 +91,7 @@ speed() {
   )
   local words=(step "--n_steps=$n" --json "$out/accelerator_steps.json" --append)
 
+  step agreement 60 "$PYTHON" launch/benchmark.py agreement --json "$out/accelerator_agreement.json"
   say "compiling everything at once"
   local config name
   for config in "${configs[@]}"; do

@@ -91,5 +91,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch):
         raise RuntimeError("403 Forbidden")
 
     monkeypatch.setattr(Bucket, "_open", refuse)
-    with pytest.raises(RunFolderError, match=r"gs://bucket/x cannot be read or written: .*403 Forbidden"):
+    with pytest.raises(
+        RunFolderError, match=r"gs://bucket/x cannot be read or written: .*403 Forbidden"
+    ):
         open_run_folder("gs://bucket/x", CONFIG)

@@ -1,0 +1,140 @@
+"""Does this chip compute the right numbers? Its own kernels beside plain XLA in float32.
+
+Tests hold the paths of a CPU against each other, and see of a GPU's kernels only that they are
+called. What a kernel computes can be checked only where it runs.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from latent_jax.layers.attention import attend
+from latent_jax.platform import Platform
+from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.tasks.heads import cross_entropy
+
+LIMIT = {"float32": 1e-4, "bfloat16": 2e-2}
+"""Largest relative error, |a - b| / |b|, of a result or a gradient in each dtype."""
+
+COLUMNS = (
+    Column("part", "part"),
+    Column("implementation", "by"),
+    Column("dtype", "in"),
+    Column("error", "error", ".1e"),
+    Column("gradient_error", "of its\ngradients", ".1e"),
+    Column("agrees", "agrees"),
+)
+
+Function = Callable[..., jax.Array]
+
+
+def agreement(platform: Platform | None = None) -> list[dict[str, Any]]:
+    """Return one flat record for each part: how far its kernel is from XLA in float32.
+
+    Args:
+        platform: whose choices are checked; None: this process's, which must be able to run them.
+    """
+    platform = platform or Platform.current()
+    records = []
+    for part, word, compute, reference, arrays in (*_attention(platform), *_heads(platform)):
+        low = [x.astype(platform.dtype) for x in arrays]
+        ours = _with_gradients(compute, low)
+        # The reference sees what rounding left of the inputs, so that only the kernel differs.
+        exact = _with_gradients(reference, [x.astype(jnp.float32) for x in low])
+        errors = [float(_relative(a, b)) for a, b in zip(ours, exact, strict=True)]
+        records.append(
+            {
+                "part": part,
+                "implementation": word,
+                "dtype": platform.dtype,
+                "device": jax.devices()[0].device_kind,
+                "error": errors[0],
+                "gradient_error": max(errors[1:]),
+                "agrees": max(errors) <= LIMIT[platform.dtype],
+            }
+        )
+    return records
+
+
+def agreement_and_print(json_path: str | None = None) -> None:
+    """Print `agreement` as a table, and keep the records if a path is given.
+
+    Raises:
+        ValueError: a part does not agree.
+    """
+    records = agreement()
+    print(text_table(records, COLUMNS))
+    if json_path:
+        write_json(records, json_path)
+    wrong = [record["part"] for record in records if not record["agrees"]]
+    if wrong:
+        raise ValueError(
+            f"{', '.join(wrong)}: not the numbers of XLA in float32 on {records[0]['device']}; "
+            "set model.attention_implementation=xla or head=whole, and report it"
+        )
+
+
+def _attention(platform: Platform) -> Iterator[tuple]:
+    """Return attention in every form that a model has, at lengths that kernels like and do not."""
+    shape = {"causal": (512, 64), "lengths": (512, 64), "odd": (127, 64), "short": (16, 64)}
+    shape |= {"relative": (256, 64), "relative and lengths": (256, 64), "narrow heads": (128, 16)}
+    keys = jax.random.split(jax.random.key(0), 4)
+    for name, (length, head_size) in shape.items():
+        arrays = [jax.random.normal(key, (4, length, 4, head_size)) for key in keys[:3]]
+        if "relative" in name:
+            arrays.append(jax.random.normal(keys[3], (4, length, length)))
+        words: dict[str, Any] = {"causal": "lengths" not in name}
+        if "lengths" in name:
+            words["lengths_B"] = jnp.array([length, length // 2, 1, 0], jnp.int32)
+        compute = functools.partial(_attend, words=words)
+        word = platform.attention
+        yield f"attention, {name}", word, *_both(compute, word, "xla"), arrays
+
+
+def _attend(q, k, v, bias=None, *, word, words):
+    """Attend; the last row, which may read nothing, means nothing."""
+    bias_HTS = None if bias is None else bias.astype(jnp.float32)
+    return attend(q, k, v, bias_HTS=bias_HTS, implementation=word, **words)[:3]
+
+
+def _heads(platform: Platform) -> Iterator[tuple]:
+    """Return the cross-entropy over few and over many ids, with the z-loss."""
+    for n_ids in (257, 65_537):
+        keys = jax.random.split(jax.random.key(n_ids), 3)
+        x = jax.random.normal(keys[0], (2, 64, 128))
+        table = 0.3 * jax.random.normal(keys[1], (n_ids, 128))
+        compute = functools.partial(
+            _score,
+            ids=jax.random.randint(keys[2], (2, 64), 0, n_ids),
+            weights=jnp.ones((2, 64)).at[0, :9].set(0.0),
+        )
+        word = platform.head(n_ids)
+        yield f"cross-entropy over {n_ids:,} ids", word, *_both(compute, word, "whole"), (x, table)
+
+
+def _score(x, table, *, word, ids, weights):
+    return cross_entropy(word, x, table.astype(jnp.float32), ids, weights, 1e-4)[0][None]
+
+
+def _both(compute: Function, ours: str, reference: str) -> tuple[Function, Function]:
+    return functools.partial(compute, word=ours), functools.partial(compute, word=reference)
+
+
+def _with_gradients(compute: Function, arrays: list[jax.Array]) -> list[jax.Array]:
+    """Return the result and the gradients of a weighted sum of it, in float32."""
+
+    @jax.jit
+    def run(arrays):
+        out, backward = jax.vjp(compute, *arrays)
+        weights = jax.random.normal(jax.random.key(9), out.shape).astype(out.dtype)
+        return [out, *backward(weights)]
+
+    with jax.default_matmul_precision("highest"):
+        return [x.astype(jnp.float32) for x in run(arrays)]
+
+
+def _relative(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.linalg.norm((a - b).ravel()) / jnp.linalg.norm(b.ravel())
