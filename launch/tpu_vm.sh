@@ -38,8 +38,15 @@
 #   --dry_run                print every gcloud call and run none, as if the slice were absent and all went well
 #
 # After -- stands the command. If it begins with "--" it is the flags of `python launch/train.py`.
-# The user's needs: the gcloud CLI, logged in (gcloud auth login), with the TPU API on and quota for the type.
+# The user's needs: the gcloud CLI, logged in (gcloud auth login), with the TPU API on and quota for the type; and
+# bash 4.4 or newer, which macOS does not bring (brew install bash).
 set -euo pipefail
+# An older bash reads as far as this, and could not read what follows.
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
+  printf 'error: this is bash %s, and launch/tpu_vm.sh needs 4.4 or newer: brew install bash\n' "$BASH_VERSION" >&2
+  exit 2
+fi
+here="$PWD"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 POLL_SECONDS="${LATENT_JAX_POLL_SECONDS:-20}" # tests ask more often
@@ -322,6 +329,7 @@ again() { # again ACTION: prints a line of this script for the same slice
 }
 
 fetch() {
+  [[ "$to" == /* ]] || to="${here%/}/$to" # where the user is, not this script
   ((dry_run)) || mkdir -p "$to"
   if [[ "$from" == gs://* ]]; then
     cloud storage cp --recursive "$from" "$to"

@@ -61,13 +61,14 @@ def make_project(folder):
     return folder
 
 
-def tpu_vm(project, *arguments, **environment):
+def tpu_vm(project, *arguments, cwd=None, **environment):
     return subprocess.run(
         ["bash", project / "launch" / "tpu_vm.sh", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
+        cwd=cwd,
         env={**os.environ, "TMPDIR": "/tmp", **environment},
         timeout=120,
     )
@@ -77,7 +78,7 @@ def dry_runs(project):
     """Return all dry runs as one text, the revision of the tree replaced by its name."""
     parts = []
     for title, words in DRY_RUNS.items():
-        done = tpu_vm(project, words[0], "--dry_run", *words[1:])
+        done = tpu_vm(project, words[0], "--dry_run", *words[1:], cwd="/")
         assert done.returncode == 0, done.stdout
         text = re.sub(r"\b[0-9a-f]{40}\b|\b[0-9a-f]{12}\b", "REVISION", done.stdout)
         parts.append(f"# {title}: {shlex.join(words)}\n{text}")
@@ -300,6 +301,29 @@ def test_what_is_wrong_is_said_before_any_call(project, cloud, words, message):
     done = tpu_vm(project, *words)
     assert done.returncode == 2 and message in done.stdout
     assert not (cloud / "calls").exists()
+
+
+def test_fetch_goes_where_the_user_is(project, cloud, tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    words = ("fetch", *WHERE, "--from=gs://bucket/x", "--dry_run")
+    assert f"gs://bucket/x {folder}/runs" in tpu_vm(project, *words, "--to=runs", cwd=folder).stdout
+    assert "gs://bucket/x /runs" in tpu_vm(project, *words, "--to=/runs", cwd=folder).stdout
+
+
+def test_an_older_bash_reads_only_that_it_is_too_old(project, tmp_path):
+    """As in bash 3.2: another version, and syntax after the check that it cannot read."""
+    head, check, _ = (ROOT / "launch" / "tpu_vm.sh").read_text().partition("\nfi\n")
+    assert head.count("BASH_VERSINFO") == 2 and "$BASH_VERSION" in head
+    script = tmp_path / "old.sh"
+    for version, status in (("3 2", 2), ("4 3", 2), ("4 4", 0), ("5 0", 0)):
+        old = f"OLD=({version})\n{head}{check}exit\ncase x in x) ;;& ;; esac"
+        old = old.replace("BASH_VERSINFO", "OLD").replace("$BASH_VERSION", version)
+        script.write_text(old)
+        done = subprocess.run(["bash", script], capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        told = f"error: this is bash {version}, and launch/tpu_vm.sh needs 4.4 or newer: "
+        assert done.stderr == (f"{told}brew install bash\n" if status else "")
 
 
 def test_without_gcloud_it_says_where_to_get_it(project, tmp_path):
