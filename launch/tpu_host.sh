@@ -3,6 +3,7 @@
 # in a session of its own, so that a lost connection does not end it; its log, process and exit status lie in
 # ~/latent_jax_run.
 #
+#   bash launch/tpu_host.sh unpack REVISION   ~/latent_jax.tar.gz in place of ~/latent_jax, unless a command runs there
 #   bash launch/tpu_host.sh install           Python, the project, jax[tpu] and what reads gs://
 #   bash launch/tpu_host.sh start COMMAND     unless it runs already
 #   bash launch/tpu_host.sh follow LINES      show the log from its last LINES (+1: from its start) until the end
@@ -17,8 +18,23 @@ BOOT=/proc/sys/kernel/random/boot_id
 
 say() { printf '%s: %s\n' "$(hostname)" "$*"; }
 
-is_running() { # since this start of the machine: another process may have the number after the next
-  [[ -f "$RUN/pid" && "$(<"$RUN/boot")" == "$(<"$BOOT")" ]] && kill -0 "$(<"$RUN/pid")" 2>/dev/null
+is_running() { # another process may have the number later, or after the next start of the machine
+  [[ -f "$RUN/pid" && ! -f "$RUN/status" && "$(<"$RUN/boot")" == "$(<"$BOOT")" ]] &&
+    kill -0 "$(<"$RUN/pid")" 2>/dev/null
+}
+
+unpack() {
+  if is_running; then
+    say "a command runs here, and its tree stays: $(<"$RUN/command")" >&2
+    say "stop it first (launch/tpu_vm.sh stop)" >&2
+    return 1
+  fi
+  mkdir -p "$HOME/latent_jax"
+  cd "$HOME/latent_jax"
+  # What an earlier tree had and this one has not must go; the environment and local runs stay.
+  find . -mindepth 1 -maxdepth 1 ! -name .venv ! -name runs -exec rm -rf {} +
+  tar -xzf ../latent_jax.tar.gz
+  echo "$1" >.revision
 }
 
 install() {
@@ -100,7 +116,7 @@ stop() {
 }
 
 case "${1:-}" in
-install | start | supervise | follow | status | stop) "$@" ;;
+unpack | install | start | supervise | follow | status | stop) "$@" ;;
 *)
   sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
   exit 2

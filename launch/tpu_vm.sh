@@ -6,13 +6,15 @@
 #
 # makes the slice "lat" (or attaches to it), copies the committed tree to every host, installs it, starts
 # `python launch/train.py` with these flags on all of them and shows the log until the end. When the slice is
-# preempted it is made anew and the same command started again: a run goes on at its last checkpoint. Ctrl-C
-# leaves the run alone; the same line follows it again. A slice of several hosts needs a --workdir in a bucket.
+# preempted, at whatever step, it is made anew and the same command started again: a run goes on at its last
+# checkpoint. Ctrl-C leaves the run alone; the same line follows it again. A slice of several hosts needs a
+# --workdir in a bucket.
 #
 # Commands
 #   run       all of the above; ends with the exit status of the command
 #   create    make the slice, or wait until it is ready; changes nothing where it is there
-#   install   copy the committed tree (HEAD) to all hosts and install it with launch/setup.sh
+#   install   copy the committed tree (HEAD) to all hosts and install it with launch/setup.sh; refused while a
+#             command runs there
 #   start     start the command after -- on all hosts; it goes on when this terminal is closed
 #   logs      show the log of one host (--worker, by default 0) until the end
 #   status    of the slice, and of the command on every host
@@ -34,16 +36,24 @@
 #   --worker N               whose log is shown
 #   --from PATH --to FOLDER  see fetch
 #   --delete                 run: delete the slice once the command has succeeded
-#   --max_restarts N         run: how often a slice that is gone is made again (100)
+#   --max_restarts N         run, create: how often a slice that is gone is made again (100)
 #   --dry_run                print every gcloud call and run none, as if the slice were absent and all went well
 #
 # After -- stands the command. If it begins with "--" it is the flags of `python launch/train.py`.
-# The user's needs: the gcloud CLI, logged in (gcloud auth login), with the TPU API on and quota for the type.
+# The user's needs: the gcloud CLI, logged in (gcloud auth login), with the TPU API on and quota for the type; and
+# bash 4.4 or newer, which macOS does not bring (brew install bash).
 set -euo pipefail
+# An older bash reads as far as this, and could not read what follows.
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
+  printf 'error: this is bash %s, and launch/tpu_vm.sh needs 4.4 or newer: brew install bash\n' "$BASH_VERSION" >&2
+  exit 2
+fi
+here="$PWD"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 POLL_SECONDS="${LATENT_JAX_POLL_SECONDS:-20}" # tests ask more often
-PREEMPTION_POLLS=6 # until a slice whose hosts go away says so itself
+PREEMPTION_POLLS=6                            # until a slice whose hosts go away says so itself
+ANSWER_TRIES=15                               # a new host takes no connection for a while
 
 say() { printf '==> %s\n' "$*" >&2; }
 
@@ -58,7 +68,7 @@ help() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 # ---- the command line
 
 name="" zone="" type="" project="" runtime_version="" service_account="" network="" subnetwork=""
-spot=0 queued=0 dry_run=0 delete_after=0 worker=0 from="" to="" max_restarts=100
+spot=0 queued=0 dry_run=0 delete_after=0 worker=0 from="" to="" max_restarts=100 restarts=0
 environment=() command=()
 
 parse() {
@@ -126,6 +136,7 @@ check() { # check ACTION
   fetch) [[ -n "$from" && -n "$to" ]] || fail "fetch needs --from (a folder on the host, or gs://...) and --to" ;;
   esac
   [[ "$worker" =~ ^[0-9]+$ ]] || fail "--worker is '$worker': give the number of a host, 0 is the first"
+  [[ "$max_restarts" =~ ^[0-9]+$ ]] || fail "--max_restarts is '$max_restarts': give a whole number, such as 100"
   ((dry_run)) || type -P gcloud >/dev/null || fail \
     "gcloud is not installed: see https://cloud.google.com/sdk/docs/install, or look with --dry_run"
 }
@@ -187,30 +198,79 @@ state_of() { # state_of KIND ASSUMED: prints its state, nothing where there is n
 }
 
 create() {
-  local kind=tpu-vm state="" shown="" assumed=""
+  local kind=tpu-vm state="" shown="" assumed="" answered=0 silent=0 made=0 removed=0 absent=0
   ((queued)) && kind=queued-resources
   while :; do
-    state="$(state_of "$kind" "$assumed")" || exit 1
-    [[ "$state" == "$shown" ]] || say "$name is $state"
+    if ! state="$(state_of "$kind" "$assumed")"; then
+      # Where gcloud has answered before, it may again; where it never did, something is wrong with the line.
+      ((answered + restarts && ++silent < ANSWER_TRIES)) || exit 1
+      sleep "$POLL_SECONDS"
+      continue
+    fi
+    answered=1 silent=0
+    [[ "$state" == "$shown" ]] || say "$name is ${state:-not there}"
     shown="$state"
-    case "$state" in
-    READY) return ;;
-    ACTIVE) kind=tpu-vm assumed=READY ;; # the request is granted; its node follows
-    "")
-      say "making $name: $type, $runtime_version"
-      make
-      if ((queued)); then assumed=ACTIVE; else assumed=READY; fi
+    case "$kind $state" in
+    *" READY") return ;;
+    "queued-resources ACTIVE") kind=tpu-vm assumed=READY ;; # the request is granted; its node follows
+    "queued-resources FAILED")
+      fail "the request for $name has failed, and would again. gcloud says:" "$(reason)" \
+        "Mend that, delete the request and start the same line again: $(again delete)"
       ;;
-    PREEMPTED | TERMINATED | FAILED | SUSPENDED)
+    *" PREEMPTED" | *" TERMINATED" | *" SUSPENDED")
       say "$name is gone ($state)"
-      remove
-      kind=tpu-vm
-      ((queued)) && kind=queued-resources
+      replace
       ;;
-    STOPPED | STOPPING) fail "$name is $state: start it with gcloud compute tpus tpu-vm start $name --zone $zone" ;;
+    *" STOPPED" | *" STOPPING")
+      fail "$name is $state: start it with gcloud compute tpus tpu-vm start $name --zone $zone"
+      ;;
+    "tpu-vm ")
+      if ((!queued)); then
+        put
+      elif ((++absent > PREEMPTION_POLLS)); then
+        say "the request for $name is granted, and there is no slice"
+        replace
+      else
+        sleep "$POLL_SECONDS"
+      fi
+      ;;
+    "queued-resources ") put ;;
     *) sleep "$POLL_SECONDS" ;; # CREATING, WAITING_FOR_RESOURCES, PROVISIONING, REPAIRING, DELETING, ...
     esac
   done
+}
+
+put() { # of create: makes what is absent
+  if ((made)); then again_after "went away before it was ready"; fi
+  say "making $name: $type, $runtime_version"
+  made=0 removed=0
+  if make; then
+    made=1
+  else
+    # The first time the request is wrong or asks too much. Where a slice stood before, there may be room later.
+    ((restarts)) || fail "gcloud could not make $name (see above)"
+    again_after "could not be made"
+  fi
+  if ((queued)); then assumed=ACTIVE; else assumed=READY; fi
+}
+
+replace() { # of create: removes what is gone, so that it is made again
+  if ((made)); then again_after "went away before it was ready"; fi
+  if ((removed)) || ! remove; then again_after "could not be deleted"; fi
+  made=0 removed=1 absent=0 kind=tpu-vm
+  ((!queued)) || kind=queued-resources
+}
+
+again_after() { # again_after EVENT: counts what happened to the slice, and waits before it is made again
+  ((++restarts <= max_restarts)) || fail \
+    "$name $1, after $max_restarts restarts (--max_restarts); the same line tries again"
+  say "$name $1; making it again ($restarts of at most $max_restarts)"
+  sleep "$POLL_SECONDS"
+}
+
+reason() { # what gcloud knows of a request that failed
+  ask "" compute tpus queued-resources describe "$name" "${at[@]}" --format "yaml(state)" ||
+    echo "nothing more (see above)"
 }
 
 make() {
@@ -240,18 +300,18 @@ remove() {
 
 install() {
   local revision changed archive
-  revision="$(git rev-parse --short=12 HEAD)"
-  changed="$(git status --porcelain)"
+  revision="$(git rev-parse HEAD)" && changed="$(git status --porcelain)" || fail \
+    "$PWD is no git repository with a commit, and what is committed is what would be copied"
   [[ -z "$changed" ]] || say "not copied, because it is not committed:"$'\n'"$(head -20 <<<"$changed")"
-  say "copying the tree of commit $revision to all hosts"
-  archive="${TMPDIR:-/tmp}/latent_jax-$revision.tar.gz"
-  ((dry_run)) || git archive --format tar.gz --output "$archive" HEAD
-  cloud compute tpus tpu-vm scp "$archive" "$name:latent_jax.tar.gz" --worker all "${at[@]}"
-  # What an earlier tree had and this one has not must go; the environment and local runs stay.
-  cloud compute tpus tpu-vm ssh "$name" --worker all "${at[@]}" --command \
-    "mkdir -p latent_jax && cd latent_jax && find . -mindepth 1 -maxdepth 1 ! -name .venv ! -name runs -exec rm -rf {} + && tar -xzf ../latent_jax.tar.gz && echo $(git rev-parse HEAD) >.revision"
-  say "installing on all hosts (2 to 4 minutes the first time)"
-  on_host all install
+  say "copying the tree of commit ${revision::12} to all hosts"
+  archive="${TMPDIR:-/tmp}/latent_jax-${revision::12}.tar.gz"
+  ((dry_run)) || git archive --format tar.gz --output "$archive" HEAD || fail "the tree could not be packed"
+  # The new tree's script unpacks it: it knows whether a command runs in the old one.
+  cloud compute tpus tpu-vm scp "$archive" "$name:latent_jax.tar.gz" --worker all "${at[@]}" &&
+    cloud compute tpus tpu-vm ssh "$name" --worker all "${at[@]}" --command \
+      "tar -xzOf latent_jax.tar.gz launch/tpu_host.sh >latent_jax.sh && bash latent_jax.sh unpack $revision" &&
+    say "installing on all hosts (2 to 4 minutes the first time)" &&
+    on_host all install
 }
 
 start() {
@@ -260,27 +320,50 @@ start() {
 }
 
 host_status() { # host_status ASSUMED: what tpu_host.sh says of the command on the host that is watched
-  ask "$1" compute tpus tpu-vm ssh "$name" --worker "$worker" "${at[@]}" --command \
-    "cd latent_jax 2>/dev/null && bash launch/tpu_host.sh status || echo none"
+  local answer host=latent_jax/launch/tpu_host.sh
+  answer="$(ask "$1" compute tpus tpu-vm ssh "$name" --worker "$worker" "${at[@]}" --command \
+    "if [ -f $host ]; then bash $host status; else echo none; fi")" || return
+  [[ "$answer" =~ ^(running\ .*|ended\ [0-9]+|none)$ ]] || return
+  printf '%s\n' "$answer"
+}
+
+is_gone() { # is_gone POLLS: whether the slice says that it is no more, asked so often again while it is READY
+  local polls state
+  for ((polls = 0; ; polls++)); do
+    state="$(state_of tpu-vm READY)" || state=READY # no answer says nothing
+    [[ "$state" == READY ]] || return 0
+    ((polls < $1)) || return 1
+    sleep "$POLL_SECONDS"
+  done
+}
+
+# Sets `outcome` to what the host says of the command; "gone" where there is no slice to ask. No answer is not "none":
+# a command may run there.
+look() {
+  local tries
+  for ((tries = 1; ; tries++)); do
+    outcome="$(host_status none)" && return
+    is_gone 0 && outcome=gone && return
+    ((tries < ANSWER_TRIES)) || fail \
+      "$name is READY, but host $worker does not say whether a command runs there (asked $tries times, see above)" \
+      "Nothing was changed on it. Look with $(again status)"
+    sleep "$POLL_SECONDS"
+  done
 }
 
 # Sets `outcome`: "ended STATUS"; or "gone", where the slice or its memory of the command is no more.
 follow() {
-  local lines="+1" state polls
+  local lines="+1" polls
   while :; do
     on_host "$worker" follow "$lines" || true # a connection may break
-    lines=20
+    lines=20 polls=0
     outcome="$(host_status "ended 0")" || outcome=unknown
-    for ((polls = 0; ; polls++)); do
-      state="$(state_of tpu-vm READY)" || state=READY # no answer says nothing
-      [[ "$state" == READY ]] || { outcome=gone && return; }
-      # Before the end of a slice its hosts get SIGTERM (143), or miss another host (75; 134 where JAX aborts). What
-      # else ended the command would end it again.
-      [[ "$outcome" =~ ^ended\ (143|75|134)$ ]] && ((polls < PREEMPTION_POLLS)) || break
-      sleep "$POLL_SECONDS"
-    done
+    # Before the end of a slice its hosts get SIGTERM (143), or miss another host (75; 134 where JAX aborts). What
+    # else ended the command would end it again.
+    [[ ! "$outcome" =~ ^ended\ (143|75|134)$ ]] || polls=$PREEMPTION_POLLS
+    is_gone "$polls" && outcome=gone && return
     case "$outcome" in
-    ended*) return ;;
+    ended*) return 0 ;;
     none) outcome=gone && return ;; # the host was started anew
     esac
     sleep "$POLL_SECONDS"
@@ -288,22 +371,29 @@ follow() {
 }
 
 run() {
-  local restarts=0 outcome=""
+  local outcome=""
   while :; do
     create
-    outcome="$(host_status none)" || outcome=none
-    if [[ "$outcome" != running* ]]; then
-      install
-      start
-    elif [[ "$outcome" == "running $(printf '%q ' "${command[@]}")" ]]; then
+    look
+    case "$outcome" in
+    gone) ;;
+    "running $(printf '%q ' "${command[@]}")")
       say "the command runs there already"
-    else
-      fail "another command runs on $name: ${outcome#running }" "Stop it first: $(again stop)"
-    fi
-    follow
+      follow
+      ;;
+    running*) fail "another command runs on $name: ${outcome#running }" "Stop it first: $(again stop)" ;;
+    *)
+      if install && start; then
+        follow
+      else
+        is_gone "$PREEMPTION_POLLS" || fail "the last step failed (see above), and $name is READY: not preempted" \
+          "Mend that and start the same line again; if it began on some hosts only, first: $(again stop)"
+        outcome=gone
+      fi
+      ;;
+    esac
     [[ "$outcome" == gone ]] || break
-    ((++restarts <= max_restarts)) || fail "$name went away $restarts times; the same line tries again"
-    say "$name went away; making it again ($restarts of at most $max_restarts)"
+    again_after "went away"
   done
   local code="${outcome#ended }"
   if ((code)); then
@@ -322,6 +412,7 @@ again() { # again ACTION: prints a line of this script for the same slice
 }
 
 fetch() {
+  [[ "$to" == /* ]] || to="${here%/}/$to" # where the user is, not this script
   ((dry_run)) || mkdir -p "$to"
   if [[ "$from" == gs://* ]]; then
     cloud storage cp --recursive "$from" "$to"

@@ -3,13 +3,16 @@
 It knows the calls that the script makes and no other. The folder $FAKE_CLOUD holds
 
     calls     one line for each call
-    NAME      the state of a slice; absent where there is none
+    NAME      the state of a slice, and more lines on why; absent where there is none
     home      the home folder of its one host, made with the slice and gone with it
-    script    shell lines to run before the next calls, one for each "describe", to change states
+    before-X  shell lines, one for each of the next calls of X: "describe", "scp", ..., or what
+              tpu_host.sh is asked for. Each is run before its call, to change states; where it
+              fails, the call fails as it did
 """
 
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -26,15 +29,18 @@ def main():
     assert (compute, tpus) == ("compute", "tpus") and kind in ("tpu-vm", "queued-resources")
     name, _, target = sys.argv[6 if action == "scp" else 5].partition(":")
     state = CLOUD / f"{kind}-{name}"
+    asked = re.search(r"bash \S+\.sh (\w+)", sys.argv[-1])
+    script = CLOUD / f"before-{asked[1] if asked else action}"
+    if script.exists():
+        first, _, rest = script.read_text().partition("\n")
+        script.write_text(rest)
+        if code := subprocess.run(["bash", "-c", first], cwd=CLOUD).returncode:
+            sys.exit(code)
     if action == "describe":
-        script = CLOUD / "script"
-        if script.exists():
-            first, _, rest = script.read_text().partition("\n")
-            script.write_text(rest)
-            subprocess.run(["bash", "-c", first], cwd=CLOUD, check=True)
         if not state.exists():
             sys.exit("ERROR: NOT_FOUND: Resource was not found")
-        print(state.read_text().strip())
+        text = state.read_text().strip()
+        print(text if "yaml(state)" in sys.argv else text.partition("\n")[0])
     elif action == "create":
         if state.exists():
             sys.exit("ERROR: ALREADY_EXISTS: Resource exists")

@@ -1,6 +1,7 @@
 """The shell scripts, run for real in a small project that needs nothing from the network."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,8 @@ def test_all_scripts_share_one_set_up():
     for name in ("quickstart.sh", "test.sh"):
         text = (ROOT / "launch" / name).read_text()
         assert "source launch/setup.sh" in text
-        assert "pip install" not in text
+        installs = [line for line in text.splitlines() if "pip install" in line]
+        assert all("--target" in line for line in installs)  # beside the environment
     assert "bash launch/test.sh" in (ROOT / ".ci" / "run").read_text()
 
 
@@ -136,3 +138,15 @@ def test_pins_lie_within_the_ranges_of_the_package():
         (specifier,) = pin.specifier
         assert specifier.operator == "==" and specifier.version in ranges[pin.name], str(pin)
     assert [line for line in lines if line.startswith("-")] == ["-e .[test]"]
+
+
+def test_the_image_gets_what_the_package_needs_and_no_tools_of_tests(tmp_path):
+    text = (ROOT / "launch" / "Dockerfile").read_text()
+    command = re.search(r"^RUN (.* requirements\.txt >)/tmp/pins\.txt &&", text, re.MULTILINE)[1]
+    pins = tmp_path / "pins.txt"
+    subprocess.run(["bash", "-c", f'{command}"$1"', "-", pins], cwd=ROOT, check=True)
+    lines = [line for line in pins.read_text().splitlines() if line and line[0] != "#"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {Requirement(line).name for line in project["dependencies"]}
+    assert {Requirement(line).name for line in lines} == needed
+    assert "libtpu" not in needed

@@ -81,31 +81,21 @@ def submit(slurm, *arguments, tasks=1, cwd=ROOT, **changes):
     )
 
 
-CACHE = {"JAX_COMPILATION_CACHE_DIR": ""}  # which the tests have set
-
-
 def called(slurm, name):
     file = slurm / name
     return file.read_text() if file.exists() else None
 
 
-def test_flags_go_to_the_trainer_with_what_jax_needs(slurm):
-    done = submit(slurm, "--config", "a b.py", LATENT_JAX_PYTHON="/bin/true", **CACHE)
+def test_flags_go_to_the_trainer_and_jax_is_left_as_the_user_has_it(slurm):
+    words = {"LATENT_JAX_PYTHON": "/bin/true", "JAX_COMPILATION_CACHE_DIR": "", "XLA_FLAGS": ""}
+    done = submit(slurm, "--config", "a b.py", **words)
     assert done.wait(60) == 0, done.stdout.read()
     srun = json.loads(called(slurm, "srun"))
     assert srun["command"] == ["/bin/true", "launch/train.py", "--config", "a b.py"]
     assert "--gpu-bind=none" in srun["options"] and srun["JAX_DISTRIBUTED"] == "1"
-    assert srun["JAX_COMPILATION_CACHE_DIR"].endswith(".cache/latent_jax/xla")
-    assert srun["XLA_FLAGS"] == "--xla_gpu_enable_latency_hiding_scheduler=true"
+    # The trainer keeps programs itself, where that is safe (training/startup.py).
+    assert srun["JAX_COMPILATION_CACHE_DIR"] == srun["XLA_FLAGS"] == ""
     assert called(slurm, "scontrol") is None
-
-
-def test_xla_knows_the_flags(slurm):
-    words = {"XLA_FLAGS": "--xla_gpu_enable_latency_hiding_scheduler=true"}
-    check = subprocess.run(
-        [sys.executable, "-c", "import jax; jax.devices()"], env={**environment(), **words}
-    )
-    assert check.returncode == 0
 
 
 @pytest.mark.parametrize(("status", "is_asked"), [(0, True), (3, False), (143, False)])

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -61,13 +62,14 @@ def make_project(folder):
     return folder
 
 
-def tpu_vm(project, *arguments, **environment):
+def tpu_vm(project, *arguments, cwd=None, **environment):
     return subprocess.run(
         ["bash", project / "launch" / "tpu_vm.sh", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
+        cwd=cwd,
         env={**os.environ, "TMPDIR": "/tmp", **environment},
         timeout=120,
     )
@@ -77,7 +79,7 @@ def dry_runs(project):
     """Return all dry runs as one text, the revision of the tree replaced by its name."""
     parts = []
     for title, words in DRY_RUNS.items():
-        done = tpu_vm(project, words[0], "--dry_run", *words[1:])
+        done = tpu_vm(project, words[0], "--dry_run", *words[1:], cwd="/")
         assert done.returncode == 0, done.stdout
         text = re.sub(r"\b[0-9a-f]{40}\b|\b[0-9a-f]{12}\b", "REVISION", done.stdout)
         parts.append(f"# {title}: {shlex.join(words)}\n{text}")
@@ -107,15 +109,13 @@ def cloud(tmp_path, monkeypatch):
 def actions(cloud):
     """Return what was asked for, without the answers to "what is its state" and "how is it"."""
     calls = [shlex.split(line) for line in (cloud / "calls").read_text().splitlines()]
-    names = [
-        re.search(r"tpu_host.sh (\w+)", call[-1])[1] if "tpu_host" in call[-1] else call[3]
-        for call in calls
-    ]
+    asked = [re.search(r"bash \S+\.sh (\w+)", call[-1]) for call in calls]
+    names = [on_host[1] if on_host else call[3] for on_host, call in zip(asked, calls, strict=True)]
     return [name for name in names if name not in ("describe", "status")]
 
 
 RUN = ("run", *WHERE, "--type", "v5litepod-8")
-SET_UP = ["create", "scp", "ssh", "install", "start", "follow"]
+SET_UP = ["create", "scp", "unpack", "install", "start", "follow"]
 
 
 def test_dry_runs_print_the_calls_that_were_meant(project):
@@ -173,9 +173,9 @@ touch "$FAKE_CLOUD/second"; sleep 0.5; {event}
     [
         ('echo PREEMPTED >"$FAKE_CLOUD/tpu-vm-lat"; exit 143', ["delete", "create"]),
         ('rm "$FAKE_CLOUD/tpu-vm-lat"; exit 143', ["create"]),
-        # One host went first; the slice says so a little later.
+        # One host went first; the slice says so when it is asked for the third time.
         (
-            '(sleep 3; echo PREEMPTED >"$FAKE_CLOUD/tpu-vm-lat") >/dev/null & exit 75',
+            'printf "true\\ntrue\\necho PREEMPTED >tpu-vm-lat" >~/../before-describe; exit 75',
             ["delete", "create"],
         ),
         # A host that was started anew has the folder, and knows of no command that runs or ended.
@@ -198,7 +198,43 @@ def test_restarts_are_counted(project, cloud):
     event = 'rm "$FAKE_CLOUD/tpu-vm-lat"; exit 143'
     done = tpu_vm(project, *RUN, "--max_restarts", "2", "--", "bash", "-c", event)
     assert done.returncode == 2 and actions(cloud).count("create") == 3
-    assert "lat went away 3 times" in done.stdout
+    assert "lat went away, after 2 restarts (--max_restarts)" in done.stdout
+
+
+@pytest.mark.parametrize("step", SET_UP[1:-1])
+def test_a_slice_that_goes_while_it_is_set_up_is_made_again(project, cloud, step):
+    (cloud / f"before-{step}").write_text("echo PREEMPTED >tpu-vm-lat\n")
+    done = tpu_vm(project, *RUN, "--", "echo", "here")
+    assert done.returncode == 0 and "\nhere\n" in done.stdout, done.stdout
+    assert "lat went away; making it again (1 of at most 100)" in done.stdout
+    began = SET_UP[: SET_UP.index(step) + 1]
+    assert actions(cloud) == [*began, "delete", *SET_UP]
+
+    (cloud / f"before-{step}").write_text("rm tpu-vm-lat\n" * 3)
+    done = tpu_vm(project, *RUN, "--max_restarts=1", "--", "echo", "here")
+    assert done.returncode == 2 and "lat went away, after 1 restarts" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("step", SET_UP[1:-1])
+def test_a_step_that_fails_on_a_slice_that_stands_is_one_error(project, cloud, step):
+    (cloud / f"before-{step}").write_text("exit 255\n")
+    done = tpu_vm(project, *RUN, "--", "echo", "here")
+    assert done.returncode == 2 and done.stdout.count("error: ") == 1
+    assert "the last step failed (see above), and lat is READY: not preempted" in done.stdout
+    assert actions(cloud) == SET_UP[: SET_UP.index(step) + 1]
+
+
+def test_a_slice_for_which_there_is_no_room_now_is_asked_for_again(project, cloud):
+    (cloud / "before-start").write_text("rm tpu-vm-lat\n")
+    (cloud / "before-create").write_text("true\nexit 1\n")
+    done = tpu_vm(project, *RUN, "--", "true")
+    assert done.returncode == 0, done.stdout
+    assert "lat could not be made; making it again (2 of at most 100)" in done.stdout
+    # The first time it is an error.
+    assert tpu_vm(project, "delete", *WHERE).returncode == 0
+    (cloud / "before-create").write_text("exit 1\n")
+    done = tpu_vm(project, *RUN, "--", "true")
+    assert done.returncode == 2 and "error: gcloud could not make lat" in done.stdout
 
 
 @pytest.mark.parametrize("status", [3, 75, 143])
@@ -241,6 +277,42 @@ def test_a_started_command_outlives_the_connection_and_can_be_stopped(project, c
     assert "ended 143" in tpu_vm(project, "status", *WHERE).stdout
 
 
+def test_no_answer_of_a_host_is_not_taken_for_an_idle_one(project, cloud):
+    waits = ("bash", "-c", "echo here; while :; do [ -e ~/go ] && exit; sleep 0.1; done")
+    for action in (("create", *WHERE, "--type=v4-8"), ("install", *WHERE)):
+        assert tpu_vm(project, *action).returncode == 0
+    assert tpu_vm(project, "start", *WHERE, "--", *waits).returncode == 0
+    before = actions(cloud)
+    # No connection, and one that ends too early to tell anything: until it gives up.
+    (cloud / "before-status").write_text("exit 255\nexit 1\n" * 15)
+    done = tpu_vm(project, *RUN, "--", *waits)
+    assert done.returncode == 2 and done.stdout.count("error: ") == 1
+    assert "host 0 does not say whether a command runs there (asked 15 times" in done.stdout
+    assert actions(cloud) == before
+    # It answers the second time, with what is no answer, and the third time.
+    (cloud / "before-status").write_text("exit 255\necho; exit 0\n")
+    (cloud / "before-follow").write_text("touch home/go\n")
+    done = tpu_vm(project, *RUN, "--", *waits)
+    assert done.returncode == 0 and "the command runs there already" in done.stdout, done.stdout
+    assert actions(cloud) == [*before, "follow"]
+
+
+def test_the_tree_of_a_command_that_runs_is_not_replaced(project, cloud):
+    for action in (("create", *WHERE, "--type=v4-8"), ("install", *WHERE)):
+        assert tpu_vm(project, *action).returncode == 0
+    assert tpu_vm(project, "start", *WHERE, "--", "sleep", "60").returncode == 0
+    mark = cloud / "home" / "latent_jax" / "mark"
+    mark.write_text("")
+    done = tpu_vm(project, "install", *WHERE)
+    assert done.returncode != 0 and mark.exists()
+    assert "a command runs here, and its tree stays: sleep 60" in done.stdout
+    assert actions(cloud)[-1] == "unpack"
+    assert "stopped" in tpu_vm(project, "stop", *WHERE).stdout
+    # Its number may belong to another process now: what has ended does not run.
+    (cloud / "home" / "latent_jax_run" / "pid").write_text(str(os.getpid()))
+    assert tpu_vm(project, "install", *WHERE).returncode == 0 and not mark.exists()
+
+
 def test_ctrl_c_leaves_the_command_alone(project, cloud):
     words = ("--", "bash", "-c", "echo here; while :; do sleep 0.1; done")
     watching = subprocess.Popen(
@@ -261,7 +333,7 @@ def test_ctrl_c_leaves_the_command_alone(project, cloud):
 
 
 def test_a_queued_slice_is_waited_for(project, cloud):
-    (cloud / "script").write_text(
+    (cloud / "before-describe").write_text(
         "true\ntrue\ntrue\necho ACTIVE >queued-resources-lat; echo READY >tpu-vm-lat\n"
     )
     done = tpu_vm(project, *RUN, "--queued", "--", "true")
@@ -271,8 +343,49 @@ def test_a_queued_slice_is_waited_for(project, cloud):
     assert actions(cloud) == SET_UP
 
 
+def test_a_request_that_failed_is_an_error_with_its_reason(project, cloud):
+    (cloud / "before-describe").write_text(
+        "true\nprintf 'FAILED\\nQuota TPUS exceeded' >queued-resources-lat\n"
+    )
+    done = tpu_vm(project, "create", *WHERE, "--type=v4-8", "--queued")
+    assert done.returncode == 2, done.stdout
+    assert "error: the request for lat has failed" in done.stdout
+    assert "Quota TPUS exceeded" in done.stdout
+    assert "tpu_vm.sh delete --name lat --zone us-east5-a --queued" in done.stdout
+    assert actions(cloud) == ["create"]
+
+
+def test_a_request_that_goes_before_it_is_granted_is_counted(project, cloud):
+    (cloud / "before-describe").write_text(
+        "true\necho SUSPENDED >queued-resources-lat\n" * 4 + "exit 1\n"
+    )
+    words = ("create", *WHERE, "--type=v4-8", "--queued", "--max_restarts=2")
+    start = time.monotonic()
+    done = tpu_vm(project, *words, LATENT_JAX_POLL_SECONDS="1")
+    assert done.returncode == 2 and time.monotonic() - start > 2, done.stdout
+    assert "lat went away before it was ready, after 2 restarts (--max_restarts)" in done.stdout
+    assert actions(cloud) == ["create", "delete", "create", "delete", "create"]
+
+
+def test_a_granted_request_whose_slice_is_missing_is_made_again(project, cloud):
+    (cloud / "queued-resources-lat").write_text("ACTIVE")
+    (cloud / "before-create").write_text("echo READY >tpu-vm-lat\n")
+    ready = "true\n" * 9 + "echo ACTIVE >queued-resources-lat; echo READY >tpu-vm-lat\n"
+    (cloud / "before-describe").write_text(ready)
+    done = tpu_vm(project, "create", *WHERE, "--type=v4-8", "--queued")
+    assert done.returncode == 0, done.stdout
+    assert "the request for lat is granted, and there is no slice" in done.stdout
+    assert actions(cloud) == ["delete", "create"]
+
+
+def test_gcloud_may_fail_for_a_while_once_it_has_answered(project, cloud):
+    (cloud / "before-describe").write_text("true\nexit 1\nexit 1\n")
+    done = tpu_vm(project, "create", *WHERE, "--type=v4-8")
+    assert done.returncode == 0 and actions(cloud) == ["create"], done.stdout
+
+
 def test_an_error_of_gcloud_ends_it(project, cloud):
-    (cloud / "script").write_text("exit 1\n")
+    (cloud / "before-describe").write_text("exit 1\n")
     done = tpu_vm(project, *RUN, "--", "true")
     assert done.returncode == 1 and "create" not in actions(cloud)
 
@@ -294,12 +407,36 @@ def test_an_error_of_gcloud_ends_it(project, cloud):
         (("run", *WHERE, "python"), "unexpected 'python': the command of the run stands after --"),
         (("fetch", *WHERE, "--from=x"), "fetch needs --from"),
         (("logs", *WHERE, "--worker=all"), "--worker is 'all'"),
+        (("create", *WHERE, "--type=v4-8", "--max_restarts=x"), "--max_restarts is 'x': give a"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_call(project, cloud, words, message):
     done = tpu_vm(project, *words)
     assert done.returncode == 2 and message in done.stdout
     assert not (cloud / "calls").exists()
+
+
+def test_fetch_goes_where_the_user_is(project, cloud, tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    words = ("fetch", *WHERE, "--from=gs://bucket/x", "--dry_run")
+    assert f"gs://bucket/x {folder}/runs" in tpu_vm(project, *words, "--to=runs", cwd=folder).stdout
+    assert "gs://bucket/x /runs" in tpu_vm(project, *words, "--to=/runs", cwd=folder).stdout
+
+
+def test_an_older_bash_reads_only_that_it_is_too_old(project, tmp_path):
+    """As in bash 3.2: another version, and syntax after the check that it cannot read."""
+    head, check, _ = (ROOT / "launch" / "tpu_vm.sh").read_text().partition("\nfi\n")
+    assert head.count("BASH_VERSINFO") == 2 and "$BASH_VERSION" in head
+    script = tmp_path / "old.sh"
+    for version, status in (("3 2", 2), ("4 3", 2), ("4 4", 0), ("5 0", 0)):
+        old = f"OLD=({version})\n{head}{check}exit\ncase x in x) ;;& ;; esac"
+        old = old.replace("BASH_VERSINFO", "OLD").replace("$BASH_VERSION", version)
+        script.write_text(old)
+        done = subprocess.run(["bash", script], capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        told = f"error: this is bash {version}, and launch/tpu_vm.sh needs 4.4 or newer: "
+        assert done.stderr == (f"{told}brew install bash\n" if status else "")
 
 
 def test_without_gcloud_it_says_where_to_get_it(project, tmp_path):
