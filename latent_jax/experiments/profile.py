@@ -77,7 +77,7 @@ def kind_of(name: str) -> str:
 def _device_events(data: ProfileData) -> list[tuple[str, float, float]]:
     """Return (name, start, end) in nanoseconds of what the first device ran.
 
-    On a CPU, XLA's instructions run in threads of the host, beside functions of XLA itself.
+    On a CPU, XLA's instructions run in threads of the host, among much else.
     """
     planes = sorted(data.planes, key=lambda plane: plane.name)
     devices = [plane for plane in planes if plane.name.startswith("/device:")]
@@ -85,17 +85,12 @@ def _device_events(data: ProfileData) -> list[tuple[str, float, float]]:
         # A TPU repeats its work in lines for steps and modules; a GPU has one line per stream.
         lines = [line for line in devices[0].lines if re.match(r"Stream|XLA Ops", line.name)]
     else:
-        lines = [
-            line
-            for plane in planes
-            for line in plane.lines
-            if re.match(r"tf_XLA|xla", line.name, flags=re.IGNORECASE)
-        ]
+        lines = [line for plane in planes for line in plane.lines]
     return [
         (event.name, event.start_ns, event.start_ns + event.duration_ns)
         for line in lines
         for event in line.events
-        if event.duration_ns > 0 and (devices or "::" not in event.name)
+        if event.duration_ns > 0 and (devices or "hlo_op" in dict(event.stats))
     ]
 
 

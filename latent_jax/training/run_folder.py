@@ -83,14 +83,18 @@ class RunFolder:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """See `environment`; and "starts", what each start took, see `training.startup`."""
-        return json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        """See `environment`; and "starts", what each start took, see `training.startup`.
+
+        Empty where the file was not kept.
+        """
+        path = self.path / "environment.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def add_start(self, start: Mapping[str, Any]) -> None:
         """Add what a start took to environment.json."""
         found = self.environment
-        found["starts"].append(dict(start))
-        write_json(self.path / "environment.json", found)
+        starts = [*found.get("starts", []), dict(start)]
+        write_json(self.path / "environment.json", {**found, "starts": starts})
 
 
 def open_run_folder(

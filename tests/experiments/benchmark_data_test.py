@@ -19,6 +19,7 @@ def text(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_table_of_tokenizers_and_workers(text, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(module, "METHODS", ("Bytes", "BPE[v=300]"))
     benchmark = DataBenchmark(row_length=64, batch_size=4, workers=(0, 1), seconds=0.1)

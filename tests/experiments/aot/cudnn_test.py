@@ -7,6 +7,7 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
+from jax._src import lib
 from jax._src.cudnn import fused_attention_stablehlo
 
 from configs import latent_lm, m2
@@ -152,7 +153,7 @@ def test_the_stand_ins_answer_as_an_h100_and_go_again():
 
 
 def test_nothing_is_replaced_where_cudnn_is(monkeypatch):
-    monkeypatch.setattr(cudnn, "cuda_versions", json)
+    monkeypatch.setattr(lib, "cuda_versions", json)
     before = fused_attention_stablehlo.check_cudnn_version
     with traceable_cudnn() as replaced:
         assert not replaced
