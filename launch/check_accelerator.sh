@@ -102,7 +102,7 @@ speed() {
 
   step peer 90 "${sharing[@]}" "$PYTHON" launch/benchmark.py "${peer[@]}" --json "$out/accelerator_peer.json"
   for config in "${configs[@]}"; do
-    name="$(tr -c 'a-z0-9\n' '_' <<<"${config#configs/}")"
+    name="$(tr -c 'A-Za-z0-9\n' '_' <<<"${config#configs/}")"
     step "step_$name" 60 "$PYTHON" launch/benchmark.py "${words[@]}" --config "$config" \
       --profile "$n" --profile_dir "$out/profile_$name"
   done
