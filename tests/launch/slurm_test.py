@@ -118,7 +118,11 @@ def test_only_a_job_that_was_asked_to_stop_and_has_more_to_do_is_queued_again(
     ("words", "changes", "message"),
     [
         ((), {}, "what shall be trained? sbatch launch/slurm.sbatch --config"),
-        (("--config=x",), {"LATENT_JAX_PYTHON": ""}, ".venv is missing"),
+        (
+            ("--config=x",),
+            {"LATENT_JAX_PYTHON": "/absent/python"},
+            "there is no Python at /absent/python",
+        ),
         (("--config=x",), {"SLURM_SUBMIT_DIR": "/"}, "/ is not the root of the repository"),
         (("--config=x",), {"SLURM_SUBMIT_DIR": ""}, "this is a batch script"),
     ],
