@@ -110,8 +110,9 @@ def _step():
     benchmark_step_and_print(
         CONFIG.value,
         name=flags.FLAGS["config"].config_filename,
-        n_steps=PROFILE.value or N_STEPS.value,
+        n_steps=N_STEPS.value,
         profile=PROFILE_DIR.value if PROFILE.value else None,
+        n_traced=PROFILE.value,
         json_path=JSON.value,
         append=APPEND.value,
     )

@@ -59,6 +59,7 @@ def benchmark_step(
     n_steps: int = 10,
     bytes_per_token: float = 4.0,
     profile: str | Path | None = None,
+    n_traced: int = 10,
 ) -> dict[str, Any]:
     """Return one flat record: what a step of this config takes here.
 
@@ -68,7 +69,8 @@ def benchmark_step(
         n_steps: steps of a round; the host does not wait between them.
         bytes_per_token: raw bytes per id, where ids are no bytes; FLOPs per step do not depend on
             it.
-        profile: folder for a trace of `n_steps` steps, see `experiments.profile`.
+        profile: folder for a trace, see `experiments.profile`.
+        n_traced: steps of it.
 
     Raises:
         ValueError: the config describes no network, or the devices do not divide its batch.
@@ -103,7 +105,7 @@ def benchmark_step(
     seconds = statistics.median(run(n_steps) for _ in range(N_ROUNDS))
     if profile is not None:
         with jax.profiler.trace(str(profile)):
-            run(n_steps)
+            run(n_traced)
     device = mesh.devices.flat[0]
     known = chip(device.device_kind)
     bytes_per_step = config.batch_size * config.row_length * vocabulary.bytes_per_token
