@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.data import batch_spec
 from latent_jax.experiments.aot.lowering import assumed_vocabulary
-from latent_jax.experiments.profile import summarize_profile
+from latent_jax.experiments.profile import describe_profile
 from latent_jax.experiments.solve import solve_shape
 from latent_jax.experiments.tasks import make_task
 from latent_jax.methods.ledger import count_parameters
@@ -141,7 +141,7 @@ def benchmark_step_and_print(
     record = benchmark_step(config, **words)
     print(text_table([record], COLUMNS))
     if words.get("profile"):
-        print(summarize_profile(words["profile"]))
+        print(describe_profile(words["profile"]))
     if json_path:
         earlier = read_json(json_path) if append and Path(json_path).exists() else []
         write_json([*earlier, record], json_path)

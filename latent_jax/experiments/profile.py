@@ -68,6 +68,14 @@ def summarize_profile(folder: str | Path, n_names: int = 12) -> str:
     )
 
 
+def describe_profile(folder: str | Path) -> str:
+    """Return `summarize_profile`, or why there is none: no reason for a measurement to fail."""
+    try:
+        return summarize_profile(folder)
+    except ValueError as error:
+        return f"the trace cannot be summed up: {error}"
+
+
 def kind_of(name: str) -> str:
     """Return the kind of work of a kernel or an instruction by its name."""
     name = name.lower()

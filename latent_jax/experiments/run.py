@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.data import Batch, batch_spec
 from latent_jax.experiments.older_runs import ADDED
-from latent_jax.experiments.profile import summarize_profile
+from latent_jax.experiments.profile import describe_profile
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
 from latent_jax.experiments.solve import solve_shape, solve_steps
@@ -184,8 +184,5 @@ def run(
             startup=startup,
         )
     if training.profile and is_primary() and folder.profile.exists():
-        try:
-            print(summarize_profile(folder.profile))
-        except ValueError as error:  # the run itself has ended well
-            print(f"the trace cannot be summed up: {error}")
+        print(describe_profile(folder.profile))
     return validation_record
