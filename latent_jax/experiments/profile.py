@@ -50,7 +50,9 @@ def summarize_profile(folder: str | Path, n_names: int = 12) -> str:
         raise ValueError(f"{folder} holds no trace (*.xplane.pb): run with --profile=N first")
     events = _device_events(ProfileData.from_file(str(traces[-1])))
     if not events:
-        raise ValueError(f"no device worked in the trace {traces[-1]}")
+        raise ValueError(
+            f"no device worked in the trace {traces[-1]}; where libtpu is loaded, no CPU is traced"
+        )
     first = min(start for _, start, _ in events)
     whole = max(end for _, _, end in events) - first
     busy = _union((start, end) for _, start, end in events)

@@ -27,8 +27,9 @@ def test_a_step_is_timed_and_traced(tmp_path, capsys):
             json_path=str(path),
             append=True,
         )
-    assert "run" in capsys.readouterr().out
-    # What a trace holds is summed up in tests/training/profiler_test.py.
+    printed = capsys.readouterr().out
+    # Where another test of this process has loaded libtpu, the trace holds no CPU, which is said.
+    assert "kind of work" in printed or "the trace cannot be summed up: no device" in printed
     assert list((tmp_path / "bpe").rglob("*.xplane.pb")) and not (tmp_path / "latent").exists()
     bpe, latent = read_json(path)
     assert (bpe["name"], bpe["method"]) == ("bpe", "BPE[v=300]") and latent["name"] == "latent"
