@@ -108,7 +108,7 @@ class Platform:
     @property
     def attention(self) -> str:
         """One of `layers.config.ATTENTION_IMPLEMENTATIONS`."""
-        return {"cpu": "tiled", "cuda": "cudnn", "tpu": "recomputed"}[self.kind]
+        return {"cpu": "tiled", "cuda": "cudnn", "tpu": "splash"}[self.kind]
 
     def scan_unroll(self, n_layers: int) -> int:
         """Return the blocks per iteration of a scan over depth."""

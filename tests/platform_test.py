@@ -17,7 +17,7 @@ def test_what_a_config_leaves_open_is_settled_by_the_platform():
     assert {kind: config.attention_implementation for kind, config in chosen.items()} == {
         "cpu": "tiled",
         "cuda": "cudnn",
-        "tpu": "recomputed",
+        "tpu": "splash",
     }
     assert {kind: config.scan_unroll for kind, config in chosen.items()} == {
         "cpu": 3,

@@ -6,6 +6,8 @@ accelerators what counts is that no scores are kept for the backward pass: [B, H
 every layer were most of the memory of a model.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,6 @@ def attend(
     q_BTHd: jax.Array,
     k_BSHd: jax.Array,
     v_BSHd: jax.Array,
-    mask_BS: jax.Array | None = None,
     *,
     lengths_B: jax.Array | None = None,
     bias_HTS: jax.Array | None = None,
@@ -44,58 +45,45 @@ def attend(
         q_BTHd: queries.
         k_BSHd: keys, of any length S.
         v_BSHd: values.
-        mask_BS: bool, True where the key may be read; None reads all. Give `lengths_B` where what
-            may be read stands first: kernels skip the rest.
-        lengths_B: int32, the first so many keys of each row may be read; in place of `mask_BS`.
+        lengths_B: int32, the first so many keys of each row may be read; None reads all.
         bias_HTS: float32, added to the scores of every row of the batch.
         causal: query t reads keys up to t only; T must equal S.
         implementation: one of `ATTENTION_IMPLEMENTATIONS` but "auto", which
             `TransformerConfig.resolved` settles. The softmax is float32 in all of them.
 
     Raises:
-        ValueError: the implementation is not known or not settled, or both masks are given.
+        ValueError: the implementation is not known or not settled.
     """
     check_word(
         "attention implementation (resolve the config for a platform first)",
         implementation,
         ATTENTION_IMPLEMENTATIONS[1:],
     )
-    if mask_BS is not None and lengths_B is not None:
-        raise ValueError("give mask_BS or lengths_B, not both")
-    if implementation == "cudnn" and not cudnn_serves(
-        q_BTHd, k_BSHd, has_mask=mask_BS is not None, has_bias=bias_HTS is not None
-    ):
-        implementation = "recomputed"
-    if implementation == "cudnn":
-        return _cudnn(q_BTHd, k_BSHd, v_BSHd, mask_BS, lengths_B, bias_HTS, causal)
+    if implementation == "cudnn" and cudnn_serves(q_BTHd, k_BSHd):
+        return _cudnn(q_BTHd, k_BSHd, v_BSHd, lengths_B, bias_HTS, causal)
+    if implementation == "splash":
+        # Pallas takes most of a second to import, and only programs for TPUs need it.
+        from latent_jax.layers.splash import splash, splash_serves
+
+        if splash_serves(q_BTHd, k_BSHd, has_bias=bias_HTS is not None):
+            return splash(q_BTHd, k_BSHd, v_BSHd, lengths_B, causal)
+    mask_BS = None
     if lengths_B is not None:
         mask_BS = jnp.arange(k_BSHd.shape[1])[None] < lengths_B[:, None]
     if implementation == "tiled":
         return _tiled(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS, causal)
-
-    def xla(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS):
-        return jax.nn.dot_product_attention(
-            q_BTHd,
-            k_BSHd,
-            v_BSHd,
-            None if bias_HTS is None else bias_HTS[None].astype(q_BTHd.dtype),
-            None if mask_BS is None else mask_BS[:, None, None, :],
-            is_causal=causal,
-            implementation="xla",
-        )
-
-    if implementation == "recomputed":
+    xla = functools.partial(_xla, causal=causal)
+    if implementation != "xla":
         xla = jax.checkpoint(xla)
     return xla(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS)
 
 
-def cudnn_serves(q_BTHd: jax.Array, k_BSHd: jax.Array, *, has_mask: bool, has_bias: bool) -> bool:
+def cudnn_serves(q_BTHd: jax.Array, k_BSHd: jax.Array) -> bool:
     """Return whether cuDNN's flash attention takes these shapes and dtypes, and is worth it.
 
     The limits are those of `jax._src.cudnn.fused_attention_stablehlo`: 16-bit floats, heads of a
     multiple of 8 up to 128 (256 on Hopper only), even lengths, which its backward pass asks for
-    even where there is no bias. A mask becomes a bias there; one that was learned would lose the
-    gradient that its rows share.
+    even where there is no bias.
     """
     length, n_keys, head_size = q_BTHd.shape[1], k_BSHd.shape[1], q_BTHd.shape[3]
     return (
@@ -103,24 +91,34 @@ def cudnn_serves(q_BTHd: jax.Array, k_BSHd: jax.Array, *, has_mask: bool, has_bi
         and head_size % 8 == 0
         and head_size <= 128
         and min(length, n_keys) >= CUDNN_SHORTEST
-        and not (has_mask and has_bias)
         and not (length % 2 or n_keys % 2)
     )
 
 
-def _cudnn(q_BTHd, k_BSHd, v_BSHd, mask_BS, lengths_B, bias_HTS, causal):
-    """Attend by cuDNN's kernel, which wants a bias or a mask of every query and key."""
-    shape = (q_BTHd.shape[0], 1, q_BTHd.shape[1], k_BSHd.shape[1])
+def _cudnn(q_BTHd, k_BSHd, v_BSHd, lengths_B, bias_HTS, causal):
+    """Attend by cuDNN's kernel."""
     return jax.nn.dot_product_attention(
         q_BTHd,
         k_BSHd,
         v_BSHd,
         None if bias_HTS is None else bias_HTS[None].astype(q_BTHd.dtype),
-        None if mask_BS is None else jnp.broadcast_to(mask_BS[:, None, None], shape),
         is_causal=causal,
         # A row of no keys would divide by zero.
         key_value_seq_lengths=None if lengths_B is None else jnp.maximum(lengths_B, 1),
         implementation="cudnn",
+    )
+
+
+def _xla(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS, causal):
+    """Attend as XLA compiles it, all scores at once."""
+    return jax.nn.dot_product_attention(
+        q_BTHd,
+        k_BSHd,
+        v_BSHd,
+        None if bias_HTS is None else bias_HTS[None].astype(q_BTHd.dtype),
+        None if mask_BS is None else mask_BS[:, None, None, :],
+        is_causal=causal,
+        implementation="xla",
     )
 
 

@@ -11,10 +11,11 @@ REMAT_POLICIES = ("none", "block", "dots")
 """What the backward pass computes again: nothing; everything inside a block, from its input;
 everything but the results of the weight matmuls (element-wise work and attention scores)."""
 
-ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "recomputed", "cudnn")
+ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "recomputed", "cudnn", "splash")
 """Who computes the attention: tiles of queries (the fastest on CPU); XLA; XLA with scores that the
-backward pass computes again, so that none are kept; cuDNN's flash attention (NVIDIA GPU), and
-"recomputed" where cuDNN cannot serve. "auto" is the platform's, see `resolved`."""
+backward pass computes again, so that none are kept; cuDNN's flash attention (NVIDIA GPU) or the
+splash attention of JAX (TPU), and "recomputed" where they cannot serve. "auto" is the platform's,
+see `resolved`."""
 
 DTYPES = ("float32", "bfloat16")
 

@@ -22,10 +22,9 @@ def _inputs(n_queries, n_keys, dtype=jnp.float32):
 
 
 @functools.partial(jax.jit, static_argnames=("implementation", "causal"))
-def _with_gradients(implementation, q, k, v, cotangent, mask, causal):
-    out, backward = jax.vjp(
-        lambda q, k, v: attend(q, k, v, mask, causal=causal, implementation=implementation), q, k, v
-    )
+def _with_gradients(implementation, q, k, v, cotangent, lengths, causal):
+    words = dict(lengths_B=lengths, causal=causal, implementation=implementation)
+    out, backward = jax.vjp(lambda q, k, v: attend(q, k, v, **words), q, k, v)
     return out, backward(cotangent)
 
 
@@ -34,22 +33,21 @@ def _with_gradients(implementation, q, k, v, cotangent, mask, causal):
 def test_tiles_equal_dot_product_attention_when_causal(length, masked, monkeypatch):
     monkeypatch.setattr(attention, "TILE", 16 if length < 1000 else 128)
     q, k, v, cotangent = _inputs(length, length)
-    mask = jnp.arange(length)[None] < jnp.array([[length], [length - length // 3]])
-    mask = mask if masked else None
-    tiled = _with_gradients("tiled", q, k, v, cotangent, mask, True)
-    xla = _with_gradients("xla", q, k, v, cotangent, mask, True)
+    lengths = jnp.array([length, length - length // 3]) if masked else None
+    tiled = _with_gradients("tiled", q, k, v, cotangent, lengths, True)
+    xla = _with_gradients("xla", q, k, v, cotangent, lengths, True)
     chex.assert_trees_all_close(tiled, xla, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_queries,n_keys", [(7, 7), (5, 12)])
 def test_tiles_equal_dot_product_attention_when_not_causal(n_queries, n_keys):
     q, k, v, cotangent = _inputs(n_queries, n_keys)
-    mask = jnp.arange(n_keys)[None] < jnp.array([[n_keys], [2]])
-    tiled = _with_gradients("tiled", q, k, v, cotangent, mask, False)
-    xla = _with_gradients("xla", q, k, v, cotangent, mask, False)
+    lengths = jnp.array([n_keys, 2])
+    tiled = _with_gradients("tiled", q, k, v, cotangent, lengths, False)
+    xla = _with_gradients("xla", q, k, v, cotangent, lengths, False)
     chex.assert_trees_all_close(tiled, xla, atol=1e-5)
     unmasked = attend(q, k, v, implementation="tiled")
-    assert float(jnp.abs(unmasked - tiled[0])[1].max()) > 1e-2, "the mask changed nothing"
+    assert float(jnp.abs(unmasked - tiled[0])[1].max()) > 1e-2, "lengths changed nothing"
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -88,8 +86,8 @@ def test_many_tiles_are_never_more_than_the_limit():
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_row_without_keys_is_finite(implementation, causal):
     q, k, v, cotangent = _inputs(6, 6)
-    mask = jnp.array([[True] * 6, [False] * 6])
-    chex.assert_tree_all_finite(_with_gradients(implementation, q, k, v, cotangent, mask, causal))
+    found = _with_gradients(implementation, q, k, v, cotangent, jnp.array([6, 0]), causal)
+    chex.assert_tree_all_finite(found)
 
 
 def test_large_scores_do_not_overflow():
@@ -109,14 +107,14 @@ def test_bfloat16_keeps_a_float32_softmax():
     np.testing.assert_allclose(out.astype(jnp.float32), exact, atol=2e-2)
 
 
-def test_lengths_hide_what_a_mask_hides():
+def test_lengths_hide_the_keys_behind_them():
     q, k, v, _ = _inputs(12, 12)
-    lengths = jnp.array([12, 5])
-    mask = jnp.arange(12)[None] < lengths[:, None]
     for implementation in ("tiled", "xla", "recomputed"):
         options = dict(implementation=implementation)
-        by_length = attend(q, k, v, lengths_B=lengths, **options)
-        chex.assert_trees_all_close(by_length, attend(q, k, v, mask, **options), atol=1e-6)
+        by_length = attend(q, k, v, lengths_B=jnp.array([12, 5]), **options)
+        chex.assert_trees_all_close(by_length[0], attend(q, k, v, **options)[0], atol=1e-6)
+        short = attend(q[1:], k[1:, :5], v[1:, :5], **options)
+        chex.assert_trees_all_close(by_length[1:], short, atol=1e-6)
         assert float(jnp.abs(by_length - attend(q, k, v, **options))[1].max()) > 1e-2
 
 
@@ -137,30 +135,26 @@ def test_recomputed_scores_are_not_kept():
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype", "words", "serves"),
+    ("shape", "dtype", "serves"),
     [
-        ((2, 512, 12, 64), "bfloat16", {}, True),
-        ((2, 511, 12, 64), "bfloat16", {}, False),
-        ((2, 512, 4, 128), "bfloat16", {"has_bias": True}, True),
-        ((2, 512, 4, 64), "bfloat16", {"has_mask": True}, True),
-        ((2, 512, 12, 64), "float32", {}, False),
-        ((2, 512, 12, 12), "bfloat16", {}, False),
-        ((2, 512, 4, 256), "bfloat16", {}, False),
-        ((2, 16, 12, 64), "bfloat16", {}, False),
-        ((2, 512, 12, 64), "bfloat16", {"has_mask": True, "has_bias": True}, False),
+        ((2, 512, 12, 64), "bfloat16", True),
+        ((2, 511, 12, 64), "bfloat16", False),
+        ((2, 512, 4, 128), "bfloat16", True),
+        ((2, 512, 12, 64), "float32", False),
+        ((2, 512, 12, 12), "bfloat16", False),
+        ((2, 512, 4, 256), "bfloat16", False),
+        ((2, 16, 12, 64), "bfloat16", False),
     ],
 )
-def test_cudnn_serves_what_its_kernels_take(shape, dtype, words, serves):
+def test_cudnn_serves_what_its_kernels_take(shape, dtype, serves):
     q = jax.ShapeDtypeStruct(shape, dtype)
-    assert cudnn_serves(q, q, **({"has_mask": False, "has_bias": False} | words)) is serves
+    assert cudnn_serves(q, q) is serves
 
 
 def test_what_is_left_to_the_platform_must_be_settled_before():
     q, k, v, _ = _inputs(4, 4)
     with pytest.raises(ValueError, match="resolve the config for a platform first"):
         attend(q, k, v, implementation="auto")
-    with pytest.raises(ValueError, match="mask_BS or lengths_B"):
-        attend(q, k, v, jnp.ones((B, 4), bool), lengths_B=jnp.full(B, 4))
 
 
 def test_the_module_keeps_the_shape_and_gives_heads_their_own_axis():
