@@ -18,6 +18,7 @@ memory and collectives stay unknown.
 
 The tokenizer is not made either: its number of ids is that of the method's name, and the raw bytes
 per id are assumed (--bytes_per_token). --config.KEY=VALUE sets any key, as in launch/train.py.
+launch/compile_table.sh calls this for the models, slices and strategies of the results' table.
 """
 
 from absl import flags
@@ -41,6 +42,9 @@ BYTES_PER_TOKEN = flags.DEFINE_float(
 )
 PROGRAM = flags.DEFINE_multi_enum("program", PROGRAMS, PROGRAMS, "Which of the two steps.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
+APPEND = flags.DEFINE_bool(
+    "append", False, "Keep the records that --json has, and compile what it does not have."
+)
 flags.mark_flags_as_required(["config", "topology"])
 
 
@@ -54,6 +58,7 @@ def main():
         bytes_per_token=BYTES_PER_TOKEN.value,
         programs=PROGRAM.value,
         json_path=JSON.value,
+        append=APPEND.value,
     )
 
 

@@ -48,22 +48,16 @@ def prove(
     made = lower(config, vocabulary, target, programs)
     xla_flops = count_flops(made.config, vocabulary, programs)
     ours = ledger_flops(made.task, made.config, vocabulary)
-    training, n_devices = made.config.training, len(target.devices)
     records = []
     for program in programs:
         lowered = made.lowered[program]
         record = {
-            "name": config.name or config.method,
+            **_identity(config, target),
             "method": config.method,
             "program": program,
-            "topology": target.topology,
             "chip": target.chip.name,
-            "n_devices": n_devices,
-            "strategy": training.strategy,
-            "model_parallel": training.model_parallel,
-            "accumulation": training.accumulation,
-            "batch_size": made.config.batch_size,
             "row_length": made.config.row_length,
+            "remat": made.config.model.remat,
             "vocab_size": vocabulary.size,
             "assumed_bytes_per_token": vocabulary.bytes_per_token,
             "jax_version": jax.__version__,
@@ -79,6 +73,24 @@ def prove(
             record |= _compiled(lowered, target)
         records.append(record | _bound(record, target))
     return records
+
+
+def is_of(record: Record, config: ConfigDict, target: Target) -> bool:
+    """Return whether a record is of this config on this target."""
+    return all(record[key] == value for key, value in _identity(config, target).items())
+
+
+def _identity(config: ConfigDict, target: Target) -> Record:
+    training = config.training
+    return {
+        "name": config.name or config.method,
+        "topology": target.topology,
+        "n_devices": len(target.devices),
+        "strategy": training.strategy,
+        "model_parallel": training.model_parallel,
+        "accumulation": training.accumulation,
+        "batch_size": config.batch_size,
+    }
 
 
 def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:

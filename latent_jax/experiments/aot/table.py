@@ -1,13 +1,14 @@
 """The records of `records.prove` as tables for people."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from latent_jax.experiments.aot.collectives import COLLECTIVES
-from latent_jax.experiments.aot.records import Record, prove
+from latent_jax.experiments.aot.records import Record, is_of, prove
 from latent_jax.experiments.aot.target import make_target, stay_on_cpu
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.tables import Column, read_json, text_table, write_json
 
 MEMORY = (
     "program",
@@ -105,14 +106,24 @@ def compile_and_print(
     bytes_per_token: float,
     programs: Sequence[str],
     json_path: str | None = None,
+    append: bool = False,
 ) -> None:
     """Print `tables` of a config on a topology, and keep the records if a path is given.
+
+    With `append` the records that the file has stay in it, and a program that it has is not
+    compiled again.
 
     Args: see `target.make_target` and `records.prove`.
     """
     stay_on_cpu()
     target = make_target(topology, n_devices, cuda_chip)
+    earlier = read_json(json_path) if append and json_path and Path(json_path).exists() else []
+    known = {record["program"] for record in earlier if is_of(record, config, target)}
+    programs = [program for program in programs if program not in known]
+    if not programs:
+        print(f"{json_path} has {' and '.join(sorted(known))} of {config.name or config.method}")
+        return
     records = prove(config, target, bytes_per_token, programs)
     print(tables(records))
     if json_path:
-        write_json(records, json_path)
+        write_json([*earlier, *records], json_path)
