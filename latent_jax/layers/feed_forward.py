@@ -31,7 +31,8 @@ class FeedForward(nn.Module):
         activation = ACTIVATIONS[config.activation]
         h_BTF = dense(narrow, wide, name="up")(x_BTD)
         if config.gated:
-            h_BTF = activation(dense(narrow, wide, name="gate")(x_BTD)) * h_BTF
+            gate_BTF = dense(narrow, wide, name="gate")(x_BTD)
+            h_BTF = jax.checkpoint(lambda gate, up: activation(gate) * up)(gate_BTF, h_BTF)
         else:
-            h_BTF = activation(h_BTF)
+            h_BTF = jax.checkpoint(activation)(h_BTF)
         return dense(wide, narrow, kernel_init=residual_init(config.n_layers), name="down")(h_BTF)

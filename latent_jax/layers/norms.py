@@ -11,20 +11,74 @@ EPSILON = 1e-5
 """Added to the variance or the mean square; GPT-2's value."""
 
 
+@jax.custom_vjp
 def layer_norm(x_BTD: jax.Array, scale_D: jax.Array, bias_D: jax.Array) -> jax.Array:
     """Return (x - mean) / sqrt(variance + epsilon) * scale + bias per position, in x's dtype."""
+    return _layer_norm(x_BTD, scale_D, bias_D)[0]
+
+
+def _layer_norm(x_BTD, scale_D, bias_D):
+    """Return the result, and what the backward pass needs: the input and its statistics."""
     x32_BTD = x_BTD.astype(jnp.float32)
-    centred_BTD = x32_BTD - jnp.mean(x32_BTD, axis=-1, keepdims=True)
+    mean_BT1 = jnp.mean(x32_BTD, axis=-1, keepdims=True)
+    centred_BTD = x32_BTD - mean_BT1
     variance_BT1 = jnp.mean(jnp.square(centred_BTD), axis=-1, keepdims=True)
-    normal_BTD = centred_BTD * jax.lax.rsqrt(variance_BT1 + EPSILON)
-    return (normal_BTD * scale_D[None, None] + bias_D[None, None]).astype(x_BTD.dtype)
+    inverse_BT1 = jax.lax.rsqrt(variance_BT1 + EPSILON)
+    y_BTD = centred_BTD * inverse_BT1 * scale_D[None, None] + bias_D[None, None]
+    return y_BTD.astype(x_BTD.dtype), (x_BTD, scale_D, mean_BT1, inverse_BT1)
 
 
+def _layer_norm_gradients(kept, gradient_BTD):
+    """Return the gradients of x, scale and bias (Ba, Kiros and Hinton 2016, section 3)."""
+    x_BTD, scale_D, mean_BT1, inverse_BT1 = kept
+    g_BTD = gradient_BTD.astype(jnp.float32)
+    # Else XLA finds the same numbers in the forward pass and keeps them, in float32.
+    x_BTD = jax.lax.optimization_barrier(x_BTD)
+    normal_BTD = (x_BTD.astype(jnp.float32) - mean_BT1) * inverse_BT1
+    scaled_BTD = g_BTD * scale_D[None, None]
+    mean_BT1 = jnp.mean(scaled_BTD, axis=-1, keepdims=True)
+    along_BT1 = jnp.mean(scaled_BTD * normal_BTD, axis=-1, keepdims=True)
+    x_gradient_BTD = inverse_BT1 * (scaled_BTD - mean_BT1 - normal_BTD * along_BT1)
+    outer = tuple(range(x_BTD.ndim - 1))
+    return (
+        x_gradient_BTD.astype(x_BTD.dtype),
+        jnp.sum(g_BTD * normal_BTD, axis=outer),
+        jnp.sum(g_BTD, axis=outer),
+    )
+
+
+layer_norm.defvjp(_layer_norm, _layer_norm_gradients)
+
+
+@jax.custom_vjp
 def rms_norm(x_BTD: jax.Array, scale_D: jax.Array) -> jax.Array:
     """Return x / sqrt(mean(x^2) + epsilon) * scale per position, in x's dtype."""
+    return _rms_norm(x_BTD, scale_D)[0]
+
+
+def _rms_norm(x_BTD, scale_D):
+    """Return the result, and what the backward pass needs: the input and its statistic."""
     x32_BTD = x_BTD.astype(jnp.float32)
     square_BT1 = jnp.mean(jnp.square(x32_BTD), axis=-1, keepdims=True)
-    return (x32_BTD * jax.lax.rsqrt(square_BT1 + EPSILON) * scale_D[None, None]).astype(x_BTD.dtype)
+    inverse_BT1 = jax.lax.rsqrt(square_BT1 + EPSILON)
+    y_BTD = x32_BTD * inverse_BT1 * scale_D[None, None]
+    return y_BTD.astype(x_BTD.dtype), (x_BTD, scale_D, inverse_BT1)
+
+
+def _rms_norm_gradients(kept, gradient_BTD):
+    """Return the gradients of x and scale (Zhang and Sennrich 2019, appendix A)."""
+    x_BTD, scale_D, inverse_BT1 = kept
+    g_BTD = gradient_BTD.astype(jnp.float32)
+    x_BTD = jax.lax.optimization_barrier(x_BTD)  # as above
+    normal_BTD = x_BTD.astype(jnp.float32) * inverse_BT1
+    scaled_BTD = g_BTD * scale_D[None, None]
+    along_BT1 = jnp.mean(scaled_BTD * normal_BTD, axis=-1, keepdims=True)
+    x_gradient_BTD = inverse_BT1 * (scaled_BTD - normal_BTD * along_BT1)
+    scale_gradient_D = jnp.sum(g_BTD * normal_BTD, axis=tuple(range(x_BTD.ndim - 1)))
+    return x_gradient_BTD.astype(x_BTD.dtype), scale_gradient_D
+
+
+rms_norm.defvjp(_rms_norm, _rms_norm_gradients)
 
 
 class RMSNorm(nn.Module):
