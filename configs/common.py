@@ -30,8 +30,8 @@ SIZES = {
 """The language model of "base" is GPT-2 small, as in Fifty 2025."""
 
 
-PLATFORMS_CHOICE = dict(dtype="auto", attention_implementation="auto", scan_unroll=0)
-"""What latent_jax/platform.py settles when a task is made."""
+PLATFORMS_CHOICE = dict(dtype="auto", attention_implementation="auto", scan_unroll=0, remat="auto")
+"""What latent_jax/platform.py settles when a task is made, and remat by memory when it trains."""
 
 
 def heads(d_model: int) -> int:

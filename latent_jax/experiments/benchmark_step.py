@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.data import batch_spec
 from latent_jax.experiments.aot.lowering import assumed_vocabulary
+from latent_jax.experiments.memory import settle_remat
 from latent_jax.experiments.profile import describe_profile
 from latent_jax.experiments.solve import solve_shape
 from latent_jax.experiments.tasks import make_task
@@ -81,7 +82,7 @@ def benchmark_step(
     spread_over_cores([config.batch_size // training.accumulation])
     mesh = make_mesh(training.strategy, training.model_parallel)
     check_batch(mesh, config.batch_size, training.accumulation)
-    task = make_task(config, vocabulary)
+    task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
     optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps=1_000_000)
     spec = batch_spec(config.batch_size, config.row_length)
     init = initial_state(task, optimizer, spec, config.seed)

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax.data import Batch, batch_spec
+from latent_jax.experiments.memory import settle_remat
 from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.profile import describe_profile
 from latent_jax.experiments.reading import Reading, open_reading
@@ -92,7 +93,7 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     reading = open_reading(config, startup)
     vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
     config = solve_shape(config, vocabulary)
-    task = make_task(config, vocabulary)
+    task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
     total_steps, _ = solve_steps(config, vocabulary)
     startup.mark("task")
     return Experiment(config, reading, task, training, optimizer, total_steps, mesh)

@@ -78,8 +78,11 @@ class Stack(nn.Module):
             return block(rows(x_BTD), lengths_B, kept_2BTD, cache, position_B)
 
         unroll = self.config.scan_unroll
-        if not unroll:
-            raise ValueError("scan_unroll=0 is the platform's choice: call config.resolved first")
+        if not unroll or self.config.remat == "auto":
+            raise ValueError(
+                f"scan_unroll={unroll} and remat={self.config.remat} are left to the platform: "
+                "call config.resolved first"
+            )
         if self.config.remat != "none":
             # A loop already keeps XLA from merging the recomputation with the forward pass.
             body = nn.remat(

@@ -7,9 +7,11 @@ from latent_jax.layers.activations import ACTIVATIONS
 from latent_jax.nearest import check_word
 from latent_jax.platform import Platform
 
-REMAT_POLICIES = ("none", "block", "dots")
-"""What the backward pass computes again: nothing; everything inside a block, from its input;
-everything but the results of the weight matmuls (element-wise work and attention scores)."""
+REMAT_POLICIES = ("auto", "none", "dots", "block")
+"""What the backward pass computes again, from least to most: norms and activations only, from their
+inputs, as it always does; everything but the results of the weight matmuls (attention too);
+everything inside a block, from its input. "auto" is what the memory of a device allows, see
+`experiments.memory`; where nothing is trained it means "none"."""
 
 ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "recomputed", "cudnn", "splash")
 """Who computes the attention: tiles of queries (the fastest on CPU); XLA; XLA with scores that the
@@ -17,7 +19,8 @@ backward pass computes again, so that none are kept; cuDNN's flash attention (NV
 splash attention of JAX (TPU), and "recomputed" where they cannot serve. "auto" is the platform's,
 see `resolved`."""
 
-DTYPES = ("float32", "bfloat16")
+DTYPES = {"float32": 4, "bfloat16": 2}
+"""Bytes of a number by its word."""
 
 NORMS = ("layer", "rms")
 """Layer normalisation as in GPT-2, or RMS normalisation as in T5."""
@@ -54,8 +57,8 @@ class TransformerConfig:
             `n_layers` unrolls it, which the compiler's own FLOP count needs (it counts a loop's
             body once).
 
-    What is left to the platform, attention_implementation="auto" and scan_unroll=0, is settled by
-    `resolved` before a model is made: no layer asks what it runs on.
+    What is left to the platform, attention_implementation="auto", scan_unroll=0 and remat="auto",
+    is settled by `resolved` before a model is made: no layer asks what it runs on.
 
     Raises:
         ValueError: a word is not known (the nearest is named), or a number makes no network.
@@ -120,6 +123,7 @@ class TransformerConfig:
                 platform.attention if implementation == "auto" else implementation
             ),
             scan_unroll=self.scan_unroll or platform.scan_unroll(self.n_layers),
+            remat="none" if self.remat == "auto" else self.remat,
         )
 
     @property
@@ -136,6 +140,23 @@ class TransformerConfig:
     def hidden_size(self) -> int:
         """F, the width of the hidden layer of a feed-forward part."""
         return self.d_ff or 4 * self.d_model
+
+    @property
+    def kept_bytes(self) -> float:
+        """What the backward pass of all blocks reads of their forward pass, per position.
+
+        Everything: the stream before each norm and the result of the norm; queries, keys, values
+        and, twice, what attention makes of them; the hidden layer before and after its activation.
+        Scores count as never kept, which holds for what accelerators run.
+        """
+        width, n_hidden = self.d_model, 1 + self.gated
+        numbers = {
+            "none": 9 * width + (1 + n_hidden) * self.hidden_size,
+            "dots": 5 * width + n_hidden * self.hidden_size,
+            "block": width,
+        }[self.remat]
+        masks = 2 * width if self.dropout else 0
+        return float(self.n_layers * (DTYPES[self.dtype] * numbers + masks))
 
     def stack_flops(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per position of all blocks, for rows of `length` positions.

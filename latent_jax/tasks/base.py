@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from latent_jax.layers.config import TransformerConfig
+
 Variables = Mapping[str, Any]
 """A pytree of Flax collections: "params" and, where a model keeps state, others such as "codebook".
 """
@@ -40,6 +42,8 @@ class Task(Protocol):
     """What training costs per raw byte: forward and backward, which is three times the forward
     pass, and once what the tokenizer's own model costs.
     """
+    stacks: tuple[tuple[TransformerConfig, int], ...]
+    """Each stack of blocks that a step trains, and the positions of a row that it reads."""
     frozen: tuple[str, ...]
     """Regular expressions over "/"-joined parameter paths that are not trained."""
 

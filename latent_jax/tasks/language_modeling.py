@@ -68,6 +68,11 @@ class LanguageModeling:
         check_word("head", self.head, HEADS[1:])
 
     @property
+    def stacks(self):
+        """The GPT, see `Task`."""
+        return ((self.model_config, self.row_length),)
+
+    @property
     def component_flops(self):
         """Forward FLOPs per raw byte of the GPT's parts, see `Task`."""
         flops = self.model_config.forward_flops(self.row_length)

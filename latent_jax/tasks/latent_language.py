@@ -92,6 +92,16 @@ class LatentLanguage:
         return tuple(path for part in self.freeze for path in FREEZABLE[part])
 
     @property
+    def stacks(self):
+        """Encoder and decoder over bytes, and the language model over codes, see `Task`."""
+        autoencoder, length = self.model_config.autoencoder, self.row_length
+        stacks = [(autoencoder.encoder, length), (autoencoder.decoder, length)]
+        if self._has_codes:
+            language_model = self.model_config.language_model
+            stacks.append((language_model, language_model.max_length))
+        return tuple(stacks)
+
+    @property
     def component_flops(self):
         """Forward FLOPs per raw byte of autoencoder and language model, see `Task`."""
         return self.model_config.forward_flops(self.row_length)

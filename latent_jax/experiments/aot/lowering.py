@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from latent_jax.data import batch_spec
 from latent_jax.experiments.aot.cudnn import traceable_cudnn
 from latent_jax.experiments.aot.target import Target
+from latent_jax.experiments.memory import settle_remat
 from latent_jax.experiments.solve import solve_shape, solve_steps
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.names import parse
@@ -89,6 +90,7 @@ def lower(
     mesh = make_mesh(training.strategy, training.model_parallel, target.devices)
     check_batch(mesh, config.batch_size, training.accumulation)
     config = solve_shape(config, vocabulary)
+    config = settle_remat(config, vocabulary, mesh, target.platform, target.chip)
     total_steps, _ = solve_steps(config, vocabulary)
     optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps)
     task = make_task(config, vocabulary, target.platform)

@@ -1,0 +1,101 @@
+"""The remat word of a run: what the memory of its devices allows.
+
+An estimate, made before anything is compiled. What it cannot see, a compressor's own arrays and the
+pieces in which a head makes its logits, must fit into the share that is spared.
+"""
+
+import dataclasses
+import logging
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.layers.config import REMAT_POLICIES
+from latent_jax.methods.ledger import count_parameters
+from latent_jax.platform import Chip, Platform, chip
+from latent_jax.tasks.base import Task
+
+logger = logging.getLogger(__name__)
+
+SPARED = 0.25
+"""Share of a device's memory that is left for what is not counted."""
+
+MOMENTS = {"adamw": 2, "adafactor": 1}
+"""Float32 numbers that an optimizer keeps for each parameter. Adafactor's second moment is a row
+and a column."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Bytes of one device in a train step.
+
+    Attributes:
+        state_bytes: parameters, their gradients and the optimizer's moments.
+        kept_bytes: what the backward pass reads of the forward pass of all stacks of blocks.
+    """
+
+    state_bytes: float
+    kept_bytes: float
+
+    @property
+    def total_bytes(self) -> float:
+        """Their sum."""
+        return self.state_bytes + self.kept_bytes
+
+
+def estimate(task: Task, config: ConfigDict, mesh: Mesh) -> Estimate:
+    """Return what a train step needs on one device.
+
+    Args:
+        task: of the configuration.
+        config: its row length and width solved.
+        mesh: of its strategy.
+    """
+    training, optimizer = config.training, config.optimizer
+    n_parameters = count_parameters(task, config.row_length)["n_parameters"]
+    shards = {"pmap": 1, "fsdp": mesh.size, "tensor": mesh.shape.get("model", 1)}
+    copies = 2 + MOMENTS[optimizer.name] + (training.accumulation > 1)
+    rows = config.batch_size / mesh.shape["data"] / training.accumulation
+    return Estimate(
+        state_bytes=4.0 * copies * n_parameters / shards[training.strategy],
+        kept_bytes=rows * sum(length * stack.kept_bytes for stack, length in task.stacks),
+    )
+
+
+def settle_remat(
+    config: ConfigDict,
+    vocabulary: Vocabulary,
+    mesh: Mesh,
+    platform: Platform | None = None,
+    device: Chip | None = None,
+) -> ConfigDict:
+    """Return a copy in which every remat="auto" is the first word that fits into memory.
+
+    Args:
+        config: its row length and width solved.
+        vocabulary: of its tokenizer.
+        mesh: of its strategy.
+        platform: what the programs are made for; None: this process's.
+        device: one of its devices; None: the mesh has them. Where nothing is known of a device, all
+            is kept.
+    """
+    sections = [name for name in ("model", "autoencoder") if config[name].remat == "auto"]
+    if not sections:
+        return config
+    device = device or chip(mesh.devices.flat[0].device_kind)
+    for word in REMAT_POLICIES[1:]:
+        settled = ConfigDict(config.to_dict())
+        for name in sections:
+            settled[name].remat = word
+        if device is None:
+            return settled
+        needed = estimate(make_task(settled, vocabulary, platform), settled, mesh).total_bytes
+        if needed <= (1 - SPARED) * device.memory_bytes:
+            break
+    if word != REMAT_POLICIES[1]:
+        logger.info(
+            "remat=%s: a step needs about %.1f GiB of the %.0f GiB of a %s",
+            *(word, needed / 2**30, device.memory_bytes / 2**30, device.name),
+        )
+    return settled
