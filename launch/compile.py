@@ -10,11 +10,8 @@ Nothing is read, trained or run, and no chip is needed. For a TPU (v5e:4x4, v5p:
 the program is compiled by libtpu, which `python -m pip install -e ".[tpu]"` brings on Linux; this
 takes one core half a minute to some minutes. The tables say: does it fit into the memory of a chip;
 do XLA's FLOPs agree with our ledger; which collectives a device takes part in; and the least time
-that a step can take, by the peaks of the chip's data sheet. That time is a bound, not a prediction.
-XLA counts element-wise operations too, 1 % of a wide model and 3 % of a narrow one. The evaluation
-of a latent method decodes twice, and the ledger counts one forward pass. For NVIDIA GPUs no
-compiler is at hand: the program is lowered only, with the calls of cuDNN's attention, and its
-memory and collectives stay unknown.
+that a step can take. For NVIDIA GPUs no compiler is at hand: the program is lowered only, with the
+calls of cuDNN's attention, and its memory and collectives stay unknown.
 
 The tokenizer is not made either: its number of ids is that of the method's name, and the raw bytes
 per id are assumed (--bytes_per_token). --config.KEY=VALUE sets any key, as in launch/train.py.
@@ -36,7 +33,9 @@ TOPOLOGY = flags.DEFINE_string(
     "topology", None, "v5e:LAYOUT, v5p:LAYOUT or v6e:LAYOUT, such as v5e:4x4; or cuda."
 )
 N_DEVICES = flags.DEFINE_integer("n_devices", 1, "cuda: GPUs.")
-CHIP = flags.DEFINE_enum("chip", "H100", CUDA_CHIPS, "cuda: whose peaks and memory count.")
+CHIP = flags.DEFINE_enum(
+    "chip", None, CUDA_CHIPS, "cuda: whose peaks and memory count; H100 if it is left out."
+)
 BYTES_PER_TOKEN = flags.DEFINE_float(
     "bytes_per_token", 4.0, "Raw bytes per id that are assumed where ids are no bytes."
 )

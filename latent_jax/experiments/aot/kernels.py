@@ -14,6 +14,18 @@ part of the compiler, calls the kernel by its name on each of them."""
 _ANNOTATIONS = ("Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape")
 
 
+NAMES = {
+    PARTITIONED: "cuDNN attention, by way of the partitioner",
+    "tpu_custom_call": "kernel in Pallas",
+}
+"""How tables call what has no telling name."""
+
+
+def describe_kernels(text: str) -> str:
+    """Return what `kernels` counts as one line for people."""
+    return ", ".join(f"{n} x {NAMES.get(name, name)}" for name, n in kernels(text).items())
+
+
 def kernels(text: str) -> collections.Counter[str]:
     """Return how often a step calls each custom kernel, by its name, such as "__cudnn$fmhaSoftmax".
 

@@ -90,7 +90,8 @@ def lower(
     mesh = make_mesh(training.strategy, training.model_parallel, target.devices)
     check_batch(mesh, config.batch_size, training.accumulation)
     config = solve_shape(config, vocabulary)
-    config = settle_remat(config, vocabulary, mesh, target.platform, target.chip)
+    with traceable_cudnn():
+        config = settle_remat(config, vocabulary, mesh, target.platform, target.chip)
     total_steps, _ = solve_steps(config, vocabulary)
     optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps)
     task = make_task(config, vocabulary, target.platform)

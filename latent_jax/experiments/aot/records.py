@@ -1,5 +1,6 @@
 """The costs of a config's programs as flat records."""
 
+import logging
 import re
 import time
 import warnings
@@ -10,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from latent_jax.experiments.aot.collectives import collectives, totals
-from latent_jax.experiments.aot.kernels import kernels
+from latent_jax.experiments.aot.kernels import describe_kernels
 from latent_jax.experiments.aot.lowering import (
     PROGRAMS,
     assumed_vocabulary,
@@ -20,6 +21,8 @@ from latent_jax.experiments.aot.lowering import (
 )
 from latent_jax.experiments.aot.target import Target
 from latent_jax.experiments.aot.traffic import memory_traffic_bytes
+
+logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
@@ -45,12 +48,15 @@ def prove(
         ValueError: see `lowering.lower`.
     """
     vocabulary = assumed_vocabulary(config, bytes_per_token)
+    logger.info("lowering %s for %s", " and ".join(programs), target.topology)
     made = lower(config, vocabulary, target, programs)
     xla_flops = count_flops(made.config, vocabulary, programs)
     ours = ledger_flops(made.task, made.config, vocabulary)
     records = []
     for program in programs:
         lowered = made.lowered[program]
+        if target.compiles:
+            logger.info("compiling %s", program)
         record = {
             **_identity(config, target),
             "method": config.method,
@@ -67,7 +73,7 @@ def prove(
             "xla_flops": xla_flops[program],
             "ledger_flops": ours[program],
             "xla_over_ledger": xla_flops[program] / ours[program],
-            "kernels": ", ".join(f"{n} x {k}" for k, n in kernels(lowered.as_text()).items()),
+            "kernels": describe_kernels(lowered.as_text()),
         }
         if target.compiles:
             record |= _compiled(lowered, target)
@@ -111,13 +117,12 @@ def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
         "argument_bytes": memory.argument_size_in_bytes,
         "output_bytes": memory.output_size_in_bytes,
         "shared_bytes": memory.alias_size_in_bytes,
+        "own_output_bytes": memory.output_size_in_bytes - memory.alias_size_in_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,
         "code_bytes": memory.generated_code_size_in_bytes,
     }
-    peak = (
-        sum(record[f"{part}_bytes"] for part in ("argument", "output", "temporary", "code"))
-        - record["shared_bytes"]
-    )
+    parts = ("argument", "own_output", "temporary", "code")
+    peak = sum(record[f"{part}_bytes"] for part in parts)
     text = compiled.as_text()
     return {
         **record,

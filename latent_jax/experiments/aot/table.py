@@ -14,7 +14,9 @@ MEMORY = (
     "program",
     Column("n_parameters", "parameters\nM", ",.3f", 1e-6),
     Column("argument_bytes", "arguments\nMB", ",.2f", 1e-6),
+    Column("own_output_bytes", "outputs\nMB", ",.2f", 1e-6),
     Column("temporary_bytes", "temporaries\nMB", ",.2f", 1e-6),
+    Column("code_bytes", "code\nMB", ",.2f", 1e-6),
     Column("peak_bytes", "peak\nMB", ",.2f", 1e-6),
     Column("chip_memory_bytes", "the chip\nhas, MB", ",.0f", 1e-6),
     Column("fits", "fits"),
@@ -24,7 +26,8 @@ WORK = (
     Column("xla_flops", "XLA\nGFLOPs", ",.3f", 1e-9),
     Column("ledger_flops", "ledger\nGFLOPs", ",.3f", 1e-9),
     Column("xla_over_ledger", "XLA over\nledger", ".3f"),
-    Column("kernels", "kernels of other libraries"),
+    Column("compile_seconds", "compiled\nin s", ",.0f"),
+    Column("kernels", "kernels"),
 )
 COLLECTIVE = (
     "program",
@@ -43,13 +46,26 @@ BOUND = (
     Column("bound_by", "bound by"),
 )
 
+MEMORY_NOTE = (
+    "Peak is the sum of the four before it; outputs that take the place of arguments do not count."
+)
+WORK_NOTE = (
+    "XLA also counts element-wise work. The evaluation of a latent method decodes twice, and the "
+    "ledger counts one forward pass."
+)
+COLLECTIVE_NOTE = (
+    "What stands in a branch runs in some steps only, such as the restart of dead codes, and is "
+    "in no bound."
+)
+BOUND_NOTE = "By peaks of data sheets: a bound, not a prediction."
+
 
 def tables(records: Sequence[Record]) -> str:
     """Return what a target's compiler said as text: four tables."""
     first = records[0]
     parts = [
         f"{first['method']} on {first['n_devices']} x {first['chip']} ({first['topology']}), "
-        f"{first['strategy']}: {first['batch_size']} x {first['row_length']} of "
+        f"{_strategy(first)}: {first['batch_size']} x {first['row_length']} of "
         f"{first['vocab_size']:,} ids a step, {first['assumed_bytes_per_token']:g} bytes per id "
         "(assumed)"
     ]
@@ -58,20 +74,23 @@ def tables(records: Sequence[Record]) -> str:
             f"No compiler for {first['topology']} is at hand, so the programs are lowered only: "
             "temporaries, bytes moved and collectives are not known."
         )
-    for title, rows, columns in (
-        ("Memory of one device", records, MEMORY),
-        ("FLOPs of a step on all devices", records, WORK),
-        ("Collectives of a step on one device", _by_kind(records), COLLECTIVE),
-        (
-            "The least time of a step by peaks of data sheets: a bound, not a prediction",
-            records,
-            BOUND,
-        ),
+    for title, rows, columns, note in (
+        ("Memory of one device", records, MEMORY, MEMORY_NOTE),
+        ("FLOPs of a step on all devices", records, WORK, WORK_NOTE),
+        ("Collectives of a step on one device", _by_kind(records), COLLECTIVE, COLLECTIVE_NOTE),
+        ("The least time of a step", records, BOUND, BOUND_NOTE),
     ):
         known = [column for column in columns if _is_known(column, rows)]
         if len(known) > 1:
-            parts.append(f"{title}\n\n{text_table(rows, known)}")
+            parts.append(f"{title}\n\n{text_table(rows, known)}\n\n{note}")
     return "\n\n".join(parts)
+
+
+def _strategy(record: Record) -> str:
+    """Return the word, and over how many devices it splits a model if it does."""
+    if record["strategy"] != "tensor":
+        return record["strategy"]
+    return f"tensor, model_parallel={record['model_parallel']}"
 
 
 def _by_kind(records: Sequence[Record]) -> list[Record]:
@@ -102,7 +121,7 @@ def compile_and_print(
     topology: str,
     *,
     n_devices: int,
-    cuda_chip: str,
+    cuda_chip: str | None,
     bytes_per_token: float,
     programs: Sequence[str],
     json_path: str | None = None,

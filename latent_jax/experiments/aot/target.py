@@ -47,20 +47,24 @@ class Target:
     compiles: bool
 
 
-def make_target(topology: str, n_devices: int = 1, cuda_chip: str = "H100") -> Target:
+def make_target(topology: str, n_devices: int = 1, cuda_chip: str | None = None) -> Target:
     """Return the target of a topology word.
 
     Args:
         topology: a TPU generation and its layout, such as "v5e:4x4" or "v5p:2x2x1"; or "cuda".
         n_devices: of cuda.
-        cuda_chip: one of `CUDA_CHIPS`, whose peaks count for cuda.
+        cuda_chip: one of `CUDA_CHIPS`, whose peaks count for cuda; None is the H100.
 
     Raises:
-        ValueError: the topology is unknown, libtpu is missing, or there are too few CPU devices.
+        ValueError: the topology is unknown, libtpu is missing, a word is for cuda only,
+            or there are too few CPU devices.
     """
     if topology == "cuda":
+        cuda_chip = cuda_chip or "H100"
         check_word("chip", cuda_chip, CUDA_CHIPS)
         return Target(topology, Platform("cuda"), _cpu_devices(n_devices), chip(cuda_chip), False)
+    if cuda_chip is not None:
+        raise ValueError(f"chip={cuda_chip} is for cuda; {topology} says which chips it has")
     if n_devices != 1:
         raise ValueError(f"n_devices={n_devices} is for cuda; {topology} says it in its layout")
     devices = _tpu_devices(topology)

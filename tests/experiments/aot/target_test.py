@@ -46,6 +46,8 @@ def test_a_layout_that_no_slice_has_is_refused():
 def test_words_of_the_other_platform_are_refused():
     with pytest.raises(ValueError, match="n_devices=2 is for cuda"):
         make_target("v5e:2x2", n_devices=2)
+    with pytest.raises(ValueError, match="chip=A100 is for cuda; v5e:2x2 says which chips"):
+        make_target("v5e:2x2", cuda_chip="A100")
     with pytest.raises(ValueError, match="unknown chip 'H1000'"):
         make_target("cuda", 1, "H1000")
     with pytest.raises(ValueError, match="n_devices must be at least 1; got 0"):
