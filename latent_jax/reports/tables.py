@@ -216,6 +216,18 @@ COLUMNS = {
             )
         ),
         Column("peak_memory_bytes", "peak memory\nGB", ".2f", 1e-9),
+        Column("topology", "slice"),
+        Column("batch_size", "rows", ",d"),
+        Column("argument_bytes", "arguments\nGB", ".2f", 1e-9),
+        Column("temporary_bytes", "temporaries\nGB", ".2f", 1e-9),
+        Column("peak_bytes", "peak\nGB", ".2f", 1e-9),
+        Column("xla_over_ledger", "XLA's FLOPs\nover ours", ".3f"),
+        Column("collective_count", "collectives", ",d"),
+        Column("traffic_bytes", "main memory\nGB", ".1f", 1e-9),
+        Column("link_bytes", "links\nGB", ".2f", 1e-9),
+        Column("flops_bound_ms", "FLOPs\nms", ".1f"),
+        Column("memory_bound_ms", "main memory\nms", ".1f"),
+        Column("link_bound_ms", "links\nms", ".1f"),
     )
 }
 """The house's headers and digits. Other keys are shown under their own name."""

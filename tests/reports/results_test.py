@@ -33,9 +33,12 @@ def test_a_table_without_records_names_the_way_out(tmp_path):
     assert page.read_text() == MARKED
 
 
-@pytest.mark.parametrize("name", ["README.md", "BUILD_NOTES.md"])
-def test_the_published_tables_are_those_of_the_records(tmp_path, name):
-    page = tmp_path / name
-    shutil.copy(ROOT / name, page)
-    refresh_tables(page, ROOT / "configs" / "results")
-    assert page.read_text() == (ROOT / name).read_text()
+PAGES = [ROOT / "README.md", ROOT / "BUILD_NOTES.md", *ROOT.glob("configs/results/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_published_tables_are_those_of_the_records(tmp_path, page):
+    copy = tmp_path / page.name
+    shutil.copy(page, copy)
+    refresh_tables(copy, ROOT / "configs" / "results")
+    assert copy.read_text() == page.read_text()
