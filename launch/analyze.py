@@ -42,14 +42,12 @@ from latent_jax.experiments.analyze.tokens import tokens_and_print
 from latent_jax.experiments.analyze.uniformity import uniformity_and_print
 from latent_jax.experiments.analyze.windows import windows_and_print
 from latent_jax.experiments.analyze.zipf import zipf_and_print
-from latent_jax.experiments.command_line import run_command
+from latent_jax.experiments.command_line import run_verbs
 
 TOKENIZER = flags.DEFINE_multi_string("tokenizer", [], "Literature name. May be repeated.")
 WORKDIR = flags.DEFINE_multi_string("workdir", [], "Run folder. May be repeated.")
 DATA = flags.DEFINE_list("data", [], "Text: paths, globs or folders between commas.")
-TEXT = flags.DEFINE_multi_string(
-    "text", [], "One of several texts, NAME=FILES, for entropy and uniformity. May be repeated."
-)
+TEXT = flags.DEFINE_multi_string("text", [], "One of several texts, NAME=FILES. May be repeated.")
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines that is the text.")
 M1 = flags.DEFINE_string("m1", "", "Byte model of coders, a file; by default the shipped one.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
@@ -68,135 +66,54 @@ CUT_BYTES = flags.DEFINE_integer(
 )
 SEED = flags.DEFINE_integer("seed", 0, "Of everything that is drawn by chance.", lower_bound=0)
 SENTENCE = flags.DEFINE_string(
-    "sentence", ELEPHANTS, "tokens: decoded id by id; stability: put behind other words."
+    "sentence", ELEPHANTS, "Decoded id by id (tokens), or put behind other words (stability)."
 )
 SAMPLES = flags.DEFINE_integer(
-    "samples", 200, "tokens: runs of ids of each length that are decoded alone.", lower_bound=1
+    "samples", 200, "Runs of ids of each length that are decoded alone.", lower_bound=1
 )
-PREFIXES = flags.DEFINE_integer(
-    "prefixes", 500, "stability: words put before the sentence.", lower_bound=2
-)
+PREFIXES = flags.DEFINE_integer("prefixes", 500, "Words put before the sentence.", lower_bound=2)
 CHANGES = flags.DEFINE_integer(
-    "changes", 200, "stability: bytes that are changed, one at a time.", lower_bound=1
+    "changes", 200, "Bytes that are changed, one at a time.", lower_bound=1
 )
 PIECES = flags.DEFINE_string(
-    "pieces", "", "stability: tokenizer whose pieces are compared with; empty = spaces alone."
+    "pieces", "", "Tokenizer whose pieces are compared with; empty = spaces alone."
 )
 
-N = flags.DEFINE_integer("n", 6, "entropy: the longest n-grams.", lower_bound=1)
+N = flags.DEFINE_integer("n", 6, "The longest n-grams.", lower_bound=1)
 SUMMARY = flags.DEFINE_string(
-    "summary", None, "entropy: also write the records of the second table to this file."
+    "summary", None, "Also write the records of the second table to this file."
 )
 
 
-def texts_and_results():
-    """Return what every verb is told."""
-    return dict(
-        files=DATA.value,
-        text_field=TEXT_FIELD.value,
-        cut_bytes=CUT_BYTES.value,
-        json_path=JSON.value,
-        out=OUT.value,
-    )
+FILES = dict(files=DATA, text_field=TEXT_FIELD, cut_bytes=CUT_BYTES)
+RESULTS = dict(json_path=JSON, out=OUT)
+RUNS = dict(workdirs=WORKDIR, max_bytes=MAX_BYTES, **FILES, **RESULTS)
+CODES = dict(methods=TOKENIZER, m1=M1, train_bytes=TRAIN_BYTES)
+TEXTS = dict(workdirs=WORKDIR, texts=TEXT, validation_bytes=MAX_BYTES, **CODES, **FILES, **RESULTS)
 
-
-def codes_and_text():
-    """Return what verbs are told that look at any code."""
-    return dict(
-        **texts_and_results(),
-        methods=TOKENIZER.value,
-        workdirs=WORKDIR.value,
-        train_bytes=TRAIN_BYTES.value,
-        max_bytes=MAX_BYTES.value,
-        m1=M1.value,
-        seed=SEED.value,
-    )
-
-
-def texts_in_codes():
-    """Return what verbs are told that count on several texts."""
-    return dict(
-        **texts_and_results(),
-        texts=TEXT.value,
-        train_bytes=TRAIN_BYTES.value,
-        validation_bytes=MAX_BYTES.value,
-        m1=M1.value,
-    )
-
-
-def entropy():
-    """n-gram entropies, and what trained models need."""
-    words = texts_in_codes()
-    entropy_and_print(
-        TOKENIZER.value, WORKDIR.value, max_n=N.value, summary_path=SUMMARY.value, **words
-    )
-
-
-def uniformity():
-    """Bits against random bits."""
-    uniformity_and_print(TOKENIZER.value, WORKDIR.value, **texts_in_codes())
-
-
-def runs_and_text():
-    """Return what verbs are told that look into trained runs."""
-    if TOKENIZER.value:
-        raise ValueError(
-            f"this looks into trained runs, not into tokenizers: give --workdir instead of "
-            f"--tokenizer {TOKENIZER.value[0]}"
-        )
-    return dict(**texts_and_results(), workdirs=WORKDIR.value, max_bytes=MAX_BYTES.value)
-
-
-def tokens():
-    """What ids stand for."""
-    tokens_and_print(**codes_and_text(), sentence=SENTENCE.value, n_samples=SAMPLES.value)
-
-
-def stability():
-    """What small changes do."""
-    stability_and_print(
-        **codes_and_text(),
-        sentence=SENTENCE.value,
-        n_prefixes=PREFIXES.value,
-        n_changes=CHANGES.value,
-        pieces=PIECES.value,
-    )
-
-
-def zipf():
-    """Symbols by rank."""
-    words = codes_and_text()
-    del words["seed"]
-    zipf_and_print(**words)
-
-
-def windows():
-    """Tokens by their place in a window."""
-    windows_and_print(**runs_and_text())
-
-
-def latents():
-    """Bytes by their place in a group, and codes of other sources."""
-    latents_and_print(**runs_and_text(), seed=SEED.value)
-
-
-VERBS = {
-    "entropy": entropy,
-    "uniformity": uniformity,
-    "tokens": tokens,
-    "stability": stability,
-    "zipf": zipf,
-    "windows": windows,
-    "latents": latents,
+CASES = {
+    "entropy": (entropy_and_print, dict(**TEXTS, max_n=N, summary_path=SUMMARY)),
+    "uniformity": (uniformity_and_print, TEXTS),
+    "tokens": (
+        tokens_and_print,
+        dict(**CODES, **RUNS, seed=SEED, sentence=SENTENCE, n_samples=SAMPLES),
+    ),
+    "stability": (
+        stability_and_print,
+        dict(
+            **CODES,
+            **RUNS,
+            seed=SEED,
+            sentence=SENTENCE,
+            n_prefixes=PREFIXES,
+            n_changes=CHANGES,
+            pieces=PIECES,
+        ),
+    ),
+    "zipf": (zipf_and_print, dict(**CODES, **RUNS)),
+    "windows": (windows_and_print, RUNS),
+    "latents": (latents_and_print, dict(**RUNS, seed=SEED)),
 }
 
-
-def main(words):
-    """Run one analysis."""
-    if len(words) != 1 or words[0] not in VERBS:
-        raise ValueError(f"write one of {', '.join(VERBS)}; got {' '.join(words) or 'nothing'}")
-    VERBS[words[0]]()
-
-
 if __name__ == "__main__":
-    run_command(main, takes_arguments=True)
+    run_verbs(CASES)

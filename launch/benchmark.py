@@ -41,157 +41,100 @@ from latent_jax.experiments.benchmark_m1 import benchmark_m1
 from latent_jax.experiments.benchmark_step import benchmark_step_and_print
 from latent_jax.experiments.benchmark_tokenizers import benchmark_tokenizers
 from latent_jax.experiments.benchmark_writing import benchmark_writing_and_print
-from latent_jax.experiments.command_line import run_command
-from latent_jax.nearest import check_word
+from latent_jax.experiments.command_line import run_verbs
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "step: config file, with its arguments after a colon.", lock_config=True
+    "config", None, "Config file, with its arguments after a colon.", lock_config=True
 )
-PROFILE = flags.DEFINE_integer("profile", 0, "step: also trace so many steps, and sum them up.")
-PROFILE_DIR = flags.DEFINE_string("profile_dir", "runs/profile", "step: folder of the trace.")
+PROFILE = flags.DEFINE_integer("profile", 0, "Also trace so many steps, and sum them up.")
+PROFILE_DIR = flags.DEFINE_string("profile_dir", "runs/profile", "Folder of the trace.")
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", TrainBenchmark.vocab_size, "Ids of the model.")
 ROW_LENGTH = flags.DEFINE_integer("row_length", TrainBenchmark.row_length, "Ids per row.")
-BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", TrainBenchmark.batch_size, "train, data: rows per step."
-)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", TrainBenchmark.batch_size, "Rows per step.")
 LANES = flags.DEFINE_list(
     "lanes",
     [],
-    "generate, m1: texts at a time, several numbers between commas; by default 1 (generate) and "
-    "what the platform takes (m1).",
+    "Texts at a time, several numbers between commas; by default 1 (generate) and what the "
+    "platform takes (m1).",
 )
 PROMPT_LENGTH = flags.DEFINE_integer(
-    "prompt_length", GenerationBenchmark.prompt_length, "generate: ids of a prompt."
+    "prompt_length", GenerationBenchmark.prompt_length, "Ids of a prompt."
 )
-N_NEW = flags.DEFINE_integer("n_new", GenerationBenchmark.n_new, "generate: ids that are drawn.")
-WORKDIRS = flags.DEFINE_list("workdirs", [], "generate: trained runs, in place of a fresh GPT.")
-N_BYTES = flags.DEFINE_integer("n_bytes", 200, "generate --workdirs: new bytes of a text.")
+N_NEW = flags.DEFINE_integer("n_new", GenerationBenchmark.n_new, "Ids that are drawn.")
+WORKDIRS = flags.DEFINE_list("workdirs", [], "Trained runs, in place of a fresh GPT.")
+N_BYTES = flags.DEFINE_integer("n_bytes", 200, "New bytes of a text.")
 N_LAYERS = flags.DEFINE_integer("n_layers", TrainBenchmark.n_layers, "Blocks.")
 D_MODEL = flags.DEFINE_integer("d_model", TrainBenchmark.d_model, "Width.")
 N_HEADS = flags.DEFINE_integer("n_heads", TrainBenchmark.n_heads, "Attention heads.")
 N_STEPS = flags.DEFINE_integer("n_steps", TrainBenchmark.n_steps, "How often, in turns.")
 STEPS_PER_TURN = flags.DEFINE_integer(
-    "steps_per_turn", TrainBenchmark.steps_per_turn, "train: steps between two looks at the clock."
+    "steps_per_turn", TrainBenchmark.steps_per_turn, "Steps between two looks at the clock."
 )
-DATA = flags.DEFINE_list("data", [], "tokenizers, m1, data: text: paths, globs or folders.")
+DATA = flags.DEFINE_list("data", [], "Text: paths, globs or folders.")
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Of --data: field of .jsonl lines.")
 MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Of --data: raw bytes; 0 = all (m1: 1 MiB).")
-VOCAB_FILE = flags.DEFINE_string("vocab_file", "", "tokenizers, data: GPT-2's vocab.json.")
-MERGES_FILE = flags.DEFINE_string("merges_file", "", "tokenizers, data: GPT-2's merges.txt.")
-WORKERS = flags.DEFINE_list("workers", [*map(str, DataBenchmark.workers)], "data: processes.")
+VOCAB_FILE = flags.DEFINE_string("vocab_file", "", "GPT-2's vocab.json.")
+MERGES_FILE = flags.DEFINE_string("merges_file", "", "GPT-2's merges.txt.")
+WORKERS = flags.DEFINE_list("workers", [*map(str, DataBenchmark.workers)], "Processes.")
 SECONDS = flags.DEFINE_float(
-    "seconds", 10.0, "data: of each measurement; m1: for each number of lanes."
+    "seconds", 10.0, "Of each measurement (data), or for each number of lanes (m1)."
 )
-CACHE_DIR = flags.DEFINE_string(
-    "cache_dir", DataConfig.cache_dir, "data: where the corpus is built."
-)
-METHOD = flags.DEFINE_string("method", "EqualInfoAC[b=32,v=256]", "m1: literature name.")
-M1 = flags.DEFINE_string("m1", "", "m1: file of the byte model; empty is the one shipped.")
+CACHE_DIR = flags.DEFINE_string("cache_dir", DataConfig.cache_dir, "Where the corpus is built.")
+METHOD = flags.DEFINE_string("method", "EqualInfoAC[b=32,v=256]", "Literature name.")
+M1 = flags.DEFINE_string("m1", "", "File of the byte model; empty is the one shipped.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
-APPEND = flags.DEFINE_bool("append", False, "step: add the record to those in --json.")
+APPEND = flags.DEFINE_bool("append", False, "Add the record to those in --json.")
 
 
-def main(verbs):
-    """Measure."""
-    if len(verbs) != 1:
-        raise ValueError(f"say what to measure, one of {', '.join(MEASURE)}; got {verbs}")
-    check_word("measurement", verbs[0], MEASURE)
-    MEASURE[verbs[0]]()
+def train(json_path, **words):
+    """Training, beside PyTorch."""
+    benchmark_and_print(TrainBenchmark(**words), json_path)
 
 
-def _train():
-    rows = dict(batch_size=BATCH_SIZE.value, steps_per_turn=STEPS_PER_TURN.value)
-    benchmark_and_print(TrainBenchmark(**rows, **_shape()), JSON.value)
-
-
-def _step():
-    if not flags.FLAGS["config"].config_filename:
+def step(config, **words):
+    """The train step of a config."""
+    if config is None:
         raise ValueError("step needs a config: --config configs/latent_lm.py:size=base")
-    benchmark_step_and_print(
-        CONFIG.value,
-        name=flags.FLAGS["config"].config_filename,
-        n_steps=N_STEPS.value,
-        profile=PROFILE_DIR.value if PROFILE.value else None,
-        n_traced=PROFILE.value,
-        json_path=JSON.value,
-        append=APPEND.value,
-    )
+    name = flags.FLAGS["config"].config_filename
+    benchmark_step_and_print(config, name=name, **words)
 
 
-def _data():
-    benchmark_data(
-        DataBenchmark(
-            row_length=ROW_LENGTH.value,
-            batch_size=BATCH_SIZE.value,
-            workers=tuple(_numbers("workers", WORKERS.value)),
-            seconds=SECONDS.value,
-        ),
-        _text(),
-        max_bytes=MAX_BYTES.value,
-        vocab_file=VOCAB_FILE.value,
-        merges_file=MERGES_FILE.value,
-        cache_dir=CACHE_DIR.value,
-        **_words(),
-    )
+def data(files, row_length, batch_size, workers, seconds, **words):
+    """Batches, beside Grain."""
+    shape = dict(row_length=row_length, batch_size=batch_size)
+    workers = tuple(_numbers("workers", workers))
+    benchmark = DataBenchmark(**shape, workers=workers, seconds=seconds)
+    benchmark_data(benchmark, _given(files), **words)
 
 
-def _tokenizers():
-    if not (VOCAB_FILE.value and MERGES_FILE.value):
+def tokenizers(files, vocab_file, merges_file, **words):
+    """Text into ids and back, beside tiktoken and Hugging Face."""
+    if not (vocab_file and merges_file):
         raise ValueError("tokenizers needs GPT-2's vocabulary: --vocab_file and --merges_file")
-    files = VOCAB_FILE.value, MERGES_FILE.value
-    benchmark_tokenizers(_text(), *files, max_bytes=MAX_BYTES.value, **_words())
+    benchmark_tokenizers(_given(files), vocab_file, merges_file, **words)
 
 
-def _m1():
-    limits = dict(
-        lanes=_numbers("lanes", LANES.value) or [0],
-        seconds=SECONDS.value,
-        max_bytes=MAX_BYTES.value or 1 << 20,
-    )
-    benchmark_m1(_text(), method=METHOD.value, m1=M1.value, **limits, **_words())
+def m1(files, lanes, max_bytes, **words):
+    """The byte model, beside what its FLOPs allow."""
+    lanes = _numbers("lanes", lanes) or [0]
+    benchmark_m1(_given(files), lanes=lanes, max_bytes=max_bytes or 1 << 20, **words)
 
 
-def _generate():
-    lanes = _numbers("lanes", LANES.value) or [1]
-    if WORKDIRS.value:
-        lengths = dict(lanes=lanes, n_bytes=N_BYTES.value, n_steps=N_STEPS.value)
-        benchmark_writing_and_print(WORKDIRS.value, **lengths, json_path=JSON.value)
-        return
-    lengths = dict(prompt_length=PROMPT_LENGTH.value, n_new=N_NEW.value)
-    benchmark = GenerationBenchmark(lanes=tuple(lanes), **lengths, **_shape())
-    benchmark_generation_and_print(benchmark, JSON.value)
+def generate(lanes, json_path, **words):
+    """Sampling, beside transformers."""
+    lanes = tuple(_numbers("lanes", lanes) or [1])
+    benchmark_generation_and_print(GenerationBenchmark(lanes=lanes, **words), json_path)
 
 
-MEASURE = {
-    "train": _train,
-    "step": _step,
-    "agreement": lambda: agreement_and_print(JSON.value),
-    "data": _data,
-    "tokenizers": _tokenizers,
-    "m1": _m1,
-    "generate": _generate,
-}
+def generate_from_runs(workdirs, lanes, **words):
+    """Trained runs beside each other."""
+    benchmark_writing_and_print(workdirs, lanes=_numbers("lanes", lanes) or [1], **words)
 
 
-def _shape():
-    return dict(
-        vocab_size=VOCAB_SIZE.value,
-        row_length=ROW_LENGTH.value,
-        n_layers=N_LAYERS.value,
-        d_model=D_MODEL.value,
-        n_heads=N_HEADS.value,
-        n_steps=N_STEPS.value,
-    )
-
-
-def _text():
-    if not DATA.value:
+def _given(files):
+    if not files:
         raise ValueError("this needs text: --data 'text/*.jsonl.xz'")
-    return DATA.value
-
-
-def _words():
-    return dict(text_field=TEXT_FIELD.value, json_path=JSON.value)
+    return files
 
 
 def _numbers(flag, words):
@@ -201,5 +144,51 @@ def _numbers(flag, words):
         raise ValueError(f"--{flag}={','.join(words)}: {error}; give --{flag}=1,8") from error
 
 
+GPT = dict(
+    vocab_size=VOCAB_SIZE,
+    row_length=ROW_LENGTH,
+    n_layers=N_LAYERS,
+    d_model=D_MODEL,
+    n_heads=N_HEADS,
+    n_steps=N_STEPS,
+)
+TEXT = dict(files=DATA, text_field=TEXT_FIELD, max_bytes=MAX_BYTES)
+GPT2 = dict(vocab_file=VOCAB_FILE, merges_file=MERGES_FILE)
+RECORDS = dict(json_path=JSON)
+STEP = dict(config=CONFIG, n_steps=N_STEPS, append=APPEND, **RECORDS)
+
+CASES = {
+    "train": (
+        train,
+        dict(**GPT, batch_size=BATCH_SIZE, steps_per_turn=STEPS_PER_TURN, **RECORDS),
+    ),
+    "step": (step, STEP),
+    "step --profile": (step, dict(**STEP, profile=PROFILE_DIR, n_traced=PROFILE)),
+    "agreement": (agreement_and_print, RECORDS),
+    "data": (
+        data,
+        dict(
+            **TEXT,
+            **GPT2,
+            row_length=ROW_LENGTH,
+            batch_size=BATCH_SIZE,
+            workers=WORKERS,
+            seconds=SECONDS,
+            cache_dir=CACHE_DIR,
+            **RECORDS,
+        ),
+    ),
+    "tokenizers": (tokenizers, dict(**TEXT, **GPT2, **RECORDS)),
+    "m1": (m1, dict(**TEXT, method=METHOD, m1=M1, lanes=LANES, seconds=SECONDS, **RECORDS)),
+    "generate": (
+        generate,
+        dict(**GPT, lanes=LANES, prompt_length=PROMPT_LENGTH, n_new=N_NEW, **RECORDS),
+    ),
+    "generate --workdirs": (
+        generate_from_runs,
+        dict(workdirs=WORKDIRS, lanes=LANES, n_bytes=N_BYTES, n_steps=N_STEPS, **RECORDS),
+    ),
+}
+
 if __name__ == "__main__":
-    run_command(main, takes_arguments=True)
+    run_verbs(CASES)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from latent_jax.experiments.command_line import run_command
+from latent_jax.experiments.command_line import run_verbs
 from latent_jax.experiments.compress import (
     SUFFIX,
     compare_files,
@@ -23,57 +23,67 @@ from latent_jax.experiments.compress import (
     open_tokenizer,
 )
 
-METHOD = flags.DEFINE_string("method", "AC[v=256]", "compress: literature name.")
+METHOD = flags.DEFINE_string("method", "AC[v=256]", "Literature name.")
 METHODS = flags.DEFINE_string(
-    "methods",
-    "GZip[v=256],AC[v=256],EqualInfoAC[b=16,v=65k]",
-    "table: literature names between commas.",
+    "methods", "GZip[v=256],AC[v=256],EqualInfoAC[b=16,v=65k]", "Literature names between commas."
 )
 TOKENIZER = flags.DEFINE_string(
-    "tokenizer", "", "Folder of a saved tokenizer, instead of --method."
+    "tokenizer", "", "Folder of a saved tokenizer, instead of --method and --m1."
 )
 M1 = flags.DEFINE_string("m1", "", "Byte model of coders, a file; by default the shipped one.")
 LANES = flags.DEFINE_integer(
-    "lanes", 0, "compress, table: texts that M1 reads side by side; 0 = the platform's choice."
+    "lanes", 0, "Texts that M1 reads side by side; 0 = the platform's choice."
 )
 OUT = flags.DEFINE_string("out", None, "File to write; by default FILE.latent, or without it.")
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "table: raw bytes of each file; 0 = all.")
-VERIFY = flags.DEFINE_bool("verify", False, "table: restore every file and compare.")
-JSON = flags.DEFINE_string("json", None, "table: also write the unrounded records to this file.")
-
-VERBS = ("compress", "decompress", "table")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Raw bytes of each file; 0 = all.")
+VERIFY = flags.DEFINE_bool("verify", False, "Restore every file and compare.")
+JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 
 
-def main(words):
-    """Compress, decompress or compare."""
-    verb, *names = words or [""]
-    paths = [Path(name) for name in names]
-    if verb not in VERBS or not paths:
-        raise ValueError(
-            f"write {', '.join(VERBS)} and the files; got {' '.join(words) or 'nothing'}"
-        )
-    if verb == "table":
-        compare_files(
-            paths,
-            re.split(r",(?![^\[]*\])", METHODS.value),
-            max_bytes=MAX_BYTES.value,
-            verify=VERIFY.value,
-            m1=M1.value,
-            lanes=LANES.value,
-            json_path=JSON.value,
-        )
-        return
+def compress(paths, out, method="", **words):
+    """Write FILE.latent."""
+    path = _one(paths)
+    compress_file(path, Path(out or f"{path}{SUFFIX}"), open_tokenizer(method, **words))
+
+
+def decompress(paths, out, **words):
+    """Write the file again."""
+    path = _one(paths)
+    if not out and path.suffix != SUFFIX:
+        raise ValueError(f"{path} does not end with {SUFFIX}: name the output with --out")
+    decompress_file(path, Path(out or path.with_suffix("")), **words)
+
+
+def table(paths, methods, **words):
+    """Compare methods."""
+    compare_files(paths, re.split(r",(?![^\[]*\])", methods), **words)
+
+
+def _one(paths):
     if len(paths) > 1:
-        raise ValueError(f"{verb} takes one file at a time; got {' '.join(names)}")
-    path = paths[0]
-    if verb == "compress":
-        tokenizer = open_tokenizer(METHOD.value, TOKENIZER.value, M1.value, LANES.value)
-        compress_file(path, Path(OUT.value or f"{path}{SUFFIX}"), tokenizer)
-    else:
-        if not OUT.value and path.suffix != SUFFIX:
-            raise ValueError(f"{path} does not end with {SUFFIX}: name the output with --out")
-        decompress_file(path, Path(OUT.value or path.with_suffix("")), TOKENIZER.value, M1.value)
+        raise ValueError(f"one file at a time; got {' '.join(map(str, paths))}")
+    return paths[0]
 
+
+SAVED = dict(out=OUT, folder=TOKENIZER)
+
+CASES = {
+    "compress": (compress, dict(out=OUT, method=METHOD, m1=M1, lanes=LANES)),
+    "compress --tokenizer": (compress, SAVED),
+    "decompress": (decompress, dict(out=OUT, m1=M1)),
+    "decompress --tokenizer": (decompress, SAVED),
+    "table": (
+        table,
+        dict(
+            methods=METHODS,
+            max_bytes=MAX_BYTES,
+            verify=VERIFY,
+            m1=M1,
+            lanes=LANES,
+            json_path=JSON,
+        ),
+    ),
+}
 
 if __name__ == "__main__":
-    run_command(main, takes_arguments=True)
+    run_verbs(CASES, takes_files=True)

@@ -12,7 +12,7 @@ Without --data it reads the validation split of the corpus that the run was trai
 
 from absl import flags
 
-from latent_jax.experiments.command_line import run_command
+from latent_jax.experiments.command_line import name_cases, run_case, run_command
 from latent_jax.experiments.evaluate import evaluate_and_print
 from latent_jax.experiments.measure_tokenizers import measure_and_print
 
@@ -24,7 +24,7 @@ TRAIN_DATA = flags.DEFINE_list(
     "train_data", [], "What tokenizers that learn are trained on; by default --data."
 )
 M1 = flags.DEFINE_string("m1", "", "Byte model of coders, a file; by default the shipped one.")
-DATA = flags.DEFINE_list("data", [], "Other text, read whole: paths, globs or folders.")
+DATA = flags.DEFINE_list("data", [], "Text, read whole: paths, globs or folders.")
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines that is the text.")
 SPLIT = flags.DEFINE_enum(
     "split", "validation", ["train", "validation", "test"], "Part of the run's own corpus."
@@ -34,7 +34,7 @@ MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Score so many raw bytes; 0 = a
 CUT_BYTES = flags.DEFINE_integer(
     "cut_bytes",
     0,
-    "Cut documents into texts of so many bytes for --tokenizer: M1 codes many at once. 0 = none.",
+    "Cut documents into texts of so many bytes: M1 codes many at once. 0 = none.",
     lower_bound=0,
 )
 BATCH_SIZE = flags.DEFINE_integer(
@@ -45,33 +45,39 @@ JSON = flags.DEFINE_string("json", None, "Also write the unrounded record to thi
 
 def main():
     """Evaluate."""
-    if TOKENIZER.value:
-        if WORKDIR.value or not DATA.value:
-            raise ValueError("--tokenizer is measured on --data, and a --workdir is scored: one")
-        measure_and_print(
-            TOKENIZER.value,
-            files=DATA.value,
-            text_field=TEXT_FIELD.value,
-            train_files=TRAIN_DATA.value,
-            max_bytes=MAX_BYTES.value,
-            cut_bytes=CUT_BYTES.value,
-            m1=M1.value,
-            json_path=JSON.value,
-        )
-        return
-    if not WORKDIR.value:
+    if TOKENIZER.value and (WORKDIR.value or not DATA.value):
+        raise ValueError("--tokenizer is measured on --data, and a --workdir is scored: one")
+    if not (TOKENIZER.value or WORKDIR.value):
         raise ValueError("say what to score: --workdir of a run, or --tokenizer and --data")
-    evaluate_and_print(
-        WORKDIR.value,
-        split=SPLIT.value,
-        files=tuple(DATA.value),
-        text_field=TEXT_FIELD.value,
-        checkpoint=CHECKPOINT.value,
-        max_bytes=MAX_BYTES.value,
-        batch_size=BATCH_SIZE.value,
-        json_path=JSON.value,
-    )
+    run_case("", CASES)
 
+
+RUN = dict(
+    workdir=WORKDIR,
+    checkpoint=CHECKPOINT,
+    max_bytes=MAX_BYTES,
+    batch_size=BATCH_SIZE,
+    json_path=JSON,
+)
+TEXT = dict(files=DATA, text_field=TEXT_FIELD)
+
+CASES = {
+    "--workdir": (evaluate_and_print, dict(**RUN, split=SPLIT)),
+    "--workdir --data": (evaluate_and_print, dict(**RUN, **TEXT)),
+    "--tokenizer": (
+        measure_and_print,
+        dict(
+            names=TOKENIZER,
+            **TEXT,
+            train_files=TRAIN_DATA,
+            max_bytes=MAX_BYTES,
+            cut_bytes=CUT_BYTES,
+            m1=M1,
+            json_path=JSON,
+        ),
+    ),
+}
 
 if __name__ == "__main__":
+    name_cases(CASES)
     run_command(main, may_be_remote=("workdir",))

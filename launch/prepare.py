@@ -21,7 +21,7 @@ time that grows with the square of the length).
 from absl import flags
 
 from latent_jax.data import DataConfig
-from latent_jax.experiments.command_line import run_command
+from latent_jax.experiments.command_line import run_verbs
 from latent_jax.experiments.encode import EncodeConfig, encode_corpus
 from latent_jax.experiments.prepare import (
     COMPILED_METHOD,
@@ -31,69 +31,80 @@ from latent_jax.experiments.prepare import (
     shipped_paths,
 )
 
-WORKDIR = flags.DEFINE_string("workdir", "runs/m1", "m1: the run folder.")
-CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "m1: best, latest, or a step.")
-M1 = flags.DEFINE_string("m1", "", "compile, encode: file of the byte model.")
+WORKDIR = flags.DEFINE_string("workdir", "runs/m1", "The run folder.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
+M1 = flags.DEFINE_string("m1", "", "File of the byte model.")
 LANES = flags.DEFINE_integer(
-    "lanes", 0, "encode: texts that M1 reads side by side; 0 = as begun, or the platform's choice."
+    "lanes", 0, "Texts that M1 reads side by side; 0 = as begun, or the platform's choice."
 )
-METHOD = flags.DEFINE_string("method", COMPILED_METHOD, "compile: what to compile.")
-OUT = flags.DEFINE_string("out", None, "File (m1) or folder (compile, encode) to write.")
-CODE = flags.DEFINE_string(
-    "code", "", "export: folder of a compiled code; by default the shipped one."
-)
-TOKENIZER = flags.DEFINE_string("tokenizer", "", "encode: literature name.")
-DATA = flags.DEFINE_list("data", [], "encode: text: paths, globs or folders.")
-TEXT_FIELD = flags.DEFINE_string("text_field", "text", "encode: field of .jsonl lines.")
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "encode: raw bytes to read; 0 = all.")
-ROW_LENGTH = flags.DEFINE_integer("row_length", EncodeConfig.row_length, "encode: ids in a row.")
+METHOD = flags.DEFINE_string("method", COMPILED_METHOD, "What to compile.")
+OUT = flags.DEFINE_string("out", None, "File (m1, export) or folder (compile, encode) to write.")
+CODE = flags.DEFINE_string("code", "", "Folder of a compiled code; by default the shipped one.")
+TOKENIZER = flags.DEFINE_string("tokenizer", "", "Literature name.")
+DATA = flags.DEFINE_list("data", [], "Text: paths, globs or folders.")
+TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines.")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Raw bytes to read; 0 = all.")
+ROW_LENGTH = flags.DEFINE_integer("row_length", EncodeConfig.row_length, "Ids in a row.")
 EXAMPLE_BYTES = flags.DEFINE_integer(
     "example_bytes",
     EncodeConfig.example_bytes,
-    "encode: a row is the beginning of so many bytes of text (Lester et al.: 10240); 0 packs whole "
+    "A row is the beginning of so many bytes of text (Lester et al.: 10240); 0 packs whole "
     "documents.",
 )
 CUT_BYTES = flags.DEFINE_integer(
     "cut_bytes",
     EncodeConfig.cut_bytes,
-    "encode: cut documents into texts of so many bytes; M1 codes many short ones side by side.",
+    "Cut documents into texts of so many bytes; M1 codes many short ones side by side.",
 )
-PROCESS = flags.DEFINE_integer("process", EncodeConfig.process, "encode: which process this is.")
-N_PROCESSES = flags.DEFINE_integer("n_processes", EncodeConfig.n_processes, "encode: of how many.")
+PROCESS = flags.DEFINE_integer("process", EncodeConfig.process, "Which process this is.")
+N_PROCESSES = flags.DEFINE_integer("n_processes", EncodeConfig.n_processes, "Of how many.")
 
 
-def main(verbs):
-    """Prepare."""
-    m1_file, code_folder = shipped_paths()
-    if verbs == ["m1"]:
-        export_m1(WORKDIR.value, OUT.value or m1_file, CHECKPOINT.value)
-    elif verbs == ["compile"]:
-        compile_code(OUT.value or code_folder, M1.value, METHOD.value)
-    elif verbs == ["export"]:
-        export_hugging_face(OUT.value or "tokenizer.json", CODE.value)
-    elif verbs == ["encode"]:
-        _encode()
-    else:
-        got = " ".join(verbs) or "nothing"
-        raise ValueError(f"say what to make: m1, compile, encode or export; got {got}")
+def m1(out, **words):
+    """The byte model of a run as one file."""
+    export_m1(out=out or shipped_paths()[0], **words)
 
 
-def _encode():
-    if not (TOKENIZER.value and OUT.value and DATA.value):
+def compile(out, **words):
+    """The table of EqualInfoAC[b=16,v=65k]."""
+    compile_code(out or shipped_paths()[1], **words)
+
+
+def export(out, **words):
+    """The table as a tokenizer.json."""
+    export_hugging_face(out or "tokenizer.json", **words)
+
+
+def encode(out, data, text_field, max_bytes, **words):
+    """A corpus as rows of ids."""
+    if not (words["tokenizer"] and out and data):
         raise ValueError("encode needs --tokenizer, --data and --out")
-    config = EncodeConfig(
-        tokenizer=TOKENIZER.value,
-        row_length=ROW_LENGTH.value,
-        example_bytes=EXAMPLE_BYTES.value,
-        cut_bytes=CUT_BYTES.value,
-        m1=M1.value,
-        lanes=LANES.value,
-        process=PROCESS.value,
-        n_processes=N_PROCESSES.value,
-    )
-    words = dict(source="files", files=tuple(DATA.value), text_field=TEXT_FIELD.value)
-    encode_corpus(config, DataConfig(**words, max_bytes=MAX_BYTES.value), OUT.value)
+    text = dict(source="files", files=tuple(data), text_field=text_field, max_bytes=max_bytes)
+    encode_corpus(EncodeConfig(**words), DataConfig(**text), out)
 
+
+CASES = {
+    "m1": (m1, dict(workdir=WORKDIR, checkpoint=CHECKPOINT, out=OUT)),
+    "compile": (compile, dict(m1=M1, method=METHOD, out=OUT)),
+    "export": (export, dict(folder=CODE, out=OUT)),
+    "encode": (
+        encode,
+        dict(
+            tokenizer=TOKENIZER,
+            m1=M1,
+            lanes=LANES,
+            data=DATA,
+            text_field=TEXT_FIELD,
+            max_bytes=MAX_BYTES,
+            row_length=ROW_LENGTH,
+            example_bytes=EXAMPLE_BYTES,
+            cut_bytes=CUT_BYTES,
+            process=PROCESS,
+            n_processes=N_PROCESSES,
+            out=OUT,
+        ),
+    ),
+}
 
 if __name__ == "__main__":
-    run_command(main, takes_arguments=True)
+    run_verbs(CASES)

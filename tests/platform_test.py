@@ -1,10 +1,6 @@
-import ast
-import pathlib
-
 import jax
 import pytest
 
-import latent_jax
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.platform import MAX_UNROLLED, PLATFORMS, Platform, chip
 
@@ -54,18 +50,6 @@ def test_chips_are_known_by_what_jax_calls_them():
     assert chip("TPU v5 lite").memory_bytes == 16 * 2**30
     assert chip("TPU v5").name == "TPU v5p"
     assert chip(jax.devices()[0].device_kind) is None
-
-
-def test_no_other_file_asks_for_the_backend():
-    root = pathlib.Path(latent_jax.__file__).parents[1]
-    asking = {
-        path.relative_to(root).as_posix()
-        for folder in ("latent_jax", "launch", "configs")
-        for path in (root / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and node.attr == "default_backend"
-    }
-    assert asking == {"latent_jax/platform.py"}
 
 
 def test_a_byte_model_has_a_worker_for_each_core_and_a_chip_no_more_than_fit():

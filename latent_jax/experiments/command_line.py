@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 import latent_jax
+from latent_jax.nearest import check_word
 from latent_jax.training import LostProcessError, initialize_distributed, keep_memory
 
 # Config files begin with `from configs import common`, wherever the command is started from.
@@ -20,6 +21,13 @@ sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
 
 TRY_AGAIN = os.EX_TEMPFAIL
 """Exit status (75) of a command that did nothing wrong; launch/tpu_vm.sh may start it again."""
+
+Cases = Mapping[str, tuple[Callable[..., Any], Mapping[str, flags.FlagHolder]]]
+"""What a command can be asked for: a verb -> its function, and a flag for each argument of it.
+
+Where a flag changes what a verb reads, there are two cases of it: "generate" and, where --workdirs
+is given, "generate --workdirs". A command without verbs has cases of flags alone.
+"""
 
 
 def run_command(
@@ -56,6 +64,76 @@ def run_command(
             _fail(str(error))
 
     app.run(body, flags_parser=_parse_flags)
+
+
+def run_verbs(cases: Cases, takes_files: bool = False) -> None:
+    """Run a command whose first word is a verb, as `run_command` does.
+
+    Args:
+        cases: of the command.
+        takes_files: whether files follow the verb; its function gets them before the flags.
+    """
+
+    def main(words: Sequence[str]) -> None:
+        verb, *files = words or [""]
+        check_word("verb", verb, _verbs(cases))
+        if takes_files and not files:
+            raise ValueError(f"{verb} needs files: write their paths after it")
+        if files and not takes_files:
+            raise ValueError(f"unexpected {' '.join(files)!r}: options are written --name=value")
+        run_case(verb, cases, *([[Path(file) for file in files]] if takes_files else []))
+
+    name_cases(cases)
+    run_command(main, takes_arguments=True)
+
+
+def name_cases(cases: Cases) -> None:
+    """Say in the --help of each flag which cases use it, unless all do."""
+    for flag in {flag.name for _, words in cases.values() for flag in words.values()}:
+        users = _users(flag, cases)
+        # A flag that makes a case of its own need not be told so.
+        named = [*filter(None, (user.replace(f"--{flag}", "").strip() for user in users))]
+        if named and users != _verbs(cases):
+            flags.FLAGS[flag].help = f"{', '.join(named)}: {flags.FLAGS[flag].help}"
+
+
+def run_case(verb: str, cases: Cases, *arguments: Any) -> None:
+    """Call the function of the case at hand with the values of its flags.
+
+    Args:
+        verb: as it was given; "" where a command has none.
+        cases: of the command.
+        *arguments: what the function gets before the flags.
+
+    Raises:
+        ValueError: a flag was given that this case does not use.
+    """
+    # Each case of this verb, and the flags that make it one.
+    own = {case: _flags_of(case) for case in cases if not verb or case.split()[0] == verb}
+    holding = [case for case, names in own.items() if all(flags.FLAGS[n].value for n in names)]
+    case = max(holding, key=lambda case: len(own[case]))
+    function, used = cases[case]
+    allowed = {flag.name for flag in used.values()}.union(*own.values())
+    for flag in (flag for _, words in cases.values() for flag in words.values()):
+        if flag.present and flag.name not in allowed:
+            users = ", ".join(_users(flag.name, cases))
+            raise ValueError(f"{case} does not use --{flag.name}; it is for: {users}")
+    function(*arguments, **{argument: flag.value for argument, flag in used.items()})
+
+
+def _flags_of(case: str) -> list[str]:
+    return [word[2:] for word in case.split() if word.startswith("--")]
+
+
+def _verbs(cases: Cases) -> list[str]:
+    """Return the cases that are no more special than another one."""
+    return [case for case in cases if case.rpartition(" ")[0] not in cases]
+
+
+def _users(flag: str, cases: Cases) -> list[str]:
+    """Return the cases that use a flag; a verb that always does stands once."""
+    users = [c for c, (_, words) in cases.items() if flag in {f.name for f in words.values()}]
+    return [case for case in users if case.rpartition(" ")[0] not in users]
 
 
 def changed_words(flag: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.dropout import drop, keep_mask
 from latent_jax.layers.feed_forward import FeedForward
 from latent_jax.layers.norms import NORM_MODULES
-from latent_jax.sharding import rows
+from latent_jax.sharding_constraints import rows
 
 BLOCKS = "blocks"
 """Name of the stacked parameters in those of a `Stack`."""

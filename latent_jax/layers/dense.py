@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.sharding import use_whole, whole
+from latent_jax.sharding_constraints import use_whole, whole
 
 
 class Dense(nn.Module):

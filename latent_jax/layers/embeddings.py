@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.sharding import rows
+from latent_jax.sharding_constraints import rows
 
 
 class TokenEmbedding(nn.Module):

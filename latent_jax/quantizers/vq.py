@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from latent_jax.quantizers import codebook, gradients, nearest, statistics
 from latent_jax.quantizers.base import Quantized, QuantizerConfig
 from latent_jax.quantizers.codebook import CodebookState
-from latent_jax.sharding import rows
+from latent_jax.sharding_constraints import rows
 
 
 class VQ(nn.Module):

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.sharding import row_shards, rows, whole
+from latent_jax.sharding_constraints import row_shards, rows, whole
 
 LOGITS_BYTES = 2**30
 """Most bytes of float32 logits on a device at a time."""

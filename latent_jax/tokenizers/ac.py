@@ -52,6 +52,7 @@ class AC(BitTokenizer):
         self.name = f"AC[v={vocab}]" if precision == 14 else f"AC[v={vocab},p={precision}]"
         self._model, self._precision = model, precision
         self.flops_per_byte, self.lanes = model.flops_per_byte, model.lanes
+        self.encode_width = self.decode_width = model.lanes * model.workers
         self._probed = Probed(self.name, model, precision, probe)
 
     @property
@@ -131,7 +132,7 @@ class AC(BitTokenizer):
                 precision,
                 counts,
             )
-            read.append(out_N3[:n_bytes].copy())
+            read.append(out_N3[:n_bytes].astype(np.int32))  # half of the memory of a batch
             for lane in np.flatnonzero(lanes.is_done):
                 lanes.next(lane)
                 item = lanes.item[lane]
@@ -144,7 +145,7 @@ class AC(BitTokenizer):
         found = found[np.argsort(found[:, 0], kind="stable")]
         starts = np.searchsorted(found[:, 0], np.arange(len(streams) + 1))
         return [
-            (found[a:b, 1].astype(np.uint8).tobytes(), found[a:b, 2])
+            (found[a:b, 1].astype(np.uint8).tobytes(), found[a:b, 2].astype(np.int64))
             for a, b in itertools.pairwise(starts)
         ]
 

@@ -52,6 +52,8 @@ class Tokenizer(abc.ABC):
         none does.
       lanes: texts that this model reads side by side, on which its numbers depend; 0 where there is
         no model.
+      encode_width: texts that `encode_batch` codes side by side; 1 where many gain nothing.
+      decode_width: likewise, of `decode_batch`.
     """
 
     kind: ClassVar[str]
@@ -61,6 +63,8 @@ class Tokenizer(abc.ABC):
     separator_id: int
     flops_per_byte: float = 0.0
     lanes: int = 0
+    encode_width: int = 1
+    decode_width: int = 1
 
     @abc.abstractmethod
     def encode(self, text: bytes) -> np.ndarray:

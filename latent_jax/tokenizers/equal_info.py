@@ -78,6 +78,9 @@ class EqualInfoAC(BitTokenizer):
             "precision": precision,
         }
         self.flops_per_byte, self.lanes = model.flops_per_byte, model.lanes
+        self.encode_width = model.lanes * model.workers
+        # Between resets windows are read by themselves, and a text has enough of them for all.
+        self.decode_width = 1 if RESETS[reset] else self.encode_width
         self._rule = windows.Rule(
             window_bits, precision, rule == "exact", rule == "delay", RESETS[reset]
         )

@@ -7,8 +7,8 @@
             Shoeybi et al. 2019, Megatron-LM, section 3
 
 The optimizer's moments carry the paths of their parameters as a suffix and so get the same specs.
-XLA derives every collective from these specs and from the few words of `latent_jax.sharding`; the
-step is written once for all strategies.
+XLA derives every collective from these specs and from what `latent_jax.sharding_constraints` says
+inside the program; the step is written once for all strategies.
 """
 
 import re
@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from latent_jax.sharding import whole
+from latent_jax.sharding_constraints import whole
 from latent_jax.training.optimizer import path_name
 
 PyTree = Any
@@ -78,7 +78,7 @@ def tree_shardings(tree: PyTree, mesh: Mesh, strategy: str) -> PyTree:
 def gathered(params: PyTree) -> PyTree:
     """Return parameters as a model reads them: whole, but for those that are scanned over depth.
 
-    To be called inside a step, under `latent_jax.sharding.placed_on`.
+    To be called inside a step, under `latent_jax.sharding_constraints.placed_on`.
     """
 
     def gather(path, leaf):

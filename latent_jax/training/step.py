@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from latent_jax.platform import Platform
-from latent_jax.sharding import placed_on
+from latent_jax.sharding_constraints import placed_on
 from latent_jax.training.optimizer import frozen_mask, merge_frozen, split_frozen
 from latent_jax.training.sharding import batch_sharding, gathered, replicated
 from latent_jax.training.state import TrainState

@@ -55,7 +55,6 @@ def test_its_code_is_compiled_and_agrees_with_the_coder(folder):
         "decompress",
         folder / "coder.latent",
         f"--out={folder}/x",
-        m1,
         "--tokenizer",
         folder / "code",
     )
@@ -113,18 +112,28 @@ def test_files_are_compared_beside_gzip_xz_and_zstd(folder):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("prepare.py", "m2"), "say what to make: m1, compile, encode or export; got m2"),
+        (("prepare.py", "m2"), "unknown verb 'm2' (did you mean 'm1'?); known: m1, compile, "),
         (("prepare.py", "m1", "--workdir=nowhere"), "nowhere is no run folder"),
         (("prepare.py", "compile", "--m1=nowhere"), "the byte model nowhere cannot be read"),
         (("prepare.py", "encode"), "needs --tokenizer, --data and --out"),
         (
             ("compress.py", "shrink", "x"),
-            "write compress, decompress, table and the files; got shrink x",
+            "unknown verb 'shrink'; known: compress, decompress, table",
         ),
         (("compress.py", "compress", "x", "--method=BPE[v=300]"), "give the folder of a saved one"),
         (("compress.py", "decompress", "x"), "does not end with .latent"),
         (("evaluate.py",), "say what to score: --workdir of a run, or --tokenizer and --data"),
-        (("benchmark.py", "speed"), "unknown measurement 'speed'"),
+        (("benchmark.py", "speed"), "unknown verb 'speed'"),
+        (("benchmark.py", "step"), "step needs a config: --config configs/"),
+        (
+            ("benchmark.py", "data", "--vocab_size=4096"),
+            "data does not use --vocab_size; it is for: train, generate",
+        ),
+        (
+            ("evaluate.py", "--workdir=x", "--cut_bytes=9"),
+            "--workdir does not use --cut_bytes; it is for: --tokenizer",
+        ),
+        (("compress.py", "compress", "--method=AC[v=256]"), "compress needs files"),
     ],
 )
 def test_a_mistake_is_one_line_with_the_way_out(command, message):

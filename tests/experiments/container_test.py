@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from latent_jax.experiments import compress, container
 from latent_jax.experiments.compress import compress_file, decompress_file, open_tokenizer
-from latent_jax.tokenizers import AC, Bytes, GZip, StaticAC
+from latent_jax.tokenizers import AC, Bytes, EqualInfoAC, GZip, StaticAC
 from tests.tokenizers.byte_models import byte_model
 
 TEXT = b"".join(b"%d green bottles, " % i for i in range(3000))
@@ -135,6 +135,63 @@ def without_lanes(packed):
     content = json.dumps(header).encode()
     size = len(content).to_bytes(4, "little")
     return container.MAGIC + size + content + packed[stop:]
+
+
+class Noting(Bytes):
+    """Notes how many texts it codes at a time."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.encode_width = self.decode_width = width
+        self.encoded, self.decoded = [], []
+
+    def encode_batch(self, texts):
+        self.encoded.append(len(texts))
+        return super().encode_batch(texts)
+
+    def decode_batch(self, batch):
+        self.decoded.append(len(batch))
+        return super().decode_batch(batch)
+
+
+@pytest.mark.parametrize(
+    ("width", "max_texts", "sizes"),
+    [
+        (1, 99, [2, 2, 2, 1]),  # block by block
+        (3, 99, [4, 3]),
+        (99, 99, [7]),
+        (99, 4, [4, 3]),  # as memory takes
+    ],
+)
+def test_blocks_are_coded_together_and_stored_as_ever(width, max_texts, sizes, monkeypatch):
+    monkeypatch.setattr(container, "BLOCK_TEXTS", 2)
+    monkeypatch.setattr(container, "MAX_TEXTS", max_texts)
+    monkeypatch.setattr(container, "TEXT_BYTES", 500)
+    tokenizer, text = Noting(width), TEXT[:3300]
+    packed = pack(text, tokenizer)
+    assert unpack(packed, tokenizer) == text
+    assert tokenizer.encoded == tokenizer.decoded == sizes
+    assert packed == pack(text, Bytes())
+
+
+def test_a_byte_model_has_as_many_texts_as_all_its_workers_take(monkeypatch):
+    model = byte_model(lanes=2)
+    alone = AC(model, 256)
+    monkeypatch.setattr(container, "BLOCK_TEXTS", 2)
+    monkeypatch.setattr(container, "TEXT_BYTES", 40)
+    packed = pack(TEXT[:1000], alone)  # blocks of 8 texts, 2 side by side
+    monkeypatch.setattr(model, "workers", 6)
+    busy = set()
+    monkeypatch.setattr(model, "start", lambda worker=0: busy.add(worker) or model_start(worker))
+    model_start = type(model).start.__get__(model)
+    many = AC(model, 256)
+    assert (many.encode_width, many.decode_width) == (12, 12)
+    assert pack(TEXT[:1000], many) == packed and busy == set(range(6))
+    busy.clear()
+    assert unpack(packed, many) == TEXT[:1000] and busy == set(range(6))
+    windows = EqualInfoAC(model, 32, 256), EqualInfoAC(model, 128, 256, reset="never")
+    assert [tokenizer.encode_width for tokenizer in windows] == [12, 12]
+    assert [tokenizer.decode_width for tokenizer in windows] == [1, 12]
 
 
 def test_a_block_feeds_all_lanes_four_times():

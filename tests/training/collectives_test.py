@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-import latent_jax.sharding
+import latent_jax.sharding_constraints
 from latent_jax.compressors import CompressorConfig
 from latent_jax.models.autoencoder import AutoencoderConfig
 from latent_jax.models.bert import BERTConfig
@@ -110,7 +110,7 @@ def test_micro_batches_move_no_row_and_hold_less():
 
 
 def test_rows_move_where_nothing_is_said(monkeypatch):
-    monkeypatch.setattr(latent_jax.sharding, "_mesh", lambda: None)
+    monkeypatch.setattr(latent_jax.sharding_constraints, "_mesh", lambda: None)
     assert moves(compiled(TASKS["gpt"], "fsdp")) > 0
 
 

@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from latent_jax.sharding import placed_on, rows, use_whole, whole
+from latent_jax.sharding_constraints import placed_on, rows, use_whole, whole
 from latent_jax.training.mesh import make_mesh
 
 X_ND = np.arange(32.0, dtype=np.float32).reshape(8, 4)
