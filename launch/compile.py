@@ -2,7 +2,7 @@
 
     python launch/compile.py --config configs/latent_lm.py:size=nano --topology v5e:2x2
     python launch/compile.py --config configs/latent_lm.py:size=base --topology v5p:2x2x4 \\
-        --config.training.strategy=fsdp --json proof.json
+        --config.training.strategy=fsdp --json costs.json
     python launch/compile.py --config configs/language_model.py:size=base --topology cuda \\
         --n_devices 8
 

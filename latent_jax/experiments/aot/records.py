@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Record = dict[str, Any]
 
 
-def prove(
+def program_costs(
     config: ConfigDict,
     target: Target,
     bytes_per_token: float,

@@ -1,4 +1,4 @@
-"""The records of `records.prove` as tables for people."""
+"""The records of `records.program_costs` as tables for people."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from latent_jax.experiments.aot.collectives import COLLECTIVES
-from latent_jax.experiments.aot.records import Record, is_of, prove
+from latent_jax.experiments.aot.records import Record, is_of, program_costs
 from latent_jax.experiments.aot.target import make_target, stay_on_cpu
 from latent_jax.reports.tables import Column, read_json, text_table, write_json
 
@@ -132,7 +132,7 @@ def compile_and_print(
     With `append` the records that the file has stay in it, and a program that it has is not
     compiled again.
 
-    Args: see `target.make_target` and `records.prove`.
+    Args: see `target.make_target` and `records.program_costs`.
     """
     stay_on_cpu()
     target = make_target(topology, n_devices, cuda_chip)
@@ -142,7 +142,7 @@ def compile_and_print(
     if not programs:
         print(f"{json_path} has {' and '.join(sorted(known))} of {config.name or config.method}")
         return
-    records = prove(config, target, bytes_per_token, programs)
+    records = program_costs(config, target, bytes_per_token, programs)
     print(tables(records))
     if json_path:
         write_json([*earlier, *records], json_path)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from latent_jax.experiments.aot.records import prove
+from latent_jax.experiments.aot.records import program_costs
 from latent_jax.experiments.aot.table import tables
 from latent_jax.experiments.aot.target import make_target
 from tests.experiments.aot.targets import needs_libtpu, small
@@ -28,12 +28,12 @@ PAIRS = (
 """Every family once, and every strategy with a GPT, relative positions or snippets, and latents."""
 
 
-def proof(family, strategy, programs):
+def costs(family, strategy, programs):
     config = small(family)
     config.training.strategy = strategy
     if strategy == "tensor":
         config.training.model_parallel = 2
-    records = prove(config, make_target("v5e:2x2"), 1.0, programs)
+    records = program_costs(config, make_target("v5e:2x2"), 1.0, programs)
     print(tables(records))
     return records
 
@@ -64,12 +64,12 @@ def check(record, strategy):
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "strategy"), PAIRS)
 def test_a_train_step_compiles(family, strategy):
-    (record,) = proof(family, strategy, ["train"])
+    (record,) = costs(family, strategy, ["train"])
     check(record, strategy)
 
 
 def test_an_evaluation_step_compiles():
-    (record,) = proof("relative", "pmap", ["evaluation"])
+    (record,) = costs("relative", "pmap", ["evaluation"])
     check(record, "pmap")
     assert record["all_reduce_count"] >= 1, "the scores are summed up"
 
@@ -77,7 +77,7 @@ def test_an_evaluation_step_compiles():
 def test_what_does_not_fit_says_so():
     config = small("gpt", batch_size=4)
     config.model.update(n_layers=1, d_model=16_384, n_heads=128)
-    (record,) = prove(config, make_target("v5e:2x2"), 1.0, ["train"])
+    (record,) = program_costs(config, make_target("v5e:2x2"), 1.0, ["train"])
     assert record["fits"] is False
     needed = record.get("peak_bytes", record.get("temporary_bytes"))
     assert needed > record["chip_memory_bytes"]

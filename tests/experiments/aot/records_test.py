@@ -1,7 +1,7 @@
 import pytest
 
 from configs import language_model
-from latent_jax.experiments.aot.records import _needed, prove
+from latent_jax.experiments.aot.records import _needed, program_costs
 from latent_jax.experiments.aot.table import compile_and_print, tables
 from latent_jax.experiments.aot.target import make_target
 from latent_jax.platform import chip
@@ -13,7 +13,7 @@ WORDS = dict(n_devices=1, cuda_chip="H200", bytes_per_token=4.0, programs=["eval
 
 @pytest.fixture(scope="module")
 def records():
-    return prove(small("gpt"), make_target("cuda"), 1.0)
+    return program_costs(small("gpt"), make_target("cuda"), 1.0)
 
 
 def test_a_target_without_compiler_says_what_lowering_knows(records):
@@ -63,14 +63,14 @@ def test_a_program_that_does_not_fit_is_shown_as_such(records):
 def test_rows_of_text_are_more_bytes_than_ids():
     config = language_model.get_config("size=nano,method=BPE[v=4096]")
     one, four = (
-        prove(config, make_target("cuda"), ratio, ["evaluation"])[0] for ratio in (1.0, 4.0)
+        program_costs(config, make_target("cuda"), ratio, ["evaluation"])[0] for ratio in (1.0, 4.0)
     )
     assert (one["vocab_size"], four["assumed_bytes_per_token"]) == (4096, 4.0)
     assert four["ledger_flops"] == pytest.approx(one["ledger_flops"])
 
 
 def test_a_table_and_a_file(tmp_path, capsys):
-    path = tmp_path / "proof.json"
+    path = tmp_path / "costs.json"
     compile_and_print(small("gpt"), "cuda", json_path=str(path), **WORDS)
     (record,) = read_json(path)
     assert record["chip"] == "H200" == chip("H200").name
