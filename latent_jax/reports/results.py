@@ -1,7 +1,8 @@
-"""Published tables: from run folders to small committed records, and from those to the README.
+"""Published tables: from run folders to small committed records, and from those to pages.
 
-A table of the README is never typed. `write_results` keeps the last validation record of every run
-in configs/results/NAME.json; `refresh_tables` writes it between the two marks
+A table of the README or of a page in configs/results is never typed. `write_results` keeps the last
+validation record of every run in configs/results/NAME.json; `refresh_tables` writes it between the
+two marks
 
     <!-- table: NAME; name bits_per_byte ... -->
     <!-- end of table -->
@@ -19,7 +20,7 @@ from latent_jax.reports.records import Run, read_run
 from latent_jax.reports.tables import markdown_table, read_json, write_json
 
 _BLOCK = re.compile(
-    r"(<!-- table: (?P<name>[\w.-]+); (?P<columns>[\w.@ ]+) -->\n).*?(<!-- end of table -->)",
+    r"(<!-- table: (?P<name>[\w.-]+); (?P<columns>[\w.@\s]+) -->\n).*?(<!-- end of table -->)",
     re.DOTALL,
 )
 

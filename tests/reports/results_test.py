@@ -1,5 +1,6 @@
 """Tables of the README: made from records, never typed."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -42,3 +43,16 @@ def test_the_published_tables_are_those_of_the_records(tmp_path, page):
     shutil.copy(page, copy)
     refresh_tables(copy, ROOT / "configs" / "results")
     assert copy.read_text() == page.read_text()
+
+
+def test_the_readme_can_be_read():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_are_short_and_links_lead_somewhere(page):
+    text = page.read_text()
+    long = [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")]
+    assert not long
+    for link in re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", text):
+        assert (page.parent / link).exists(), f"{page.name} links to {link}"
