@@ -12,8 +12,9 @@
 # limit of its own, and what it measures stands in OUT (runs/accelerator) as soon as it is known: small JSON records, logs,
 # M1's weights. A step that fails or runs out of time is named, and the next one begins. Run again into another OUT.
 #
-# PYTHON is the interpreter, .venv/bin/python where it exists. MODEL_SIZE and STEPS shrink everything for a rehearsal:
-#   MODEL_SIZE=nano STEPS=2 JAX_PLATFORMS=cpu bash launch/check_accelerator.sh speed /tmp/rehearsal
+# PYTHON is the interpreter, .venv/bin/python where it exists. MODEL_SIZE and STEPS shrink everything for a rehearsal,
+# and SLOWER multiplies all times, for a machine that is:
+#   MODEL_SIZE=nano STEPS=2 SLOWER=10 JAX_PLATFORMS=cpu bash launch/check_accelerator.sh speed /tmp/rehearsal
 set -euo pipefail
 script="$(realpath "${BASH_SOURCE[0]}")"
 
@@ -39,6 +40,8 @@ if [[ "$part" != speed && ${#text[@]} == 0 ]]; then
   exit 2
 fi
 
+slower="${SLOWER:-1}"
+limit=$((limit * slower))
 PYTHON="${PYTHON:-$([[ -x .venv/bin/python ]] && echo .venv/bin/python || echo python3)}"
 mkdir -p "$out"
 # What one step compiles, the next one finds.
@@ -47,20 +50,22 @@ export PYTHONUNBUFFERED=1
 # Where several programs share the card, JAX takes memory as it needs it. Alone it takes most at once: an allocator that
 # gives memory back after every step made a step of 29 GiB wait for a quarter of its time.
 sharing=(env XLA_PYTHON_CLIENT_PREALLOCATE=false)
+# A command that is asked to end saves. In the middle of compiling it does not hear.
+grace=10
 failed=0
 
 say() { printf '==> %3d s  %s\n' "$SECONDS" "$*"; }
 
 step() { # step NAME SECONDS COMMAND...: runs it within its time, and within that of the part
-  local name="$1" seconds="$2" left=$((limit - SECONDS)) status=0 why
+  local name="$1" seconds=$(($2 * slower)) left=$((limit - grace - SECONDS)) status=0 why
   ((seconds <= left)) || seconds=$left
-  if ((seconds < 10)); then
+  if ((seconds < 5)); then
     say "$name: left out, the $limit s are over"
     failed=1
     return
   fi
   say "$name (at most $seconds s)"
-  timeout --kill-after=10 "$seconds" "${@:3}" >"$out/$name.log" 2>&1 || status=$?
+  timeout --kill-after="$grace" "$seconds" "${@:3}" >"$out/$name.log" 2>&1 || status=$?
   if ((status == 0)); then
     tail -n 12 "$out/$name.log"
     return
@@ -95,9 +100,10 @@ speed() {
   say "compiling everything at once"
   local config name
   for config in "${configs[@]}"; do
-    timeout 120 "${sharing[@]}" "$PYTHON" launch/benchmark.py step --config "$config" --n_steps=1 >/dev/null 2>&1 &
+    timeout --kill-after=1 $((120 * slower)) "${sharing[@]}" "$PYTHON" launch/benchmark.py step \
+      --config "$config" --n_steps=1 >/dev/null 2>&1 &
   done
-  step peer_compiles 130 "${sharing[@]}" "$PYTHON" launch/benchmark.py "${peer[@]}"
+  step peer_compiles 120 "${sharing[@]}" "$PYTHON" launch/benchmark.py "${peer[@]}"
   wait
 
   step peer 90 "${sharing[@]}" "$PYTHON" launch/benchmark.py "${peer[@]}" --json "$out/accelerator_peer.json"
@@ -115,20 +121,27 @@ speed() {
 
 m1() {
   local run="$out/m1" m1="${MODEL_SIZE:-3m}" steps="${STEPS:-16000}" data=("--config.data.source=files")
+  local every=$((steps / 8 + 1)) # evaluated and saved at once: a run that is cut short has a best checkpoint
   data+=("--config.data.files=$(files)")
-  step train_m1 320 "$PYTHON" launch/train.py --config "configs/m1.py:size=$m1,optimizer=adamw" --workdir "$run" \
+  step train_m1 260 "$PYTHON" launch/train.py --config "configs/m1.py:size=$m1,optimizer=adamw" --workdir "$run" \
     "${data[@]}" --config.data.num_workers=8 --config.budget.bytes=0 "--config.budget.steps=$steps" \
-    --config.optimizer.warmup_steps=$((steps / 20 + 1)) --config.training.eval_every=$((steps / 8 + 1))
-  step export_m1 40 "$PYTHON" launch/prepare.py m1 --workdir "$run" --out "$out/m1.msgpack"
+    --config.optimizer.warmup_steps=$((steps / 20 + 1)) --config.training.eval_every="$every" \
+    --config.training.save_every="$every"
+  step export_m1 30 "$PYTHON" launch/prepare.py m1 --workdir "$run" --out "$out/m1.msgpack"
   step compile_code 60 "$PYTHON" launch/prepare.py compile --m1 "$out/m1.msgpack" --out "$out/code"
   step encode 60 "$PYTHON" launch/benchmark.py m1 --data "$(IFS=,; echo "${text[*]}")" --max_bytes=4000000 \
     --m1 "$out/m1.msgpack" --lanes=64,1024 --seconds=5 --json "$out/accelerator_m1.json"
 }
 
 latent() {
-  local size="${MODEL_SIZE:-small}" bytes="${BYTES:-1.2e8}" data=("--config.data.source=files") name config
-  data+=("--config.data.files=$(files)" --config.data.num_workers=8 "--config.budget.bytes=$bytes"
+  local size="${MODEL_SIZE:-small}" data=("--config.data.source=files") runs=() name config
+  data+=("--config.data.files=$(files)" --config.data.num_workers=8
     --config.evaluation_bytes=500000 --config.training.eval_every=250 --config.training.save_every=0)
+  if [[ -n "${STEPS:-}" ]]; then
+    data+=(--config.budget.bytes=0 "--config.budget.steps=$STEPS" --config.optimizer.warmup_steps=1)
+  else
+    data+=(--config.budget.bytes=1.2e8)
+  fi
   local -A configs=(
     [conv1d]="configs/latent_lm.py:size=$size,compressor=conv1d,c=2,codes=4096,beta=0.1"
     [ssm]="configs/latent_lm.py:size=$size,compressor=ssm,c=2,codes=4096,beta=0.1"
@@ -136,9 +149,10 @@ latent() {
   )
   for name in conv1d bpe ssm; do
     config="${configs[$name]}"
-    step "latent_$name" 195 "$PYTHON" launch/train.py --config "$config" --workdir "$out/$name" "${data[@]}"
+    step "latent_$name" 180 "$PYTHON" launch/train.py --config "$config" --workdir "$out/$name" "${data[@]}"
+    if grep -qs '"validation"' "$out/$name/metrics.jsonl"; then runs+=("$out/$name"); fi
   done
-  step report 40 "$PYTHON" launch/report.py "$out/conv1d" "$out/ssm" "$out/bpe" --results "$out/accelerator_latent.json"
+  step report 40 "$PYTHON" launch/report.py "${runs[@]}" --results "$out/accelerator_latent.json"
 }
 
 "$part"

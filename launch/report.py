@@ -35,6 +35,9 @@ SENTENCE_FLAG = flags.DEFINE_string("sentence", SENTENCE, "What the page's token
 
 def main(folders):
     """Report."""
+    for flag in (ANALYSES, TOKENIZER, SENTENCE_FLAG):
+        if flag.present and not OUT.value:
+            raise ValueError(f"--{flag.name} is for the page: name its folder with --out")
     report(folders, results=RESULTS.value, readme=README.value)
     if OUT.value:
         write_report_page(

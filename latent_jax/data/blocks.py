@@ -7,6 +7,8 @@ and by how many rows of it were given out.
 """
 
 import os
+import signal
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +22,9 @@ from latent_jax.data.packing import Batch, Block
 # Smaller arrays go through the pipe: memory to share takes longer to set up.
 _MIN_SHARED_BYTES = 1 << 14
 
+# That a worker which was asked to end gives the process that reads from it to close it.
+_SECONDS_TO_CLOSE = 60.0
+
 
 def in_worker(part: grain.IterDataset) -> grain.IterDataset:
     """Returns a dataset whose elements are made by a process of its own, ahead of time.
@@ -31,14 +36,29 @@ def in_worker(part: grain.IterDataset) -> grain.IterDataset:
     options = grain.experimental.DatasetOptions(min_shm_size=_MIN_SHARED_BYTES)
     return grain.experimental.WithOptionsIterDataset(part, options).mp_prefetch(
         grain.multiprocessing.MultiprocessingOptions(num_workers=1, per_worker_buffer_size=2),
-        worker_init_fn=_keep_to_the_cpu,
+        worker_init_fn=_start_worker,
     )
 
 
-def _keep_to_the_cpu(worker: int, n_workers: int) -> None:
+def _start_worker(worker: int, n_workers: int) -> None:
     del worker, n_workers
     os.environ["JAX_PLATFORMS"] = "cpu"
     jax.config.update("jax_platforms", "cpu")  # Grain has imported it, and it has read the variable
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, _wait_to_be_closed)
+
+
+def _wait_to_be_closed(kind: int, frame: Any) -> None:
+    """Goes on for a while: blocks on the way from a worker that ends by itself are never freed.
+
+    A terminal, `timeout` and Slurm signal all processes of a run. The one that trains saves and
+    closes its workers. The second signal of a kind ends a worker at once.
+    """
+    del frame
+    signal.signal(kind, signal.SIG_DFL)
+    end = threading.Timer(_SECONDS_TO_CLOSE, os._exit, [128 + kind])
+    end.daemon = True
+    end.start()
 
 
 class Batches(grain.IterDataset):

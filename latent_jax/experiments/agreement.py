@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from latent_jax.layers.attention import attend
 from latent_jax.platform import Platform
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.tables import Column, keep_each, text_table
 from latent_jax.tasks.heads import cross_entropy
 
 LIMIT = {"float32": 1e-4, "bfloat16": 2e-2}
@@ -31,32 +31,28 @@ COLUMNS = (
 Function = Callable[..., jax.Array]
 
 
-def agreement(platform: Platform | None = None) -> list[dict[str, Any]]:
-    """Return one flat record for each part: how far its kernel is from XLA in float32.
+def agreement(platform: Platform | None = None) -> Iterator[dict[str, Any]]:
+    """Yield one flat record for each part: how far its kernel is from XLA in float32.
 
     Args:
         platform: whose choices are checked; None: this process's, which must be able to run them.
     """
     platform = platform or Platform.current()
-    records = []
     for part, word, compute, reference, arrays in (*_attention(platform), *_heads(platform)):
         low = [x.astype(platform.dtype) for x in arrays]
         ours = _with_gradients(compute, low)
         # The reference sees what rounding left of the inputs, so that only the kernel differs.
         exact = _with_gradients(reference, [x.astype(jnp.float32) for x in low])
         errors = [float(_relative(a, b)) for a, b in zip(ours, exact, strict=True)]
-        records.append(
-            {
-                "part": part,
-                "implementation": word,
-                "dtype": platform.dtype,
-                "device": jax.devices()[0].device_kind,
-                "error": errors[0],
-                "gradient_error": max(errors[1:]),
-                "agrees": max(errors) <= LIMIT[platform.dtype],
-            }
-        )
-    return records
+        yield {
+            "part": part,
+            "implementation": word,
+            "dtype": platform.dtype,
+            "device": jax.devices()[0].device_kind,
+            "error": errors[0],
+            "gradient_error": max(errors[1:]),
+            "agrees": max(errors) <= LIMIT[platform.dtype],
+        }
 
 
 def agreement_and_print(json_path: str | None = None) -> None:
@@ -65,10 +61,8 @@ def agreement_and_print(json_path: str | None = None) -> None:
     Raises:
         ValueError: a part does not agree.
     """
-    records = agreement()
+    records = keep_each(agreement(), json_path)
     print(text_table(records, COLUMNS))
-    if json_path:
-        write_json(records, json_path)
     wrong = [record["part"] for record in records if not record["agrees"]]
     if wrong:
         raise ValueError(

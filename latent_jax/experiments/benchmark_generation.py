@@ -10,7 +10,7 @@ import importlib.util
 import logging
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from latent_jax.generation import Decoder, Sampling, draw, start
 from latent_jax.generation.token_writer import CHUNK
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.platform import Platform
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.tables import Column, keep_each, text_table
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +105,8 @@ class GenerationBenchmark:
 
 def benchmark_generation(
     benchmark: GenerationBenchmark, platform: Platform | None = None
-) -> list[dict[str, Any]]:
-    """Return flat records for each number of lanes: the peer's, where it is installed, and ours.
+) -> Iterator[dict[str, Any]]:
+    """Yield flat records for each number of lanes: the peer's, where it is installed, and ours.
 
     Both draw with temperature 0.9, top-k 50 and top-p 0.95, which is timed, and greedily, which
     shows that they compute the same; in bfloat16 choices that are nearly even may differ.
@@ -131,11 +131,9 @@ def benchmark_generation(
         "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
         **({"no_peer": f"{' and '.join(missing)} not installed"} if missing else {}),
     }
-    return [
-        {**shared, **record}
-        for n_lanes in benchmark.lanes
-        for record in _measured(benchmark, n_lanes, sides)
-    ]
+    for n_lanes in benchmark.lanes:
+        for record in _measured(benchmark, n_lanes, sides):
+            yield {**shared, **record}
 
 
 def _measured(
@@ -179,14 +177,12 @@ def benchmark_generation_and_print(
     benchmark: GenerationBenchmark, json_path: str | None = None
 ) -> None:
     """Print `benchmark_generation` as a table, and keep the records if a path is given."""
-    records = benchmark_generation(benchmark)
+    records = keep_each(benchmark_generation(benchmark), json_path)
     if "no_peer" in records[0]:
         print(text_table(records, COLUMNS))
         print(f"no peer: {records[0]['no_peer']}; python -m pip install -e '.[benchmark]'")
     else:
         print(text_table(records, (*COLUMNS, *PEER_COLUMNS)))
-    if json_path:
-        write_json(records, json_path)
 
 
 def _ours(benchmark: GenerationBenchmark, config: GPTConfig, variables) -> Generate:

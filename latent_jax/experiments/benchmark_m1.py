@@ -3,7 +3,7 @@
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from latent_jax.experiments.benchmark_tokenizers import read_texts
 from latent_jax.experiments.hardware import matmul_rate
-from latent_jax.methods.names import parse
+from latent_jax.methods.names import MethodName, parse
 from latent_jax.methods.tokenizers import step_by_step
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.gpt import GPT
 from latent_jax.platform import Platform
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.tables import Column, keep_each, text_table
 from latent_jax.tokenizers import EqualInfoAC
 from latent_jax.tokenizers.byte_model import BEGIN
 
@@ -81,9 +81,17 @@ def benchmark_m1(
     if parsed.family != "EqualInfoAC":
         raise ValueError(f"{parsed} has no windows: give EqualInfoAC[...]")
     text = b"".join(read_texts(files, text_field, max_bytes))
-    matmul, prefix_rates, records = matmul_rate(), {}, []
+    records = keep_each(_measured(parsed, m1, lanes, text, seconds), json_path)
+    print(text_table(records, COLUMNS))
+    return records
+
+
+def _measured(
+    method: MethodName, m1: str, lanes: Sequence[int], text: bytes, seconds: float
+) -> Iterator[dict[str, Any]]:
+    matmul, prefix_rates = matmul_rate(), {}
     for n_lanes in lanes:
-        tokenizer, start_up = _started(parsed, m1, n_lanes)
+        tokenizer, start_up = _started(method, m1, n_lanes)
         rate, n_bytes, window = _encode_rate(tokenizer, text, seconds)
         if window not in prefix_rates:
             prefix_rates[window] = _prefix_rate(tokenizer.model, window)
@@ -102,12 +110,8 @@ def benchmark_m1(
             "prefix_kb_per_s": prefix_rates[window] / 1e3,
             "speed_ratio": rate / prefix_rates[window],
         }
-        records.append(record)
         print(text_table([record], COLUMNS[1:7]), flush=True)
-    print(text_table(records, COLUMNS))
-    if json_path:
-        write_json(records, json_path)
-    return records
+        yield record
 
 
 def _started(method, m1: str, n_lanes: int) -> tuple[EqualInfoAC, float]:

@@ -1,13 +1,13 @@
 """Raw bytes per second that trained runs write, of any method, in turns."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.experiments.generate import Request, generate
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import keep_each, text_table
 
 COLUMNS = (
     "name",
@@ -24,8 +24,8 @@ PROMPTS = (b"The history of the city begins with",)
 
 def benchmark_writing(
     workdirs: Sequence[str | Path], *, lanes: Sequence[int], n_bytes: int, n_steps: int
-) -> list[dict[str, Any]]:
-    """Return one flat record for each number of lanes and each run.
+) -> Iterator[dict[str, Any]]:
+    """Yield one flat record for each number of lanes and each run.
 
     Of those with as many lanes, `speed_ratio` compares each with the first.
 
@@ -44,7 +44,8 @@ def benchmark_writing(
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1; got {n_steps}")
     runs = [load_run(workdir, "best") for workdir in workdirs]
-    return [record for n in lanes for record in _written(runs, n, n_bytes, n_steps)]
+    for n_lanes in lanes:
+        yield from _written(runs, n_lanes, n_bytes, n_steps)
 
 
 def _written(runs: Sequence[Run], n_lanes: int, n_bytes: int, n_steps: int) -> list[dict[str, Any]]:
@@ -86,6 +87,4 @@ def benchmark_writing_and_print(
 ) -> None:
     """Print `benchmark_writing` as a table, and keep the records if a path is given."""
     records = benchmark_writing(workdirs, lanes=lanes, n_bytes=n_bytes, n_steps=n_steps)
-    print(text_table(records, COLUMNS))
-    if json_path:
-        write_json(records, json_path)
+    print(text_table(keep_each(records, json_path), COLUMNS))

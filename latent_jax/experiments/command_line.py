@@ -13,7 +13,12 @@ from ml_collections import config_flags
 
 import latent_jax
 from latent_jax.nearest import check_word
-from latent_jax.training import LostProcessError, initialize_distributed, keep_memory
+from latent_jax.training import (
+    LostProcessError,
+    end_in_order,
+    initialize_distributed,
+    keep_memory,
+)
 
 # Config files begin with `from configs import common`, wherever the command is started from.
 sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
@@ -47,6 +52,7 @@ def run_command(
     """
 
     def body(arguments: Sequence[str]) -> None:
+        end_in_order()
         _show_own_messages()
         if arguments[1:] and not takes_arguments:
             _fail(f"unexpected {' '.join(arguments[1:])!r}: options are written --name=value")

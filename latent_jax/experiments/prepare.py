@@ -102,10 +102,20 @@ def export_hugging_face(out: str | Path, folder: str | Path = "") -> None:
 
 
 def _validation(workdir: Path, step: int) -> dict:
-    """Return the validation record of a step."""
+    """Return the validation record of a step.
+
+    Raises:
+        ValueError: there is none.
+    """
     lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
-    return next(r for r in records if r["step"] == step and r["split"] == "validation")
+    for record in records:
+        if (record["step"], record["split"]) == (step, "validation"):
+            return record
+    raise ValueError(
+        f"the checkpoint of step {step} in {workdir} was never evaluated: let the run go on to an "
+        "evaluation, or name another one with --checkpoint"
+    )
 
 
 def shipped_paths() -> tuple[Path, Path]:

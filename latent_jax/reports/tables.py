@@ -7,7 +7,7 @@ Tables round for reading; JSON keeps every digit.
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +290,23 @@ def write_json(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     lines = [json.dumps({key: _plain(key, value) for key, value in r.items()}) for r in records]
     body = ",\n".join(lines)
     return replace_file(path, f"[\n{body}\n]\n".encode())
+
+
+def keep_each(
+    records: Iterable[Mapping[str, Any]], path: str | Path | None
+) -> list[Mapping[str, Any]]:
+    """Return all records; the file has each as soon as it is known, so that an end costs none.
+
+    Args:
+        records: measured one after the other.
+        path: of `write_json`; None or "" writes nothing.
+    """
+    found = []
+    for record in records:
+        found.append(record)
+        if path:
+            write_json(found, path)
+    return found
 
 
 def read_json(path: str | Path) -> list[dict[str, Any]]:

@@ -1,7 +1,11 @@
 import itertools
 import json
+import multiprocessing
 import os
+import signal
+import subprocess
 import sys
+import textwrap
 
 import grain
 import hypothesis.strategies as st
@@ -125,6 +129,56 @@ def test_a_worker_knows_no_accelerator_and_starts_no_backend(monkeypatch):
     assert not found["backends"]
     assert not {"flax", "optax", "matplotlib"} & set(found["modules"])
     assert dict(os.environ) == before and os.environ["JAX_PLATFORMS"] == "cuda,cpu"
+
+
+class Rows(grain.MapDataset):
+    """Arrays that are large enough for shared memory."""
+
+    def __init__(self):
+        super().__init__([])
+
+    def __len__(self):
+        return 10**6
+
+    def __getitem__(self, index):
+        return np.full(1 << 14, index)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_asked_to_end_goes_on_until_it_is_closed(kind):
+    rows = iter(in_worker(Rows().to_iter_dataset()))
+    assert next(rows)[0] == 0
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, kind)
+    assert [next(rows)[0] for _ in range(20)] == [*range(1, 21)]
+    rows.close()
+    worker.join(60)
+    assert worker.exitcode in (0, -signal.SIGKILL)  # Grain kills one that takes 25 s to leave
+
+
+def test_the_second_signal_ends_a_worker():
+    rows = iter(in_worker(Rows().to_iter_dataset()))
+    next(rows)
+    (worker,) = multiprocessing.active_children()
+    for _ in range(2):
+        os.kill(worker.pid, signal.SIGTERM)
+        worker.join(0.5)
+    worker.join(20)
+    assert worker.exitcode == -signal.SIGTERM
+    rows.close()
+
+
+def test_a_worker_that_nobody_closes_ends_after_a_while():
+    program = """
+        import os, signal, time
+        from latent_jax.data import blocks
+        blocks._SECONDS_TO_CLOSE = 0.1
+        blocks._start_worker(0, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=60)
+    assert done.returncode == 128 + signal.SIGTERM
 
 
 def test_all_workers_start_before_the_first_is_waited_for():

@@ -46,8 +46,22 @@ def test_without_a_peer_ours_is_measured_and_the_reason_stated(alone, tmp_path, 
         assert record["tokens_per_s"] > 0 and "speed_ratio" not in record
 
 
+def test_what_is_known_is_kept_when_the_rest_fails(alone, tmp_path, monkeypatch):
+    def measured(benchmark, n_lanes, sides):
+        if n_lanes > 1:
+            raise MemoryError
+        return measure(benchmark, n_lanes, sides)
+
+    measure = module._measured
+    monkeypatch.setattr(module, "_measured", measured)
+    with pytest.raises(MemoryError):
+        benchmark_generation_and_print(TINY, str(tmp_path / "speed.json"))
+    (record,) = read_json(tmp_path / "speed.json")
+    assert record["lanes"] == 1 and record["tokens_per_s"] > 0
+
+
 def test_the_dtype_is_that_of_the_platform(alone):
-    records = benchmark_generation(TINY, Platform("cuda"))
+    records = [*benchmark_generation(TINY, Platform("cuda"))]
     assert {record["dtype"] for record in records} == {"bfloat16"}
     assert TINY.model(Platform("cuda")).attention_implementation == "cudnn"
     assert TINY.model(Platform("cpu")).attention_implementation == "tiled"
@@ -55,7 +69,7 @@ def test_the_dtype_is_that_of_the_platform(alone):
 
 def test_the_peer_computes_the_same():
     pytest.importorskip("transformers", reason="needs pip install -e .[benchmark]")
-    records = benchmark_generation(TINY)
+    records = [*benchmark_generation(TINY)]
     assert [(r["peer"], r["lanes"]) for r in records] == [
         ("transformers", 1),
         ("latent_jax", 1),

@@ -134,6 +134,10 @@ def test_files_are_compared_beside_gzip_xz_and_zstd(folder):
             "--workdir does not use --cut_bytes; it is for: --tokenizer",
         ),
         (("compress.py", "compress", "--method=AC[v=256]"), "compress needs files"),
+        (
+            ("report.py", "x", "--sentence=y"),
+            "--sentence is for the page: name its folder with --out",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_the_way_out(command, message):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,28 +18,49 @@ from pathlib import Path
 words = sys.argv[1:]
 with open({calls!r}, "a") as file:
     file.write(json.dumps([words, os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE")]) + "\\n")
-if "generate" in words:
+if any(word.endswith(os.environ["FAILS"]) for word in words):
     print("a message of its own")
     sys.exit(3)
+if words[0] == "launch/train.py":
+    run = Path(words[words.index("--workdir") + 1])
+    run.mkdir()
+    (run / "metrics.jsonl").write_text('{{"step": 1, "split": "validation"}}')
 for word, path in zip(words, words[1:]):
     if word == "--json":
         Path(path).write_text("[]")
 print("measured", words[:2])
 """
 
+TIMEOUT = """#!{python}
+import os, sys
+
+grace, seconds, *command = sys.argv[1:]
+if {late!r} in command:
+    sys.exit(124)
+os.execvp(command[0], command)
+"""
+
 
 @pytest.fixture
 def check(tmp_path):
-    """Run a part; return the process and the calls of the interpreter."""
+    """Run a part; return the process and the calls of the interpreter.
+
+    `fails` ends a word of the command that fails, `late` is one of a command that takes too long.
+    """
     calls = tmp_path / "calls.jsonl"
     python = tmp_path / "python"
     python.write_text(INTERPRETER.format(python=sys.executable, calls=str(calls)))
     python.chmod(0o755)
 
-    def run(*arguments):
+    def run(*arguments, fails="generate", late=None):
+        path = os.environ["PATH"]
+        if late:
+            (tmp_path / "timeout").write_text(TIMEOUT.format(python=sys.executable, late=late))
+            (tmp_path / "timeout").chmod(0o755)
+            path = f"{tmp_path}:{path}"
         done = subprocess.run(
             ["bash", ROOT / "launch" / "check_accelerator.sh", *arguments],
-            env={**os.environ, "PYTHON": str(python)},
+            env={**os.environ, "PYTHON": str(python), "FAILS": fails, "PATH": path},
             capture_output=True,
             text=True,
             timeout=120,
@@ -71,6 +93,30 @@ def test_speed_measures_each_thing_and_names_what_fails(check, tmp_path):
     trained = next(w for w in words if w[0] == "launch/train.py")
     assert "--config.data.num_workers=8" in trained
     assert (tmp_path / "out" / "accelerator_peer.json").exists()
+
+
+def test_what_takes_too_long_is_named_and_the_next_begins(check, tmp_path):
+    done, calls = check("speed", str(tmp_path / "out"), fails="none", late="agreement")
+    assert done.returncode == 1
+    assert f"agreement: not done within 60 s, see {tmp_path}/out/agreement.log" in done.stdout
+    assert "generate" in calls[-1][0] and (tmp_path / "out/accelerator_generation.json").exists()
+
+
+def test_runs_that_were_scored_are_reported_without_the_one_that_failed(check, tmp_path):
+    out = tmp_path / "out"
+    done, calls = check("latent", str(out), "text/a.jsonl", fails="ssm")
+    assert done.returncode == 1 and "latent_ssm: failed with status 3" in done.stdout
+    assert calls[-1][0][:3] == ["launch/report.py", str(out / "conv1d"), str(out / "bpe")]
+
+
+def test_times_fit_into_the_limit_of_their_part():
+    """What each part takes at most: its steps, and the seconds that a step has to leave."""
+    script = (ROOT / "launch" / "check_accelerator.sh").read_text()
+    for part, others in (("m1", 0), ("latent", 2 * 180)):
+        limit = int(re.search(rf"^{part}\) limit=(\d+) ;;", script, re.MULTILINE)[1])
+        body = re.search(rf"^{part}\(\) {{$(.*?)^}}$", script, re.MULTILINE | re.DOTALL)[1]
+        steps = [int(seconds) for seconds in re.findall(r'^ *step "?[\w$]+"? (\d+) ', body, re.M)]
+        assert sum(steps) + others + 10 <= limit and len(steps) > 1
 
 
 @pytest.mark.parametrize("part", ["m1", "latent"])

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_jax.reports import Column, markdown_table, read_json, text_table, write_json
+from latent_jax.reports.tables import keep_each
 
 RECORDS = [
     {"method": "Bytes", "step": 1200, "bits_per_byte": 2.34567, "bytes_seen": 4_915_200},
@@ -97,3 +98,18 @@ def test_what_json_cannot_hold_is_refused_and_the_old_file_kept(tmp_path, value)
         write_json([{"a": value}], path)
     assert read_json(path) == [{"a": 1}]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_each_record_is_kept_as_soon_as_it_is_known(tmp_path):
+    path = tmp_path / "records.json"
+
+    def measured():
+        yield {"a": 1}
+        assert read_json(path) == [{"a": 1}]
+        yield {"a": 2}
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        keep_each(measured(), path)
+    assert read_json(path) == [{"a": 1}, {"a": 2}]
+    assert keep_each(iter([{"a": 3}]), None) == [{"a": 3}]

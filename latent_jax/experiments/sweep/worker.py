@@ -17,7 +17,7 @@ import jax
 
 from latent_jax.experiments.sweep.cells import load_sweep
 from latent_jax.experiments.sweep.jobs import encode_cells, train_cell
-from latent_jax.training import keep_memory
+from latent_jax.training import end_in_order, keep_memory
 
 COMPILED = "compiled"
 """In the folder of a sweep: programs that one cell has compiled and others use."""
@@ -48,6 +48,7 @@ def serve(connection: Connection, folder: str, cores: Sequence[int], log: str) -
         log: file for what the process prints.
     """
     threading.Thread(target=_follow_parent, daemon=True).start()
+    end_in_order()
     _redirect(log)
     if cores and hasattr(os, "sched_setaffinity"):  # not on macOS and Windows
         os.sched_setaffinity(0, cores)
