@@ -14,6 +14,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 RUN="$HOME/latent_jax_run"
 STOP_SECONDS=300
+START_SECONDS=10
+POLL_SECONDS="${LATENT_JAX_POLL_SECONDS:-1}" # tests ask more often
 BOOT=/proc/sys/kernel/random/boot_id
 
 say() { printf '%s: %s\n' "$(hostname)" "$*"; }
@@ -62,9 +64,9 @@ start() {
   rm -f "$RUN/pid" "$RUN/status"
   printf '%s\n' "$command" >"$RUN/command"
   setsid bash launch/tpu_host.sh supervise "$@" </dev/null >"$RUN/log" 2>&1 &
-  for ((i = 0; i < 100; i++)); do
+  for ((SECONDS = 0; SECONDS < START_SECONDS; )); do
     [[ -f "$RUN/pid" ]] && say "started" && return
-    sleep 0.1
+    sleep 0.02
   done
   say "the command did not start: $(<"$RUN/log")" >&2
   return 1
@@ -85,7 +87,7 @@ supervise() {
 follow() {
   [[ -f "$RUN/log" ]] || return 0
   if is_running; then
-    tail -n "$1" -f --pid="$(<"$RUN/pid")" "$RUN/log"
+    tail -n "$1" -f -s "$POLL_SECONDS" --pid="$(<"$RUN/pid")" "$RUN/log"
   else
     tail -n "$1" "$RUN/log"
   fi
@@ -96,9 +98,9 @@ status() {
     echo "running $(<"$RUN/command")"
   else
     # The supervisor writes the status a moment after the command has ended.
-    for ((i = 0; i < 20; i++)); do
+    for ((i = 0; i < 100; i++)); do
       [[ -f "$RUN/pid" && ! -f "$RUN/status" ]] || break
-      sleep 0.1
+      sleep 0.02
     done
     if [[ -f "$RUN/status" ]]; then echo "ended $(<"$RUN/status")"; else echo "none"; fi
   fi
@@ -107,9 +109,9 @@ status() {
 stop() {
   is_running || return 0
   kill -TERM "$(<"$RUN/pid")"
-  for ((i = 0; i < STOP_SECONDS; i++)); do
+  for ((SECONDS = 0; SECONDS < STOP_SECONDS; )); do
     is_running || { say "stopped" && return; }
-    sleep 1
+    sleep "$POLL_SECONDS"
   done
   say "still runs after $STOP_SECONDS s" >&2
   return 1

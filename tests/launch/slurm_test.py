@@ -98,19 +98,20 @@ def test_flags_go_to_the_trainer_and_jax_is_left_as_the_user_has_it(slurm):
     assert called(slurm, "scontrol") is None
 
 
-@pytest.mark.parametrize(("status", "is_asked"), [(0, True), (3, False), (143, False)])
+@pytest.mark.parametrize(("status", "is_asked"), [(0, True), (143, True), (3, False), (143, False)])
 def test_only_a_job_that_was_asked_to_stop_and_has_more_to_do_is_queued_again(
     slurm, status, is_asked
 ):
-    script = f"trap 'exit {status}' TERM; sleep 1 & wait; sleep 1; exit {status}"
-    done = submit(slurm, "bash", "-c", script)
-    while called(slurm, "tasks") is None:
-        time.sleep(0.05)
+    wait = f"trap 'exit {status}' TERM; touch {slurm}/ready; while :; do sleep 0.05; done"
+    done = submit(slurm, "bash", "-c", wait if is_asked else f"exit {status}")
     if is_asked:
-        time.sleep(0.3)
+        while not ((slurm / "ready").exists() and called(slurm, "tasks")):
+            assert done.poll() is None
+            time.sleep(0.02)
         done.send_signal(signal.SIGUSR1)
     assert done.wait(60) == status
-    assert called(slurm, "scontrol") is None
+    is_queued = called(slurm, "scontrol") == f"requeue {os.getpid()}"
+    assert is_queued == (is_asked and status != 0)
     assert (called(slurm, "scancel") is not None) == is_asked
 
 
