@@ -75,8 +75,13 @@ def benchmark_step(
         n_traced: steps of it.
 
     Raises:
-        ValueError: the config describes no network, or the devices do not divide its batch.
+        ValueError: the config describes no network, the devices do not divide its batch, or there
+            are no steps to time or to trace.
     """
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be at least 1; got {n_steps}")
+    if profile is not None and n_traced < 1:
+        raise ValueError(f"profile must be at least 1, or left out for no trace; got {n_traced}")
     training = TrainingConfig(**config.training, seed=config.seed)
     vocabulary = assumed_vocabulary(config, bytes_per_token)
     config = solve_shape(config, vocabulary)

@@ -1,6 +1,7 @@
 import pytest
 
 from configs import language_model, latent_lm
+from latent_jax.experiments import benchmark_step as module
 from latent_jax.experiments.benchmark_step import benchmark_step, benchmark_step_and_print
 from latent_jax.reports.tables import read_json
 
@@ -47,3 +48,16 @@ def test_a_batch_that_does_not_divide_is_refused():
     config.batch_size = 3
     with pytest.raises(ValueError, match="a global batch of 3 rows does not divide"):
         benchmark_step(config, name="odd")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (dict(n_steps=0), "n_steps must be at least 1; got 0"),
+        (dict(profile="nowhere", n_traced=-1), "profile must be at least 1, .*; got -1"),
+    ],
+)
+def test_a_number_of_steps_that_makes_no_sense_is_refused_at_once(monkeypatch, words, message):
+    monkeypatch.setattr(module, "compile_train_step", None)
+    with pytest.raises(ValueError, match=message):
+        benchmark_step(tiny(language_model.get_config("size=nano")), name="none", **words)
