@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import itertools
+import logging
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,12 @@ from latent_jax.methods.tokenizers import bytes_per_token, load_bpe_files, make_
 from latent_jax.reports.tables import Column, text_table, write_json
 from latent_jax.tokenizers import Tokenizer
 
+logger = logging.getLogger(__name__)
+
 METHODS = ("Bytes", "BPE[v=4096]", "EqualInfoAC[b=16,v=65k]")
 N_TURNS = 2
+WARM_UP = 0.25
+"""Of the seconds of a measurement, before it: until all workers work and know common words."""
 
 COLUMNS = (
     "method",
@@ -34,7 +39,14 @@ COLUMNS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataBenchmark:
-    """What is measured: shapes of batches, numbers of worker processes, and for how long each."""
+    """What is measured, and for how long.
+
+    Attributes:
+        row_length: ids in a row.
+        batch_size: rows of a batch.
+        workers: processes, several numbers, one row of the table for each.
+        seconds: of one measurement; a row takes `N_TURNS` of ours and as many of Grain's.
+    """
 
     row_length: int = 1024
     batch_size: int = 32
@@ -50,6 +62,16 @@ class DataBenchmark:
                 f"row_length={self.row_length}, batch_size={self.batch_size} and seconds="
                 f"{self.seconds} must be positive"
             )
+        if max(self.workers) > self.batch_size:
+            raise ValueError(
+                f"workers={self.workers}: each makes rows of the batch, and batch_size="
+                f"{self.batch_size} has fewer than {max(self.workers)}"
+            )
+
+    @property
+    def row_seconds(self) -> float:
+        """What a row of the table takes, without the start of its processes."""
+        return N_TURNS * 2 * (1 + WARM_UP) * self.seconds
 
 
 def benchmark_data(
@@ -65,6 +87,8 @@ def benchmark_data(
 ) -> list[dict[str, Any]]:
     """Print and return raw text per second for each tokenizer and number of workers.
 
+    Each row is printed, and written to `json_path`, as soon as it is known.
+
     Args:
         benchmark: what is measured.
         files: the text.
@@ -76,31 +100,51 @@ def benchmark_data(
         json_path: also write the unrounded records there.
 
     Raises:
-        ValueError: something cannot be read, or there are more workers than rows of a batch.
+        ValueError: something cannot be read.
     """
+    n_rows = len(METHODS) * len(benchmark.workers)
+    logger.info(
+        "%d rows of %.0f s each, %.1f minutes in all; text, tokenizers and processes come on top",
+        n_rows,
+        benchmark.row_seconds,
+        n_rows * benchmark.row_seconds / 60,
+    )
     words = dict(source="files", files=tuple(files), text_field=text_field, cache_dir=cache_dir)
     corpus = open_corpus(
         DataConfig(**words, max_bytes=max_bytes, validation_percent=0.0, test_percent=0.0)
     )
     records = []
     for method in METHODS:
+        logger.info("%s: making the tokenizer", method)
         if method.startswith("BPE") and (vocab_file or merges_file):
             # Of files that are no BPE, or of half of one, `load_bpe_files` says so.
             tokenizer = load_bpe_files(parse("BPE[v=50257]"), vocab_file, merges_file)
         else:
             tokenizer = make_tokenizer(parse(method), corpus)
+        id_bytes = bytes_per_token(tokenizer, corpus)
         for n_workers in benchmark.workers:
-            records.append(_measure(benchmark, corpus, tokenizer, n_workers))
+            records.append(_measure(benchmark, corpus, tokenizer, id_bytes, n_workers))
+            logger.info("%s", _line(records[-1], f"{len(records)}/{n_rows}"))
+            if json_path:
+                write_json(records, json_path)
     print(text_table(records, COLUMNS))
-    if json_path:
-        write_json(records, json_path)
     return records
 
 
+def _line(record: dict[str, Any], place: str) -> str:
+    return (
+        f"{place} {record['method']}, {record['n_workers']} workers: {record['mb_per_s']:.1f} MB/s,"
+        f" Grain's packing {record['peer_mb_per_s']:.1f} MB/s"
+    )
+
+
 def _measure(
-    benchmark: DataBenchmark, corpus: Corpus, tokenizer: Tokenizer, n_workers: int
+    benchmark: DataBenchmark,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    id_bytes: float,
+    n_workers: int,
 ) -> dict[str, Any]:
-    id_bytes = bytes_per_token(tokenizer, corpus)
     rates, main_rates, peer_rates = [], [], []
     for _ in range(N_TURNS):
         ours = train_batches(
@@ -180,10 +224,12 @@ class _Encode:
 
 
 def _read(amounts: Iterator[int], seconds: float) -> tuple[int, float, float]:
-    """Read for some seconds; return the sum of the amounts, seconds, and CPU seconds of this
-    process. As long again is read before, until all workers are at work and know common words.
+    """Read for some seconds, after the warm-up.
+
+    Returns:
+        The sum of the amounts, the seconds that passed, and CPU seconds of this process.
     """
-    for _ in _during(amounts, seconds):
+    for _ in _during(amounts, WARM_UP * seconds):
         pass
     start, cpu_start = time.perf_counter(), time.process_time()
     total = sum(_during(amounts, seconds))

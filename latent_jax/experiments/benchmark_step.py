@@ -33,6 +33,7 @@ from latent_jax.training import (
     spread_over_cores,
 )
 from latent_jax.training.optimizer import make_optimizer
+from latent_jax.training.profiler import mark_step
 from latent_jax.training.sharding import batch_sharding
 from latent_jax.training.step import compile_train_step
 
@@ -74,8 +75,13 @@ def benchmark_step(
         n_traced: steps of it.
 
     Raises:
-        ValueError: the config describes no network, or the devices do not divide its batch.
+        ValueError: the config describes no network, the devices do not divide its batch, or there
+            are no steps to time or to trace.
     """
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be at least 1; got {n_steps}")
+    if profile is not None and n_traced < 1:
+        raise ValueError(f"profile must be at least 1, or left out for no trace; got {n_traced}")
     training = TrainingConfig(**config.training, seed=config.seed)
     vocabulary = assumed_vocabulary(config, bytes_per_token)
     config = solve_shape(config, vocabulary)
@@ -95,8 +101,9 @@ def benchmark_step(
     def run(n: int) -> float:
         nonlocal state
         start = time.perf_counter()
-        for _ in range(n):
-            state, metrics = step(state, batch)
+        for number in range(n):
+            with mark_step(number):
+                state, metrics = step(state, batch)
         loss = float(metrics.loss)
         if not np.isfinite(loss):
             raise ValueError(f"{name}: the loss is {loss} after a few steps on random ids")
@@ -105,8 +112,11 @@ def benchmark_step(
     run(N_WARM_UP)
     seconds = statistics.median(run(n_steps) for _ in range(N_ROUNDS))
     if profile is not None:
+        # The loss of the last step is there, and the rest of it may not be.
+        jax.block_until_ready(state)
         with jax.profiler.trace(str(profile)):
             run(n_traced)
+            jax.block_until_ready(state)
     device = mesh.devices.flat[0]
     known = chip(device.device_kind)
     bytes_per_step = config.batch_size * config.row_length * vocabulary.bytes_per_token

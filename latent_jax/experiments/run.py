@@ -17,6 +17,7 @@ from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
 from latent_jax.experiments.solve import solve_shape, solve_steps
 from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.experiments.trace import traces
 from latent_jax.methods.budget import from_config
 from latent_jax.reports.curves import write_curves
 from latent_jax.tasks.base import Task
@@ -168,6 +169,7 @@ def run(
             if is_primary():
                 write_curves(folder.path)
 
+        earlier = traces(folder.profile) if training.profile else []
         startup.mark("folder")
         validation_record = train(
             experiment.task,
@@ -184,6 +186,7 @@ def run(
             batch_spec=batch_spec(config.batch_size, config.row_length),
             startup=startup,
         )
-    if training.profile and is_primary() and folder.profile.exists():
+    # A start that finds all steps done traces none, and the folder may hold an earlier trace.
+    if training.profile and is_primary() and traces(folder.profile) != earlier:
         print(describe_profile(folder.profile))
     return validation_record

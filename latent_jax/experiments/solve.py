@@ -93,7 +93,8 @@ def solve_steps(config: ConfigDict, vocabulary: Vocabulary) -> tuple[int, Budget
     warmup = config.optimizer.warmup_steps
     if warmup >= steps:
         raise ValueError(
-            f"the budget of {budget.amount:g} {budget.unit} is {steps} steps, all of them "
-            f"warm-up: set optimizer.warmup_steps={warmup} below that, or raise the budget"
+            f"{steps} step{'s are' if steps > 1 else ' is'} not more than optimizer.warmup_steps="
+            f"{warmup}: lower it, such as --config.optimizer.warmup_steps={steps // 10}, or raise "
+            f"the budget, {budget.unit}={budget.amount:g}"
         )
     return steps, budget

@@ -83,9 +83,12 @@ def from_config(budget) -> Budget:
     given = {unit: budget[unit] for unit in UNITS if budget[unit]}
     if len(given) != 1:
         stated = ", ".join(f"{unit}={amount:g}" for unit, amount in given.items()) or "none"
+        way_out = "give one, such as --config.budget.bytes=1e8"
+        if given:
+            clear = " or ".join(f"--config.budget.{unit}=0" for unit in given)
+            way_out = f"keep one and clear the rest, by {clear}"
         raise ValueError(
-            f"set exactly one of budget.{{{', '.join(UNITS)}}}; set now: {stated} "
-            "(a unit is cleared with =0)"
+            f"set exactly one of budget.{{{', '.join(UNITS)}}}; set now: {stated}; {way_out}"
         )
     ((unit, amount),) = given.items()
     return Budget(float(amount), unit)

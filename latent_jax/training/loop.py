@@ -17,7 +17,7 @@ from latent_jax.training.identity import describe_shapes
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.metrics import MetricsWriter, Window, read_records
 from latent_jax.training.optimizer import make_optimizer, make_schedule
-from latent_jax.training.profiler import Profiler
+from latent_jax.training.profiler import Profiler, mark_step
 from latent_jax.training.progress import Progress
 from latent_jax.training.run_folder import RunFolder
 from latent_jax.training.signals import LostProcessError, StopSignal, TrainingInterrupted
@@ -201,7 +201,7 @@ class _Run:
         startup.mark("restore" if self.step else "state")
         self.train_step = programs["train_step"].result()
         self.evaluator = Evaluator(task, mesh, programs["evaluation_step"].result())
-        startup.mark("compile")
+        startup.mark("waiting for programs")
         if self.step < total_steps:
             feed.read_ahead()
         startup.mark("first batch")
@@ -235,11 +235,11 @@ class _Run:
             if self.step >= self.total_steps:
                 break
             batch = self.feed.next(self.step)
-            self.profiler.before(self.step)
-            with jax.transfer_guard("disallow"):
+            self.profiler.before(self.step, self.state)
+            with mark_step(self.step + 1), jax.transfer_guard("disallow"):
                 self.state, metrics = self.train_step(self.state, batch)
             self.step += 1
-            self.profiler.after(self.step, metrics.loss)
+            self.profiler.after(self.step, self.state)
             # One step late: the host reads the step before while the device works on this one.
             self._read_pending()
             self.pending = (self.step, metrics)

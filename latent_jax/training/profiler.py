@@ -1,6 +1,7 @@
 """A trace of some steps of a run: what the devices did, and what they waited for."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -8,6 +9,14 @@ from latent_jax.paths import is_remote
 
 SKIPPED = 5
 """Steps that are not traced: the first ones fill caches and queues."""
+
+STEP = "train step"
+"""The event of a trace that `mark_step` leaves."""
+
+
+def mark_step(step: int) -> jax.profiler.StepTraceAnnotation:
+    """Return a context that marks a step in the trace, if one runs."""
+    return jax.profiler.StepTraceAnnotation(STEP, step_num=step)
 
 
 class Profiler:
@@ -31,16 +40,20 @@ class Profiler:
         self._first = max(step, min(step + SKIPPED, total_steps - n_steps))
         self._last = min(self._first + n_steps, total_steps)
 
-    def before(self, step: int) -> None:
-        """Start the trace if the step after `step` is the first of it."""
+    def before(self, step: int, state: Any) -> None:
+        """Start the trace if the step after `step` is the first of it.
+
+        The devices may still be computing `state`, which `step` makes; the trace is without that.
+        """
         if step == self._first < self._last:
+            jax.block_until_ready(state)
             jax.profiler.start_trace(str(self._folder))
             self._running = True
 
-    def after(self, step: int, made: jax.Array) -> None:
-        """End the trace if `step` was the last of it, when `made` by that step is there."""
+    def after(self, step: int, state: Any) -> None:
+        """End the trace if `step` was the last of it, when the `state` that it makes is there."""
         if self._running and step == self._last:
-            jax.block_until_ready(made)
+            jax.block_until_ready(state)
             self.close()
 
     def close(self) -> None:

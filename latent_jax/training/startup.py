@@ -76,7 +76,7 @@ class StartUp:
             for part in (self.phases, self.beside)
         )
         text = f"first step after {sum(self.phases.values()):.1f} s: {phases}"
-        return f"{text} (beside: {beside})" if beside else text
+        return f"{text} (meanwhile in threads: {beside})" if beside else text
 
 
 def keep_programs() -> Path | None:

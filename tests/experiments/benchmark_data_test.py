@@ -1,3 +1,4 @@
+import itertools
 import json
 import pydoc_data.topics
 
@@ -38,6 +39,42 @@ def test_a_table_of_tokenizers_and_workers(text, tmp_path, capsys, monkeypatch):
     assert records[0]["bytes_per_token"] < 1 < records[2]["bytes_per_token"]
 
 
+def test_a_row_is_told_and_kept_as_soon_as_it_is_known(text, tmp_path, monkeypatch, caplog):
+    path = tmp_path / "data.json"
+
+    def measure(benchmark, corpus, tokenizer, id_bytes, n_workers):
+        if n_workers == 2:
+            raise KeyboardInterrupt
+        words = dict(method=tokenizer.name, n_workers=n_workers, mb_per_s=3.0, peer_mb_per_s=2.0)
+        return {**words, "bytes_per_token": id_bytes}
+
+    monkeypatch.setattr(module, "_measure", measure)
+    monkeypatch.setattr(module, "METHODS", ("Bytes",))
+    monkeypatch.setattr(module.logger, "propagate", True)
+    benchmark = DataBenchmark(workers=(0, 1, 2), seconds=4.0)
+    with caplog.at_level("INFO", module.logger.name), pytest.raises(KeyboardInterrupt):
+        benchmark_data(
+            benchmark, [str(text)], cache_dir=str(tmp_path / "cache"), json_path=str(path)
+        )
+    assert [record["n_workers"] for record in read_json(path)] == [0, 1]
+    assert caplog.messages[0].startswith("3 rows of 20 s each, 1.0 minutes in all")
+    assert caplog.messages[-2:] == [
+        f"{n}/3 Bytes, {n - 1} workers: 3.0 MB/s, Grain's packing 2.0 MB/s" for n in (1, 2)
+    ]
+
+
+def test_a_warm_up_takes_a_quarter_of_the_seconds(monkeypatch):
+    asked = []
+
+    def during(amounts, seconds):
+        asked.append(seconds)
+        return itertools.islice(amounts, 2)
+
+    monkeypatch.setattr(module, "_during", during)
+    total, _, _ = module._read(iter([1, 2, 4, 8]), 8.0)
+    assert (asked, total) == ([2.0, 8.0], 12)
+
+
 def test_the_peer_reads_the_same_text(text, tmp_path):
     corpus = open_corpus(
         DataConfig(
@@ -63,3 +100,5 @@ def test_numbers_that_make_no_sense():
         DataBenchmark(workers=())
     with pytest.raises(ValueError, match="must be positive"):
         DataBenchmark(seconds=0)
+    with pytest.raises(ValueError, match="batch_size=4 has fewer than 8"):
+        DataBenchmark(workers=(0, 8), batch_size=4)

@@ -1,8 +1,8 @@
 import pytest
 
 from configs import language_model, latent_lm
+from latent_jax.experiments import benchmark_step as module
 from latent_jax.experiments.benchmark_step import benchmark_step, benchmark_step_and_print
-from latent_jax.experiments.profile import OTHER, _union, kind_of, summarize_profile
 from latent_jax.reports.tables import read_json
 
 
@@ -50,28 +50,14 @@ def test_a_batch_that_does_not_divide_is_refused():
         benchmark_step(config, name="odd")
 
 
-def test_a_folder_without_a_trace_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no trace"):
-        summarize_profile(tmp_path)
-
-
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("words", "message"),
     [
-        ("nvjet_sm90_tst_128x160_64x5_2x1_v_bz_NNT", "matrix products"),
-        ("gemm_fusion_dot_130", "matrix products"),
-        ("void cudnn::fusion::fmha_dbias<true>(void const*)", "attention kernels"),
-        ("ncclDevKernel_AllReduce_Sum_f32_RING_LL", "collectives"),
-        ("input_add_reduce_fusion_9", "reductions"),
-        ("loop_multiply_fusion_11", "element-wise"),
-        ("MemcpyD2D", "copies"),
-        ("input_scatter_fusion", "scatter and gather"),
-        ("strange", OTHER),
+        (dict(n_steps=0), "n_steps must be at least 1; got 0"),
+        (dict(profile="nowhere", n_traced=-1), "profile must be at least 1, .*; got -1"),
     ],
 )
-def test_kernels_are_told_apart_by_name(name, kind):
-    assert kind_of(name) == kind
-
-
-def test_time_that_two_spans_share_counts_once():
-    assert _union([(5, 9), (0, 2), (1, 4), (6, 7)]) == 8
+def test_a_number_of_steps_that_makes_no_sense_is_refused_at_once(monkeypatch, words, message):
+    monkeypatch.setattr(module, "compile_train_step", None)
+    with pytest.raises(ValueError, match=message):
+        benchmark_step(tiny(language_model.get_config("size=nano")), name="none", **words)

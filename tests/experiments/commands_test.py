@@ -95,7 +95,7 @@ def test_a_run_folder_is_complete(trained):
     (start,) = json.loads((run / "environment.json").read_text())["starts"]
     assert [*start["phases"]] == [
         *("imports", "devices", "corpus", "tokenizer", "task", "folder"),
-        *("state", "compile", "first batch", "first step"),
+        *("state", "waiting for programs", "first batch", "first step"),
     ]
     assert start["seconds"] == pytest.approx(sum(start["phases"].values()))
     assert f"first step after {start['seconds']:.1f} s: imports " in result.stderr

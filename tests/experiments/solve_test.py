@@ -81,8 +81,15 @@ def test_steps_of_a_budget_per_parameter():
 
 def test_a_budget_that_is_all_warm_up_is_refused():
     config = config_of()
-    config.budget.bytes = 1.0
-    with pytest.raises(ValueError, match="all of them warm-up"):
+    config.budget.update(bytes=0.0, steps=30.0)
+    message = (
+        "30 steps are not more than optimizer.warmup_steps=100: lower it, such as "
+        "--config.optimizer.warmup_steps=3, or raise the budget, steps=30"
+    )
+    with pytest.raises(ValueError, match=message):
+        solve_steps(config, VOCABULARY)
+    config.budget.update(bytes=1.0, steps=0.0)
+    with pytest.raises(ValueError, match=r"1 step is not more .*warmup_steps=0, .* bytes=1$"):
         solve_steps(config, VOCABULARY)
 
 

@@ -29,9 +29,13 @@ def test_a_budget_below_one_step_trains_one_step():
 def test_exactly_one_unit_is_set():
     none = dict.fromkeys(UNITS, 0)
     assert from_config({**none, "bytes": 1e6}) == Budget(1e6, "bytes")
-    with pytest.raises(ValueError, match="set now: steps=3, bytes=5"):
+    both = (
+        "set now: steps=3, bytes=5; keep one and clear the rest, by --config.budget.steps=0 or "
+        "--config.budget.bytes=0"
+    )
+    with pytest.raises(ValueError, match=both):
         from_config({**none, "steps": 3, "bytes": 5})
-    with pytest.raises(ValueError, match="set now: none"):
+    with pytest.raises(ValueError, match="set now: none; give one, such as"):
         from_config(none)
 
 

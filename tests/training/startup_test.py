@@ -45,7 +45,7 @@ def test_programs_compile_side_by_side_and_their_errors_are_theirs():
     with pytest.raises(KeyError, match="head"):
         programs["c"].result()
     assert {"compile a", "compile b"} <= startup.beside.keys()
-    assert "(beside: compile " in str(startup)
+    assert "(meanwhile in threads: compile " in str(startup)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the start of a process is not known")
@@ -64,7 +64,7 @@ def test_a_run_keeps_what_each_of_its_starts_took(tmp_path):
     environment = json.loads((tmp_path / "environment.json").read_text())
     (first,) = environment["starts"]
     assert first["step"] == 1
-    assert set(first["phases"]) == {"state", "compile", "first batch", "first step"}
+    assert set(first["phases"]) == {*("state", "waiting for programs", "first batch", "first step")}
     assert set(first["beside"]) == {"compile train_step", "compile evaluation_step"}
     assert first["seconds"] == pytest.approx(sum(first["phases"].values()))
     assert environment["packages"]["jax"] == jax.__version__
