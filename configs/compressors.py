@@ -9,7 +9,8 @@ Commands    python launch/train.py --config "configs/compressors.py:files=enwiki
                 --workdir runs/compressors
             python launch/report.py runs/compressors --results configs/results/compressors.json
 Hardware    2 CPU cores, no accelerator: about 70 minutes; the same command goes on where it stopped
-Result      configs/results/compressors.md; conv1d and ssm at C = 2 restore text below 0.02 nats per byte after 7 MB
+Result      configs/results/compressors.md; conv1d and ssm at C = 2 restore text below 0.02 nats per
+            byte after 7 MB
 """
 
 from ml_collections import ConfigDict
