@@ -17,29 +17,34 @@
 #             command runs there
 #   start     start the command after -- on all hosts; it goes on when this terminal is closed
 #   logs      show the log of one host (--worker, by default 0) until the end
-#   status    of the slice, and of the command on every host
+#   status    of the slice and, where it is READY, of the command on every host
 #   stop      SIGTERM to the command on all hosts: it saves and leaves
 #   fetch     copy --from (a folder on the first host, or gs://...) into the local folder --to
 #   delete    the slice, and its request if it was --queued
 #
-# Options
+# Options of all commands
 #   --name NAME              of the slice (required)
 #   --zone ZONE              such as us-east5-a (required)
-#   --type TYPE              v4-8, v5litepod-16, v5p-32, v6e-64, ... (run, create)
 #   --project PROJECT        by default the one gcloud is set to
-#   --spot                   cheaper, and may be preempted at any time
-#   --queued                 ask for it as a queued resource: waits in line until there is capacity
-#   --runtime_version V      the image; by default the one that goes with the type
-#   --service_account A      whose rights the hosts have, such as to write the bucket
-#   --network N, --subnetwork N
-#   --env KEY=VALUE          for the command; may be repeated
-#   --worker N               whose log is shown
-#   --from PATH --to FOLDER  see fetch
-#   --delete                 run: delete the slice once the command has succeeded
-#   --max_restarts N         run, create: how often a slice that is gone is made again (100)
-#   --dry_run                print every gcloud call and run none, as if the slice were absent and all went well
+#   --dry_run                print every call of gcloud and what is packed, and do none of it, as if the slice were
+#                            absent and all went well
 #
-# After -- stands the command. If it begins with "--" it is the flags of `python launch/train.py`.
+# Options of some
+#   --type TYPE              (run, create) v4-8, v5litepod-16, v5p-32, v6e-64, ...
+#   --spot                   (run, create) cheaper, and may be preempted at any time
+#   --queued                 (run, create, delete) ask for it as a queued resource: waits in line until there is capacity
+#   --runtime_version V      (run, create) the image; by default the one that goes with the type
+#   --service_account A      (run, create) whose rights the hosts have, such as to write the bucket
+#   --network N              (run, create)
+#   --subnetwork N           (run, create)
+#   --max_restarts N         (run, create) how often a slice that is gone is made again (100)
+#   --env KEY=VALUE          (run, start) for the command; may be repeated
+#   --worker N               (run, logs) whose log is shown
+#   --delete                 (run) delete the slice once the command has succeeded
+#   --from PATH              (fetch) see there
+#   --to FOLDER              (fetch)
+#
+# After -- stands the command of run and start. If it begins with "--" it is the flags of `python launch/train.py`.
 # The user's needs: the gcloud CLI, logged in (gcloud auth login), with the TPU API on and quota for the type; and
 # bash 4.4 or newer, which macOS does not bring (brew install bash).
 set -euo pipefail
@@ -67,15 +72,17 @@ help() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 
 # ---- the command line
 
+VERBS="run create install start logs status stop fetch delete"
 name="" zone="" type="" project="" runtime_version="" service_account="" network="" subnetwork=""
 spot=0 queued=0 dry_run=0 delete_after=0 worker=0 from="" to="" max_restarts=100 restarts=0
-environment=() command=()
+environment=() command=() given=()
 
 parse() {
   local option value
   while (($#)); do
     option="$1"
     shift
+    given+=("${option%%=*}")
     case "$option" in
     --) command=("$@") && break ;;
     --spot) spot=1 && continue ;;
@@ -113,7 +120,24 @@ parse() {
   if ((${#environment[@]} && ${#command[@]})); then command=(env "${environment[@]}" "${command[@]}"); fi
 }
 
+verbs_of() { # verbs_of OPTION: which commands use it
+  case "$1" in
+  --type | --spot | --runtime_version | --service_account | --network | --subnetwork | --max_restarts) echo run create ;;
+  --queued) echo run create delete ;;
+  --env | --) echo run start ;;
+  --worker) echo run logs ;;
+  --delete) echo run ;;
+  --from | --to) echo fetch ;;
+  *) echo "$VERBS" ;;
+  esac
+}
+
 check() { # check ACTION
+  local option verbs
+  for option in "${given[@]}"; do
+    verbs="$(verbs_of "$option")"
+    [[ " $verbs " == *" $1 "* ]] || fail "$1 does not use $option: it is for ${verbs// /, }"
+  done
   [[ "$name" =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] || fail \
     "--name is '${name}': name the slice with small letters, digits and '-', such as --name lat"
   [[ -n "$zone" ]] || fail "--zone is missing: in which zone is $name, such as --zone us-east5-a"
@@ -132,6 +156,14 @@ check() { # check ACTION
     for pair in ${environment[@]+"${environment[@]}"}; do
       [[ "$pair" =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || fail "--env is '$pair': write KEY=VALUE"
     done
+    ;;&
+  run)
+    local workdir
+    workdir="$(workdir_of "${command[@]}")"
+    if has_several_hosts "$type" && [[ "${command[*]}" =~ (^|[ /])train\.py( |$) && "$workdir" != gs://* ]]; then
+      fail "$type has several hosts, which share no disk, and --workdir is ${workdir:-not given}: give it in a bucket" \
+        "such as --workdir gs://BUCKET/runs/$name"
+    fi
     ;;
   fetch) [[ -n "$from" && -n "$to" ]] || fail "fetch needs --from (a folder on the host, or gs://...) and --to" ;;
   esac
@@ -151,10 +183,29 @@ runtime_of() { # runtime_of TYPE, see https://cloud.google.com/tpu/docs/runtimes
   esac
 }
 
+# Of the types whose size we know: the hosts of v2, v3, v4 and v5p have 4 chips of 2 cores, and their number counts
+# cores; that of v5litepod and v6e counts chips, and up to 8 are on one host. So 8 is one host at most, for all.
+# The tables of https://cloud.google.com/tpu/docs/v5e (and /v4, /v5p, /v6e) say how many hosts a type has.
+has_several_hosts() { # has_several_hosts TYPE
+  runtime_of "$1" >/dev/null && ((10#${1##*-} > 8))
+}
+
+workdir_of() { # workdir_of COMMAND: the value of its last --workdir, as absl reads it; nothing without one
+  local value=""
+  while (($#)); do
+    case "$1" in
+    --workdir=* | -workdir=*) value="${1#*=}" ;;
+    --workdir | -workdir) value="${2:-}" ;;
+    esac
+    shift
+  done
+  printf '%s' "$value"
+}
+
 # ---- gcloud: each call is printed before it runs
 
 show() {
-  local word line="+ gcloud"
+  local word line="+"
   for word in "$@"; do
     [[ "$word" =~ ^[A-Za-z0-9_./:=@%+~-]+$ ]] || word="${word@Q}"
     line+=" $word"
@@ -163,12 +214,12 @@ show() {
 }
 
 cloud() {
-  show "$@"
+  show gcloud "$@"
   ((dry_run)) || gcloud "$@"
 }
 
 ask() { # ask ASSUMED ARGUMENTS: prints the answer of a call that changes nothing; ASSUMED in a dry run
-  show "${@:2}"
+  show gcloud "${@:2}"
   if ((dry_run)); then printf '%s\n' "$1"; else gcloud "${@:2}"; fi
 }
 
@@ -189,7 +240,7 @@ state_of() { # state_of KIND ASSUMED: prints its state, nothing where there is n
   local field=state
   [[ "$1" == tpu-vm ]] || field=state.state
   local call=(compute tpus "$1" describe "$name" "${at[@]}" --format "value($field)")
-  show "${call[@]}"
+  show gcloud "${call[@]}"
   if ((dry_run)); then printf '%s\n' "$2" && return; fi
   gcloud "${call[@]}" 2>"$errors" && return
   grep -q NOT_FOUND "$errors" && return
@@ -305,7 +356,9 @@ install() {
   [[ -z "$changed" ]] || say "not copied, because it is not committed:"$'\n'"$(head -20 <<<"$changed")"
   say "copying the tree of commit ${revision::12} to all hosts"
   archive="${TMPDIR:-/tmp}/latent_jax-${revision::12}.tar.gz"
-  ((dry_run)) || git archive --format tar.gz --output "$archive" HEAD || fail "the tree could not be packed"
+  local pack=(git archive --format tar.gz --output "$archive" HEAD)
+  show "${pack[@]}"
+  ((dry_run)) || "${pack[@]}" || fail "the tree could not be packed"
   # The new tree's script unpacks it: it knows whether a command runs in the old one.
   cloud compute tpus tpu-vm scp "$archive" "$name:latent_jax.tar.gz" --worker all "${at[@]}" &&
     cloud compute tpus tpu-vm ssh "$name" --worker all "${at[@]}" --command \
@@ -401,14 +454,28 @@ run() {
       "hosts (logs --worker 1, ...), start the same line again, or: $(again delete)"
     exit "$code"
   fi
-  say "the command has succeeded"
-  if ((delete_after)); then remove; else say "$name is left as it is, and costs money: $(again delete)"; fi
+  if ((dry_run)); then say "the command would have succeeded"; else say "the command has succeeded"; fi
+  if ((delete_after)); then
+    remove
+  elif ((dry_run)); then
+    say "$name would be left as it is, and would cost money until: $(again delete)"
+  else
+    say "$name is left as it is, and costs money: $(again delete)"
+  fi
 }
 
 again() { # again ACTION: prints a line of this script for the same slice
   printf 'bash launch/tpu_vm.sh %s --name %s' "$1" "$name"
   printf ' %s' "${at[@]}"
-  if ((queued)); then printf ' --queued'; fi
+  if ((queued)) && [[ "$1" == delete ]]; then printf ' --queued'; fi
+}
+
+status() {
+  local state
+  state="$(state_of tpu-vm READY)" || exit 1 # gcloud has said why
+  say "$name is ${state:-not there}"
+  # In another state no host takes a connection, and each would be an error of its own.
+  [[ "$state" != READY ]] || on_host all status
 }
 
 fetch() {
@@ -442,14 +509,11 @@ main() {
   trap 'say "what runs on $name goes on; run follows it again, stop ends it" && exit 130' INT
   case "$action" in
   logs) on_host "$worker" follow 50 ;;
-  status)
-    say "$name: $(state_of tpu-vm READY)"
-    on_host all status
-    ;;
   stop) on_host all stop ;;
   delete) remove ;;
   *) "$action" ;;
   esac
+  ((!dry_run)) || say "this was a dry run: nothing of it was done"
 }
 
 main "$@"

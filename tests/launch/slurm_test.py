@@ -125,13 +125,27 @@ def test_only_a_job_that_was_asked_to_stop_and_has_more_to_do_is_queued_again(
             "there is no Python at /absent/python",
         ),
         (("--config=x",), {"SLURM_SUBMIT_DIR": "/"}, "/ is not the root of the repository"),
-        (("--config=x",), {"SLURM_SUBMIT_DIR": ""}, "this is a batch script"),
+        (("--config=x",), {"SLURM_SUBMIT_DIR": ""}, "there is no Slurm job here"),
+        (("--config=x",), {"SLURM_JOB_ID": ""}, "there is no Slurm job here"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(slurm, words, changes, message):
     done = submit(slurm, *words, **changes)
     text = done.communicate(timeout=60)[0]
-    assert done.returncode in (1, 2) and message in text and called(slurm, "srun") is None
+    assert done.returncode == 2 and message in text and called(slurm, "srun") is None
+    assert text.count("error: ") == 1
+    # Who started it as a plain script may not know how it is meant to be used.
+    assert ("sbatch --nodes=2 launch/slurm.sbatch" in text) == ("no Slurm job" in message)
+
+
+@pytest.mark.parametrize("job", ["", "1"])
+@pytest.mark.parametrize("words", [("--help",), ("-h",), ("--config=x", "--help")])
+def test_help_is_its_usage_and_starts_nothing(slurm, words, job):
+    done = submit(slurm, *words, SLURM_JOB_ID=job)
+    text = done.communicate(timeout=60)[0]
+    assert done.returncode == 0 and called(slurm, "srun") is None
+    assert text.startswith("Trains under Slurm") and "sbatch --nodes=2 launch/slurm" in text
+    assert "#" not in text and "set -euo" not in text
 
 
 def test_tasks_and_gpus_of_a_node_are_as_many():

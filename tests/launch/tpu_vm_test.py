@@ -417,6 +417,7 @@ def test_an_error_of_gcloud_ends_it(project, cloud):
         (("run", *WHERE, "--type"), "--type needs a value"),
         (("run", *WHERE, "python"), "unexpected 'python': the command of the run stands after --"),
         (("fetch", *WHERE, "--from=x"), "fetch needs --from"),
+        (("status", *WHERE, "--", "true"), "status does not use --: it is for run, start"),
         (("logs", *WHERE, "--worker=all"), "--worker is 'all'"),
         (("create", *WHERE, "--type=v4-8", "--max_restarts=x"), "--max_restarts is 'x': give a"),
     ],
@@ -425,6 +426,60 @@ def test_what_is_wrong_is_said_before_any_call(project, cloud, words, message):
     done = tpu_vm(project, *words)
     assert done.returncode == 2 and message in done.stdout
     assert not (cloud / "calls").exists()
+
+
+HERE = ("--config", "configs/latent_lm.py", "--workdir")
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "workdir"),
+    [
+        # One host and the next size, as the tables of cloud.google.com/tpu/docs have them.
+        ("v5litepod-16", (*HERE, "runs/x"), "runs/x"),
+        ("v5litepod-8", (*HERE, "runs/x"), None),
+        ("v6e-16", HERE[:2], "not given"),
+        ("v6e-8", HERE[:2], None),
+        ("v4-16", ("python", "launch/train.py", "--workdir=gs://b/x", "--workdir=/x"), "/x"),
+        ("v4-8", ("python", "launch/train.py", "--workdir=/x"), None),
+        ("v5p-16", HERE, "not given"),
+        ("v5p-8", HERE[:2], None),
+        ("v5p-16", (*HERE, "gs://b/x"), None),
+        ("v5p-16", ("python", "pretrain.py"), None),
+    ],
+)
+def test_several_hosts_train_only_into_a_bucket(project, cloud, kind, command, workdir):
+    done = tpu_vm(project, "run", *WHERE, "--dry_run", "--env=A=b", "--type", kind, "--", *command)
+    if workdir is None:
+        assert done.returncode == 0 and "tpu-vm create lat" in done.stdout
+    else:
+        assert done.returncode == 2 and "+ gcloud" not in done.stdout
+        told = f"error: {kind} has several hosts, which share no disk, and --workdir is {workdir}:"
+        assert told in done.stdout
+
+
+def test_an_option_is_refused_where_it_is_not_used_as_the_help_says(project, cloud):
+    shown = tpu_vm(project, "--help").stdout
+    used = re.findall(r"^  (--\w+).* \(((?:run|fetch)[a-z, ]*)\)", shown, flags=re.MULTILINE)
+    assert len(used) == 13
+    for option, verbs in used:
+        value = [] if option in ("--spot", "--queued", "--delete") else ["1"]
+        done = tpu_vm(project, "stop", *WHERE, option, *value)
+        assert done.stdout == f"error: stop does not use {option}: it is for {verbs}\n"
+        assert done.returncode == 2
+    assert not (cloud / "calls").exists()
+
+
+def test_status_stops_where_there_are_no_hosts_to_ask(project, cloud):
+    done = tpu_vm(project, "status", *WHERE)
+    assert done.returncode == 0 and done.stdout.endswith("==> lat is not there\n")
+    (cloud / "tpu-vm-lat").write_text("PREEMPTED")
+    done = tpu_vm(project, "status", *WHERE)
+    assert done.returncode == 0 and done.stdout.endswith("==> lat is PREEMPTED\n")
+    (cloud / "before-describe").write_text("echo 'ERROR: no rights' >&2; exit 1\n")
+    done = tpu_vm(project, "status", *WHERE)
+    assert done.returncode == 1 and done.stdout.endswith("\nERROR: no rights\n")
+    calls = (cloud / "calls").read_text()
+    assert calls.count("describe lat") == 3 and calls.count("\n") == 3
 
 
 def test_fetch_goes_where_the_user_is(project, cloud, tmp_path):
