@@ -97,9 +97,9 @@ status() {
   if is_running; then
     echo "running $(<"$RUN/command")"
   else
-    # The supervisor writes the status a moment after the command has ended.
+    # The supervisor writes the status a moment after the command has ended; one of before a restart never does.
     for ((i = 0; i < 100; i++)); do
-      [[ -f "$RUN/pid" && ! -f "$RUN/status" ]] || break
+      [[ -f "$RUN/pid" && ! -f "$RUN/status" && "$(<"$RUN/boot")" == "$(<"$BOOT")" ]] || break
       sleep 0.02
     done
     if [[ -f "$RUN/status" ]]; then echo "ended $(<"$RUN/status")"; else echo "none"; fi
