@@ -81,7 +81,9 @@ def run_verbs(cases: Cases, takes_files: bool = False) -> None:
     """
 
     def main(words: Sequence[str]) -> None:
-        verb, *files = words or [""]
+        if not words:
+            raise ValueError(f"write a verb first: {', '.join(_verbs(cases))}")
+        verb, *files = words
         check_word("verb", verb, _verbs(cases))
         if takes_files and not files:
             raise ValueError(f"{verb} needs files: write their paths after it")

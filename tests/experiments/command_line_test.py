@@ -86,7 +86,7 @@ def test_help_says_which_verbs_use_a_flag(command):
 @pytest.mark.parametrize(
     ("words", "takes_files", "message"),
     [
-        ([], False, "unknown verb ''; known: draw, count"),
+        ([], False, "write a verb first: draw, count"),
         (["drow"], False, r"unknown verb 'drow' \(did you mean 'draw'\?\)"),
         (["draw", "x"], False, "unexpected 'x': options are written --name=value"),
         (["draw"], True, "draw needs files"),
