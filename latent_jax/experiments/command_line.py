@@ -159,9 +159,12 @@ def _parse_flags(arguments: Sequence[str]) -> Sequence[str]:
         text = str(error.args[0]) if error.args else str(error)
         # A config file's own error comes wrapped in the traceback of its loading.
         inner = re.findall(r"^\s*[\w.]*Error: (.+)$", text, flags=re.MULTILINE)
+        missing = re.search(r"No such file or directory: \\?'([^'\\]+)", text)
+        if missing and not inner:
+            _fail(f"there is no config file {missing[1]}; they are in configs/")
         text = inner[-1] if inner else text
         # ml_collections raises a KeyError's text, which is a quoted string.
-        text = text.strip("'")
+        text = text[1:-1] if re.fullmatch(r"'.*'", text, flags=re.DOTALL) else text
         _fail(" ".join(text.replace("\\n", " ").replace("\\'", "'").split()))
 
 

@@ -1,6 +1,8 @@
 """Every flag of a command with verbs is used by a verb, and refused by the others."""
 
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,18 @@ def test_every_flag_is_used(script, defined):
     defined += [value for value in names.values() if isinstance(value, flags.FlagHolder)]
     used = {flag.name for _, words in names["CASES"].values() for flag in words.values()}
     assert used == {flag.name for flag in defined}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("configs/nope.py:size=3", "error: there is no config file configs/nope.py; "),
+        ("configs/latent_lm.py:size=nanoo", "error: unknown size 'nanoo' (did you mean 'nano'?)"),
+        ("configs/latent_lm.py --config.modle.x=3", "error: 'modle' Did you mean \"model\""),
+    ],
+)
+def test_a_wrong_config_is_one_line(config, message):
+    command = [sys.executable, "launch/train.py", "--config", *config.split()]
+    ended = subprocess.run(command, cwd=LAUNCH.parent, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith(message)
