@@ -2,7 +2,7 @@
 
 A program is made for a platform that is given. So a laptop can trace, compile and cost the program
 of a GPU or of a TPU slice, and tests do. Every choice below rests on a measurement, which
-BUILD_NOTES.md has, or on what the platform's compiler accepts.
+configs/results/accelerators.md or cpu_speed.md has, or on what the platform's compiler accepts.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
 """The CPU as a device: all its cores at work, and memory that is kept from step to step.
 
 XLA's CPU backend runs element-wise work on one core, and asks for the buffers of a step anew every
-time, which glibc maps and unmaps page by page. BUILD_NOTES.md has what each of the two is worth.
+time, which glibc maps and unmaps page by page. configs/results/cpu_speed.md has what
+each of the two is worth.
 """
 
 import ctypes
