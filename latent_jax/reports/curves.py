@@ -99,7 +99,7 @@ def _latent_figure(run):
 def _draw_code_length(axes, run):
     """Training and validation bits per byte."""
     scale, _ = _text_axis(axes, [run])
-    xs, ys = run.curve("bits_per_byte", split="train")
+    xs, ys = run.curve(run.metric, split="train")
     ends = []
     if len(xs):
         window = max(1, len(xs) // 40)
@@ -108,7 +108,7 @@ def _draw_code_length(axes, run):
             axes.plot(xs / scale, ys, color=ORANGE, linewidth=0.7, alpha=0.3)
         axes.plot(xs / scale, smoothed, color=ORANGE, linewidth=1.4)
         ends.append((xs[-1] / scale, smoothed[-1], f"training {smoothed[-1]:.2f}", ORANGE))
-    xs, ys = run.curve("bits_per_byte")
+    xs, ys = run.curve(run.metric)
     axes.plot(xs / scale, ys, color=BLUE, marker="o", markersize=3)
     ends.append((xs[-1] / scale, ys[-1], f"validation {ys[-1]:.2f}", BLUE))
     _fit_height(axes)
@@ -205,7 +205,7 @@ def _comparison_figure(runs):
     scale, _ = _text_axis(curves, runs)
     ends = []
     for i, run in enumerate(runs):
-        xs, ys = run.curve("bits_per_byte")
+        xs, ys = run.curve(run.metric)
         look = line_look(i)
         curves.plot(xs / scale, ys, **look, marker="o", markersize=2.5)
         ends.append((xs[-1] / scale, ys[-1], _short(run.name), look["color"]))
@@ -224,10 +224,10 @@ def _draw_bars(axes, runs, finals, latent):
     axes.spines["bottom"].set_visible(False)
     axes.set_xticks([])
     axes.set_yticks([])
-    largest = max(final["bits_per_byte"] for final in finals)
+    largest = max(final[run.metric] for run, final in zip(runs, finals, strict=True))
     for row, (run, final) in enumerate(zip(runs, finals, strict=True)):
         colour = line_look(row)["color"]
-        total = final["bits_per_byte"]
+        total = final[run.metric]
         if _is_latent(run):
             reconstruction, language_model = (final[part] for part in PARTS)
             axes.barh(row, language_model, 0.3, color=colour)

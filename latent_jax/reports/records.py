@@ -49,6 +49,11 @@ class Run:
         """How tables and pictures call the run: the configured name, or else the method's."""
         return self.config.get("name") or self.method
 
+    @property
+    def metric(self) -> str:
+        """What the run is judged by: its configured best_metric; lower is better."""
+        return self.config.get("training", {}).get("best_metric", "bits_per_byte")
+
     def has(self, metric: str, split: str = "validation") -> bool:
         """Return whether any record of the split carries the metric."""
         return any(metric in record for record in self.split(split))

@@ -39,7 +39,7 @@ class TrainingConfig:
     save_every: int = 500  # steps between checkpoints; 0 saves after the last step only
     keep_latest: int = 2  # most recent checkpoints kept
     keep_best: int = 1  # checkpoints kept besides, by best_metric; 0 keeps none
-    best_metric: str = "bits_per_byte"  # of the validation record; lower is better
+    best_metric: str = "bits_per_byte"  # of the validation record, also shown; lower is better
     restore_step: int = -1  # checkpoint to resume from; -1 is the latest
     progress: bool = True  # draw a bar on a terminal, print lines elsewhere
     profile: int = 0  # steps of this start that are traced into the run folder's profile/

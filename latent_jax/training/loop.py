@@ -214,7 +214,9 @@ class _Run:
         self.peak = None if known is None else known.flops * mesh.devices.size
         n_traced = config.profile if is_primary() else 0
         self.profiler = Profiler(folder.profile, n_traced, self.step, total_steps)
-        self.progress = Progress(total_steps, self.step, config.progress and is_primary())
+        self.progress = Progress(
+            total_steps, self.step, config.progress and is_primary(), config.best_metric
+        )
         if self.step and is_primary():
             self.progress.message(f"resumed from step {self.step} in {folder.checkpoints}")
 

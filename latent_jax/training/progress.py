@@ -17,11 +17,17 @@ LINE_EVERY_SECONDS = 10.0
 class Progress:
     """Shows records of one run as they are made."""
 
-    def __init__(self, total_steps: int, step: int, enabled: bool, stream=None):
-        """Begin at `step` of `total_steps`; if not `enabled`, nothing but `message` is shown."""
+    def __init__(
+        self, total_steps: int, step: int, enabled: bool, metric: str = "bits_per_byte", stream=None
+    ):
+        """Begin at `step` of `total_steps`; if not `enabled`, nothing but `message` is shown.
+
+        `metric` is what is shown of each record that has it.
+        """
         self._stream = stream or sys.stderr
         self._enabled = enabled
         self._total = total_steps
+        self._metric = metric
         self._start = (step, time.monotonic())
         self._last_line = -LINE_EVERY_SECONDS
         self._bar = None
@@ -37,7 +43,7 @@ class Progress:
 
     def train(self, record: Mapping[str, float]) -> None:
         """Show a training record."""
-        text = _describe(record)
+        text = self._describe(record)
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
         elif self._enabled and time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
@@ -48,10 +54,7 @@ class Progress:
     def validation(self, record: Mapping[str, float]) -> None:
         """Show an evaluation."""
         if self._enabled:
-            self.message(
-                f"step {record['step']}/{self._total}: "
-                f"validation {record['bits_per_byte']:.4f} bits/byte"
-            )
+            self.message(f"step {record['step']}/{self._total}: validation {self._shown(record)}")
 
     def message(self, text: str) -> None:
         """Print a line without breaking the bar."""
@@ -65,19 +68,22 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
+    def _shown(self, record: Mapping[str, float]) -> str:
+        words = self._metric.replace("_per_", "/").replace("_", " ")
+        return f"{record[self._metric]:.4f} {words}"
+
+    def _describe(self, record: Mapping[str, float]) -> str:
+        parts = [f"loss {record['loss']:.4f}"]
+        if self._metric in record:
+            parts.append(self._shown(record))
+        parts.append(f"{record['bytes_per_second'] / 1e3:.1f} kB/s")
+        if "model_flops_utilization" in record:
+            parts.append(f"MFU {record['model_flops_utilization']:.1%}")
+        return ", ".join(parts)
+
     def _seconds_left(self, step: int) -> float:
         first, since = self._start
         return (time.monotonic() - since) / max(step - first, 1) * (self._total - step)
-
-
-def _describe(record: Mapping[str, float]) -> str:
-    text = (
-        f"loss {record['loss']:.4f}, {record['bits_per_byte']:.4f} bits/byte, "
-        f"{record['bytes_per_second'] / 1e3:.1f} kB/s"
-    )
-    if "model_flops_utilization" in record:
-        text += f", MFU {record['model_flops_utilization']:.1%}"
-    return text
 
 
 def _duration(seconds: float) -> str:
