@@ -1,23 +1,31 @@
-"""Configs through the loop itself: trained, evaluated, saved, drawn."""
+import pydoc_data.topics
 
-from configs import latent_lm
-from latent_jax.experiments.evaluate import evaluate
-from latent_jax.experiments.run import run
-from latent_jax.reports.records import read_run
+import pytest
+
+from configs import language_model
+from latent_jax.experiments import run as module
+from tests.experiments.made_traces import write_trace
 
 
-def test_continuous_latents_are_judged_by_their_reconstruction(tmp_path, capsys):
-    config = latent_lm.get_config("size=nano,quantizer=none")
-    config.autoencoder.update(d_model=16, n_heads=2)
-    config.update(row_length=32, batch_size=8, evaluation_bytes=1000)
-    config.budget.update(bytes=0.0, steps=2.0)
-    config.optimizer.warmup_steps = 1
-    config.data.cache_dir = str(tmp_path / "cache")
-    record = run(config, tmp_path / "run")
-    shown = f"validation {record['reconstruction_bits_per_byte']:.4f} reconstruction bits/byte"
-    assert shown in capsys.readouterr().err
-    assert "bits_per_byte" not in record
-    assert (tmp_path / "run" / "curves.png").stat().st_size > 0
-    assert read_run(tmp_path / "run").metric == "reconstruction_bits_per_byte"
-    again = evaluate(tmp_path / "run", max_bytes=1000)
-    assert again["reconstruction_bits_per_byte"] == record["reconstruction_bits_per_byte"]
+@pytest.fixture
+def config(tmp_path):
+    for name in ("if", "while", "with"):
+        (tmp_path / f"{name}.txt").write_text(pydoc_data.topics.topics[name])
+    config = language_model.get_config("method=Bytes,size=nano")
+    config.row_length, config.batch_size, config.training.profile = 16, 8, 3
+    config.data.update(source="files", files=(f"{tmp_path}/*.txt",), cache_dir=f"{tmp_path}/cache")
+    config.data.update(validation_percent=0.0, test_percent=0.0)
+    return config
+
+
+def test_only_a_trace_of_this_start_is_summed_up(config, tmp_path, monkeypatch, capsys):
+    def train_and_trace(*_, run_folder, **__):
+        write_trace(run_folder.profile, {"/device:GPU:0": {"Stream #1": [("dot", 0, 4)]}}, 3)
+        return {}
+
+    monkeypatch.setattr(module, "train", train_and_trace)
+    module.run(config, tmp_path / "run")
+    assert "3 steps on 1 device in " in capsys.readouterr().out
+    monkeypatch.setattr(module, "train", lambda *_, **__: {})
+    module.run(config, tmp_path / "run")
+    assert "steps on" not in capsys.readouterr().out
