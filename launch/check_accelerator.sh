@@ -86,8 +86,13 @@ files() { # the texts as a tuple for --config.data.files
 speed() {
   local size="${MODEL_SIZE:-base}" n="${STEPS:-10}" small="${MODEL_SIZE:+100k}" m1="${MODEL_SIZE:-3m}"
   local peer=(train "--n_steps=$((n / 2 > 0 ? n / 2 : 1))" --steps_per_turn=5)
-  [[ "$size" == base ]] && peer+=(--vocab_size=50304 --row_length=1024 --batch_size=32
-    --n_layers=12 --d_model=768 --n_heads=12)
+  local generate=(generate --lanes=1,8,64,512 --n_steps=2)
+  if [[ -n "${MODEL_SIZE:-}" ]]; then
+    peer+=(--row_length=64 --batch_size=2)
+    generate=(generate --lanes=1,2 --n_steps=1 --n_new=8)
+  else
+    peer+=(--vocab_size=50304 --row_length=1024 --batch_size=32 --n_layers=12 --d_model=768 --n_heads=12)
+  fi
   local configs=(
     "configs/latent_lm.py:size=$size,codes=4096"
     "configs/m1.py:size=$m1"
@@ -115,12 +120,12 @@ speed() {
   step first_step 90 "$PYTHON" launch/train.py --config "configs/m1.py:size=$m1" --workdir "$out/first_step" \
     --config.data.num_workers=8 --config.budget.bytes=0 --config.budget.steps=20 \
     --config.optimizer.warmup_steps=1 --config.training.eval_every=0
-  step generate 60 "$PYTHON" launch/benchmark.py generate --lanes=1,8,64,512 --n_steps=2 \
-    --json "$out/accelerator_generation.json"
+  step generate 60 "$PYTHON" launch/benchmark.py "${generate[@]}" --json "$out/accelerator_generation.json"
 }
 
 m1() {
   local run="$out/m1" m1="${MODEL_SIZE:-3m}" steps="${STEPS:-16000}" data=("--config.data.source=files")
+  local lanes="${MODEL_SIZE:+2,4}"
   local every=$((steps / 8 + 1)) # evaluated and saved at once: a run that is cut short has a best checkpoint
   data+=("--config.data.files=$(files)")
   step train_m1 260 "$PYTHON" launch/train.py --config "configs/m1.py:size=$m1,optimizer=adamw" --workdir "$run" \
@@ -130,7 +135,7 @@ m1() {
   step export_m1 30 "$PYTHON" launch/prepare.py m1 --workdir "$run" --out "$out/m1.msgpack"
   step compile_code 60 "$PYTHON" launch/prepare.py compile --m1 "$out/m1.msgpack" --out "$out/code"
   step encode 60 "$PYTHON" launch/benchmark.py m1 --data "$(IFS=,; echo "${text[*]}")" --max_bytes=4000000 \
-    --m1 "$out/m1.msgpack" --lanes=64,1024 --seconds=5 --json "$out/accelerator_m1.json"
+    --m1 "$out/m1.msgpack" "--lanes=${lanes:-64,1024}" --seconds=5 --json "$out/accelerator_m1.json"
 }
 
 latent() {
