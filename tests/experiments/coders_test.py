@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.experiments.commands_test import launch, train
+from tests.commands import launch
+from tests.experiments.commands_test import train
 
 M1 = ("--config.model.d_ff=32", "--config.batch_size=8")
 

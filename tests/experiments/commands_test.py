@@ -1,15 +1,12 @@
 """The commands as a user types them, and what they say to a mistake."""
 
 import json
-import os
 import pydoc_data.topics
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import ROOT, launch
+
 SMALL = (
     "--config.row_length=64",
     "--config.batch_size=8",
@@ -27,24 +24,6 @@ SMALL = (
     "--config.model.n_heads=2",
     "--config.quantizer.code_dim=8",
 )
-
-
-def environment():
-    """Return what commands of tests run under: the same bits come only from the same program."""
-    words = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    # See tests/conftest.py.
-    return {**os.environ, **words, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-
-
-def launch(script, *arguments, cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, ROOT / "launch" / script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment(),
-        timeout=600,
-    )
 
 
 def write_texts(folder):
@@ -288,7 +267,7 @@ def test_compile_says_what_a_gpu_is_asked_for():
     )
     assert done.returncode == 0, done.stderr
     assert "Bytes on 2 x H100 (cuda), pmap: 32 x 64 of 257 ids a step" in done.stdout
-    assert "2 x CustomSPMDPartitioning" in done.stdout
+    assert "2 x cuDNN attention, by way of the partitioner" in done.stdout
 
 
 @pytest.mark.parametrize(

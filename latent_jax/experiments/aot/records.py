@@ -48,7 +48,6 @@ def program_costs(
         ValueError: see `lowering.lower`.
     """
     vocabulary = assumed_vocabulary(config, bytes_per_token)
-    logger.info("lowering %s for %s", " and ".join(programs), target.topology)
     made = lower(config, vocabulary, target, programs)
     xla_flops = count_flops(made.config, vocabulary, programs)
     ours = ledger_flops(made.task, made.config, vocabulary)

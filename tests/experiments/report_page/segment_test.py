@@ -9,7 +9,7 @@ import pytest
 from latent_jax import tokenizers
 from latent_jax.experiments.report_page import SENTENCE, browser_code, segment, write_report_page
 from latent_jax.methods.artefacts import load_compiled
-from tests.experiments.commands_test import launch
+from tests.commands import launch
 from tests.experiments.report_page.studies import METHODS, write_study
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from latent_jax.experiments.sweep.command import sweep_and_print
-from tests.experiments.commands_test import environment
+from tests.commands import environment
 from tests.experiments.sweep.sweep_test import last_steps, results, sweep_file  # noqa: F401
 
 ray = pytest.importorskip("ray", reason="needs pip install -e .[ray]")

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.experiments.commands_test import ROOT, environment, launch
+from tests.commands import ROOT, environment, launch
 
 SWEEP = """
 from latent_jax.experiments.sweep.cells import Sweep, product
