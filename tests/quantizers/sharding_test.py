@@ -12,7 +12,7 @@ from latent_jax.quantizers import QuantizerConfig, make_quantizer
 
 @pytest.mark.parametrize("kind", ["vq", "fsq"])
 def test_eight_devices_equal_one(kind):
-    # Fewer codes than latents: a first codebook with a vector twice has ties, which rounding decides.
+    # Fewer codes than latents: with a vector twice, rounding decides between equal codes.
     config = QuantizerConfig(
         kind=kind, codebook_size=128, d_model=12, code_dim=8, restart_period=2, ema_decay=0.5,
         restart_threshold=0.3,
