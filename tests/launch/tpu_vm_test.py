@@ -75,13 +75,17 @@ def tpu_vm(project, *arguments, cwd=None, **environment):
 
 
 def watch(project, *arguments):
-    """Start the script in a session of its own, to read while it runs."""
+    """Start the script in a session of its own, to read while it runs.
+
+    A suite in the background ignores SIGINT, and bash would inherit that and could not trap it.
+    """
     return subprocess.Popen(
         ["bash", project / "launch" / "tpu_vm.sh", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
