@@ -24,8 +24,9 @@ from typing import Any
 
 from absl import logging
 
+from latent_jax.contracts import Document, Source
 from latent_jax.data.dataset import FORMAT_VERSION, TFDS_FOLDER, write_dataset
-from latent_jax.data.documents import CorpusError, Document, Source
+from latent_jax.data.documents import CorpusError
 from latent_jax.data.records import SplitRecords
 from latent_jax.data.sources import DataConfig, make_source
 from latent_jax.paths import is_remote

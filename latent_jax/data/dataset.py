@@ -19,7 +19,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from latent_jax.data.documents import CorpusError, Document, Source, cut
+from latent_jax.contracts import Document, Source
+from latent_jax.data.documents import CorpusError, cut
 from latent_jax.data.sources import DataConfig
 
 SPLITS = ("train", "validation", "test")

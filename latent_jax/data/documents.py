@@ -1,40 +1,14 @@
-"""The unit that every corpus is made of: bytes and a stable key.
+"""What every source of documents shares: its error, and how texts are cut.
 
 Text becomes bytes once, at the source. Nothing after it decodes: a document need not be UTF-8, and
 its length in bytes is the denominator of every bits per byte in this project.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
-
-
-class Document(NamedTuple):
-    """One text.
-
-    Attributes:
-      key: Names the document wherever it is stored; its hash decides the split. Need not be unique:
-        documents that share a key share a split.
-      text: The raw bytes, in any encoding.
-    """
-
-    key: str
-    text: bytes
 
 
 class CorpusError(ValueError):
     """Text that cannot be read or made into a corpus. The message says what to change."""
-
-
-class Source(Protocol):
-    """Where documents come from."""
-
-    def documents(self) -> Iterator[Document]:
-        """Yields every document, always in the same order. Raises CorpusError."""
-        ...
-
-    def stamp(self) -> Any:
-        """Returns JSON data that changes when the documents may have, without reading them."""
-        ...
 
 
 def cut(text: bytes, limit: int) -> Iterator[bytes]:

@@ -22,7 +22,8 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-from latent_jax.data.documents import CorpusError, Document, cut
+from latent_jax.contracts import Document
+from latent_jax.data.documents import CorpusError, cut
 
 PASSAGE_BYTES = 16 * 1024
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Self
 import grain
 import numpy as np
 
-from latent_jax.data.documents import Document
+from latent_jax.contracts import Document
 from latent_jax.tokenizers.base import Tokenizer
 
 Batch = dict[str, Any]  # "ids" int32[B, L], "weights" float32[B, L], "n_bytes" int32[B]

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from latent_jax.data.documents import CorpusError, Document
+from latent_jax.contracts import Document
+from latent_jax.data.documents import CorpusError
 
 PACKAGES = ("numpy", "scipy", "jax", "flax", "optax")
 

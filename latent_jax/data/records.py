@@ -7,7 +7,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from latent_jax.data.documents import CorpusError, Document
+from latent_jax.contracts import Document
+from latent_jax.data.documents import CorpusError
 
 
 class SplitRecords:

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from latent_jax.data.documents import CorpusError, Source
+from latent_jax.contracts import Source
+from latent_jax.data.documents import CorpusError
 from latent_jax.data.files import Files
 from latent_jax.data.python_docs import PythonDocs
 from latent_jax.data.tfds_source import Tfds

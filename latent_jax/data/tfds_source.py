@@ -17,7 +17,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.read_only_builder import builder_from_files
 
-from latent_jax.data.documents import CorpusError, Document
+from latent_jax.contracts import Document
+from latent_jax.data.documents import CorpusError
 
 
 class Tfds:

@@ -12,10 +12,10 @@ from typing import Any
 import grain
 import numpy as np
 
+from latent_jax.contracts import Document
 from latent_jax.data import Corpus, DataConfig, open_corpus, train_batches
-from latent_jax.data.documents import Document
 from latent_jax.methods.names import parse
-from latent_jax.methods.tokenizers import bytes_per_token, load_bpe_files, make_tokenizer
+from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
 from latent_jax.reports.tables import Column, text_table, write_json
 from latent_jax.tokenizers import Tokenizer
 
@@ -117,8 +117,9 @@ def benchmark_data(
     for method in METHODS:
         logger.info("%s: making the tokenizer", method)
         if method.startswith("BPE") and (vocab_file or merges_file):
-            # Of files that are no BPE, or of half of one, `load_bpe_files` says so.
-            tokenizer = load_bpe_files(parse("BPE[v=50257]"), vocab_file, merges_file)
+            # Of files that are no BPE, or of half of one, `make_tokenizer` says so.
+            files = dict(vocab_file=vocab_file, merges_file=merges_file)
+            tokenizer = make_tokenizer(parse("BPE[v=50257]"), **files)
         else:
             tokenizer = make_tokenizer(parse(method), corpus)
         id_bytes = bytes_per_token(tokenizer, corpus)

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from latent_jax.experiments.benchmark_tokenizers import read_texts
 from latent_jax.experiments.hardware import matmul_rate
-from latent_jax.methods.names import MethodName, parse
-from latent_jax.methods.tokenizers import step_by_step
+from latent_jax.methods.equal_info_ac import step_by_step
+from latent_jax.methods.family import MethodName
+from latent_jax.methods.names import parse
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.gpt import GPT
 from latent_jax.platform import Platform

@@ -18,8 +18,8 @@ from latent_jax.experiments.aot.lowering import assumed_vocabulary
 from latent_jax.experiments.memory import settle_remat
 from latent_jax.experiments.profile import describe_profile
 from latent_jax.experiments.solve import solve_shape
-from latent_jax.experiments.tasks import make_task
 from latent_jax.methods.ledger import count_parameters
+from latent_jax.methods.tasks import make_task
 from latent_jax.platform import chip
 from latent_jax.reports.tables import Column, read_json, text_table, write_json
 from latent_jax.training import (

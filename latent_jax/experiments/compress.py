@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from latent_jax.experiments import container
 from latent_jax.methods.names import parse
-from latent_jax.methods.tokenizers import TRAINED, make_tokenizer
+from latent_jax.methods.registry import family
+from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.models.byte_model import LANES
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tokenizers import Tokenizer, load
@@ -56,12 +57,12 @@ def open_tokenizer(method: str, folder: str = "", m1: str = "", lanes: int = 0) 
     if folder:
         return load(Path(folder))
     parsed = parse(method)
-    if parsed.family in TRAINED or parsed.family == "Latent":
+    if family(parsed.family).learns_code:
         raise ValueError(
             f"{parsed} is not known without the text that it was learned from: give the folder of "
             "a saved one with --tokenizer, such as runs/NAME/tokenizer"
         )
-    return make_tokenizer(parsed, None, m1=m1, lanes=lanes)
+    return make_tokenizer(parsed, m1=m1, lanes=lanes)
 
 
 def compress_file(path: Path, out: Path, tokenizer: Tokenizer) -> None:

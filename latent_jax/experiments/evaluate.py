@@ -14,13 +14,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
+from latent_jax.contracts import Task, Vocabulary
 from latent_jax.data import Batch, Corpus, DataConfig, evaluation_batches, open_corpus
 from latent_jax.experiments.older_runs import with_added_keys
 from latent_jax.experiments.reading import open_reading
-from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.methods.tasks import make_task
 from latent_jax.paths import open_path
 from latent_jax.reports.tables import text_table, write_json
-from latent_jax.tasks.base import Task
 from latent_jax.training import Checkpoints, Evaluator, make_mesh, spread_over_cores
 from latent_jax.training.sharding import batch_sharding, tree_shardings
 

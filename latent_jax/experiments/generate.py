@@ -11,13 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from latent_jax.contracts import Writer, Written
 from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.generation import Sampling
-from latent_jax.generation.latent_writer import LatentWriter
-from latent_jax.generation.token_writer import TokenWriter
-from latent_jax.generation.written import Writer, Written
+from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
 from latent_jax.reports.tables import text_table, write_json
-from latent_jax.tasks.latent_language import LatentLanguage
 
 LANES = 32
 """Texts that grow side by side."""
@@ -89,12 +88,8 @@ def make_writer(run: Run) -> Writer:
     Raises:
         ValueError: its latents are continuous, so that no language model is there.
     """
-    words = (run.variables, run.tokenizer, run.config.row_length)
-    if not isinstance(run.task, LatentLanguage):
-        return TokenWriter(run.task.model_config, *words)
-    if run.task.model_config.language_model is None:
-        raise ValueError(f"{run.config.method} has continuous latents and no language model")
-    return LatentWriter(run.task.model_config, *words)
+    known = family(parse(run.config.method).family)
+    return known.make_writer(run.task, run.variables, run.tokenizer, run.config.row_length)
 
 
 def generate(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from latent_jax.data import Corpus, DataConfig, open_corpus
-from latent_jax.methods.names import MethodName, parse
+from latent_jax.methods.family import MethodName
+from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tokenizers import Tokenizer

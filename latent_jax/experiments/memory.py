@@ -10,11 +10,11 @@ import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.contracts import Task, Vocabulary
 from latent_jax.layers.config import REMAT_POLICIES
 from latent_jax.methods.ledger import count_parameters
+from latent_jax.methods.tasks import make_task
 from latent_jax.platform import Chip, Platform, chip
-from latent_jax.tasks.base import Task
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import jax
 
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.methods import artefacts
+from latent_jax.methods.equal_info_ac import compiled
 from latent_jax.methods.names import parse
-from latent_jax.methods.tokenizers import compiled
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.paths import replace_file
 from latent_jax.tasks.language_modeling import LanguageModeling

@@ -24,7 +24,7 @@ from latent_jax.data.rows import (
     train_row_batches,
 )
 from latent_jax.methods.names import parse
-from latent_jax.methods.tokenizers import bytes_per_token, load_bpe_files, make_tokenizer
+from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
 from latent_jax.platform import Platform
 from latent_jax.tokenizers import Tokenizer
 from latent_jax.training import StartUp
@@ -107,10 +107,7 @@ def open_reading(config: ConfigDict, startup: StartUp | None = None) -> Reading:
     startup = startup or StartUp()
     corpus = open_corpus(DataConfig(**config.data))
     startup.mark("corpus")
-    if files.vocab_file or files.merges_file:
-        tokenizer = load_bpe_files(method, files.vocab_file, files.merges_file)
-    else:
-        tokenizer = make_tokenizer(method, corpus, files.train_bytes, files.m1, files.lanes)
+    tokenizer = make_tokenizer(method, corpus, **files)
     reading = Documents(corpus, tokenizer, bytes_per_token(tokenizer, corpus))
     startup.mark("tokenizer")
     return reading

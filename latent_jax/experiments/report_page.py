@@ -14,6 +14,7 @@ from tqdm import tqdm
 from latent_jax import tokenizers
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
 from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
 from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, write_page
 from latent_jax.reports.records import find_runs
 from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
@@ -123,7 +124,8 @@ def _latent_factors(folders: Sequence[str | Path]) -> list[int]:
     """Return how many bytes one latent stands for in the runs that learned some, each once."""
     methods = {json.loads((path / "config.json").read_text())["method"] for path in _runs(folders)}
     parsed = map(parse, methods)
-    return sorted({method["c"] for method in parsed if method.family == "Latent"})
+    factors = {family(method.family).bytes_per_latent(method) for method in parsed}
+    return sorted(factors - {0})
 
 
 def _cut_by_latents(factor: int, n_bytes: int) -> Cut:

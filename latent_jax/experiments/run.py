@@ -9,6 +9,7 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from latent_jax.contracts import Task, Vocabulary
 from latent_jax.data import Batch, batch_spec
 from latent_jax.experiments.memory import settle_remat
 from latent_jax.experiments.older_runs import ADDED
@@ -16,11 +17,10 @@ from latent_jax.experiments.profile import describe_profile
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
 from latent_jax.experiments.solve import solve_shape, solve_steps
-from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.experiments.trace import traces
 from latent_jax.methods.budget import from_config
+from latent_jax.methods.tasks import make_task
 from latent_jax.reports.curves import write_curves
-from latent_jax.tasks.base import Task
 from latent_jax.training import (
     OptimizerConfig,
     StartUp,
@@ -95,7 +95,7 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
     config = solve_shape(config, vocabulary)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
-    total_steps, _ = solve_steps(config, vocabulary)
+    total_steps, _ = solve_steps(config, task, vocabulary)
     startup.mark("task")
     return Experiment(config, reading, task, training, optimizer, total_steps, mesh)
 

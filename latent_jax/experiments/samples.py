@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from latent_jax.contracts import Batch, Task
 from latent_jax.paths import replace_file
-from latent_jax.tasks.base import Batch, Task
 from latent_jax.tokenizers import Tokenizer
 from latent_jax.training.mesh import is_primary
 

@@ -2,10 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.contracts import Task, Vocabulary
 from latent_jax.methods.budget import Budget, from_config
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
+from latent_jax.methods.tasks import make_task
 
 ROW_MULTIPLE = 8
 """Rows that are fitted to a context in bytes have a multiple of so many ids."""
@@ -28,7 +30,7 @@ def solve_shape(config: ConfigDict, vocabulary: Vocabulary) -> ConfigDict:
     solved = ConfigDict(config.to_dict())
     if not (solved.context_bytes or solved.inference_flops_per_byte):
         return solved
-    if parse(solved.method).family == "Latent":
+    if not family(parse(solved.method).family).reads_ids:
         raise ValueError(
             f"context_bytes and inference_flops_per_byte fit a language model over a tokenizer's "
             f"ids; leave them 0 for {solved.method}"
@@ -65,28 +67,27 @@ def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
     model.d_ff = round(forward * model.d_model)
 
 
-def tokens_of(config: ConfigDict, vocabulary: Vocabulary) -> tuple[float, float]:
-    """Return what the language model reads in a step, and the raw bytes that each token stands for.
-
-    That of a latent method reads codes, one for every C bytes.
-    """
-    n_ids, ratio = config.batch_size * config.row_length, vocabulary.bytes_per_token
-    method = parse(config.method)
-    factor = method["c"] if method.family == "Latent" else 1
-    return n_ids / factor, ratio * factor
+def tokens_of(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> tuple[float, float]:
+    """Return what the language model reads in a step, and the raw bytes of each token."""
+    n_ids = config.batch_size * config.row_length
+    return n_ids * task.tokens_per_id, vocabulary.bytes_per_token / task.tokens_per_id
 
 
-def solve_steps(config: ConfigDict, vocabulary: Vocabulary) -> tuple[int, Budget]:
+def solve_steps(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> tuple[int, Budget]:
     """Return the optimizer steps that spend the budget of a solved configuration, and the budget.
+
+    Args:
+        config: solved, see `solve_shape`.
+        task: made of it.
+        vocabulary: of its tokenizer.
 
     Raises:
         ValueError: no budget or several are set, or all steps would be warm-up.
     """
     budget = from_config(config.budget)
-    task = make_task(config, vocabulary)
     counts = count_parameters(task, config.row_length)
     steps = budget.steps(
-        *tokens_of(config, vocabulary),
+        *tokens_of(config, task, vocabulary),
         task.train_flops_per_byte,
         counts["n_parameters"] - counts["n_embedding_parameters"],
     )

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from latent_jax.contracts import Written
 from latent_jax.generation.decoding import Decoder, draw, start
 from latent_jax.generation.sampling import Sampling
-from latent_jax.generation.written import END, FULL, LENGTH, Written
+from latent_jax.generation.written import END, FULL, LENGTH
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
 from latent_jax.tokenizers import Tokenizer
 

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from latent_jax.contracts import Written
 from latent_jax.generation.decoding import Decoder, draw, start
 from latent_jax.generation.prompts import decode_valid, open_ids
 from latent_jax.generation.sampling import Sampling
-from latent_jax.generation.written import END, FULL, INVALID, LENGTH, Written, padded
+from latent_jax.generation.written import END, FULL, INVALID, LENGTH, padded
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.tokenizers import Tokenizer
 

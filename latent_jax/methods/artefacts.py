@@ -19,6 +19,9 @@ FOLDER = Path(__file__).parent / "shipped"
 M1_FILE = "m1.msgpack"
 COMPILED_FOLDER = "equal_info_16_65k"
 
+MIN_CONTEXT, MAX_CONTEXT = 32, 256
+"""Bytes that M1 attends to: the least where it is reset after a few, the most where it is not."""
+
 
 def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> GPTByteModel:
     """Return a byte model.

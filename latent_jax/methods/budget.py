@@ -46,7 +46,7 @@ class Budget:
         Args:
             tokens_per_step: what the language model reads of a global batch.
             bytes_per_token: raw bytes per token, measured on the corpus.
-            train_flops_per_byte: FLOPs of training per raw byte; see `tasks.base.Task`.
+            train_flops_per_byte: FLOPs of training per raw byte; see `contracts.Task`.
             n_parameters: those outside of embeddings.
         """
         bytes_per_step = tokens_per_step * bytes_per_token

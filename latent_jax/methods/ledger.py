@@ -16,7 +16,7 @@ def count_parameters(task: Any, row_length: int) -> dict[str, int]:
     """Return how many parameters a task draws; nothing is computed.
 
     Args:
-        task: see `latent_jax.tasks.base.Task`.
+        task: see `latent_jax.contracts.Task`.
         row_length: ids per row.
 
     Returns:
@@ -37,7 +37,7 @@ def ledger(task: Any, row_length: int, bytes_per_token: float) -> dict[str, floa
     """Return one flat record: parameters, and forward FLOPs per raw byte by component.
 
     Args:
-        task: see `latent_jax.tasks.base.Task`.
+        task: see `latent_jax.contracts.Task`.
         row_length: ids per row.
         bytes_per_token: raw bytes per id.
 

@@ -102,6 +102,11 @@ class LatentLanguage:
         return tuple(stacks)
 
     @property
+    def tokens_per_id(self):
+        """One code for every C bytes, see `Task`."""
+        return 1.0 / self.model_config.autoencoder.compressor.factor
+
+    @property
     def component_flops(self):
         """Forward FLOPs per raw byte of autoencoder and language model, see `Task`."""
         return self.model_config.forward_flops(self.row_length)
@@ -184,7 +189,7 @@ class LatentLanguage:
         metrics = {
             "reconstruction_bits_per_byte": bits_per_byte(sums["reconstruction_nats"], n_bytes),
             "reconstruction_nats_per_byte": float(sums["reconstruction_nats"]) / n_bytes,
-            "reconstruction_accuracy": float(sums["byte_hits"] / sums["n_tokens"]),
+            "reconstruction_accuracy": float(sums["byte_hits"] / sums["weight"]),
             "bytes_per_latent": n_bytes / n_latents,
         }
         if not self._has_codes:
@@ -227,7 +232,7 @@ class LatentLanguage:
         weight = jnp.sum(weights_BT)
         scores = {
             "weight": weight,
-            "n_tokens": weight,
+            "n_tokens": output.quantized.stats["n_latents"],
             "n_bytes": jnp.sum(batch["n_bytes"]),
             "reconstruction_nats": jnp.sum(byte_nats_BT * weights_BT),
             "byte_hits": jnp.sum(hits_BT * weights_BT),

@@ -1,13 +1,12 @@
 """Fixed, lossless codes between bytes and integer ids: bytes, subwords, and groups of bits."""
 
 from latent_jax.tokenizers.ac import AC
-from latent_jax.tokenizers.base import FingerprintError, Tokenizer
+from latent_jax.tokenizers.base import FingerprintError, Tokenizer, load
 from latent_jax.tokenizers.bpe import BPE
 from latent_jax.tokenizers.bytes import Bytes
 from latent_jax.tokenizers.compiled import CompiledCode
 from latent_jax.tokenizers.equal_info import EqualInfoAC
 from latent_jax.tokenizers.gzip import GZip
-from latent_jax.tokenizers.registry import load
 from latent_jax.tokenizers.sentencepiece import SentencePiece
 from latent_jax.tokenizers.static_ac import StaticAC
 

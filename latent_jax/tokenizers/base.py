@@ -22,7 +22,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,6 +43,7 @@ class Tokenizer(abc.ABC):
     """A lossless code between bytes and ids in [0, vocab_size).
 
     Attributes:
+      kinds: every class that states a kind, by it.
       kind: how the saved folder names the class, e.g. "bpe".
       file_names: the kind's own files in a saved folder.
       name: the literature name, e.g. "BPE[v=4096]".
@@ -56,6 +57,7 @@ class Tokenizer(abc.ABC):
       decode_width: likewise, of `decode_batch`.
     """
 
+    kinds: ClassVar[dict[str, type["Tokenizer"]]] = {}
     kind: ClassVar[str]
     file_names: ClassVar[tuple[str, ...]] = ()
     name: str
@@ -65,6 +67,17 @@ class Tokenizer(abc.ABC):
     lanes: int = 0
     encode_width: int = 1
     decode_width: int = 1
+
+    def __init_subclass__(cls, **words: Any):
+        """Make a class that states a kind known to `load`."""
+        super().__init_subclass__(**words)
+        kind = cls.__dict__.get("kind")
+        if kind is None:
+            return
+        known = cls.kinds.setdefault(kind, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(f"two tokenizers have the kind {kind!r}: {known} and {cls}")
+        cls.kinds[kind] = cls
 
     @abc.abstractmethod
     def encode(self, text: bytes) -> np.ndarray:
@@ -213,6 +226,23 @@ class TableTokenizer(Tokenizer):
     @functools.cached_property
     def _lengths(self) -> np.ndarray:
         return np.array([len(piece) for piece in self.pieces], np.int32)
+
+
+def load(folder: Path) -> Tokenizer:
+    """Return the tokenizer that `Tokenizer.save` wrote to `folder`, of any kind that is imported.
+
+    Raises:
+        FingerprintError: the files are not those that were saved.
+        ValueError: the folder is missing, incomplete, or of a kind that is not known here.
+    """
+    kind = read_metadata(folder)["kind"]
+    if kind not in Tokenizer.kinds:
+        raise ValueError(
+            f"{folder} holds a tokenizer of the unknown kind {kind!r}; known are "
+            f"{', '.join(Tokenizer.kinds)}. It was saved by another version, or the file that "
+            "defines it is not in latent_jax/methods."
+        )
+    return Tokenizer.kinds[kind].load(folder)
 
 
 def read_metadata(folder: Path) -> dict[str, str | int]:

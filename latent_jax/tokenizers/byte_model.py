@@ -78,6 +78,6 @@ def load_byte_model(kind: str, content: bytes) -> ByteModel:
     if kind not in _LOADERS:
         raise ValueError(
             f"a byte model of the kind {kind!r} is needed to read this tokenizer, and only "
-            f"{', '.join(_LOADERS) or 'none'} can be built: import latent_jax.methods.tokenizers"
+            f"{', '.join(_LOADERS) or 'none'} can be built: import latent_jax.methods.artefacts"
         )
     return _LOADERS[kind](content)

@@ -21,7 +21,7 @@ class Evaluator:
         """Keep the task and the mesh its variables live on.
 
         Args:
-            task: see `latent_jax.tasks.base.Task`.
+            task: see `latent_jax.contracts.Task`.
             mesh: from `make_mesh`.
             step: from `compile_eval_step`; None compiles one for the first batch.
         """

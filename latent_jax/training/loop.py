@@ -51,7 +51,7 @@ def train(
     """Train until `total_steps`, from the last checkpoint if the run folder has one.
 
     Args:
-        task: see `latent_jax.tasks.base.Task`.
+        task: see `latent_jax.contracts.Task`.
         train_config: when to evaluate, save and log, and how to lay the work over devices.
         optimizer_config: how parameters move.
         total_steps: optimizer steps of the whole run, those before a resume included.

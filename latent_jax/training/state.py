@@ -45,7 +45,7 @@ def initial_state(
     """Return a function of nothing that draws the first TrainState, for the two functions below.
 
     Args:
-        task: see `latent_jax.tasks.base.Task`.
+        task: see `latent_jax.contracts.Task`.
         optimizer: from `make_optimizer`.
         batch_spec: dict of arrays or `ShapeDtypeStruct`s; the values are never read.
         seed: of the parameters and of the step's randomness.

@@ -151,7 +151,7 @@ def lower_train_step(
     """Return the train step lowered for the mesh; it consumes (donates) the state it is given.
 
     Args:
-        task: see `latent_jax.tasks.base.Task`.
+        task: see `latent_jax.contracts.Task`.
         optimizer: from `make_optimizer`.
         state: arrays, or `ShapeDtypeStruct`s with shardings as `abstract_state` makes them.
         batch_spec: shapes and dtypes of a global batch, whose rows are split over "data".

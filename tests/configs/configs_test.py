@@ -8,10 +8,11 @@ import pytest
 
 from configs import common, compressors, language_model, latent_lm, m1, quickstart
 from latent_jax.compressors import COMPRESSORS
-from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.contracts import Vocabulary
 from latent_jax.methods.budget import from_config
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
+from latent_jax.methods.tasks import make_task
 from latent_jax.training import OptimizerConfig, TrainingConfig
 
 CONFIGS = {

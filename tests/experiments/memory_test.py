@@ -7,9 +7,9 @@ import pytest
 from configs import latent_lm, m2
 from latent_jax.experiments.aot.lowering import assumed_vocabulary
 from latent_jax.experiments.memory import SPARED, estimate, settle_remat
-from latent_jax.experiments.tasks import make_task
 from latent_jax.layers.block import Stack
 from latent_jax.layers.config import REMAT_POLICIES, TransformerConfig
+from latent_jax.methods.tasks import make_task
 from latent_jax.platform import Platform, chip
 from latent_jax.training import make_mesh
 

@@ -3,8 +3,9 @@
 import pytest
 
 from configs import language_model
+from latent_jax.contracts import Vocabulary
 from latent_jax.experiments.solve import solve_shape, solve_steps, tokens_of
-from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.methods.tasks import make_task
 
 VOCABULARY = Vocabulary(257, 256, bytes_per_token=2.5)
 
@@ -71,7 +72,7 @@ def test_steps_of_a_budget_per_parameter():
     config = config_of()
     config.budget.bytes = 0.0
     config.budget.bytes_per_parameter = 10.0
-    steps, budget = solve_steps(config, VOCABULARY)
+    steps, budget = solve_steps(config, make_task(config, VOCABULARY), VOCABULARY)
     n_layers, width = config.model.n_layers, config.model.d_model
     inner = n_layers * (12 * width**2 + 13 * width) + 2 * width
     per_step = config.batch_size * config.row_length * 2.5
@@ -87,17 +88,19 @@ def test_a_budget_that_is_all_warm_up_is_refused():
         "--config.optimizer.warmup_steps=3, or raise the budget, steps=30"
     )
     with pytest.raises(ValueError, match=message):
-        solve_steps(config, VOCABULARY)
+        solve_steps(config, make_task(config, VOCABULARY), VOCABULARY)
     config.budget.update(bytes=1.0, steps=0.0)
     with pytest.raises(ValueError, match=r"1 step is not more .*warmup_steps=0, .* bytes=1$"):
-        solve_steps(config, VOCABULARY)
+        solve_steps(config, make_task(config, VOCABULARY), VOCABULARY)
 
 
 def test_the_tokens_of_a_latent_method_are_its_codes():
     config = config_of(method="Latent[conv1d,c=4,k=16]")
     n_ids = config.batch_size * config.row_length
-    assert tokens_of(config, Vocabulary(257, 256, 1.0)) == (n_ids / 4, 4.0)
-    assert tokens_of(config_of(), VOCABULARY) == (n_ids, 2.5)
+    vocabulary = Vocabulary(257, 256, 1.0)
+    assert tokens_of(config, make_task(config, vocabulary), vocabulary) == (n_ids / 4, 4.0)
+    other = config_of()
+    assert tokens_of(other, make_task(other, VOCABULARY), VOCABULARY) == (n_ids, 2.5)
     config.budget.bytes = 0.0
     config.budget.tokens = 200.0 * n_ids
-    assert solve_steps(config, Vocabulary(257, 256, 1.0))[0] == 800
+    assert solve_steps(config, make_task(config, vocabulary), vocabulary)[0] == 800

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from latent_jax.methods import artefacts
+from latent_jax.methods.equal_info_ac import compiled
 from latent_jax.methods.names import parse
-from latent_jax.methods.tokenizers import compiled, make_tokenizer
+from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tokenizers import AC, CompiledCode, EqualInfoAC
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "elephants.json"

@@ -3,7 +3,7 @@
 import pytest
 
 from latent_jax.data import DataConfig, open_corpus
-from latent_jax.methods import tokenizers
+from latent_jax.methods import equal_info_ac
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tokenizers import CompiledCode, EqualInfoAC
@@ -30,7 +30,7 @@ def test_a_code_is_compiled_once_for_each_m1(corpus, tmp_path, monkeypatch):
         raise AssertionError("compiled again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tokenizers, "compiled", refuse)
+        patch.setattr(equal_info_ac, "compiled", refuse)
         again = make_tokenizer(method, corpus, m1=files[0])
         assert again.fingerprint() == first.fingerprint()
         with pytest.raises(AssertionError, match="compiled again"):

@@ -45,7 +45,7 @@ def open_codes(
         method = parse(name)
         if method.family == "Latent":
             raise ValueError(f"{method} is learned: name the run folder of one with --workdir")
-        codes.append(TokenizerCode(make_tokenizer(method, corpus, train_bytes, m1)))
+        codes.append(TokenizerCode(make_tokenizer(method, corpus, train_bytes=train_bytes, m1=m1)))
     for workdir in workdirs:
         code = code_of_run(workdir)
         if code.name in {other.name for other in codes}:

@@ -8,15 +8,16 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from latent_jax.contracts import Task, Vocabulary
 from latent_jax.data import batch_spec
 from latent_jax.experiments.aot.cudnn import traceable_cudnn
 from latent_jax.experiments.aot.target import Target
 from latent_jax.experiments.memory import settle_remat
 from latent_jax.experiments.solve import solve_shape, solve_steps
-from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
+from latent_jax.methods.tasks import make_task
 from latent_jax.platform import Platform
-from latent_jax.tasks.base import Task
 from latent_jax.training import (
     OptimizerConfig,
     TrainingConfig,
@@ -62,11 +63,8 @@ def assumed_vocabulary(config: ConfigDict, bytes_per_token: float) -> Vocabulary
         bytes_per_token: raw bytes per id, which only a text can tell. Where ids are bytes it is 1.
     """
     method = parse(config.method)
-    if method.family in ("Bytes", "Latent"):
-        return Vocabulary(N_BYTE_IDS, N_BYTE_IDS - 1, 1.0)
-    # Of trained tokenizers the separator is one of the v ids; bit tokenizers add it.
-    size = method["v"] + (method.family not in ("BPE", "SentencePiece"))
-    return Vocabulary(size, size - 1, bytes_per_token)
+    size = family(method.family).vocab_size(method)
+    return Vocabulary(size, size - 1, 1.0 if size == N_BYTE_IDS else bytes_per_token)
 
 
 def lower(
@@ -92,9 +90,9 @@ def lower(
     config = solve_shape(config, vocabulary)
     with traceable_cudnn():
         config = settle_remat(config, vocabulary, mesh, target.platform, target.chip)
-    total_steps, _ = solve_steps(config, vocabulary)
-    optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps)
     task = make_task(config, vocabulary, target.platform)
+    total_steps, _ = solve_steps(config, task, vocabulary)
+    optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps)
     batch = batch_spec(config.batch_size, config.row_length)
     with traceable_cudnn():
         state = abstract_state(

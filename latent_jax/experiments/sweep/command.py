@@ -31,10 +31,10 @@ PLAN_COLUMNS = (
     "name",
     "n_parameters",
     "bytes_per_token",
-    "step",
-    "tokens_seen",
-    "bytes_seen",
-    "train_flops",
+    "planned_steps",
+    "planned_tokens_seen",
+    "planned_bytes_seen",
+    "planned_train_flops",
     "memory_bytes",
     "expected_seconds",
 )
@@ -171,9 +171,9 @@ def _expect(records: Sequence[Record], folder: Path, n_workers: int) -> None:
 
 
 def _own_flops(record: Record) -> float:
-    """Return the training FLOPs of the cell itself, without M1's."""
+    """Return the training FLOPs of the cell itself, without M1's: those seen, or else planned."""
     per_byte = record["train_flops_per_byte"] - record["tokenizer_flops_per_byte"]
-    return record["bytes_seen"] * per_byte
+    return record.get("bytes_seen", record["planned_bytes_seen"]) * per_byte
 
 
 def _print_plan(records: Sequence[Record], n_workers: int) -> None:
@@ -186,7 +186,7 @@ def _print_plan(records: Sequence[Record], n_workers: int) -> None:
     seconds = sum(record["expected_seconds"] for record in records) / n_workers
     coders = encodings(records)
     print(
-        f"\n{len(records)} cells, {sum(r['train_flops'] for r in records):.3g} training FLOPs, "
+        f"\n{len(records)} cells, {sum(r['planned_train_flops'] for r in records):.3g} training FLOPs, "
         f"about {seconds / 60:.0f} minutes with {n_workers} workers on the CPU of this machine; "
         f"rows of {len(coders)} coders are encoded first"
     )

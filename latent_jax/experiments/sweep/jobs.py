@@ -14,14 +14,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from latent_jax.contracts import Vocabulary
 from latent_jax.data import DataConfig
 from latent_jax.experiments.encode import EncodeConfig, encode_corpora
 from latent_jax.experiments.run import Experiment, run
 from latent_jax.experiments.solve import solve_shape
 from latent_jax.experiments.sweep.cells import Sweep, config_of
-from latent_jax.experiments.sweep.plan import Record, is_driven, rows_folder
-from latent_jax.experiments.tasks import Vocabulary
+from latent_jax.experiments.sweep.plan import Record, rows_folder
 from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
 from latent_jax.training import Evaluator
 from latent_jax.training.run_folder import write_json
 
@@ -89,7 +90,8 @@ def train_cell(sweep: Sweep, folder: Path, record: Record) -> Record:
     """
     began = time.monotonic()
     config = _solved(config_of(sweep, record["config"]), record)
-    if is_driven(parse(config.method)):
+    method = parse(config.method)
+    if family(method.family).is_driven(method):
         config.data.source = "encoded"
         config.data.files = (str(rows_folder(folder, config)),)
     config.training.progress = False
@@ -133,9 +135,10 @@ def _paper_protocol(
     batches = itertools.islice(experiment.evaluation("test", max_bytes=0), n_batches)
     sums = Evaluator(experiment.task, experiment.mesh)(variables, batches)
     bits = experiment.task.summarize(sums)["bits_per_byte"]
-    counted = float(sums["n_tokens"]) * experiment.reading.bytes_per_token
+    n_ids = float(sums["n_tokens"]) / experiment.task.tokens_per_id
+    counted = n_ids * experiment.reading.bytes_per_token
     return {
         "paper_bits_per_byte": bits * float(sums["n_bytes"]) / counted,
-        "paper_ids": float(sums["n_tokens"]),
+        "paper_ids": n_ids,
         "paper_expected_ids": float(n_batches * config.batch_size * config.row_length),
     }

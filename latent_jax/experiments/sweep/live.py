@@ -78,7 +78,7 @@ class Live:
         if last is None:
             return f"  {name}: starting"
         return (
-            f"  {name}: step {last['step']} of {record['step']}, "
+            f"  {name}: step {last['step']} of {record['planned_steps']}, "
             f"{last['bits_per_byte']:.3f} bits/byte"
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from latent_jax.contracts import Vocabulary
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.data.rows import DONE, open_rows
 from latent_jax.experiments.measure_tokenizers import cut_texts
@@ -21,9 +22,11 @@ from latent_jax.experiments.sweep.cells import (
     name_of,
     setting_of,
 )
-from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.methods.family import MethodName
 from latent_jax.methods.ledger import ledger
-from latent_jax.methods.names import MethodName, parse
+from latent_jax.methods.names import parse, with_options
+from latent_jax.methods.registry import family
+from latent_jax.methods.tasks import make_task
 from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
 from latent_jax.reports.tables import read_json, write_json
 
@@ -33,13 +36,6 @@ SAMPLE_BYTES, SAMPLE_TEXT_BYTES = 32_768, 512
 """Text on which the ratio of a method that M1 drives is measured before its rows are made."""
 
 Record = dict[str, Any]
-
-
-def is_driven(method: MethodName) -> bool:
-    """Return whether M1 runs for every byte, so that rows are encoded beforehand."""
-    if method.family == "AC":
-        return True
-    return method.family == "EqualInfoAC" and method["rule"] != "likeliest"
 
 
 def rows_folder(folder: Path, config: ConfigDict) -> Path:
@@ -71,9 +67,9 @@ def _plan_cell(
 ) -> Record:
     vocabulary = vocabularies.of(config)
     solved = solve_shape(config, vocabulary)
-    steps, budget = solve_steps(solved, vocabulary)
     task = make_task(solved, vocabulary)
-    n_tokens, ratio = tokens_of(solved, vocabulary)
+    steps, budget = solve_steps(solved, task, vocabulary)
+    n_tokens, ratio = tokens_of(solved, task, vocabulary)
     costs = ledger(task, solved.row_length, ratio)
     n_tokens, n_bytes = steps * n_tokens, steps * n_tokens * ratio
     return {
@@ -89,12 +85,12 @@ def _plan_cell(
         "evaluation_bytes": solved.evaluation_bytes,
         "d_model": solved.model.d_model,
         "vocab_size": vocabulary.size,
-        "step": steps,
-        "tokens_seen": n_tokens,
-        "bytes_seen": n_bytes,
+        "planned_steps": steps,
+        "planned_tokens_seen": n_tokens,
+        "planned_bytes_seen": n_bytes,
         "bytes_per_token": ratio,
         **costs,
-        "train_flops": n_bytes * costs["train_flops_per_byte"],
+        "planned_train_flops": n_bytes * costs["train_flops_per_byte"],
         "memory_bytes": memory_bytes(solved, costs["n_parameters"]),
     }
 
@@ -129,14 +125,13 @@ class _Vocabularies:
         corpus = open_corpus(DataConfig(**config.data))
         key = f"{method} {corpus.fingerprint} {config.tokenizer.m1}"
         if key not in self._made:
-            files = config.tokenizer
-            tokenizer = make_tokenizer(method, corpus, files.train_bytes, files.m1, files.lanes)
+            tokenizer = make_tokenizer(method, corpus, **config.tokenizer)
             ratio = self._ratio(key, method, tokenizer, corpus, config)
             self._made[key] = Vocabulary.of(tokenizer, ratio)
         return self._made[key]
 
     def _ratio(self, key, method, tokenizer, corpus: Corpus, config: ConfigDict) -> float:
-        if not is_driven(method):
+        if not family(method.family).is_driven(method):
             return bytes_per_token(tokenizer, corpus)
         made = rows_folder(self._folder, config)
         # A shape that was solved from the sample's ratio stays as it is when the rows are there.
@@ -158,7 +153,7 @@ class _Vocabularies:
 
 def _coder(method: MethodName) -> MethodName:
     """Return a method that M1 drives without the width of its tokens."""
-    return MethodName(method.family, {**method.options, "v": 0})
+    return with_options(method, v=0)
 
 
 def encodings(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -169,7 +164,7 @@ def encodings(records: Sequence[Record]) -> dict[str, list[Record]]:
     by_coder: dict[str, dict[str, Record]] = {}
     for record in records:
         method = parse(record["method"])
-        if is_driven(method):
+        if family(method.family).is_driven(method):
             kind = f"{method}-{record['row_length']}"
             by_coder.setdefault(str(_coder(method)), {}).setdefault(kind, record)
     return {coder: [*kinds.values()] for coder, kinds in by_coder.items()}

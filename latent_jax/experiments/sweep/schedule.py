@@ -138,7 +138,7 @@ class Schedule:
 
     def _push(self, name: str) -> None:
         job = self._jobs[name]
-        cost = sum(record["train_flops"] for record in job["records"])
+        cost = sum(record["planned_train_flops"] for record in job["records"])
         heapq.heappush(self._queue, (job["kind"] != "encode", -cost, name))
 
     def _check_results(self) -> None:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from configs.methods import BEYOND, SIX, SIXTEEN
+from latent_jax.contracts import Vocabulary
 from latent_jax.experiments.measure_tokenizers import PAPER_BYTES_PER_TOKEN
 from latent_jax.experiments.solve import solve_shape, solve_steps, tokens_of
 from latent_jax.experiments.sweep.cells import (
@@ -23,9 +24,9 @@ from latent_jax.experiments.sweep.cells import (
     where,
     zipped,
 )
-from latent_jax.experiments.sweep.plan import is_driven
-from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
+from latent_jax.methods.tasks import make_task
 
 TINY = dict(size="100k", budget="tokens:50000")
 
@@ -121,13 +122,14 @@ def test_the_paper_has_sixteen_methods_and_the_laptop_sweep_seeds_for_six():
 
 def vocabulary_of(method):
     """Return a vocabulary with the paper's ratio where it has one."""
-    options = parse(method).options
-    size = options.get("v", 256)
-    if parse(method).family == "Latent":
+    parsed = parse(method)
+    known = family(parsed.family)
+    if not known.reads_ids:
         return Vocabulary(257, 256, 1.0)
-    key = (parse(method).family, options.get("b", 0), size)
-    flops = 2.5e6 if is_driven(parse(method)) else 0.0
-    return Vocabulary(size + 1, size, PAPER_BYTES_PER_TOKEN.get(key, 2.5), flops)
+    size = known.vocab_size(parsed)
+    key = (parsed.family, parsed.options.get("b", 0), parsed.options.get("v", 256))
+    flops = 2.5e6 if known.is_driven(parsed) else 0.0
+    return Vocabulary(size, size - 1, PAPER_BYTES_PER_TOKEN.get(key, 2.5), flops)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("[a-z]*.py")))
@@ -144,9 +146,9 @@ def test_every_cell_builds_and_spends_its_budget(name):
     for config in configs:
         vocabulary = vocabulary_of(config.method)
         config = solve_shape(config, vocabulary)
-        steps, budget = solve_steps(config, vocabulary)
         task = make_task(config, vocabulary)
-        tokens, ratio = tokens_of(config, vocabulary)
+        steps, budget = solve_steps(config, task, vocabulary)
+        tokens, ratio = tokens_of(config, task, vocabulary)
         flops = tokens * ratio * task.train_flops_per_byte
         per_step = {"tokens": tokens, "bytes": tokens * ratio, "flops": flops}[budget.unit]
         assert budget.amount <= steps * per_step * (1 + 1e-9) < budget.amount + 1.1 * per_step

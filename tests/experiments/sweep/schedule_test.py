@@ -28,7 +28,7 @@ def records():
             "budget": "tokens:50000",
             "row_length": 512,
             "vocab_size": 257,
-            "train_flops": flops,
+            "planned_train_flops": flops,
         }
         for cell, method, flops in zip(SWEEP.cells, METHODS, (1.0, 5.0, 2.0, 9.0), strict=True)
     ]

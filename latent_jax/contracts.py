@@ -1,0 +1,186 @@
+"""What the rooms of this house promise each other: read this file first.
+
+    text -> Document -> ids -> Batch -> Task (model, loss, scores) -> step -> run folder -> Writer
+
+It holds shapes of data and protocols, and nothing that computes. Shape letters: B batch, L ids of a
+row, T bytes or tokens, K latents, D width, V vocabulary.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+if TYPE_CHECKING:
+    from latent_jax.generation.sampling import Sampling
+    from latent_jax.layers.config import TransformerConfig
+    from latent_jax.tokenizers.base import Tokenizer
+
+Variables = Mapping[str, Any]
+"""A pytree of Flax collections: "params" and, where a model keeps state, others such as "codebook".
+"""
+
+Batch = Mapping[str, Any]
+"""Arrays by name, of static shapes: "ids" int32[B, L], "weights" float32[B, L] (0 where a position
+is not scored), "n_bytes" int32[B] (raw bytes that the scored ids of a row stand for).
+"""
+
+Scores = dict[str, jax.Array]
+"""Sums over a batch, never means: adding two dictionaries merges two batches, hosts or ragged ends
+exactly.
+"""
+
+
+class Document(NamedTuple):
+    """One text.
+
+    Attributes:
+        key: names the document wherever it is stored; its hash decides the split. It need not be
+            unique: documents that share a key share a split.
+        text: the raw bytes, in any encoding.
+    """
+
+    key: str
+    text: bytes
+
+
+class Source(Protocol):
+    """Where documents come from."""
+
+    def documents(self) -> Iterator[Document]:
+        """Yield every document, always in the same order."""
+        ...
+
+    def stamp(self) -> Any:
+        """Return JSON data that changes when the documents may have, without reading them."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """What a task needs to know of a tokenizer.
+
+    Attributes:
+        size: number of ids.
+        separator_id: the id between documents.
+        bytes_per_token: raw bytes per id, measured on the corpus.
+        flops_per_byte: forward FLOPs of the tokenizer's own model per raw byte.
+    """
+
+    size: int
+    separator_id: int
+    bytes_per_token: float
+    flops_per_byte: float = 0.0
+
+    @classmethod
+    def of(cls, tokenizer: "Tokenizer", bytes_per_token: float) -> "Vocabulary":
+        """Return the vocabulary of a tokenizer."""
+        return cls(
+            tokenizer.vocab_size,
+            tokenizer.separator_id,
+            bytes_per_token,
+            tokenizer.flops_per_byte,
+        )
+
+
+class Task(Protocol):
+    """What is trained: a model, its loss and its scores. All methods are pure functions over
+    pytrees.
+
+    `loss` is differentiated and may return new state; `evaluate` is deterministic and returns
+    everything that is reported on held-out text; `summarize` turns summed scores into metrics.
+    """
+
+    name: str
+    component_flops: Mapping[str, float]
+    """Floating-point operations of one forward pass per raw byte, by component."""
+    flops_per_byte: float
+    """Their sum."""
+    train_flops_per_byte: float
+    """What training costs per raw byte: forward and backward, which is three times the forward
+    pass, and once what the tokenizer's own model costs.
+    """
+    tokens_per_id: float
+    """What the language model reads for each id of a row: 1, or 1 / C for codes."""
+    stacks: "tuple[tuple[TransformerConfig, int], ...]"
+    """Each stack of blocks that a step trains, and the positions of a row that it reads."""
+    frozen: tuple[str, ...]
+    """Regular expressions over "/"-joined parameter paths that are not trained."""
+
+    def init(self, key: jax.Array, batch: Batch) -> Variables:
+        """Draw the initial variables; only the shapes of `batch` matter."""
+        ...
+
+    def loss(
+        self, variables: Variables, batch: Batch, key: jax.Array, step: jax.Array, train: bool
+    ) -> tuple[jax.Array, tuple[Scores, Variables]]:
+        """Return the mean loss (float32 scalar), its scores and the updated non-parameter
+        collections.
+
+        `scores["weight"]` is the denominator of the mean, so that micro-batches can be merged
+        exactly. "n_bytes" and "n_tokens", raw bytes and what the language model read, are added up
+        by the loop.
+        """
+        ...
+
+    def evaluate(self, variables: Variables, batch: Batch) -> Scores:
+        """Score held-out text: no dropout, no state is changed."""
+        ...
+
+    def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Turn summed scores into metrics with units in their names, such as "bits_per_byte"."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """One continuation of a prompt.
+
+    Attributes:
+        prompt: as it was given.
+        kept: what the model's own ids keep of the prompt: the prompt, without its last bytes where
+            a stream cannot hold them yet, or as a latent language gives it back.
+        text: what follows.
+        n_ids: ids that were drawn for it.
+        nats: -log p of these ids under the model as it is, without temperature or truncation.
+        stop: why the text stops, one of those in `generation.written`.
+    """
+
+    prompt: bytes
+    kept: bytes
+    text: bytes
+    n_ids: int
+    nats: float
+    stop: str
+
+
+class Writer(Protocol):
+    """A trained model that goes on from prompts."""
+
+    def flops(self, n_prompt_ids: int, n_ids: int) -> float:
+        """Return forward FLOPs of reading a prompt and drawing so many ids, text included."""
+        ...
+
+    def write(
+        self,
+        prompts: Sequence[bytes],
+        keys: jax.Array,
+        sampling: "Sampling",
+        n_bytes: int,
+        show: Callable[[Sequence[bytes]], None] | None = None,
+    ) -> list[Written]:
+        """Go on from each prompt.
+
+        Args:
+            prompts: of any lengths.
+            keys: typed keys, one for each prompt.
+            sampling: how ids are drawn.
+            n_bytes: of new text, where the model neither ends it nor has no more room.
+            show: called with all texts so far, prompts included, whenever they have grown.
+
+        Raises:
+            ValueError: a prompt leaves no room for new text.
+        """
+        ...

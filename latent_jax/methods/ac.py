@@ -1,0 +1,33 @@
+"""`AC[v=256]`: arithmetic coding driven by M1, a small language model over bytes."""
+
+from latent_jax import tokenizers
+from latent_jax.methods.artefacts import MAX_CONTEXT, load_m1
+from latent_jax.methods.family import MethodName, Option, Sources
+from latent_jax.methods.registry import register
+from latent_jax.methods.text_code import TextCode
+
+
+@register
+class AC(TextCode):
+    """One arithmetic code for each text."""
+
+    name = "AC"
+    summary = "arithmetic coding driven by M1 (Lester et al. 2024, section 3.2)"
+    options = {
+        "v": Option("ids besides the separator: tokens of log2(v) bits"),
+        "p": Option("bits of the integer counts", default=14),
+    }
+    example = "AC[v=256]"
+
+    def is_driven(self, method: MethodName) -> bool:
+        """Return True: M1 runs for every byte."""
+        return True
+
+    def vocab_size(self, method: MethodName) -> int:
+        """Return v and the separator."""
+        return method["v"] + 1
+
+    def make_code(self, method: MethodName, sources: Sources) -> tokenizers.Tokenizer:
+        """Return the coder; see `Family`."""
+        model = load_m1(sources.m1, MAX_CONTEXT, sources.lanes)
+        return tokenizers.AC(model, method["v"], method["p"])

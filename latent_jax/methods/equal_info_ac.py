@@ -1,0 +1,122 @@
+"""`EqualInfoAC[b=16,v=65k]`: text cut into windows of equal information."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from latent_jax import tokenizers
+from latent_jax.methods.artefacts import (
+    COMPILED_FOLDER,
+    FOLDER,
+    MAX_CONTEXT,
+    MIN_CONTEXT,
+    load_m1,
+    m1_digest,
+)
+from latent_jax.methods.family import MethodName, Option, Sources
+from latent_jax.methods.registry import register
+from latent_jax.methods.text_code import TextCode
+from latent_jax.tokenizers.equal_info import MAX_TABLE_BITS, RESETS, RULES, usual_rule
+from latent_jax.tokenizers.likeliest import likeliest_texts
+
+
+@register
+class EqualInfoAC(TextCode):
+    """Arithmetic coding in windows of W bits, after each of which M1 and the coder begin anew.
+
+    Where a window is one token, `rule=likeliest` lists the text of every id: the code is compiled
+    into a table, and M1 does not run while text is coded.
+    """
+
+    name = "EqualInfoAC"
+    summary = "windows of equal information, driven by M1 (Lester et al. 2024, section 3.3)"
+    options = {
+        "b": Option("bits of a window"),
+        "v": Option("ids besides the separator: tokens of log2(v) bits"),
+        "rule": Option("what a window stands for", ("likeliest", *RULES)),
+        "reset": Option("when M1 forgets", tuple(RESETS), "every"),
+        "p": Option("bits of the integer counts", default=14),
+    }
+    example = "EqualInfoAC[b=16,v=65k]"
+
+    def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the usual values; that of the rule depends on the others."""
+        usual = super().defaults(options)
+        if "b" in options and "v" in options:
+            reset = options.get("reset", usual["reset"])
+            usual["rule"] = usual_rule(options["b"], options["v"], reset)
+        return usual
+
+    def is_driven(self, method: MethodName) -> bool:
+        """Return whether M1 runs for every byte: always but for a compiled code."""
+        return method["rule"] != "likeliest"
+
+    def vocab_size(self, method: MethodName) -> int:
+        """Return v and the separator."""
+        return method["v"] + 1
+
+    def make_code(self, method: MethodName, sources: Sources) -> tokenizers.Tokenizer:
+        """Return the coder, or the compiled code, which is kept beside the corpus; see `Family`."""
+        if self.is_driven(method):
+            return step_by_step(method, sources.m1, sources.lanes)
+        shipped = FOLDER / COMPILED_FOLDER
+        if not sources.m1 and shipped.exists():
+            code = tokenizers.load(shipped)
+            if code.name == str(method):
+                return code
+        if sources.corpus is None:
+            return compiled(method, sources.m1)
+        options = "-".join(str(value) for value in method.options.values())
+        name = f"equalinfoac-{options}-{m1_digest(sources.m1)[:16]}"
+        folder = sources.corpus.folder / "tokenizers" / name
+        if folder.exists():
+            return tokenizers.load(folder)
+        code = compiled(method, sources.m1)
+        code.save(folder)
+        return code
+
+
+def compiled(method: MethodName, m1: str = "") -> tokenizers.CompiledCode:
+    """Compile the code of windows of one token, which takes a minute on a CPU.
+
+    Args:
+        method: parsed, of this family.
+        m1: file of the byte model; "" is the one that the package carries.
+
+    Raises:
+        ValueError: the method is no table, or M1 cannot be read.
+    """
+    if method["rule"] != "likeliest":
+        return tokenizers.CompiledCode.compile(step_by_step(method, m1))
+    window_bits = method["b"]
+    if usual_rule(window_bits, method["v"], method["reset"]) != "likeliest":
+        raise ValueError(
+            f"{method}: rule=likeliest lists the text of every id, so a window must be one token "
+            f"of at most {MAX_TABLE_BITS} bits, and reset=every: give rule=exact"
+        )
+    model, n_texts = load_m1(m1, MIN_CONTEXT), 1 << window_bits
+    with tqdm(total=n_texts, unit=" texts", desc=str(method), leave=False) as bar:
+        batch = max(1024, model.lanes * model.workers)
+        texts = likeliest_texts(model, n_texts, method["p"], batch, on_read=bar.update)
+    return tokenizers.CompiledCode.of_texts(str(method), texts)
+
+
+def step_by_step(method: MethodName, m1: str = "", lanes: int = 0) -> tokenizers.EqualInfoAC:
+    """Return the coder that runs M1 for every byte, also where its code has been compiled.
+
+    Args:
+        method: parsed, of this family.
+        m1: file of the byte model; "" is the one that the package carries.
+        lanes: see `load_m1`.
+
+    Raises:
+        ValueError: options do not go together, or M1 cannot be read.
+    """
+    window_bits, reset = method["b"], method["reset"]
+    # As many bytes as M1 sees bits between two resets: few windows hold more.
+    bits = window_bits * RESETS[reset] or MAX_CONTEXT
+    model = load_m1(m1, min(max(bits, MIN_CONTEXT), MAX_CONTEXT), lanes)
+    return tokenizers.EqualInfoAC(
+        model, window_bits, method["v"], rule=method["rule"], reset=reset, precision=method["p"]
+    )

@@ -1,0 +1,197 @@
+"""What a family of methods declares: its name and options, and how code, task and writer are made.
+
+A family stands in one file of this room, decorated with `registry.register`. Everything that asks
+for methods by name asks the registry: names and their errors, `--help`, tokenizers, tasks, writers,
+and the tests that run over all methods.
+"""
+
+import abc
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from ml_collections import ConfigDict
+
+from latent_jax.contracts import Task, Variables, Vocabulary, Writer
+from latent_jax.data import Corpus
+from latent_jax.platform import Platform
+from latent_jax.tokenizers import Tokenizer, load
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One option of a literature name, such as v in `BPE[v=4096]`.
+
+    Attributes:
+        meaning: for people, in a few words.
+        words: the values it can have; () where it is a positive whole number.
+        default: what a name that leaves it out means; None where a name must state it, or where
+            `Family.defaults` says.
+        is_positional: whether names give its value without "NAME=".
+    """
+
+    meaning: str
+    words: tuple[str, ...] = ()
+    default: int | str | None = None
+    is_positional: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodName:
+    """A parsed name: family "Latent", options {"compressor": "conv1d", "c": 2, "k": 512, ...}.
+
+    `str` prints it as `names.parse` reads it, without what is usual.
+    """
+
+    family: str
+    options: dict[str, Any]
+    text: str = dataclasses.field(compare=False)
+
+    def __getitem__(self, option: str) -> Any:
+        return self.options[option]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """What a tokenizer may be made from; a family takes what it needs.
+
+    Attributes:
+        corpus: what to learn from, and where to keep what was learned; None where there is no text.
+        train_bytes: raw bytes of the training split to learn from; 0 = all.
+        m1: file of the byte model that drives a coder; "" is the one that the package carries.
+        lanes: texts that M1 reads side by side, which is part of what a coder is; 0 = the
+            platform's choice.
+        vocab_file: GPT-2's vocab.json; "" = none.
+        merges_file: GPT-2's merges.txt; "" = none.
+    """
+
+    corpus: Corpus | None = None
+    train_bytes: int = 0
+    m1: str = ""
+    lanes: int = 0
+    vocab_file: str = ""
+    merges_file: str = ""
+
+    def kept(self, method: MethodName, train: Callable[[Iterator[bytes]], Tokenizer]) -> Tokenizer:
+        """Return the tokenizer that is kept in the corpus's folder; train and keep it if none is.
+
+        A change of the text changes the folder, so the tokenizer is then trained anew.
+
+        Args:
+            method: its options name the folder.
+            train: makes a tokenizer of texts.
+
+        Raises:
+            ValueError: there is no corpus; FingerprintError: the kept files were changed.
+        """
+        if self.corpus is None:
+            raise ValueError(f"{method} is learned from text: name some with --data")
+        options = "-".join(str(value) for value in method.options.values())
+        name = f"{method.family.lower()}-{options}-{self.train_bytes}"
+        folder = self.corpus.folder / "tokenizers" / name
+        if folder.exists():
+            return load(folder)
+        logger.info("Training %s on %s", method, self.corpus.folder)
+        documents = self.corpus.documents("train", self.train_bytes)
+        tokenizer = train(document.text for document in documents)
+        tokenizer.save(folder)
+        return tokenizer
+
+
+class Family(abc.ABC):
+    """A family of methods. Subclasses are registered as classes and used as one instance.
+
+    Attributes:
+        name: as the literature writes it; what stands before the bracket.
+        summary: what its code is, in one line.
+        options: by name, in the order in which names print them, positional ones first.
+        example: a name of this family, for messages and for the tests that run over all families.
+        learns_code: whether its code is learned from a corpus or a run, so that a file cannot be
+            coded without what was learned.
+        reads_ids: whether its language model reads the ids of the tokenizer.
+        reads_gpt2_files: whether its tokenizer can be made of GPT-2's two files.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    options: ClassVar[Mapping[str, Option]] = {}
+    example: ClassVar[str]
+    learns_code: ClassVar[bool] = False
+    reads_ids: ClassVar[bool] = True
+    reads_gpt2_files: ClassVar[bool] = False
+
+    def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of options that a name may leave out, given those that it states."""
+        del options
+        return {key: o.default for key, o in self.options.items() if o.default is not None}
+
+    def check(self, method: MethodName) -> None:
+        """Raise ValueError where options do not go together; the message says which."""
+        del method
+
+    def is_driven(self, method: MethodName) -> bool:
+        """Return whether a byte model runs for every byte, so that rows are encoded beforehand."""
+        del method
+        return False
+
+    def bytes_per_latent(self, method: MethodName) -> int:
+        """Return the raw bytes that one latent stands for; 0 for a family without latents."""
+        del method
+        return 0
+
+    @abc.abstractmethod
+    def vocab_size(self, method: MethodName) -> int:
+        """Return how many ids the tokenizer has, the separator included; nothing is made."""
+
+    @abc.abstractmethod
+    def make_code(self, method: MethodName, sources: Sources) -> Tokenizer:
+        """Return the tokenizer that turns raw bytes into the ids of rows.
+
+        Raises:
+            ValueError: something that it needs is missing, or options do not go together.
+        """
+
+    @abc.abstractmethod
+    def make_task(
+        self, method: MethodName, config: ConfigDict, vocabulary: Vocabulary, platform: Platform
+    ) -> Task:
+        """Return what is trained.
+
+        Args:
+            method: parsed.
+            config: as `configs.common.default` makes it.
+            vocabulary: of its tokenizer.
+            platform: settles what the configuration leaves open.
+
+        Raises:
+            ValueError: the configuration describes no network; the message names the key.
+        """
+
+    @abc.abstractmethod
+    def make_writer(
+        self, task: Task, variables: Variables, tokenizer: Tokenizer, row_length: int
+    ) -> Writer:
+        """Return what goes on from prompts with a trained model of this family.
+
+        Raises:
+            ValueError: it has no language model.
+        """
+
+
+def transformer_keys(section: ConfigDict, platform: Platform) -> dict[str, Any]:
+    """Return the keys of a transformer's section with the dtype settled."""
+    keys = dict(section)
+    if keys["dtype"] == "auto":
+        keys["dtype"] = platform.dtype
+    return keys
+
+
+def head_of(config: ConfigDict, n_ids: int, platform: Platform) -> str:
+    """Return how cross-entropy over so many ids is computed, one of `tasks.heads.HEADS`."""
+    return platform.head(n_ids) if config.head == "auto" else config.head

@@ -1,0 +1,70 @@
+"""All families of methods, each in one file of this room."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+
+from latent_jax.methods.family import Family
+from latent_jax.nearest import nearest
+
+_FAMILIES: dict[str, Family] = {}
+
+_WANTED = ("name", "summary", "example")
+
+
+def register(cls: type[Family]) -> type[Family]:
+    """Add a family, which is then known to every command.
+
+    Raises:
+        TypeError: something is missing; the message says what.
+        ValueError: another family has this name.
+    """
+    missing = [key for key in _WANTED if not getattr(cls, key, "")]
+    missing += [f"{key}()" for key in sorted(cls.__abstractmethods__)]
+    missing += [] if (cls.__doc__ or "").strip() else ["a docstring"]
+    if missing:
+        raise TypeError(
+            f"the family {getattr(cls, 'name', cls.__name__)!r} in {inspect.getfile(cls)} lacks "
+            f"{', '.join(missing)}; latent_jax/methods/family.py says what each is"
+        )
+    if not re.fullmatch(r"\w+", cls.name):
+        raise ValueError(f"{cls.name!r} cannot be the name of a family: letters and digits only")
+    known = _FAMILIES.get(cls.name)
+    if known is not None and type(known).__module__ != cls.__module__:
+        raise ValueError(
+            f"two families are called {cls.name}: {type(known).__module__} and {cls.__module__}"
+        )
+    _FAMILIES[cls.name] = cls()
+    return cls
+
+
+def families() -> dict[str, Family]:
+    """Return every family by name, in alphabetical order."""
+    _import_all()
+    return dict(sorted(_FAMILIES.items()))
+
+
+def family(name: str) -> Family:
+    """Return the family of a name.
+
+    Raises:
+        ValueError: there is none; the message names the nearest, and examples of all.
+    """
+    known = families()
+    if name not in known:
+        raise ValueError(f"unknown method {name!r}{nearest(name, known)}; write {examples()}")
+    return known[name]
+
+
+def examples() -> str:
+    """Return a name of each family, as a sentence lists them."""
+    *others, last = (known.example for known in families().values())
+    return f"{', '.join(others)} or {last}"
+
+
+def _import_all() -> None:
+    """Import every file of this room, so that one that was added is known without another edit."""
+    package = importlib.import_module("latent_jax.methods")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")

@@ -1,0 +1,29 @@
+"""`StaticAC[v=256]`: arithmetic coding by the frequencies of bytes."""
+
+from latent_jax import tokenizers
+from latent_jax.methods.family import MethodName, Option, Sources
+from latent_jax.methods.registry import register
+from latent_jax.methods.text_code import TextCode
+
+
+@register
+class StaticAC(TextCode):
+    """Arithmetic coding without a model, as a baseline of Lester et al. 2024."""
+
+    name = "StaticAC"
+    summary = "arithmetic coding by the frequencies of bytes (Lester et al. 2024, section 3.2)"
+    options = {
+        "v": Option("ids besides the separator: tokens of log2(v) bits"),
+        "p": Option("bits of the integer counts", default=14),
+    }
+    example = "StaticAC[v=256]"
+    learns_code = True
+
+    def vocab_size(self, method: MethodName) -> int:
+        """Return v and the separator."""
+        return method["v"] + 1
+
+    def make_code(self, method: MethodName, sources: Sources) -> tokenizers.Tokenizer:
+        """Return the coder, whose frequencies are the corpus's; see `Family`."""
+        v, p = method["v"], method["p"]
+        return sources.kept(method, lambda texts: tokenizers.StaticAC.train(texts, v, p))
