@@ -48,13 +48,18 @@ def is_sweep(folder: str | Path) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One score of one method and size, of several seeds.
+    """One score of one method and size.
 
     Attributes:
-        values: one for each seed.
+        by_seed: the score of each seed.
     """
 
-    values: tuple[float, ...]
+    by_seed: Mapping[int, float]
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The scores alone."""
+        return tuple(self.by_seed.values())
 
     @property
     def mean(self) -> float:
@@ -65,18 +70,6 @@ class Sample:
     def deviation(self) -> float | None:
         """The standard deviation over seeds (n - 1); None for one seed."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
-
-
-def welch(one: Sample, other: Sample) -> float | None:
-    """Return the two-sided p-value of Welch's t-test that the means are equal.
-
-    None where it cannot be tested: one of them has a single seed, or neither has any spread.
-    """
-    if not (one.deviation or other.deviation) or None in (one.deviation, other.deviation):
-        return None
-    from scipy import stats  # here, because it takes longest of all that training imports
-
-    return float(stats.ttest_ind(one.values, other.values, equal_var=False).pvalue)
 
 
 class Scores:
@@ -126,8 +119,8 @@ class Scores:
 
     def sample(self, method: str, size: str, key: str = "bits_per_byte") -> Sample | None:
         """Return a score over seeds, or None where there is none."""
-        values = tuple(float(r[key]) for r in self.cells(method, size) if r.get(key) is not None)
-        return Sample(values) if values else None
+        cells = [r for r in self.cells(method, size) if r.get(key) is not None]
+        return Sample({r["seed"]: float(r[key]) for r in cells}) if cells else None
 
     def mean(self, method: str, size: str, key: str = "bits_per_byte") -> float | None:
         """Return the mean of a score over seeds, or None where there is none."""

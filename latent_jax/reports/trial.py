@@ -1,14 +1,52 @@
-"""A claim, tried at every place of a sweep where it can be: the verdict and its numbers."""
+"""A claim, tried at every place of a sweep where it can be: the verdict and its numbers.
+
+A place is a size and a pair of methods. A place supports a claim where the 95 % interval of the
+paired difference (see `paired`) lies on the claim's side of 0. A claim is *supported* where all its
+places support it; *refuted* where at one place the interval lies on the other side, at a level
+that allows for the number of places (Bonferroni); *undecided* otherwise. One seed decides nothing.
+What does not depend on training, such as the bytes that a token stands for, has no seeds and is
+decided as it is.
+"""
 
 import dataclasses
 from typing import Any
 
-from latent_jax.reports.scores import Scores, welch
+from latent_jax.reports.paired import LEVEL, Effect
+from latent_jax.reports.scores import Sample, Scores
 
-HOLDS, FAILS, UNTRIED = "holds", "does not hold", "not testable here"
+SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
+UNTRIED = "not testable here"
+VERDICTS = (SUPPORTED, REFUTED, UNDECIDED, UNTRIED)
 
 LEARNABLE = 0.01
 """A method is learned where bits per byte are lower than the uniform model's by this share."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What was found at one place.
+
+    Attributes:
+        text: the numbers.
+        is_exact: whether the claim is true here, of what has no seeds.
+        effect: in favour of the claim, of what has seeds.
+    """
+
+    text: str
+    is_exact: bool | None = None
+    effect: Effect | None = None
+
+    def supports(self) -> bool:
+        """Return whether this place supports the claim."""
+        if self.effect is None:
+            return bool(self.is_exact)
+        return self.effect.is_positive() is True
+
+    def refutes(self, n_places: int) -> bool:
+        """Return whether this place, one of so many, refutes the claim."""
+        if self.effect is None:
+            return not self.is_exact
+        return self.effect.is_positive(1 - (1 - LEVEL) / n_places) is False
 
 
 @dataclasses.dataclass
@@ -17,52 +55,75 @@ class Trial:
 
     Attributes:
         scores: of the cells.
-        found: whether it held, and the numbers.
-        ps: p-values of the comparisons that have seeds on both sides.
+        places: in the order in which they were tried.
     """
 
     scores: Scores
-    found: list[tuple[bool, str]] = dataclasses.field(default_factory=list)
-    ps: list[float] = dataclasses.field(default_factory=list)
+    places: list[Place] = dataclasses.field(default_factory=list)
 
     def lower(self, one: str, other: str, size: str, key: str = "bits_per_byte") -> None:
         """Try whether a score, by default bits per byte, of the first method is the lower one."""
-        a, b = (self.scores.sample(method, size, key) for method in (one, other))
-        if a is None or b is None:
-            return
-        self.found.append(
-            (a.mean < b.mean, f"{size}: {one} {a.mean:.3f} against {other} {b.mean:.3f}")
-        )
-        p = welch(a, b)
-        if p is not None:
-            self.ps.append(p)
+        samples = (self.scores.sample(method, size, key) for method in (one, other))
+        self._compare(*samples, f"{size}: {one}", other)
+
+    def falls(self, method: str, small: str, large: str, key: str = "bits_per_byte") -> None:
+        """Try whether a score of a method is lower at the large size than at the small one."""
+        samples = (self.scores.sample(method, size, key) for size in (large, small))
+        self._compare(*samples, f"{method} at {large}", f"at {small}")
 
     def learned(self, method: str, size: str, expected: bool) -> None:
         """Try whether the method is learned beyond the uniform model."""
-        bits = self.scores.mean(method, size)
-        uniform = self.scores.mean(method, size, "uniform_bits_per_byte")
+        bits = self.scores.sample(method, size)
+        uniform = self.scores.sample(method, size, "uniform_bits_per_byte")
         if bits is None or uniform is None:
             return
-        is_learned = bits < (1 - LEARNABLE) * uniform
-        self.found.append(
-            (is_learned == expected, f"{size}: {method} {bits:.3f}, uniform {uniform:.3f}")
-        )
+        least = {seed: (1 - LEARNABLE) * value for seed, value in uniform.by_seed.items()}
+        sides = (bits.by_seed, least) if expected else (least, bits.by_seed)
+        text = f"{size}: {method} {bits.mean:.3f}, uniform {uniform.mean:.3f}"
+        self._add(text, Effect.of(*sides))
 
     def state(self, holds: bool, text: str) -> None:
-        """Add a finding of another kind."""
-        self.found.append((holds, text))
+        """Add a finding that does not depend on training."""
+        self.places.append(Place(text, is_exact=holds))
+
+    def _compare(self, one: Sample | None, other: Sample | None, name: str, against: str) -> None:
+        if one is None or other is None:
+            return
+        text = f"{name} {one.mean:.3f} against {against} {other.mean:.3f}"
+        self._add(text, Effect.of(one.by_seed, other.by_seed))
+
+    def _add(self, text: str, effect: Effect) -> None:
+        n = len(effect.differences)
+        width = effect.half_width()
+        interval = f"{effect.mean:+.3f} ± {width:.3f}, " if width is not None else ""
+        seeds = f"({interval}{n} seed{'s' if n > 1 else ''})" if n else "(no common seed)"
+        self.places.append(Place(f"{text} {seeds}", effect=effect))
 
     def record(self, claim: str, source: str) -> dict[str, Any]:
-        """Return the verdict as one row of a table."""
-        against = [text for holds, text in self.found if not holds]
-        shown = against or [text for _, text in self.found]
-        verdict = UNTRIED if not self.found else FAILS if against else HOLDS
+        """Return the verdict as one row of a table.
+
+        "smallest_effect" is the largest of the places' smallest effects that could have been seen.
+        """
+        n = len(self.places)
+        supporting = [place for place in self.places if place.supports()]
+        refuting = [place for place in self.places if place.refutes(n)]
+        open_places = [p for p in self.places if p not in supporting and p not in refuting]
+        if not n:
+            verdict = UNTRIED
+        elif refuting:
+            verdict = REFUTED
+        else:
+            verdict = UNDECIDED if open_places else SUPPORTED
+        widths = [place.effect.half_width() for place in self.places if place.effect is not None]
+        widths = [width for width in widths if width is not None]
+        shown = [place.text for place in (*refuting, *open_places, *supporting)]
         return {
             "claim": claim,
             "source": source,
             "verdict": verdict,
-            "n_tried": len(self.found),
-            "n_holding": len(self.found) - len(against),
-            "p_value": max(self.ps) if self.ps else None,
+            "n_tried": n,
+            "n_supporting": len(supporting),
+            "n_refuting": len(refuting),
+            "smallest_effect": max(widths) if widths else None,
             "numbers": "; ".join(shown[:3]) + ("; ..." if len(shown) > 3 else ""),
         }

@@ -1,7 +1,6 @@
 """The claims of the papers, each tried on the cells of a sweep; here those of Lester et al. 2024.
 
-A claim holds where it holds at every size at which it can be tried. Where both sides have several
-seeds, p is that of Welch's t-test between them, the largest one where there are several.
+What decides is in `trial`: the differences of runs of the same seed.
 """
 
 import itertools
@@ -85,13 +84,9 @@ def _windows_beat_bytes(trial: Trial) -> None:
 def _gzip_is_learned_with_size(trial: Trial) -> None:
     for vocab in VOCABULARIES:
         method = f"GZip[v={vocab}]"
-        bits = [(size, trial.scores.mean(method, size)) for size in trial.scores.sizes]
-        bits = [(size, value) for size, value in bits if value is not None]
-        for (small, before), (large, after) in itertools.pairwise(bits):
-            trial.state(
-                after < before, f"{method}: {before:.3f} at {small}, {after:.3f} at {large}"
-            )
-        for size, _ in bits:
+        for small, large in itertools.pairwise(trial.scores.sizes):
+            trial.falls(method, small, large)
+        for size in trial.scores.sizes:
             trial.learned(method, size, expected=True)
 
 

@@ -8,11 +8,12 @@ from scipy import stats
 
 from latent_jax.reports.command import report
 from latent_jax.reports.latent_figures import bar_parts
+from latent_jax.reports.paired import Effect
 from latent_jax.reports.records import RunFolderError
-from latent_jax.reports.scores import Sample, Scores, read_cells, welch
+from latent_jax.reports.scores import Sample, Scores, read_cells
 from latent_jax.reports.sweep_report import report_sweep, sweep_tables
 from latent_jax.reports.tables import markdown_table
-from latent_jax.reports.trial import FAILS, HOLDS, UNTRIED
+from latent_jax.reports.trial import REFUTED, SUPPORTED, UNDECIDED, UNTRIED
 from latent_jax.reports.verdicts import verdict_table
 
 PAPER = {
@@ -62,11 +63,13 @@ def cell(method, size, bits, seed=0, **words):
     }
 
 
-def paper_cells():
+def paper_cells(n_seeds=2):
+    """Return the paper's numbers; it has one seed, and those after the first differ a little."""
     return [
-        cell(method, size, bits, uniform=uniform, ratio=ratio)
+        cell(method, size, bits + 1e-4 * seed, seed, uniform=uniform, ratio=ratio)
         for method, (small, large, uniform, ratio) in PAPER.items()
         for size, bits in (("113m", large), ("25m", small))
+        for seed in range(n_seeds)
     ]
 
 
@@ -89,8 +92,20 @@ def test_the_papers_own_numbers_give_the_papers_own_verdicts():
     ablation = "Resetting M1 in every window is better than in every other one, and that than never"
     assert rows.pop(ablation)["verdict"] == UNTRIED
     for claim, row in rows.items():
-        assert row["verdict"] == HOLDS, (claim, row["numbers"])
-        assert row["n_tried"] == row["n_holding"] > 0 and row["p_value"] is None
+        assert row["verdict"] == SUPPORTED, (claim, row["numbers"])
+        assert row["n_tried"] == row["n_supporting"] > 0 == row["n_refuting"]
+
+
+def test_one_seed_decides_nothing_but_what_has_no_seeds():
+    rows = verdicts(paper_cells(n_seeds=1))
+    decided = {claim for claim, row in rows.items() if row["verdict"] == SUPPORTED}
+    assert decided == {
+        "EqualInfoAC[b=16,v=65k] is ahead of SentencePiece in bytes per step",
+        "A unigram model gains nothing on the output of AC",
+    }
+    others = [row for claim, row in rows.items() if claim not in decided and row["n_tried"]]
+    assert {row["verdict"] for row in others} == {UNDECIDED}
+    assert all("(1 seed)" in row["numbers"] and row["smallest_effect"] is None for row in others)
 
 
 @pytest.mark.parametrize(
@@ -112,55 +127,74 @@ def test_a_claim_falls_with_one_cell(claim, change):
     ((method, bits),) = change.items()
     for record in records:
         if (record["method"], record["size"]) == (method, "113m"):
-            record["bits_per_byte"] = bits
+            record["bits_per_byte"] = bits + 1e-4 * record["seed"]
     row = verdicts(records)[claim]
-    assert row["verdict"] == FAILS and row["n_holding"] < row["n_tried"]
+    assert row["verdict"] == REFUTED and row["n_supporting"] < row["n_tried"]
     assert "113m" in row["numbers"] and f"{bits:.3f}" in row["numbers"]
 
 
 def test_an_ablation_is_an_order_within_its_group():
     names = [f"EqualInfoAC[b=16,v=256{r}]" for r in ("", ",reset=every_other", ",reset=never")]
     rising = [
-        cell(name, "25m", bits, group="reset")
+        cell(name, "25m", bits + 0.2 * seed, seed, group="reset")
         for name, bits in zip(names, (1.1, 1.7, 1.8), strict=True)
+        for seed in range(2)
     ]
     claim = "Resetting M1 in every window is better than in every other one, and that than never"
-    assert verdicts(rising)[claim]["verdict"] == HOLDS
-    rising[2]["bits_per_byte"] = 1.5
-    assert verdicts(rising)[claim]["verdict"] == FAILS
+    assert verdicts(rising)[claim]["verdict"] == SUPPORTED, "seeds are paired"
+    for seed in range(2):
+        rising[4 + seed]["bits_per_byte"] = 1.5 + 0.2 * seed
+    assert verdicts(rising)[claim]["verdict"] == REFUTED
     table = sweep_tables(rising)["ablations"]
     above = {row["method"]: row["bits_above_best"] for row in table}
     assert above == pytest.approx(dict(zip(names, (0.0, 0.6, 0.4), strict=True)))
 
 
-def test_welchs_test_is_that_of_the_textbook():
-    one, other = Sample((1.0, 1.1, 1.2)), Sample((1.3, 1.5, 1.4, 1.9))
-    a, b = np.array(one.values), np.array(other.values)
-    variances = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    t = (a.mean() - b.mean()) / np.sqrt(sum(variances))
-    freedom = sum(variances) ** 2 / sum(
-        v**2 / (len(x) - 1) for v, x in zip(variances, (a, b), strict=True)
-    )
-    assert welch(one, other) == pytest.approx(2 * stats.t.sf(abs(t), freedom))
-    assert welch(one, Sample((1.0,))) is None
-    assert welch(Sample((1.0, 1.0)), Sample((1.0, 1.0))) is None
-    assert one.deviation == pytest.approx(0.1) and Sample((1.0,)).deviation is None
+def test_the_interval_is_that_of_the_paired_t_test():
+    one, other = Sample({0: 1.0, 1: 1.1, 2: 1.2}), Sample({1: 1.5, 2: 1.4, 0: 1.3, 7: 9.0})
+    effect = Effect.of(one.by_seed, other.by_seed)
+    a, b = np.array([1.0, 1.1, 1.2]), np.array([1.3, 1.5, 1.4])
+    expected = stats.ttest_rel(b, a)
+    low, high = expected.confidence_interval(0.95)
+    assert effect.mean == pytest.approx(0.3)
+    assert effect.half_width() == pytest.approx((high - low) / 2)
+    assert effect.is_positive() is (True if expected.pvalue < 0.05 else None)
+    for level in (0.5, 1 - expected.pvalue + 1e-6, 1 - expected.pvalue - 1e-6):
+        assert effect.is_positive(level) is (True if expected.pvalue < 1 - level else None)
+    assert Effect.of(other.by_seed, one.by_seed).is_positive(0.5) is False
+    assert Effect.of(one.by_seed, {0: 2.0}).half_width() is None
+    assert Effect.of(one.by_seed, {5: 2.0}).mean is None
+    assert one.deviation == pytest.approx(0.1) and Sample({0: 1.0}).deviation is None
+
+
+def test_seeds_on_both_sides_of_zero_leave_a_claim_undecided():
+    claim = "EqualInfoAC[b=16,v=65k] is better than Bytes"
+    windows = [cell("EqualInfoAC[b=16,v=65536]", "25m", 2.0, seed) for seed in range(3)]
+    gains = (0.3, -0.1, 0.2)
+    records = [cell("Bytes", "25m", 2.0 + gain, seed) for seed, gain in enumerate(gains)]
+    row = verdicts(windows + records)[claim]
+    assert row["verdict"] == UNDECIDED and row["n_refuting"] == row["n_supporting"] == 0
+    width = Effect(gains).half_width()
+    assert row["smallest_effect"] == pytest.approx(width) and f"± {width:.3f}" in row["numbers"]
+    refuted = [cell("Bytes", "25m", 1.0 + gain, seed) for seed, gain in enumerate(gains)]
+    assert verdicts(windows + refuted)[claim]["verdict"] == REFUTED
 
 
 def test_seeds_give_means_spread_and_a_test_against_the_best():
     records = [cell("Bytes", "25m", 2.0 + 0.1 * seed, seed) for seed in range(3)]
-    records += [cell("GZip[v=256]", "25m", 3.0 + 0.1 * seed, seed) for seed in range(3)]
+    records += [cell("GZip[v=256]", "25m", 3.0 + 0.11 * seed, seed) for seed in range(3)]
     records += [cell("AC[v=256]", "25m", 1.0)]
     best, other = sweep_tables(records)["seeds"]
     assert (best["method"], other["method"]) == ("Bytes", "GZip[v=256]")
     assert best["bits_per_byte"] == pytest.approx(2.1) and best["n_seeds"] == 3
-    assert best["p_equal_to_best"] is None and 0 < other["p_equal_to_best"] < 1e-3
+    assert "bits_above_best" not in best and other["bits_above_best"] == pytest.approx(1.01)
+    assert 0 < other["bits_above_best_half_width"] < 0.1
     row = verdicts(records)["AC is not learned beyond M1: the uniform model is as good"]
-    assert row["verdict"] == FAILS
+    assert row["verdict"] == UNDECIDED, "one seed"
 
 
 def test_the_main_table_has_a_column_for_each_size_and_the_paper_s_order():
-    table = sweep_tables(paper_cells())["main"]
+    table = sweep_tables(paper_cells(n_seeds=1))["main"]
     assert [row["method"] for row in table] == list(PAPER)
     assert table[0]["bits_per_byte@25m"] == 1.29 and table[0]["bits_per_byte@113m"] == 1.16
     page = markdown_table(table, ["method", "bits_per_byte@25m", "bits_per_byte@113m"])
@@ -175,7 +209,7 @@ def test_a_unigram_is_left_out_where_the_text_is_too_short_for_it():
 
 
 def test_everything_is_written_from_the_folder_alone(tmp_path, capsys):
-    records = paper_cells()
+    records = paper_cells(n_seeds=1)
     folder = write(tmp_path / "mine", records)
     assert read_cells(folder) == sorted(records, key=lambda record: record["name"])
     report([str(folder)], results=str(tmp_path / "results" / "mine.json"))
@@ -212,8 +246,9 @@ def test_ablations_join_a_sweep_and_other_budgets_are_refused(tmp_path):
     method = "EqualInfoAC[b=16,v=256"
     resets = {"": 1.0, ",reset=every_other": 1.1, ",reset=never": 1.2}
     cells = [
-        {**cell(f"{method}{reset}]", "25m", bits), "group": "reset", "name": f"reset{reset}"}
+        cell(f"{method}{reset}]", "25m", bits + 0.1 * seed, seed, group="reset")
         for reset, bits in resets.items()
+        for seed in range(2)
     ]
     ablations = write(tmp_path / "ablations", cells)
     report([str(sweep), str(ablations)])
@@ -221,7 +256,7 @@ def test_ablations_join_a_sweep_and_other_budgets_are_refused(tmp_path):
     assert f"reset | {method},reset=never]" in page
     claim = "Resetting M1 in every window is better than in every other one, and that than never"
     assert verdicts(paper_cells())[claim]["verdict"] == UNTRIED
-    assert verdicts(paper_cells() + cells)[claim]["verdict"] == HOLDS
+    assert verdicts(paper_cells() + cells)[claim]["verdict"] == SUPPORTED
     other = write(tmp_path / "other", [{**cell("Bytes", "25m", 1.0), "budget": "tokens:7"}])
     with pytest.raises(ValueError, match=r"25m have the budgets tokens:100, tokens:7"):
         report([str(sweep), str(other)])
@@ -244,9 +279,15 @@ def latent(gradient, beta, bits, seed=0, codes=0.0, perplexity=1000.0, **words):
 
 
 def latent_cells():
-    seeds = [latent("input", 0.1, 3.2 + 0.1 * seed, seed) for seed in range(3)]
-    others = [latent("none", 0.1, 3.5), latent("input", 1.0, 3.1, codes=2.8, perplexity=900.0)]
-    baselines = [cell("Bytes", "25m", 3.4 + 0.01 * seed, seed, **EQUAL_BYTES) for seed in range(3)]
+    seeds = [
+        latent("input", 0.1, 3.2 + 0.1 * seed, seed, perplexity=1000.0 + seed) for seed in range(3)
+    ]
+    others = [latent("none", 0.1, 3.5)]
+    others += [
+        latent("input", 1.0, 3.1, seed, codes=2.8 + 0.1 * seed, perplexity=900.0 - seed)
+        for seed in range(2)
+    ]
+    baselines = [cell("Bytes", "25m", 3.4 + 0.1 * seed, seed, **EQUAL_BYTES) for seed in range(3)]
     baselines += [
         cell("BPE[v=2048]", "25m", 2.8 + 0.1 * seed, seed, **EQUAL_BYTES) for seed in range(3)
     ]
@@ -262,7 +303,7 @@ def test_settings_of_one_method_are_not_its_seeds():
     assert means[name.format(0.1, "input")] == pytest.approx(3.3)
     assert means[name.format(0.1, "none")] == 3.5 and means[name.format(1.0, "input")] == 3.1
     seeds = {row["method"]: row for row in tables["seeds"]}
-    assert len(seeds) == 3 and seeds[name.format(0.1, "input")]["n_seeds"] == 3
+    assert len(seeds) == 4 and seeds[name.format(0.1, "input")]["n_seeds"] == 3
     (more, *_), (row,) = (
         [r for r in tables["latents"] if r["n_seeds"] == n and not r.get("group")] for n in (1, 3)
     )
@@ -275,17 +316,21 @@ def test_what_is_asked_of_latent_languages_is_tried_on_settings_that_differ_in_o
     found = verdicts(latent_cells())
     assert all(row["source"] == "Fifty 2025" for row in found.values())
     whole = "The LM's gradient through its input shortens the whole code"
-    assert found[whole]["verdict"] == HOLDS and found[whole]["n_tried"] == 1
+    assert found[whole]["verdict"] == UNDECIDED and found[whole]["n_tried"] == 1, "one seed"
     targets = "The LM's gradient through input and targets shortens the whole code"
     assert found[targets]["verdict"] == UNTRIED
-    assert found["A greater beta makes codes cheaper to predict"]["verdict"] == HOLDS
+    assert found["A greater beta makes codes cheaper to predict"]["verdict"] == SUPPORTED
     collapse = "A great beta collapses the code: the perplexity of codes falls"
-    assert found[collapse]["verdict"] == HOLDS
+    assert found[collapse]["verdict"] == SUPPORTED
     on = "A latent language needs fewer bits than {} on equal bytes"
     at = "A latent language needs fewer bits than {} at equal training FLOPs"
-    assert found[on.format("Bytes")]["verdict"] == HOLDS and found[on.format("Bytes")]["p_value"]
-    assert "3.300 against Bytes 3.410" in found[on.format("Bytes")]["numbers"]
-    assert found[at.format("Bytes")]["verdict"] == found[on.format("BPE")]["verdict"] == FAILS
+    assert found[on.format("Bytes")]["verdict"] == SUPPORTED
+    assert (
+        "3.300 against Bytes 3.500 (+0.200 ± 0.000, 3 seeds)"
+        in (found[on.format("Bytes")]["numbers"])
+    )
+    assert found[on.format("BPE")]["verdict"] == REFUTED
+    assert found[at.format("Bytes")]["verdict"] == UNDECIDED
     assert found[at.format("BPE")]["verdict"] == UNTRIED
     both = verdicts(latent_cells() + paper_cells())
     assert {row["source"].split(",")[0] for row in both.values()} == {
@@ -304,7 +349,7 @@ def test_bars_of_latent_languages_have_two_parts(tmp_path):
         "conv1d C=2, beta 0.1, none",
     ]
     bar = {part["part"]: part["bits_per_byte"] for part in parts if "1.0" in part["name"]}
-    assert bar == {"codes": 2.8, "reconstruction": pytest.approx(0.3)}
+    assert bar == {"codes": pytest.approx(2.85), "reconstruction": pytest.approx(0.25)}
     drawn = report_sweep([write(tmp_path / "sweep", latent_cells())])
     assert tmp_path / "sweep" / "report" / "latents.png" in drawn
     leading = Scores(latent_cells()).leading

@@ -184,9 +184,9 @@ def _print_plan(records: Sequence[Record], n_workers: int) -> None:
     shown = {(record["method"], record["size"]): record for record in reversed(records)}
     print(text_table([*reversed(shown.values())], ["method", "size", *parts]))
     seconds = sum(record["expected_seconds"] for record in records) / n_workers
-    coders = encodings(records)
+    coders, flops = encodings(records), sum(r["planned_train_flops"] for r in records)
     print(
-        f"\n{len(records)} cells, {sum(r['planned_train_flops'] for r in records):.3g} training FLOPs, "
+        f"\n{len(records)} cells, {flops:.3g} training FLOPs, "
         f"about {seconds / 60:.0f} minutes with {n_workers} workers on the CPU of this machine; "
         f"rows of {len(coders)} coders are encoded first"
     )

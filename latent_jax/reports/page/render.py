@@ -27,12 +27,12 @@ from latent_jax.reports.page.parts import (
     Verdicts,
 )
 from latent_jax.reports.tables import COLUMNS, MISSING, Column, column_of
-from latent_jax.reports.trial import FAILS, HOLDS, UNTRIED
+from latent_jax.reports.trial import REFUTED, SUPPORTED, UNDECIDED, UNTRIED
 
 SCRIPTS = ("codes.js", "segments.js", "page.js")
 LOWER_IS_BETTER = "bits_per_byte"
 
-_CLASS = {HOLDS: "holds", FAILS: "fails", UNTRIED: "untried"}
+_CLASS = {SUPPORTED: "supported", REFUTED: "refuted", UNDECIDED: "undecided", UNTRIED: "untried"}
 
 
 def write_page(page: Page, path: str | Path) -> Path:
@@ -205,8 +205,10 @@ def _verdict(row: Mapping[str, Any]) -> str:
     verdict = f'<span class="verdict {_CLASS[row["verdict"]]}">{escape(row["verdict"])}</span>'
     claim = f'{escape(row["claim"])} <span class="quiet">({escape(row["source"])})</span>'
     if row["n_tried"]:
-        p = "" if row["p_value"] is None else f", p ≤ {row['p_value']:.2g}"
-        places = f"{row['n_holding']} of {row['n_tried']} places{p}"
+        least = row["smallest_effect"]
+        seen = "" if least is None else f"; an effect of {least:.2g} would have been seen"
+        counts = f"{row['n_supporting']} support it, {row['n_refuting']} refute it"
+        places = f"of {row['n_tried']} places {counts}{seen}"
         found = [places, *row["numbers"].split("; ")]
         numbers = "".join(f"<li>{escape(text)}</li>" for text in found)
         claim = f'<details><summary>{claim}</summary><ul class="numbers">{numbers}</ul></details>'

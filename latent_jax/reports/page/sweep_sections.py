@@ -14,7 +14,7 @@ from latent_jax.reports.records import Run
 from latent_jax.reports.scores import Scores
 from latent_jax.reports.sweep_figures import FAMILIES
 from latent_jax.reports.sweep_report import TITLES, sweep_tables
-from latent_jax.reports.trial import FAILS, HOLDS, UNTRIED
+from latent_jax.reports.trial import SUPPORTED, UNTRIED, VERDICTS
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -41,12 +41,12 @@ def sweep_summary(folder: Path, records: Records) -> tuple[str, list[tuple[str, 
     """Return what a sweep found in a sentence or two, and the numbers that stand for it."""
     scores = Scores(records)
     claims = Counter(row["verdict"] for row in sweep_tables(records).get("verdicts", ()))
-    tried = claims[HOLDS] + claims[FAILS]
+    tried = sum(claims.values()) - claims[UNTRIED]
     budgets = ", ".join(sorted({record["budget"] for record in records}))
     sizes = scores.sizes or sorted({record["size"] for record in records})
     sentences = [_best_sentence(scores)] if scores.methods else []
     if tried:
-        sentences.append(f"Claims that hold here: {claims[HOLDS]} of {tried}.")
+        sentences.append(f"Claims: {_counted(claims)}.")
     sentences.append(f"Budget of each cell: {budgets}.")
     facts = [
         (str(len(records)), "cells trained"),
@@ -54,7 +54,7 @@ def sweep_summary(folder: Path, records: Records) -> tuple[str, list[tuple[str, 
         (", ".join(sizes), "sizes" if len(sizes) > 1 else "size"),
     ]
     if tried:
-        facts.append((f"{claims[HOLDS]} of {tried}", "claims hold"))
+        facts.append((f"{claims[SUPPORTED]} of {tried}", "claims supported"))
     return " ".join(sentences), facts
 
 
@@ -112,15 +112,18 @@ def _keys(rows: Records) -> dict[str, None]:
 
 def _verdict_section(rows: Records) -> Section:
     claims = Counter(row["verdict"] for row in rows)
-    tried = claims[HOLDS] + claims[FAILS]
-    title = f"{claims[HOLDS]} of {tried} claims hold"
-    rank = {HOLDS: 0, FAILS: 1, UNTRIED: 2}
+    title = f"Claims: {_counted(claims)}"
     text = (
-        "What papers claim or ask, tried at every size, vocabulary and setting. A claim holds "
-        "where it holds at all of these places."
+        "What papers claim or ask, tried at every size, vocabulary and setting, on the differences "
+        "of runs of the same seed. A claim is supported where it is at all of these places, and "
+        "refuted where one of them refutes it; one seed decides nothing."
     )
-    ordered = sorted(rows, key=lambda row: rank[row["verdict"]])
+    ordered = sorted(rows, key=lambda row: VERDICTS.index(row["verdict"]))
     return Section("verdicts", "Verdicts", title, text, [Verdicts(ordered)])
+
+
+def _counted(claims: Counter) -> str:
+    return ", ".join(f"{claims[verdict]} {verdict}" for verdict in VERDICTS[:3])
 
 
 def _best_sentence(scores: Scores) -> str:
