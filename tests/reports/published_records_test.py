@@ -1,0 +1,36 @@
+"""Published records: what was planned never stands under the name of what was measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+RESULTS = Path(__file__).parents[2] / "configs" / "results"
+COUNTED = ("step", "tokens_seen", "bytes_seen")
+
+
+def records():
+    for path in sorted(RESULTS.glob("*.json")):
+        rows = json.loads(path.read_text())
+        yield from ((path.name, row) for row in (rows if isinstance(rows, list) else [rows]))
+
+
+@pytest.mark.parametrize("key", COUNTED)
+def test_what_a_loop_counted_is_a_whole_number(key):
+    found = [(name, row[key]) for name, row in records() if row.get(key) is not None]
+    assert len(found) > 50
+    assert [(name, value) for name, value in found if type(value) is not int] == []
+
+
+def test_training_flops_are_those_of_the_bytes_that_were_read():
+    rows = [row for _, row in records() if {"train_flops", "train_flops_per_byte"} <= row.keys()]
+    assert len(rows) > 100
+    for row in rows:
+        # Where M1 drives the code, FLOPs per byte were planned with the ratio of a sample.
+        expected = row["train_flops_per_byte"] * row["bytes_seen"]
+        assert row["train_flops"] == pytest.approx(expected, rel=0.01), row["name"]
+
+
+def test_a_plan_says_that_it_is_one():
+    planned = [(name, key) for name, row in records() for key in row if key.startswith("planned_")]
+    assert not planned, "published records are measured"
