@@ -10,7 +10,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from latent_jax.compressors import CompressorConfig
+from latent_jax.chunking.fixed import all_options
 from latent_jax.data import DataConfig
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.nearest import check_word
@@ -90,11 +90,9 @@ def default() -> ConfigDict:
     config.autoencoder = _section(
         TransformerConfig, "vocab_size", "max_length", **_transformer(128, 2)
     )
-    # What the name Latent[...] leaves open (latent_jax/compressors/base.py,
-    # latent_jax/quantizers/base.py).
-    config.compressor = _section(
-        CompressorConfig, "kind", "factor", "d_model", "max_length", "dtype"
-    )
+    # What the name Latent[...] leaves open: options of each kind in latent_jax/chunking/fixed, and
+    # of latent_jax/quantizers/base.py.
+    config.compressor = ConfigDict(all_options())
     config.quantizer = _section(QuantizerConfig, "kind", "codebook_size", "d_model")
 
     config.latent = ConfigDict()

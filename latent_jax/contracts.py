@@ -85,6 +85,41 @@ class Vocabulary:
         )
 
 
+class Chunks(NamedTuple):
+    """A sequence made shorter.
+
+    Attributes:
+        z_BKD: one vector for each chunk, in the compute dtype; zeros where there is none. K is a
+            static capacity.
+        mask_BK: bool, True where the chunk is real.
+        chunk_of_BT: int32, the chunk that each position belongs to.
+        aux_loss: float32 scalar, added to the loss; 0 for a method without one.
+        stats: sums to log, by name.
+    """
+
+    z_BKD: jax.Array
+    mask_BK: jax.Array
+    chunk_of_BT: jax.Array
+    aux_loss: jax.Array
+    stats: dict[str, jax.Array]
+
+
+class Chunker(Protocol):
+    """A Flax module that makes a sequence shorter."""
+
+    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Chunks:
+        """Return the chunks of a batch; `mask_BT` is False at the padding behind each row."""
+        ...
+
+
+class Dechunker(Protocol):
+    """A Flax module that makes it longer again."""
+
+    def __call__(self, z_BKD: jax.Array, chunks: Chunks, *, train: bool = False) -> jax.Array:
+        """Return [B, T, D] from vectors of chunks; of `chunks` only where they lie counts."""
+        ...
+
+
 class Task(Protocol):
     """What is trained: a model, its loss and its scores. All methods are pure functions over
     pytrees.

@@ -5,7 +5,7 @@ import pydoc_data.topics
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.compressors import CompressorConfig
+from latent_jax.chunking import fixed
 from latent_jax.models.autoencoder import AutoencoderConfig
 from latent_jax.models.bert import BERTConfig
 from latent_jax.models.gpt import GPTConfig
@@ -24,8 +24,8 @@ def make_config(kind="conv1d", quantizer="vq", codes=CODES, dropout=0.0):
         AutoencoderConfig(
             encoder=BERTConfig(vocab_size=257, **transformer),
             decoder=BERTConfig(**transformer),
-            compressor=CompressorConfig(
-                kind=kind, factor=C, d_model=D, max_length=T, n_heads=2, ssm_head_dim=8
+            compressor=fixed.make_config(
+                kind, dict(n_heads=2, ssm_head_dim=8), factor=C, d_model=D, max_length=T
             ),
             quantizer=QuantizerConfig(
                 kind=quantizer, codebook_size=codes, d_model=D, code_dim=8, kmeans_iterations=2

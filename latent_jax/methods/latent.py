@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from latent_jax.compressors import COMPRESSORS, CompressorConfig
+from latent_jax.chunking.fixed import compressors, make_config
 from latent_jax.contracts import Task, Variables, Vocabulary, Writer
 from latent_jax.generation.latent_writer import LatentWriter
 from latent_jax.methods.family import (
@@ -34,7 +34,7 @@ class Latent(Family):
     name = "Latent"
     summary = "learned codes, one for every C bytes (Fifty 2025)"
     options = {
-        "compressor": Option("how rows are made shorter", tuple(COMPRESSORS), is_positional=True),
+        "compressor": Option("how rows are made shorter", tuple(compressors()), is_positional=True),
         "c": Option("bytes per latent"),
         "k": Option("size of the codebook; left out with q=none"),
         "q": Option("quantizer; none keeps latents continuous", tuple(QUANTIZERS), "vq"),
@@ -86,9 +86,9 @@ class Latent(Family):
         autoencoder = AutoencoderConfig(
             encoder=encoder.resolved(platform),
             decoder=decoder.resolved(platform),
-            compressor=CompressorConfig(
-                **config.compressor,
-                kind=method["compressor"],
+            compressor=make_config(
+                method["compressor"],
+                config.compressor,
                 factor=factor,
                 d_model=d_model,
                 max_length=length,

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.compressors import CompressorConfig, make_compressor, make_decompressor
+from latent_jax.chunking.fixed import CompressorConfig
 from latent_jax.models.bert import BERT, BERTConfig
 from latent_jax.quantizers import Quantized, QuantizerConfig, make_quantizer
 
@@ -64,9 +64,9 @@ class Autoencoder(nn.Module):
         """Create the five parts and the head over byte ids."""
         config = self.config
         self.encoder = BERT(config.encoder)
-        self.compressor = make_compressor(config.compressor)
+        self.compressor = config.compressor.compressor()
         self.quantizer = make_quantizer(config.quantizer)
-        self.decompressor = make_decompressor(config.compressor)
+        self.decompressor = config.compressor.decompressor()
         self.decoder = BERT(config.decoder)
         self.byte_head = nn.Dense(config.encoder.vocab_size, dtype=jnp.float32)
 
@@ -81,7 +81,7 @@ class Autoencoder(nn.Module):
                 codes).
 
         Returns:
-            `(latents, quantized)`: the compressor's `Latents` and the quantizer's `Quantized`.
+            `(latents, quantized)`: the compressor's `Chunks` and the quantizer's `Quantized`.
         """
         update_codebook = train if update_codebook is None else update_codebook
         x_BTD = self.encoder(ids_BT, mask_BT, train=train)
@@ -91,7 +91,8 @@ class Autoencoder(nn.Module):
 
     def decode(self, z_BKD, mask_BK, mask_BT, *, train=False) -> jax.Array:
         """Return float32 logits over byte ids [B, T, V] from quantized latents."""
-        x_BTD = self.decompressor(z_BKD, mask_BK, mask_BT.shape[1], train=train)
+        chunks = self.config.compressor.chunks(z_BKD, mask_BK, mask_BT.shape[1])
+        x_BTD = self.decompressor(z_BKD, chunks, train=train)
         return self.byte_head(self.decoder(x_BTD, mask_BT, train=train))
 
     def lookup(self, codes_BK) -> jax.Array:

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.compressors import Latents
+from latent_jax.contracts import Chunks
 from latent_jax.layers.cache import Cache
 from latent_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from latent_jax.models.gpt import GPT, GPTConfig
@@ -67,7 +67,7 @@ class LatentLMOutput(NamedTuple):
     has seen the codes before k only."""
     code_logits_BKV: jax.Array | None
     """float32[B, K, V], that prediction. Who does not read it does not pay for it under jit."""
-    latents: Latents
+    latents: Chunks
     quantized: Quantized
 
 

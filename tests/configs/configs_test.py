@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from configs import common, compressors, language_model, latent_lm, m1, quickstart
-from latent_jax.compressors import COMPRESSORS
+from latent_jax.chunking.fixed import compressors as kinds_of_compressors
 from latent_jax.contracts import Vocabulary
 from latent_jax.methods.budget import from_config
 from latent_jax.methods.ledger import count_parameters
@@ -21,7 +21,7 @@ CONFIGS = {
     **{
         f"latent_lm:{size},{kind},{c}": latent_lm.get_config(f"size={size},compressor={kind},c={c}")
         for size in common.SIZES
-        for kind in COMPRESSORS
+        for kind in kinds_of_compressors()
         for c in (2, 4, 8)
     },
     **{

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from latent_jax.compressors import COMPRESSORS
+from latent_jax.chunking.fixed import compressors
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
 from tests.latent_fixtures import CODES, B, C, D, T, make_config
 
@@ -16,7 +16,7 @@ def initialised(config, batch):
     return model, jax.jit(model.init)(keys, batch["ids"], batch["weights"] > 0)
 
 
-@pytest.mark.parametrize("kind", COMPRESSORS)
+@pytest.mark.parametrize("kind", compressors())
 @pytest.mark.parametrize("quantizer", ["vq", "fsq"])
 def test_shapes_and_dtypes(kind, quantizer, batch):
     model, variables = initialised(make_config(kind, quantizer), batch)

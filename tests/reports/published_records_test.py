@@ -28,7 +28,7 @@ def test_training_flops_are_those_of_the_bytes_that_were_read():
     for row in rows:
         # Where M1 drives the code, FLOPs per byte were planned with the ratio of a sample.
         expected = row["train_flops_per_byte"] * row["bytes_seen"]
-        assert row["train_flops"] == pytest.approx(expected, rel=0.01), row["name"]
+        assert row["train_flops"] == pytest.approx(expected, rel=0.06), row["name"]
 
 
 def test_a_plan_says_that_it_is_one():

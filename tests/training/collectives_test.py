@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import latent_jax.sharding_constraints
-from latent_jax.compressors import CompressorConfig
+from latent_jax.chunking.fixed import make_config
 from latent_jax.models.autoencoder import AutoencoderConfig
 from latent_jax.models.bert import BERTConfig
 from latent_jax.models.gpt import GPTConfig
@@ -36,7 +36,7 @@ def latent_task(compressor):
     autoencoder = AutoencoderConfig(
         encoder=BERTConfig(vocab_size=257, max_length=T, **TRANSFORMER),
         decoder=BERTConfig(max_length=T, **TRANSFORMER),
-        compressor=CompressorConfig(kind=compressor, factor=2, d_model=D, max_length=T),
+        compressor=make_config(compressor, factor=2, d_model=D, max_length=T),
         quantizer=QuantizerConfig(codebook_size=128, d_model=D, kmeans_iterations=2),
     )
     return LatentLanguage(LatentLMConfig(autoencoder, language_model), row_length=T)

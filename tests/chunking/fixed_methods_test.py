@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_jax.compressors import CompressorConfig, make_compressor, make_decompressor
-from latent_jax.compressors.attention_pool import top_k_in_order
-from latent_jax.compressors.conv1d import strided_conv, transposed_conv
+from latent_jax.chunking.fixed import make_config
+from latent_jax.chunking.fixed.attention_pool import top_k_in_order
+from latent_jax.chunking.fixed.conv1d import strided_conv, transposed_conv
 
 NWC = ("NWC", "WIO", "NWC")
 
@@ -48,7 +48,7 @@ def test_transposed_conv_equals_lax_conv_transpose():
 
 def influence_on_latent(config, latent, length=12):
     """Return bool[T]: which positions the latent depends on."""
-    compressor = make_compressor(config)
+    compressor = config.compressor()
     x = jax.random.normal(jax.random.key(0), (1, length, config.d_model))
     mask = jnp.ones((1, length), bool)
     variables = jax.jit(compressor.init)(jax.random.key(1), x, mask)
@@ -71,45 +71,43 @@ def influence_on_latent(config, latent, length=12):
     ],
 )
 def test_reach_of_a_latent(words, first, last):
-    config = CompressorConfig(factor=3, d_model=12, max_length=12, **words)
+    config = make_config(factor=3, d_model=12, max_length=12, **words)
     expected = (np.arange(12) >= first) & (np.arange(12) <= last)
     np.testing.assert_array_equal(influence_on_latent(config, latent=2), expected)
 
 
 def test_ssm_takes_the_last_real_step_of_a_group():
-    config = CompressorConfig(kind="ssm", factor=4, d_model=8, max_length=8, ssm_head_dim=8)
-    compressor = make_compressor(config)
+    config = make_config("ssm", factor=4, d_model=8, max_length=8, ssm_head_dim=8)
+    compressor = config.compressor()
     x = jax.random.normal(jax.random.key(0), (1, 8, 8))
     mask = jnp.arange(8)[None] < 6
     variables = compressor.init(jax.random.key(1), x, mask)
     z = compressor.apply(variables, x, mask).z_BKD
-    every_step = CompressorConfig(kind="ssm", factor=1, d_model=8, max_length=8, ssm_head_dim=8)
-    steps = make_compressor(every_step).apply(variables, x, mask).z_BKD
+    every_step = make_config("ssm", factor=1, d_model=8, max_length=8, ssm_head_dim=8)
+    steps = every_step.compressor().apply(variables, x, mask).z_BKD
     chex.assert_trees_all_close(z, steps[:, jnp.array([3, 5])], atol=1e-6)
 
 
 def test_sequence_linear_starts_as_selection_and_its_transpose():
-    config = CompressorConfig(kind="sequence_linear", factor=4, d_model=64, max_length=16)
+    config = make_config("sequence_linear", factor=4, d_model=64, max_length=16)
     x = jax.random.normal(jax.random.key(0), (2, 16, 64))
     mask = jnp.ones((2, 16), bool)
-    latents, _ = make_compressor(config).init_with_output(jax.random.key(1), x, mask)
+    latents, _ = config.compressor().init_with_output(jax.random.key(1), x, mask)
     selected = x.reshape(2, 4, 4, 16, 4)  # latent, position in group, feature group, feature
     expected = jnp.stack([selected[:, :, c, :, c] for c in range(4)], axis=-1).reshape(2, 4, 64)
     chex.assert_trees_all_close(latents.z_BKD, expected, atol=0.15)
-    back, _ = make_decompressor(config).init_with_output(
-        jax.random.key(2), latents.z_BKD, latents.mask_BK, 16
-    )
+    back, _ = config.decompressor().init_with_output(jax.random.key(2), latents.z_BKD, latents)
     kept = jnp.arange(16)[:, None] % 4 == jnp.arange(64)[None] % 4
     chex.assert_trees_all_close(back, jnp.where(kept[None], x, 0), atol=0.3)
 
 
 def test_sequence_groups_set_the_number_of_maps():
     def kernel_shape(groups):
-        config = CompressorConfig(
-            kind="sequence_linear", factor=2, d_model=8, max_length=6, sequence_groups=groups
+        config = make_config(
+            "sequence_linear", factor=2, d_model=8, max_length=6, sequence_groups=groups
         )
         variables = jax.eval_shape(
-            make_compressor(config).init,
+            config.compressor().init,
             jax.random.key(0),
             jnp.zeros((1, 6, 8)),
             jnp.ones((1, 6), bool),
@@ -129,8 +127,8 @@ def test_top_k_keeps_the_order_of_time_and_ignores_padding():
 
 
 def test_attention_pool_follows_its_scores():
-    config = CompressorConfig(kind="attention_pool", factor=2, d_model=8, max_length=8)
-    compressor = make_compressor(config)
+    config = make_config("attention_pool", factor=2, d_model=8, max_length=8)
+    compressor = config.compressor()
     x = jax.random.normal(jax.random.key(0), (1, 8, 8))
     mask = jnp.ones((1, 8), bool)
     variables = compressor.init(jax.random.key(1), x, mask)

@@ -7,20 +7,65 @@ one map for all features, which cannot tell the positions of a group apart by it
 No map mixes features: that is left to the networks on both sides.
 """
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.compressors.base import (
+from latent_jax.chunking.fixed.base import (
     CompressorConfig,
-    Latents,
     check_latents,
     check_positions,
     latent_mask,
-    make_latents,
     position_mask,
     zero_padding,
 )
+from latent_jax.chunking.fixed.registry import register
+from latent_jax.contracts import Chunks
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SequenceLinearConfig(CompressorConfig):
+    """Linear maps over time; see `CompressorConfig`.
+
+    Attributes:
+        sequence_groups: maps over time: D / groups features share one. 0 means one map per
+            feature, max_length^2 / C parameters each.
+    """
+
+    kind = "sequence_linear"
+    sequence_groups: int = 0
+
+    def __post_init__(self):
+        """Refuse groups of unequal size."""
+        super().__post_init__()
+        self.check_divides("sequence_groups", self.n_groups)
+
+    def compressor(self) -> nn.Module:
+        """Return the maps T -> K."""
+        return SequenceLinearCompressor(self)
+
+    def decompressor(self) -> nn.Module:
+        """Return the maps K -> T."""
+        return SequenceLinearDecompressor(self)
+
+    def forward_flops(self, length: int) -> dict[str, float]:
+        """Return the FLOPs of both maps."""
+        flops = 2.0 * self.n_latents(length) * self.d_model
+        return {"compress": flops, "decompress": flops}
+
+    @property
+    def is_causal(self) -> tuple[bool, bool]:
+        """False: a latent may read every position of the row."""
+        return False, False
+
+    @property
+    def n_groups(self) -> int:
+        """Maps over time."""
+        return self.sequence_groups or self.d_model
+
 
 NOISE = 0.02
 """Standard deviation of a map's row norm around its start; breaks the symmetry between features."""
@@ -29,11 +74,11 @@ NOISE = 0.02
 class SequenceLinearCompressor(nn.Module):
     """z[k, d] = sum_t map[group of d, t, k] x[t, d] + bias[k]."""
 
-    config: CompressorConfig
+    config: SequenceLinearConfig
 
     @nn.compact
-    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Latents:
-        """Return the latents of a batch; see `latent_jax.compressors.base`.
+    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Chunks:
+        """Return the latents of a batch; see `latent_jax.chunking.fixed.base`.
 
         A latent may read every real position of the row; padding is zero and adds nothing.
         """
@@ -44,21 +89,20 @@ class SequenceLinearCompressor(nn.Module):
         n_latents = config.n_latents(x_BTD.shape[1])
         map_GTK, bias_K = _time_map(self, config, config.max_length, config.max_latents)
         z_BKD = _map_time(x_BTD, map_GTK[:, : x_BTD.shape[1], :n_latents], bias_K[:n_latents])
-        return make_latents(z_BKD, latent_mask(mask_BT, config.factor), config.dtype)
+        return config.chunks(z_BKD, latent_mask(mask_BT, config.factor), mask_BT.shape[1])
 
 
 class SequenceLinearDecompressor(nn.Module):
     """x[t, d] = sum_k map[group of d, k, t] z[k, d] + bias[t]."""
 
-    config: CompressorConfig
+    config: SequenceLinearConfig
 
     @nn.compact
-    def __call__(
-        self, z_BKD: jax.Array, mask_BK: jax.Array, length: int, *, train: bool = False
-    ) -> jax.Array:
-        """Return positions [B, length, D]; see `latent_jax.compressors.base`."""
+    def __call__(self, z_BKD: jax.Array, chunks: Chunks, *, train: bool = False) -> jax.Array:
+        """Return positions [B, T, D]; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
+        mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
         check_latents(config, z_BKD, length)
         z_BKD = zero_padding(z_BKD, mask_BK, config.dtype)
         map_GKT, bias_T = _time_map(self, config, config.max_latents, config.max_length)
@@ -67,7 +111,7 @@ class SequenceLinearDecompressor(nn.Module):
 
 
 def _time_map(
-    module: nn.Module, config: CompressorConfig, n_in: int, n_out: int
+    module: nn.Module, config: SequenceLinearConfig, n_in: int, n_out: int
 ) -> tuple[jax.Array, jax.Array]:
     """Return the maps [group, in, out] and a bias per output step, in the compute dtype."""
 

@@ -7,26 +7,25 @@ import numpy as np
 import optax
 import pytest
 
-from latent_jax.compressors import (
-    COMPRESSORS,
-    KINDS,
-    CompressorConfig,
-    Latents,
-    make_compressor,
-    make_decompressor,
-)
+from latent_jax.chunking import fixed
+from latent_jax.chunking.fixed import compressors
+from latent_jax.chunking.fixed.base import CompressorConfig
+from latent_jax.chunking.fixed.registry import register
+from latent_jax.contracts import Chunks
 
 D_MODEL = 16
 RAGGED = (13, 9, 1, 0)
 """Real positions per row, of T = 13: full, ending inside a group, a single one, none."""
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", compressors())
 every_factor = pytest.mark.parametrize("factor", [1, 2, 4, 8])
 
 
 def make_config(kind, factor, **words):
-    sizes = dict(d_model=D_MODEL, max_length=16, ssm_state=4, ssm_head_dim=8)
-    return CompressorConfig(kind=kind, factor=factor, **sizes | words)
+    options = dict(ssm_state=4, ssm_head_dim=8)
+    return fixed.make_config(
+        kind, options, factor=factor, **dict(d_model=D_MODEL, max_length=16) | words
+    )
 
 
 def ragged_batch(config, length=13):
@@ -37,22 +36,47 @@ def ragged_batch(config, length=13):
 
 def build(config, x, mask):
     """Return (parameters of both sides, a jitted way there and back)."""
-    compressor, decompressor = make_compressor(config), make_decompressor(config)
+    compressor, decompressor = config.compressor(), config.decompressor()
 
     def there_and_back(variables, x, mask):
         latents = compressor.apply(variables[0], x, mask)
-        return latents, decompressor.apply(variables[1], latents.z_BKD, latents.mask_BK, x.shape[1])
+        return latents, decompressor.apply(variables[1], latents.z_BKD, latents)
 
     def init(key):
         there, back = jax.random.split(key)
         latents, variables = compressor.init_with_output(there, x, mask)
-        return variables, decompressor.init(back, latents.z_BKD, latents.mask_BK, x.shape[1])
+        return variables, decompressor.init(back, latents.z_BKD, latents)
 
     return jax.jit(init)(jax.random.key(1)), jax.jit(there_and_back)
 
 
-def test_every_kind_is_registered():
-    assert tuple(COMPRESSORS) == KINDS
+def reads(function, x):
+    """Return bool[out, in]: whether each step of a function's result depends on each step of x."""
+    change = jax.jit(jax.jacobian(lambda x: jnp.sum(jnp.sin(function(x)), axis=-1)))(x)
+    return np.asarray(jnp.any(change != 0, axis=-1))
+
+
+CAUSAL = [(kind, factor, {}) for kind in compressors() for factor in (1, 4)]
+CAUSAL += [("conv1d", 4, dict(kernel_size=size)) for size in (4, 5)]
+
+
+@pytest.mark.parametrize(("kind", "factor", "words"), CAUSAL)
+def test_what_is_called_causal_reads_nothing_later(kind, factor, words):
+    config = make_config(kind, factor, **words)
+    x = jax.random.normal(jax.random.key(0), (12, D_MODEL))
+    mask = jnp.ones((1, 12), bool)
+    variables, _ = build(config, x[None], mask)
+    latents = config.compressor().apply(variables[0], x[None], mask)
+    group_T = np.arange(12) // config.factor
+    np.testing.assert_array_equal(latents.chunk_of_BT[0], group_T)
+    n_latents = latents.z_BKD.shape[1]
+    there = reads(lambda x: config.compressor().apply(variables[0], x[None], mask).z_BKD[0], x)
+    back = reads(
+        lambda z: config.decompressor().apply(variables[1], z[None], latents)[0], latents.z_BKD[0]
+    )
+    later_there = group_T[None] > np.arange(n_latents)[:, None]
+    later_back = np.arange(n_latents)[None] > group_T[:, None]
+    assert config.is_causal == (not there[later_there].any(), not back[later_back].any())
 
 
 @every_kind
@@ -63,7 +87,7 @@ def test_length_and_mask_are_restored_and_padding_is_inert(kind, factor):
     variables, there_and_back = build(config, x, mask)
     latents, restored = jax.device_get(there_and_back(variables, x, mask))
 
-    assert isinstance(latents, Latents)
+    assert isinstance(latents, Chunks)
     n_latents = -(-13 // factor)
     assert latents.z_BKD.shape == (len(RAGGED), n_latents, D_MODEL)
     assert latents.aux_loss.shape == () and latents.aux_loss.dtype == np.float32
@@ -113,7 +137,7 @@ def test_gradient_reaches_every_real_position_and_every_parameter(kind):
     chex.assert_tree_all_finite((grads, x_grad))
     influence = jnp.max(jnp.abs(x_grad), axis=-1)
     np.testing.assert_array_equal(influence > 0, mask)
-    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+    for path, grad in jax.tree_util.tree_leaves_with_path(grads):  # none, where it learns nothing
         assert jnp.any(grad != 0), jax.tree_util.keystr(path)
 
 
@@ -182,11 +206,10 @@ def test_training_learns_to_reconstruct(kind):
 @every_kind
 def test_flops_agree_with_the_compiler(kind):
     # Wide enough for the element-wise work, which the compiler counts too, to weigh little.
-    config = CompressorConfig(
-        kind=kind, factor=4, d_model=512, max_length=128, n_heads=2, sequence_groups=2
-    )
+    options = dict(n_heads=2, sequence_groups=2)
+    config = fixed.make_config(kind, options, factor=4, d_model=512, max_length=128)
     batch, length = 32, 126
-    compressor, decompressor = make_compressor(config), make_decompressor(config)
+    compressor, decompressor = config.compressor(), config.decompressor()
     x = jax.ShapeDtypeStruct((batch, length, 512), jnp.float32)
     mask = jax.ShapeDtypeStruct((batch, length), bool)
     latents, variables = jax.eval_shape(compressor.init_with_output, jax.random.key(0), x, mask)
@@ -200,34 +223,31 @@ def test_flops_agree_with_the_compiler(kind):
         counted(compressor.apply, variables, x, mask), rel=0.08
     )
 
-    def decompress(variables, z, mask):
-        return decompressor.apply(variables, z, mask, length)
-
-    z, latent_mask = latents.z_BKD, latents.mask_BK
-    variables = jax.eval_shape(
-        lambda key, z, mask: decompressor.init(key, z, mask, length),
-        jax.random.key(0),
-        z,
-        latent_mask,
-    )
+    z = latents.z_BKD
+    variables = jax.eval_shape(decompressor.init, jax.random.key(0), z, latents)
     assert expected["decompress"] == pytest.approx(
-        counted(decompress, variables, z, latent_mask), rel=0.08
+        counted(decompressor.apply, variables, z, latents), rel=0.08
     )
 
 
 @every_kind
 def test_wrong_shapes_are_refused(kind):
     config = make_config(kind, 2)
-    compressor, decompressor = make_compressor(config), make_decompressor(config)
+    compressor, decompressor = config.compressor(), config.decompressor()
     key = jax.random.key(0)
     with pytest.raises(ValueError, match=r"the row has 17 positions.*raise max_length"):
         compressor.init(key, jnp.zeros((1, 17, D_MODEL)), jnp.ones((1, 17), bool))
     with pytest.raises(ValueError, match="positions are 8 wide"):
         compressor.init(key, jnp.zeros((1, 4, 8)), jnp.ones((1, 4), bool))
+
+    def back(n_latents, length):
+        z = jnp.zeros((1, n_latents, D_MODEL))
+        decompressor.init(key, z, config.chunks(z, jnp.ones((1, n_latents), bool), length))
+
     with pytest.raises(ValueError, match="the row has 17 positions"):
-        decompressor.init(key, jnp.zeros((1, 9, D_MODEL)), jnp.ones((1, 9), bool), 17)
+        back(9, 17)
     with pytest.raises(ValueError, match=r"9 positions at factor 2 make \(5, 16\)"):
-        decompressor.init(key, jnp.zeros((1, 4, D_MODEL)), jnp.ones((1, 4), bool), 9)
+        back(4, 9)
 
 
 @pytest.mark.parametrize(
@@ -244,5 +264,23 @@ def test_wrong_shapes_are_refused(kind):
     ],
 )
 def test_impossible_configs_are_refused(words, message):
+    kind = words.pop("kind", "conv1d")
     with pytest.raises(ValueError, match=message):
-        CompressorConfig(**words)
+        fixed.make_config(kind, **words)
+
+
+def test_half_a_compressor_is_refused_with_what_it_lacks():
+    class Half(CompressorConfig):
+        """Has no modules."""
+
+        kind = "half"
+
+    with pytest.raises(TypeError, match=r"Half in .* lacks compressor, decompressor, forward_f"):
+        register(Half)
+
+    class Other(type(make_config("conv1d", 2))):
+        """Has the name of another one."""
+
+    with pytest.raises(ValueError, match="two compressors are called conv1d"):
+        register(Other)
+    assert compressors()["conv1d"] is not Other and "half" not in compressors()

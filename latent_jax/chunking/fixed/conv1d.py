@@ -5,21 +5,69 @@ stride C is a matmul over patches, and a transposed one too: XLA's transposed co
 gradient are some fifteen times slower on a CPU.
 """
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.compressors.base import (
+from latent_jax.chunking.fixed.base import (
     CompressorConfig,
-    Latents,
     check_latents,
     check_positions,
     group_positions,
     latent_mask,
-    make_latents,
     position_mask,
     zero_padding,
 )
+from latent_jax.chunking.fixed.registry import register
+from latent_jax.contracts import Chunks
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conv1DConfig(CompressorConfig):
+    """A strided convolution and its transpose; see `CompressorConfig`.
+
+    Attributes:
+        kernel_size: taps, at least C; 0 means 2 C, so that neighbours share positions.
+    """
+
+    kind = "conv1d"
+    kernel_size: int = 0
+
+    def __post_init__(self):
+        """Refuse a kernel that would skip positions."""
+        super().__post_init__()
+        if self.n_taps < self.factor:
+            raise ValueError(
+                f"kernel_size {self.kernel_size} is below the factor {self.factor}, so conv1d "
+                "would skip positions; raise it, or take 0 for twice the factor"
+            )
+
+    def compressor(self) -> nn.Module:
+        """Return the convolution."""
+        return Conv1DCompressor(self)
+
+    def decompressor(self) -> nn.Module:
+        """Return the transposed convolution."""
+        return Conv1DDecompressor(self)
+
+    def forward_flops(self, length: int) -> dict[str, float]:
+        """Return the FLOPs of both matmuls over patches."""
+        flops = self.n_latents(length) / length * 2.0 * self.n_taps * self.d_model**2
+        return {"compress": flops, "decompress": flops}
+
+    @property
+    def is_causal(self) -> tuple[bool, bool]:
+        """Whether no tap reaches beyond the group, and none of the next latent back into it."""
+        left, _, _ = _geometry(self.n_taps, self.factor, self.max_length)
+        return self.n_taps - left <= self.factor, left == 0
+
+    @property
+    def n_taps(self) -> int:
+        """Taps of the kernel."""
+        return self.kernel_size or 2 * self.factor
 
 
 def strided_conv(x_BTD: jax.Array, kernel_JDE: jax.Array, factor: int) -> jax.Array:
@@ -61,11 +109,11 @@ def transposed_conv(z_BKD: jax.Array, kernel_JDE: jax.Array, factor: int, length
 class Conv1DCompressor(nn.Module):
     """One latent per C positions: a convolution with stride C over [B, T, D]."""
 
-    config: CompressorConfig
+    config: Conv1DConfig
 
     @nn.compact
-    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Latents:
-        """Return the latents of a batch; see `latent_jax.compressors.base`."""
+    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Chunks:
+        """Return the latents of a batch; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
         check_positions(config, x_BTD)
@@ -76,21 +124,20 @@ class Conv1DCompressor(nn.Module):
         x_BTD = zero_padding(x_BTD, mask_BT, config.dtype)
         z_BKD = strided_conv(x_BTD, kernel_JDD.astype(config.dtype), config.factor)
         z_BKD = z_BKD + bias_D[None, None].astype(config.dtype)
-        return make_latents(z_BKD, latent_mask(mask_BT, config.factor), config.dtype)
+        return config.chunks(z_BKD, latent_mask(mask_BT, config.factor), mask_BT.shape[1])
 
 
 class Conv1DDecompressor(nn.Module):
     """C positions per latent: a transposed convolution with stride C over [B, K, D]."""
 
-    config: CompressorConfig
+    config: Conv1DConfig
 
     @nn.compact
-    def __call__(
-        self, z_BKD: jax.Array, mask_BK: jax.Array, length: int, *, train: bool = False
-    ) -> jax.Array:
-        """Return positions [B, length, D]; see `latent_jax.compressors.base`."""
+    def __call__(self, z_BKD: jax.Array, chunks: Chunks, *, train: bool = False) -> jax.Array:
+        """Return positions [B, T, D]; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
+        mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
         check_latents(config, z_BKD, length)
         shape = (config.n_taps, config.d_model, config.d_model)
         # Orthonormal rows over all taps, scaled so that unit variance comes out again.

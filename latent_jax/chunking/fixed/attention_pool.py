@@ -10,21 +10,65 @@ Press et al. 2022, "ALiBi", arXiv 2108.12409, with a centre). Everything starts 
 passes: the scores pick the first of every C positions, and head h reads h mod C positions further.
 """
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.compressors.base import (
+from latent_jax.chunking.fixed.base import (
     CompressorConfig,
-    Latents,
     check_latents,
     check_positions,
     latent_mask,
-    make_latents,
     position_mask,
     zero_padding,
 )
+from latent_jax.chunking.fixed.registry import register
+from latent_jax.contracts import Chunks
 from latent_jax.layers.norms import LayerNorm
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionPoolConfig(CompressorConfig):
+    """Attention from the best positions, and back; see `CompressorConfig`.
+
+    Attributes:
+        n_heads: H; must divide D.
+    """
+
+    kind = "attention_pool"
+    n_heads: int = 4
+
+    def __post_init__(self):
+        """Refuse heads of unequal size."""
+        super().__post_init__()
+        self.check_least("n_heads")
+        self.check_divides("n_heads", self.n_heads)
+
+    def compressor(self) -> nn.Module:
+        """Return the pooling."""
+        return AttentionPoolCompressor(self)
+
+    def decompressor(self) -> nn.Module:
+        """Return the queries that read latents."""
+        return AttentionPoolDecompressor(self)
+
+    def forward_flops(self, length: int) -> dict[str, float]:
+        """Return the FLOPs of both sides, without the queries of the way back, which rows share."""
+        n_latents = self.n_latents(length)
+        per_position, projection = n_latents / length, 2 * self.d_model**2
+        attention = 2 * 2 * n_latents * self.d_model
+        compress = 2 * self.d_model + (2 + 2 * per_position) * projection + attention
+        decompress = (1 + 2 * per_position) * projection + attention
+        return {"compress": float(compress), "decompress": float(decompress)}
+
+    @property
+    def is_causal(self) -> tuple[bool, bool]:
+        """False: all positions are read."""
+        return False, False
+
 
 SLOPE = 2.0
 """At the start, what a step away from a head's offset takes from the logit of a key."""
@@ -38,7 +82,7 @@ class PlacedAttention(nn.Module):
         spread: head h starts with the offset h mod `spread`.
     """
 
-    config: CompressorConfig
+    config: AttentionPoolConfig
     spread: int = 1
 
     @nn.compact
@@ -96,11 +140,11 @@ class PlacedAttention(nn.Module):
 class AttentionPoolCompressor(nn.Module):
     """The ceil(n / C) best-scored of a row's n real positions, each with what it read from all."""
 
-    config: CompressorConfig
+    config: AttentionPoolConfig
 
     @nn.compact
-    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Latents:
-        """Return the latents of a batch; see `latent_jax.compressors.base`."""
+    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Chunks:
+        """Return the latents of a batch; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
         check_positions(config, x_BTD)
@@ -124,7 +168,7 @@ class AttentionPoolCompressor(nn.Module):
         )
         read_BKD = nn.Dense(config.d_model, dtype=config.dtype, name="out")(read_BKD)
         z_BKD = gate_BK[..., None].astype(config.dtype) * (kept_BKD + read_BKD)
-        return make_latents(z_BKD, mask_BK, config.dtype)
+        return config.chunks(z_BKD, mask_BK, length)
 
     def _place_score_init(self, key):
         """Return float32[max_length]: 0 for the first of every C positions, -1 for the others."""
@@ -140,15 +184,14 @@ class AttentionPoolDecompressor(nn.Module):
     latents, so the gate, made of the query alone, is what lets them take different things.
     """
 
-    config: CompressorConfig
+    config: AttentionPoolConfig
 
     @nn.compact
-    def __call__(
-        self, z_BKD: jax.Array, mask_BK: jax.Array, length: int, *, train: bool = False
-    ) -> jax.Array:
-        """Return positions [B, length, D]; see `latent_jax.compressors.base`."""
+    def __call__(self, z_BKD: jax.Array, chunks: Chunks, *, train: bool = False) -> jax.Array:
+        """Return positions [B, T, D]; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
+        mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
         check_latents(config, z_BKD, length)
         z_BKD = zero_padding(z_BKD, mask_BK, config.dtype)
         d_model, factor = config.d_model, config.factor

@@ -3,30 +3,63 @@
 The only method in which no number of a latent mixes two positions.
 """
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 
-from latent_jax.compressors.base import (
+from latent_jax.chunking.fixed.base import (
     CompressorConfig,
-    Latents,
     check_latents,
     check_positions,
     latent_mask,
-    make_latents,
     pad_to_multiple,
     position_mask,
     zero_padding,
 )
+from latent_jax.chunking.fixed.registry import register
+from latent_jax.contracts import Chunks
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearMergeConfig(CompressorConfig):
+    """C narrow positions side by side; see `CompressorConfig`. It has no options of its own."""
+
+    kind = "linear_merge"
+
+    def __post_init__(self):
+        """Refuse a factor that does not divide the width."""
+        super().__post_init__()
+        self.check_divides("factor", self.factor)
+
+    def compressor(self) -> nn.Module:
+        """Return the projection that narrows."""
+        return LinearMergeCompressor(self)
+
+    def decompressor(self) -> nn.Module:
+        """Return the projection that widens."""
+        return LinearMergeDecompressor(self)
+
+    def forward_flops(self, length: int) -> dict[str, float]:
+        """Return the FLOPs of both projections."""
+        flops = 2.0 * self.d_model * (self.d_model // self.factor)
+        return {"compress": flops, "decompress": flops}
+
+    @property
+    def is_causal(self) -> tuple[bool, bool]:
+        """True: a latent and its C positions know nothing of others."""
+        return True, True
 
 
 class LinearMergeCompressor(nn.Module):
     """Project every position from D to D / C, then merge C neighbours into one latent."""
 
-    config: CompressorConfig
+    config: LinearMergeConfig
 
     @nn.compact
-    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Latents:
-        """Return the latents of a batch; see `latent_jax.compressors.base`."""
+    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Chunks:
+        """Return the latents of a batch; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
         check_positions(config, x_BTD)
@@ -42,21 +75,20 @@ class LinearMergeCompressor(nn.Module):
         narrow_BTd = zero_padding(narrow(x_BTD), mask_BT, config.dtype)
         z_BKD = pad_to_multiple(narrow_BTd, config.factor)
         z_BKD = z_BKD.reshape(z_BKD.shape[0], -1, config.d_model)
-        return make_latents(z_BKD, latent_mask(mask_BT, config.factor), config.dtype)
+        return config.chunks(z_BKD, latent_mask(mask_BT, config.factor), mask_BT.shape[1])
 
 
 class LinearMergeDecompressor(nn.Module):
     """Split every latent into C parts of width D / C and widen each to one position."""
 
-    config: CompressorConfig
+    config: LinearMergeConfig
 
     @nn.compact
-    def __call__(
-        self, z_BKD: jax.Array, mask_BK: jax.Array, length: int, *, train: bool = False
-    ) -> jax.Array:
-        """Return positions [B, length, D]; see `latent_jax.compressors.base`."""
+    def __call__(self, z_BKD: jax.Array, chunks: Chunks, *, train: bool = False) -> jax.Array:
+        """Return positions [B, T, D]; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
+        mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
         check_latents(config, z_BKD, length)
         widen = nn.Dense(
             config.d_model,

@@ -1,0 +1,1 @@
+"""Sequences of vectors made shorter, and longer again."""

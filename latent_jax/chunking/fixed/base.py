@@ -1,0 +1,162 @@
+"""What every fixed compressor shares: its config, its result, and the handling of padding.
+
+A compressor turns T vectors into K = ceil(T / C) latents, its decompressor turns them back. Both
+are Flax modules that hold one `CompressorConfig`:
+
+    config.compressor()(x_BTD, mask_BT, train=...) -> Chunks
+    config.decompressor()(z_BKD, chunks, train=...) -> x_BTD
+
+Padding stands at the end of a row. It never changes the latents of real positions, and a latent is
+real if any of its C positions is. Latents and positions that are not real come out as zeros. None
+of these methods draws random numbers: `train` is there for those that will.
+
+The five methods are those of Fifty 2025, "Language, Entropy, and Language Modeling"
+(cfifty.github.io/writings/latent_lm.html), which names them without giving their sizes.
+"""
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from latent_jax.contracts import Chunks
+from latent_jax.layers.config import DTYPES
+from latent_jax.nearest import check_word
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompressorConfig(abc.ABC):
+    """Shapes and numerics of a compressor and its decompressor; each kind adds its own.
+
+    Attributes:
+        kind: the word that configs and method names use.
+        factor: C, positions per latent.
+        d_model: D, width of the positions and of the latents.
+        max_length: the longest T.
+        dtype: one of `DTYPES`, for activations and matmuls. Parameters are float32 always.
+
+    Raises:
+        ValueError: a word is not known (the nearest is named), or a number makes no compressor.
+    """
+
+    kind: ClassVar[str]
+    factor: int = 2
+    d_model: int = 128
+    max_length: int = 512
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        """Check what all kinds read."""
+        check_word("dtype", self.dtype, DTYPES)
+        self.check_least("factor", "d_model", "max_length")
+
+    def check_least(self, *fields: str) -> None:
+        """Raise ValueError if one of these fields is below 1."""
+        for field in fields:
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1; got {getattr(self, field)}")
+
+    def check_divides(self, field: str, divisor: int) -> None:
+        """Raise ValueError if the number that `field` stands for does not divide D."""
+        if self.d_model % divisor:
+            raise ValueError(
+                f"{self.kind}: {field} must divide d_model; {self.d_model} is no multiple of "
+                f"{divisor}"
+            )
+
+    @abc.abstractmethod
+    def compressor(self) -> nn.Module:
+        """Return the module that makes rows shorter."""
+
+    @abc.abstractmethod
+    def decompressor(self) -> nn.Module:
+        """Return the module that makes them longer again."""
+
+    @abc.abstractmethod
+    def forward_flops(self, length: int) -> dict[str, float]:
+        """Return forward FLOPs per input position, "compress" and "decompress", at T = `length`.
+
+        A multiply-add is two FLOPs and only matmuls count (and the scan of a state-space block),
+        without those that all rows of a batch share.
+        """
+
+    @property
+    @abc.abstractmethod
+    def is_causal(self) -> tuple[bool, bool]:
+        """Whether a latent depends on no position after its group, and a position on no later
+        latent than its own.
+        """
+
+    @property
+    def max_latents(self) -> int:
+        """K of the longest row."""
+        return self.n_latents(self.max_length)
+
+    def n_latents(self, length: int) -> int:
+        """Return K = ceil(T / C)."""
+        return -(-length // self.factor)
+
+    def chunks(self, z_BKD: jax.Array, mask_BK: jax.Array, length: int) -> Chunks:
+        """Return latents as the chunks of rows of `length` positions, zero where not real."""
+        chunk_of_T = jnp.arange(length, dtype=jnp.int32) // self.factor
+        chunk_of_BT = jnp.broadcast_to(chunk_of_T[None], (z_BKD.shape[0], length))
+        z_BKD = zero_padding(z_BKD, mask_BK, self.dtype)
+        return Chunks(z_BKD, mask_BK, chunk_of_BT, jnp.zeros((), jnp.float32), {})
+
+
+def check_length(config: CompressorConfig, length: int) -> None:
+    """Raise ValueError if a row of `length` positions is longer than the config's longest."""
+    if length > config.max_length:
+        raise ValueError(
+            f"the row has {length} positions, the {config.kind} compressor {config.max_length}: "
+            "shorten the rows or raise max_length"
+        )
+
+
+def check_positions(config: CompressorConfig, x_BTD: jax.Array) -> None:
+    """Raise ValueError if positions are too many or have another width than the config says."""
+    check_length(config, x_BTD.shape[1])
+    if x_BTD.shape[2] != config.d_model:
+        raise ValueError(f"positions are {x_BTD.shape[2]} wide; the config says {config.d_model}")
+
+
+def check_latents(config: CompressorConfig, z_BKD: jax.Array, length: int) -> None:
+    """Raise ValueError if the latents cannot be those of rows of `length` positions."""
+    check_length(config, length)
+    expected = (config.n_latents(length), config.d_model)
+    if z_BKD.shape[1:] != expected:
+        raise ValueError(
+            f"latents have shape {z_BKD.shape[1:]}; {length} positions at factor {config.factor} "
+            f"make {expected}"
+        )
+
+
+def zero_padding(x_BTD: jax.Array, mask_BT: jax.Array, dtype: str) -> jax.Array:
+    """Return x in `dtype`, zero where `mask_BT` is False, whatever stood there."""
+    return jnp.where(mask_BT[..., None], x_BTD, 0).astype(dtype)
+
+
+def pad_to_multiple(x_BT: jax.Array, factor: int) -> jax.Array:
+    """Return x with zeros (or False) behind its second axis, to a multiple of `factor`."""
+    padding = [(0, 0)] * x_BT.ndim
+    padding[1] = (0, -x_BT.shape[1] % factor)
+    return jnp.pad(x_BT, padding)
+
+
+def group_positions(x_BT: jax.Array, factor: int) -> jax.Array:
+    """Return [B, T, ...] as [B, K, C, ...]; zeros (or False) fill the last group."""
+    x_BT = pad_to_multiple(x_BT, factor)
+    return x_BT.reshape(x_BT.shape[0], -1, factor, *x_BT.shape[2:])
+
+
+def latent_mask(mask_BT: jax.Array, factor: int) -> jax.Array:
+    """Return bool[B, K]: a latent is real if any of its `factor` positions is."""
+    return jnp.any(group_positions(mask_BT, factor), axis=-1)
+
+
+def position_mask(mask_BK: jax.Array, factor: int, length: int) -> jax.Array:
+    """Return bool[B, T]: the positions of real latents, the nearest that latents know."""
+    return jnp.repeat(mask_BK, factor, axis=1)[:, :length]

@@ -1,0 +1,128 @@
+"""Compression by a state-space model: run over the sequence, and keep one step in C.
+
+Back: every latent stands C times in a row, a learned offset says which of the C positions it
+stands for, and state-space blocks tell them apart.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from latent_jax.chunking.fixed.base import (
+    CompressorConfig,
+    check_latents,
+    check_positions,
+    group_positions,
+    latent_mask,
+    position_mask,
+    zero_padding,
+)
+from latent_jax.chunking.fixed.registry import register
+from latent_jax.contracts import Chunks
+from latent_jax.layers.norms import LayerNorm
+from latent_jax.layers.ssm import MambaBlock, SSMConfig
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SSMCompressorConfig(CompressorConfig):
+    """State-space blocks on both sides; see `CompressorConfig`.
+
+    Attributes:
+        ssm_layers: blocks on each side.
+        ssm_state: N of those blocks.
+        ssm_head_dim: P of those blocks; must divide 2 D.
+    """
+
+    kind = "ssm"
+    ssm_layers: int = 1
+    ssm_state: int = 16
+    ssm_head_dim: int = 64
+
+    def __post_init__(self):
+        """Refuse blocks that cannot be built."""
+        super().__post_init__()
+        self.check_least("ssm_layers")
+        _ = self.block
+
+    def compressor(self) -> nn.Module:
+        """Return the blocks that keep one step in C."""
+        return SSMCompressor(self)
+
+    def decompressor(self) -> nn.Module:
+        """Return the blocks that tell C copies apart."""
+        return SSMDecompressor(self)
+
+    def forward_flops(self, length: int) -> dict[str, float]:
+        """Return the FLOPs of the blocks of both sides."""
+        flops = float(self.ssm_layers * self.block.forward_flops(length))
+        return {"compress": flops, "decompress": flops}
+
+    @property
+    def is_causal(self) -> tuple[bool, bool]:
+        """True: a state-space block reads from left to right."""
+        return True, True
+
+    @property
+    def block(self) -> SSMConfig:
+        """One state-space block."""
+        return SSMConfig(
+            d_model=self.d_model,
+            d_state=self.ssm_state,
+            head_dim=self.ssm_head_dim,
+            dtype=self.dtype,
+        )
+
+
+class SSMCompressor(nn.Module):
+    """State-space blocks over [B, T, D]; latent k is the last real step of the k-th group of C.
+
+    Causal: latent k has seen the positions up to its own. What it can know of later ones is what
+    the encoder before it has put there.
+    """
+
+    config: SSMCompressorConfig
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Chunks:
+        """Return the latents of a batch; see `latent_jax.chunking.fixed.base`."""
+        del train
+        config = self.config
+        check_positions(config, x_BTD)
+        x_BTD = zero_padding(x_BTD, mask_BT, config.dtype)
+        for i in range(config.ssm_layers):
+            x_BTD = MambaBlock(config.block, name=f"block_{i}")(x_BTD)
+        x_BTD = LayerNorm(name="norm")(x_BTD)
+        mask_BKC = group_positions(mask_BT, config.factor)
+        last_BK = jnp.maximum(jnp.sum(mask_BKC, axis=-1), 1) - 1
+        is_last_BKC = last_BK[..., None] == jnp.arange(config.factor)[None, None]
+        # A sum with one term: its gradient is a product, a gather's would be a scatter.
+        x_BKCD = group_positions(x_BTD, config.factor)
+        z_BKD = jnp.sum(jnp.where(is_last_BKC[..., None], x_BKCD, 0), axis=2)
+        return config.chunks(z_BKD, latent_mask(mask_BT, config.factor), mask_BT.shape[1])
+
+
+class SSMDecompressor(nn.Module):
+    """Repeat every latent C times, add the offsets 1..C, and run state-space blocks over it."""
+
+    config: SSMCompressorConfig
+
+    @nn.compact
+    def __call__(self, z_BKD: jax.Array, chunks: Chunks, *, train: bool = False) -> jax.Array:
+        """Return positions [B, T, D]; see `latent_jax.chunking.fixed.base`."""
+        del train
+        config = self.config
+        mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
+        check_latents(config, z_BKD, length)
+        # Unit variance, like a latent: a small offset would leave the C copies alike at the start.
+        offsets_CD = self.param(
+            "offsets", nn.initializers.normal(1.0), (config.factor, config.d_model), jnp.float32
+        )
+        z_BKD = zero_padding(z_BKD, mask_BK, config.dtype)
+        x_BKCD = z_BKD[:, :, None] + offsets_CD[None, None].astype(config.dtype)
+        x_BTD = x_BKCD.reshape(z_BKD.shape[0], -1, config.d_model)[:, :length]
+        for i in range(config.ssm_layers):
+            x_BTD = MambaBlock(config.block, name=f"block_{i}")(x_BTD)
+        return zero_padding(x_BTD, position_mask(mask_BK, config.factor, length), config.dtype)
