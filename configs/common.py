@@ -104,6 +104,7 @@ def default() -> ConfigDict:
 
     config.optimizer = _section(OptimizerConfig)  # latent_jax/training/config.py
     config.training = _section(TrainingConfig, "seed")  # latent_jax/training/config.py
+    config.training.best_metric = ""  # "" = the headline of the task
     return config
 
 

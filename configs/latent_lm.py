@@ -48,6 +48,4 @@ def get_config(arguments: str = ""):
     if a.size in ("small", "base"):
         config.autoencoder.dropout = config.model.dropout = 0.05
         config.data.num_workers = 4
-    if a.quantizer == "none":
-        config.training.best_metric = "reconstruction_bits_per_byte"
     return config

@@ -129,6 +129,8 @@ class Task(Protocol):
     """
 
     name: str
+    headline: str
+    """The metric that a run is judged by: shown, compared, and kept best by; lower is better."""
     component_flops: Mapping[str, float]
     """Floating-point operations of one forward pass per raw byte, by component."""
     flops_per_byte: float

@@ -31,6 +31,13 @@ settings.register_profile("house", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("house")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Forget compiled programs after each file, which else add up to gigabytes in a worker."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def batch():
     """A small batch of real English, see `tests.latent_fixtures`."""

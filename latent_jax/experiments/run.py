@@ -85,7 +85,7 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
             parts.
     """
     startup = startup or StartUp()
-    training = TrainingConfig(**config.training, seed=config.seed)
+    training = TrainingConfig(**config.training, seed=config.seed)  # refused before text is read
     optimizer = OptimizerConfig(**config.optimizer)
     from_config(config.budget)  # a wrong one is refused before any text is read
     mesh = make_mesh(training.strategy, training.model_parallel)
@@ -96,6 +96,8 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     config = solve_shape(config, vocabulary)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
     total_steps, _ = solve_steps(config, task, vocabulary)
+    config.training.best_metric = config.training.best_metric or task.headline
+    training = TrainingConfig(**config.training, seed=config.seed)
     startup.mark("task")
     return Experiment(config, reading, task, training, optimizer, total_steps, mesh)
 

@@ -55,6 +55,7 @@ class LanguageModeling:
     snippets: Snippets = dataclasses.field(default_factory=Snippets)
     windows: Trie | None = dataclasses.field(default=None, compare=False)
     name = "language_modeling"
+    headline = "bits_per_byte"
     tokens_per_id = 1.0
 
     def __post_init__(self):

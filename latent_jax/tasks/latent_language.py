@@ -102,6 +102,11 @@ class LatentLanguage:
         return tuple(stacks)
 
     @property
+    def headline(self):
+        """The full code length; of continuous latents, which have none, the reconstruction."""
+        return "bits_per_byte" if self._has_codes else "reconstruction_bits_per_byte"
+
+    @property
     def tokens_per_id(self):
         """One code for every C bytes, see `Task`."""
         return 1.0 / self.model_config.autoencoder.compressor.factor

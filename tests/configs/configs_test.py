@@ -20,9 +20,10 @@ CONFIGS = {
     **{f"compressors:{name}": run for name, run in compressors.get_config().runs.items()},
     **{
         f"latent_lm:{size},{kind},{c}": latent_lm.get_config(f"size={size},compressor={kind},c={c}")
-        for size in common.SIZES
-        for kind in kinds_of_compressors()
-        for c in (2, 4, 8)
+        for size, kind, c in [
+            *((size, "conv1d", 2) for size in common.SIZES),
+            *(("nano", kind, c) for kind in kinds_of_compressors() for c in (4, 8)),
+        ]
     },
     **{
         f"latent_lm:{quantizer}": latent_lm.get_config(f"quantizer={quantizer}")
@@ -31,7 +32,7 @@ CONFIGS = {
     **{
         f"language_model:{size},{method}": language_model.get_config(f"size={size},method={method}")
         for size in common.SIZES
-        for method in ("Bytes", "BPE[v=4096]", "SentencePiece[v=4096]")
+        for method in ("Bytes", "BPE[v=4096]")
     },
     **{
         f"m1:{size},{optimizer},{snippets}": m1.get_config(

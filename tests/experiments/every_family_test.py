@@ -1,0 +1,79 @@
+"""Every family of methods, through the loop itself: trained, evaluated, saved, read, written."""
+
+import json
+import pydoc_data.topics
+
+import jax
+import pytest
+
+from configs import language_model
+from latent_jax.experiments.evaluate import evaluate, load_run
+from latent_jax.experiments.generate import make_writer
+from latent_jax.experiments.run import run
+from latent_jax.generation import Sampling
+from latent_jax.methods.names import parse
+from latent_jax.methods.registry import families
+from latent_jax.reports.records import read_run
+from tests.tokenizers.byte_models import byte_model
+
+METHODS = [family.example for family in families().values()]
+METHODS += [f"Latent[conv1d,c=2,{rest}]" for rest in ("k=16,q=fsq", "q=none")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Short documents of some 700 kB in all, a few of them, and a byte model that drives codes."""
+    folder = tmp_path_factory.mktemp("every_family")
+    text = "".join(pydoc_data.topics.topics.values())
+    lines = [json.dumps({"text": text[i : i + 100]}) for i in range(0, len(text), 100)]
+    (folder / "text.jsonl").write_text("\n".join(lines))
+    (folder / "few.jsonl").write_text("\n".join(lines[:200]))
+    (folder / "m1.msgpack").write_bytes(byte_model(lanes=8).to_bytes())
+    return folder
+
+
+def tiny(method, folder):
+    config = language_model.get_config(f"method={method},size=nano")
+    config.update(row_length=32, batch_size=8, evaluation_bytes=500)
+    config.budget.update(bytes=0.0, steps=2.0)
+    for section in (config.model, config.autoencoder):
+        section.update(d_model=16, n_heads=2, n_layers=1)
+    config.optimizer.warmup_steps = 1
+    config.data.update(source="files", files=(f"{folder}/text.jsonl",), cache_dir=f"{folder}/cache")
+    # A compiled code would be compiled for this byte model, which takes a minute.
+    if families()[parse(method).family].is_driven(parse(method)):
+        config.tokenizer.update(m1=f"{folder}/m1.msgpack", lanes=8)
+        config.data.files = (f"{folder}/few.jsonl",)
+    config.training.log_every = 1
+    return config
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_trains_evaluates_writes_and_is_read_again(method, folder, tmp_path, capsys):
+    config = tiny(method, folder)
+    record = run(config, tmp_path)
+    metric = "bits_per_byte"
+    if "q=none" in method:
+        metric = "reconstruction_bits_per_byte"
+        assert "bits_per_byte" not in record, "continuous latents have no code length"
+    words = metric.replace("_per_", "/").replace("_", " ")
+    assert f"validation {record[metric]:.4f} {words}" in capsys.readouterr().err
+
+    kept = read_run(tmp_path)
+    *_, last = train = [row for row in kept.records if row["split"] == "train"]
+    assert [row["step"] for row in train] == [1, 2] and kept.metric == metric
+    assert last["bytes_seen"] > 0 and (tmp_path / "curves.png").stat().st_size > 0
+    ids = 2 * config.batch_size * config.row_length
+    assert last["tokens_seen"] == ids // (2 if method.startswith("Latent") else 1)
+
+    again = evaluate(tmp_path, max_bytes=500)
+    assert again[metric] == record[metric]
+    trained = load_run(tmp_path)
+    if "q=none" in method:
+        with pytest.raises(ValueError, match="no language model to write with"):
+            make_writer(trained)
+        return
+    (written,) = make_writer(trained).write(
+        [b"A lambda "], jax.random.split(jax.random.key(0), 1), Sampling(), n_bytes=4
+    )
+    assert written.prompt == b"A lambda " and written.nats > 0 and len(written.text) <= 4
