@@ -21,7 +21,7 @@ from latent_jax.experiments.solve import solve_shape
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import chip
-from latent_jax.reports.tables import Column, read_json, text_table, write_json
+from latent_jax.reports.tables import Column, kept_records, text_table, write_json
 from latent_jax.training import (
     OptimizerConfig,
     TrainingConfig,
@@ -149,12 +149,12 @@ def benchmark_step_and_print(
 
     With `append` it comes after the records that the file has.
     """
+    earlier = kept_records(json_path, append)
     record = benchmark_step(config, **words)
     print(text_table([record], COLUMNS))
     if words.get("profile"):
         print(describe_profile(words["profile"]))
     if json_path:
-        earlier = read_json(json_path) if append and Path(json_path).exists() else []
         write_json([*earlier, record], json_path)
 
 

@@ -58,6 +58,7 @@ def run_command(
             _fail(f"unexpected {' '.join(arguments[1:])!r}: options are written --name=value")
         try:
             _check_local(arguments[1:], may_be_remote)
+            _check_files()
             keep_memory()
             initialize_distributed()
             main(arguments[1:]) if takes_arguments else main()
@@ -174,6 +175,14 @@ def _parsed(arguments: Sequence[str]) -> Sequence[str]:
         # A config file that is missing says so only when something is read from it.
         getattr(flags.FLAGS[name].value, "name", None)
     return rest
+
+
+def _check_files() -> None:
+    """Refuse what cannot be written as a file before any work is done."""
+    for name in ("json", "summary"):
+        path = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if isinstance(path, str) and path and Path(path).is_dir():
+            raise ValueError(f"--{name}={path} is a folder: name a file")
 
 
 def _check_local(arguments: Sequence[str], may_be_remote: Collection[str]) -> None:

@@ -27,6 +27,9 @@ def solve_shape(config: ConfigDict, vocabulary: Vocabulary) -> ConfigDict:
     Raises:
         ValueError: a latent method, or no width is narrow enough.
     """
+    for key in ("row_length", "batch_size"):
+        if config[key] < 1:
+            raise ValueError(f"{key} must be at least 1; got {config[key]}")
     solved = ConfigDict(config.to_dict())
     if not (solved.context_bytes or solved.inference_flops_per_byte):
         return solved

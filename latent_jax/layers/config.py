@@ -19,6 +19,9 @@ backward pass computes again, so that none are kept; cuDNN's flash attention (NV
 splash attention of JAX (TPU), and "recomputed" where they cannot serve. "auto" is the platform's,
 see `resolved`."""
 
+KERNEL_OWNERS = {"cudnn": "cuda", "splash": "tpu"}
+"""Kernels of one platform only, and its word."""
+
 DTYPES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number by its word."""
 
@@ -115,8 +118,18 @@ class TransformerConfig:
         )
 
     def resolved(self, platform: Platform) -> Self:
-        """Return the config with all that it leaves to the platform settled."""
+        """Return the config with all that it leaves to the platform settled.
+
+        Raises:
+            ValueError: the kernel that it names is of another platform.
+        """
         implementation = self.attention_implementation
+        owner = KERNEL_OWNERS.get(implementation, platform.kind)
+        if owner != platform.kind:
+            raise ValueError(
+                f"attention_implementation={implementation!r} is a kernel of {owner}, and the "
+                f"program is for {platform.kind}: leave it at auto"
+            )
         return dataclasses.replace(
             self,
             attention_implementation=(

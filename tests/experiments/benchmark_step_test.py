@@ -43,6 +43,14 @@ def test_a_step_is_timed_and_traced(tmp_path, capsys):
     assert latent["bytes_per_s"] == pytest.approx(latent["tokens_per_s"])
 
 
+def test_a_damaged_file_is_refused_before_anything_is_measured(tmp_path):
+    path = tmp_path / "steps.json"
+    path.write_text("[{")
+    config = tiny(language_model.get_config("size=nano"))
+    with pytest.raises(ValueError, match=r"steps\.json cannot be read as a list of records"):
+        benchmark_step_and_print(config, name="odd", n_steps=0, json_path=str(path), append=True)
+
+
 def test_a_batch_that_does_not_divide_is_refused():
     config = tiny(language_model.get_config("size=nano"))
     config.batch_size = 3

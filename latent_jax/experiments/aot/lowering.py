@@ -90,8 +90,8 @@ def lower(
     config = solve_shape(config, vocabulary)
     with traceable_cudnn():
         config = settle_remat(config, vocabulary, mesh, target.platform, target.chip)
-    task = make_task(config, vocabulary, target.platform)
-    total_steps, _ = solve_steps(config, task, vocabulary)
+        task = make_task(config, vocabulary, target.platform)
+        total_steps, _ = solve_steps(config, task, vocabulary)
     optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps)
     batch = batch_spec(config.batch_size, config.row_length)
     with traceable_cudnn():

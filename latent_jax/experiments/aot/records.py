@@ -1,5 +1,7 @@
 """The costs of a config's programs as flat records."""
 
+import hashlib
+import json
 import logging
 import re
 import time
@@ -57,7 +59,7 @@ def program_costs(
         if target.compiles:
             logger.info("compiling %s", program)
         record = {
-            **_identity(config, target),
+            **_identity(config, target, bytes_per_token),
             "method": config.method,
             "program": program,
             "chip": target.chip.name,
@@ -80,13 +82,17 @@ def program_costs(
     return records
 
 
-def is_of(record: Record, config: ConfigDict, target: Target) -> bool:
+def is_of(record: Record, config: ConfigDict, target: Target, bytes_per_token: float) -> bool:
     """Return whether a record is of this config on this target."""
-    return all(record[key] == value for key, value in _identity(config, target).items())
+    identity = _identity(config, target, bytes_per_token)
+    return all(record.get(key) == value for key, value in identity.items())
 
 
-def _identity(config: ConfigDict, target: Target) -> Record:
+def _identity(config: ConfigDict, target: Target, bytes_per_token: float) -> Record:
     training = config.training
+    # Every key counts, and a target's chip: whoever appends must not miss a program.
+    stated = json.dumps(config.to_dict(), sort_keys=True, default=list)
+    digest = hashlib.sha256(f"{stated} {target.chip.name} {bytes_per_token}".encode())
     return {
         "name": config.name or config.method,
         "topology": target.topology,
@@ -95,6 +101,7 @@ def _identity(config: ConfigDict, target: Target) -> Record:
         "model_parallel": training.model_parallel,
         "accumulation": training.accumulation,
         "batch_size": config.batch_size,
+        "config_digest": digest.hexdigest()[:16],
     }
 
 

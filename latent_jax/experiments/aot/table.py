@@ -1,14 +1,14 @@
 """The records of `records.program_costs` as tables for people."""
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from latent_jax.experiments.aot.collectives import COLLECTIVES
 from latent_jax.experiments.aot.records import Record, is_of, program_costs
 from latent_jax.experiments.aot.target import make_target, stay_on_cpu
-from latent_jax.reports.tables import Column, read_json, text_table, write_json
+from latent_jax.reports.tables import Column, kept_records, text_table, write_json
 
 MEMORY = (
     "program",
@@ -134,10 +134,13 @@ def compile_and_print(
 
     Args: see `target.make_target` and `records.program_costs`.
     """
+    if not (math.isfinite(bytes_per_token) and bytes_per_token > 0):
+        raise ValueError(f"bytes_per_token must be more than 0; got {bytes_per_token}")
+    earlier = kept_records(json_path, append)
     stay_on_cpu()
     target = make_target(topology, n_devices, cuda_chip)
-    earlier = read_json(json_path) if append and json_path and Path(json_path).exists() else []
-    known = {record["program"] for record in earlier if is_of(record, config, target)}
+    own = [record for record in earlier if is_of(record, config, target, bytes_per_token)]
+    known = {record["program"] for record in own}
     programs = [program for program in programs if program not in known]
     if not programs:
         print(f"{json_path} has {' and '.join(sorted(known))} of {config.name or config.method}")

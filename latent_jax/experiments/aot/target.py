@@ -12,7 +12,12 @@ from latent_jax.experiments.aot.libtpu import find_libtpu
 from latent_jax.nearest import check_word
 from latent_jax.platform import Chip, Platform, chip
 
-TPU_GENERATIONS = ("v5e", "v5p", "v6e")
+TPU_GENERATIONS = {"v5e": 2, "v5p": 3, "v6e": 2}
+"""Generation -> axes of its torus."""
+
+MAX_DEVICES = 4096
+"""CPU devices that stand for so many GPUs at most: each takes memory and threads."""
+
 CUDA_CHIPS = ("A100", "H100", "H100 PCIe", "H100 NVL", "H200")
 
 _LIBTPU = {
@@ -79,10 +84,11 @@ def stay_on_cpu() -> None:
 def _tpu_devices(topology: str) -> tuple[jax.Device, ...]:
     generation, _, layout = topology.partition(":")
     known = ", ".join(f"{name}:LAYOUT" for name in TPU_GENERATIONS)
-    if generation not in TPU_GENERATIONS or not re.fullmatch(r"\d+(x\d+){1,2}", layout):
+    n_more = TPU_GENERATIONS.get(generation, 0) - 1
+    if n_more < 0 or not re.fullmatch(rf"[1-9]\d*(x[1-9]\d*){{{n_more}}}", layout):
         raise ValueError(
-            f"unknown topology {topology!r}; write {known} with a layout such as 4x4 or 2x2x1, "
-            "or cuda"
+            f"unknown topology {topology!r}; write {known} with a layout such as 4x4 (v5e, v6e) or "
+            "2x2x1 (v5p), or cuda"
         )
     for name, value in _LIBTPU.items():
         os.environ.setdefault(name, value)
@@ -98,8 +104,8 @@ def _tpu_devices(topology: str) -> tuple[jax.Device, ...]:
 
 
 def _cpu_devices(n_devices: int) -> tuple[jax.Device, ...]:
-    if n_devices < 1:
-        raise ValueError(f"n_devices must be at least 1; got {n_devices}")
+    if not 1 <= n_devices <= MAX_DEVICES:
+        raise ValueError(f"n_devices must be 1 to {MAX_DEVICES}; got {n_devices}")
     if n_devices > 1:
         # Once JAX has started, their number stays as it is, which is checked below.
         with contextlib.suppress(RuntimeError):

@@ -78,6 +78,44 @@ def test_a_table_and_a_file(tmp_path, capsys):
     assert "1 x H200 (cuda)" in capsys.readouterr().out
 
 
+def test_other_programs_of_one_name_are_added_and_known_ones_left_alone(tmp_path, capsys):
+    path = tmp_path / "costs.json"
+    add = dict(json_path=str(path), append=True)
+    compile_and_print(small("gpt"), "cuda", **add, **WORDS)
+    compile_and_print(small("gpt"), "cuda", **add, **WORDS)
+    assert f"{path} has evaluation of Bytes" in capsys.readouterr().out
+    assert len(read_json(path)) == 1
+    deeper = small("gpt")
+    deeper.model.n_layers += 1
+    compile_and_print(deeper, "cuda", **add, **WORDS)
+    compile_and_print(small("gpt"), "cuda", **add, **WORDS | {"cuda_chip": "A100"})
+    n_parameters = [record["n_parameters"] for record in read_json(path)]
+    assert len(n_parameters) == 3 and n_parameters[0] == n_parameters[2] < n_parameters[1]
+
+
+@pytest.mark.parametrize("text", ["[1]", '[{"name": ', "", "{}", "null", "[" * 100_000])
+def test_what_is_no_list_of_records_is_refused_before_anything_is_lowered(tmp_path, text):
+    path = tmp_path / "costs.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"costs\.json (cannot be read as|holds no) "):
+        compile_and_print(small("gpt"), "nonsense", json_path=str(path), append=True, **WORDS)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (dict(append=True), "--append adds records to the file of --json: name one"),
+        (dict(json_path="."), r"--json=\. is a folder: name a file"),
+        (dict(bytes_per_token=0.0), r"bytes_per_token must be more than 0; got 0\.0"),
+        (dict(bytes_per_token=float("nan")), "bytes_per_token must be more than 0; got nan"),
+    ],
+)
+def test_what_would_be_lost_is_refused_before_anything_is_lowered(words, message):
+    with pytest.raises(ValueError, match=message):
+        compile_and_print(small("gpt"), "nonsense", **WORDS | words)
+
+
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="a global batch of 8 rows does not divide among 3"):
         compile_and_print(small("gpt"), "cuda", **WORDS | {"n_devices": 3})

@@ -31,7 +31,10 @@ def test_cuda_is_cpu_devices_that_stand_for_gpus():
     assert [make_target("cuda", 1, name).chip.name for name in CUDA_CHIPS] == list(CUDA_CHIPS)
 
 
-@pytest.mark.parametrize("word", ["v5f:4x4", "v5e", "v5e:4", "v5e:4*4", "tpu", "CUDA", ""])
+@pytest.mark.parametrize(
+    "word",
+    ["v5f:4x4", "v5e", "v5e:4", "v5e:4*4", "v5e:2x2x2", "v5p:4x4", "v5e:0x2", "tpu", "CUDA", ""],
+)
 def test_an_unknown_topology_is_refused_with_those_that_are(word):
     with pytest.raises(ValueError, match=r"unknown topology .*write v5e:LAYOUT.* or cuda"):
         make_target(word)
@@ -50,8 +53,10 @@ def test_words_of_the_other_platform_are_refused():
         make_target("v5e:2x2", cuda_chip="A100")
     with pytest.raises(ValueError, match="unknown chip 'H1000'"):
         make_target("cuda", 1, "H1000")
-    with pytest.raises(ValueError, match="n_devices must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="n_devices must be 1 to 4096; got 0"):
         make_target("cuda", 0)
+    with pytest.raises(ValueError, match="n_devices must be 1 to 4096; got 1000000"):
+        make_target("cuda", 1_000_000)
 
 
 def test_too_few_cpu_devices_name_the_way_out():
