@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 from latent_jax.tokenizers.storage import read_file, write_folder
 
 METADATA_FILE = "tokenizer.json"
+_ARGUMENTS_FILE = "arguments.json"
 
 # Part of every fingerprint. Raise it when the same files start to mean other ids.
 _FORMAT = b"latent_jax tokenizer 1"
@@ -45,6 +46,8 @@ class Tokenizer(abc.ABC):
     Attributes:
       kinds: every class that states a kind, by it.
       kind: how the saved folder names the class, e.g. "bpe".
+      arguments: of a code that its constructor's arguments decide: their names, which are also
+        attributes; they are what is saved.
       file_names: the kind's own files in a saved folder.
       name: the literature name, e.g. "BPE[v=4096]".
       vocab_size: number of ids, the separator included: the rows of an embedding table.
@@ -59,6 +62,7 @@ class Tokenizer(abc.ABC):
 
     kinds: ClassVar[dict[str, type["Tokenizer"]]] = {}
     kind: ClassVar[str]
+    arguments: ClassVar[tuple[str, ...]] = ()
     file_names: ClassVar[tuple[str, ...]] = ()
     name: str
     vocab_size: int
@@ -71,9 +75,13 @@ class Tokenizer(abc.ABC):
     def __init_subclass__(cls, **words: Any):
         """Make a class that states a kind known to `load`."""
         super().__init_subclass__(**words)
+        if cls.__dict__.get("arguments"):
+            cls.file_names = (_ARGUMENTS_FILE,)
         kind = cls.__dict__.get("kind")
         if kind is None:
             return
+        if cls._files is Tokenizer._files and not cls.arguments:
+            raise TypeError(f"the tokenizer {cls.__name__} states neither arguments nor _files")
         known = cls.kinds.setdefault(kind, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"two tokenizers have the kind {kind!r}: {known} and {cls}")
@@ -116,14 +124,15 @@ class Tokenizer(abc.ABC):
         """Returns what `decode` returns for each element."""
         return [self.decode(ids) for ids in batch]
 
-    @abc.abstractmethod
     def _files(self) -> dict[str, bytes]:
         """Returns the content of the kind's own files: all that decides encode and decode."""
+        stated = {name: getattr(self, name) for name in self.arguments}
+        return {_ARGUMENTS_FILE: json.dumps(stated).encode()}
 
     @classmethod
-    @abc.abstractmethod
     def _from_files(cls, files: Mapping[str, bytes]) -> Self:
         """Builds the tokenizer from what `_files` returned."""
+        return cls(**json.loads(files[_ARGUMENTS_FILE]))
 
     def fingerprint(self) -> str:
         """Returns the SHA-256 hex digest of all that decides encode and decode."""
