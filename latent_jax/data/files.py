@@ -42,21 +42,21 @@ class Files:
     """Source of the documents in local files.
 
     Attributes:
-      paths: The files, in the order in which they are read.
+        paths: The files, in the order in which they are read.
     """
 
     def __init__(self, patterns: tuple[str, ...], text_field: str = "text"):
-        """Finds the files.
+        """Find the files.
 
         Args:
-          patterns: Files, folders (searched through for every known extension) and glob patterns;
-            `~` is the home folder and `**` any depth. The order is that of the patterns, within a
-            pattern that of the paths.
-          text_field: The field of a .jsonl object that holds the text.
+            patterns: Files, folders (searched through for every known extension) and glob patterns;
+                `~` is the home folder and `**` any depth. The order is that of the patterns, within
+                a pattern that of the paths.
+            text_field: The field of a .jsonl object that holds the text.
 
         Raises:
-          CorpusError: No pattern, a path that does not exist, a pattern or a folder without a file,
-            an unknown extension.
+            CorpusError: No pattern, a path that does not exist, a pattern or a folder without a
+                file, an unknown extension.
         """
         if not patterns:
             raise CorpusError(
@@ -74,7 +74,7 @@ class Files:
         self._names = [name.removesuffix(_compression(path)) for path, name in found.values()]
 
     def stamp(self) -> Any:
-        """Returns path, size and time of every file, and the field that is read."""
+        """Return path, size and time of every file, and the field that is read."""
         stats = [
             (os.fspath(path.resolve()), name, path.stat())
             for path, name in zip(self.paths, self._names, strict=True)
@@ -86,7 +86,7 @@ class Files:
         ]
 
     def documents(self) -> Iterator[Document]:
-        """Yields the passages and objects of each file in turn. Raises CorpusError."""
+        """Yield the passages and objects of each file in turn. Raises CorpusError."""
         for path, name in zip(self.paths, self._names, strict=True):
             if name.endswith(".txt"):
                 yield from _passages(path, name)
@@ -95,7 +95,7 @@ class Files:
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
-    """Yields the decompressed bytes of a file, about 1 MiB at a time.
+    """Yield the decompressed bytes of a file, about 1 MiB at a time.
 
     Raises CorpusError where the file is damaged, cut short, or not for this user to read.
     """
@@ -200,7 +200,7 @@ def _known(path: Path) -> bool:
 
 
 def _resolve(pattern: str) -> list[tuple[Path, str]]:
-    """Returns the files that a pattern stands for, each with the name that its keys carry."""
+    """Return the files that a pattern stands for, each with the name that its keys carry."""
     path = Path(pattern).expanduser()
     if path.is_dir():
         inside = sorted(p for p in path.rglob("*") if p.is_file() and _known(p))

@@ -32,7 +32,7 @@ class DataConfig:
     num_workers: int = 0  # processes that tokenise and pack; 0 = a thread of the training process
 
     def __post_init__(self):
-        """Checks ranges; raises CorpusError (a ValueError)."""
+        """Check ranges; raises CorpusError (a ValueError)."""
         object.__setattr__(
             self, "files", (self.files,) if isinstance(self.files, str) else tuple(self.files)
         )
@@ -58,7 +58,7 @@ class DataConfig:
 
 
 def make_source(config: DataConfig) -> Source:
-    """Returns the source that is configured. Raises CorpusError where it cannot be found."""
+    """Return the source that is configured. Raises CorpusError where it cannot be found."""
     if config.source == "python_docs":
         return PythonDocs()
     if config.source == "files":

@@ -61,7 +61,7 @@ class SequenceLinearConfig(CompressorConfig):
 
     @property
     def n_groups(self) -> int:
-        """Maps over time."""
+        """Map over time."""
         return self.sequence_groups or self.d_model
 
 
