@@ -35,6 +35,7 @@ unrounded numbers, and --out is a folder for pictures.
 from absl import flags
 
 from latent_jax.analysis.stability import SENTENCE as ELEPHANTS
+from latent_jax.command_line import run_verbs
 from latent_jax.experiments.analyze.entropy import entropy_and_print
 from latent_jax.experiments.analyze.latents import latents_and_print
 from latent_jax.experiments.analyze.stability import stability_and_print
@@ -42,7 +43,6 @@ from latent_jax.experiments.analyze.tokens import tokens_and_print
 from latent_jax.experiments.analyze.uniformity import uniformity_and_print
 from latent_jax.experiments.analyze.windows import windows_and_print
 from latent_jax.experiments.analyze.zipf import zipf_and_print
-from latent_jax.experiments.command_line import run_verbs
 
 TOKENIZER = flags.DEFINE_multi_string("tokenizer", [], "Literature name. May be repeated.")
 WORKDIR = flags.DEFINE_multi_string("workdir", [], "Run folder. May be repeated.")

@@ -20,9 +20,9 @@ time that grows with the square of the length).
 
 from absl import flags
 
+from latent_jax.codec.encode import EncodeConfig, encode_corpus
+from latent_jax.command_line import run_verbs
 from latent_jax.data import DataConfig
-from latent_jax.experiments.command_line import run_verbs
-from latent_jax.experiments.encode import EncodeConfig, encode_corpus
 from latent_jax.experiments.prepare import (
     COMPILED_METHOD,
     compile_code,

@@ -17,7 +17,7 @@ import sys
 
 from absl import flags
 
-from latent_jax.experiments.command_line import run_command
+from latent_jax.command_line import run_command
 from latent_jax.experiments.report_page import SENTENCE, write_report_page
 from latent_jax.reports.command import report
 

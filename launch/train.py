@@ -26,7 +26,7 @@ flags.mark_flag_as_required("config")
 
 def main():
     """Train."""
-    from latent_jax.experiments.command_line import changed_words
+    from latent_jax.command_line import changed_words
     from latent_jax.experiments.study import default_workdir, run_config
 
     workdir = WORKDIR.value or default_workdir(flags.FLAGS["config"].config_filename)
@@ -35,6 +35,6 @@ def main():
 
 # A process for data imports this file anew, and needs nothing of what training imports.
 if __name__ == "__main__":
-    from latent_jax.experiments.command_line import run_command
+    from latent_jax.command_line import run_command
 
     run_command(main, may_be_remote=("workdir",))

@@ -10,15 +10,15 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax.contracts import Task, Vocabulary
+from latent_jax.costs.memory import settle_remat
+from latent_jax.costs.profile import describe_profile
+from latent_jax.costs.trace import traces
 from latent_jax.data import Batch, batch_spec
-from latent_jax.experiments.memory import settle_remat
 from latent_jax.experiments.older_runs import ADDED
-from latent_jax.experiments.profile import describe_profile
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
-from latent_jax.experiments.solve import solve_shape, solve_steps
-from latent_jax.experiments.trace import traces
 from latent_jax.methods.budget import from_config
+from latent_jax.methods.solve import solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.reports.curves import write_curves
 from latent_jax.training import (

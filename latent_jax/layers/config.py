@@ -11,7 +11,7 @@ REMAT_POLICIES = ("auto", "none", "dots", "block")
 """What the backward pass computes again, from least to most: norms and activations only, from their
 inputs, as it always does; everything but the results of the weight matmuls (attention too);
 everything inside a block, from its input. "auto" is what the memory of a device allows, see
-`experiments.memory`; where nothing is trained it means "none"."""
+`costs.memory`; where nothing is trained it means "none"."""
 
 ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "recomputed", "cudnn", "splash")
 """Who computes the attention: tiles of queries (the fastest on CPU); XLA; XLA with scores that the

@@ -9,7 +9,7 @@ import chex
 import jax
 import pytest
 
-from latent_jax.experiments.command_line import TRY_AGAIN
+from latent_jax.command_line import TRY_AGAIN
 from tests.training.byte_task import run, saved_state, start_process, untimed_records
 
 
@@ -138,7 +138,7 @@ run(pathlib.Path({str(stopped)!r}), eval_every=4, save_every=0, log_every=1, eva
 
 
 LOOSE = """
-from latent_jax.experiments.command_line import run_command
+from latent_jax.command_line import run_command
 run_command(lambda: run(pathlib.Path({!r}), total_steps=10**6, eval_every=0, save_every={}))
 """
 

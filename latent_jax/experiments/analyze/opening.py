@@ -7,9 +7,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax.analysis.codes import Code, Coded, LatentCode, TokenizerCode
+from latent_jax.codec.measure import cut_texts
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.experiments.evaluate import load_run
-from latent_jax.experiments.measure_tokenizers import cut_texts
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tasks.latent_language import LatentLanguage

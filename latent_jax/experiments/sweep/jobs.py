@@ -14,15 +14,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from latent_jax.codec.encode import EncodeConfig, encode_corpora
 from latent_jax.contracts import Vocabulary
 from latent_jax.data import DataConfig
-from latent_jax.experiments.encode import EncodeConfig, encode_corpora
 from latent_jax.experiments.run import Experiment, run
-from latent_jax.experiments.solve import solve_shape
 from latent_jax.experiments.sweep.cells import Sweep, config_of
 from latent_jax.experiments.sweep.plan import Record, rows_folder
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.methods.solve import solve_shape
 from latent_jax.training import Evaluator
 from latent_jax.training.run_folder import write_json
 

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from configs.methods import BEYOND, SIX, SIXTEEN
+from latent_jax.codec.measure import PAPER_BYTES_PER_TOKEN
 from latent_jax.contracts import Vocabulary
-from latent_jax.experiments.measure_tokenizers import PAPER_BYTES_PER_TOKEN
-from latent_jax.experiments.solve import solve_shape, solve_steps, tokens_of
 from latent_jax.experiments.sweep.cells import (
     SWEEPS,
     Sweep,
@@ -26,6 +25,7 @@ from latent_jax.experiments.sweep.cells import (
 )
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.methods.solve import solve_shape, solve_steps, tokens_of
 from latent_jax.methods.tasks import make_task
 
 TINY = dict(size="100k", budget="tokens:50000")
