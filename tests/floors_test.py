@@ -1,6 +1,7 @@
 """The rooms of the house: imports run down only, and no two files import each other."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ FLOORS = (
     {"experiments", "command_line"},
     {"bench"},
 )
-"""From the ground up; rooms of one floor may import each other, as long as no circle comes of it."""
+"""From the ground up. Rooms of one floor may import each other, without circles."""
 
 ALLOWED = {
     # Of an older file, read for its types: nothing is imported while the program runs.
@@ -102,6 +103,15 @@ def test_configs_import_no_experiment_also_by_path():
         above = {name for name in used if name and floor(name) >= floor("codec")}
         assert not above, f"{path} imports {above}"
         assert "spec_from_file_location" not in path.read_text()
+
+
+def test_a_wheel_carries_the_configs():
+    from setuptools import find_packages
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    found = find_packages(str(ROOT), **project["tool"]["setuptools"]["packages"]["find"])
+    assert {"configs", "configs.sweeps", "latent_jax.methods"} <= set(found)
+    assert not {"tests", "launch"} & set(found)
 
 
 def test_launch_scripts_hold_no_logic():

@@ -4,9 +4,12 @@ browser.
 
 import base64
 import json
+import shlex
+import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +18,7 @@ from latent_jax import tokenizers
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.reports.command import report
 from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, write_page
 from latent_jax.reports.records import find_runs
 from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
@@ -26,6 +30,24 @@ SENTENCE = (
 """English with some of what is hard: accents, numbers, dashes, signs of more than one byte."""
 
 INDEX = "index.html"
+
+
+def report_with_page(
+    folders: Sequence[str],
+    out: str,
+    *,
+    results: str | None = None,
+    readme: str | None = None,
+    **words: Any,
+) -> None:
+    """Do what `reports.command.report` does, then `write_report_page`, whose arguments `words` are.
+
+    Raises:
+        ValueError: see both.
+    """
+    report(folders, results=results, readme=readme)
+    made_by = shlex.join(["python", "launch/report.py", *sys.argv[1:]])
+    write_report_page(folders, out, made_by=made_by, **words)
 
 
 def write_report_page(

@@ -137,7 +137,7 @@ def test_files_are_compared_beside_gzip_xz_and_zstd(folder):
         (("compress.py", "compress", "--method=AC[v=256]"), "compress needs files"),
         (
             ("report.py", "x", "--sentence=y"),
-            "--sentence is for the page: name its folder with --out",
+            "report does not use --sentence; it is for: report --out",
         ),
     ],
 )

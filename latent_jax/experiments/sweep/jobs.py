@@ -18,8 +18,9 @@ from latent_jax.codec.encode import EncodeConfig, encode_corpora
 from latent_jax.contracts import Vocabulary
 from latent_jax.data import DataConfig
 from latent_jax.experiments.run import Experiment, run
-from latent_jax.experiments.sweep.cells import Sweep, config_of
+from latent_jax.experiments.sweep.loading import config_of
 from latent_jax.experiments.sweep.plan import Record, rows_folder
+from latent_jax.methods.cells import Sweep
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.methods.solve import solve_shape

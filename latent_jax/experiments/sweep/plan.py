@@ -12,15 +12,8 @@ from latent_jax.codec.measure import cut_texts
 from latent_jax.contracts import Vocabulary
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.data.rows import DONE, open_rows
-from latent_jax.experiments.sweep.cells import (
-    Cell,
-    Sweep,
-    check_comparable,
-    config_of,
-    config_words,
-    name_of,
-    setting_of,
-)
+from latent_jax.experiments.sweep.loading import check_comparable, config_of, config_words
+from latent_jax.methods.cells import Cell, Sweep, name_of, setting_of
 from latent_jax.methods.family import MethodName
 from latent_jax.methods.ledger import ledger
 from latent_jax.methods.names import parse, with_options

@@ -9,20 +9,14 @@ import pytest
 from configs.methods import BEYOND, SIX, SIXTEEN
 from latent_jax.codec.measure import PAPER_BYTES_PER_TOKEN
 from latent_jax.contracts import Vocabulary
-from latent_jax.experiments.sweep.cells import (
+from latent_jax.experiments.sweep.loading import (
     SWEEPS,
-    Sweep,
-    arguments_of,
     check_comparable,
     config_of,
     config_words,
-    crossed,
     load_sweep,
-    name_of,
-    product,
-    where,
-    zipped,
 )
+from latent_jax.methods.cells import Sweep, arguments_of, crossed, name_of, product, where, zipped
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.methods.solve import solve_shape, solve_steps, tokens_of
@@ -97,7 +91,7 @@ def test_an_unknown_sweep_is_refused_by_name(tmp_path):
         load_sweep("laptop:token=3")
     path = tmp_path / "mine.py"
     path.write_text(
-        "from latent_jax.experiments.sweep.cells import Sweep\n"
+        "from latent_jax.experiments.sweep.loading import Sweep\n"
         "def get_sweep(arguments):\n"
         "    return Sweep(cells=[{'method': arguments}])\n"
     )
