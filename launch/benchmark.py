@@ -83,7 +83,9 @@ SECONDS = flags.DEFINE_float(
     "warm-up a quarter as long. m1: for each number of lanes.",
 )
 CACHE_DIR = flags.DEFINE_string("cache_dir", DataConfig.cache_dir, "Where the corpus is built.")
-METHOD = flags.DEFINE_string("method", "EqualInfoAC[b=32,v=256]", "Literature name.")
+METHOD = flags.DEFINE_string(
+    "method", "EqualInfoAC[b=32,v=256]", "Literature name; launch/prepare.py methods lists them."
+)
 M1 = flags.DEFINE_string("m1", "", "File of the byte model; empty is the one shipped.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 APPEND = flags.DEFINE_bool("append", False, "Add the record to those in --json.")
