@@ -26,6 +26,7 @@ from latent_jax.paths import is_remote, open_path
 from latent_jax.training.identity import CheckpointError, check_identity, describe_shapes, digests
 from latent_jax.training.mesh import is_primary
 from latent_jax.training.run_folder import check_path
+from latent_jax.training.signals import LostProcessError
 from latent_jax.training.state import TrainState
 
 PyTree = Any
@@ -74,6 +75,14 @@ class Checkpoints:
         self._has_failed = False
         # Orbax logs one traceback per thread for a failed write; `wait` raises it once, in words.
         logging.getLogger("absl").addFilter(_is_no_orbax_error)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        # A save of several processes waits for all of them, and would wait for a lost one.
+        if kind is not LostProcessError:
+            self.close()
 
     @property
     def steps(self) -> list[int]:
@@ -140,6 +149,13 @@ class Checkpoints:
                 raise
         finally:
             logging.getLogger("absl").removeFilter(_is_no_orbax_error)
+
+    def last_good(self) -> str:
+        """Return a clause that names the last checkpoint, for a message; it waits for a save."""
+        self.wait()
+        if not self.steps:
+            return "there is no checkpoint yet"
+        return f"the last good checkpoint is step {self.steps[-1]} in {self.folder}"
 
     def restore(
         self, abstract: TrainState, identity: Mapping[str, Any], step: int = -1
