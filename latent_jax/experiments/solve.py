@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.experiments.tasks import Vocabulary, make_task
 from latent_jax.methods.budget import Budget, from_config
+from latent_jax.methods.budget import parse as parse_budget
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
 
@@ -83,13 +84,7 @@ def solve_steps(config: ConfigDict, vocabulary: Vocabulary) -> tuple[int, Budget
         ValueError: no budget or several are set, or all steps would be warm-up.
     """
     budget = from_config(config.budget)
-    task = make_task(config, vocabulary)
-    counts = count_parameters(task, config.row_length)
-    steps = budget.steps(
-        *tokens_of(config, vocabulary),
-        task.train_flops_per_byte,
-        counts["n_parameters"] - counts["n_embedding_parameters"],
-    )
+    steps = budget.steps(*_costs(config, vocabulary))
     warmup = config.optimizer.warmup_steps
     if warmup >= steps:
         raise ValueError(
@@ -98,3 +93,29 @@ def solve_steps(config: ConfigDict, vocabulary: Vocabulary) -> tuple[int, Budget
             f"the budget, {budget.unit}={budget.amount:g}"
         )
     return steps, budget
+
+
+def solve_extension(config: ConfigDict, vocabulary: Vocabulary) -> int:
+    """Return the optimizer steps that `budget.extend` adds to those of `solve_steps`.
+
+    In the unit of the budget both together buy what one budget of their sum buys.
+
+    Raises:
+        ValueError: it is not written as UNIT:AMOUNT.
+    """
+    if not config.budget.extend:
+        return 0
+    budget, extension = from_config(config.budget), parse_budget(config.budget.extend)
+    costs = _costs(config, vocabulary)
+    if extension.unit != budget.unit:
+        return extension.steps(*costs)
+    whole = Budget(budget.amount + extension.amount, budget.unit)
+    return whole.steps(*costs) - budget.steps(*costs)
+
+
+def _costs(config: ConfigDict, vocabulary: Vocabulary) -> tuple[float, float, float, int]:
+    """Return the arguments of `Budget.steps`."""
+    task = make_task(config, vocabulary)
+    counts = count_parameters(task, config.row_length)
+    n_parameters = counts["n_parameters"] - counts["n_embedding_parameters"]
+    return *tokens_of(config, vocabulary), task.train_flops_per_byte, n_parameters

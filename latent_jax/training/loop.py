@@ -13,8 +13,9 @@ from latent_jax.training.config import OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluator
 from latent_jax.training.feed import Feed, Spec
 from latent_jax.training.identity import describe_shapes
+from latent_jax.training.init_from import choose_names, open_weights, take_weights
 from latent_jax.training.mesh import check_batch, is_primary
-from latent_jax.training.optimizer import make_optimizer, make_schedule
+from latent_jax.training.optimizer import decay_start, make_optimizer, make_schedule
 from latent_jax.training.profiler import Profiler, mark_step
 from latent_jax.training.recorder import NOTHING_SEEN, Recorder
 from latent_jax.training.run_folder import RunFolder
@@ -32,6 +33,7 @@ def train(
     optimizer_config: OptimizerConfig,
     *,
     total_steps: int,
+    extension_steps: int = 0,
     train_data: Iterator[Batch],
     eval_data: Callable[[], Iterable[Batch]],
     run_folder: RunFolder,
@@ -44,11 +46,15 @@ def train(
 ) -> dict[str, Any]:
     """Train until `total_steps`, from the last checkpoint if the run folder has one.
 
+    A run of which `config.patience` evaluations were no better than the best ends before.
+
     Args:
         task: see `latent_jax.tasks.base.Task`.
         config: when to evaluate, save and log, and how to lay the work over devices.
         optimizer_config: how parameters move.
         total_steps: optimizer steps of the whole run, those before a resume included.
+        extension_steps: those of them that were added to a run that was planned; what they mean to
+            the learning rate says `make_schedule`.
         train_data: endless iterator of batches with `get_state` and `set_state` (Grain); numpy
             arrays with the rows of this process, or global arrays on the mesh. It is closed at the
             end.
@@ -84,7 +90,7 @@ def train(
         feed = Feed(train_data, mesh, batch_spec)
         batch_size, row_length = feed.spec["ids"].shape
         check_batch(mesh, batch_size, config.accumulation)
-        optimizer = make_optimizer(optimizer_config, total_steps)
+        optimizer = make_optimizer(optimizer_config, total_steps, extension_steps)
         init = initial_state(task, optimizer, feed.spec, config.seed)
         abstract = abstract_state(init, mesh, config.strategy)
         compile_steps = functools.partial(
@@ -94,8 +100,10 @@ def train(
             ),
             evaluation_step=lambda: compile_eval_step(task, abstract.variables, feed.spec, mesh),
         )
+        # Kept, because an extension can go on from there as if the run had been planned so long.
+        before_decay = decay_start(optimizer_config, total_steps)
         checkpoints = opened.enter_context(
-            Checkpoints(run_folder.checkpoints, config.keep_latest, config.keep_best)
+            Checkpoints(run_folder.checkpoints, config.keep_latest, config.keep_best, before_decay)
         )
         identity = {
             "task": task.name,
@@ -107,9 +115,10 @@ def train(
             "process_count": jax.process_count(),
         }
 
-        # Restore or draw. Nothing is overwritten before a checkpoint has proved good: it is checked
-        # and loaded, then data, counters and clock go to its step, and last the recorder cuts what
-        # metrics.jsonl holds after it.
+        # Restore, or draw and initialize. Nothing is overwritten before a checkpoint has proved
+        # good: it is checked and loaded, then data, counters and clock go to its step, and last the
+        # recorder cuts what metrics.jsonl holds after it.
+        origin = {}
         if checkpoints.steps:
             restored = checkpoints.restore(abstract, identity, config.restore_step)
             state, saved = restored.state, restored.metadata
@@ -119,6 +128,11 @@ def train(
         else:
             programs = compile_steps()
             state, saved = create_state(init, abstract), NOTHING_SEEN
+            if config.init_from:
+                weights = open_weights(config.init_from, mesh)
+                names = choose_names(weights, abstract.variables, config.init_patterns)
+                state = state.with_variables(take_weights(state.variables, weights, names))
+                origin = {"init_from": weights.source, "taken": names}
         step = first_step = saved_step = int(state.step)
         evaluated_step = saved["evaluated_step"]
         recorder = opened.enter_context(
@@ -128,7 +142,7 @@ def train(
                 run_folder,
                 checkpoints,
                 mesh,
-                learning_rate=make_schedule(optimizer_config, total_steps),
+                learning_rate=make_schedule(optimizer_config, total_steps, extension_steps),
                 total_steps=total_steps,
                 step=step,
                 saved=saved,
@@ -139,18 +153,24 @@ def train(
         opened.callback(profiler.close)
         if step and is_primary():
             recorder.say(f"resumed from step {step} in {run_folder.checkpoints}")
+        if origin and is_primary():
+            recorder.say(f"{len(origin['taken'])} arrays taken from {origin['init_from']}")
         startup.mark("restore" if step else "state")
         train_step = programs["train_step"].result()
         evaluate = Evaluator(task, mesh, programs["evaluation_step"].result())
         startup.mark("waiting for programs")
-        if step < total_steps:
-            feed.read_ahead()
-        startup.mark("first batch")
+
+        def is_finished() -> bool:
+            return step >= total_steps or recorder.is_stuck
 
         def is_due(every: int, last: int) -> bool:
             if step in (0, last):
                 return False
-            return step >= total_steps or (every > 0 and step % every == 0)
+            return is_finished() or (every > 0 and step % every == 0)
+
+        if not is_finished():
+            feed.read_ahead()
+        startup.mark("first batch")
 
         # The order is fixed: evaluate -> save -> next batch -> step. So a saved data iterator
         # stands before the batch that the saved weights have not seen, and the metric of a
@@ -170,7 +190,7 @@ def train(
                         if on_evaluation is not None:
                             on_evaluation(step, state.variables, recorder.validation)
 
-            if is_due(config.save_every, saved_step) or stopping:
+            if is_due(config.save_every, saved_step) or stopping or step == before_decay:
                 recorder.read_step()
                 recorder.end_window(step)
                 if step != saved_step:
@@ -196,7 +216,7 @@ def train(
                     "same command goes on from here"
                 )
                 raise TrainingInterrupted(128 + stop.signal)
-            if step >= total_steps:
+            if is_finished():
                 break
 
             batch = feed.next(step)
@@ -209,7 +229,9 @@ def train(
             # One step late: the host reads the step before while the device works on this one.
             recorder.add_step(step, metrics)
             if step == first_step + 1:
-                recorder.end_startup(startup)
+                recorder.end_startup(startup, origin)
             checkpoints.poll()
         checkpoints.wait()
+        if step < total_steps and is_primary():
+            recorder.say(recorder.describe_early_stop())
         return recorder.validation

@@ -21,6 +21,7 @@ from latent_jax.training.progress import Progress
 from latent_jax.training.run_folder import RunFolder
 from latent_jax.training.startup import StartUp
 from latent_jax.training.step import StepMetrics
+from latent_jax.training.weights_and_biases import WandbWriter
 
 NOTHING_SEEN = {"bytes_seen": 0, "tokens_seen": 0, "seconds": 0.0, "evaluated_step": 0}
 """What the metadata of a checkpoint says of these, before the first step."""
@@ -37,7 +38,6 @@ class Recorder:
 
     Attributes:
         chrono: the clock of the run, which the loop starts and pauses.
-        validation: the last validation record, those before a resume included; {} if there is none.
     """
 
     def __init__(
@@ -71,11 +71,14 @@ class Recorder:
         self._learning_rate = jax.jit(learning_rate)
         self._bytes_seen, self._tokens_seen = saved["bytes_seen"], saved["tokens_seen"]
         self.chrono = Chrono(saved["seconds"])
-        self._writer = None
+        self._total_steps = total_steps
+        self._writers: list[MetricsWriter | WandbWriter] = []
         if is_primary():
-            self._writer = MetricsWriter(folder.metrics, folder.tensorboard, step)
-        validations = [r for r in read_records(folder.metrics) if r["split"] == "validation"]
-        self.validation: dict[str, Any] = validations[-1] if validations else {}
+            self._writers.append(MetricsWriter(folder.metrics, folder.tensorboard, step))
+            if config.wandb:
+                self._writers.append(WandbWriter(config.wandb, folder))
+        records = [r for r in read_records(folder.metrics) if r["step"] <= step]
+        self._validations = [r for r in records if r["split"] == "validation"]
         self._window = Window()
         self._window.clear(self.chrono.seconds)
         self._unread: tuple[int, StepMetrics] | None = None
@@ -89,8 +92,19 @@ class Recorder:
 
     def __exit__(self, *_):
         self._progress.close()
-        if self._writer is not None:
-            self._writer.close()
+        for writer in self._writers:
+            writer.close()
+
+    @property
+    def validation(self) -> dict[str, Any]:
+        """The last validation record, those before a resume included; {} if there is none."""
+        return self._validations[-1] if self._validations else {}
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the last `patience` evaluations were no better than the best before them."""
+        patience = self._config.patience
+        return 0 < patience <= self._evaluations_without_improvement()
 
     @property
     def counters(self) -> dict[str, Any]:
@@ -151,13 +165,17 @@ class Recorder:
 
     def add_evaluation(self, step: int, sums: Sums) -> None:
         """Write and show a validation record."""
-        self.validation = {
+        record = {
             **self._record(step, "validation", self.chrono.seconds),
             **self._task.summarize(sums),
         }
-        self._write(self.validation)
+        self._validations.append(record)
+        if self._config.patience:
+            record["evaluations_without_improvement"] = self._evaluations_without_improvement()
+            record["stopped_early"] = int(self.is_stuck and step < self._total_steps)
+        self._write(record)
         self.flush()
-        self._progress.validation(self.validation)
+        self._progress.validation(record)
 
     def best_metric(self) -> float:
         """Return the metric of the last validation record by which checkpoints are kept.
@@ -173,15 +191,31 @@ class Recorder:
             )
         return self.validation[name]
 
-    def end_startup(self, startup: StartUp) -> None:
-        """Wait for the first step; tell and keep what it took to get there."""
+    def describe_early_stop(self) -> str:
+        """Return a line for people about a run that `is_stuck`."""
+        name = self._config.best_metric
+        best = min(self._validations, key=lambda record: record[name])
+        return (
+            f"stopped early at step {self.validation['step']} of {self._total_steps}: {name} was "
+            f"{best[name]:.4f} at step {best['step']} and no better in the "
+            f"{self._evaluations_without_improvement()} evaluations since "
+            f"(training.patience={self._config.patience})"
+        )
+
+    def end_startup(self, startup: StartUp, origin: Mapping[str, Any]) -> None:
+        """Wait for the first step; tell and keep what it took to get there.
+
+        Args:
+            startup: of the run.
+            origin: what else is kept of this start, JSON.
+        """
         step, _ = self._unread
         self.read_step()
         startup.mark("first step")
         if is_primary():
             self.say(str(startup))
             try:
-                self._folder.add_start({"step": step, **startup.record()})
+                self._folder.add_start({"step": step, **startup.record(), **origin})
             except OSError as error:  # no reason to end a run
                 self.say(f"what the start took could not be kept: {error}")
 
@@ -191,8 +225,8 @@ class Recorder:
 
     def flush(self) -> None:
         """Write all records to where they are kept."""
-        if self._writer is not None:
-            self._writer.flush()
+        for writer in self._writers:
+            writer.flush()
 
     def _record(self, step: int, split: str, seconds: float) -> dict[str, Any]:
         return {
@@ -205,5 +239,13 @@ class Recorder:
         }
 
     def _write(self, record: dict[str, Any]) -> None:
-        if self._writer is not None:
-            self._writer.write(record)
+        for writer in self._writers:
+            writer.write(record)
+
+    def _evaluations_without_improvement(self) -> int:
+        """Return how many evaluations have passed since the best one."""
+        if not self._validations:
+            return 0
+        self.best_metric()  # refuses a metric that is not measured
+        values = [record[self._config.best_metric] for record in self._validations]
+        return len(values) - 1 - values.index(min(values))
