@@ -46,8 +46,7 @@ def default() -> ConfigDict:
     config.seed = (
         0  # of the initial parameters, dropout, the quantizer's draws and the documents' order
     )
-    # Bytes | BPE[v=N] | SentencePiece[v=N] | GZip[v=N] | StaticAC[v=N] | AC[v=N] |
-    # EqualInfoAC[b=W,v=N] | Latent[COMPRESSOR,c=C,k=CODES]; see latent_jax/methods/names.py
+    # A literature name, such as BPE[v=4096]; launch/prepare.py methods lists them.
     config.method = "Bytes"
     config.row_length = 256  # L, ids per row of a batch (bytes for Bytes and Latent)
     config.context_bytes = 0  # raw bytes that a row stands for on average; sets row_length; 0 = off
@@ -63,6 +62,7 @@ def default() -> ConfigDict:
     config.budget.bytes = 0.0  # raw bytes seen
     config.budget.flops = 0.0  # of training: 3 x forward, and once those of M1
     config.budget.bytes_per_parameter = 0.0  # raw bytes for each parameter outside of embeddings
+    config.budget.extend = ""  # more after its end, UNIT:AMOUNT; as --extend of launch/train.py
 
     # Widen or narrow the language model until a forward pass costs at most so many FLOPs per raw
     # byte, M1 included; 0 = its width is model.d_model.

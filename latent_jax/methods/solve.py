@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.contracts import Task, Vocabulary
 from latent_jax.methods.budget import Budget, from_config
+from latent_jax.methods.budget import parse as parse_budget
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
@@ -88,12 +89,7 @@ def solve_steps(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> tuple
         ValueError: no budget or several are set, or all steps would be warm-up.
     """
     budget = from_config(config.budget)
-    counts = count_parameters(task, config.row_length)
-    steps = budget.steps(
-        *tokens_of(config, task, vocabulary),
-        task.train_flops_per_byte,
-        counts["n_parameters"] - counts["n_embedding_parameters"],
-    )
+    steps = budget.steps(*_costs(config, task, vocabulary))
     warmup = config.optimizer.warmup_steps
     if warmup >= steps:
         raise ValueError(
@@ -102,3 +98,31 @@ def solve_steps(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> tuple
             f"the budget, {budget.unit}={budget.amount:g}"
         )
     return steps, budget
+
+
+def solve_extension(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> int:
+    """Return the optimizer steps that `budget.extend` adds to those of `solve_steps`.
+
+    In the unit of the budget both together buy what one budget of their sum buys. Arguments are
+    those of `solve_steps`.
+
+    Raises:
+        ValueError: it is not written as UNIT:AMOUNT.
+    """
+    if not config.budget.extend:
+        return 0
+    budget, extension = from_config(config.budget), parse_budget(config.budget.extend)
+    costs = _costs(config, task, vocabulary)
+    if extension.unit != budget.unit:
+        return extension.steps(*costs)
+    whole = Budget(budget.amount + extension.amount, budget.unit)
+    return whole.steps(*costs) - budget.steps(*costs)
+
+
+def _costs(
+    config: ConfigDict, task: Task, vocabulary: Vocabulary
+) -> tuple[float, float, float, int]:
+    """Return the arguments of `Budget.steps`."""
+    counts = count_parameters(task, config.row_length)
+    n_parameters = counts["n_parameters"] - counts["n_embedding_parameters"]
+    return *tokens_of(config, task, vocabulary), task.train_flops_per_byte, n_parameters

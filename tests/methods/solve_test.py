@@ -4,7 +4,7 @@ import pytest
 
 from configs import language_model
 from latent_jax.contracts import Vocabulary
-from latent_jax.methods.solve import solve_shape, solve_steps, tokens_of
+from latent_jax.methods.solve import solve_extension, solve_shape, solve_steps, tokens_of
 from latent_jax.methods.tasks import make_task
 
 VOCABULARY = Vocabulary(257, 256, bytes_per_token=2.5)
@@ -78,6 +78,23 @@ def test_steps_of_a_budget_per_parameter():
     per_step = config.batch_size * config.row_length * 2.5
     assert str(budget) == "bytes_per_parameter:10"
     assert abs(steps - 10 * inner / per_step) <= 1
+
+
+def test_an_extension_adds_what_one_larger_budget_would_buy():
+    config = config_of()
+    per_step = config.batch_size * config.row_length * 2.5
+    config.budget.bytes = 200.4 * per_step
+    assert solve_extension(config, make_task(config, VOCABULARY), VOCABULARY) == 0
+    assert solve_steps(config, make_task(config, VOCABULARY), VOCABULARY)[0] == 201
+    config.budget.extend = f"bytes:{100.4 * per_step}"
+    assert (
+        solve_extension(config, make_task(config, VOCABULARY), VOCABULARY) == 100
+    )  # 300.8 steps together, rounded up once
+    config.budget.extend = "steps:7"
+    assert solve_extension(config, make_task(config, VOCABULARY), VOCABULARY) == 7
+    config.budget.extend = "byte:7"
+    with pytest.raises(ValueError, match=r"unit of a budget 'byte' \(did you mean 'bytes'\?\)"):
+        solve_extension(config, make_task(config, VOCABULARY), VOCABULARY)
 
 
 def test_a_budget_that_is_all_warm_up_is_refused():

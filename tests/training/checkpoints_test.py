@@ -2,6 +2,7 @@
 whole."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -76,6 +77,20 @@ def small_state():
         opt_state=(),
         key=jax.random.key(0),
     )
+
+
+def test_a_reader_leaves_what_a_run_is_writing(tmp_path):
+    unfinished = tmp_path / "7.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    with Checkpoints(tmp_path, is_reader=True) as checkpoints:
+        assert checkpoints.steps == []
+    assert unfinished.exists()
+    filters = logging.getLogger("absl").filters
+    with Checkpoints(tmp_path):
+        assert not unfinished.exists()
+        before = list(filters)
+        Checkpoints(tmp_path, is_reader=True).close()
+        assert filters == before  # what one folder keeps quiet stays so when another is closed
 
 
 def test_a_state_may_be_donated_as_soon_as_save_returns(tmp_path):

@@ -51,11 +51,16 @@ def check_comparable(sweep: Sweep, configs: Sequence[ConfigDict]) -> None:
     amount of it.
 
     Raises:
-        ValueError: naming two cells that differ, and both budgets.
+        ValueError: naming two cells that differ, and both budgets; or a cell that is extended.
     """
     first: dict[tuple, tuple[str, Budget]] = {}
     for cell, config in zip(sweep.cells, configs, strict=True):
         budget, name = from_config(config.budget), name_of(cell)
+        if config.budget.extend:
+            raise ValueError(
+                f"{name} has budget.extend={config.budget.extend}: cells of a sweep have one "
+                "budget from their start to their end"
+            )
         group, size = cell.get("group", ""), cell.get("size", "")
         any_cell, any_budget = first.setdefault((group,), (name, budget))
         peer, peer_budget = first.setdefault((group, size), (name, budget))

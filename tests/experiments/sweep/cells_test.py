@@ -84,6 +84,13 @@ def test_mixed_budgets_are_refused(changes, message):
         check_comparable(sweep, configs)
 
 
+def test_a_cell_that_is_extended_is_refused():
+    sweep = Sweep(cells=[TINY], overrides={"budget.extend": "steps:3"})
+    configs = [config_of(sweep, config_words(sweep, TINY))]
+    with pytest.raises(ValueError, match=r"has budget\.extend=steps:3: cells of a sweep have one"):
+        check_comparable(sweep, configs)
+
+
 def test_an_unknown_sweep_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"unknown sweep 'labtop' \(did you mean 'laptop'\?\)"):
         load_sweep("labtop")
