@@ -256,10 +256,7 @@ def ngram_page_figures(stem: str, records: Records) -> list[Figure]:
 
 
 def summary_page_figures(stem: str, records: Records) -> list[Figure]:
-    """Return for a page the best bits per byte of each method, a figure for each text.
-
-    None where the records are of something else.
-    """
+    """Return for a page the best bits per byte of each method, a figure for each text."""
     key, figures = "best_bits_per_byte", []
     # What was counted on more text costs less: only equally much stands in one figure.
     named = [{**r, "text": _counted(r)} for r in records if is_number(r.get(key))]

@@ -124,10 +124,7 @@ def shares_figure(records: Records) -> Figure:
 
 
 def histogram_page_figures(stem: str, records: Records) -> list[PageFigure]:
-    """Return for a page the share of each bin over where it begins, a figure for each quantity.
-
-    None where the records are of something else.
-    """
+    """Return for a page the share of each bin over where it begins, a figure for each quantity."""
     if not has(records, METHOD, "quantity", "start", "share"):
         return []
     figures = []
@@ -153,10 +150,7 @@ def histogram_page_figures(stem: str, records: Records) -> list[PageFigure]:
 
 
 def stability_page_figures(stem: str, records: Records) -> list[PageFigure]:
-    """Return for a page bars of what makes a tokenization stable.
-
-    None where the records are of something else.
-    """
+    """Return for a page bars of what makes a tokenization stable."""
     if not any(has(records, METHOD, key) for key in DISTANCES):
         return []
     figures = []

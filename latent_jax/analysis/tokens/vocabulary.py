@@ -89,10 +89,7 @@ def _draw_lengths(axes: Axes, records: Records, key: str, colour: str) -> None:
 
 
 def vocabulary_page_figures(stem: str, records: Records) -> list[PageFigure]:
-    """Return for a page how much of the text tokens of each length make up.
-
-    None where the records are of something else.
-    """
+    """Return for a page how much of the text tokens of each length make up."""
     if not has(records, METHOD, "piece_bytes", "n_tokens"):
         return []
     totals: dict[str, float] = {}
