@@ -1,5 +1,7 @@
 """What all commands share: where config files find each other, and errors as one clear message."""
 
+import dataclasses
+import functools
 import logging
 import os
 import re
@@ -23,6 +25,8 @@ from latent_jax.training import (
 # Config files begin with `from configs import common`, wherever the command is started from.
 sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
 
+# --help lists the flags that are defined here for a command among that command's own.
+flags.disclaim_key_flags()
 
 TRY_AGAIN = os.EX_TEMPFAIL
 """Exit status (75) of a command that did nothing wrong; launch/tpu_vm.sh may start it again."""
@@ -94,6 +98,54 @@ def run_verbs(cases: Cases, takes_files: bool = False) -> None:
 
     name_cases(cases)
     run_command(main, takes_arguments=True)
+
+
+def option_cases(function: Callable[[str, Any], Any], options: Mapping[str, type]) -> Cases:
+    """Return a case for each verb, with a flag for each field of its options.
+
+    Args:
+        function: takes a verb, and its options as the flags have them.
+        options: verb -> dataclass whose fields say what `analysis.options.option` does. Fields of
+            several verbs with one name are one flag.
+
+    Raises:
+        ValueError: two verbs differ in the default or the help of one flag.
+    """
+    fields: dict[str, dataclasses.Field] = {}
+    for verb, kind in options.items():
+        for field in dataclasses.fields(kind):
+            first = fields.setdefault(field.name, field)
+            if (first.default, first.metadata) != (field.default, field.metadata):
+                raise ValueError(
+                    f"--{field.name} of {verb} has another default or help than that of a verb "
+                    "before it: inherit the field from one class, or give it another name"
+                )
+    holders = {name: _define(field) for name, field in fields.items()}
+    return {
+        verb: (
+            functools.partial(_call, function, verb, kind),
+            {field.name: holders[field.name] for field in dataclasses.fields(kind)},
+        )
+        for verb, kind in options.items()
+    }
+
+
+def _define(field: dataclasses.Field) -> flags.FlagHolder:
+    """Define the flag of a field."""
+    said, default = field.metadata, field.default
+    if isinstance(default, tuple):
+        define = flags.DEFINE_list if said.get("commas") else flags.DEFINE_multi_string
+        return define(field.name, [*default], said["help"])
+    if isinstance(default, int):
+        bound = said.get("lower_bound")
+        return flags.DEFINE_integer(field.name, default, said["help"], lower_bound=bound)
+    return flags.DEFINE_string(field.name, default, said["help"])
+
+
+def _call(function: Callable[[str, Any], Any], verb: str, kind: type, **words: Any) -> Any:
+    """Call a function with a verb and its options."""
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in words.items()}
+    return function(verb, kind(**given))
 
 
 def name_cases(cases: Cases) -> None:

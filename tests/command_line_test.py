@@ -1,12 +1,16 @@
 """Every flag of a command with verbs is used by a verb, and refused by the others."""
 
+import dataclasses
 import runpy
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from absl import flags
 
-from latent_jax.command_line import name_cases, run_case, run_verbs
+import latent_jax.data  # noqa: F401  Grain defines flags of its own, once
+from latent_jax.analysis.options import option
+from latent_jax.command_line import name_cases, option_cases, run_case, run_verbs
 from tests.commands import launch
 
 LAUNCH = Path(__file__).parents[1] / "launch"
@@ -84,6 +88,47 @@ def test_help_says_which_verbs_use_a_flag(command):
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    test_width: int = option(8, "Of a line.", lower_bound=1)
+    test_names: tuple[str, ...] = option((), "May be repeated.")
+    test_files: tuple[str, ...] = option((), "Between commas.", commas=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting(Drawing):
+    test_note: str | None = option(None, "To write.")
+
+
+def test_options_are_flags_and_come_back(defined):
+    before, calls = set(flags.FLAGS), []
+    cases = option_cases(lambda *words: calls.append(words), {"draw": Drawing, "count": Counting})
+    defined += [flags.FLAGS[name] for name in set(flags.FLAGS) - before]
+    assert {flag.name for flag in defined} == {field.name for field in fields(Counting)}
+    run_case("draw", cases)
+    flags.FLAGS(["x", "--test_names=a,b", "--test_names=c", "--test_files=d,e", "--test_note=f"])
+    run_case("count", cases)
+    assert calls == [
+        ("draw", Drawing()),
+        ("count", Counting(8, ("a,b", "c"), ("d", "e"), "f")),
+    ]
+    with pytest.raises(ValueError, match="draw does not use --test_note; it is for: count"):
+        run_case("draw", cases)
+    with pytest.raises(flags.IllegalFlagValueError, match="--test_width=0"):
+        flags.FLAGS(["x", "--test_width=0"])
+
+
+def test_one_flag_has_one_meaning(defined):
+    @dataclasses.dataclass(frozen=True)
+    class Other:
+        test_width: int = option(9, "Of a line.", lower_bound=1)
+
+    before = set(flags.FLAGS)
+    with pytest.raises(ValueError, match="--test_width of b has another default or help"):
+        option_cases(print, {"a": Drawing, "b": Other})
+    assert set(flags.FLAGS) == before
+
+
 @pytest.mark.parametrize(
     ("words", "takes_files", "message"),
     [
@@ -103,8 +148,9 @@ def test_words_that_are_wrong(command, monkeypatch, words, takes_files, message)
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_flag_is_used(script, defined):
+    before = set(flags.FLAGS)
     names = runpy.run_path(str(LAUNCH / script))
-    defined += [value for value in names.values() if isinstance(value, flags.FlagHolder)]
+    defined += [flags.FLAGS[name] for name in set(flags.FLAGS) - before]
     used = {flag.name for _, words in names["CASES"].values() for flag in words.values()}
     assert used == {flag.name for flag in defined}
 

@@ -15,6 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from latent_jax import tokenizers
+from latent_jax.analysis import entropy
+from latent_jax.analysis.stability import figures as stability
+from latent_jax.analysis.tokens.decoding import decoding_page_figures
+from latent_jax.analysis.tokens.vocabulary import vocabulary_page_figures
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
@@ -30,6 +34,16 @@ SENTENCE = (
 """English with some of what is hard: accents, numbers, dashes, signs of more than one byte."""
 
 INDEX = "index.html"
+
+DRAWERS = (
+    entropy.ngram_page_figures,
+    entropy.summary_page_figures,
+    stability.histogram_page_figures,
+    vocabulary_page_figures,
+    stability.stability_page_figures,
+    decoding_page_figures,
+)
+"""What draws the records of analyses; the first that knows their shape draws them."""
 
 
 def report_with_page(
@@ -81,6 +95,7 @@ def write_report_page(
         folders,
         segmentation=segment(folders, sentence, extra),
         analyses=analyses,
+        drawers=DRAWERS,
         made_by=made_by,
     )
     path = write_page(page, Path(out) / INDEX)

@@ -1,7 +1,7 @@
 import numpy as np
 
 from latent_jax.analysis.codes import Coded, TokenizerCode
-from latent_jax.analysis.vocabulary import length_records, longest_pieces, most_used_pieces
+from latent_jax.analysis.tokens.vocabulary import length_records, longest_pieces, most_used_pieces
 from latent_jax.tokenizers import BPE, Bytes
 from tests.analysis.made_codes import pieces_of
 

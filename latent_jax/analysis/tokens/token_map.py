@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from latent_jax.analysis.codes import Coded
+from latent_jax.analysis.codes import Coded, Records
 from latent_jax.analysis.contingency import (
     Contingency,
     agreement,
@@ -23,6 +24,8 @@ from latent_jax.analysis.contingency import (
     single_column_share,
     transposed,
 )
+from latent_jax.reports.panels import name_rows
+from latent_jax.reports.style import INK, PALETTE, titles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +59,10 @@ class TokenMap:
         """Ids by spellings."""
         return contingency(self.ids, self.labels)
 
-    def texts_of(self, id_: int, n_texts: int = 0) -> list[tuple[bytes, int]]:
-        """Return the byte strings that an id covers with their counts, the most frequent first.
-
-        Args:
-            id_: of the code.
-            n_texts: so many; 0 = all.
-        """
+    def texts_of(self, id_: int) -> list[tuple[bytes, int]]:
+        """Return the byte strings that an id covers with their counts, the most frequent first."""
         labels, counts = np.unique(self.labels[self.ids == id_], return_counts=True)
-        order = np.argsort(-counts, kind="stable")[: n_texts or None]
+        order = np.argsort(-counts, kind="stable")
         return [(self.spellings[labels[i]], int(counts[i])) for i in order]
 
 
@@ -158,6 +156,51 @@ def token_scores(tokens: TokenMap, seed: int = 0) -> dict[str, Any]:
     }
 
 
+def window_records(tokens: TokenMap, window_tokens: int) -> list[dict[str, Any]]:
+    """Return for each place in windows how sure the text of its ids is; none of windows of one."""
+    records = []
+    for position in range(window_tokens) if window_tokens > 1 else ():
+        part = tokens.at(position)
+        table = part.table
+        n_bytes = sum(len(part.spellings[label]) for label in part.labels)
+        n_used = len(row_sums(table)[0])
+        records.append(
+            {
+                "position": position,
+                "bytes_per_token": n_bytes / max(len(part.ids), 1),
+                "n_used_ids": n_used,
+                "texts_per_id": len(table.counts) / max(n_used, 1),
+                "same_text_probability": agreement(table),
+                "text_given_id_bits": conditional_entropy_bits(table),
+            }
+        )
+    return records
+
+
+def most_used_ids(tokens: TokenMap, n_ids: int, n_texts: int, n_places: int) -> Records:
+    """Return the most used ids, and in words what they cover at each place of a window.
+
+    Args:
+        tokens: of a text.
+        n_ids: so many.
+        n_texts: so many of the texts of an id.
+        n_places: so many places of a window, 1 where a window is one id.
+    """
+    ids, counts = row_sums(tokens.table)
+    places = [tokens.at(position) for position in range(n_places)]
+    rows = []
+    for i in (-counts).argsort(kind="stable")[:n_ids]:
+        row = {"id": str(ids[i]), "n_tokens": int(counts[i])}
+        for position, part in enumerate(places):
+            found = part.texts_of(ids[i])
+            texts = ", ".join(f"{quoted(text)} x{count}" for text, count in found[:n_texts])
+            rest = len(found) - n_texts
+            title = "covers" if n_places == 1 else f"at place {position} of the window"
+            row[title] = texts + (f", {rest} more" if rest > 0 else "")
+        rows.append(row)
+    return rows
+
+
 def map_records(tokens: TokenMap) -> list[dict[str, Any]]:
     """Return one record for each id, place in windows and text, with its count.
 
@@ -183,9 +226,43 @@ def printable(text: bytes) -> str:
     return "".join(c if c.isprintable() else _escaped(c) for c in characters)
 
 
+def quoted(text: bytes) -> str:
+    """Return a text on one line whose spaces at the ends are seen."""
+    return f"'{printable(text)}'"
+
+
 def _escaped(character: str) -> str:
     if character.isascii():
         return character.encode("unicode_escape").decode()
     # Not \xNN, which is a byte that is no character.
     code = ord(character)
     return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
+
+
+def ambiguity_figure(records: Records) -> Figure:
+    """Draw what the id leaves open of the text, of all that there is; a row for each code.
+
+    Args:
+        records: of method, text_bits, text_given_id_bits and text_given_shuffled_id_bits.
+    """
+    height = 1.45 + 0.32 * len(records)
+    figure = Figure(figsize=(9.2, height))
+    titles(
+        figure,
+        0.02,
+        "How much of a token's text is open once its id is known",
+        "Bar: bits of text given the id. Hollow dot: the same where ids are shuffled and say "
+        "nothing. Line: bits of the text",
+    )
+    axes = figure.add_axes((0.26, 0.55 / height, 0.71, 1 - 1.4 / height))
+    for row, record in enumerate(records):
+        colour = PALETTE[row % len(PALETTE)]
+        axes.barh(row, record["text_given_id_bits"], 0.5, color=colour)
+        axes.plot([record["text_bits"]] * 2, [row - 0.32, row + 0.32], color=INK, linewidth=1.2)
+        dot = dict(markersize=5, color=colour, markerfacecolor="white")
+        axes.plot(record["text_given_shuffled_id_bits"], row, "o", **dot)
+    name_rows(axes, [record["method"] for record in records])
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("bits per token")
+    return figure

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from latent_jax.analysis.codes import Coded, TokenizerCode
-from latent_jax.analysis.consistency import word_table
 from latent_jax.analysis.contingency import agreement
+from latent_jax.analysis.stability.consistency import word_table
 from latent_jax.tokenizers import Bytes, StaticAC
 from tests.analysis.made_codes import pieces_of
 

@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
 
-from latent_jax.analysis.boundaries import alignment, boundaries, space_places, token_places
 from latent_jax.analysis.codes import Coded, TokenizerCode
+from latent_jax.analysis.stability.boundaries import (
+    alignment,
+    boundaries,
+    space_places,
+    token_places,
+)
 from latent_jax.tokenizers import Bytes
 from tests.analysis.made_codes import Words, pieces_of
 

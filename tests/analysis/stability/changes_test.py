@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_jax.analysis.codes import Coded, TokenizerCode
-from latent_jax.analysis.stability import (
-    SENTENCE,
+from latent_jax.analysis.options import SENTENCE
+from latent_jax.analysis.stability.changes import (
     change_test,
     common_words,
     compare,

@@ -15,12 +15,6 @@ from rapidfuzz.distance import Levenshtein
 
 from latent_jax.analysis.codes import Code, Coded
 
-SENTENCE = (
-    "The three currently living species are: African savanna elephants, African forest elephants, "
-    "and the Asian elephants."
-)
-"""Of Lester et al. 2024, table 7."""
-
 
 class Distances(NamedTuple):
     """Levenshtein distances between all pairs of tokenizations, one entry for each pair.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_jax.analysis.codes import Coded, TokenizerCode
-from latent_jax.analysis.token_map import (
+from latent_jax.analysis.tokens.token_map import (
     label_spans,
     map_records,
     map_tokens,
@@ -30,7 +30,7 @@ def test_ids_cover_the_bytes_that_their_lengths_say():
     assert spelled == [b"ab", b"", b"c", b"ab", b"a", b"b"]
     assert tokens.positions.tolist() == [0, 1, 0, 1, 0, 1]
     assert tokens.texts_of(7) == [(b"ab", 2), (b"a", 1)]
-    assert tokens.at(0).texts_of(7, n_texts=1) == [(b"a", 1)]
+    assert tokens.at(0).texts_of(7)[:1] == [(b"a", 1)]
     assert map_records(tokens) == [
         {"id": 1, "position": 0, "text": "c", "count": 1},
         {"id": 1, "position": 1, "text": "", "count": 1},

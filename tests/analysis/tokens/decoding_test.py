@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from latent_jax.analysis.codes import Code, Coded, TokenizerCode
-from latent_jax.analysis.decoding import decode_each, decoding_scores, exhibit
+from latent_jax.analysis.tokens.decoding import decode_each, decoding_scores, exhibit
 from latent_jax.tokenizers import Bytes, EqualInfoAC, GZip, StaticAC
 from tests.analysis.made_codes import TEXT, Words, pieces_of
 from tests.tokenizers.byte_models import byte_model
@@ -54,7 +54,7 @@ def test_errors_are_shares_of_the_bytes():
     class Off(Code):
         """Decodes the last byte of every four wrong."""
 
-        name, n_ids, is_lossless = "Off", 256, False
+        name, n_ids = "Off", 256
 
         def encode(self, texts):
             return [

@@ -5,15 +5,25 @@ of them to text. The same question is asked of every code here: cut a run out of
 decode it as if it were all there is, and compare with the bytes that it covers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from rapidfuzz.distance import Levenshtein
 
-from latent_jax.analysis.codes import Code, Coded
+from latent_jax.analysis.codes import Code, Coded, Records
+from latent_jax.reports.page.analyses import METHOD, figure_id, is_number, ordered
+from latent_jax.reports.page.charts import Axis
+from latent_jax.reports.page.charts import lines as page_lines
+from latent_jax.reports.page.parts import Figure as PageFigure
+from latent_jax.reports.panels import line_panels, plot_lines
+from latent_jax.reports.style import label_ends
 
 RUNS = (1, 2, 4, 8, 16, 64)
+
+ERROR = "decoding_error_share"
 
 
 def decode_each(code: Code, batch: Sequence[np.ndarray]) -> list[bytes | None]:
@@ -100,6 +110,24 @@ def _errors(decoded: Sequence[bytes | None], covers: Sequence[bytes]) -> dict[st
     }
 
 
+def decoding_records(
+    code: Code, texts: Sequence[bytes], coded: Sequence[Coded], n_samples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Return one record for runs that begin anywhere, and one for runs that begin with a window.
+
+    The keys are those of `decoding_scores` with the length of the run, as decoding_error_share@16.
+    """
+    records = []
+    for from_windows in (False, True) if code.window_tokens > 1 else (False,):
+        words = dict(n_samples=n_samples, from_windows=from_windows, seed=seed)
+        record = {"begins": "with a window" if from_windows else "anywhere"}
+        for scores in decoding_scores(code, texts, coded, **words):
+            run = scores.pop("run_tokens")
+            record |= {f"{key}@{run}": value for key, value in scores.items()}
+        records.append(record)
+    return records
+
+
 def exhibit(
     code: Code, sentence: bytes, runs: Sequence[int] = (1, 2, 4, 8)
 ) -> dict[int, list[bytes | None]]:
@@ -109,3 +137,49 @@ def exhibit(
     parts[0] = [ids]
     decoded = iter(decode_each(code, [piece for pieces in parts.values() for piece in pieces]))
     return {run: [next(decoded) for _ in pieces] for run, pieces in parts.items()}
+
+
+def errors_by_run(record: Mapping[str, Any]) -> list[tuple[int, float]]:
+    """Return the length of each run and its error, the shortest first."""
+    runs = [(key.partition("@")[2], value) for key, value in record.items() if f"{ERROR}@" in key]
+    return sorted((int(run), value) for run, value in runs if is_number(value))
+
+
+def decoding_figure(records: Records) -> Figure:
+    """Draw errors over the length of runs, one line for each code."""
+    figure, (axes,) = line_panels(
+        "Runs of ids decoded alone",
+        "Levenshtein distance to the bytes that they cover, as a share of the longer of the two",
+        height=5.2,
+    )
+    axes.set_xscale("log", base=2)
+    lines = {}
+    for record in records:
+        if points := errors_by_run(record):
+            lines[record["method"]] = tuple(zip(*points, strict=True))
+    ends = plot_lines(axes, lines)
+    axes.set_xticks(sorted({run for runs, _ in lines.values() for run in runs}))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0f}")
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("ids in a run")
+    label_ends(axes, ends, size=7.5)
+    return figure
+
+
+def decoding_page_figures(stem: str, records: Records) -> list[PageFigure]:
+    """Return the same for a page; none where the records are of something else."""
+    rows = [
+        {METHOD: record[METHOD], "run_tokens": run, ERROR: error}
+        for record in records
+        for run, error in errors_by_run(record)
+    ]
+    if not rows:
+        return []
+    rows = ordered(rows, "run_tokens", ERROR)
+    ticks = sorted({row["run_tokens"] for row in rows})
+    x = Axis("run_tokens", "tokens in the run", is_log=True, format="d", ticks=ticks)
+    y = Axis(ERROR, "share of bytes that come out wrong", format=".0%")
+    title = "Tokens decoded without those before them"
+    caption = "0 is a code whose ids mean one text."
+    return [page_lines(figure_id(stem), title, caption, rows, x, y, METHOD)]
