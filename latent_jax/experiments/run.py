@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from latent_jax.contracts import Task, Vocabulary
+from latent_jax.contracts import Evaluation, Task, Vocabulary
 from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import describe_profile
 from latent_jax.costs.trace import traces
@@ -129,7 +129,7 @@ def run(
     workdir: str | Path,
     overrides: Mapping[str, Any] | None = None,
     *,
-    on_evaluation: Callable[[Experiment, Mapping[str, Any]], None] | None = None,
+    more_evaluations: Callable[[Experiment], Sequence[Evaluation]] = lambda experiment: (),
     pictures: bool = True,
     startup: StartUp | None = None,
 ) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def run(
         config: as `configs.common.default` makes it.
         workdir: the run folder; made where it is missing.
         overrides: what was changed on the command line, for the record.
-        on_evaluation: called with the experiment and the variables after each evaluation.
+        more_evaluations: what else than its validation split the experiment is scored on.
         pictures: also write samples and curves after each evaluation.
         startup: what has passed until here; None begins to count now.
 
@@ -204,8 +204,6 @@ def run(
 
         def after_evaluation(step, variables, record):
             del record
-            if on_evaluation is not None:
-                on_evaluation(experiment, variables)
             if not pictures:
                 return
             write_samples(folder.samples, step, experiment.task, variables, tokenizer, validation())
@@ -221,7 +219,7 @@ def run(
             total_steps=experiment.total_steps,
             extension_steps=experiment.extension_steps,
             train_data=train_data,
-            eval_data=validation,
+            evaluations=[Evaluation(validation), *more_evaluations(experiment)],
             run_folder=folder,
             mesh=experiment.mesh,
             tokenizer_fingerprint=tokenizer.fingerprint(),

@@ -2,15 +2,16 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
+from latent_jax.contracts import Evaluation
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
-from latent_jax.training.evaluate import Evaluator
+from latent_jax.training.evaluate import Evaluations
 from latent_jax.training.feed import Feed, Spec
 from latent_jax.training.identity import describe_shapes
 from latent_jax.training.init_from import choose_names, open_weights, take_weights
@@ -35,7 +36,7 @@ def train(
     total_steps: int,
     extension_steps: int = 0,
     train_data: Iterator[Batch],
-    eval_data: Callable[[], Iterable[Batch]],
+    evaluations: Sequence[Evaluation],
     run_folder: RunFolder,
     mesh: Mesh,
     tokenizer_fingerprint: str,
@@ -58,7 +59,7 @@ def train(
         train_data: endless iterator of batches with `get_state` and `set_state` (Grain); numpy
             arrays with the rows of this process, or global arrays on the mesh. It is closed at the
             end.
-        eval_data: makes a finite iterable of batches of held-out text, anew for each evaluation.
+        evaluations: what it is scored on; the first is always due and has the headline.
         run_folder: from `open_run_folder`.
         mesh: from `make_mesh` of the same strategy.
         tokenizer_fingerprint: of the tokenizer that made the batches; a resume with another is
@@ -157,7 +158,7 @@ def train(
             recorder.say(f"{len(origin['taken'])} arrays taken from {origin['init_from']}")
         startup.mark("restore" if step else "state")
         train_step = programs["train_step"].result()
-        evaluate = Evaluator(task, mesh, programs["evaluation_step"].result())
+        evaluate = Evaluations(evaluations, task, mesh, programs["evaluation_step"].result())
         startup.mark("waiting for programs")
 
         def is_finished() -> bool:
@@ -182,10 +183,11 @@ def train(
             if is_due(config.eval_every, evaluated_step) and not stopping:
                 recorder.read_step()
                 with recorder.chrono.pause():
-                    sums = evaluate(state.variables, eval_data(), stop.agreed)
-                    stopping = sums is None
+                    turn = step // max(config.eval_every, 1)
+                    found = evaluate(state.variables, turn, is_finished(), stop.agreed)
+                    stopping = found is None
                     if not stopping:
-                        recorder.add_evaluation(step, sums)
+                        recorder.add_evaluation(step, found)
                         evaluated_step = step
                         if on_evaluation is not None:
                             on_evaluation(step, state.variables, recorder.validation)

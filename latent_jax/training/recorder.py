@@ -16,7 +16,7 @@ from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.chrono import Chrono
 from latent_jax.training.config import TrainingConfig
 from latent_jax.training.mesh import is_primary
-from latent_jax.training.metrics import MetricsWriter, Sums, Window, read_records
+from latent_jax.training.metrics import MetricsWriter, Window, read_records
 from latent_jax.training.progress import Progress
 from latent_jax.training.run_folder import RunFolder
 from latent_jax.training.startup import StartUp
@@ -163,12 +163,9 @@ class Recorder:
         self._write(record)
         self._progress.train(record)
 
-    def add_evaluation(self, step: int, sums: Sums) -> None:
+    def add_evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write and show a validation record."""
-        record = {
-            **self._record(step, "validation", self.chrono.seconds),
-            **self._task.summarize(sums),
-        }
+        record = {**self._record(step, "validation", self.chrono.seconds), **metrics}
         self._validations.append(record)
         if self._config.patience:
             record["evaluations_without_improvement"] = self._evaluations_without_improvement()
