@@ -76,7 +76,7 @@ def default() -> ConfigDict:
     config.tokenizer.vocab_file = (
         ""  # read GPT-2's vocab.json and merges.txt instead of training a BPE
     )
-    config.tokenizer.merges_file = ""
+    config.tokenizer.merges_file = ""  # goes with vocab_file
     config.tokenizer.m1 = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
     config.tokenizer.lanes = 0  # texts that it reads side by side; 0 = the platform's choice
 
@@ -98,7 +98,7 @@ def default() -> ConfigDict:
     config.latent = ConfigDict()
     config.latent.beta = 1.0  # weight of the language model's loss beside the reconstruction
     config.latent.beta_schedule = "constant"  # constant | linear (from 0 over beta_warmup_steps)
-    config.latent.beta_warmup_steps = 0
+    config.latent.beta_warmup_steps = 0  # optimizer steps of a linear beta until it is whole
     config.latent.lm_gradient = "input"  # none | input | input_and_target: its way into the encoder
     config.latent.freeze = ()  # parts that stay as they are: encoder, decoder, language_model
 
