@@ -18,8 +18,8 @@ class DataConfig:
     source: str = "python_docs"
     files: tuple[
         str, ...
-    ] = ()  # files: paths, folders, glob patterns; .txt, .jsonl, also .gz .xz .zst
-    text_field: str = "text"  # files (.jsonl) and tfds: the field that holds the text
+    ] = ()  # files: paths, folders, glob patterns; .txt, .jsonl, also .gz .xz .zst; .parquet
+    text_field: str = "text"  # files (.jsonl, .parquet) and tfds: the field that holds the text
     tfds_name: str = ""  # tfds: "lm1b", "c4/en", "huggingface:openai__gsm8k/main"
     tfds_split: str = "train"  # tfds: which part of it to read, slices included
     tfds_data_dir: str = ""  # tfds: folder of prepared datasets; empty = TFDS's own
