@@ -18,7 +18,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,16 @@ class Corpus:
         fingerprint: SHA-256 over its content, hexadecimal.
         n_documents: Stored documents by split. One that is longer than 1 MiB counts once per piece.
         n_bytes: Raw bytes of text by split.
+        parts: The corpora that it is made of, by name; {} where it is none but itself.
     """
 
     folder: Path
     fingerprint: str
     n_documents: dict[str, int]
     n_bytes: dict[str, int]
+    parts: Mapping[str, "Corpus"] = dataclasses.field(default_factory=dict)
 
-    def split(self, name: str) -> SplitRecords:
+    def split(self, name: str) -> Sequence[Document]:
         """Return the documents of a split by index. Raises CorpusError where there is none."""
         if name not in self.n_documents:
             raise CorpusError(
@@ -77,8 +79,8 @@ class Corpus:
                 return
 
 
-def open_corpus(config: DataConfig) -> Corpus:
-    """Return the configured corpus, building it where the cache does not hold it.
+def open_one(config: DataConfig) -> Corpus:
+    """Return the corpus of one source, building it where the cache does not hold it.
 
     Safe to call from many processes at once. While it builds, a terminal shows a progress bar.
 

@@ -19,7 +19,7 @@ class SplitRecords:
     """
 
     def __init__(self, folder: Path, split: str, n_documents: int):
-        """Points at a split of the TFDS dataset in `folder` that must hold `n_documents`."""
+        """Point at a split of the TFDS dataset in `folder` that must hold `n_documents`."""
         self._folder, self._split, self._n_documents = folder, split, n_documents
         self._examples: Any = None
         self._lock = threading.Lock()
@@ -54,7 +54,7 @@ class SplitRecords:
         return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
-        """Names the split and its folder; Grain prints this in its messages."""
+        """Name the split and its folder; Grain prints this in its messages."""
         return f"SplitRecords(split={self._split!r}, folder={str(self._folder)!r})"
 
     def _opened(self) -> Any:

@@ -19,6 +19,9 @@ class DataConfig:
     files: tuple[
         str, ...
     ] = ()  # files: paths, folders, glob patterns; .txt, .jsonl, also .gz .xz .zst; .parquet
+    # files: several sets in shares of raw bytes, in place of `files`, each NAME=SHARE:FILES, such as
+    # ("wiki=0.7:enwiki/*.jsonl.xz", "novels=0.3:novels/*.txt"); each is also scored by itself
+    mixture: tuple[str, ...] = ()
     text_field: str = "text"  # files (.jsonl, .parquet) and tfds: the field that holds the text
     tfds_name: str = ""  # tfds: "lm1b", "c4/en", "huggingface:openai__gsm8k/main"
     tfds_split: str = "train"  # tfds: which part of it to read, slices included
@@ -36,6 +39,13 @@ class DataConfig:
         object.__setattr__(
             self, "files", (self.files,) if isinstance(self.files, str) else tuple(self.files)
         )
+        mixture = (self.mixture,) if isinstance(self.mixture, str) else tuple(self.mixture)
+        object.__setattr__(self, "mixture", mixture)
+        if self.mixture and (self.source != "files" or self.files):
+            raise CorpusError(
+                f"data.mixture names files of its own: set data.source=files and leave data.files "
+                f"empty; they are {self.source!r} and {self.files}."
+            )
         if self.source not in ("python_docs", "files", "tfds"):
             raise CorpusError(
                 f"data.source={self.source!r} is unknown: use 'python_docs', 'files' or 'tfds'."

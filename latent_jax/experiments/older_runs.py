@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 ADDED = {
     "budget.extend": "",
+    "data.mixture": (),
     "optimizer.decay_fraction": 0.1,
     "tokenizer.lanes": 0,
     "training.init_from": "",

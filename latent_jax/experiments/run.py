@@ -1,6 +1,7 @@
 """One configuration made into corpus, tokenizer, task, budget and run folder, and trained."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -86,9 +87,16 @@ class Experiment:
             sharding=batch_sharding(self.mesh),
         )
 
-    def evaluation(self, split: str, max_bytes: int) -> Iterator[Batch]:
-        """Return the batches of a split, up to so many raw bytes; 0 = all."""
-        return self.reading.evaluation(split=split, max_bytes=max_bytes, **self.batches)
+    def evaluation(self, split: str, max_bytes: int, part: str = "") -> Iterator[Batch]:
+        """Return the batches of a split, up to so many raw bytes; 0 = all.
+
+        Args:
+            split: of the corpus.
+            max_bytes: see above.
+            part: of a mixture; "" = all of it.
+        """
+        reading = self.reading.parts[part] if part else self.reading
+        return reading.evaluation(split=split, max_bytes=max_bytes, **self.batches)
 
 
 def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
@@ -199,8 +207,8 @@ def run(
                 RATE_OF_EXTENSION[experiment.optimizer.schedule],
             )
 
-        def validation():
-            return experiment.evaluation("validation", config.evaluation_bytes)
+        def validation(part=""):
+            return experiment.evaluation("validation", config.evaluation_bytes, part)
 
         def after_evaluation(step, variables, record):
             del record
@@ -219,7 +227,14 @@ def run(
             total_steps=experiment.total_steps,
             extension_steps=experiment.extension_steps,
             train_data=train_data,
-            evaluations=[Evaluation(validation), *more_evaluations(experiment)],
+            evaluations=[
+                Evaluation(validation),
+                *(
+                    Evaluation(functools.partial(validation, part), prefix=f"{part}_")
+                    for part in reading.parts
+                ),
+                *more_evaluations(experiment),
+            ],
             run_folder=folder,
             mesh=experiment.mesh,
             tokenizer_fingerprint=tokenizer.fingerprint(),

@@ -78,6 +78,15 @@ def test_every_config_runs(name, folder, tmp_path):
     assert {**stored, "data": None} == {**kept, "data": None}, "what was asked for is what ran"
 
 
+def test_a_mixture_is_scored_by_its_parts_too(folder, tmp_path):
+    config = tiny("Bytes", folder)
+    parts = (f"whole=1:{folder}/text.jsonl", f"some=1:{folder}/few.jsonl")
+    config.data.update(files=(), mixture=parts)
+    record = run(config, tmp_path)
+    scores = [record[f"{part}bits_per_byte"] for part in ("", "whole_", "some_")]
+    assert len(set(scores)) == 3 and all(5 < score < 12 for score in scores)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_it_trains_evaluates_writes_and_is_read_again(method, folder, tmp_path, capsys):
     config = tiny(method, folder)
