@@ -19,7 +19,7 @@ class DataConfig:
     files: tuple[
         str, ...
     ] = ()  # files: paths, folders, glob patterns; .txt, .jsonl, also .gz .xz .zst; .parquet
-    # files: several sets in shares of raw bytes, in place of `files`, each NAME=SHARE:FILES, such as
+    # files: several sets in shares of raw bytes, in place of `files`, each NAME=SHARE:FILES:
     # ("wiki=0.7:enwiki/*.jsonl.xz", "novels=0.3:novels/*.txt"); each is also scored by itself
     mixture: tuple[str, ...] = ()
     text_field: str = "text"  # files (.jsonl, .parquet) and tfds: the field that holds the text
