@@ -67,10 +67,15 @@ class FSQ(nn.Module):
         )
 
     def lookup(self, codes_BK: jax.Array) -> jax.Array:
-        """The float32 vectors [B, K, D] that `__call__` gives for these codes."""
-        levels = np.asarray(self.levels, np.int32)[None, None]
-        digits_BKE = codes_BK[..., None] // self.basis[None, None] % levels
-        return self.project_out((digits_BKE - self._half()).astype(jnp.float32) / self._half())
+        """Return the float32 vectors [B, K, D] that `__call__` gives for these codes.
+
+        Codes of any shape, such as [B] while they are drawn one after the other, give [..., D].
+        """
+        shape = (1,) * codes_BK.ndim + (-1,)
+        levels = np.asarray(self.levels, np.int32).reshape(shape)
+        digits = codes_BK[..., None] // self.basis.reshape(shape) % levels
+        half = levels // 2
+        return self.project_out((digits - half).astype(jnp.float32) / half)
 
     def log_assignment(self, z_BKD: jax.Array) -> jax.Array:
         """Log-probabilities [B, K, V]: softmax of -squared distance to the grid / temperature.

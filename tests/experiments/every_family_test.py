@@ -82,6 +82,7 @@ def test_a_mixture_is_scored_by_its_parts_too(folder, tmp_path):
     config = tiny("Bytes", folder)
     parts = (f"whole=1:{folder}/text.jsonl", f"some=1:{folder}/few.jsonl")
     config.data.update(files=(), mixture=parts)
+    config.evaluation_bytes = 0
     record = run(config, tmp_path)
     scores = [record[f"{part}bits_per_byte"] for part in ("", "whole_", "some_")]
     assert len(set(scores)) == 3 and all(5 < score < 12 for score in scores)

@@ -35,6 +35,17 @@ def test_every_kind_has_the_shapes_dtypes_and_statistics_of_the_contract(kind):
     chex.assert_shape(quantized.aux_loss, ())
 
 
+@pytest.mark.parametrize("kind", [kind for kind in QUANTIZERS if kind != "none"])
+def test_codes_are_looked_up_one_a_lane_as_in_rows(kind):
+    module = make_quantizer(_config(kind))
+    z_BKD, mask_BK = jax.random.normal(jax.random.key(0), (3, 5, 24)), jnp.ones((3, 5), bool)
+    quantized, variables = jax.jit(module.init_with_output)(jax.random.key(1), z_BKD, mask_BK)
+    lookup = jax.jit(lambda codes: module.apply(variables, codes, method="lookup"))
+    in_rows_BKD = lookup(quantized.codes_BK)
+    chex.assert_trees_all_close(lookup(quantized.codes_BK[:, 2]), in_rows_BKD[:, 2], atol=1e-6)
+    assert float(jnp.abs(in_rows_BKD[:, 2] - in_rows_BKD[:, 3]).max()) > 1e-3
+
+
 def test_the_continuous_kind_passes_latents_and_has_no_codes():
     module = make_quantizer(_config("none"))
     z_BKD, mask_BK = jax.random.normal(jax.random.key(0), (2, 5, 24)), jnp.ones((2, 5), bool)
