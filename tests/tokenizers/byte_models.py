@@ -4,7 +4,6 @@ import functools
 import pydoc_data.topics
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -33,9 +32,9 @@ def params(seed: int = 0):
     text = "".join(pydoc_data.topics.topics.values()).encode()
     starts = np.random.default_rng(seed).integers(0, len(text) - 32, (200, 16))
     rows = np.frombuffer(text, np.uint8)[starts[..., None] + np.arange(32)]
-    ids_NBT = jnp.asarray(np.insert(rows.astype(np.int32), 0, BEGIN, axis=2))
+    ids_NBT = np.insert(rows.astype(np.int32), 0, BEGIN, axis=2)
     model, optimizer = GPT(CONFIG), optax.adam(1e-2)
-    tree = model.init(jax.random.key(seed), ids_NBT[0])["params"]
+    tree = jax.jit(model.init)(jax.random.key(seed), ids_NBT[0])["params"]
 
     @jax.jit
     def step(tree, state, ids_BT):
@@ -46,7 +45,7 @@ def params(seed: int = 0):
         update, state = optimizer.update(jax.grad(loss)(tree), state)
         return optax.apply_updates(tree, update), state
 
-    state = optimizer.init(tree)
+    state = jax.jit(optimizer.init)(tree)
     for ids_BT in ids_NBT:
         tree, state = step(tree, state, ids_BT)
     return tree
