@@ -46,8 +46,7 @@ def default() -> ConfigDict:
     config.seed = (
         0  # of the initial parameters, dropout, the quantizer's draws and the documents' order
     )
-    # Bytes | BPE[v=N] | SentencePiece[v=N] | GZip[v=N] | StaticAC[v=N] | AC[v=N] |
-    # EqualInfoAC[b=W,v=N] | Latent[COMPRESSOR,c=C,k=CODES]; see latent_jax/methods/names.py
+    # A literature name, such as BPE[v=4096]; launch/prepare.py methods lists them.
     config.method = "Bytes"
     config.row_length = 256  # L, ids per row of a batch (bytes for Bytes and Latent)
     config.context_bytes = 0  # raw bytes that a row stands for on average; sets row_length; 0 = off
@@ -63,6 +62,7 @@ def default() -> ConfigDict:
     config.budget.bytes = 0.0  # raw bytes seen
     config.budget.flops = 0.0  # of training: 3 x forward, and once those of M1
     config.budget.bytes_per_parameter = 0.0  # raw bytes for each parameter outside of embeddings
+    config.budget.extend = ""  # more after its end, UNIT:AMOUNT; as --extend of launch/train.py
 
     # Widen or narrow the language model until a forward pass costs at most so many FLOPs per raw
     # byte, M1 included; 0 = its width is model.d_model.
@@ -76,7 +76,7 @@ def default() -> ConfigDict:
     config.tokenizer.vocab_file = (
         ""  # read GPT-2's vocab.json and merges.txt instead of training a BPE
     )
-    config.tokenizer.merges_file = ""
+    config.tokenizer.merges_file = ""  # goes with vocab_file
     config.tokenizer.m1 = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
     config.tokenizer.lanes = 0  # texts that it reads side by side; 0 = the platform's choice
 
@@ -98,7 +98,7 @@ def default() -> ConfigDict:
     config.latent = ConfigDict()
     config.latent.beta = 1.0  # weight of the language model's loss beside the reconstruction
     config.latent.beta_schedule = "constant"  # constant | linear (from 0 over beta_warmup_steps)
-    config.latent.beta_warmup_steps = 0
+    config.latent.beta_warmup_steps = 0  # optimizer steps of a linear beta until it is whole
     config.latent.lm_gradient = "input"  # none | input | input_and_target: its way into the encoder
     config.latent.freeze = ()  # parts that stay as they are: encoder, decoder, language_model
 

@@ -7,7 +7,7 @@ row, T bytes or tokens, K latents, D width, V vocabulary.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import jax
@@ -169,6 +169,23 @@ class Task(Protocol):
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Turn summed scores into metrics with units in their names, such as "bits_per_byte"."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """One of the things that a run is scored on while it trains.
+
+    Attributes:
+        batches: makes a finite iterable of batches, anew for each time; as many in every process.
+        prefix: stands before the names of its metrics.
+        every: it takes part in every so many evaluations of the run, and in the last one.
+        task: whose `evaluate` and `summarize` score it; None = the task that is trained.
+    """
+
+    batches: Callable[[], Iterable[Batch]]
+    prefix: str = ""
+    every: int = 1
+    task: Task | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,19 +29,19 @@ PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchm
 from absl import flags
 from ml_collections import config_flags
 
-from latent_jax.data import DataConfig
-from latent_jax.experiments.agreement import agreement_and_print
-from latent_jax.experiments.benchmark import TrainBenchmark, benchmark_and_print
-from latent_jax.experiments.benchmark_data import DataBenchmark, benchmark_data
-from latent_jax.experiments.benchmark_generation import (
+from latent_jax.bench.agreement import agreement_and_print
+from latent_jax.bench.data import DataBenchmark, benchmark_data
+from latent_jax.bench.generation import (
     GenerationBenchmark,
     benchmark_generation_and_print,
 )
-from latent_jax.experiments.benchmark_m1 import benchmark_m1
-from latent_jax.experiments.benchmark_step import benchmark_step_and_print
-from latent_jax.experiments.benchmark_tokenizers import benchmark_tokenizers
-from latent_jax.experiments.benchmark_writing import benchmark_writing_and_print
-from latent_jax.experiments.command_line import run_verbs
+from latent_jax.bench.m1 import benchmark_m1
+from latent_jax.bench.step import benchmark_step_and_print
+from latent_jax.bench.tokenizers import benchmark_tokenizers
+from latent_jax.bench.train import TrainBenchmark, benchmark_and_print
+from latent_jax.bench.writing import benchmark_writing_and_print
+from latent_jax.command_line import run_verbs
+from latent_jax.data import DataConfig
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True
@@ -83,7 +83,9 @@ SECONDS = flags.DEFINE_float(
     "warm-up a quarter as long. m1: for each number of lanes.",
 )
 CACHE_DIR = flags.DEFINE_string("cache_dir", DataConfig.cache_dir, "Where the corpus is built.")
-METHOD = flags.DEFINE_string("method", "EqualInfoAC[b=32,v=256]", "Literature name.")
+METHOD = flags.DEFINE_string(
+    "method", "EqualInfoAC[b=32,v=256]", "Literature name; launch/prepare.py methods lists them."
+)
 M1 = flags.DEFINE_string("m1", "", "File of the byte model; empty is the one shipped.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 APPEND = flags.DEFINE_bool("append", False, "Add the record to those in --json.")

@@ -20,6 +20,11 @@ script="$(realpath "${BASH_SOURCE[0]}")"
 
 usage() { sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$script"; }
 
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  exit 2
+}
+
 part="${1:-}"
 out="$(realpath -m "${2:-$(dirname "$script")/../runs/accelerator}")"
 text=()
@@ -36,14 +41,19 @@ latent) limit=600 ;;
   ;;
 esac
 if [[ "$part" != speed && ${#text[@]} == 0 ]]; then
-  printf 'error: %s needs text: bash launch/check_accelerator.sh %s OUT text/*.jsonl.xz\n' "$part" "$part" >&2
-  exit 2
+  fail "$part needs text: bash launch/check_accelerator.sh $part OUT text/*.jsonl.xz"
 fi
 
 slower="${SLOWER:-1}"
+[[ "$slower" =~ ^[1-9][0-9]*$ ]] || fail "SLOWER=$slower multiplies times: give a whole number of at least 1"
+[[ "${STEPS:-1}" =~ ^[1-9][0-9]*$ ]] || fail "STEPS=$STEPS: give a whole number of at least 1"
 limit=$((limit * slower))
 PYTHON="${PYTHON:-$([[ -x .venv/bin/python ]] && echo .venv/bin/python || echo python3)}"
-mkdir -p "$out"
+command -v "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON is no program: give the path of an interpreter"
+for file in "${text[@]}"; do
+  [[ -r "$file" ]] || fail "there is no text $file that can be read"
+done
+mkdir -p "$out" 2>/dev/null && [[ -w "$out" ]] || fail "records cannot be written to $out: name another folder"
 # What one step compiles, the next one finds.
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$out/programs}"
 export PYTHONUNBUFFERED=1

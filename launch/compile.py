@@ -21,10 +21,10 @@ launch/compile_table.sh calls this for the models, slices and strategies of the 
 from absl import flags
 from ml_collections import config_flags
 
-from latent_jax.experiments.aot.lowering import PROGRAMS
-from latent_jax.experiments.aot.table import compile_and_print
-from latent_jax.experiments.aot.target import CUDA_CHIPS
-from latent_jax.experiments.command_line import run_command
+from latent_jax.command_line import run_command
+from latent_jax.costs.lowering import PROGRAMS
+from latent_jax.costs.table import compile_and_print
+from latent_jax.costs.target import CUDA_CHIPS
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True

@@ -14,16 +14,18 @@ from pathlib import Path
 
 from absl import flags
 
-from latent_jax.experiments.command_line import run_verbs
-from latent_jax.experiments.compress import (
+from latent_jax.codec.compress import (
     SUFFIX,
     compare_files,
     compress_file,
     decompress_file,
     open_tokenizer,
 )
+from latent_jax.command_line import run_verbs
 
-METHOD = flags.DEFINE_string("method", "AC[v=256]", "Literature name.")
+METHOD = flags.DEFINE_string(
+    "method", "AC[v=256]", "Literature name; launch/prepare.py methods lists them."
+)
 METHODS = flags.DEFINE_string(
     "methods", "GZip[v=256],AC[v=256],EqualInfoAC[b=16,v=65k]", "Literature names between commas."
 )

@@ -12,9 +12,9 @@ Without --data it reads the validation split of the corpus that the run was trai
 
 from absl import flags
 
-from latent_jax.experiments.command_line import name_cases, run_case, run_command
+from latent_jax.codec.measure import measure_and_print
+from latent_jax.command_line import name_cases, run_case, run_command
 from latent_jax.experiments.evaluate import evaluate_and_print
-from latent_jax.experiments.measure_tokenizers import measure_and_print
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder to read.")
 TOKENIZER = flags.DEFINE_multi_string(

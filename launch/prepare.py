@@ -1,5 +1,6 @@
-"""Make what methods need before a language model is trained on them.
+"""Make what methods need before a language model is trained on them; list them.
 
+    python launch/prepare.py methods
     python launch/train.py --config configs/m1.py --workdir runs/m1 \\
         --config.data.source=files --config.data.files="('enwiki/*.jsonl.xz',)"
     python launch/prepare.py m1 --workdir runs/m1 --out runs/m1.msgpack
@@ -9,20 +10,21 @@
     python launch/train.py --config "configs/language_model.py:method=EqualInfoAC[b=32,v=256]" \\
         --config.data.source=encoded --config.data.files="('runs/rows',)" --config.row_length=512
 
-`m1` writes the byte model of a run as one file, beside it a record of how it was trained. `compile`
-turns it into the table of EqualInfoAC[b=16,v=65k]. Without --out both replace what the package
-carries; without --m1 the byte model that the package carries is used. `encode` writes a corpus as
-rows of ids, for tokenizers that are slower than training; the same command goes on where it
-stopped, and several with --process=0..N-1 --n_processes=N share the work. `export` writes the
-compiled code as a tokenizer.json of Hugging Face's tokenizers (short texts: its longest match takes
-time that grows with the square of the length).
+`methods` prints every family of methods, what it is and what its options mean. `m1` writes the byte
+model of a run as one file, beside it a record of how it was trained. `compile` turns it into the
+table of EqualInfoAC[b=16,v=65k]. Without --out both replace what the package carries; without --m1
+the byte model that the package carries is used. `encode` writes a corpus as rows of ids, for
+tokenizers that are slower than training; the same command goes on where it stopped, and several
+with --process=0..N-1 --n_processes=N share the work. `export` writes the compiled code as a
+tokenizer.json of Hugging Face's tokenizers (short texts: its longest match takes time that grows
+with the square of the length).
 """
 
 from absl import flags
 
+from latent_jax.codec.encode import EncodeConfig, encode_corpus
+from latent_jax.command_line import run_verbs
 from latent_jax.data import DataConfig
-from latent_jax.experiments.command_line import run_verbs
-from latent_jax.experiments.encode import EncodeConfig, encode_corpus
 from latent_jax.experiments.prepare import (
     COMPILED_METHOD,
     compile_code,
@@ -30,6 +32,7 @@ from latent_jax.experiments.prepare import (
     export_m1,
     shipped_paths,
 )
+from latent_jax.methods.registry import describe
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/m1", "The run folder.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
@@ -40,7 +43,7 @@ LANES = flags.DEFINE_integer(
 METHOD = flags.DEFINE_string("method", COMPILED_METHOD, "What to compile.")
 OUT = flags.DEFINE_string("out", None, "File (m1, export) or folder (compile, encode) to write.")
 CODE = flags.DEFINE_string("code", "", "Folder of a compiled code; by default the shipped one.")
-TOKENIZER = flags.DEFINE_string("tokenizer", "", "Literature name.")
+TOKENIZER = flags.DEFINE_string("tokenizer", "", "Literature name; the verb methods lists them.")
 DATA = flags.DEFINE_list("data", [], "Text: paths, globs or folders.")
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines.")
 MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Raw bytes to read; 0 = all.")
@@ -58,6 +61,11 @@ CUT_BYTES = flags.DEFINE_integer(
 )
 PROCESS = flags.DEFINE_integer("process", EncodeConfig.process, "Which process this is.")
 N_PROCESSES = flags.DEFINE_integer("n_processes", EncodeConfig.n_processes, "Of how many.")
+
+
+def methods():
+    """Every family of methods."""
+    print(describe())
 
 
 def m1(out, **words):
@@ -84,6 +92,7 @@ def encode(out, data, text_field, max_bytes, **words):
 
 
 CASES = {
+    "methods": (methods, {}),
     "m1": (m1, dict(workdir=WORKDIR, checkpoint=CHECKPOINT, out=OUT)),
     "compile": (compile, dict(m1=M1, method=METHOD, out=OUT)),
     "export": (export, dict(folder=CODE, out=OUT)),

@@ -12,13 +12,10 @@ cut live by the study's codes. --results also keeps the records, unrounded; --re
 marked table of a page anew from configs/results/.
 """
 
-import shlex
-import sys
-
 from absl import flags
 
-from latent_jax.experiments.command_line import run_command
-from latent_jax.experiments.report_page import SENTENCE, write_report_page
+from latent_jax.command_line import name_cases, run_case, run_command
+from latent_jax.experiments.report_page import SENTENCE, report_with_page
 from latent_jax.reports.command import report
 
 RESULTS = flags.DEFINE_string("results", None, "Also keep the records in this JSON file.")
@@ -33,22 +30,22 @@ TOKENIZER = flags.DEFINE_multi_string(
 SENTENCE_FLAG = flags.DEFINE_string("sentence", SENTENCE, "What the page's tokenizers cut.")
 
 
+KEPT = dict(results=RESULTS, readme=README)
+
+CASES = {
+    "report": (report, KEPT),
+    "report --out": (
+        report_with_page,
+        dict(**KEPT, out=OUT, analyses=ANALYSES, extra=TOKENIZER, sentence=SENTENCE_FLAG),
+    ),
+}
+
+
 def main(folders):
     """Report."""
-    for flag in (ANALYSES, TOKENIZER, SENTENCE_FLAG):
-        if flag.present and not OUT.value:
-            raise ValueError(f"--{flag.name} is for the page: name its folder with --out")
-    report(folders, results=RESULTS.value, readme=README.value)
-    if OUT.value:
-        write_report_page(
-            folders,
-            OUT.value,
-            analyses=ANALYSES.value,
-            extra=TOKENIZER.value,
-            sentence=SENTENCE_FLAG.value,
-            made_by=shlex.join(["python", "launch/report.py", *sys.argv[1:]]),
-        )
+    run_case("report", CASES, folders)
 
 
 if __name__ == "__main__":
+    name_cases(CASES)
     run_command(main, takes_arguments=True)

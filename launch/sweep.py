@@ -15,7 +15,7 @@ logs/.
 
 from absl import flags
 
-from latent_jax.experiments.command_line import run_command
+from latent_jax.command_line import run_command
 from latent_jax.experiments.sweep.command import sweep_and_print
 
 WORKDIR = flags.DEFINE_string(

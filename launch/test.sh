@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/setup.sh
 
-read -r folder libtpu < <("$PYTHON" -m latent_jax.experiments.aot.libtpu)
+read -r folder libtpu < <("$PYTHON" -m latent_jax.costs.libtpu)
 if [[ ! -d "$folder" ]]; then
   say "the compiler of TPUs: $libtpu (213 MB)"
   "$PYTHON" -m pip install -qq --disable-pip-version-check --no-deps --target "$folder" "$libtpu" ||

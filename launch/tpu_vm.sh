@@ -91,7 +91,8 @@ parse() {
     --delete) delete_after=1 && continue ;;
     --*=*) value="${option#*=}" option="${option%%=*}" ;;
     --*)
-      (($#)) || fail "$option needs a value; see bash launch/tpu_vm.sh --help"
+      # What begins with "--" is the next option: a value that is missing must not swallow --dry_run.
+      (($#)) && [[ "$1" != --* ]] || fail "$option needs a value; see bash launch/tpu_vm.sh --help"
       value="$1"
       shift
       ;;
@@ -168,13 +169,16 @@ check() { # check ACTION
   fetch) [[ -n "$from" && -n "$to" ]] || fail "fetch needs --from (a folder on the host, or gs://...) and --to" ;;
   esac
   [[ "$worker" =~ ^[0-9]+$ ]] || fail "--worker is '$worker': give the number of a host, 0 is the first"
+  if [[ -n "$type" ]] && ! has_several_hosts "$type" && ((10#$worker > 0)); then
+    fail "--worker is $worker, and $type has one host: leave it out"
+  fi
   [[ "$max_restarts" =~ ^[0-9]+$ ]] || fail "--max_restarts is '$max_restarts': give a whole number, such as 100"
   ((dry_run)) || type -P gcloud >/dev/null || fail \
     "gcloud is not installed: see https://cloud.google.com/sdk/docs/install, or look with --dry_run"
 }
 
 runtime_of() { # runtime_of TYPE, see https://cloud.google.com/tpu/docs/runtimes
-  [[ "$1" =~ ^(v2|v3|v4|v5litepod|v5p|v6e)-[0-9]+$ ]] || return 1
+  [[ "$1" =~ ^(v2|v3|v4|v5litepod|v5p|v6e)-[1-9][0-9]*$ ]] || return 1
   case "$1" in
   v5litepod-*) echo v2-alpha-tpuv5-lite ;;
   v5p-*) echo v2-alpha-tpuv5 ;;

@@ -9,9 +9,13 @@ After the colon stand the arguments of the config file (its docstring lists them
 --config.KEY=VALUE sets any key of configs/common.py. The run folder --workdir receives config.json,
 metrics.jsonl, checkpoints, samples and curves.png; it may be gs://BUCKET/FOLDER. Ctrl-C or SIGTERM
 saves and leaves; the same command goes on. --config.training.profile=10 traces ten steps into the
-run folder and says at the end what the device did in them. Several machines: launch/tpu_vm.sh on a
-TPU slice, launch/slurm.sbatch under Slurm; or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
-JAX_PROCESS_ID on each. They share the run folder.
+run folder and says at the end what the device did in them. --extend bytes:2e6 trains that much
+longer than the config's budget, also after the run has ended: the same command again adds nothing,
+and more is given as a larger whole. A cosine goes on at its last rate, the other schedules as if
+the run had been planned so long: wsd goes back to its peak, or with
+--config.training.restore_step=N to the checkpoint before its decay, which is kept. Several
+machines: launch/tpu_vm.sh on a TPU slice, launch/slurm.sbatch under Slurm; or set
+JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID on each. They share the run folder.
 """
 
 from absl import flags
@@ -20,21 +24,34 @@ from ml_collections import config_flags
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True
 )
+EXTEND = flags.DEFINE_string(
+    "extend",
+    "",
+    "More budget after the end, UNIT:AMOUNT such as bytes:2e6; same run folder.",
+)
+PRINT_CONFIG = flags.DEFINE_bool(
+    "print_config", False, "Print every key, its value, where it was set and its comment; no run."
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; by default runs/<name of the config>.")
 flags.mark_flag_as_required("config")
 
 
 def main():
     """Train."""
-    from latent_jax.experiments.command_line import changed_words
-    from latent_jax.experiments.study import default_workdir, run_config
+    from configs.print_config import print_config
+    from latent_jax.command_line import changed_words
+    from latent_jax.experiments.study import default_workdir, extend, run_config
 
+    changed = changed_words("config") | extend(CONFIG.value, EXTEND.value)
+    if PRINT_CONFIG.value:
+        print_config(CONFIG.value, changed)
+        return
     workdir = WORKDIR.value or default_workdir(flags.FLAGS["config"].config_filename)
-    run_config(CONFIG.value, workdir, changed_words("config"))
+    run_config(CONFIG.value, workdir, changed)
 
 
 # A process for data imports this file anew, and needs nothing of what training imports.
 if __name__ == "__main__":
-    from latent_jax.experiments.command_line import run_command
+    from latent_jax.command_line import run_command
 
     run_command(main, may_be_remote=("workdir",))

@@ -12,8 +12,8 @@ THE_PLACE = "latent_jax/platform.py"
 EXCEPTIONS = {
     "sys.platform": "the operating system, not the backend",
     "platform.platform": "the operating system, in words, for environment.json",
-    "target.platform": "of experiments.aot: what a program is compiled for, given by the user",
-    "jax.devices('cpu')": "of experiments.aot: a CPU is always there, to lower or compare on",
+    "target.platform": "of costs: what a program is compiled for, given by the user",
+    "jax.devices('cpu')": "of costs: a CPU is always there, to lower or compare on",
 }
 """Expressions that look as if they asked, and why they do not."""
 

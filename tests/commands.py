@@ -26,7 +26,7 @@ WORDS = {
 
 PRELOAD = (
     "tests.commands",
-    "latent_jax.experiments.analyze",
+    "latent_jax.experiments.analyze.command",
     "latent_jax.experiments.evaluate",
     "latent_jax.experiments.generate",
     "latent_jax.experiments.run",

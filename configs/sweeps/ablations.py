@@ -11,7 +11,7 @@ Hardware    2 CPU cores
 """
 
 from configs.args import parse_args
-from latent_jax.experiments.sweep.cells import Sweep, crossed, product
+from latent_jax.methods.cells import Sweep, crossed, product
 
 RESETS = ("", ",reset=every_other", ",reset=never")
 

@@ -9,7 +9,7 @@ Hardware    a cluster; 25m alone 393 million tokens a cell
 
 from configs.args import parse_args
 from configs.methods import SIXTEEN
-from latent_jax.experiments.sweep.cells import Sweep, crossed, product, zipped
+from latent_jax.methods.cells import Sweep, crossed, product, zipped
 
 STEPS = {"25m": 3_000, "113m": 11_000, "403m": 40_000, "2b": 200_000}
 

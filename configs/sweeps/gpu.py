@@ -9,7 +9,7 @@ Hardware    one H100 or H200; not yet run on one
 
 from configs.args import parse_args
 from configs.methods import SIX
-from latent_jax.experiments.sweep.cells import Sweep, product
+from latent_jax.methods.cells import Sweep, product
 
 
 def get_sweep(arguments: str = "") -> Sweep:

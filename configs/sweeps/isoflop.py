@@ -9,7 +9,7 @@ Hardware    2 CPU cores
 """
 
 from configs.args import parse_args
-from latent_jax.experiments.sweep.cells import Sweep, product
+from latent_jax.methods.cells import Sweep, product
 
 METHODS = ("Bytes", "BPE[v=512]", "BPE[v=2048]", "BPE[v=8192]")
 SIZES = ("100k", "300k", "1m", "3m")

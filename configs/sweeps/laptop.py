@@ -10,7 +10,7 @@ Hardware    2 CPU cores, within 75 minutes; the same command goes on where it st
 
 from configs.args import parse_args
 from configs.methods import BEYOND, SIX, SIXTEEN
-from latent_jax.experiments.sweep.cells import Sweep, product
+from latent_jax.methods.cells import Sweep, product
 
 
 def get_sweep(arguments: str = "") -> Sweep:

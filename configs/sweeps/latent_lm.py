@@ -18,7 +18,7 @@ trains it, BPE and Bytes again with the training FLOPs that it spent.
 """
 
 from configs.args import parse_args
-from latent_jax.experiments.sweep.cells import Sweep, product
+from latent_jax.methods.cells import Sweep, product
 
 BETAS = (0.01, 0.1, 0.3, 1.0)
 GRADIENTS = ("none", "input", "input_and_target")

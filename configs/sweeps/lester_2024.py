@@ -12,7 +12,7 @@ Hardware    1e22 training FLOPs in all; a cluster
 from configs.args import parse_args
 from configs.m2 import PAPER_TOKENS
 from configs.methods import SIXTEEN
-from latent_jax.experiments.sweep.cells import Sweep, product
+from latent_jax.methods.cells import Sweep, product
 
 SIZES = ("25m", "113m", "403m", "2b")
 

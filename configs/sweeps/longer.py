@@ -12,7 +12,7 @@ Hardware    2 CPU cores, about an hour
 
 from configs.args import parse_args
 from configs.methods import SIX
-from latent_jax.experiments.sweep.cells import Sweep, product
+from latent_jax.methods.cells import Sweep, product
 
 
 def get_sweep(arguments: str = "") -> Sweep:

@@ -7,15 +7,42 @@ either than what is here, so that every code is measured on the same texts in th
 import abc
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
 from latent_jax.tokenizers import EqualInfoAC, Tokenizer
 from latent_jax.tokenizers.base import TableTokenizer
+
+Records = Sequence[Mapping[str, Any]]
+"""Flat records: unrounded, with units in the names of the keys."""
+
+Tables = dict[str, list[dict[str, Any]]]
+"""Lists of flat records, by the name of the table: what `measure` of an analysis returns for one
+code or one run, and, joined, what its `show` writes out and its `draw` draws."""
+
+CHUNK_TEXTS = 256
+"""Encoded together: several times as many as M1 codes side by side."""
+
+
+class TrainedRun(Protocol):
+    """What analyses need of a run: its configuration, and how to apply its model.
+
+    Attributes:
+        config: as it was trained, with `method` and `row_length`.
+        tokenizer: its own.
+        task: what was trained, with `model_config`.
+        variables: the Flax collections of one checkpoint.
+    """
+
+    config: Any
+    tokenizer: Tokenizer
+    task: Any
+    variables: Mapping[str, Any]
 
 
 class Coded(NamedTuple):
@@ -36,7 +63,6 @@ class Code(abc.ABC):
     Attributes:
         name: the literature name.
         n_ids: how many ids there are; they lie in [0, n_ids).
-        is_lossless: whether `decode` gives back what was encoded.
         window_tokens: ids of a text come in groups of so many, each with its own place in windows
             of equal information; 1 where there are none, or each is one id.
         pieces: for each id its text, where no neighbour changes it; else None.
@@ -44,7 +70,6 @@ class Code(abc.ABC):
 
     name: str
     n_ids: int
-    is_lossless: bool
     window_tokens: int = 1
     pieces: tuple[bytes, ...] | None = None
 
@@ -57,10 +82,20 @@ class Code(abc.ABC):
         """Return the text that each sequence of ids, int32[n], stands for, read from the left."""
 
 
+def encode_texts(code: Code, texts: Sequence[bytes]) -> list[Coded]:
+    """Return each text in a code, and show how many bytes are done."""
+    coded: list[Coded] = []
+    words = dict(desc=code.name, unit="B", unit_scale=True, leave=False)
+    with tqdm(total=sum(map(len, texts)), **words) as bar:
+        for start in range(0, len(texts), CHUNK_TEXTS):
+            chunk = texts[start : start + CHUNK_TEXTS]
+            coded += code.encode(chunk)
+            bar.update(sum(map(len, chunk)))
+    return coded
+
+
 class TokenizerCode(Code):
     """A tokenizer as a code."""
-
-    is_lossless = True
 
     def __init__(self, tokenizer: Tokenizer):
         """Take a tokenizer; its separator is no id of the code, unless it is not the last one."""
@@ -94,8 +129,6 @@ class LatentCode(Code):
         row_length: bytes in a row.
         batch_size: rows at a time.
     """
-
-    is_lossless = False
 
     def __init__(
         self,
@@ -159,6 +192,13 @@ class LatentCode(Code):
             for owner, ids_T, mask_T in zip(owned, ids_BT, mask_BT, strict=False):
                 texts[owner] += self._tokenizer.decode(ids_T[mask_T])
         return texts
+
+
+def score_ids(logits_BTV: jax.Array, ids_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return -log p of each id in nats, float32[B, T], and whether it is the likeliest."""
+    log_p_BTV = jax.nn.log_softmax(logits_BTV, axis=-1)
+    nats_BT = -jnp.take_along_axis(log_p_BTV, ids_BT[..., None], axis=-1)[..., 0]
+    return nats_BT, jnp.argmax(logits_BTV, axis=-1) == ids_BT
 
 
 def _cut(sequences: Sequence[np.ndarray], length: int) -> tuple[list[np.ndarray], list[int]]:

@@ -1,35 +1,102 @@
 """What the latents of a trained model hold, and what happens when the language model writes them.
 
-`positions` finds where in its group and in its row a byte is lost. `distortion` decodes codes that
-are not the encoder's: Fifty 2025 reports -log p(x | z_hat) for the language model's likeliest codes
-after the true ones; here the codes may also be drawn, after the true ones or after each other.
+`position_sums` finds where in its group and in its row a byte is lost. `distortion_sums` decodes
+codes that are not the encoder's: Fifty 2025 reports -log p(x | z_hat) for the language model's
+likeliest codes after the true ones; here the codes may also be drawn, after the true ones or after
+each other.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.ticker import MaxNLocator
+from tqdm import tqdm
 
-from latent_jax.generation import Decoder, Sampling, draw, sample, start
+from latent_jax import generation
+from latent_jax.analysis.codes import Records, Tables, TrainedRun, score_ids
+from latent_jax.analysis.options import RunOptions, seed_option
+from latent_jax.generation import Decoder, Sampling
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
+from latent_jax.reports import panels, style
+from latent_jax.reports.latent_figures import short_of
+from latent_jax.reports.tables import text_table
+from latent_jax.tasks.latent_language import LatentLanguage
+
+COLUMNS = (
+    *("name", "beta", "lm_gradient", "seed", "part", "position", "n_bytes"),
+    *("reconstruction_bits_per_byte", "reconstruction_accuracy", "codes_returned_share"),
+)
+
+BATCH_SIZE = 16
+
+PARTS = {"group": "place in the group of a latent", "row": "sixteenth of the row"}
+"""Places that bytes are told apart by, and what they are called."""
 
 PLAIN = Sampling(temperature=1.0, top_k=0, top_p=1.0)
 """As the model has it."""
 
 
+@dataclasses.dataclass(frozen=True)
+class LatentsOptions(RunOptions):
+    """Of `latents`."""
+
+    seed: int = seed_option()
+
+
+def measure(options: LatentsOptions, run: TrainedRun, texts: Sequence[bytes]) -> Tables:
+    """Return records of "latents" of three kinds, told apart by "part".
+
+    "group": by position in the group of C bytes; "row": in each sixteenth of the row; "codes of the
+    encoder" and of the other sources of `distortion_sums`.
+
+    Args:
+        options: the seed of the codes that are drawn.
+        run: with discrete latents.
+        texts: that it has not read.
+
+    Raises:
+        ValueError: the run has no codes, or the text fills no row.
+    """
+    task = run.task
+    if not isinstance(task, LatentLanguage) or task.model_config.language_model is None:
+        raise ValueError(f"{run.config.method} has no learned codes: name a run of Latent[...]")
+    config, length = task.model_config, run.config.row_length
+    key, batches = jax.random.key(options.seed), []
+    for number, ids_BT in enumerate(_rows(run, texts, length)):
+        batch = (config, run.variables, ids_BT, np.ones(ids_BT.shape, bool))
+        batch_key = jax.random.fold_in(key, number)
+        batches.append((position_sums(*batch), distortion_sums(*batch, batch_key)))
+    if not batches:
+        raise ValueError(f"the text fills no row of {length} bytes: name more with --data")
+    positions = _total([sums for sums, _ in batches])
+    sources = {name: _total([sums[name] for _, sums in batches]) for name in batches[0][1]}
+    at, factor = np.arange(length), config.autoencoder.compressor.factor
+    records = [
+        {"part": part, "position": int(place) + 1, **_scores(positions, place_T == place)}
+        for part, place_T in zip(PARTS, (at % factor, at * 16 // length), strict=True)
+        for place in np.unique(place_T)
+    ]
+    records += [
+        {
+            "part": f"codes: {source}",
+            "n_bytes": int(sums["bytes"]),
+            "reconstruction_bits_per_byte": sums["nats"] / np.log(2) / sums["bytes"],
+            "codes_returned_share": sums["returned"] / sums["codes"],
+        }
+        for source, sums in sources.items()
+    ]
+    return {"latents": records}
+
+
 @jax.jit(static_argnames="config")
 def _reconstruct(config: LatentLMConfig, variables, ids_BT, mask_BT):
     output = LatentLanguageModel(config).apply(variables, ids_BT, mask_BT)
-    return (*_score(output.byte_logits_BTV, ids_BT), output)
-
-
-def _score(logits_BTV, ids_BT):
-    """Return -log p of each byte in nats, and whether it is the likeliest."""
-    log_p_BTV = jax.nn.log_softmax(logits_BTV, axis=-1)
-    nats_BT = -jnp.take_along_axis(log_p_BTV, ids_BT[..., None], axis=-1)[..., 0]
-    return nats_BT, jnp.argmax(logits_BTV, axis=-1) == ids_BT
+    return (*score_ids(output.byte_logits_BTV, ids_BT), output)
 
 
 def position_sums(
@@ -90,12 +157,14 @@ def distortion_sums(
     half = n_codes // 2
     draw_key, write_key = jax.random.split(key)
     keys = jax.random.split(draw_key, (n_rows, n_codes))
-    by_code = jax.vmap(lambda k, logits: sample(k, logits, PLAIN), in_axes=(1, 1), out_axes=1)
+    by_code = jax.vmap(
+        lambda k, logits: generation.sample(k, logits, PLAIN), in_axes=(1, 1), out_axes=1
+    )
     decoder = Decoder(config)
     lengths_B = np.full(n_rows, half, np.int32)
-    lanes = start(decoder, variables, codes_BK[:, :half], lengths_B, n_slots=n_codes + 1)
+    lanes = generation.start(decoder, variables, codes_BK[:, :half], lengths_B, n_slots=n_codes + 1)
     keys_B = jax.random.split(write_key, n_rows)
-    _, written = draw(decoder, variables, lanes, keys_B, PLAIN, n_codes - half)
+    _, written = generation.draw(decoder, variables, lanes, keys_B, PLAIN, n_codes - half)
     first_half_T = np.arange(length) < half * factor
     second_half_K = np.arange(n_codes) >= half
     sources = {
@@ -130,4 +199,70 @@ def _decode_and_encode(config: LatentLMConfig, variables, codes_BK, mask_BK, ids
     again_BK, _ = model.apply(
         variables, likeliest_BT, mask_BT, method=LatentLanguageModel.encode_codes
     )
-    return _score(logits_BTV, ids_BT)[0], again_BK
+    return score_ids(logits_BTV, ids_BT)[0], again_BK
+
+
+def _rows(run: TrainedRun, texts: Sequence[bytes], length: int) -> Iterator[np.ndarray]:
+    """Yield batches of whole rows, int32[B, T], of the texts one after the other."""
+    separator = [np.array([run.tokenizer.separator_id], np.int32)]
+    ids = np.concatenate([part for t in texts for part in [run.tokenizer.encode(t), *separator]])
+    rows = ids[: len(ids) // length * length].reshape(-1, length)
+    n_rows = len(rows) // BATCH_SIZE * BATCH_SIZE or len(rows)
+    step = min(BATCH_SIZE, n_rows) or 1
+    for first in tqdm(range(0, n_rows, step), "rows", unit="batch", leave=False):
+        yield rows[first : first + step]
+
+
+def _total(batches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: sum(batch[name] for batch in batches) for name in batches[0]}
+
+
+def _scores(sums: dict[str, np.ndarray], at: np.ndarray) -> dict[str, float]:
+    count = sums["count"][at].sum()
+    return {
+        "n_bytes": int(count),
+        "reconstruction_bits_per_byte": float(sums["nats"][at].sum() / np.log(2) / count),
+        "reconstruction_accuracy": float(sums["hits"][at].sum() / count),
+    }
+
+
+def show(tables: Tables) -> str:
+    """Return the table of all runs."""
+    return text_table(tables["latents"], COLUMNS)
+
+
+def draw(tables: Tables, folder: Path) -> list[Path]:
+    """Draw how many bytes come back wrong by place in the group and in the row."""
+    records = _named(tables["latents"])
+    with style.house_style():
+        figure, all_axes = panels.line_panels(
+            "Inside the latent",
+            "bytes that come back wrong, by their place",
+            ["wrong bytes, %"] * len(PARTS),
+            height=4.2,
+        )
+        figure.subplots_adjust(right=0.7)
+        for axes, (part, label) in zip(all_axes, PARTS.items(), strict=True):
+            own = [record for record in records if record["part"] == part]
+            lines = panels.lines_of(own, "name", "position", "wrong", 100)
+            ends = panels.plot_lines(axes, lines, markersize=3.5)
+            axes.set_xlabel(label)
+            axes.set_ylim(bottom=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        style.label_ends(all_axes[-1], ends, size=7)
+        return [style.save(figure, folder / "latents.png")]
+
+
+def _named(records: Records) -> list[dict[str, Any]]:
+    """Return records of places with the setting of a run as its name, and the share of errors."""
+    has_seeds = len({record.get("seed") for record in records}) > 1
+    return [
+        {
+            **record,
+            "name": (short_of(record) if "lm_gradient" in record else record["name"])
+            + (f", seed {record['seed']}" if has_seeds else ""),
+            "wrong": 1 - record["reconstruction_accuracy"],
+        }
+        for record in records
+        if record["part"] in PARTS
+    ]

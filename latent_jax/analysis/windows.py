@@ -4,14 +4,57 @@ Lester et al. 2024, section 6.2: within a window the tokens after the first are 
 because what they mean depends on those before.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
+from latent_jax.analysis.codes import Tables, TrainedRun, score_ids
+from latent_jax.analysis.options import RunOptions
 from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.reports import panels, style
+from latent_jax.reports.tables import text_table
+from latent_jax.tokenizers import EqualInfoAC
+
+COLUMNS = ("name", "position", "n_tokens", "uniform_bits_per_token", "bits_per_token", "accuracy")
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowsOptions(RunOptions):
+    """Of `windows`; it has none of its own."""
+
+
+def measure(run: TrainedRun, texts: Sequence[bytes]) -> Tables:
+    """Return a record of "windows" for each position in a window.
+
+    Args:
+        run: of a language model over windows of several tokens.
+        texts: that it has not read.
+
+    Raises:
+        ValueError: its tokenizer has no windows, or they have one token.
+    """
+    tokenizer = run.tokenizer
+    if not isinstance(tokenizer, EqualInfoAC) or tokenizer.window_bits == tokenizer.token_bits:
+        raise ValueError(
+            f"{run.config.method} has no windows of several tokens: name a run of such a method, "
+            "as EqualInfoAC[b=16,v=256]"
+        )
+    scored = predictions(
+        run.task.model_config,
+        run.variables,
+        [ids for ids, _ in tokenizer.encode_batch(texts)],
+        tokenizer.separator_id,
+        run.config.row_length,
+    )
+    uniform = {"uniform_bits_per_token": float(np.log2(tokenizer.vocab_size))}
+    records = by_position(scored, tokenizer.window_bits // tokenizer.token_bits)
+    return {"windows": [uniform | record for record in records]}
 
 
 def predictions(
@@ -56,9 +99,7 @@ def predictions(
 def _score(config: GPTConfig, variables, ids_BT, separator_id):
     inputs_BT = jnp.pad(ids_BT[:, :-1], ((0, 0), (1, 0)), constant_values=separator_id)
     logits_BTV = GPT(config).apply(variables, inputs_BT)
-    log_p_BTV = jax.nn.log_softmax(logits_BTV, axis=-1)
-    nats_BT = -jnp.take_along_axis(log_p_BTV, ids_BT[..., None], axis=-1)[..., 0]
-    return nats_BT, jnp.argmax(logits_BTV, axis=-1) == ids_BT
+    return score_ids(logits_BTV, ids_BT)
 
 
 def by_position(
@@ -86,3 +127,30 @@ def by_position(
         for position in range(n_positions)
         if counts[position]
     ]
+
+
+def show(tables: Tables) -> str:
+    """Return the table of all runs."""
+    return text_table(tables["windows"], COLUMNS)
+
+
+def draw(tables: Tables, folder: Path) -> list[Path]:
+    """Draw the bits of each token of a window as a share of its uniform model's, and accuracy."""
+    records = [
+        {**r, "share": 100 * r["bits_per_token"] / r["uniform_bits_per_token"]}
+        for r in tables["windows"]
+    ]
+    with style.house_style():
+        figure, all_axes = panels.line_panels(
+            "Inside the window",
+            "by the place of a token in its window",
+            ("bits, % of the uniform model's", "likeliest token right, %"),
+            height=4.2,
+        )
+        for axes, key, scale in zip(all_axes, ("share", "accuracy"), (1, 100), strict=True):
+            lines = panels.lines_of(records, "name", "position", key, scale)
+            ends = panels.plot_lines(axes, lines, markersize=3.5)
+            axes.set_xlabel("place in the window")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        style.label_ends(all_axes[-1], ends)
+        return [style.save(figure, folder / "windows.png")]

@@ -27,7 +27,7 @@ _SECONDS_TO_CLOSE = 60.0
 
 
 def in_worker(part: grain.IterDataset) -> grain.IterDataset:
-    """Returns a dataset whose elements are made by a process of its own, ahead of time.
+    """Return a dataset whose elements are made by a process of its own, ahead of time.
 
     The process leaves accelerators alone: its JAX knows the CPU only.
     """
@@ -65,11 +65,11 @@ class Batches(grain.IterDataset):
     """Batches from datasets of blocks, its parts: row r of a batch comes from part r % n."""
 
     def __init__(self, parts: Sequence[grain.IterDataset]):
-        """Describes the dataset."""
+        """Describe the dataset."""
         super().__init__(parts)
 
     def __iter__(self) -> grain.DatasetIterator:
-        """Starts at the first batch."""
+        """Start at the first batch."""
         return _BatchesIterator([iter(part) for part in self._parents])
 
 
@@ -111,7 +111,7 @@ class _Part:
         self.drop_block()
 
     def next_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the ids, int32[b, L], and bytes, int32[b], of the next batch."""
+        """Return the ids, int32[b, L], and bytes, int32[b], of the next batch."""
         while self._block is None or self._taken >= self._block["ids"].shape[1]:
             if self._block is not None:
                 self._taken -= self._block["ids"].shape[1]

@@ -18,7 +18,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +44,21 @@ class Corpus:
     """A corpus that is complete on disk.
 
     Attributes:
-      folder: Where it lies; also a TFDS data_dir that holds the dataset "corpus".
-      fingerprint: SHA-256 over its content, hexadecimal.
-      n_documents: Stored documents by split. One that is longer than 1 MiB counts once per piece.
-      n_bytes: Raw bytes of text by split.
+        folder: Where it lies; also a TFDS data_dir that holds the dataset "corpus".
+        fingerprint: SHA-256 over its content, hexadecimal.
+        n_documents: Stored documents by split. One that is longer than 1 MiB counts once per piece.
+        n_bytes: Raw bytes of text by split.
+        parts: The corpora that it is made of, by name; {} where it is none but itself.
     """
 
     folder: Path
     fingerprint: str
     n_documents: dict[str, int]
     n_bytes: dict[str, int]
+    parts: Mapping[str, "Corpus"] = dataclasses.field(default_factory=dict)
 
-    def split(self, name: str) -> SplitRecords:
-        """Returns the documents of a split by index. Raises CorpusError where there is none."""
+    def split(self, name: str) -> Sequence[Document]:
+        """Return the documents of a split by index. Raises CorpusError where there is none."""
         if name not in self.n_documents:
             raise CorpusError(
                 f"The corpus has no {name!r} split, only {', '.join(self.n_documents)}: "
@@ -65,7 +67,7 @@ class Corpus:
         return SplitRecords(self.folder / TFDS_FOLDER, name, self.n_documents[name])
 
     def documents(self, split: str, max_bytes: int = 0) -> Iterator[Document]:
-        """Yields the documents of a split, up to the one that reaches `max_bytes` raw bytes.
+        """Yield the documents of a split, up to the one that reaches `max_bytes` raw bytes.
 
         For what needs text outside training, such as learning a vocabulary. Zero stands for all.
         """
@@ -77,14 +79,14 @@ class Corpus:
                 return
 
 
-def open_corpus(config: DataConfig) -> Corpus:
-    """Returns the configured corpus, building it where the cache does not hold it.
+def open_one(config: DataConfig) -> Corpus:
+    """Return the corpus of one source, building it where the cache does not hold it.
 
     Safe to call from many processes at once. While it builds, a terminal shows a progress bar.
 
     Raises:
-      CorpusError: The source cannot be found or read or holds no text, a split is empty, or the
-        disk is full. Nothing half-written is left behind.
+        CorpusError: The source cannot be found or read or holds no text, a split is empty, or the
+            disk is full. Nothing half-written is left behind.
     """
     if is_remote(config.cache_dir):
         raise CorpusError(
@@ -119,7 +121,7 @@ def open_corpus(config: DataConfig) -> Corpus:
 
 
 def load_corpus(folder: Path) -> Corpus:
-    """Returns the corpus in a folder of the cache. Raises CorpusError where it is damaged."""
+    """Return the corpus in a folder of the cache. Raises CorpusError where it is damaged."""
     try:
         info = json.loads((folder / "corpus.json").read_text())
         if info["format_version"] != FORMAT_VERSION:
@@ -133,7 +135,7 @@ def load_corpus(folder: Path) -> Corpus:
 
 
 def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
-    """Builds in a temporary folder and renames; a folder that another process made first stays."""
+    """Build in a temporary folder and renames; a folder that another process made first stays."""
     _sweep(cache)
     mine = f"{_BUILDING}{socket.gethostname()}-{os.getpid()}-"
     building = Path(tempfile.mkdtemp(prefix=mine, dir=cache))
@@ -154,7 +156,7 @@ def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
 
 
 def _sweep(cache: Path) -> None:
-    """Deletes what builders on this machine left behind when they were killed."""
+    """Delete what builders on this machine left behind when they were killed."""
     for folder in cache.glob(f"{_BUILDING}{socket.gethostname()}-*"):
         with contextlib.suppress(PermissionError):  # alive, and another user's
             try:

@@ -36,15 +36,15 @@ TFDS_FOLDER = "corpus/1.0.0"
 
 
 def write_dataset(source: Source, config: DataConfig, data_dir: Path, scratch: Path) -> Any:
-    """Writes the dataset to `data_dir`/TFDS_FOLDER, using the folder `scratch` on the way.
+    """Write the dataset to `data_dir`/TFDS_FOLDER, using the folder `scratch` on the way.
 
     Returns:
-      JSON data: "format_version", "fingerprint" (SHA-256 over keys, texts and split percentages,
-      hexadecimal), and by split "n_documents" as stored and "n_bytes" of raw text.
+        JSON data: "format_version", "fingerprint" (SHA-256 over keys, texts and split percentages,
+        hexadecimal), and by split "n_documents" as stored and "n_bytes" of raw text.
 
     Raises:
-      CorpusError: The source cannot be read or holds no text, or a split is empty.
-      OSError, RuntimeError: The files cannot be written. array_record raises the latter.
+        CorpusError: The source cannot be read or holds no text, or a split is empty.
+        OSError, RuntimeError: The files cannot be written. array_record raises the latter.
     """
     reader = _Reader(source, config, scratch)
     builder = _Builder(reader, data_dir)
@@ -63,7 +63,7 @@ def write_dataset(source: Source, config: DataConfig, data_dir: Path, scratch: P
 
 
 def split_of(key: str, validation_percent: float, test_percent: float) -> str:
-    """Returns a document's split: the first 8 bytes of SHA-256 of its key, as percents of 2**64."""
+    """Return a document's split: the first 8 bytes of SHA-256 of its key, as percents of 2**64."""
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
     percent = int.from_bytes(digest[:8], "big") / 2**64 * 100
     if percent < test_percent:

@@ -12,7 +12,7 @@ class CorpusError(ValueError):
 
 
 def cut(text: bytes, limit: int) -> Iterator[bytes]:
-    """Cuts text into pieces of at most `limit` bytes that join to `text` exactly.
+    """Cut text into pieces of at most `limit` bytes that join to `text` exactly.
 
     Cuts fall after the last line end within the limit, else after the last space, else between two
     UTF-8 characters, else (text that is not UTF-8) anywhere.

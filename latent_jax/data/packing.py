@@ -41,8 +41,8 @@ class TokenizedDocument(NamedTuple):
     """A document as ids.
 
     Attributes:
-      ids: int32[n], the separator at the end.
-      byte_lengths: int32[n], the raw bytes that each id stands for.
+        ids: int32[n], the separator at the end.
+        byte_lengths: int32[n], the raw bytes that each id stands for.
     """
 
     ids: np.ndarray
@@ -50,7 +50,7 @@ class TokenizedDocument(NamedTuple):
 
     @classmethod
     def ended(cls, ids: np.ndarray, byte_lengths: np.ndarray, separator_id: int) -> Self:
-        """Returns the document with a separator after its ids, which stands for no bytes."""
+        """Return the document with a separator after its ids, which stands for no bytes."""
         return cls(np.append(ids, np.int32(separator_id)), np.append(byte_lengths, np.int32(0)))
 
 
@@ -58,11 +58,11 @@ class Tokenize:
     """Maps a Document to a TokenizedDocument. Picklable where the tokenizer is."""
 
     def __init__(self, tokenizer: Tokenizer):
-        """Keeps the tokenizer."""
+        """Keep the tokenizer."""
         self._tokenizer = tokenizer
 
     def __call__(self, document: Document) -> TokenizedDocument:
-        """Encodes. Raises ValueError where byte lengths do not add up to the text's."""
+        """Encode. Raises ValueError where byte lengths do not add up to the text's."""
         ((ids, byte_lengths),) = self._tokenizer.encode_batch([document.text])
         n_bytes = int(byte_lengths.sum(dtype=np.int64))
         if n_bytes != len(document.text):
@@ -79,25 +79,25 @@ class Lane:
     """Reads documents first, first + stride, ... as one run of ids.
 
     Attributes:
-      turn: Documents finished so far.
-      offset: Ids already taken from the document at hand.
+        turn: Documents finished so far.
+        offset: Ids already taken from the document at hand.
     """
 
     def __init__(self, documents: Sequence[TokenizedDocument], first: int, stride: int):
-        """Starts at the beginning of the first document."""
+        """Start at the beginning of the first document."""
         self._documents, self._first, self._stride = documents, first, stride
         self.seek(0, 0)
 
     def seek(self, turn: int, offset: int) -> None:
-        """Continues at id `offset` of the lane's document number `turn`."""
+        """Continue at id `offset` of the lane's document number `turn`."""
         self.turn, self.offset = turn, offset
         self._document: TokenizedDocument | None = None
 
     def read(self, ids: np.ndarray, byte_lengths: np.ndarray) -> int:
-        """Writes the next ids, and the raw bytes of each, into two arrays int32[n].
+        """Write the next ids, and the raw bytes of each, into two arrays int32[n].
 
         Returns:
-          The number of ids written, less than n only where the documents have come to their end.
+            The number of ids written, less than n only where the documents have come to their end.
         """
         filled = 0
         while filled < len(ids):
@@ -117,10 +117,10 @@ class Lane:
         return filled
 
     def fill(self, row: np.ndarray) -> tuple[int, int]:
-        """Writes the next ids into `row`, int32[L].
+        """Write the next ids into `row`, int32[L].
 
         Returns:
-          The number of ids written, as `read` does, and of the raw bytes that they stand for.
+            The number of ids written, as `read` does, and of the raw bytes that they stand for.
         """
         byte_lengths = np.zeros(len(row), np.int32)
         return self.read(row, byte_lengths), int(byte_lengths.sum())
@@ -137,19 +137,19 @@ class PackedLanes(grain.IterDataset):
     def __init__(
         self, documents: grain.MapDataset, lanes: Sequence[int], n_lanes: int, row_length: int
     ):
-        """Describes the dataset.
+        """Describe the dataset.
 
         Args:
-          documents: Infinite, of TokenizedDocument.
-          lanes: Which of the `n_lanes` lanes are packed here: rows of the global batch.
-          n_lanes: Rows of the global batch.
-          row_length: Ids in a row.
+            documents: Infinite, of TokenizedDocument.
+            lanes: Which of the `n_lanes` lanes are packed here: rows of the global batch.
+            n_lanes: Rows of the global batch.
+            row_length: Ids in a row.
         """
         super().__init__(documents)
         self._lanes, self._n_lanes, self._row_length = tuple(lanes), n_lanes, row_length
 
     def __iter__(self) -> grain.DatasetIterator:
-        """Starts at the first document of every lane."""
+        """Start at the first document of every lane."""
         return _PackedLanesIterator(self._parent, self._lanes, self._n_lanes, self._row_length)
 
 

@@ -40,45 +40,45 @@ class TrainBatches(grain.DatasetIterator):
     _batches: grain.DatasetIterator | None = None
 
     def __init__(self, batches: grain.DatasetIterator, made_with: dict[str, Any]):
-        """Wraps the pipeline; `made_with` is all that decides which batches it gives."""
+        """Wrap the pipeline; `made_with` is all that decides which batches it gives."""
         super().__init__()
         self._batches, self._made_with = batches, made_with
 
     def __next__(self) -> Batch:
-        """Returns the next batch. Raises ValueError after `close`."""
+        """Return the next batch. Raises ValueError after `close`."""
         if self._batches is None:
             raise ValueError("These training batches are closed: make new ones with train_batches.")
         return next(self._batches)
 
     def start_prefetch(self) -> None:
-        """Starts making batches before the first one is asked for."""
+        """Start making batches before the first one is asked for."""
         self._batches.start_prefetch()
 
     def close(self) -> None:
-        """Ends threads and worker processes; the iterator gives no more batches."""
+        """End threads and worker processes; the iterator gives no more batches."""
         super().close()
         if self._batches is not None:
             self._batches.close()
             self._batches = None  # Grain's own iterators complain when they outlive the interpreter
 
     def __enter__(self) -> Self:
-        """Returns the iterator; `close` is called where the `with` statement ends."""
+        """Return the iterator; `close` is called where the `with` statement ends."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Closes."""
+        """Close."""
         self.close()
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the state as JSON data."""
+        """Return the state as JSON data."""
         return {"made_with": self._made_with, "batches": self._batches.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues right after the batch that was the last when the state was taken.
+        """Continue right after the batch that was the last when the state was taken.
 
         Raises:
-          ValueError: The state belongs to another pipeline. Grain itself takes the state of another
-            number of workers or processes without a word and goes on at a wrong place.
+            ValueError: The state belongs to another pipeline. Grain itself takes the state of
+                another number of workers or processes without a word and goes on at a wrong place.
         """
         theirs = state["made_with"]
         different = [name for name in self._made_with if theirs.get(name) != self._made_with[name]]
@@ -95,7 +95,7 @@ class TrainBatches(grain.DatasetIterator):
 
 
 def batch_spec(batch_size: int, row_length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns shapes and dtypes of a global batch, for training and for evaluation."""
+    """Return shapes and dtypes of a global batch, for training and for evaluation."""
     return {
         "ids": jax.ShapeDtypeStruct((batch_size, row_length), np.int32),
         "weights": jax.ShapeDtypeStruct((batch_size, row_length), np.float32),
@@ -113,28 +113,29 @@ def train_batches(
     num_workers: int = 0,
     sharding: jax.sharding.Sharding | None = None,
 ) -> TrainBatches:
-    """Returns an infinite iterator over batches of the training split.
+    """Return an infinite iterator over batches of the training split.
 
     The global batch depends on corpus, tokenizer, batch_size, row_length and seed only, up to the
     order of its rows.
 
     Args:
-      corpus: Read by index from its training split.
-      tokenizer: Encodes each document when its turn comes; must be picklable for num_workers > 0.
-      batch_size: Rows B of the global batch.
-      row_length: Ids L in a row.
-      seed: Of the shuffle, 0 <= seed < 2**32.
-      num_workers: Processes that tokenise and pack; 0 does it in a thread of this process.
-      sharding: Of the batch axis over the devices of all processes. None gives the whole batch as
-        NumPy arrays.
+        corpus: Read by index from its training split.
+        tokenizer: Encodes each document when its turn comes; must be picklable for num_workers > 0.
+        batch_size: Rows B of the global batch.
+        row_length: Ids L in a row.
+        seed: Of the shuffle, 0 <= seed < 2**32.
+        num_workers: Processes that tokenise and pack; 0 does it in a thread of this process.
+        sharding: Of the batch axis over the devices of all processes. None gives the whole batch as
+            NumPy arrays.
 
     Returns:
-      Iterator over {"ids": int32[B, L], "weights": float32[B, L] (all ones), "n_bytes": int32[B]}.
+        Iterator over {"ids": int32[B, L], "weights": float32[B, L] (all ones), "n_bytes":
+        int32[B]}.
 
     Raises:
-      CorpusError: The split holds less than one row.
-      ValueError: Devices do not divide the batch, or there are more workers than rows in this
-        process.
+        CorpusError: The split holds less than one row.
+        ValueError: Devices do not divide the batch, or there are more workers than rows in this
+            process.
     """
     records = corpus.split("train")
     _check_fills_a_row(records, tokenizer, row_length)
@@ -171,7 +172,7 @@ def train_batches(
 
 
 def prefetch(batches: grain.IterDataset) -> grain.IterDataset:
-    """Makes batches in a thread while those before them train."""
+    """Make batches in a thread while those before them train."""
     return grain.experimental.ThreadPrefetchIterDataset(
         batches, prefetch_buffer_size=_PREFETCHED_BATCHES
     )
@@ -187,7 +188,7 @@ def evaluation_batches(
     max_bytes: int = 0,
     sharding: jax.sharding.Sharding | None = None,
 ) -> Iterator[Batch]:
-    """Returns a finite iterator over a split: each document once, always in the same order.
+    """Return a finite iterator over a split: each document once, always in the same order.
 
     The last row is padded with separators of weight 0, the last batch with rows of weight 0. Over
     all batches "n_bytes" adds up to the raw bytes of the split (or to max_bytes) for every
@@ -195,22 +196,22 @@ def evaluation_batches(
     repeated, but neither the rows nor the number of batches depends on the processes.
 
     Args:
-      corpus: Where the split is read.
-      tokenizer: Encodes each document.
-      batch_size: Rows B of the global batch.
-      row_length: Ids L in a row.
-      split: "validation", "test" or "train".
-      max_bytes: Stop after so many raw bytes, in the middle of a document if need be; 0 = the whole
-        split. Documents are stored in the order of a hash, so the first bytes are a sample of the
-        split.
-      sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
+        corpus: Where the split is read.
+        tokenizer: Encodes each document.
+        batch_size: Rows B of the global batch.
+        row_length: Ids L in a row.
+        split: "validation", "test" or "train".
+        max_bytes: Stop after so many raw bytes, in the middle of a document if need be; 0 = the
+            whole split. Documents are stored in the order of a hash, so the first bytes are a
+            sample of the split.
+        sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
 
     Returns:
-      Iterator over {"ids": int32[B, L], "weights": float32[B, L], "n_bytes": int32[B]}.
+        Iterator over {"ids": int32[B, L], "weights": float32[B, L], "n_bytes": int32[B]}.
 
     Raises:
-      CorpusError: No such split.
-      ValueError: Devices do not divide the batch.
+        CorpusError: No such split.
+        ValueError: Devices do not divide the batch.
     """
     rows = own_rows(batch_size, sharding)
     place = placement(rows, batch_size, sharding)
@@ -238,7 +239,7 @@ class FirstBytes(Sequence):
     """The first `max_bytes` bytes of a sequence of documents; 0 stands for all."""
 
     def __init__(self, documents: Sequence[Document], max_bytes: int):
-        """Measures the documents up to the one that reaches `max_bytes`."""
+        """Measure the documents up to the one that reaches `max_bytes`."""
         self._documents, self._length, self._last_bytes = documents, len(documents), None
         total = 0
         for number in range(len(documents) if max_bytes else 0):
@@ -249,11 +250,11 @@ class FirstBytes(Sequence):
                 break
 
     def __len__(self) -> int:
-        """Returns the number of documents, the one that is cut included."""
+        """Return the number of documents, the one that is cut included."""
         return self._length
 
     def __getitem__(self, index: int) -> Document:
-        """Returns a document, the last one cut."""
+        """Return a document, the last one cut."""
         key, text = self._documents[index]
         return Document(key, text[: self._last_bytes] if index == self._length - 1 else text)
 

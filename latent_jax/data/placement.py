@@ -13,14 +13,14 @@ from latent_jax.data.packing import Batch
 
 
 def own_rows(batch_size: int, sharding: jax.sharding.Sharding | None) -> np.ndarray:
-    """Returns the rows of the global batch that the devices of this process hold, ascending.
+    """Return the rows of the global batch that the devices of this process hold, ascending.
 
     Args:
-      batch_size: Rows B of the global batch.
-      sharding: Of the batch axis over the devices of all processes; None gives all rows.
+        batch_size: Rows B of the global batch.
+        sharding: Of the batch axis over the devices of all processes; None gives all rows.
 
     Raises:
-      ValueError: Devices do not divide the batch.
+        ValueError: Devices do not divide the batch.
     """
     if sharding is None:
         return np.arange(batch_size)
@@ -37,12 +37,12 @@ def own_rows(batch_size: int, sharding: jax.sharding.Sharding | None) -> np.ndar
 def placement(
     rows: np.ndarray, batch_size: int, sharding: jax.sharding.Sharding | None
 ) -> Callable[[Batch], Batch]:
-    """Returns what turns the rows of this process into its part of global arrays.
+    """Return what turns the rows of this process into its part of global arrays.
 
     Args:
-      rows: From `own_rows`.
-      batch_size: Rows B of the global batch.
-      sharding: Of the batch axis; None leaves NumPy arrays as they are.
+        rows: From `own_rows`.
+        batch_size: Rows B of the global batch.
+        sharding: Of the batch axis; None leaves NumPy arrays as they are.
     """
     if sharding is None:
         return lambda batch: batch

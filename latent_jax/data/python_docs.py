@@ -48,7 +48,7 @@ class PythonDocs:
     """
 
     def __init__(self, packages: tuple[str, ...] = PACKAGES):
-        """Finds the files; raises CorpusError where there are none."""
+        """Find the files; raises CorpusError where there are none."""
         standard_library = Path(sysconfig.get_paths()["stdlib"])
         roots = [("", standard_library)]
         for package in packages:
@@ -68,12 +68,12 @@ class PythonDocs:
             )
 
     def stamp(self) -> Any:
-        """Returns name, size and time of every file that is read."""
+        """Return name, size and time of every file that is read."""
         files = [(name, path.stat()) for name, path in self._modules]
         return ["python_docs", [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]]
 
     def documents(self) -> Iterator[Document]:
-        """Yields topics and modules by name: those of the standard library, then each package."""
+        """Yield topics and modules by name: those of the standard library, then each package."""
         seen: set[str] = set()
         for name, path in self._modules:
             if name == "pydoc_data.topics":
@@ -90,7 +90,7 @@ class PythonDocs:
 
 
 def _python_files(root: Path) -> list[Path]:
-    """Returns the sources under root, in an order that is the same on every file system."""
+    """Return the sources under root, in an order that is the same on every file system."""
     files = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(set(folders) - _SKIPPED_FOLDERS)
@@ -117,7 +117,7 @@ def _read(
 
 
 def _topics(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Yields the topics of the dictionary that pydoc_data.topics assigns, by name."""
+    """Yield the topics of the dictionary that pydoc_data.topics assigns, by name."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
             for topic, text in sorted(ast.literal_eval(node.value).items()):
@@ -125,7 +125,7 @@ def _topics(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Yields (name, docstring) in the order of the file.
+    """Yield (name, docstring) in the order of the file.
 
     NumPy and SciPy keep the docstrings of compiled functions as the last argument of `add_newdoc`
     calls.
@@ -147,7 +147,7 @@ def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _strings(arguments: list[ast.expr]) -> Iterator[tuple[str, str]]:
-    """Yields the text of an `add_newdoc` argument: a string, or a tuple of a name and a string."""
+    """Yield the text of an `add_newdoc` argument: a string, or a tuple of a name and a string."""
     for argument in arguments:
         if isinstance(argument, ast.Tuple):
             yield from _strings(argument.elts[-1:])

@@ -19,25 +19,25 @@ class SplitRecords:
     """
 
     def __init__(self, folder: Path, split: str, n_documents: int):
-        """Points at a split of the TFDS dataset in `folder` that must hold `n_documents`."""
+        """Point at a split of the TFDS dataset in `folder` that must hold `n_documents`."""
         self._folder, self._split, self._n_documents = folder, split, n_documents
         self._examples: Any = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> tuple[Path, str, int]:
-        """Returns what to pickle."""
+        """Return what to pickle."""
         return self._folder, self._split, self._n_documents
 
     def __setstate__(self, state: tuple[Path, str, int]) -> None:
-        """Restores from `__getstate__`."""
+        """Restore from `__getstate__`."""
         self.__init__(*state)
 
     def __len__(self) -> int:
-        """Returns the number of documents."""
+        """Return the number of documents."""
         return self._n_documents
 
     def __getitem__(self, index: int) -> Document:
-        """Reads one document. Raises CorpusError where the files are gone or damaged."""
+        """Read one document. Raises CorpusError where the files are gone or damaged."""
         if not 0 <= index < self._n_documents:
             raise IndexError(f"Document {index} of {self._n_documents} in split {self._split!r}.")
         try:
@@ -50,11 +50,11 @@ class SplitRecords:
         return Document(example["key"].decode("utf-8", "surrogatepass"), example["text"])
 
     def __iter__(self) -> Iterator[Document]:
-        """Reads every document in the order in which they are stored."""
+        """Read every document in the order in which they are stored."""
         return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
-        """Names the split and its folder; Grain prints this in its messages."""
+        """Name the split and its folder; Grain prints this in its messages."""
         return f"SplitRecords(split={self._split!r}, folder={str(self._folder)!r})"
 
     def _opened(self) -> Any:

@@ -33,11 +33,11 @@ class Rows:
     """An encoded corpus that is complete on disk.
 
     Attributes:
-      folder: Where it lies.
-      plan: Method, fingerprints of tokenizer and corpus, row_length and how rows were made.
-      n_rows: By split.
-      n_bytes: Raw bytes that the scored ids stand for, by split.
-      n_tokens: Scored ids, by split.
+        folder: Where it lies.
+        plan: Method, fingerprints of tokenizer and corpus, row_length and how rows were made.
+        n_rows: By split.
+        n_bytes: Raw bytes that the scored ids stand for, by split.
+        n_tokens: Scored ids, by split.
     """
 
     folder: Path
@@ -52,7 +52,7 @@ class Rows:
         return self.plan["row_length"]
 
     def split(self, name: str) -> "RowRecords":
-        """Returns the rows of a split by index. Raises CorpusError where there is none."""
+        """Return the rows of a split by index. Raises CorpusError where there is none."""
         if not self.n_rows.get(name):
             raise CorpusError(
                 f"{self.folder} holds no {name!r} rows, only {', '.join(self.n_rows)}"
@@ -64,16 +64,16 @@ class RowRecords(Sequence):
     """Random access to rows; an element is a Batch without its first axis."""
 
     def __init__(self, paths: Sequence[Path], row_length: int):
-        """Opens the files."""
+        """Open the files."""
         self._source = grain.sources.ArrayRecordDataSource([os.fspath(path) for path in paths])
         self._row_length = row_length
 
     def __len__(self) -> int:
-        """Returns the number of rows."""
+        """Return the number of rows."""
         return len(self._source)
 
     def __getitem__(self, index: int) -> Batch:
-        """Reads one row."""
+        """Read one row."""
         numbers = np.frombuffer(self._source[index], "<i4")
         ids, (n_ids, n_bytes) = numbers[: self._row_length], numbers[self._row_length :]
         return {
@@ -88,14 +88,14 @@ class RowRecords(Sequence):
 
 
 def write_rows(path: Path, rows: Iterable[tuple[np.ndarray, int, int]]) -> dict[str, int]:
-    """Writes one file of rows, which appears when it is complete.
+    """Write one file of rows, which appears when it is complete.
 
     Args:
-      path: Of the .array_record file.
-      rows: int32[L] ids, how many are scored, raw bytes.
+        path: Of the .array_record file.
+        rows: int32[L] ids, how many are scored, raw bytes.
 
     Returns:
-      n_rows, n_tokens and n_bytes.
+        n_rows, n_tokens and n_bytes.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     sums = {"n_rows": 0, "n_tokens": 0, "n_bytes": 0}
@@ -114,17 +114,17 @@ def write_rows(path: Path, rows: Iterable[tuple[np.ndarray, int, int]]) -> dict[
 
 
 def write_json_whole(path: Path, content: Any) -> None:
-    """Writes JSON in one atomic step."""
+    """Write JSON in one atomic step."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(path)
 
 
 def open_rows(folder: str | Path) -> Rows:
-    """Returns the rows in a folder.
+    """Return the rows in a folder.
 
     Raises:
-      CorpusError: It holds none, or is not complete.
+        CorpusError: It holds none, or is not complete.
     """
     folder = Path(folder).expanduser()
     try:
@@ -145,17 +145,17 @@ def train_row_batches(
     seed: int,
     sharding: jax.sharding.Sharding | None = None,
 ) -> TrainBatches:
-    """Returns an infinite iterator over batches of the training rows, in another order each epoch.
+    """Return an infinite iterator over batches of the training rows, in another order each epoch.
 
     Args:
-      rows: From `open_rows`.
-      batch_size: Rows B of the global batch.
-      seed: Of the shuffle.
-      sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
+        rows: From `open_rows`.
+        batch_size: Rows B of the global batch.
+        seed: Of the shuffle.
+        sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
 
     Raises:
-      CorpusError: There are fewer rows than a batch has.
-      ValueError: Devices do not divide the batch.
+        CorpusError: There are fewer rows than a batch has.
+        ValueError: Devices do not divide the batch.
     """
     records = rows.split("train")
     if len(records) < batch_size:
@@ -192,14 +192,14 @@ def evaluation_row_batches(
     max_bytes: int = 0,
     sharding: jax.sharding.Sharding | None = None,
 ) -> Iterator[Batch]:
-    """Returns a finite iterator over the rows of a split, in order.
+    """Return a finite iterator over the rows of a split, in order.
 
     Args:
-      rows: From `open_rows`.
-      batch_size: Rows B of the global batch; the last one is filled up with rows of weight 0.
-      split: Which.
-      max_bytes: Stop after the row that reaches so many raw bytes; 0 = all.
-      sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
+        rows: From `open_rows`.
+        batch_size: Rows B of the global batch; the last one is filled up with rows of weight 0.
+        split: Which.
+        max_bytes: Stop after the row that reaches so many raw bytes; 0 = all.
+        sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
     """
     records = rows.split(split)
     own = own_rows(batch_size, sharding)

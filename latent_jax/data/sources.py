@@ -18,8 +18,11 @@ class DataConfig:
     source: str = "python_docs"
     files: tuple[
         str, ...
-    ] = ()  # files: paths, folders, glob patterns; .txt, .jsonl, also .gz .xz .zst
-    text_field: str = "text"  # files (.jsonl) and tfds: the field that holds the text
+    ] = ()  # files: paths, folders, glob patterns; .txt, .jsonl, also .gz .xz .zst; .parquet
+    # files: several sets in shares of raw bytes, in place of `files`, each NAME=SHARE:FILES, such as
+    # ("wiki=0.7:enwiki/*.jsonl.xz", "novels=0.3:novels/*.txt"); each is also scored by itself
+    mixture: tuple[str, ...] = ()
+    text_field: str = "text"  # files (.jsonl, .parquet) and tfds: the field that holds the text
     tfds_name: str = ""  # tfds: "lm1b", "c4/en", "huggingface:openai__gsm8k/main"
     tfds_split: str = "train"  # tfds: which part of it to read, slices included
     tfds_data_dir: str = ""  # tfds: folder of prepared datasets; empty = TFDS's own
@@ -32,10 +35,17 @@ class DataConfig:
     num_workers: int = 0  # processes that tokenise and pack; 0 = a thread of the training process
 
     def __post_init__(self):
-        """Checks ranges; raises CorpusError (a ValueError)."""
+        """Check ranges; raises CorpusError (a ValueError)."""
         object.__setattr__(
             self, "files", (self.files,) if isinstance(self.files, str) else tuple(self.files)
         )
+        mixture = (self.mixture,) if isinstance(self.mixture, str) else tuple(self.mixture)
+        object.__setattr__(self, "mixture", mixture)
+        if self.mixture and (self.source != "files" or self.files):
+            raise CorpusError(
+                f"data.mixture names files of its own: set data.source=files and leave data.files "
+                f"empty; they are {self.source!r} and {self.files}."
+            )
         if self.source not in ("python_docs", "files", "tfds"):
             raise CorpusError(
                 f"data.source={self.source!r} is unknown: use 'python_docs', 'files' or 'tfds'."
@@ -58,7 +68,7 @@ class DataConfig:
 
 
 def make_source(config: DataConfig) -> Source:
-    """Returns the source that is configured. Raises CorpusError where it cannot be found."""
+    """Return the source that is configured. Raises CorpusError where it cannot be found."""
     if config.source == "python_docs":
         return PythonDocs()
     if config.source == "files":

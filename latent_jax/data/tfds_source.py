@@ -32,17 +32,18 @@ class Tfds:
     def __init__(
         self, name: str, split: str = "train", data_dir: str = "", text_field: str = "text"
     ):
-        """Finds the dataset and prepares it where it is not prepared yet.
+        """Find the dataset and prepares it where it is not prepared yet.
 
         Args:
-          name: As TFDS spells it: "lm1b", "c4/en", "pg19:0.1.1", "huggingface:openai__gsm8k/main".
-          split: TFDS split, slices included: "train", "train[:1%]", "train+test".
-          data_dir: Folder of prepared datasets; empty for TFDS's own default.
-          text_field: Name of the text feature.
+            name: As TFDS spells it: "lm1b", "c4/en", "pg19:0.1.1",
+            "huggingface:openai__gsm8k/main".
+            split: TFDS split, slices included: "train", "train[:1%]", "train+test".
+            data_dir: Folder of prepared datasets; empty for TFDS's own default.
+            text_field: Name of the text feature.
 
         Raises:
-          CorpusError: No such dataset, split or text feature, a dataset that cannot be prepared
-            here, or files in a format without random access.
+            CorpusError: No such dataset, split or text feature, a dataset that cannot be prepared
+                here, or files in a format without random access.
         """
         if not name:
             raise CorpusError(
@@ -78,14 +79,14 @@ class Tfds:
             ) from error
 
     def stamp(self) -> Any:
-        """Returns what was asked for, and size and time of the dataset's files."""
+        """Return what was asked for, and size and time of the dataset's files."""
         folder = Path(self._builder.data_path)
         files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
         asked = [self._name, self._split, self._text_field, os.fspath(folder.resolve())]
         return ["tfds", asked, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]]
 
     def documents(self) -> Iterator[Document]:
-        """Yields the examples in the order in which they are stored."""
+        """Yield the examples in the order in which they are stored."""
         for example in self._examples:
             text = example[self._text_field]
             # ArrayRecord gives bytes; in-memory data sources, such as tfds.testing.mock_data, give
@@ -95,7 +96,7 @@ class Tfds:
 
 
 def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
-    """Returns the builder of a dataset that is prepared."""
+    """Return the builder of a dataset that is prepared."""
     folder = data_dir or None
     if data_dir and not Path(data_dir).expanduser().is_dir():
         raise CorpusError(
@@ -127,7 +128,7 @@ def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
 
 
 def _register_builders() -> None:
-    """Imports the builders of text datasets.
+    """Import the builders of text datasets.
 
     TFDS does so itself when it is asked for a name, but stops without a word at the first group of
     builders that lacks a package: without h5py it knows neither c4 nor gsm8k.

@@ -62,7 +62,8 @@ def load_run(workdir: str | Path, checkpoint: str = "best") -> Run:
     mesh = make_mesh(config.training.strategy, config.training.model_parallel)
     # What a checkpoint holds does not depend on how many bytes an id stands for; only FLOPs do.
     task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
-    variables, metadata = Checkpoints(workdir / "checkpoints").restore_variables(
+    # A reader: the run may be training.
+    variables, metadata = Checkpoints(workdir / "checkpoints", is_reader=True).restore_variables(
         _abstract_variables(task, config, mesh), _step(checkpoint)
     )
     return Run(config, tokenizer, task, variables, metadata, mesh)

@@ -4,7 +4,17 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-ADDED = {"tokenizer.lanes": 0, "training.profile": 0}
+ADDED = {
+    "budget.extend": "",
+    "data.mixture": (),
+    "optimizer.decay_fraction": 0.1,
+    "tokenizer.lanes": 0,
+    "training.init_from": "",
+    "training.init_patterns": (".*",),
+    "training.patience": 0,
+    "training.profile": 0,
+    "training.wandb": "",
+}
 """Dotted key -> what runs without it did."""
 
 

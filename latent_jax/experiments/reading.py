@@ -1,7 +1,7 @@
 """What a run reads: documents that are encoded when their turn comes, or rows encoded before."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -63,6 +63,13 @@ class Documents:
         """See `latent_jax.data.evaluation_batches`."""
         return evaluation_batches(self.corpus, self.tokenizer, **batches)
 
+    @property
+    def parts(self) -> dict[str, "Documents"]:
+        """Of a mixture, each of its corpora by name."""
+        return {
+            name: dataclasses.replace(self, corpus=part) for name, part in self.corpus.parts.items()
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class EncodedRows:
@@ -71,6 +78,7 @@ class EncodedRows:
     rows: Rows
     tokenizer: Tokenizer
     bytes_per_token: float
+    parts: Mapping[str, "EncodedRows"] = dataclasses.field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:

@@ -4,17 +4,25 @@ browser.
 
 import base64
 import json
+import shlex
+import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from latent_jax import tokenizers
+from latent_jax.analysis import entropy
+from latent_jax.analysis.stability import figures as stability
+from latent_jax.analysis.tokens.decoding import decoding_page_figures
+from latent_jax.analysis.tokens.vocabulary import vocabulary_page_figures
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.reports.command import report
 from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, write_page
 from latent_jax.reports.records import find_runs
 from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
@@ -26,6 +34,34 @@ SENTENCE = (
 """English with some of what is hard: accents, numbers, dashes, signs of more than one byte."""
 
 INDEX = "index.html"
+
+DRAWERS = (
+    entropy.ngram_page_figures,
+    entropy.summary_page_figures,
+    stability.histogram_page_figures,
+    vocabulary_page_figures,
+    stability.stability_page_figures,
+    decoding_page_figures,
+)
+"""What draws the records of analyses; the first that knows their shape draws them."""
+
+
+def report_with_page(
+    folders: Sequence[str],
+    out: str,
+    *,
+    results: str | None = None,
+    readme: str | None = None,
+    **words: Any,
+) -> None:
+    """Do what `reports.command.report` does, then `write_report_page`, whose arguments `words` are.
+
+    Raises:
+        ValueError: see both.
+    """
+    report(folders, results=results, readme=readme)
+    made_by = shlex.join(["python", "launch/report.py", *sys.argv[1:]])
+    write_report_page(folders, out, made_by=made_by, **words)
 
 
 def write_report_page(
@@ -59,6 +95,7 @@ def write_report_page(
         folders,
         segmentation=segment(folders, sentence, extra),
         analyses=analyses,
+        drawers=DRAWERS,
         made_by=made_by,
     )
     path = write_page(page, Path(out) / INDEX)

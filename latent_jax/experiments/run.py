@@ -1,40 +1,57 @@
 """One configuration made into corpus, tokenizer, task, budget and run folder, and trained."""
 
 import dataclasses
+import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from latent_jax.contracts import Task, Vocabulary
+from latent_jax.contracts import Evaluation, Task, Vocabulary
+from latent_jax.costs.memory import settle_remat
+from latent_jax.costs.profile import describe_profile
+from latent_jax.costs.trace import traces
 from latent_jax.data import Batch, batch_spec
-from latent_jax.experiments.memory import settle_remat
 from latent_jax.experiments.older_runs import ADDED
-from latent_jax.experiments.profile import describe_profile
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
-from latent_jax.experiments.solve import solve_shape, solve_steps
-from latent_jax.experiments.trace import traces
 from latent_jax.methods.budget import from_config
+from latent_jax.methods.solve import solve_extension, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
+from latent_jax.paths import open_path
 from latent_jax.reports.curves import write_curves
 from latent_jax.training import (
     OptimizerConfig,
+    RunFolder,
     StartUp,
     TrainingConfig,
+    initial_state,
     keep_programs,
     make_mesh,
     open_run_folder,
     train,
 )
 from latent_jax.training.config import RESUMABLE
+from latent_jax.training.init_from import choose_names, open_weights
 from latent_jax.training.mesh import check_batch, is_primary
+from latent_jax.training.optimizer import make_schedule
 from latent_jax.training.sharding import batch_sharding
+from latent_jax.training.weights_and_biases import check_wandb
 
 logger = logging.getLogger(__name__)
+
+RATE_OF_EXTENSION = {
+    "cosine": "stays at what the cosine ended with",
+    "constant": "stays at the peak",
+    "rsqrt": "goes on falling as before",
+    "wsd": "is that of a run planned so long: at the peak, until it decays at the new end",
+}
+"""What the learning rate does after the planned end, by schedule; see `make_schedule`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +64,8 @@ class Experiment:
         task: of the configuration.
         training: its words.
         optimizer: its words.
-        total_steps: what the budget buys.
+        total_steps: what the budget and its extension buy.
+        extension_steps: those of them that the extension buys.
         mesh: over all devices.
     """
 
@@ -57,6 +75,7 @@ class Experiment:
     training: TrainingConfig
     optimizer: OptimizerConfig
     total_steps: int
+    extension_steps: int
     mesh: Mesh
 
     @property
@@ -68,9 +87,16 @@ class Experiment:
             sharding=batch_sharding(self.mesh),
         )
 
-    def evaluation(self, split: str, max_bytes: int) -> Iterator[Batch]:
-        """Return the batches of a split, up to so many raw bytes; 0 = all."""
-        return self.reading.evaluation(split=split, max_bytes=max_bytes, **self.batches)
+    def evaluation(self, split: str, max_bytes: int, part: str = "") -> Iterator[Batch]:
+        """Return the batches of a split, up to so many raw bytes; 0 = all.
+
+        Args:
+            split: of the corpus.
+            max_bytes: see above.
+            part: of a mixture; "" = all of it.
+        """
+        reading = self.reading.parts[part] if part else self.reading
+        return reading.evaluation(split=split, max_bytes=max_bytes, **self.batches)
 
 
 def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
@@ -88,6 +114,7 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     training = TrainingConfig(**config.training, seed=config.seed)  # refused before text is read
     optimizer = OptimizerConfig(**config.optimizer)
     from_config(config.budget)  # a wrong one is refused before any text is read
+    check_wandb(training.wandb)
     mesh = make_mesh(training.strategy, training.model_parallel)
     keep_programs()
     startup.mark("devices")
@@ -95,11 +122,14 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
     config = solve_shape(config, vocabulary)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
-    total_steps, _ = solve_steps(config, task, vocabulary)
+    planned_steps, _ = solve_steps(config, task, vocabulary)
+    extension = solve_extension(config, task, vocabulary)
+    total_steps = planned_steps + extension
+    make_schedule(optimizer, total_steps, extension)  # refuses what it cannot do
     config.training.best_metric = config.training.best_metric or task.headline
     training = TrainingConfig(**config.training, seed=config.seed)
     startup.mark("task")
-    return Experiment(config, reading, task, training, optimizer, total_steps, mesh)
+    return Experiment(config, reading, task, training, optimizer, total_steps, extension, mesh)
 
 
 def run(
@@ -107,17 +137,19 @@ def run(
     workdir: str | Path,
     overrides: Mapping[str, Any] | None = None,
     *,
-    on_evaluation: Callable[[Experiment, Mapping[str, Any]], None] | None = None,
+    more_evaluations: Callable[[Experiment], Sequence[Evaluation]] = lambda experiment: (),
     pictures: bool = True,
     startup: StartUp | None = None,
 ) -> dict[str, Any]:
     """Train what a configuration describes into a run folder, or go on where it stopped.
 
+    A run that was extended stays so, whether or not `config` says it again.
+
     Args:
         config: as `configs.common.default` makes it.
         workdir: the run folder; made where it is missing.
         overrides: what was changed on the command line, for the record.
-        on_evaluation: called with the experiment and the variables after each evaluation.
+        more_evaluations: what else than its validation split the experiment is scored on.
         pictures: also write samples and curves after each evaluation.
         startup: what has passed until here; None begins to count now.
 
@@ -128,10 +160,15 @@ def run(
         ValueError: see `prepare` and `training.train`; nothing half-written is left behind.
     """
     startup = startup or StartUp()
+    recorded = _recorded(workdir)
+    config = _with_extension(config, recorded)
     experiment = prepare(config, startup)
+    _check_extension(experiment, recorded)
     config, training, reading = experiment.config, experiment.training, experiment.reading
     tokenizer = reading.tokenizer
     check_batch(experiment.mesh, config.batch_size, training.accumulation)
+    if training.init_from and not recorded:
+        _check_weights(experiment)
     # Before the run folder, because a corpus may be too small for one row.
     train_data = reading.train(
         seed=config.seed, num_workers=config.data.num_workers, **experiment.batches
@@ -142,7 +179,12 @@ def run(
             workdir,
             config.to_dict(),
             overrides,
-            may_differ=[*(f"training.{field}" for field in RESUMABLE), "data.cache_dir", "name"],
+            may_differ=[
+                *(f"training.{field}" for field in RESUMABLE),
+                "budget.extend",
+                "data.cache_dir",
+                "name",
+            ],
             added=ADDED,
             agreed={"text": reading.fingerprint, "tokenizer": tokenizer.fingerprint()},
         )
@@ -157,14 +199,19 @@ def run(
             reading.bytes_per_token,
             experiment.task.flops_per_byte,
         )
+        if experiment.extension_steps:
+            logger.info(
+                "%d of the steps are an extension (%s), in which the learning rate %s",
+                experiment.extension_steps,
+                config.budget.extend,
+                RATE_OF_EXTENSION[experiment.optimizer.schedule],
+            )
 
-        def validation():
-            return experiment.evaluation("validation", config.evaluation_bytes)
+        def validation(part=""):
+            return experiment.evaluation("validation", config.evaluation_bytes, part)
 
         def after_evaluation(step, variables, record):
             del record
-            if on_evaluation is not None:
-                on_evaluation(experiment, variables)
             if not pictures:
                 return
             write_samples(folder.samples, step, experiment.task, variables, tokenizer, validation())
@@ -178,8 +225,16 @@ def run(
             training,
             experiment.optimizer,
             total_steps=experiment.total_steps,
+            extension_steps=experiment.extension_steps,
             train_data=train_data,
-            eval_data=validation,
+            evaluations=[
+                Evaluation(validation),
+                *(
+                    Evaluation(functools.partial(validation, part), prefix=f"{part}_")
+                    for part in reading.parts
+                ),
+                *more_evaluations(experiment),
+            ],
             run_folder=folder,
             mesh=experiment.mesh,
             tokenizer_fingerprint=tokenizer.fingerprint(),
@@ -192,3 +247,45 @@ def run(
     if training.profile and is_primary() and traces(folder.profile) != earlier:
         print(describe_profile(folder.profile))
     return validation_record
+
+
+def _recorded(workdir: str | Path) -> dict[str, Any]:
+    """Return the configuration of a run folder; {} where there is none yet."""
+    folder = RunFolder(open_path(workdir))
+    return folder.config if (folder.path / "config.json").exists() else {}
+
+
+def _with_extension(config: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
+    """Return the configuration with the extension of its run folder, unless it has its own."""
+    known = recorded.get("budget", {}).get("extend", "")
+    if config.budget.extend or not known:
+        return config
+    config = ConfigDict(config.to_dict())
+    config.budget.extend = known
+    return config
+
+
+def _check_extension(experiment: Experiment, recorded: Mapping[str, Any]) -> None:
+    """Refuse to make a run shorter than it was extended to."""
+    config, reading = experiment.config, experiment.reading
+    known = recorded.get("budget", {}).get("extend", "")
+    if known == config.budget.extend:
+        return
+    earlier = ConfigDict(config.to_dict())
+    earlier.budget.extend = known
+    vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
+    if solve_extension(earlier, experiment.task, vocabulary) > experiment.extension_steps:
+        raise ValueError(
+            f"the run has been extended by {known}, which is more than {config.budget.extend}: an "
+            "extension counts from the end of the run's own budget, so give the whole of it, or "
+            "leave it out to go on with the one that the run has"
+        )
+
+
+def _check_weights(experiment: Experiment) -> None:
+    """Refuse weights that do not fit, before a run folder is made for them."""
+    config, training = experiment.config, experiment.training
+    spec = batch_spec(config.batch_size, config.row_length)
+    shapes = jax.eval_shape(initial_state(experiment.task, optax.identity(), spec, 0)).variables
+    weights = open_weights(training.init_from, experiment.mesh)
+    choose_names(weights, shapes, training.init_patterns)

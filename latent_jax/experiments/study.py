@@ -54,6 +54,20 @@ def run_config(
     return list(runs)
 
 
+def extend(config: ConfigDict, extension: str) -> dict[str, Any]:
+    """Give what a config file describes more budget; return the changed words by dotted key.
+
+    Args:
+        config: of one run, or with `config.runs`, which all get the same.
+        extension: "UNIT:AMOUNT", counted from the end of the run's own budget; "" changes nothing.
+    """
+    if not extension:
+        return {}
+    for run_config in config.runs.values() if "runs" in config else [config]:
+        run_config.budget.extend = extension
+    return {"budget.extend": extension}
+
+
 def default_workdir(config_file: str) -> Path:
     """Return runs/<config file and arguments>, such as runs/latent_lm-compressor=ssm,c=4.
 

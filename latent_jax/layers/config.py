@@ -11,13 +11,16 @@ REMAT_POLICIES = ("auto", "none", "dots", "block")
 """What the backward pass computes again, from least to most: norms and activations only, from their
 inputs, as it always does; everything but the results of the weight matmuls (attention too);
 everything inside a block, from its input. "auto" is what the memory of a device allows, see
-`experiments.memory`; where nothing is trained it means "none"."""
+`costs.memory`; where nothing is trained it means "none"."""
 
 ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "recomputed", "cudnn", "splash")
 """Who computes the attention: tiles of queries (the fastest on CPU); XLA; XLA with scores that the
 backward pass computes again, so that none are kept; cuDNN's flash attention (NVIDIA GPU) or the
 splash attention of JAX (TPU), and "recomputed" where they cannot serve. "auto" is the platform's,
 see `resolved`."""
+
+KERNEL_OWNERS = {"cudnn": "cuda", "splash": "tpu"}
+"""Kernels of one platform only, and its word."""
 
 DTYPES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number by its word."""
@@ -115,8 +118,18 @@ class TransformerConfig:
         )
 
     def resolved(self, platform: Platform) -> Self:
-        """Return the config with all that it leaves to the platform settled."""
+        """Return the config with all that it leaves to the platform settled.
+
+        Raises:
+            ValueError: the kernel that it names is of another platform.
+        """
         implementation = self.attention_implementation
+        owner = KERNEL_OWNERS.get(implementation, platform.kind)
+        if owner != platform.kind:
+            raise ValueError(
+                f"attention_implementation={implementation!r} is a kernel of {owner}, and the "
+                f"program is for {platform.kind}: leave it at auto"
+            )
         return dataclasses.replace(
             self,
             attention_implementation=(

@@ -8,7 +8,7 @@ otherwise.
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from latent_jax.methods import registry
@@ -34,7 +34,7 @@ def parse(name: str) -> MethodName:
     missing = [key for key in family.options if key not in stated and key not in usual]
     if missing:
         raise ValueError(
-            f"{name!r} lacks {', '.join(missing)}; write a name such as {family.example}"
+            f"{name!r} lacks {_listed(family, missing)}; write a name such as {family.example}"
         )
     options = {key: stated.get(key, usual.get(key)) for key in family.options}
     method = MethodName(family.name, options, _print(family, options))
@@ -62,7 +62,7 @@ def _stated(family: Family, body: str, name: str) -> dict[str, Any]:
         if key not in family.options:
             raise ValueError(
                 f"unknown option {part!r} in {name!r}{nearest(key or part, family.options)}; "
-                f"{family.name} takes {', '.join(family.options) or 'none'}"
+                f"{family.name} takes {_listed(family, family.options) or 'none'}"
             )
         if key in positional:
             positional.remove(key)
@@ -71,6 +71,10 @@ def _stated(family: Family, body: str, name: str) -> dict[str, Any]:
             check_word(f"{key} in {name!r}", value, words)
         options[key] = value if words else _number(value, name)
     return options
+
+
+def _listed(family: Family, keys: Iterable[str]) -> str:
+    return ", ".join(f"{key} ({family.options[key].meaning})" for key in keys)
 
 
 def _print(family: Family, options: Mapping[str, Any]) -> str:

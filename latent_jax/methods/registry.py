@@ -63,6 +63,20 @@ def examples() -> str:
     return f"{', '.join(others)} or {last}"
 
 
+def describe() -> str:
+    """Return what each family is and what its options mean, a paragraph each, for people."""
+    return "\n\n".join(_described(known) for known in families().values())
+
+
+def _described(known: Family) -> str:
+    lines = [f"{known.example}: {known.summary}"]
+    for key, option in known.options.items():
+        words = f"; one of {', '.join(option.words)}" if option.words else ""
+        usual = "" if option.default is None else f" ({option.default})"
+        lines.append(f"    {key:<11} {option.meaning}{words}{usual}")
+    return "\n".join(lines)
+
+
 def _import_all() -> None:
     """Import every file of this room, so that one that was added is known without another edit."""
     package = importlib.import_module("latent_jax.methods")

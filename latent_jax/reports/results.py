@@ -7,7 +7,8 @@ two marks
     <!-- table: NAME; name bits_per_byte ... -->
     <!-- end of table -->
 
-which name the file and its columns.
+which name the file and its columns. `; METHOD METHOD ...` after the columns keeps the rows of these
+methods only, in this order.
 """
 
 import re
@@ -20,7 +21,8 @@ from latent_jax.reports.records import Run, read_run
 from latent_jax.reports.tables import markdown_table, read_json, write_json
 
 _BLOCK = re.compile(
-    r"(<!-- table: (?P<name>[\w.-]+); (?P<columns>[\w.@\s]+) -->\n).*?(<!-- end of table -->)",
+    r"(<!-- table: (?P<name>[\w.-]+); (?P<columns>[\w.@\s]+)"
+    r"(; (?P<methods>[^>]+?))? -->\n).*?(?P<end><!-- end of table -->)",
     re.DOTALL,
 )
 
@@ -63,8 +65,11 @@ def refresh_tables(page: str | Path, results: str | Path) -> list[str]:
             )
         names.append(match["name"])
         records: list[Mapping[str, Any]] = read_json(path)
+        if match["methods"]:
+            of = {record["method"]: record for record in records}
+            records = [of[method] for method in match["methods"].split()]
         body = markdown_table(records, match["columns"].split())
-        return f"{match[1]}\n{body}\n\n{match[4]}"
+        return f"{match[1]}\n{body}\n\n{match['end']}"
 
     text = _BLOCK.sub(table, page.read_text(encoding="utf-8"))
     replace_file(page, text.encode())

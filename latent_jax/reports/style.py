@@ -85,6 +85,11 @@ def titles(figure: Figure, left: float, title: str, subtitle: str) -> None:
     figure.text(left, 1 - 0.59 / height, subtitle, size=9, color=QUIET, va="center")
 
 
+def short_name(method: str) -> str:
+    """Return a literature name as it stands beside a line."""
+    return method.replace("v=65536", "v=65k").replace("EqualInfoAC", "EqInfoAC")
+
+
 def bytes_unit(largest: float) -> tuple[float, str]:
     """Return the divisor and the name of the decimal unit that suits `largest` bytes."""
     for divisor, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
@@ -109,7 +114,7 @@ def smooth(ys: np.ndarray, window: int) -> np.ndarray:
 def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], size=8.5) -> None:
     """Write names in a column right of the axes, level with the ends of lines but never on another.
 
-    Call it last, when the limits of the axes are final.
+    Call it last: it settles the limits of the axes, which matplotlib puts off until it draws.
 
     Args:
         axes: where the lines are.
@@ -118,6 +123,8 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], size=8
     """
     if not ends:
         return
+    axes.set_xlim(axes.get_xlim())
+    axes.set_ylim(axes.get_ylim())
     to_points = 72.0 / axes.get_figure().dpi
     ends = sorted(ends, key=lambda end: end[1])
     wanted = [axes.transData.transform((x, y))[1] * to_points for x, y, _, _ in ends]

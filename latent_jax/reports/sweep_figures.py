@@ -8,15 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from latent_jax.reports.panels import line_panels
 from latent_jax.reports.scores import Scores
-from latent_jax.reports.style import (
-    PALETTE,
-    QUIET,
-    house_style,
-    label_ends,
-    save,
-    titles,
-)
+from latent_jax.reports.style import PALETTE, QUIET, house_style, label_ends, save, short_name
 
 FAMILIES = {
     "Bytes": PALETTE[6],
@@ -72,13 +66,6 @@ def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
     return paths
 
 
-def _figure(title: str, subtitle: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8.6, 5.4))
-    figure.subplots_adjust(left=0.075, right=0.72, bottom=0.1, top=0.845)
-    titles(figure, 0.075, title, subtitle)
-    return figure, figure.subplots()
-
-
 def _look(method: str) -> dict:
     family = re.match(r"\w+", method)[0]
     narrow = "v=256" in method
@@ -86,13 +73,12 @@ def _look(method: str) -> dict:
 
 
 def _short(method: str) -> str:
-    method = method.partition(", ")[0]
-    return method.replace("v=65536", "v=65k").replace("EqualInfoAC", "EqInfoAC")
+    return short_name(method.partition(", ")[0])
 
 
 def _by_size(scores: Scores) -> Figure:
     """Bits per byte over parameters, and the uniform model as a dotted line."""
-    figure, axes = _figure(
+    figure, (axes,) = line_panels(
         "Bits per byte against parameters",
         "Parameters outside of embeddings; dotted: a uniform model of the same tokens. "
         "Dashed: tokens of 8 bits",
@@ -132,7 +118,7 @@ def _scatter(
     log: bool = False,
 ) -> Figure:
     """Bits per byte over something else, a line through the sizes of each method."""
-    figure, axes = _figure(title, "One point for each size, the largest dot the largest")
+    figure, (axes,) = line_panels(title, "One point for each size, the largest dot the largest")
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -166,7 +152,7 @@ def _windows(scores: Scores) -> dict[int, list[str]]:
 
 def _by_window(scores: Scores) -> Figure:
     """Bits per byte over the width of windows, one line for each width of tokens and size."""
-    figure, axes = _figure(
+    figure, (axes,) = line_panels(
         "Width of windows", "Bits per byte; dotted: a uniform model. Dashed: tokens of 8 bits"
     )
     axes.set_xscale("log", base=2)

@@ -315,8 +315,36 @@ def keep_each(
 
 
 def read_json(path: str | Path) -> list[dict[str, Any]]:
-    """Read what `write_json` wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read what `write_json` wrote.
+
+    Raises:
+        ValueError: the file cannot be read, or holds no list of records.
+    """
+    try:
+        records = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{path} cannot be read as a list of records: {reason}") from error
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise ValueError(f"{path} holds no list of records: name another file")
+    return records
+
+
+def kept_records(path: str | Path | None, append: bool) -> list[dict[str, Any]]:
+    """Return the records that a file keeps when others are added; check it before the work.
+
+    Args:
+        path: of the file; None where nothing is kept.
+        append: whether records are added to those that it has.
+
+    Raises:
+        ValueError: records cannot be added to it, or there is no file to add them to.
+    """
+    if append and path is None:
+        raise ValueError("--append adds records to the file of --json: name one")
+    if path is not None and Path(path).is_dir():
+        raise ValueError(f"--json={path} is a folder: name a file")
+    return read_json(path) if append and Path(path).exists() else []
 
 
 def _cells(records, columns):

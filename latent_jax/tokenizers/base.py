@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 from latent_jax.tokenizers.storage import read_file, write_folder
 
 METADATA_FILE = "tokenizer.json"
+_ARGUMENTS_FILE = "arguments.json"
 
 # Part of every fingerprint. Raise it when the same files start to mean other ids.
 _FORMAT = b"latent_jax tokenizer 1"
@@ -43,22 +44,25 @@ class Tokenizer(abc.ABC):
     """A lossless code between bytes and ids in [0, vocab_size).
 
     Attributes:
-      kinds: every class that states a kind, by it.
-      kind: how the saved folder names the class, e.g. "bpe".
-      file_names: the kind's own files in a saved folder.
-      name: the literature name, e.g. "BPE[v=4096]".
-      vocab_size: number of ids, the separator included: the rows of an embedding table.
-      separator_id: the id between documents. Never produced by `encode`; decodes to nothing.
-      flops_per_byte: forward FLOPs per raw byte of the language model that drives the code; 0 where
-        none does.
-      lanes: texts that this model reads side by side, on which its numbers depend; 0 where there is
-        no model.
-      encode_width: texts that `encode_batch` codes side by side; 1 where many gain nothing.
-      decode_width: likewise, of `decode_batch`.
+        kinds: every class that states a kind, by it.
+        kind: how the saved folder names the class, e.g. "bpe".
+        arguments: of a code that its constructor's arguments decide: their names, which are also
+            attributes; they are what is saved.
+        file_names: the kind's own files in a saved folder.
+        name: the literature name, e.g. "BPE[v=4096]".
+        vocab_size: number of ids, the separator included: the rows of an embedding table.
+        separator_id: the id between documents. Never produced by `encode`; decodes to nothing.
+        flops_per_byte: forward FLOPs per raw byte of the language model that drives the code; 0
+            where none does.
+        lanes: texts that this model reads side by side, on which its numbers depend; 0 where there
+            is no model.
+        encode_width: texts that `encode_batch` codes side by side; 1 where many gain nothing.
+        decode_width: likewise, of `decode_batch`.
     """
 
     kinds: ClassVar[dict[str, type["Tokenizer"]]] = {}
     kind: ClassVar[str]
+    arguments: ClassVar[tuple[str, ...]] = ()
     file_names: ClassVar[tuple[str, ...]] = ()
     name: str
     vocab_size: int
@@ -71,9 +75,13 @@ class Tokenizer(abc.ABC):
     def __init_subclass__(cls, **words: Any):
         """Make a class that states a kind known to `load`."""
         super().__init_subclass__(**words)
+        if cls.__dict__.get("arguments"):
+            cls.file_names = (_ARGUMENTS_FILE,)
         kind = cls.__dict__.get("kind")
         if kind is None:
             return
+        if cls._files is Tokenizer._files and not cls.arguments:
+            raise TypeError(f"the tokenizer {cls.__name__} states neither arguments nor _files")
         known = cls.kinds.setdefault(kind, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"two tokenizers have the kind {kind!r}: {known} and {cls}")
@@ -81,31 +89,31 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, text: bytes) -> np.ndarray:
-        """Returns the ids of `text`, int32[n], without a separator."""
+        """Return the ids of `text`, int32[n], without a separator."""
 
     @abc.abstractmethod
     def decode(self, ids: ArrayLike) -> bytes:
-        """Returns the bytes that `ids`, integers of shape [n], stand for; separators vanish.
+        """Return the bytes that `ids`, integers of shape [n], stand for; separators vanish.
 
         Any ids are allowed, also a part of an encoded text that ends inside a character.
 
         Raises:
-          ValueError: an id is outside the vocabulary.
+            ValueError: an id is outside the vocabulary.
         """
 
     @abc.abstractmethod
     def byte_lengths(self, ids: ArrayLike) -> np.ndarray:
-        """Returns how many bytes each id decodes to, int32 of the shape of `ids`.
+        """Return how many bytes each id decodes to, int32 of the shape of `ids`.
 
         Where a byte takes a part of the bits of several ids, it counts for the id in whose bits its
         information ends.
 
         Raises:
-          ValueError: an id is outside the vocabulary.
+            ValueError: an id is outside the vocabulary.
         """
 
     def encode_batch(self, texts: Sequence[bytes]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Returns ids and byte lengths of each text: what `encode` and `byte_lengths` return.
+        """Return ids and byte lengths of each text: what `encode` and `byte_lengths` return.
 
         Where both come from one pass, or texts are coded side by side, this is the fast way.
         """
@@ -113,20 +121,21 @@ class Tokenizer(abc.ABC):
         return [(ids, self.byte_lengths(ids)) for ids in encoded]
 
     def decode_batch(self, batch: Sequence[ArrayLike]) -> list[bytes]:
-        """Returns what `decode` returns for each element."""
+        """Return what `decode` returns for each element."""
         return [self.decode(ids) for ids in batch]
 
-    @abc.abstractmethod
     def _files(self) -> dict[str, bytes]:
-        """Returns the content of the kind's own files: all that decides encode and decode."""
+        """Return the content of the kind's own files: all that decides encode and decode."""
+        stated = {name: getattr(self, name) for name in self.arguments}
+        return {_ARGUMENTS_FILE: json.dumps(stated).encode()}
 
     @classmethod
-    @abc.abstractmethod
     def _from_files(cls, files: Mapping[str, bytes]) -> Self:
-        """Builds the tokenizer from what `_files` returned."""
+        """Build the tokenizer from what `_files` returned."""
+        return cls(**json.loads(files[_ARGUMENTS_FILE]))
 
     def fingerprint(self) -> str:
-        """Returns the SHA-256 hex digest of all that decides encode and decode."""
+        """Return the SHA-256 hex digest of all that decides encode and decode."""
         return self._fingerprint
 
     @functools.cached_property
@@ -142,21 +151,21 @@ class Tokenizer(abc.ABC):
         }
 
     def save(self, folder: Path) -> None:
-        """Writes the tokenizer to `folder`, all or nothing; saving it there again changes nothing.
+        """Write the tokenizer to `folder`, all or nothing; saving it there again changes nothing.
 
         Raises:
-          ValueError: `folder` exists and holds anything else.
+            ValueError: `folder` exists and holds anything else.
         """
         metadata = json.dumps(self._metadata(), indent=2) + "\n"
         write_folder(folder, {METADATA_FILE: metadata.encode(), **self._files()})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-          FingerprintError: the files are not those that were saved.
-          ValueError: the folder is incomplete, or holds another kind of tokenizer.
+            FingerprintError: the files are not those that were saved.
+            ValueError: the folder is incomplete, or holds another kind of tokenizer.
         """
         saved = read_metadata(folder)
         if saved["kind"] != cls.kind:
@@ -182,15 +191,15 @@ class Tokenizer(abc.ABC):
         return tokenizer
 
     def __reduce__(self):
-        """Pickles the saved form: native objects need not be picklable, and caches stay behind."""
+        """Pickle the saved form: native objects need not be picklable, and caches stay behind."""
         return type(self)._from_files, (self._files(),)
 
     def __repr__(self) -> str:
-        """Returns the name and the head of the fingerprint, which tells two of one name apart."""
+        """Return the name and the head of the fingerprint, which tells two of one name apart."""
         return f"{self.name} ({self.fingerprint()[:12]})"
 
     def _checked(self, ids: ArrayLike) -> np.ndarray:
-        """Returns `ids` as an integer array, or raises if one is outside the vocabulary."""
+        """Return `ids` as an integer array, or raises if one is outside the vocabulary."""
         ids = np.asarray(ids)
         if ids.size == 0:
             return ids.astype(np.int32)
@@ -246,10 +255,10 @@ def load(folder: Path) -> Tokenizer:
 
 
 def read_metadata(folder: Path) -> dict[str, str | int]:
-    """Returns what the saved folder says about its tokenizer.
+    """Return what the saved folder says about its tokenizer.
 
     Raises:
-      ValueError: the description is missing, truncated or incomplete.
+        ValueError: the description is missing, truncated or incomplete.
     """
     text = read_file(folder, METADATA_FILE)
     try:
@@ -266,7 +275,7 @@ def read_metadata(folder: Path) -> dict[str, str | int]:
 
 
 def _hash(kind: str, files: Mapping[str, bytes]) -> str:
-    """Hashes the kind and its files; every part is preceded by its length."""
+    """Hash the kind and its files; every part is preceded by its length."""
     digest = hashlib.sha256()
     parts = [_FORMAT, kind.encode()]
     for name in sorted(files):

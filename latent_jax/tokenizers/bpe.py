@@ -38,7 +38,7 @@ _CACHED_WORD_BYTES = 48
 
 
 def byte_alphabet() -> list[str]:
-    """Returns GPT-2's character for each byte: itself if printable Latin-1, else U+0100 upwards."""
+    """Return GPT-2's character for each byte: itself if printable Latin-1, else U+0100 upwards."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(b) if b in printable else chr(256 + others.index(b)) for b in range(256)]
@@ -52,18 +52,18 @@ class BPE(TableTokenizer):
     """Byte-level BPE; the separator is the vocabulary's <|endoftext|>.
 
     Args:
-      vocab: id of each token, the tokens spelled in GPT-2's alphabet.
-      merges: pairs of tokens, the first to be merged first.
+        vocab: id of each token, the tokens spelled in GPT-2's alphabet.
+        merges: pairs of tokens, the first to be merged first.
 
     Raises:
-      ValueError: the two do not make a byte-level BPE vocabulary.
+        ValueError: the two do not make a byte-level BPE vocabulary.
     """
 
     kind = "bpe"
     file_names = ("vocab.json", "merges.txt")
 
     def __init__(self, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]]):
-        """Builds the tables and the merging model from a checked vocabulary."""
+        """Build the tables and the merging model from a checked vocabulary."""
         tokens = sorted(vocab, key=vocab.__getitem__)
         _check(vocab, tokens, merges)
         self._vocab = {token: vocab[token] for token in tokens}
@@ -89,8 +89,8 @@ class BPE(TableTokenizer):
         documents, so what it holds in memory grows with the number of different words.
 
         Raises:
-          ValueError: `vocab_size` is below the 257 ids of bytes and separator, or above what the
-            documents support.
+            ValueError: `vocab_size` is below the 257 ids of bytes and separator, or above what the
+                documents support.
         """
         if vocab_size < 257:
             raise ValueError(
@@ -119,10 +119,10 @@ class BPE(TableTokenizer):
 
     @classmethod
     def from_files(cls, vocab: Path, merges: Path) -> Self:
-        """Reads a vocabulary in GPT-2's two files (GPT-2's own: 50257 ids, separator 50256).
+        """Read a vocabulary in GPT-2's two files (GPT-2's own: 50257 ids, separator 50256).
 
         Raises:
-          ValueError: a file is not readable, or the two do not make a byte-level BPE vocabulary.
+            ValueError: a file is not readable, or the two do not make a byte-level BPE vocabulary.
         """
         try:
             return cls._from_files(
@@ -155,7 +155,7 @@ class BPE(TableTokenizer):
         return cls(vocab, pairs)
 
     def tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the id of each byte, int32[256], and left, right and merged ids of the merges,
+        """Return the id of each byte, int32[256], and left, right and merged ids of the merges,
         int32[n, 3], the first to be merged first: with the words, all that decides `encode`.
         """
         ids = self._vocab
@@ -188,7 +188,7 @@ class BPE(TableTokenizer):
 
 
 def _pipeline(model: hf.models.BPE) -> hf.Tokenizer:
-    """Returns the model behind GPT-2's pre-tokeniser, with nothing added to the text."""
+    """Return the model behind GPT-2's pre-tokeniser, with nothing added to the text."""
     pipeline = hf.Tokenizer(model)
     pipeline.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     return pipeline
@@ -197,7 +197,7 @@ def _pipeline(model: hf.models.BPE) -> hf.Tokenizer:
 def _check(
     vocab: Mapping[str, int], tokens: Sequence[str], merges: Sequence[tuple[str, str]]
 ) -> None:
-    """Raises a ValueError if the round trip on any bytes would not be certain."""
+    """Raise a ValueError if the round trip on any bytes would not be certain."""
     if SEPARATOR not in vocab:
         raise ValueError(f"the vocabulary has no {SEPARATOR}. Add it with an id of its own.")
     if [vocab[token] for token in tokens] != list(range(len(tokens))):

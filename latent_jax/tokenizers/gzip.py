@@ -41,7 +41,7 @@ class GZip(BitTokenizer):
 
     @property
     def _window(self) -> int:
-        """zlib's word for the form of a stream: negative without header and checksum."""
+        """The form of a stream in the words of zlib: negative without header and checksum."""
         return zlib.MAX_WBITS if self._header else -zlib.MAX_WBITS
 
     def _encode_bits(self, texts: Sequence[bytes]) -> list[list[Stream]]:

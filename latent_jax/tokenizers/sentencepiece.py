@@ -42,7 +42,7 @@ class SentencePiece(TableTokenizer):
     """A unigram model; every character that it does not know is spelled in bytes.
 
     Args:
-      model: a serialised model, as `train` makes it.
+        model: a serialised model, as `train` makes it.
     """
 
     kind = "sentencepiece"
@@ -50,7 +50,7 @@ class SentencePiece(TableTokenizer):
     separator_id = SEPARATOR_ID
 
     def __init__(self, model: bytes):
-        """Reads the model and makes the table of what each id stands for."""
+        """Read the model and makes the table of what each id stands for."""
         self._serialized = model
         self._model = spm.SentencePieceProcessor(model_proto=model)
         self.vocab_size = self._model.get_piece_size()
@@ -71,7 +71,7 @@ class SentencePiece(TableTokenizer):
         The library holds all documents in memory; a sample of some hundred MB is plenty.
 
         Raises:
-          ValueError: the documents hold no text, support fewer ids, or need more.
+            ValueError: the documents hold no text, support fewer ids, or need more.
         """
         name = f"SentencePiece[v={vocab_size}]"
         sentences = _sentences(documents)
@@ -138,7 +138,7 @@ def _explained(refusal: str) -> str:
 
 
 def _sentences(documents: Iterable[bytes]) -> Iterator[str]:
-    """Yields the trainable text of `documents` in pieces that the trainer accepts."""
+    """Yield the trainable text of `documents` in pieces that the trainer accepts."""
     for document in documents:
         for part in stretches(document, _UNTRAINABLE):
             if isinstance(part, str):

@@ -16,14 +16,14 @@ from latent_jax.paths import is_remote, open_path, replace_file
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes `files` (name to content) as `folder`, in one atomic step.
+    """Write `files` (name to content) as `folder`, in one atomic step.
 
     A folder that already holds these files with this content is left as it is, so that a resumed
     run, or several hosts that share a disk, may save the same thing again.
 
     Raises:
-      ValueError: `folder` exists and holds anything else.
-      OSError: the disk refused; nothing is left behind.
+        ValueError: `folder` exists and holds anything else.
+        OSError: the disk refused; nothing is left behind.
     """
     folder = open_path(folder)
     if is_remote(folder):
@@ -72,10 +72,10 @@ def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
 
 
 def read_file(folder: Path, name: str) -> bytes:
-    """Returns the content of one file of a saved folder.
+    """Return the content of one file of a saved folder.
 
     Raises:
-      ValueError: the folder or the file is missing or cannot be read.
+        ValueError: the folder or the file is missing or cannot be read.
     """
     try:
         return (open_path(folder) / name).read_bytes()

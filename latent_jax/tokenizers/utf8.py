@@ -12,12 +12,12 @@ BROKEN = re.compile(r"([\udc80-\udcff]+)")
 
 
 def stretches(text: bytes, spelled: re.Pattern[str] = BROKEN) -> Iterator[str | bytes]:
-    """Yields `text` in order: str where a model may read it, bytes where it is to be spelled out.
+    """Yield `text` in order: str where a model may read it, bytes where it is to be spelled out.
 
     Args:
-      text: any bytes.
-      spelled: runs of characters that are yielded as bytes, in one capturing group. It must match
-        the lone surrogates; a model may add characters that it cannot read as themselves.
+        text: any bytes.
+        spelled: runs of characters that are yielded as bytes, in one capturing group. It must match
+            the lone surrogates; a model may add characters that it cannot read as themselves.
     """
     parts = spelled.split(text.decode("utf-8", "surrogateescape"))
     # re.split alternates: the even parts lie between the matches, the odd ones are the matches.

@@ -6,8 +6,9 @@ from latent_jax.training.evaluate import Evaluator
 from latent_jax.training.feed import DataError
 from latent_jax.training.host import keep_memory, spread_over_cores
 from latent_jax.training.identity import CheckpointError
-from latent_jax.training.loop import NonFiniteError, train
+from latent_jax.training.loop import train
 from latent_jax.training.mesh import check_batch, initialize_distributed, make_mesh
+from latent_jax.training.recorder import NonFiniteError
 from latent_jax.training.run_folder import RunFolder, RunFolderError, open_run_folder
 from latent_jax.training.signals import LostProcessError, TrainingInterrupted, end_in_order
 from latent_jax.training.startup import StartUp, keep_programs

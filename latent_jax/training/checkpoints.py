@@ -11,6 +11,7 @@ killed process leaves no half checkpoint. What it
 does not notice is a flipped bit inside an array; a digest of the bits, kept in the metadata, does.
 """
 
+import functools
 import json
 import logging
 import shutil
@@ -26,6 +27,7 @@ from latent_jax.paths import is_remote, open_path
 from latent_jax.training.identity import CheckpointError, check_identity, describe_shapes, digests
 from latent_jax.training.mesh import is_primary
 from latent_jax.training.run_folder import check_path
+from latent_jax.training.signals import LostProcessError
 from latent_jax.training.state import TrainState
 
 PyTree = Any
@@ -42,8 +44,23 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints in one folder: the latest, and besides them the best."""
 
-    def __init__(self, folder: Path, keep_latest: int = 2, keep_best: int = 1):
+    def __init__(
+        self,
+        folder: Path,
+        keep_latest: int = 2,
+        keep_best: int = 1,
+        keep_step: int | None = None,
+        *,
+        is_reader: bool = False,
+    ):
         """Open the folder; what a killed process left unfinished in it is removed.
+
+        Args:
+            folder: of all checkpoints of a run.
+            keep_latest: so many of the most recent ones are kept,
+            keep_best: besides so many of the lowest metric,
+            keep_step: and besides that of this step, if it is saved.
+            is_reader: nothing is removed, because the run may be training.
 
         Raises:
             RunFolderError: see `run_folder.check_path`.
@@ -60,6 +77,7 @@ class Checkpoints:
             preservation_policy=policies.AnyPreservationPolicy(
                 [
                     policies.LatestN(keep_latest),
+                    policies.CustomSteps([] if keep_step is None else [keep_step]),
                     policies.BestN(
                         get_metric_fn=lambda metrics: metrics["metric"],
                         reverse=True,
@@ -68,12 +86,22 @@ class Checkpoints:
                     ),
                 ]
             ),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not is_reader,
         )
         self._saving: int | None = None
         self._has_failed = False
         # Orbax logs one traceback per thread for a failed write; `wait` raises it once, in words.
-        logging.getLogger("absl").addFilter(_is_no_orbax_error)
+        # An own object, because another open folder takes its filter away when it is closed.
+        self._filter = functools.partial(_is_no_orbax_error)
+        logging.getLogger("absl").addFilter(self._filter)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        # A save of several processes waits for all of them, and would wait for a lost one.
+        if kind is not LostProcessError:
+            self.close()
 
     @property
     def steps(self) -> list[int]:
@@ -139,7 +167,14 @@ class Checkpoints:
             if not self._has_failed:
                 raise
         finally:
-            logging.getLogger("absl").removeFilter(_is_no_orbax_error)
+            logging.getLogger("absl").removeFilter(self._filter)
+
+    def last_good(self) -> str:
+        """Return a clause that names the last checkpoint, for a message; it waits for a save."""
+        self.wait()
+        if not self.steps:
+            return "there is no checkpoint yet"
+        return f"the last good checkpoint is step {self.steps[-1]} in {self.folder}"
 
     def restore(
         self, abstract: TrainState, identity: Mapping[str, Any], step: int = -1
@@ -185,6 +220,20 @@ class Checkpoints:
         shapes = {"parameters": describe_shapes(abstract["params"])}
         check_identity(metadata["identity"], shapes, self.folder / str(step))
         return self._load(step, metadata, {"variables": dict(abstract)})["variables"], metadata
+
+    def variable_shapes(self, step: int = -1) -> tuple[int, dict[str, PyTree]]:
+        """Return the step, and the Flax collections of its checkpoint as `ShapeDtypeStruct`s.
+
+        Args:
+            step: which; -1 is the latest.
+
+        Raises:
+            CheckpointError: there is none, or another program wrote it.
+        """
+        step = self._resolve(step)
+        self._read_metadata(step)
+        tree = ocp.metadata(self.folder / str(step), "variables").metadata
+        return step, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
     def best_step(self) -> int:
         """Return the step with the lowest metric; the latest if none was measured."""

@@ -15,11 +15,13 @@ RESUMABLE = (
     "restore_step",
     "progress",
     "profile",
+    "patience",
+    "wandb",
 )
 """Fields of TrainingConfig that may change when a run is resumed."""
 
 OPTIMIZERS = ("adamw", "adafactor")
-SCHEDULES = ("cosine", "constant", "rsqrt")
+SCHEDULES = ("cosine", "constant", "rsqrt", "wsd")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,15 +42,20 @@ class TrainingConfig:
     keep_latest: int = 2  # most recent checkpoints kept
     keep_best: int = 1  # checkpoints kept besides, by best_metric; 0 keeps none
     best_metric: str = "bits_per_byte"  # of the validation record, also shown; lower is better
+    patience: int = 0  # evaluations in a row without a better best_metric that end the run; 0 = off
     restore_step: int = -1  # checkpoint to resume from; -1 is the latest
+    # weights a new run begins with: a run folder, RUN/checkpoints/STEP, or a .npz or .safetensors
+    init_from: str = ""
+    init_patterns: tuple[str, ...] = (".*",)  # regexes of whole paths: what init_from gives
     progress: bool = True  # draw a bar on a terminal, print lines elsewhere
+    wandb: str = ""  # project of Weights & Biases that gets the records too; "" = off
     profile: int = 0  # steps of this start that are traced into the run folder's profile/
 
     def __post_init__(self):
         check_word("strategy", self.strategy, STRATEGIES)
         for field in ("model_parallel", "accumulation", "log_every", "keep_latest"):
             _check_least(self, field, 1)
-        for field in ("eval_every", "save_every", "keep_best", "profile"):
+        for field in ("eval_every", "save_every", "keep_best", "patience", "profile"):
             _check_least(self, field, 0)
         _check_least(self, "restore_step", -1)
         if self.model_parallel > 1 and self.strategy != "tensor":
@@ -70,7 +77,8 @@ class OptimizerConfig:
     learning_rate: float = 1e-3  # peak, reached at the end of the warm-up
     schedule: str = "cosine"  # after the warm-up, one of SCHEDULES
     warmup_steps: int = 100  # linear from 0; must be less than the steps of the run
-    final_fraction: float = 0.1  # cosine ends at this share of the peak
+    final_fraction: float = 0.1  # cosine and wsd end at this share of the peak
+    decay_fraction: float = 0.1  # wsd: share of all steps in which it decays, at the end
     b1: float = 0.9  # decay of the first moment; 0 saves its memory under Adafactor
     b2: float = 0.95  # decay of the second moment (AdamW); Adafactor uses 1 - t^-0.8
     epsilon: float = 1e-8  # added to the root of the second moment (AdamW)
@@ -94,6 +102,8 @@ class OptimizerConfig:
             raise ValueError(f"learning_rate must be more than 0; got {self.learning_rate}")
         if not 0 <= self.final_fraction <= 1:
             raise ValueError(f"final_fraction must be in [0, 1]; got {self.final_fraction}")
+        if not 0 < self.decay_fraction <= 1:
+            raise ValueError(f"decay_fraction must be in (0, 1]; got {self.decay_fraction}")
         if self.b1 >= 1 or self.b2 >= 1:
             raise ValueError(f"b1 and b2 must be less than 1; got {self.b1} and {self.b2}")
 

@@ -3,12 +3,13 @@
 Float32 inside a batch on the device, float64 across batches on the host.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
+from latent_jax.contracts import Evaluation
 from latent_jax.training.feed import batch_spec, put_batch
 from latent_jax.training.metrics import Sums, add_scores
 from latent_jax.training.step import CompiledStep, compile_eval_step
@@ -64,3 +65,63 @@ class Evaluator:
             )
         add_scores(sums, jax.device_get(pending))
         return sums
+
+
+class Evaluations:
+    """Everything that a run is scored on, one after the other."""
+
+    def __init__(self, evaluations: Sequence[Evaluation], task, mesh: Mesh, step: CompiledStep):
+        """Keep them; those that are scored alike share a program.
+
+        Args:
+            evaluations: the first one is always due, and has the headline of the run.
+            task: that is trained.
+            mesh: from `make_mesh`.
+            step: its evaluation, compiled.
+
+        Raises:
+            ValueError: there is none, or the first is not always due.
+        """
+        if not evaluations or evaluations[0].every != 1:
+            raise ValueError("a run needs an evaluation that is always due (every=1) as its first")
+        self._task = task
+        evaluators = {task.evaluate: Evaluator(task, mesh, step)}
+        self._all = []
+        for evaluation in evaluations:
+            scored = evaluation.task or task
+            if scored.evaluate not in evaluators:
+                evaluators[scored.evaluate] = Evaluator(scored, mesh)
+            self._all.append((evaluation, scored, evaluators[scored.evaluate]))
+
+    def __call__(
+        self,
+        variables: Mapping[str, Any],
+        turn: int,
+        is_last: bool,
+        should_stop: Callable[[], bool],
+    ) -> dict[str, float] | None:
+        """Return the metrics of all that are due; None if it was told to stop half-way.
+
+        Args:
+            variables: see `Evaluator`.
+            turn: number of the run's evaluation.
+            is_last: whether all are due.
+            should_stop: see `Evaluator`.
+
+        Raises:
+            ValueError: two have a metric of the same name, or see `Evaluator`.
+        """
+        metrics: dict[str, float] = {}
+        for evaluation, scored, evaluator in self._all:
+            if not is_last and turn % evaluation.every:
+                continue
+            sums = evaluator(variables, evaluation.batches(), should_stop)
+            if sums is None:
+                return None
+            found = scored.summarize(sums)
+            found = {f"{evaluation.prefix}{name}": value for name, value in found.items()}
+            twice = sorted(metrics.keys() & found.keys())
+            if twice:
+                raise ValueError(f"two evaluations have the metric {twice[0]}: give one a prefix")
+            metrics |= found
+        return metrics

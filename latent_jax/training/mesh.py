@@ -95,8 +95,10 @@ def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
     Raises:
         ValueError: with the numbers, and the nearest batch sizes that work.
     """
+    if batch_size < 1:
+        raise ValueError(f"a batch needs at least 1 row; got batch_size={batch_size}")
     ways = mesh.shape["data"] * accumulation
-    if batch_size < 1 or batch_size % ways:
+    if batch_size % ways:
         below, above = batch_size // ways * ways, (batch_size // ways + 1) * ways
         nearest = f"{below} or {above}" if below else f"{above}"
         raise ValueError(

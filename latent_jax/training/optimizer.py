@@ -8,6 +8,7 @@ Frozen parameters are cut out of the tree before it is differentiated: they cost
 optimizer state, and do not enter the gradient's norm.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -21,40 +22,90 @@ from latent_jax.training.config import OptimizerConfig
 PyTree = Any
 
 
-def make_schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
-    """Return the learning rate by step: linear warm-up, then cosine, constant or rsqrt decay.
+def make_schedule(
+    config: OptimizerConfig, total_steps: int, extension_steps: int = 0
+) -> optax.Schedule:
+    """Return the learning rate by step: linear warm-up, then what `config.schedule` says.
 
     The first step already moves, by peak / (warmup_steps + 1): a rate of 0 would waste its batch.
-    `rsqrt` is peak * sqrt(warmup_steps / step), the decay of Vaswani et al. 2017, section 5.3.
+
+    - `cosine` falls to `final_fraction` of the peak (Loshchilov and Hutter 2017, without restarts).
+    - `constant` stays at the peak.
+    - `rsqrt` is peak * sqrt(warmup_steps / step), the decay of Vaswani et al. 2017, section 5.3.
+    - `wsd` (warm-up, stable, decay: Hu et al. 2024, MiniCPM, section 4) stays at the peak and falls
+      in the last `decay_fraction` of all steps, to `final_fraction` of the peak and by the shape
+      1 - sqrt, which Hägele et al. 2024, section 3, found the best.
+
+    An extension makes a run longer than it was planned. Until there the rates of a cosine stay as
+    they were, and then it stays at its last one; the others are those of a run that was planned for
+    all of `total_steps`. So under `wsd` a run that had decayed goes back to the peak.
+
+    Args:
+        config: of the optimizer.
+        total_steps: of the run, its extension included.
+        extension_steps: those of them that were added to what was planned.
 
     Raises:
-        ValueError: the warm-up is not shorter than the run, or rsqrt has no warm-up.
+        ValueError: the warm-up is not shorter than the run, or leaves no place for the decay of
+            wsd; rsqrt has no warm-up; or a cosine that is extended ends at 0.
     """
-    peak, warmup = config.learning_rate, config.warmup_steps
-    if warmup >= total_steps:
+    peak, warmup, planned = config.learning_rate, config.warmup_steps, total_steps - extension_steps
+    if warmup >= planned:
         raise ValueError(
-            f"warmup_steps={warmup} leaves none of the {total_steps} steps of the run: "
+            f"warmup_steps={warmup} leaves none of the {planned} steps of the run: "
             "lower warmup_steps or train longer"
         )
+    parts, starts = [], []
+    if warmup:
+        parts.append(optax.linear_schedule(peak / (warmup + 1), peak, warmup))
+        starts.append(warmup)
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(peak, total_steps - warmup, config.final_fraction)
+        if extension_steps and not config.final_fraction:
+            raise ValueError(
+                "an extension of schedule=cosine goes on at its last rate, and with "
+                "final_fraction=0 that is 0: train anew with the larger budget, or use "
+                "schedule=constant, rsqrt or wsd in runs that are to be extended"
+            )
+        parts.append(optax.cosine_decay_schedule(peak, planned - warmup, config.final_fraction))
     elif config.schedule == "constant":
-        after = optax.constant_schedule(peak)
-    else:
+        parts.append(optax.constant_schedule(peak))
+    elif config.schedule == "rsqrt":
         if warmup < 1:
             raise ValueError('schedule="rsqrt" needs warmup_steps >= 1, where its decay starts')
+        parts.append(lambda count: peak / jnp.sqrt(1.0 + count / warmup))
+    else:
+        stable = decay_start(config, total_steps)
+        decay = total_steps - stable
+        if warmup > stable:
+            raise ValueError(
+                f'schedule="wsd" warms up for {warmup} steps and decays for {decay}, which is more '
+                f"than the {total_steps} steps of the run: lower warmup_steps or decay_fraction"
+            )
+        parts.append(optax.constant_schedule(peak))
+        parts.append(_one_minus_sqrt(peak, config.final_fraction * peak, decay))
+        starts.append(stable)
+    return optax.join_schedules(parts, starts)
 
-        def after(count):
-            return peak / jnp.sqrt(1.0 + count / warmup)
 
-    if not warmup:
-        return after
-    warm = optax.linear_schedule(peak / (warmup + 1), peak, warmup)
-    return optax.join_schedules([warm, after], [warmup])
+def decay_start(config: OptimizerConfig, total_steps: int) -> int | None:
+    """Return the steps of a run before its decay under `wsd`; None under another schedule."""
+    if config.schedule != "wsd":
+        return None
+    return total_steps - math.ceil(config.decay_fraction * total_steps)
 
 
-def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
-    """Return clipping, preconditioning, decoupled weight decay and the schedule, in this order."""
+def _one_minus_sqrt(first: float, last: float, steps: int) -> optax.Schedule:
+    """Return a schedule that falls from `first` to `last` in so many steps, steeply at first."""
+    return lambda count: last + (first - last) * (1.0 - jnp.sqrt(jnp.clip(count / steps, 0.0, 1.0)))
+
+
+def make_optimizer(
+    config: OptimizerConfig, total_steps: int, extension_steps: int = 0
+) -> optax.GradientTransformation:
+    """Return clipping, preconditioning, decoupled weight decay and the schedule, in this order.
+
+    The arguments and errors are those of `make_schedule`.
+    """
     parts = []
     if config.clip_norm > 0:
         parts.append(optax.clip_by_global_norm(config.clip_norm))
@@ -71,7 +122,8 @@ def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientT
                 config.weight_decay, mask=lambda params: decay_mask(params, config.no_weight_decay)
             )
         )
-    parts.append(optax.scale_by_learning_rate(make_schedule(config, total_steps)))
+    schedule = make_schedule(config, total_steps, extension_steps)
+    parts.append(optax.scale_by_learning_rate(schedule))
     return optax.chain(*parts)
 
 

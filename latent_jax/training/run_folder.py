@@ -1,7 +1,7 @@
 """The folder of one run: the only thing that passes from training to what comes after it.
 
 config.json  overrides.json  environment.json  metrics.jsonl
-checkpoints/  samples/  tokenizer/  tensorboard/  profile/
+checkpoints/  samples/  tokenizer/  tensorboard/  profile/  wandb/
 
 It lies on a disk, or in a bucket (gs://), where folders are only names. Several processes share it.
 """
@@ -128,7 +128,8 @@ def open_run_folder(
     error = None
     if is_primary():
         try:
-            _open(folder, config, overrides, set(may_differ), added or {})
+            added = json.loads(json.dumps(dict(added or {})))  # tuples become lists, as in config
+            _open(folder, config, overrides, set(may_differ), added)
         except ValueError as refused:
             error = refused
     _agree(folder, error, {"configuration": config, **(agreed or {})})

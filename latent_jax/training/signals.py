@@ -4,8 +4,10 @@ SIGTERM and the first Ctrl-C are such wishes; the loop grants them between two b
 after the loop nothing is saved, but all that is open gets closed.
 """
 
+import contextlib
 import signal
 import threading
+from collections.abc import Callable, Iterator
 
 import jax
 from jax.experimental import multihost_utils
@@ -17,6 +19,30 @@ class TrainingInterrupted(SystemExit):
 
 class LostProcessError(ValueError):
     """A run of several processes lost one; what is left of it must not wait for it."""
+
+
+@contextlib.contextmanager
+def name_lost_process(finished_steps: Callable[[], int | None]) -> Iterator[None]:
+    """Name as a LostProcessError what fails in a `with` block because another process is gone.
+
+    In a run of one process, and where a device has no memory left, the error stays as it is.
+
+    Args:
+        finished_steps: how many there are when it fails; None before the run has a state.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        step = finished_steps()
+        where = "the start" if step is None else f"step {step + 1}"
+        raise LostProcessError(
+            f"{where} failed in process {jax.process_index()} of {jax.process_count()}, most "
+            f"likely because another process is gone (see its log): "
+            f"{str(error).splitlines()[0][:300]}. The same command on all machines resumes from "
+            "the last checkpoint"
+        ) from error
 
 
 def end_in_order() -> None:

@@ -1,6 +1,6 @@
 """All that a step changes, as one pytree that is born on the mesh."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.struct
@@ -37,6 +37,11 @@ class TrainState(flax.struct.PyTreeNode):
     def variables(self) -> dict[str, PyTree]:
         """What Flax calls variables: {"params": ..., and the other collections}."""
         return {"params": self.params, **self.state}
+
+    def with_variables(self, variables: Mapping[str, PyTree]) -> "TrainState":
+        """Return the same state with other values of its variables."""
+        others = {name: tree for name, tree in variables.items() if name != "params"}
+        return self.replace(params=variables["params"], state=others)
 
 
 def initial_state(

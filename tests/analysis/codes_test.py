@@ -32,7 +32,7 @@ def test_texts_are_cut_into_rows_and_every_byte_is_counted_once(made):
         whole, rest = divmod(len(text), T)
         assert len(coded.ids) == len(coded.byte_lengths) == whole * (T // C) + -(-rest // C)
         assert (coded.ids >= 0).all() and (coded.ids < code.n_ids).all()
-    assert code.n_ids == CODES and not code.is_lossless
+    assert code.n_ids == CODES
     row = np.frombuffer(TEXTS[0][T : 2 * T], np.uint8).astype(np.int32)[None]
     codes, _ = model.apply(variables, row, np.ones((1, T), bool), method="encode_codes")
     second = slice(T // C, 2 * T // C)
@@ -51,5 +51,5 @@ def test_codes_decode_as_the_model_reads_them(made):
 
 def test_the_separator_of_a_tokenizer_is_no_id_of_its_code():
     code = TokenizerCode(Bytes())
-    assert code.n_ids == 256 and code.is_lossless
+    assert code.n_ids == 256
     assert code.decode([coded.ids for coded in code.encode(TEXTS)]) == TEXTS

@@ -18,7 +18,7 @@ def pieces_of(length: int, n: int) -> list[bytes]:
 class Words(Code):
     """One id for every word with the space before it, numbered as they come."""
 
-    name, n_ids, is_lossless = "Words", 1 << 20, True
+    name, n_ids = "Words", 1 << 20
 
     def __init__(self):
         self.ids: dict[bytes, int] = {}

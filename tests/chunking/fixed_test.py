@@ -147,7 +147,7 @@ def test_bfloat16_computes_near_float32_with_float32_parameters(kind):
         config = make_config(kind, 2, dtype=dtype)
         x, mask = ragged_batch(config)
         variables, there_and_back = build(config, x, mask)
-        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype("float32")}
         latents, restored = there_and_back(variables, x, mask)
         assert latents.z_BKD.dtype == restored.dtype == jnp.dtype(dtype)
         return restored.astype(jnp.float32)
@@ -170,7 +170,8 @@ def test_variance_survives_the_way_there(kind):
 def test_training_learns_to_reconstruct(kind):
     """Vectors of D / 4 dimensions fit through the bottleneck, and training finds the way.
 
-    Not for sequence_linear: it mixes no features, so half of every vector is out of its reach.
+    Not for sequence_linear: it mixes no features, so half of every vector is out of its reach. What
+    has no parameters learns nothing, and still gives more than zeros.
     """
     config = make_config(kind, 2)
     mask = jnp.ones((16, 8), bool)
@@ -197,9 +198,10 @@ def test_training_learns_to_reconstruct(kind):
 
     (variables, _), losses = train(variables, jax.random.split(jax.random.key(2), 200))
     held_out = jax.jit(error)(variables, draw(jax.random.key(3)))
-    reachable = 0.6 if kind == "sequence_linear" else 0.3
+    is_learned = bool(jax.tree.leaves(variables))
+    reachable = 0.6 if kind == "sequence_linear" else 0.3 if is_learned else 0.9
     assert held_out < reachable, f"{kind}: {held_out:.3f} of the energy is lost"
-    if kind != "sequence_linear":
+    if is_learned and kind != "sequence_linear":
         assert losses[0] > 0.5
 
 
@@ -218,15 +220,15 @@ def test_flops_agree_with_the_compiler(kind):
         flops = jax.jit(function).lower(*args).compile().cost_analysis()["flops"]
         return flops / (batch * length)
 
-    expected = config.forward_flops(length)
+    expected, few_a_number = config.forward_flops(length), 4 * config.d_model
     assert expected["compress"] == pytest.approx(
-        counted(compressor.apply, variables, x, mask), rel=0.08
+        counted(compressor.apply, variables, x, mask), rel=0.08, abs=few_a_number
     )
 
     z = latents.z_BKD
     variables = jax.eval_shape(decompressor.init, jax.random.key(0), z, latents)
     assert expected["decompress"] == pytest.approx(
-        counted(decompressor.apply, variables, z, latents), rel=0.08
+        counted(decompressor.apply, variables, z, latents), rel=0.08, abs=few_a_number
     )
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from latent_jax.contracts import Document
 from latent_jax.data import blocks, packing
 from latent_jax.data.blocks import Batches, in_worker
-from latent_jax.data.documents import Document
 from latent_jax.data.packing import PackedLanes, Tokenize
 from latent_jax.tokenizers import Bytes
 

@@ -4,10 +4,13 @@ import json
 import lzma
 import os
 
+import pyarrow
 import pytest
 import zstandard
+from pyarrow import parquet
 
-from latent_jax.data.documents import CorpusError, Document
+from latent_jax.contracts import Document
+from latent_jax.data.documents import CorpusError
 from latent_jax.data.files import PASSAGE_BYTES, Files, read_chunks
 
 COMPRESS = {
@@ -90,6 +93,43 @@ def test_bad_lines_are_named(tmp_path, line, message):
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "fine"}\n' + line + b"\n")
     with pytest.raises(CorpusError, match=message):
         _read(tmp_path / "a.jsonl")
+
+
+def write_rows(path, **columns):
+    parquet.write_table(pyarrow.table(columns), path, row_group_size=2)
+    return path
+
+
+def test_parquet_columns_and_keys(tmp_path):
+    path = write_rows(tmp_path / "a.parquet", q=["1", "é", "", "4"], id=["x", None, "y", None])
+    assert _read(path, text_field="q") == [
+        Document("x", b"1"),
+        Document("a.parquet:2", "é".encode()),
+        Document("y", b""),
+        Document("a.parquet:4", b"4"),
+    ]
+    raw = write_rows(tmp_path / "raw.parquet", text=[LATIN_1, b"\xff"])
+    assert [document.text for document in _read(raw)] == [LATIN_1, b"\xff"]
+    many = write_rows(tmp_path / "many.parquet", text=[f"row {i}" for i in range(3000)])
+    documents = _read(many)
+    assert [d.text for d in documents] == [b"row %d" % i for i in range(3000)]
+    assert documents[-1].key == "many.parquet:3000"
+
+
+def test_bad_parquet_is_named(tmp_path):
+    path = write_rows(tmp_path / "a.parquet", title=["t"], body=["b"])
+    with pytest.raises(CorpusError, match=r"has no column 'text', only 'title', 'body': set data"):
+        _read(path)
+    path = write_rows(tmp_path / "b.parquet", text=["fine", None])
+    with pytest.raises(CorpusError, match=r"row 2: column 'text' holds nothing, not a string"):
+        _read(path)
+    path = write_rows(tmp_path / "c.parquet", text=[["a"], ["b"]])
+    with pytest.raises(CorpusError, match=r"row 1: column 'text' holds list"):
+        _read(path)
+    path = write_rows(tmp_path / "d.parquet", text=["fine"] * 100)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(CorpusError, match=r"d\.parquet cannot be read to its end"):
+        _read(path)
 
 
 def test_long_lines_cross_chunks(tmp_path):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from latent_jax.data.documents import Document
+from latent_jax.contracts import Document
 from latent_jax.data.packing import Lane, Tokenize
 from latent_jax.tokenizers import Bytes
 

@@ -4,7 +4,8 @@ import sysconfig
 
 import pytest
 
-from latent_jax.data.documents import CorpusError, Document
+from latent_jax.contracts import Document
+from latent_jax.data.documents import CorpusError
 from latent_jax.data.python_docs import PythonDocs
 
 MODULE = '''"""The module."""

@@ -1,4 +1,6 @@
-"""Every family of methods, through the loop itself: trained, evaluated, saved, read, written."""
+"""Every family of methods and every config, through the loop itself: trained, evaluated, saved,
+read again, written with.
+"""
 
 import json
 import pydoc_data.topics
@@ -6,7 +8,7 @@ import pydoc_data.topics
 import jax
 import pytest
 
-from configs import language_model
+from configs import compressors, language_model, latent_lm, m1, m2, quickstart
 from latent_jax.experiments.evaluate import evaluate, load_run
 from latent_jax.experiments.generate import make_writer
 from latent_jax.experiments.run import run
@@ -32,20 +34,57 @@ def folder(tmp_path_factory):
     return folder
 
 
-def tiny(method, folder):
-    config = language_model.get_config(f"method={method},size=nano")
-    config.update(row_length=32, batch_size=8, evaluation_bytes=500)
-    config.budget.update(bytes=0.0, steps=2.0)
+CONFIGS = {
+    "latent_lm": lambda: latent_lm.get_config("size=nano"),
+    "quickstart": lambda: quickstart.get_config().runs.latent,
+    "compressors": lambda: compressors.get_config().runs.ssm_c8,
+    "m1": lambda: m1.get_config("size=nano"),
+    "m1, adamw": lambda: m1.get_config("size=nano,optimizer=adamw,windows=anywhere"),
+    "m2": lambda: m2.get_config("size=100k,method=Bytes,optimizer=adafactor"),
+    "m2, latent": lambda: m2.get_config("size=100k,method=Latent[conv1d,c=4,k=16]"),
+}
+
+
+def shrink(config, folder):
+    config.update(row_length=32, batch_size=8, evaluation_bytes=500, context_bytes=0)
+    config.budget.update(bytes=0.0, tokens=0.0, steps=2.0)
     for section in (config.model, config.autoencoder):
-        section.update(d_model=16, n_heads=2, n_layers=1)
+        section.update(d_model=16, n_heads=2, n_layers=1, d_ff=0)
+    config.compressor.ssm_head_dim = 16
     config.optimizer.warmup_steps = 1
     config.data.update(source="files", files=(f"{folder}/text.jsonl",), cache_dir=f"{folder}/cache")
+    config.training.log_every = 1
+    return config
+
+
+def tiny(method, folder):
+    config = shrink(language_model.get_config(f"method={method},size=nano"), folder)
     # A compiled code would be compiled for this byte model, which takes a minute.
     if families()[parse(method).family].is_driven(parse(method)):
         config.tokenizer.update(m1=f"{folder}/m1.msgpack", lanes=8)
         config.data.files = (f"{folder}/few.jsonl",)
-    config.training.log_every = 1
     return config
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_runs(name, folder, tmp_path):
+    config = shrink(CONFIGS[name](), folder)
+    kept = config.to_dict()
+    record = run(config, tmp_path)
+    assert record["step"] == 2 and 0 < record["bits_per_byte"] < 20
+    assert evaluate(tmp_path, max_bytes=500)["bits_per_byte"] == record["bits_per_byte"]
+    stored = load_run(tmp_path).config.to_dict()
+    stored["training"]["best_metric"] = kept["training"]["best_metric"]
+    assert {**stored, "data": None} == {**kept, "data": None}, "what was asked for is what ran"
+
+
+def test_a_mixture_is_scored_by_its_parts_too(folder, tmp_path):
+    config = tiny("Bytes", folder)
+    parts = (f"whole=1:{folder}/text.jsonl", f"some=1:{folder}/few.jsonl")
+    config.data.update(files=(), mixture=parts)
+    record = run(config, tmp_path)
+    scores = [record[f"{part}bits_per_byte"] for part in ("", "whole_", "some_")]
+    assert len(set(scores)) == 3 and all(5 < score < 12 for score in scores)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -4,7 +4,7 @@ import pytest
 
 from configs import language_model
 from latent_jax.experiments import run as module
-from tests.experiments.made_traces import write_trace
+from tests.costs.made_traces import write_trace
 
 
 @pytest.fixture

@@ -104,7 +104,9 @@ def test_what_takes_too_long_is_named_and_the_next_begins(check, tmp_path):
 
 def test_runs_that_were_scored_are_reported_without_the_one_that_failed(check, tmp_path):
     out = tmp_path / "out"
-    done, calls = check("latent", str(out), "text/a.jsonl", fails="ssm")
+    text = tmp_path / "a.jsonl"
+    text.touch()
+    done, calls = check("latent", str(out), str(text), fails="ssm")
     assert done.returncode == 1 and "latent_ssm: failed with status 3" in done.stdout
     assert calls[-1][0][:3] == ["launch/report.py", str(out / "conv1d"), str(out / "bpe")]
 
@@ -124,11 +126,42 @@ def test_text_is_asked_for_and_passed_on(check, tmp_path, part):
     done, calls = check(part, str(tmp_path / "out"))
     assert done.returncode == 2 and not calls
     assert f"error: {part} needs text" in done.stderr
-    done, calls = check(part, str(tmp_path / "out"), "text/a.jsonl", "text/b c.jsonl")
+    texts = [tmp_path / "a.jsonl", tmp_path / "b c.jsonl"]
+    done, calls = check(part, str(tmp_path / "out"), *map(str, texts))
+    assert done.returncode == 2 and f"there is no text {texts[0]}" in done.stderr and not calls
+    for text in texts:
+        text.touch()
+    done, calls = check(part, str(tmp_path / "out"), *(os.path.relpath(text) for text in texts))
     assert done.returncode == 0, done.stdout
-    here = os.getcwd()
-    files = f"--config.data.files=('{here}/text/a.jsonl','{here}/text/b c.jsonl',)"
+    files = f"--config.data.files=('{texts[0]}','{texts[1]}',)"
     assert any(files in w for w, _ in calls)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (dict(SLOWER="1.5"), "SLOWER=1.5 multiplies times: give a whole number"),
+        (dict(SLOWER="0"), "SLOWER=0 multiplies"),
+        (dict(STEPS="many"), "STEPS=many: give a whole number"),
+        (dict(PYTHON="/nonexistent"), "PYTHON=/nonexistent is no program"),
+    ],
+)
+def test_what_would_measure_nothing_is_refused(tmp_path, words, message):
+    script = ROOT / "launch" / "check_accelerator.sh"
+    done = subprocess.run(
+        ["bash", script, "speed", str(tmp_path / "out")],
+        env=os.environ | words,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {message}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(check, tmp_path):
+    (tmp_path / "out").touch()
+    done, calls = check("speed", str(tmp_path / "out"))
+    assert done.returncode == 2 and "records cannot be written to" in done.stderr and not calls
 
 
 def test_help_teaches_and_a_wrong_part_is_refused(check):

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from latent_jax.layers.config import TransformerConfig
+from latent_jax.platform import Platform
 
 CONFIG = TransformerConfig(vocab_size=11, max_length=8, n_layers=2, d_model=12, n_heads=3)
 
@@ -27,6 +28,14 @@ CONFIG = TransformerConfig(vocab_size=11, max_length=8, n_layers=2, d_model=12, 
 def test_a_word_that_makes_no_network_is_refused(words, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIG, **words)
+
+
+@pytest.mark.parametrize(("kernel", "owner"), [("cudnn", "cuda"), ("splash", "tpu")])
+def test_a_kernel_of_another_platform_is_refused(kernel, owner):
+    config = dataclasses.replace(CONFIG, attention_implementation=kernel)
+    assert config.resolved(Platform(owner)).attention_implementation == kernel
+    with pytest.raises(ValueError, match=f"'{kernel}' is a kernel of {owner}, .* for cpu: leave"):
+        config.resolved(Platform("cpu"))
 
 
 def test_derived_sizes():

@@ -27,6 +27,13 @@ def test_a_family_is_whole(family):
     assert family.summary in type(family).summary and "\n" not in family.summary
 
 
+def test_every_option_is_described():
+    text = registry.describe()
+    for family in FAMILIES.values():
+        assert f"{family.example}: {family.summary}" in text
+        assert all(option.meaning in text for option in family.options.values())
+
+
 def test_what_is_half_registered_says_what_it_lacks():
     class Half(TextCode):
         name = "Half"

@@ -15,26 +15,32 @@ IDS = jax.random.randint(jax.random.key(3), (2, 10), 0, 19)
 
 @functools.cache
 def _variables(config=CONFIG):
-    return GPT(config).init(jax.random.key(0), IDS)
+    return jax.jit(GPT(config).init)(jax.random.key(0), IDS)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "method", "train"))
+def apply(config, variables, *inputs, method=None, train=False, rngs=None):
+    words = {} if method in ("embed", "logits") else {"train": train}
+    return GPT(config).apply(variables, *inputs, method=method, rngs=rngs, **words)
 
 
 def test_shapes_and_dtypes():
-    logits = GPT(CONFIG).apply(_variables(), IDS)
+    logits = apply(CONFIG, _variables(), IDS)
     chex.assert_shape(logits, (2, 10, 19))
     assert logits.dtype == jnp.float32
-    features = GPT(CONFIG).apply(_variables(), IDS, method="features")
+    features = apply(CONFIG, _variables(), IDS, method="features")
     chex.assert_shape(features, (2, 10, 16))
-    chex.assert_trees_all_equal(GPT(CONFIG).apply(_variables(), features, method="logits"), logits)
+    chex.assert_trees_all_equal(apply(CONFIG, _variables(), features, method="logits"), logits)
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_parameters_and_logits_float32():
     config = dataclasses.replace(CONFIG, dtype="bfloat16")
-    variables = GPT(config).init(jax.random.key(0), IDS)
+    variables = _variables(config)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    assert GPT(config).apply(variables, IDS, method="features").dtype == jnp.bfloat16
-    logits = GPT(config).apply(variables, IDS)
+    assert apply(config, variables, IDS, method="features").dtype == jnp.bfloat16
+    logits = apply(config, variables, IDS)
     assert logits.dtype == jnp.float32
-    exact = GPT(CONFIG).apply(variables, IDS)
+    exact = apply(CONFIG, variables, IDS)
     np.testing.assert_allclose(logits, exact, atol=3e-2)
     assert float(jnp.abs(logits - exact).max()) > 0, "bfloat16 changed nothing"
 
@@ -47,29 +53,29 @@ def test_logits_depend_on_the_past_only(attention_implementation):
 
     def score(vectors):
         # One random direction in logit space: no cancellation hides a dependence.
-        return GPT(config).apply(_variables(), vectors)[0] @ weights
+        return apply(config, _variables(), vectors)[0] @ weights
 
-    jacobian_TTD = jax.jacobian(score)(vectors)[:, 0]
+    jacobian_TTD = jax.jit(jax.jacobian(score))(vectors)[:, 0]
     reads_TT = np.abs(jacobian_TTD).max(axis=-1)
     assert (np.triu(reads_TT, 1) == 0).all(), "a logit depends on a later input"
     assert (reads_TT[np.tril_indices(10)] > 0).all(), "a logit misses an earlier input"
 
 
 def test_ids_and_their_embeddings_give_the_same_logits():
-    vectors = GPT(CONFIG).apply(_variables(), IDS, method="embed")
+    vectors = apply(CONFIG, _variables(), IDS, method="embed")
     chex.assert_trees_all_equal(
-        GPT(CONFIG).apply(_variables(), vectors), GPT(CONFIG).apply(_variables(), IDS)
+        apply(CONFIG, _variables(), vectors), apply(CONFIG, _variables(), IDS)
     )
-    others = GPT(CONFIG).apply(_variables(), vectors[:, ::-1])
-    assert float(jnp.abs(others - GPT(CONFIG).apply(_variables(), IDS)).max()) > 1e-2
+    others = apply(CONFIG, _variables(), vectors[:, ::-1])
+    assert float(jnp.abs(others - apply(CONFIG, _variables(), IDS)).max()) > 1e-2
 
 
 def test_dropout_needs_training_and_a_key():
     config = dataclasses.replace(CONFIG, dropout=0.3)
-    evaluated = GPT(config).apply(_variables(), IDS)
-    chex.assert_trees_all_equal(evaluated, GPT(CONFIG).apply(_variables(), IDS))
+    evaluated = apply(config, _variables(), IDS)
+    chex.assert_trees_all_equal(evaluated, apply(CONFIG, _variables(), IDS))
     draws = [
-        GPT(config).apply(_variables(), IDS, train=True, rngs={"dropout": jax.random.key(i)})
+        apply(config, _variables(), IDS, train=True, rngs={"dropout": jax.random.key(i)})
         for i in (0, 0, 1)
     ]
     chex.assert_trees_all_equal(draws[0], draws[1])
@@ -84,7 +90,7 @@ def test_gpt2_small_has_its_published_size():
 
 def test_gpt2_initialization():
     config = dataclasses.replace(CONFIG, vocab_size=300, max_length=200, d_model=128, n_layers=2)
-    params = GPT(config).init(jax.random.key(0), IDS)["params"]
+    params = _variables(config)["params"]
     blocks = params["stack"]["blocks"]
     deviations = {
         0.02: [params["token_embedding"]["embedding"], blocks["feed_forward"]["up"]["kernel"]],
@@ -182,9 +188,9 @@ def test_the_decoder_of_lester_has_its_published_size():
 def test_relative_positions_take_rows_of_any_length():
     variables = _variables(LESTER)
     longer = jnp.tile(IDS, (1, 3))
-    logits = GPT(LESTER).apply(variables, longer)
-    np.testing.assert_allclose(logits[:, :10], GPT(LESTER).apply(variables, IDS), atol=1e-5)
-    swapped = GPT(LESTER).apply(variables, IDS[:, jnp.array([1, 0, *range(2, 10)])])
+    logits = apply(LESTER, variables, longer)
+    np.testing.assert_allclose(logits[:, :10], apply(LESTER, variables, IDS), atol=1e-5)
+    swapped = apply(LESTER, variables, IDS[:, jnp.array([1, 0, *range(2, 10)])])
     assert float(jnp.abs(swapped[:, -1] - logits[:, 9]).max()) > 1e-5, "the order is not seen"
 
 
@@ -196,7 +202,7 @@ def test_steps_equal_the_whole_row(config):
     for t in range(IDS.shape[1]):
         logits, cache = step(variables, IDS[:, t], cache, jnp.array([t, t]))
         found.append(logits)
-    np.testing.assert_allclose(jnp.stack(found, 1), model.apply(variables, IDS), atol=1e-5)
+    np.testing.assert_allclose(jnp.stack(found, 1), apply(config, variables, IDS), atol=1e-5)
 
 
 def test_gated_flops_agree_with_the_compiler():

@@ -1,6 +1,7 @@
 """Language modeling: exact sums, the shift, and bits per byte against known answers."""
 
 import dataclasses
+import functools
 import math
 
 import chex
@@ -22,46 +23,59 @@ def task():
     return LanguageModeling(config, separator_id=256, row_length=T, bytes_per_token=1.0)
 
 
+@pytest.fixture(scope="module")
+def variables(task, batch):
+    return jax.jit(task.init)(jax.random.key(0), batch)
+
+
+@functools.partial(jax.jit, static_argnames="task")
+def evaluate(task, variables, batch):
+    return task.evaluate(variables, batch)
+
+
+@functools.partial(jax.jit, static_argnames="task")
+def loss_of(task, variables, batch):
+    return task.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
+
+
 def test_shift_right():
     ids = jnp.array([[1, 2, 3], [4, 5, 6]])
     np.testing.assert_array_equal(shift_right(ids, 9), [[9, 1, 2], [9, 4, 5]])
 
 
-def test_a_uniform_model_costs_log_v(task, batch):
+def test_a_uniform_model_costs_log_v(task, variables, batch):
     """With a zero embedding table the tied head gives every id the same logit."""
-    variables = jax.tree.map(jnp.zeros_like, task.init(jax.random.key(0), batch))
-    metrics = task.summarize(jax.device_get(task.evaluate(variables, batch)))
+    zeros = jax.tree.map(jnp.zeros_like, variables)
+    metrics = task.summarize(jax.device_get(evaluate(task, zeros, batch)))
     assert metrics["bits_per_byte"] == pytest.approx(math.log2(257), rel=1e-5)
     assert metrics["uniform_bits_per_byte"] == pytest.approx(math.log2(257), rel=1e-6)
 
 
-def test_unigram_baseline_is_the_entropy_of_the_ids(task, batch):
-    variables = task.init(jax.random.key(0), batch)
-    metrics = task.summarize(jax.device_get(task.evaluate(variables, batch)))
+def test_unigram_baseline_is_the_entropy_of_the_ids(task, variables, batch):
+    metrics = task.summarize(jax.device_get(evaluate(task, variables, batch)))
     real = np.asarray(batch["ids"])[np.asarray(batch["weights"]) > 0]
     p = np.unique(real, return_counts=True)[1] / real.size
     entropy = -(p * np.log2(p)).sum() * real.size / int(batch["n_bytes"].sum())
     assert metrics["unigram_bits_per_byte"] == pytest.approx(entropy, rel=1e-5)
 
 
+@functools.partial(jax.jit, static_argnames="task")
 def nats_of(task, variables, ids_BT):
     """Return -log p of every id, float32[B, T]."""
     inputs_BT = shift_right(ids_BT, task.separator_id)
     return token_nats(GPT(task.model_config).apply(variables, inputs_BT), ids_BT)
 
 
-def test_every_id_is_predicted_from_those_before_it_only(task, batch):
+def test_every_id_is_predicted_from_those_before_it_only(task, variables, batch):
     """Changing the last id of a row changes what that id costs, and nothing else."""
-    variables = task.init(jax.random.key(0), batch)
     before = nats_of(task, variables, batch["ids"])
     after = nats_of(task, variables, batch["ids"].at[0, -1].add(1))
     chex.assert_trees_all_equal(before[:, :-1], after[:, :-1])
     assert float(before[0, -1]) != float(after[0, -1])
 
 
-def test_loss_is_the_mean_over_scored_ids(task, batch):
-    variables = task.init(jax.random.key(0), batch)
-    loss, (scores, state) = task.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
+def test_loss_is_the_mean_over_scored_ids(task, variables, batch):
+    loss, (scores, state) = loss_of(task, variables, batch)
     assert state == {}
     assert float(scores["weight"]) == 3 * T + 21
     assert float(loss) == pytest.approx(float(scores["nats"] / scores["weight"]))
@@ -72,42 +86,37 @@ def test_bytes_per_token_enters_the_flops_only(task):
     assert task.flops_per_byte == flops
 
 
-def test_z_loss_is_paid_in_the_loss_and_in_no_score(task, batch):
-    variables = task.init(jax.random.key(0), batch)
-    key, step = jax.random.key(0), jnp.int32(0)
-    plain, (scores, _) = task.loss(variables, batch, key, step, False)
-    with_z = dataclasses.replace(task, z_loss=0.1)
-    loss, (same_scores, _) = with_z.loss(variables, batch, key, step, False)
+def test_z_loss_is_paid_in_the_loss_and_in_no_score(task, variables, batch):
+    plain, (scores, _) = loss_of(task, variables, batch)
+    loss, (same_scores, _) = loss_of(dataclasses.replace(task, z_loss=0.1), variables, batch)
     chex.assert_trees_all_equal(scores, same_scores)
     # At the start every logit is near 0, so log Z is near log V.
     assert float(loss - plain) == pytest.approx(0.1 * math.log(257) ** 2, rel=1e-2)
 
 
-def test_snippets_begin_without_context(task, batch):
+def test_snippets_begin_without_context(task, variables, batch):
     """Cut rows cost what the same snippets cost as rows of their own; whole rows are untouched."""
-    variables = task.init(jax.random.key(0), batch)
     batch = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf])[:4], batch)
     cutting = dataclasses.replace(task, snippets=Snippets(every=2, length=T // 4))
-    _, (scores, _) = cutting.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
+    _, (scores, _) = loss_of(cutting, variables, batch)
     ids, weights = batch["ids"], batch["weights"]
     whole = jnp.sum(nats_of(task, variables, ids)[1::2] * weights[1::2])
     cut = nats_of(task, variables, ids[::2].reshape(-1, T // 4))
     cut *= weights[::2].reshape(-1, T // 4)
     np.testing.assert_allclose(scores["nats"], whole + jnp.sum(cut), rtol=1e-5)
-    _, (uncut, _) = task.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
+    _, (uncut, _) = loss_of(task, variables, batch)
     assert abs(float(uncut["nats"] - scores["nats"])) > 1e-3
-    sums = jax.device_get(cutting.evaluate(variables, batch))
+    sums = jax.device_get(evaluate(cutting, variables, batch))
     all_cut = nats_of(task, variables, ids.reshape(-1, T // 4)) * weights.reshape(-1, T // 4)
     np.testing.assert_allclose(sums["snippet_nats"], jnp.sum(all_cut), rtol=1e-5)
     metrics = cutting.summarize(sums)
     assert metrics["snippet_bits_per_byte"] != metrics["bits_per_byte"]
 
 
-def test_every_row_may_be_cut(task, batch):
-    variables = task.init(jax.random.key(0), batch)
+def test_every_row_may_be_cut(task, variables, batch):
     cutting = dataclasses.replace(task, snippets=Snippets(every=1, length=T // 2))
-    _, (scores, _) = cutting.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)
-    sums = cutting.evaluate(variables, batch)
+    _, (scores, _) = loss_of(cutting, variables, batch)
+    sums = evaluate(cutting, variables, batch)
     np.testing.assert_allclose(scores["nats"], sums["snippet_nats"], rtol=1e-5)
 
 
@@ -119,7 +128,7 @@ def test_snippets_cost_the_flops_of_their_length(task):
     assert cutting.flops_per_byte == pytest.approx(0.75 * flops(T) + 0.25 * flops(T // 4))
 
 
-def test_snippets_that_do_not_fit_are_refused(task, batch):
+def test_snippets_that_do_not_fit_are_refused(task, variables, batch):
     with pytest.raises(ValueError, match=f"snippets.length={T - 1} does not divide row_length={T}"):
         dataclasses.replace(task, snippets=Snippets(every=2, length=T - 1))
     with pytest.raises(ValueError, match="got -1 and 32"):
@@ -128,6 +137,5 @@ def test_snippets_that_do_not_fit_are_refused(task, batch):
         dataclasses.replace(task, z_loss=-1.0)
     odd = dataclasses.replace(task, snippets=Snippets(every=3, length=T))
     batch = jax.tree.map(lambda leaf: leaf[:2], batch)
-    variables = task.init(jax.random.key(0), batch)
     with pytest.raises(ValueError, match="does not divide the 2 rows"):
         odd.loss(variables, batch, jax.random.key(0), jnp.int32(0), False)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from latent_jax.tasks.latent_language import BetaSchedule, LatentLanguage
-from tests.latent_fixtures import CODES, C, T, make_config
+from tests.latent_fixtures import CODES, C, T, make_batch, make_config
 
 ENCODER = ("encoder", "compressor")
 
@@ -44,9 +44,11 @@ def trained_variables(task, batch):
     return {**variables, **state}
 
 
-def language_model_gradient(task, batch):
+@functools.cache
+def language_model_gradient(lm_gradient):
     """Gradient of beta x LM loss alone: the difference between two betas."""
-    variables = trained_variables(task, batch)
+    task, batch = make_task(lm_gradient=lm_gradient), make_batch()
+    variables = trained_variables(make_task(), batch)
 
     # With a linear schedule beta is the step: 0 at step 0, 1 at step 1, in one compiled function.
     task = dataclasses.replace(task, beta=BetaSchedule(1.0, "linear", warmup_steps=1))
@@ -89,9 +91,9 @@ def test_the_code_length_is_the_sum_of_its_parts(batch):
     assert metrics["language_model_choice_nats_per_byte"] > 0
 
 
-def test_the_language_models_gradient_goes_as_far_as_it_is_told(batch):
+def test_the_language_models_gradient_goes_as_far_as_it_is_told():
     norms = {
-        word: encoder_norm(language_model_gradient(make_task(lm_gradient=word), batch))
+        word: encoder_norm(language_model_gradient(word))
         for word in ("none", "input", "input_and_target")
     }
     assert norms["none"] == 0.0
@@ -106,8 +108,8 @@ def test_the_target_gradient_changes_no_value(batch):
     chex.assert_trees_all_close(losses[0], losses[1], rtol=1e-6)
 
 
-def test_the_language_model_never_moves_the_decoder(batch):
-    gradient = language_model_gradient(make_task(lm_gradient="input"), batch)
+def test_the_language_model_never_moves_the_decoder():
+    gradient = language_model_gradient("input")
     assert norm([gradient["autoencoder"][p] for p in ("decompressor", "decoder", "byte_head")]) == 0
     assert norm(gradient["language_model"]) > 0
 

@@ -50,7 +50,9 @@ def test_windows_begin_where_the_tokenizer_cuts(code, ids):
 def test_a_snippet_begins_at_the_next_window(code, ids):
     weights = np.ones(ids.shape, np.float32)
     weights[5, -20:] = 0
-    snippets, scored = cut(jnp.asarray(ids), jnp.asarray(weights), LENGTH, code.trie)
+    snippets, scored = jax.jit(lambda ids, weights: cut(ids, weights, LENGTH, code.trie))(
+        ids, weights
+    )
     assert snippets.shape == scored.shape == (8 * T // LENGTH, LENGTH)
     snippets, scored = (np.asarray(x).reshape(8, -1, LENGTH) for x in (snippets, scored))
     for row, row_weights, row_snippets, row_scored in zip(

@@ -60,7 +60,7 @@ def rows(text, n_rows, row_length, seed=0):
     return ids_BT
 
 
-@pytest.mark.parametrize("row_length", [1, 2, 7, 64, 100, 512])
+@pytest.mark.parametrize("row_length", [1, 7, 100, 512])
 def test_real_text_is_cut_as_in_the_loop(shipped, row_length):
     text = b"".join(d.text for _, d in zip(range(8), PythonDocs().documents(), strict=False))
     ids_BT = rows(text, 12, row_length)
@@ -82,7 +82,7 @@ def test_random_bytes_are_cut_as_in_the_loop(shipped):
     assert found[1:8].mean() < 0.6 < 0.8 < found[9:15].mean()
 
 
-@pytest.mark.parametrize("row_length", [1, 3, 39, 40, 41, 128])
+@pytest.mark.parametrize("row_length", [1, 40, 41, 128])
 def test_a_window_may_be_longer_than_the_row(deep, row_length):
     ids_BT = np.full((4, row_length), ord("a"), np.int32)
     ids_BT[1, row_length // 2] = SEPARATOR
@@ -95,7 +95,8 @@ def test_a_window_may_be_longer_than_the_row(deep, row_length):
 
 def test_sizes_are_those_of_the_longest_matches(deep):
     assert longest(deep.trie) == 40
-    sizes = window_sizes(jnp.array([[97, 97, 98, 97, SEPARATOR, 98]]), deep.trie, 40)
+    row_BT = jnp.array([[97, 97, 98, 97, SEPARATOR, 98]])
+    sizes = jax.jit(lambda row_BT: window_sizes(row_BT, deep.trie, 40))(row_BT)
     np.testing.assert_array_equal(sizes, [[2, 2, 2, 1, 0, 1]])
 
 

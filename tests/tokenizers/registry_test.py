@@ -29,6 +29,11 @@ def test_a_kind_belongs_to_one_class():
     assert Tokenizer.kinds["bytes"] is Bytes
 
 
+def test_a_tokenizer_says_what_is_saved():
+    with pytest.raises(TypeError, match="Half states neither arguments nor _files"):
+        type("Half", (Tokenizer,), {"kind": "half"})
+
+
 def test_unknown_kind_names_the_known_ones(tmp_path):
     Bytes().save(tmp_path / "t")
     path = tmp_path / "t" / "tokenizer.json"

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from latent_jax.contracts import Evaluation
 from latent_jax.training import (
     Checkpoints,
     OptimizerConfig,
@@ -186,7 +187,8 @@ def run(workdir, *, total_steps=12, batch_size=16, task=None, devices=None, **ch
     workers = changes.pop("workers", 0)
     fingerprint = changes.pop("fingerprint", "bytes-v1")
     optimizer = changes.pop("optimizer", OPTIMIZER)
-    extra = {k: changes.pop(k) for k in ("eval_data", "on_evaluation") if k in changes}
+    evaluations = changes.pop("evaluations", [Evaluation(changes.pop("eval_data", eval_batches))])
+    on_evaluation = changes.pop("on_evaluation", None)
     config = TrainingConfig(
         **{"log_every": 2, "eval_every": 6, "save_every": 6, "progress": False, **changes}
     )
@@ -200,7 +202,8 @@ def run(workdir, *, total_steps=12, batch_size=16, task=None, devices=None, **ch
         mesh=make_mesh(config.strategy, config.model_parallel, devices),
         tokenizer_fingerprint=fingerprint,
         data_workers=workers,
-        **{"eval_data": eval_batches, **extra},
+        evaluations=evaluations,
+        on_evaluation=on_evaluation,
     )
 
 

@@ -2,9 +2,11 @@
 whole."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
+import time
 
 import chex
 import jax
@@ -76,6 +78,23 @@ def small_state():
         opt_state=(),
         key=jax.random.key(0),
     )
+
+
+def test_a_reader_leaves_what_a_run_is_writing(tmp_path):
+    unfinished = tmp_path / "7.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    with Checkpoints(tmp_path, is_reader=True) as checkpoints:
+        assert checkpoints.steps == []
+    assert unfinished.exists()
+    filters = logging.getLogger("absl").filters
+    with Checkpoints(tmp_path):
+        before = list(filters)
+        Checkpoints(tmp_path, is_reader=True).close()
+        assert filters == before  # what one folder keeps quiet stays so when another is closed
+        deadline = time.monotonic() + 60
+        while unfinished.exists():  # a thread of Orbax removes it
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_a_state_may_be_donated_as_soon_as_save_returns(tmp_path):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +40,45 @@ def test_schedule_by_hand(schedule, middle, end):
     np.testing.assert_allclose(rate(60), middle, rtol=1e-5)
     np.testing.assert_allclose(rate(110), end, rtol=1e-5)
     assert all(rate(step) < rate(step + 1) for step in range(10))
+
+
+def test_wsd_is_stable_and_then_falls_by_one_minus_sqrt():
+    config = OptimizerConfig(
+        learning_rate=1.0, warmup_steps=10, schedule="wsd", decay_fraction=0.2, final_fraction=0.1
+    )
+    rate = make_schedule(config, 100)
+    np.testing.assert_allclose(rate(5), (1 + 5 * 10 / 10) / 11, rtol=1e-6)
+    assert all(rate(step) == 1.0 for step in range(10, 81))
+    # A quarter of the way 1 - sqrt has come half of the way down.
+    np.testing.assert_allclose(rate(85), 0.1 + 0.9 * 0.5, rtol=1e-6)
+    np.testing.assert_allclose(rate(100), 0.1, rtol=1e-6)
+    assert all(rate(step) > rate(step + 1) for step in range(80, 100))
+    with pytest.raises(ValueError, match=r"warms up for 85 steps and decays for 20, which is more"):
+        make_schedule(dataclasses.replace(config, warmup_steps=85), 100)
+    with pytest.raises(ValueError, match=r"decay_fraction must be in \(0, 1\]; got 0"):
+        OptimizerConfig(decay_fraction=0)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant", "rsqrt", "wsd"])
+def test_what_an_extension_means_to_the_rate(schedule):
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=10, schedule=schedule)
+    steps = jnp.arange(100)
+    planned, longer = make_schedule(config, 60)(steps), make_schedule(config, 100)(steps)
+    extended = make_schedule(config, 100, extension_steps=40)(steps)
+    if schedule == "cosine":  # as it was planned, and then its last rate
+        np.testing.assert_array_equal(extended[:60], planned[:60])
+        np.testing.assert_allclose(extended[60:], 0.1, rtol=1e-6)
+        assert np.any(extended != longer)
+    else:
+        np.testing.assert_array_equal(extended, longer)
+        assert np.any(extended[:60] != planned[:60]) == (schedule == "wsd")
+
+
+def test_a_cosine_that_ends_at_zero_has_no_rate_for_an_extension():
+    config = OptimizerConfig(warmup_steps=10, final_fraction=0.0)
+    make_schedule(config, 60)
+    with pytest.raises(ValueError, match=r"its last rate, and with final_fraction=0 that is 0"):
+        make_schedule(config, 100, extension_steps=40)
 
 
 def test_warmup_longer_than_the_run_is_refused():

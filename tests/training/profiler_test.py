@@ -44,7 +44,7 @@ def test_which_steps_are_traced(monkeypatch, tmp_path, step, total, n_steps, tra
 TRACED = """
 import pathlib, sys
 import jax, jax.numpy as jnp
-from latent_jax.experiments.profile import summarize_profile
+from latent_jax.costs.profile import summarize_profile
 from latent_jax.training.profiler import Profiler, mark_step
 
 jax.config.update("jax_num_cpu_devices", 2)

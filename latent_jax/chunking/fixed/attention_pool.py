@@ -18,8 +18,6 @@ import jax.numpy as jnp
 
 from latent_jax.chunking.fixed.base import (
     CompressorConfig,
-    check_latents,
-    check_positions,
     latent_mask,
     position_mask,
     zero_padding,
@@ -147,9 +145,8 @@ class AttentionPoolCompressor(nn.Module):
         """Return the latents of a batch; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
-        check_positions(config, x_BTD)
         length = x_BTD.shape[1]
-        x_BTD = zero_padding(x_BTD, mask_BT, config.dtype)
+        x_BTD = config.real_positions(x_BTD, mask_BT)
         mask_BK = latent_mask(mask_BT, config.factor)
         keys_BTD = LayerNorm(name="norm")(x_BTD)
 
@@ -192,8 +189,7 @@ class AttentionPoolDecompressor(nn.Module):
         del train
         config = self.config
         mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
-        check_latents(config, z_BKD, length)
-        z_BKD = zero_padding(z_BKD, mask_BK, config.dtype)
+        z_BKD = config.real_latents(z_BKD, chunks)
         d_model, factor = config.d_model, config.factor
         places_TD = self.param(
             "places", nn.initializers.normal(0.02), (config.max_length, d_model), jnp.float32

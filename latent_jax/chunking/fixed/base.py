@@ -99,39 +99,46 @@ class CompressorConfig(abc.ABC):
         """Return K = ceil(T / C)."""
         return -(-length // self.factor)
 
+    def real_positions(self, x_BTD: jax.Array, mask_BT: jax.Array) -> jax.Array:
+        """Return positions in the compute dtype, zero where they are padding.
+
+        Raises:
+            ValueError: they are too many, or have another width than the config says.
+        """
+        self._check_length(x_BTD.shape[1])
+        if x_BTD.shape[2] != self.d_model:
+            raise ValueError(f"positions are {x_BTD.shape[2]} wide; the config says {self.d_model}")
+        return zero_padding(x_BTD, mask_BT, self.dtype)
+
+    def real_latents(self, z_BKD: jax.Array, chunks: Chunks) -> jax.Array:
+        """Return latents in the compute dtype, zero where they are not real.
+
+        Raises:
+            ValueError: they cannot be those of rows as long as the chunks say.
+        """
+        length = chunks.chunk_of_BT.shape[1]
+        self._check_length(length)
+        expected = (self.n_latents(length), self.d_model)
+        if z_BKD.shape[1:] != expected:
+            raise ValueError(
+                f"latents have shape {z_BKD.shape[1:]}; {length} positions at factor "
+                f"{self.factor} make {expected}"
+            )
+        return zero_padding(z_BKD, chunks.mask_BK, self.dtype)
+
+    def _check_length(self, length: int) -> None:
+        if length > self.max_length:
+            raise ValueError(
+                f"the row has {length} positions, the {self.kind} compressor {self.max_length}: "
+                "shorten the rows or raise max_length"
+            )
+
     def chunks(self, z_BKD: jax.Array, mask_BK: jax.Array, length: int) -> Chunks:
         """Return latents as the chunks of rows of `length` positions, zero where not real."""
         chunk_of_T = jnp.arange(length, dtype=jnp.int32) // self.factor
         chunk_of_BT = jnp.broadcast_to(chunk_of_T[None], (z_BKD.shape[0], length))
         z_BKD = zero_padding(z_BKD, mask_BK, self.dtype)
         return Chunks(z_BKD, mask_BK, chunk_of_BT, jnp.zeros((), jnp.float32), {})
-
-
-def check_length(config: CompressorConfig, length: int) -> None:
-    """Raise ValueError if a row of `length` positions is longer than the config's longest."""
-    if length > config.max_length:
-        raise ValueError(
-            f"the row has {length} positions, the {config.kind} compressor {config.max_length}: "
-            "shorten the rows or raise max_length"
-        )
-
-
-def check_positions(config: CompressorConfig, x_BTD: jax.Array) -> None:
-    """Raise ValueError if positions are too many or have another width than the config says."""
-    check_length(config, x_BTD.shape[1])
-    if x_BTD.shape[2] != config.d_model:
-        raise ValueError(f"positions are {x_BTD.shape[2]} wide; the config says {config.d_model}")
-
-
-def check_latents(config: CompressorConfig, z_BKD: jax.Array, length: int) -> None:
-    """Raise ValueError if the latents cannot be those of rows of `length` positions."""
-    check_length(config, length)
-    expected = (config.n_latents(length), config.d_model)
-    if z_BKD.shape[1:] != expected:
-        raise ValueError(
-            f"latents have shape {z_BKD.shape[1:]}; {length} positions at factor {config.factor} "
-            f"make {expected}"
-        )
 
 
 def zero_padding(x_BTD: jax.Array, mask_BT: jax.Array, dtype: str) -> jax.Array:

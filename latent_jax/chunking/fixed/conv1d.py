@@ -13,8 +13,6 @@ import jax.numpy as jnp
 
 from latent_jax.chunking.fixed.base import (
     CompressorConfig,
-    check_latents,
-    check_positions,
     group_positions,
     latent_mask,
     position_mask,
@@ -116,12 +114,11 @@ class Conv1DCompressor(nn.Module):
         """Return the latents of a batch; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
-        check_positions(config, x_BTD)
         shape = (config.n_taps, config.d_model, config.d_model)
         # Orthonormal columns over all taps: what white input carries arrives at unit variance.
         kernel_JDD = self.param("kernel", nn.initializers.orthogonal(), shape, jnp.float32)
         bias_D = self.param("bias", nn.initializers.zeros, (config.d_model,), jnp.float32)
-        x_BTD = zero_padding(x_BTD, mask_BT, config.dtype)
+        x_BTD = config.real_positions(x_BTD, mask_BT)
         z_BKD = strided_conv(x_BTD, kernel_JDD.astype(config.dtype), config.factor)
         z_BKD = z_BKD + bias_D[None, None].astype(config.dtype)
         return config.chunks(z_BKD, latent_mask(mask_BT, config.factor), mask_BT.shape[1])
@@ -138,13 +135,12 @@ class Conv1DDecompressor(nn.Module):
         del train
         config = self.config
         mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
-        check_latents(config, z_BKD, length)
         shape = (config.n_taps, config.d_model, config.d_model)
         # Orthonormal rows over all taps, scaled so that unit variance comes out again.
         init = nn.initializers.orthogonal(config.factor**0.5)
         kernel_JDD = self.param("kernel", lambda *args: _tap_first(init, *args), shape, jnp.float32)
         bias_D = self.param("bias", nn.initializers.zeros, (config.d_model,), jnp.float32)
-        z_BKD = zero_padding(z_BKD, mask_BK, config.dtype)
+        z_BKD = config.real_latents(z_BKD, chunks)
         x_BTD = transposed_conv(z_BKD, kernel_JDD.astype(config.dtype), config.factor, length)
         x_BTD = x_BTD + bias_D[None, None].astype(config.dtype)
         return zero_padding(x_BTD, position_mask(mask_BK, config.factor, length), config.dtype)

@@ -10,8 +10,6 @@ import jax
 
 from latent_jax.chunking.fixed.base import (
     CompressorConfig,
-    check_latents,
-    check_positions,
     latent_mask,
     pad_to_multiple,
     position_mask,
@@ -62,7 +60,6 @@ class LinearMergeCompressor(nn.Module):
         """Return the latents of a batch; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
-        check_positions(config, x_BTD)
         narrow = nn.Dense(
             config.d_model // config.factor,
             dtype=config.dtype,
@@ -71,7 +68,7 @@ class LinearMergeCompressor(nn.Module):
         )
         # Zeroed after the projection: its bias would otherwise mark the missing positions of the
         # last group.
-        x_BTD = zero_padding(x_BTD, mask_BT, config.dtype)
+        x_BTD = config.real_positions(x_BTD, mask_BT)
         narrow_BTd = zero_padding(narrow(x_BTD), mask_BT, config.dtype)
         z_BKD = pad_to_multiple(narrow_BTd, config.factor)
         z_BKD = z_BKD.reshape(z_BKD.shape[0], -1, config.d_model)
@@ -89,14 +86,13 @@ class LinearMergeDecompressor(nn.Module):
         del train
         config = self.config
         mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
-        check_latents(config, z_BKD, length)
         widen = nn.Dense(
             config.d_model,
             dtype=config.dtype,
             kernel_init=nn.initializers.orthogonal(config.factor**0.5),
             name="widen",
         )
-        parts_BTd = zero_padding(z_BKD, mask_BK, config.dtype)
+        parts_BTd = config.real_latents(z_BKD, chunks)
         parts_BTd = parts_BTd.reshape(z_BKD.shape[0], -1, config.d_model // config.factor)
         x_BTD = widen(parts_BTd[:, :length])
         return zero_padding(x_BTD, position_mask(mask_BK, config.factor, length), config.dtype)

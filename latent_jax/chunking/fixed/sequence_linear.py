@@ -15,8 +15,6 @@ import jax.numpy as jnp
 
 from latent_jax.chunking.fixed.base import (
     CompressorConfig,
-    check_latents,
-    check_positions,
     latent_mask,
     position_mask,
     zero_padding,
@@ -63,7 +61,7 @@ class SequenceLinearConfig(CompressorConfig):
 
     @property
     def n_groups(self) -> int:
-        """Maps over time."""
+        """Map over time."""
         return self.sequence_groups or self.d_model
 
 
@@ -84,8 +82,7 @@ class SequenceLinearCompressor(nn.Module):
         """
         del train
         config = self.config
-        check_positions(config, x_BTD)
-        x_BTD = zero_padding(x_BTD, mask_BT, config.dtype)
+        x_BTD = config.real_positions(x_BTD, mask_BT)
         n_latents = config.n_latents(x_BTD.shape[1])
         map_GTK, bias_K = _time_map(self, config, config.max_length, config.max_latents)
         z_BKD = _map_time(x_BTD, map_GTK[:, : x_BTD.shape[1], :n_latents], bias_K[:n_latents])
@@ -103,8 +100,7 @@ class SequenceLinearDecompressor(nn.Module):
         del train
         config = self.config
         mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
-        check_latents(config, z_BKD, length)
-        z_BKD = zero_padding(z_BKD, mask_BK, config.dtype)
+        z_BKD = config.real_latents(z_BKD, chunks)
         map_GKT, bias_T = _time_map(self, config, config.max_latents, config.max_length)
         x_BTD = _map_time(z_BKD, map_GKT[:, : z_BKD.shape[1], :length], bias_T[:length])
         return zero_padding(x_BTD, position_mask(mask_BK, config.factor, length), config.dtype)

@@ -12,8 +12,6 @@ import jax.numpy as jnp
 
 from latent_jax.chunking.fixed.base import (
     CompressorConfig,
-    check_latents,
-    check_positions,
     group_positions,
     latent_mask,
     position_mask,
@@ -90,8 +88,7 @@ class SSMCompressor(nn.Module):
         """Return the latents of a batch; see `latent_jax.chunking.fixed.base`."""
         del train
         config = self.config
-        check_positions(config, x_BTD)
-        x_BTD = zero_padding(x_BTD, mask_BT, config.dtype)
+        x_BTD = config.real_positions(x_BTD, mask_BT)
         for i in range(config.ssm_layers):
             x_BTD = MambaBlock(config.block, name=f"block_{i}")(x_BTD)
         x_BTD = LayerNorm(name="norm")(x_BTD)
@@ -115,12 +112,11 @@ class SSMDecompressor(nn.Module):
         del train
         config = self.config
         mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
-        check_latents(config, z_BKD, length)
         # Unit variance, like a latent: a small offset would leave the C copies alike at the start.
         offsets_CD = self.param(
             "offsets", nn.initializers.normal(1.0), (config.factor, config.d_model), jnp.float32
         )
-        z_BKD = zero_padding(z_BKD, mask_BK, config.dtype)
+        z_BKD = config.real_latents(z_BKD, chunks)
         x_BKCD = z_BKD[:, :, None] + offsets_CD[None, None].astype(config.dtype)
         x_BTD = x_BKCD.reshape(z_BKD.shape[0], -1, config.d_model)[:, :length]
         for i in range(config.ssm_layers):

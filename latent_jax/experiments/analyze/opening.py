@@ -1,52 +1,41 @@
 """The codes and the texts that an analysis is asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from latent_jax.analysis.codes import Code, Coded, LatentCode, TokenizerCode
+from latent_jax.analysis.codes import Code, LatentCode, TokenizerCode
+from latent_jax.analysis.options import CodeOptions, RunOptions
+from latent_jax.codec.measure import cut_texts
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.experiments.evaluate import load_run
-from latent_jax.experiments.measure_tokenizers import cut_texts
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tasks.latent_language import LatentLanguage
 
-CHUNK_TEXTS = 256
-"""Encoded together: several times as many as M1 codes side by side."""
 
-
-def open_codes(
-    methods: Sequence[str],
-    workdirs: Sequence[str | Path] = (),
-    *,
-    corpus: Corpus | None = None,
-    train_bytes: int = 0,
-    m1: str = "",
-) -> list[Code]:
+def open_codes(options: CodeOptions, corpus: Corpus) -> list[Code]:
     """Return the codes of literature names, then those of trained runs.
 
-    A run whose code has the name of another one is called by its folder as well.
+    A run, whose code is its tokenizer, or its latents where it learned some, is called by its
+    folder as well where its code has the name of another one.
 
     Args:
-        methods: literature names of tokenizers.
-        workdirs: run folders: their tokenizer, or their latents where they learned some.
+        options: which codes.
         corpus: what tokenizers that learn are trained on.
-        train_bytes: on so many of its raw bytes; 0 = all.
-        m1: file of the byte model of coders; empty is the shipped one.
 
     Raises:
         ValueError: a name is no tokenizer's, or a folder holds no run or one without codes.
     """
     codes: list[Code] = []
-    for name in methods:
-        method = parse(name)
+    for method in map(parse, options.tokenizer):
         if method.family == "Latent":
             raise ValueError(f"{method} is learned: name the run folder of one with --workdir")
-        codes.append(TokenizerCode(make_tokenizer(method, corpus, train_bytes=train_bytes, m1=m1)))
-    for workdir in workdirs:
+        tokenizer = make_tokenizer(method, corpus, train_bytes=options.train_bytes, m1=options.m1)
+        codes.append(TokenizerCode(tokenizer))
+    for workdir in options.workdir:
         code = code_of_run(workdir)
         if code.name in {other.name for other in codes}:
             code.name = f"{code.name}, {workdir}"
@@ -76,33 +65,21 @@ def code_of_run(workdir: str | Path) -> Code:
     )
 
 
-def open_text(files: Sequence[str], text_field: str = "text") -> Corpus:
-    """Return text that is not a run's own, with a training and a validation split of 10 percent.
+def open_texts(options: RunOptions) -> dict[str, Corpus]:
+    """Return the one text of `options.data`, or each of `options.text`, by its name.
 
-    Documents fall into splits by a hash of their key, so every analysis of one text sees the same.
-    A run on the same files with the default splits was not trained on this validation split either:
-    it is that run's own validation and test split together.
-
-    Raises:
-        ValueError: there is none, or it cannot be read.
-    """
-    if not files:
-        raise ValueError("say which text to analyze: --data FILES")
-    words = dict(source="files", files=tuple(files), text_field=text_field)
-    return open_corpus(DataConfig(**words, validation_percent=10.0, test_percent=0.0))
-
-
-def open_texts(
-    files: Sequence[str], named: Sequence[str] = (), text_field: str = "text"
-) -> dict[str, Corpus]:
-    """Return one text of `files`, or several, each written NAME=FILES with commas between files.
+    None is a run's own; each has a training and a validation split of 10 percent. Documents fall
+    into splits by a hash of their key, so every analysis of one text sees the same. A run on the
+    same files with the default splits was not trained on this validation split either: it is that
+    run's own validation and test split together.
 
     Raises:
         ValueError: there is none, both are given, one is written wrongly, or cannot be read.
     """
+    files, named = options.data, getattr(options, "text", ())
     if not named:
         name = Path(files[0]).name.partition(".")[0] if files else ""
-        return {name: open_text(files, text_field)}
+        return {name: _open(files, options.text_field)}
     if files:
         raise ValueError(
             "--data is one text and --text NAME=FILES one of several: give one of them"
@@ -114,7 +91,14 @@ def open_texts(
     names = [name for name, _, _ in pairs]
     if len(set(names)) < len(names):
         raise ValueError(f"two --text have the same name: {', '.join(names)}")
-    return {name: open_text(paths.split(","), text_field) for name, _, paths in pairs}
+    return {name: _open(paths.split(","), options.text_field) for name, _, paths in pairs}
+
+
+def _open(files: Sequence[str], text_field: str) -> Corpus:
+    if not files:
+        raise ValueError("say which text to analyze: --data FILES")
+    words = dict(source="files", files=tuple(files), text_field=text_field)
+    return open_corpus(DataConfig(**words, validation_percent=10.0, test_percent=0.0))
 
 
 def read_texts(corpus: Corpus, split: str, max_bytes: int = 0, cut_bytes: int = 0) -> list[bytes]:
@@ -125,18 +109,6 @@ def read_texts(corpus: Corpus, split: str, max_bytes: int = 0, cut_bytes: int = 
     texts side by side, and are slow on one long text.
     """
     return cut_texts([each.text for each in corpus.documents(split, max_bytes)], cut_bytes)
-
-
-def encode_texts(
-    code: Code, texts: Sequence[bytes], on_encoded: Callable[[int], object] = lambda _: None
-) -> list[Coded]:
-    """Return each text in a code; `on_encoded` is told of every so many raw bytes."""
-    coded: list[Coded] = []
-    for start in range(0, len(texts), CHUNK_TEXTS):
-        chunk = texts[start : start + CHUNK_TEXTS]
-        coded += code.encode(chunk)
-        on_encoded(sum(map(len, chunk)))
-    return coded
 
 
 def run_words(config: ConfigDict) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 
-from latent_jax.experiments.hardware import matmul_rate
-from latent_jax.experiments.sweep.cells import load_sweep
+from latent_jax.costs.hardware import matmul_rate
 from latent_jax.experiments.sweep.jobs import read_result
 from latent_jax.experiments.sweep.live import Live
+from latent_jax.experiments.sweep.loading import load_sweep
 from latent_jax.experiments.sweep.local import LocalEngine
 from latent_jax.experiments.sweep.plan import Record, encodings, plan
 from latent_jax.experiments.sweep.schedule import Schedule

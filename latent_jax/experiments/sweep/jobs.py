@@ -5,32 +5,28 @@ lies in the folder of the sweep. A job that was cut off is started again and goe
 """
 
 import dataclasses
-import itertools
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
-from latent_jax.contracts import Vocabulary
+from latent_jax.codec.encode import EncodeConfig, encode_corpora
+from latent_jax.contracts import Evaluation, Vocabulary
 from latent_jax.data import DataConfig
-from latent_jax.experiments.encode import EncodeConfig, encode_corpora
 from latent_jax.experiments.run import Experiment, run
-from latent_jax.experiments.solve import solve_shape
-from latent_jax.experiments.sweep.cells import Sweep, config_of
+from latent_jax.experiments.sweep.loading import config_of
+from latent_jax.experiments.sweep.paper import paper_evaluation
 from latent_jax.experiments.sweep.plan import Record, rows_folder
+from latent_jax.methods.cells import Sweep
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
-from latent_jax.training import Evaluator
+from latent_jax.methods.solve import solve_shape
 from latent_jax.training.run_folder import write_json
 
 RESULT = "cell.json"
 """In the run folder of a cell that is finished."""
-
-PAPER = "paper.json"
-"""In the run folder: the scores of the last evaluation by the paper's protocol."""
 
 SPLIT_MARGIN = 1.1
 """More text than a budget, or the batches of the paper's protocol, need on average."""
@@ -97,16 +93,13 @@ def train_cell(sweep: Sweep, folder: Path, record: Record) -> Record:
     config.training.progress = False
     workdir = cell_folder(folder, record["name"])
 
-    def after_evaluation(experiment: Experiment, variables: Mapping[str, Any]) -> None:
-        # Kept at once: whoever is cut off after the last checkpoint evaluates no more.
-        scores = _paper_protocol(experiment, variables, sweep.paper_batches)
-        write_json(workdir / PAPER, scores)
+    def paper(experiment: Experiment) -> list[Evaluation]:
+        return [paper_evaluation(experiment, sweep.paper_batches)]
 
-    final = run(config, workdir, on_evaluation=after_evaluation, pictures=False)
+    final = run(config, workdir, more_evaluations=paper, pictures=False)
     result = {
         **record,
         **{key: value for key, value in final.items() if key != "split"},
-        **json.loads((workdir / PAPER).read_text(encoding="utf-8")),
         "wall_seconds": time.monotonic() - began,
     }
     write_json(workdir / RESULT, result)
@@ -123,22 +116,3 @@ def _solved(config: ConfigDict, record: Record) -> ConfigDict:
         config = solve_shape(config, vocabulary)
         config.context_bytes, config.inference_flops_per_byte = 0, 0.0
     return config
-
-
-def _paper_protocol(
-    experiment: Experiment, variables: Mapping[str, Any], n_batches: int
-) -> dict[str, float]:
-    """Return bits per byte as Lester et al. 2024, section 3.8: the mean over so many batches of the
-    method's own tokens, times its tokens per byte over the whole text.
-    """
-    config = experiment.config
-    batches = itertools.islice(experiment.evaluation("test", max_bytes=0), n_batches)
-    sums = Evaluator(experiment.task, experiment.mesh)(variables, batches)
-    bits = experiment.task.summarize(sums)["bits_per_byte"]
-    n_ids = float(sums["n_tokens"]) / experiment.task.tokens_per_id
-    counted = n_ids * experiment.reading.bytes_per_token
-    return {
-        "paper_bits_per_byte": bits * float(sums["n_bytes"]) / counted,
-        "paper_ids": n_ids,
-        "paper_expected_ids": float(n_batches * config.batch_size * config.row_length),
-    }

@@ -8,24 +8,17 @@ from typing import Any
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from latent_jax.codec.measure import cut_texts
 from latent_jax.contracts import Vocabulary
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.data.rows import DONE, open_rows
-from latent_jax.experiments.measure_tokenizers import cut_texts
-from latent_jax.experiments.solve import solve_shape, solve_steps, tokens_of
-from latent_jax.experiments.sweep.cells import (
-    Cell,
-    Sweep,
-    check_comparable,
-    config_of,
-    config_words,
-    name_of,
-    setting_of,
-)
+from latent_jax.experiments.sweep.loading import check_comparable, config_of, config_words
+from latent_jax.methods.cells import Cell, Sweep, name_of, setting_of
 from latent_jax.methods.family import MethodName
 from latent_jax.methods.ledger import ledger
 from latent_jax.methods.names import parse, with_options
 from latent_jax.methods.registry import family
+from latent_jax.methods.solve import solve_shape, solve_steps, tokens_of
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
 from latent_jax.reports.tables import read_json, write_json

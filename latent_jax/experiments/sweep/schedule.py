@@ -9,9 +9,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax.data.rows import DONE
-from latent_jax.experiments.sweep.cells import Sweep, config_of
 from latent_jax.experiments.sweep.jobs import read_result
+from latent_jax.experiments.sweep.loading import config_of
 from latent_jax.experiments.sweep.plan import Record, encodings, rows_folder
+from latent_jax.methods.cells import Sweep
 from latent_jax.training.run_folder import write_json
 
 MANIFEST = "manifest.json"

@@ -15,8 +15,8 @@ from typing import Any
 
 import jax
 
-from latent_jax.experiments.sweep.cells import load_sweep
 from latent_jax.experiments.sweep.jobs import encode_cells, train_cell
+from latent_jax.experiments.sweep.loading import load_sweep
 from latent_jax.training import end_in_order, keep_memory
 
 COMPILED = "compiled"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from latent_jax.reports.page.analyses import analysis_sections
+from latent_jax.reports.page.analyses import Draw, analysis_sections
 from latent_jax.reports.page.parts import Page, Section, Segmentation
 from latent_jax.reports.page.run_sections import named, run_sections, run_summary
 from latent_jax.reports.page.samples import sample_section
@@ -17,6 +17,7 @@ def study_page(
     *,
     segmentation: Segmentation,
     analyses: Sequence[str | Path] = (),
+    drawers: Sequence[Draw] = (),
     made_by: str = "launch/report.py",
 ) -> Page:
     """Return the page of a study.
@@ -25,6 +26,7 @@ def study_page(
         folders: one of a sweep, or some that hold runs.
         segmentation: a sentence by its tokenizers.
         analyses: files that `launch/analyze.py --json` wrote.
+        drawers: what draws them, see `analysis_sections`.
         made_by: the command.
 
     Raises:
@@ -40,7 +42,7 @@ def study_page(
         runs = [read_run(path) for folder in folders for path in find_runs(folder)]
         summary, facts = run_summary(runs)
         kind, sections = "study", run_sections(runs)
-    sections += analysis_sections(analyses)
+    sections += analysis_sections(analyses, drawers)
     sections += sample_section(named(runs))
     sections.append(_segmentation_section(segmentation))
     title = f"{kind.capitalize()} {first.resolve().name}".replace("_", " ")

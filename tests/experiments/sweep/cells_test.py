@@ -7,27 +7,21 @@ import jax.numpy as jnp
 import pytest
 
 from configs.methods import BEYOND, SIX, SIXTEEN
+from latent_jax.codec.measure import PAPER_BYTES_PER_TOKEN
 from latent_jax.contracts import Vocabulary
-from latent_jax.experiments import solve
-from latent_jax.experiments.measure_tokenizers import PAPER_BYTES_PER_TOKEN
-from latent_jax.experiments.solve import solve_shape, solve_steps, tokens_of
-from latent_jax.experiments.sweep.cells import (
+from latent_jax.experiments.sweep.loading import (
     SWEEPS,
-    Sweep,
-    arguments_of,
     check_comparable,
     config_of,
     config_words,
-    crossed,
     load_sweep,
-    name_of,
-    product,
-    where,
-    zipped,
 )
+from latent_jax.methods import solve
+from latent_jax.methods.cells import Sweep, arguments_of, crossed, name_of, product, where, zipped
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.methods.solve import solve_shape, solve_steps, tokens_of
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import BLOCKS_FROM
 
@@ -93,6 +87,13 @@ def test_mixed_budgets_are_refused(changes, message):
         check_comparable(sweep, configs)
 
 
+def test_a_cell_that_is_extended_is_refused():
+    sweep = Sweep(cells=[TINY], overrides={"budget.extend": "steps:3"})
+    configs = [config_of(sweep, config_words(sweep, TINY))]
+    with pytest.raises(ValueError, match=r"has budget\.extend=steps:3: cells of a sweep have one"):
+        check_comparable(sweep, configs)
+
+
 def test_an_unknown_sweep_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"unknown sweep 'labtop' \(did you mean 'laptop'\?\)"):
         load_sweep("labtop")
@@ -100,7 +101,7 @@ def test_an_unknown_sweep_is_refused_by_name(tmp_path):
         load_sweep("laptop:token=3")
     path = tmp_path / "mine.py"
     path.write_text(
-        "from latent_jax.experiments.sweep.cells import Sweep\n"
+        "from latent_jax.experiments.sweep.loading import Sweep\n"
         "def get_sweep(arguments):\n"
         "    return Sweep(cells=[{'method': arguments}])\n"
     )

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from latent_jax.experiments.sweep.cells import Sweep, name_of, product
 from latent_jax.experiments.sweep.jobs import RESULT, cell_folder
 from latent_jax.experiments.sweep.schedule import MANIFEST, Schedule
+from latent_jax.methods.cells import Sweep, name_of, product
 
 SWEEP = Sweep(
     cells=product(

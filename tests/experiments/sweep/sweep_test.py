@@ -15,7 +15,7 @@ import pytest
 from tests.commands import ROOT, environment, launch
 
 SWEEP = """
-from latent_jax.experiments.sweep.cells import Sweep, product
+from latent_jax.methods.cells import Sweep, product
 
 def get_sweep(arguments):
     arguments, _, then = arguments.partition(";then;")

@@ -1,0 +1,1 @@
+"""Speed, beside named peers in one run: what `launch/benchmark.py` measures."""

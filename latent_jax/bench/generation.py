@@ -1,0 +1,241 @@
+"""Tokens per second of generation beside Hugging Face transformers: the same weights, in turns.
+
+On the same device, in the platform's dtype. Where transformers is not installed, this project's
+generation is measured alone, and the records say so.
+"""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import logging
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from latent_jax.generation import Decoder, Sampling, draw, start
+from latent_jax.generation.token_writer import CHUNK
+from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.platform import Platform
+from latent_jax.reports.tables import Column, keep_each, text_table
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = (
+    "peer",
+    "version",
+    Column("vocab_size", "vocabulary", ",d"),
+    "lanes",
+    "dtype",
+    Column("prompt_length", "prompt\nids", ",d"),
+    Column("n_new", "new ids\na lane", ",d"),
+    "n_parameters",
+    "tokens_per_s",
+)
+PEER_COLUMNS = (
+    "greedy_agreement",
+    Column("speed_ratio", "times the\npeer's speed", ".2f"),
+)
+
+PEER_PACKAGES = ("torch", "transformers")
+VERSIONS = {
+    "transformers": lambda: importlib.metadata.version("transformers"),
+    "latent_jax": lambda: f"jax {jax.__version__}",
+}
+
+Generate = Callable[[np.ndarray, Sampling], np.ndarray]
+"""(prompts int32[B, T], how) -> new ids int32[B, N]."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GenerationBenchmark:
+    """What is measured. The defaults are a GPT-2 of 3.3M parameters over bytes.
+
+    Attributes:
+        vocab_size: ids of the model.
+        row_length: its longest row.
+        n_layers: blocks.
+        d_model: width.
+        n_heads: attention heads.
+        lanes: texts that grow side by side, several numbers.
+        prompt_length: ids of every prompt, random.
+        n_new: ids that are drawn, a multiple of `token_writer.CHUNK`.
+        n_steps: how often, in turns.
+    """
+
+    vocab_size: int = 257
+    row_length: int = 512
+    n_layers: int = 4
+    d_model: int = 256
+    n_heads: int = 4
+    lanes: tuple[int, ...] = (1,)
+    prompt_length: int = 64
+    n_new: int = 256
+    n_steps: int = 5
+
+    def __post_init__(self):
+        """Check ranges."""
+        if min(self.prompt_length, self.n_steps, *self.lanes) < 1:
+            raise ValueError("prompt_length, lanes and n_steps must be at least 1")
+        if self.n_new < CHUNK or self.n_new % CHUNK:
+            raise ValueError(f"n_new must be a multiple of {CHUNK}; got {self.n_new}")
+        if self.prompt_length + self.n_new > self.row_length:
+            raise ValueError(
+                f"a prompt of {self.prompt_length} ids and {self.n_new} new ones do not fit into a "
+                f"row of {self.row_length}: raise row_length"
+            )
+
+    def model(self, platform: Platform) -> GPTConfig:
+        """Return the GPT of both sides."""
+        config = GPTConfig(
+            vocab_size=self.vocab_size,
+            max_length=self.row_length,
+            n_layers=self.n_layers,
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            dtype=platform.dtype,
+            attention_implementation="auto",
+            scan_unroll=0,
+        )
+        return config.resolved(platform)
+
+
+def benchmark_generation(
+    benchmark: GenerationBenchmark, platform: Platform | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield flat records for each number of lanes: the peer's, where it is installed, and ours.
+
+    Both draw with temperature 0.9, top-k 50 and top-p 0.95, which is timed, and greedily, which
+    shows that they compute the same; in bfloat16 choices that are nearly even may differ.
+
+    Args:
+        benchmark: what is measured.
+        platform: settles dtype and attention; None: this process's.
+    """
+    config = benchmark.model(platform or Platform.current())
+    variables = GPT(config).init(jax.random.key(0), np.zeros((1, 1), np.int32))
+    # As far from 0 as trained parameters, so that greedy choices are clear.
+    variables = jax.tree.map(lambda leaf: 4 * leaf if leaf.ndim > 1 else leaf, variables)
+    missing = [name for name in PEER_PACKAGES if importlib.util.find_spec(name) is None]
+    sides: dict[str, Generate] = {}
+    if not missing:
+        sides["transformers"] = _hugging_face(benchmark, config, variables["params"])
+    sides["latent_jax"] = _ours(benchmark, config, variables)
+    shared = {
+        **{key: value for key, value in dataclasses.asdict(benchmark).items() if key != "lanes"},
+        "dtype": config.dtype,
+        "device": jax.devices()[0].device_kind,
+        "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
+        **({"no_peer": f"{' and '.join(missing)} not installed"} if missing else {}),
+    }
+    for n_lanes in benchmark.lanes:
+        for record in _measured(benchmark, n_lanes, sides):
+            yield {**shared, **record}
+
+
+def _measured(
+    benchmark: GenerationBenchmark, n_lanes: int, sides: Mapping[str, Generate]
+) -> list[dict[str, Any]]:
+    """Return what differs among the records of one number of lanes."""
+    draws, separator = np.random.default_rng(0), benchmark.vocab_size - 1
+    shape = (n_lanes, benchmark.prompt_length)
+    prompts = draws.integers(0, separator, shape, dtype=np.int32)
+    compared = {}
+    if "transformers" in sides:
+        theirs, ours = (generate(prompts, Sampling(0.0)) for generate in sides.values())
+        # A lane of ours ends with the separator, theirs goes on.
+        is_open = np.cumsum(ours == separator, axis=1) == 0
+        compared["greedy_agreement"] = float(np.mean((theirs == ours)[is_open]))
+    seconds: dict[str, list[float]] = {peer: [] for peer in sides}
+    for step in range(1 + benchmark.n_steps):
+        for peer, generate in sides.items():
+            began = time.perf_counter()
+            generate(prompts, Sampling())
+            if step:
+                seconds[peer].append(time.perf_counter() - began)
+    records = []
+    for peer in sides:
+        if "transformers" in sides:
+            pairs = zip(seconds["transformers"], seconds[peer], strict=True)
+            compared["speed_ratio"] = statistics.median(theirs / own for theirs, own in pairs)
+        record = {
+            "peer": peer,
+            "version": VERSIONS[peer](),
+            "lanes": n_lanes,
+            "tokens_per_s": n_lanes * benchmark.n_new / statistics.median(seconds[peer]),
+            **compared,
+        }
+        logger.info("%s, %d lanes: %.0f tokens/s", peer, n_lanes, record["tokens_per_s"])
+        records.append(record)
+    return records
+
+
+def benchmark_generation_and_print(
+    benchmark: GenerationBenchmark, json_path: str | None = None
+) -> None:
+    """Print `benchmark_generation` as a table, and keep the records if a path is given."""
+    records = keep_each(benchmark_generation(benchmark), json_path)
+    if "no_peer" in records[0]:
+        print(text_table(records, COLUMNS))
+        print(f"no peer: {records[0]['no_peer']}; python -m pip install -e '.[benchmark]'")
+    else:
+        print(text_table(records, (*COLUMNS, *PEER_COLUMNS)))
+
+
+def _ours(benchmark: GenerationBenchmark, config: GPTConfig, variables) -> Generate:
+    """Return generation as `TokenWriter` does it: chunks of ids, each brought to the host."""
+    # transformers begins with the prompt's first id; here the separator stands before it.
+    first = benchmark.vocab_size - 1
+    decoder = Decoder(config, separator_id=first)
+
+    def generate(prompts: np.ndarray, sampling: Sampling) -> np.ndarray:
+        keys = jax.random.split(jax.random.key(0), len(prompts))
+        lengths = np.full(len(prompts), benchmark.prompt_length, np.int32)
+        lanes = start(decoder, variables, prompts, lengths, n_slots=benchmark.row_length)
+        parts = []
+        for _ in range(0, benchmark.n_new, CHUNK):
+            lanes, drawn = draw(decoder, variables, lanes, keys, sampling, CHUNK)
+            parts.append(np.asarray(drawn.ids_BN))
+        return np.concatenate(parts, axis=1)
+
+    return generate
+
+
+def _hugging_face(benchmark: GenerationBenchmark, config: GPTConfig, params) -> Generate:
+    """Return transformers' generation, on the kind of device that JAX has."""
+    import torch
+
+    from latent_jax.bench.huggingface_gpt import to_hugging_face
+    from latent_jax.bench.torch_gpt import torch_device
+
+    device = torch_device()
+    model = to_hugging_face(config, params).to(device, getattr(torch, config.dtype))
+    first = benchmark.vocab_size - 1
+
+    def generate(prompts: np.ndarray, sampling: Sampling) -> np.ndarray:
+        rows = np.pad(prompts, ((0, 0), (1, 0)), constant_values=first)
+        ids = torch.from_numpy(rows).long().to(device)
+        words: dict[str, Any] = {"do_sample": False}
+        if sampling.temperature:
+            words = {
+                "do_sample": True,
+                "temperature": sampling.temperature,
+                "top_k": sampling.top_k,
+                "top_p": sampling.top_p,
+            }
+        with torch.inference_mode():
+            whole = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=benchmark.n_new,
+                min_new_tokens=benchmark.n_new,
+                pad_token_id=first,
+                use_cache=True,
+                **words,
+            )
+        return whole[:, rows.shape[1] :].cpu().numpy()
+
+    return generate

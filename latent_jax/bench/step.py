@@ -1,0 +1,170 @@
+"""Speed of the train step of any config on the devices at hand: no text, no tokenizer, no files.
+
+The step is the one that `training.train` runs. Its ids are random, and the number of ids is the one
+that the method's name promises, so a program is measured before anything has been prepared for it.
+"""
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from latent_jax.costs.lowering import assumed_vocabulary
+from latent_jax.costs.memory import settle_remat
+from latent_jax.costs.profile import describe_profile
+from latent_jax.data import batch_spec
+from latent_jax.methods.ledger import count_parameters
+from latent_jax.methods.solve import solve_shape
+from latent_jax.methods.tasks import make_task
+from latent_jax.platform import chip
+from latent_jax.reports.tables import Column, kept_records, text_table, write_json
+from latent_jax.training import (
+    OptimizerConfig,
+    TrainingConfig,
+    abstract_state,
+    check_batch,
+    create_state,
+    initial_state,
+    make_mesh,
+    spread_over_cores,
+)
+from latent_jax.training.optimizer import make_optimizer
+from latent_jax.training.profiler import mark_step
+from latent_jax.training.sharding import batch_sharding
+from latent_jax.training.step import compile_train_step
+
+COLUMNS = (
+    "name",
+    "n_parameters",
+    Column("batch_size", "rows", ",d"),
+    Column("row_length", "ids in\na row", ",d"),
+    Column("compile_seconds", "compiles\nin s", ",.0f"),
+    Column("step_ms", "step\nms", ",.1f"),
+    "tokens_per_s",
+    Column("model_flops_utilization", "MFU\n%", ".1f", 100.0),
+    Column("memory_bytes", "peak memory\nGiB", ".2f", 2.0**-30),
+)
+
+N_WARM_UP = 3
+N_ROUNDS = 3
+"""The rounds' median is reported: each is so many steps between two looks at the clock."""
+
+
+def benchmark_step(
+    config: ConfigDict,
+    *,
+    name: str,
+    n_steps: int = 10,
+    bytes_per_token: float = 4.0,
+    profile: str | Path | None = None,
+    n_traced: int = 10,
+) -> dict[str, Any]:
+    """Return one flat record: what a step of this config takes here.
+
+    Args:
+        config: as `configs.common.default` makes it.
+        name: how the table calls it.
+        n_steps: steps of a round; the host does not wait between them.
+        bytes_per_token: raw bytes per id, where ids are no bytes; FLOPs per step do not depend on
+            it.
+        profile: folder for a trace, see `costs.profile`.
+        n_traced: steps of it.
+
+    Raises:
+        ValueError: the config describes no network, the devices do not divide its batch, or there
+            are no steps to time or to trace.
+    """
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be at least 1; got {n_steps}")
+    if profile is not None and n_traced < 1:
+        raise ValueError(f"profile must be at least 1, or left out for no trace; got {n_traced}")
+    training = TrainingConfig(**config.training, seed=config.seed)
+    vocabulary = assumed_vocabulary(config, bytes_per_token)
+    config = solve_shape(config, vocabulary)
+    spread_over_cores([config.batch_size // training.accumulation])
+    mesh = make_mesh(training.strategy, training.model_parallel)
+    check_batch(mesh, config.batch_size, training.accumulation)
+    task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
+    optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps=1_000_000)
+    spec = batch_spec(config.batch_size, config.row_length)
+    init = initial_state(task, optimizer, spec, config.seed)
+    state = create_state(init, abstract_state(init, mesh, training.strategy))
+    start = time.perf_counter()
+    step = compile_train_step(task, optimizer, state, spec, training.accumulation, mesh)
+    compile_seconds = time.perf_counter() - start
+    batch = jax.device_put(_random_batch(config, vocabulary), batch_sharding(mesh))
+
+    def run(n: int) -> float:
+        nonlocal state
+        start = time.perf_counter()
+        for number in range(n):
+            with mark_step(number):
+                state, metrics = step(state, batch)
+        loss = float(metrics.loss)
+        if not np.isfinite(loss):
+            raise ValueError(f"{name}: the loss is {loss} after a few steps on random ids")
+        return (time.perf_counter() - start) / n
+
+    run(N_WARM_UP)
+    seconds = statistics.median(run(n_steps) for _ in range(N_ROUNDS))
+    if profile is not None:
+        # The loss of the last step is there, and the rest of it may not be.
+        jax.block_until_ready(state)
+        with jax.profiler.trace(str(profile)):
+            run(n_traced)
+            jax.block_until_ready(state)
+    device = mesh.devices.flat[0]
+    known = chip(device.device_kind)
+    bytes_per_step = config.batch_size * config.row_length * vocabulary.bytes_per_token
+    flops_per_step = 3.0 * task.flops_per_byte * bytes_per_step
+    statistics_of_memory = device.memory_stats() or {}
+    return {
+        "name": name,
+        "method": config.method,
+        "device": device.device_kind,
+        "device_count": mesh.devices.size,
+        "jax": jax.__version__,
+        "n_parameters": count_parameters(task, config.row_length)["n_parameters"],
+        "batch_size": config.batch_size,
+        "row_length": config.row_length,
+        "compile_seconds": compile_seconds,
+        "step_ms": 1e3 * seconds,
+        "tokens_per_s": config.batch_size * config.row_length / seconds,
+        "bytes_per_s": bytes_per_step / seconds,
+        "flops_per_step": flops_per_step,
+        "model_flops_utilization": known
+        and flops_per_step / seconds / known.flops / mesh.devices.size,
+        "memory_bytes": statistics_of_memory.get("peak_bytes_in_use"),
+    }
+
+
+def benchmark_step_and_print(
+    config: ConfigDict, *, json_path: str | None = None, append: bool = False, **words: Any
+) -> None:
+    """Print `benchmark_step` as a table, and what a profile shows; keep the record if asked to.
+
+    With `append` it comes after the records that the file has.
+    """
+    earlier = kept_records(json_path, append)
+    record = benchmark_step(config, **words)
+    print(text_table([record], COLUMNS))
+    if words.get("profile"):
+        print(describe_profile(words["profile"]))
+    if json_path:
+        write_json([*earlier, record], json_path)
+
+
+def _random_batch(config: ConfigDict, vocabulary) -> dict[str, np.ndarray]:
+    """Return rows of ids without separators, each of the bytes that its ids are assumed to be."""
+    shape = (config.batch_size, config.row_length)
+    ids_BT = np.random.default_rng(0).integers(0, vocabulary.separator_id, shape, dtype=np.int32)
+    n_bytes = round(config.row_length * vocabulary.bytes_per_token)
+    return {
+        "ids": ids_BT,
+        "weights": np.ones(shape, np.float32),
+        "n_bytes": np.full(shape[:1], n_bytes, np.int32),
+    }

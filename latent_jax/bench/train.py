@@ -1,0 +1,208 @@
+"""Training throughput of the GPT beside the same model in PyTorch, in one process.
+
+The two take turns, step by step, so that whatever else the machine does falls on both; what is
+reported are medians, and the median of the ratios of neighbouring steps.
+"""
+
+import concurrent.futures
+import dataclasses
+import importlib.metadata
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from latent_jax.data import batch_spec
+from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.platform import Platform
+from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.tasks.language_modeling import LanguageModeling
+from latent_jax.training import (
+    OptimizerConfig,
+    abstract_state,
+    create_state,
+    initial_state,
+    make_mesh,
+    spread_over_cores,
+)
+from latent_jax.training.optimizer import make_optimizer
+from latent_jax.training.sharding import batch_sharding
+from latent_jax.training.step import compile_train_step
+
+LEARNING_RATE = 3e-4
+
+COLUMNS = (
+    "peer",
+    Column("version", "version"),
+    Column("vocab_size", "vocabulary", ",d"),
+    "n_parameters",
+    "tokens_per_s",
+    Column("step_ms", "step\nms", ",.0f"),
+    Column("speed_ratio", "speed over\nPyTorch", ".2f"),
+)
+
+Step = Callable[[np.ndarray, np.ndarray], Any]
+"""(inputs int32[B, T], targets int32[B, T]) -> loss in nats, after one optimizer step: a scalar
+that may still be computed; float() waits for it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainBenchmark:
+    """What is measured: the shapes of the model and of a batch, and how often.
+
+    The defaults are 3.3M parameters over bytes; AdamW, gradients clipped at norm 1. Both sides
+    compute in the dtype of the platform: float32 on CPU, bfloat16 on a GPU.
+    """
+
+    vocab_size: int = 257
+    row_length: int = 512
+    batch_size: int = 32
+    n_layers: int = 4
+    d_model: int = 256
+    n_heads: int = 4
+    n_steps: int = 5
+    steps_per_turn: int = 1
+
+    def __post_init__(self):
+        """Check what the model does not."""
+        for field in ("row_length", "batch_size", "n_steps", "steps_per_turn"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1; got {getattr(self, field)}")
+
+    @property
+    def model(self) -> GPTConfig:
+        """The GPT that both sides train."""
+        platform = Platform.current()
+        return GPTConfig(
+            vocab_size=self.vocab_size,
+            max_length=self.row_length,
+            n_layers=self.n_layers,
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            dtype=platform.dtype,
+            attention_implementation="auto",
+            scan_unroll=0,
+        ).resolved(platform)
+
+
+def benchmark_training(benchmark: TrainBenchmark) -> list[dict[str, Any]]:
+    """Return one flat record for each side, PyTorch first.
+
+    Raises:
+        ValueError: PyTorch is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise ValueError(
+            "this measures against PyTorch, which is not installed: "
+            "python -m pip install -e '.[benchmark]'"
+        )
+    from latent_jax.bench.torch_gpt import make_torch_step
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:  # both compile at the same time
+        ours = threads.submit(make_jax_step, benchmark)
+        theirs = make_torch_step(benchmark.model, LEARNING_RATE)
+        zeros_BT = np.zeros((benchmark.batch_size, benchmark.row_length), np.int32)
+        float(theirs(zeros_BT, zeros_BT))
+        steps = {"PyTorch": theirs, "latent_jax": ours.result()}
+    seconds = time_in_turns(steps, benchmark)
+    ratios = [
+        theirs / ours
+        for theirs, ours in zip(seconds["PyTorch"], seconds["latent_jax"], strict=True)
+    ]
+    versions = {
+        "PyTorch": f"torch {importlib.metadata.version('torch')}",
+        "latent_jax": f"jax {jax.__version__}",
+    }
+    return [
+        {
+            "peer": peer,
+            "version": versions[peer],
+            **dataclasses.asdict(benchmark),
+            "n_parameters": _n_parameters(benchmark.model),
+            "tokens_per_s": benchmark.batch_size
+            * benchmark.row_length
+            / statistics.median(seconds[peer]),
+            "step_ms": 1e3 * statistics.median(seconds[peer]),
+            "device": jax.devices()[0].device_kind,
+            "speed_ratio": statistics.median(ratios) if peer == "latent_jax" else 1.0,
+        }
+        for peer in steps
+    ]
+
+
+def benchmark_and_print(benchmark: TrainBenchmark, json_path: str | None = None) -> None:
+    """Print `benchmark_training` as a table, and keep the records if a path is given."""
+    spread_over_cores([benchmark.batch_size])
+    records = benchmark_training(benchmark)
+    print(text_table(records, COLUMNS))
+    if json_path:
+        write_json(records, json_path)
+
+
+def make_jax_step(benchmark: TrainBenchmark) -> Step:
+    """Return the train step of this project as a `Step`: the one that `training.train` runs."""
+    spec = batch_spec(benchmark.batch_size, benchmark.row_length)
+    task = LanguageModeling(
+        benchmark.model,
+        separator_id=benchmark.vocab_size - 1,
+        row_length=benchmark.row_length,
+        bytes_per_token=1.0,
+        head=Platform.current().head(benchmark.vocab_size),
+    )
+    optimizer = make_optimizer(
+        OptimizerConfig(learning_rate=LEARNING_RATE, schedule="constant", warmup_steps=0),
+        total_steps=1,
+    )
+    mesh = make_mesh("pmap", 1)
+    init = initial_state(task, optimizer, spec, seed=0)
+    state = create_state(init, abstract_state(init, mesh, "pmap"))
+    train_step = compile_train_step(task, optimizer, state, spec, 1, mesh)
+    rows = batch_sharding(mesh)
+
+    def step(inputs_BT: np.ndarray, targets_BT: np.ndarray) -> jax.Array:
+        # The task shifts the row itself.
+        del inputs_BT
+        nonlocal state
+        batch = {
+            "ids": targets_BT,
+            "weights": np.ones(targets_BT.shape, np.float32),
+            "n_bytes": np.full(len(targets_BT), targets_BT.shape[1], np.int32),
+        }
+        state, metrics = train_step(state, jax.device_put(batch, rows))
+        return metrics.loss
+
+    return step
+
+
+def time_in_turns(steps: dict[str, Step], benchmark: TrainBenchmark) -> dict[str, list[float]]:
+    """Return seconds per step for each of `steps`, which take turns on the same random rows.
+
+    A turn is `steps_per_turn` steps, after which the clock waits for the last loss.
+    """
+    draw = np.random.default_rng(0)
+    shape = (benchmark.batch_size, benchmark.row_length)
+    seconds = {name: [] for name in steps}
+    n_warm_up = 2
+    for i in range(n_warm_up + benchmark.n_steps):
+        targets_BT = draw.integers(0, benchmark.vocab_size, shape, dtype=np.int32)
+        inputs_BT = np.pad(
+            targets_BT[:, :-1], ((0, 0), (1, 0)), constant_values=benchmark.vocab_size - 1
+        )
+        for name, step in steps.items():
+            start = time.perf_counter()
+            for _ in range(benchmark.steps_per_turn):
+                loss = step(inputs_BT, targets_BT)
+            float(loss)
+            if i >= n_warm_up:
+                seconds[name].append((time.perf_counter() - start) / benchmark.steps_per_turn)
+    return seconds
+
+
+def _n_parameters(config: GPTConfig) -> int:
+    ids = jax.ShapeDtypeStruct((1, 1), np.int32)
+    variables = jax.eval_shape(GPT(config).init, jax.random.key(0), ids)
+    return sum(leaf.size for leaf in jax.tree.leaves(variables))

@@ -1,0 +1,270 @@
+"""What all commands share: where config files find each other, and errors as one clear message."""
+
+import dataclasses
+import functools
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+from ml_collections import config_flags
+
+import latent_jax
+from latent_jax.nearest import check_word
+from latent_jax.training import (
+    LostProcessError,
+    end_in_order,
+    initialize_distributed,
+    keep_memory,
+)
+
+# Config files begin with `from configs import common`, wherever the command is started from.
+sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
+
+# --help lists the flags that are defined here for a command among that command's own.
+flags.disclaim_key_flags()
+
+TRY_AGAIN = os.EX_TEMPFAIL
+"""Exit status (75) of a command that did nothing wrong; launch/tpu_vm.sh may start it again."""
+
+Cases = Mapping[str, tuple[Callable[..., Any], Mapping[str, flags.FlagHolder]]]
+"""What a command can be asked for: a verb -> its function, and a flag for each argument of it.
+
+Where a flag changes what a verb reads, there are two cases of it: "generate" and, where --workdirs
+is given, "generate --workdirs". A command without verbs has cases of flags alone.
+"""
+
+
+def run_command(
+    main: Callable[..., Any], takes_arguments: bool = False, may_be_remote: Collection[str] = ()
+) -> None:
+    """Parse the flags, join a distributed run if there is one, and run `main`.
+
+    Every error that this project raises on purpose is a ValueError whose message names the thing
+    and the way out; it is printed and the exit status is 2, or `TRY_AGAIN` where another process of
+    the run is gone. Anything else is a mistake of ours and keeps its traceback.
+
+    Args:
+        main: takes the arguments that are no flags, or nothing.
+        takes_arguments: whether there may be any.
+        may_be_remote: names of flags whose folder may lie in a bucket (gs://). All others are
+            refused there, before `pathlib` makes a local folder of the name.
+    """
+
+    def body(arguments: Sequence[str]) -> None:
+        end_in_order()
+        _show_own_messages()
+        if arguments[1:] and not takes_arguments:
+            _fail(f"unexpected {' '.join(arguments[1:])!r}: options are written --name=value")
+        try:
+            _check_local(arguments[1:], may_be_remote)
+            _check_files()
+            keep_memory()
+            initialize_distributed()
+            main(arguments[1:]) if takes_arguments else main()
+        except LostProcessError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(TRY_AGAIN)  # an orderly end waits for all processes
+        except ValueError as error:
+            _fail(str(error))
+
+    app.run(body, flags_parser=_parse_flags)
+
+
+def run_verbs(cases: Cases, takes_files: bool = False) -> None:
+    """Run a command whose first word is a verb, as `run_command` does.
+
+    Args:
+        cases: of the command.
+        takes_files: whether files follow the verb; its function gets them before the flags.
+    """
+
+    def main(words: Sequence[str]) -> None:
+        if not words:
+            raise ValueError(f"write a verb first: {', '.join(_verbs(cases))}")
+        verb, *files = words
+        check_word("verb", verb, _verbs(cases))
+        if takes_files and not files:
+            raise ValueError(f"{verb} needs files: write their paths after it")
+        if files and not takes_files:
+            raise ValueError(f"unexpected {' '.join(files)!r}: options are written --name=value")
+        run_case(verb, cases, *([[Path(file) for file in files]] if takes_files else []))
+
+    name_cases(cases)
+    run_command(main, takes_arguments=True)
+
+
+def option_cases(function: Callable[[str, Any], Any], options: Mapping[str, type]) -> Cases:
+    """Return a case for each verb, with a flag for each field of its options.
+
+    Args:
+        function: takes a verb, and its options as the flags have them.
+        options: verb -> dataclass whose fields say what `analysis.options.option` does. Fields of
+            several verbs with one name are one flag.
+
+    Raises:
+        ValueError: two verbs differ in the default or the help of one flag.
+    """
+    fields: dict[str, dataclasses.Field] = {}
+    for verb, kind in options.items():
+        for field in dataclasses.fields(kind):
+            first = fields.setdefault(field.name, field)
+            if (first.default, first.metadata) != (field.default, field.metadata):
+                raise ValueError(
+                    f"--{field.name} of {verb} has another default or help than that of a verb "
+                    "before it: inherit the field from one class, or give it another name"
+                )
+    holders = {name: _define(field) for name, field in fields.items()}
+    return {
+        verb: (
+            functools.partial(_call, function, verb, kind),
+            {field.name: holders[field.name] for field in dataclasses.fields(kind)},
+        )
+        for verb, kind in options.items()
+    }
+
+
+def _define(field: dataclasses.Field) -> flags.FlagHolder:
+    """Define the flag of a field."""
+    said, default = field.metadata, field.default
+    if isinstance(default, tuple):
+        define = flags.DEFINE_list if said.get("commas") else flags.DEFINE_multi_string
+        return define(field.name, [*default], said["help"])
+    if isinstance(default, int):
+        bound = said.get("lower_bound")
+        return flags.DEFINE_integer(field.name, default, said["help"], lower_bound=bound)
+    return flags.DEFINE_string(field.name, default, said["help"])
+
+
+def _call(function: Callable[[str, Any], Any], verb: str, kind: type, **words: Any) -> Any:
+    """Call a function with a verb and its options."""
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in words.items()}
+    return function(verb, kind(**given))
+
+
+def name_cases(cases: Cases) -> None:
+    """Say in the --help of each flag which cases use it, unless all do."""
+    for flag in {flag.name for _, words in cases.values() for flag in words.values()}:
+        users = _users(flag, cases)
+        # A flag that makes a case of its own need not be told so.
+        named = [*filter(None, (user.replace(f"--{flag}", "").strip() for user in users))]
+        if named and users != _verbs(cases):
+            flags.FLAGS[flag].help = f"{', '.join(named)}: {flags.FLAGS[flag].help}"
+
+
+def run_case(verb: str, cases: Cases, *arguments: Any) -> None:
+    """Call the function of the case at hand with the values of its flags.
+
+    Args:
+        verb: as it was given; "" where a command has none.
+        cases: of the command.
+        *arguments: what the function gets before the flags.
+
+    Raises:
+        ValueError: a flag was given that this case does not use.
+    """
+    # Each case of this verb, and the flags that make it one.
+    own = {case: _flags_of(case) for case in cases if not verb or case.split()[0] == verb}
+    holding = [case for case, names in own.items() if all(flags.FLAGS[n].value for n in names)]
+    case = max(holding, key=lambda case: len(own[case]))
+    function, used = cases[case]
+    allowed = {flag.name for flag in used.values()}.union(*own.values())
+    for flag in (flag for _, words in cases.values() for flag in words.values()):
+        if flag.present and flag.name not in allowed:
+            users = ", ".join(_users(flag.name, cases))
+            raise ValueError(f"{case} does not use --{flag.name}; it is for: {users}")
+    function(*arguments, **{argument: flag.value for argument, flag in used.items()})
+
+
+def _flags_of(case: str) -> list[str]:
+    return [word[2:] for word in case.split() if word.startswith("--")]
+
+
+def _verbs(cases: Cases) -> list[str]:
+    """Return the cases that are no more special than another one."""
+    return [case for case in cases if case.rpartition(" ")[0] not in cases]
+
+
+def _users(flag: str, cases: Cases) -> list[str]:
+    """Return the cases that use a flag; a verb that always does stands once."""
+    users = [c for c, (_, words) in cases.items() if flag in {f.name for f in words.values()}]
+    return [case for case in users if case.rpartition(" ")[0] not in users]
+
+
+def changed_words(flag: str) -> dict[str, Any]:
+    """Return what the command line changed in a config flag, by dotted key."""
+    return dict(config_flags.get_override_values(flags.FLAGS[flag]))
+
+
+def _parse_flags(arguments: Sequence[str]) -> Sequence[str]:
+    """Parse, and say in one line what is wrong with a flag, a config file or a key of it."""
+    if any(re.fullmatch(r"--?help(short|full|xml)?(=.*)?|-\?", word) for word in arguments):
+        return app.parse_flags_with_usage(arguments)
+    try:
+        return _parsed(arguments)
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        text = str(error.args[0]) if error.args else str(error)
+        # A config file's own error comes wrapped in the traceback of its loading.
+        inner = re.findall(r"^\s*[\w.]*Error: (.+)$", text, flags=re.MULTILINE)
+        missing = re.search(r"No such file or directory: \\?'([^'\\]+)", text)
+        if missing and not inner:
+            _fail(f"there is no config file {missing[1]}; they are in configs/")
+        text = inner[-1] if inner else text
+        # ml_collections raises a KeyError's text, which is a quoted string.
+        text = text[1:-1] if re.fullmatch(r"'.*'", text, flags=re.DOTALL) else text
+        _fail(" ".join(text.replace("\\n", " ").replace("\\'", "'").split()))
+
+
+def _parsed(arguments: Sequence[str]) -> Sequence[str]:
+    rest = flags.FLAGS(arguments)
+    for name in flags.FLAGS:
+        # A config file that is missing says so only when something is read from it.
+        getattr(flags.FLAGS[name].value, "name", None)
+    return rest
+
+
+def _check_files() -> None:
+    """Refuse what cannot be written as a file before any work is done."""
+    for name in ("json", "summary"):
+        path = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if isinstance(path, str) and path and Path(path).is_dir():
+            raise ValueError(f"--{name}={path} is a folder: name a file")
+
+
+def _check_local(arguments: Sequence[str], may_be_remote: Collection[str]) -> None:
+    values = [("an argument", text) for text in arguments]
+    for name in flags.FLAGS:
+        value = flags.FLAGS[name].value
+        if name not in may_be_remote and isinstance(value, str | list):
+            values += [(f"--{name}", x) for x in ([value] if isinstance(value, str) else value)]
+    for name, value in values:
+        if isinstance(value, str) and re.match(r"(gs|s3|az|abfss?|hdfs)://", value):
+            can = " and ".join(f"--{flag}" for flag in may_be_remote)
+            raise ValueError(
+                f"{name} is {value}, and this command reads and writes it on a disk only"
+                f"{f'; {can} may be in a bucket' if can else ''}: copy it (gcloud storage cp -r), "
+                "or mount the bucket and give the path of the mount"
+            )
+
+
+def _show_own_messages() -> None:
+    """Print what this package says; libraries speak up only to warn."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    ours = logging.getLogger(latent_jax.__name__)
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    for library in ("absl", "jax"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,166 @@
+"""The costs of a config's programs as flat records."""
+
+import hashlib
+import json
+import logging
+import re
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from latent_jax.costs.collectives import collectives, totals
+from latent_jax.costs.kernels import describe_kernels
+from latent_jax.costs.lowering import (
+    PROGRAMS,
+    assumed_vocabulary,
+    count_flops,
+    ledger_flops,
+    lower,
+)
+from latent_jax.costs.target import Target
+from latent_jax.costs.traffic import memory_traffic_bytes
+
+logger = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+def program_costs(
+    config: ConfigDict,
+    target: Target,
+    bytes_per_token: float,
+    programs: Sequence[str] = PROGRAMS,
+) -> list[Record]:
+    """Return one flat record for each program of a config: its memory, work and collectives.
+
+    Memory, bytes and collectives are those of one device; FLOPs are those of a step on all devices.
+    A target that is not compiled has no temporaries, no peak, no bytes and no collectives.
+
+    Args:
+        config: as `configs.common.default` makes it.
+        target: from `make_target`.
+        bytes_per_token: assumed raw bytes per id, where ids are no bytes.
+        programs: some of `PROGRAMS`.
+
+    Raises:
+        ValueError: see `lowering.lower`.
+    """
+    vocabulary = assumed_vocabulary(config, bytes_per_token)
+    made = lower(config, vocabulary, target, programs)
+    xla_flops = count_flops(made.config, vocabulary, programs)
+    ours = ledger_flops(made.task, made.config, vocabulary)
+    records = []
+    for program in programs:
+        lowered = made.lowered[program]
+        if target.compiles:
+            logger.info("compiling %s", program)
+        record = {
+            **_identity(config, target, bytes_per_token),
+            "method": config.method,
+            "program": program,
+            "chip": target.chip.name,
+            "row_length": made.config.row_length,
+            "remat": made.config.model.remat,
+            "vocab_size": vocabulary.size,
+            "assumed_bytes_per_token": vocabulary.bytes_per_token,
+            "jax_version": jax.__version__,
+            "n_parameters": made.n_parameters,
+            "argument_bytes": made.argument_bytes[program],
+            "chip_memory_bytes": target.chip.memory_bytes,
+            "xla_flops": xla_flops[program],
+            "ledger_flops": ours[program],
+            "xla_over_ledger": xla_flops[program] / ours[program],
+            "kernels": describe_kernels(lowered.as_text()),
+        }
+        if target.compiles:
+            record |= _compiled(lowered, target)
+        records.append(record | _bound(record, target))
+    return records
+
+
+def is_of(record: Record, config: ConfigDict, target: Target, bytes_per_token: float) -> bool:
+    """Return whether a record is of this config on this target."""
+    identity = _identity(config, target, bytes_per_token)
+    return all(record.get(key) == value for key, value in identity.items())
+
+
+def _identity(config: ConfigDict, target: Target, bytes_per_token: float) -> Record:
+    training = config.training
+    # Every key counts, and a target's chip: whoever appends must not miss a program.
+    stated = json.dumps(config.to_dict(), sort_keys=True, default=list)
+    digest = hashlib.sha256(f"{stated} {target.chip.name} {bytes_per_token}".encode())
+    return {
+        "name": config.name or config.method,
+        "topology": target.topology,
+        "n_devices": len(target.devices),
+        "strategy": training.strategy,
+        "model_parallel": training.model_parallel,
+        "accumulation": training.accumulation,
+        "batch_size": config.batch_size,
+        "config_digest": digest.hexdigest()[:16],
+    }
+
+
+def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
+    """Compile, and return what the compiler says of one device."""
+    start = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            # A cache of programs keeps them, and cannot load what no chip here can run.
+            warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
+            compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return {"fits": False, **_needed(str(error))}
+    record = {"compile_seconds": time.perf_counter() - start}
+    memory = compiled.memory_analysis()
+    record |= {
+        "argument_bytes": memory.argument_size_in_bytes,
+        "output_bytes": memory.output_size_in_bytes,
+        "shared_bytes": memory.alias_size_in_bytes,
+        "own_output_bytes": memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "code_bytes": memory.generated_code_size_in_bytes,
+    }
+    parts = ("argument", "own_output", "temporary", "code")
+    peak = sum(record[f"{part}_bytes"] for part in parts)
+    text = compiled.as_text()
+    return {
+        **record,
+        "peak_bytes": peak,
+        "fits": peak <= target.chip.memory_bytes,
+        "traffic_bytes": memory_traffic_bytes(text),
+        **totals(collectives(text, len(target.devices))),
+    }
+
+
+def _needed(message: str) -> Record:
+    """Return what a program that does not fit would need, as far as the compiler says it."""
+    patterns = {
+        "peak_bytes": r"Used ([\d.]+)([KMGT]) of [\d.]+[KMGT] hbm",
+        "temporary_bytes": r"HLO temporaries \(([\d.]+)([KMGT])\) exceeds",
+    }
+    found = {key: re.search(pattern, message) for key, pattern in patterns.items()}
+    return {
+        key: float(match[1]) * 1024 ** (1 + "KMGT".index(match[2]))
+        for key, match in found.items()
+        if match
+    }
+
+
+def _bound(record: Record, target: Target) -> Record:
+    """Return the least time of a step on each of the three roofs, and the highest of them."""
+    chip = target.chip
+    # The ledger's FLOPs are the matmuls that no program can leave out.
+    roofs = {"flops": 1e3 * record["ledger_flops"] / record["n_devices"] / chip.flops}
+    if "link_bytes" in record:
+        roofs["memory"] = 1e3 * record["traffic_bytes"] / chip.memory_bandwidth
+        roofs["link"] = 1e3 * record["link_bytes"] / chip.link_bandwidth
+    highest = max(roofs, key=roofs.get)
+    times = {f"{name}_bound_ms": value for name, value in roofs.items()}
+    return times | {"bound_ms": roofs[highest], "bound_by": highest}

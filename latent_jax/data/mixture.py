@@ -1,0 +1,136 @@
+"""Several corpora as one, in shares of raw bytes.
+
+An epoch of a mixture holds each document of its rarest part once, and those of the others as often
+as their shares ask: part i of b_i bytes and share w_i is repeated r_i times, r_i proportional to
+w_i / b_i, and the least r_i is 1. Of a repetition that is not whole the first documents are taken;
+documents are stored in the order of a hash, so these are a sample. Held-out splits have every
+document of every part once.
+"""
+
+import bisect
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from latent_jax.contracts import Document
+from latent_jax.data.corpus import Corpus, open_one
+from latent_jax.data.documents import CorpusError
+from latent_jax.data.sources import DataConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One entry of `data.mixture`, written NAME=SHARE:FILES.
+
+    Attributes:
+        name: stands before its own metrics.
+        share: of the raw bytes that are trained on, relative to those of the others.
+        files: a path, folder or glob pattern.
+    """
+
+    name: str
+    share: float
+    files: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """Read an entry. Raises CorpusError where it is not written so."""
+        match = re.fullmatch(r"(\w+)=([0-9.]+(?:e[+-]?\d+)?):(.+)", text)
+        share = float(match[2]) if match and match[2].count(".") < 2 else math.nan
+        if not (math.isfinite(share) and share > 0):
+            raise CorpusError(
+                f"data.mixture has {text!r}: write NAME=SHARE:FILES with a share above 0, such as "
+                "wiki=0.7:enwiki/*.jsonl.xz"
+            )
+        return cls(match[1], share, match[3])
+
+
+class MixedRecords(Sequence):
+    """The documents of several sequences, each repeated, spread evenly over each other."""
+
+    def __init__(self, parts: Sequence[Sequence[Document]], repeats: Sequence[float]):
+        """Keep the parts; `repeats` may be no whole numbers."""
+        self._parts = parts
+        counts = [round(len(part) * times) for part, times in zip(parts, repeats, strict=True)]
+        # Document j of n stands at (j + 1/2) / n of the way, whatever part it is of.
+        places = np.concatenate([(np.arange(n) + 0.5) / max(n, 1) for n in counts])
+        self._order = np.argsort(places, kind="stable")
+        self._starts = [0, *np.cumsum(counts).tolist()]
+
+    def __len__(self) -> int:
+        """Return the number of documents, with repetitions."""
+        return len(self._order)
+
+    def __getitem__(self, index: int) -> Document:
+        """Return a document."""
+        place = int(self._order[index])
+        number = bisect.bisect_right(self._starts, place) - 1
+        part = self._parts[number]
+        return part[(place - self._starts[number]) % len(part)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture(Corpus):
+    """A corpus made of others.
+
+    Attributes:
+        repeats: how often each part stands in an epoch of the training split.
+    """
+
+    repeats: tuple[float, ...] = ()
+
+    def split(self, name: str) -> MixedRecords:
+        """Return the documents of a split by index. Raises CorpusError where a part has none."""
+        records = [part.split(name) for part in self.parts.values()]
+        return MixedRecords(records, self.repeats if name == "train" else [1.0] * len(records))
+
+
+def open_corpus(config: DataConfig) -> Corpus:
+    """Return the configured corpus, one or a mixture, building what the cache does not hold.
+
+    Safe to call from many processes at once. While it builds, a terminal shows a progress bar.
+
+    Raises:
+        CorpusError: see `corpus.open_one`; or an entry of a mixture is not written as it should be,
+            or two have one name.
+    """
+    return _open_mixture(config) if config.mixture else open_one(config)
+
+
+def _open_mixture(config: DataConfig) -> Mixture:
+    entries = [Part.parse(text) for text in config.mixture]
+    names = [entry.name for entry in entries]
+    if len(set(names)) < len(names):
+        raise CorpusError(f"data.mixture has a name twice, {', '.join(names)}: name each part")
+    parts = {
+        entry.name: open_one(dataclasses.replace(config, mixture=(), files=(entry.files,)))
+        for entry in entries
+    }
+    rates = [entry.share / parts[entry.name].n_bytes["train"] for entry in entries]
+    repeats = tuple(rate / min(rates) for rate in rates)
+    identity = [[parts[e.name].fingerprint, e.share] for e in entries]
+    fingerprint = hashlib.sha256(json.dumps(["mixture", identity]).encode()).hexdigest()
+    folder = Path(config.cache_dir).expanduser() / fingerprint[:32]
+    n_documents = _totals([part.n_documents for part in parts.values()], repeats)
+    n_bytes = _totals([part.n_bytes for part in parts.values()], repeats)
+    return Mixture(folder, fingerprint, n_documents, n_bytes, parts, repeats)
+
+
+def _totals(counts: Sequence[dict[str, int]], repeats: Sequence[float]) -> dict[str, int]:
+    """Return the sums over all parts by split, those of training with repetitions."""
+    once = [1.0] * len(repeats)
+    return {
+        split: round(
+            sum(
+                times * count[split]
+                for times, count in zip(repeats if split == "train" else once, counts, strict=True)
+            )
+        )
+        for split in counts[0]
+    }

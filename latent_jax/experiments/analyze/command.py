@@ -1,0 +1,167 @@
+"""What `launch/analyze.py` does: codes and texts opened and measured, tables printed and kept."""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tqdm import tqdm
+
+from latent_jax.analysis import entropy, latents, uniformity, windows, zipf
+from latent_jax.analysis.codes import Code, Tables
+from latent_jax.analysis.options import CodeOptions, RunOptions
+from latent_jax.analysis.stability import measure as stability
+from latent_jax.analysis.tokens import measure as tokens
+from latent_jax.data import Corpus
+from latent_jax.experiments.analyze.opening import (
+    open_codes,
+    open_texts,
+    read_texts,
+    run_words,
+)
+from latent_jax.experiments.evaluate import Run, load_run, read_config, score_corpus
+from latent_jax.reports.tables import write_json
+
+logger = logging.getLogger(__name__)
+
+
+def analyze(verb: str, options: Any) -> Tables:
+    """Measure what is asked for, print its tables, and keep records and pictures where asked to.
+
+    Args:
+        verb: of `ANALYSES`.
+        options: of its dataclass.
+
+    Returns:
+        The records by the name of their table; that of the verb itself is what `json` keeps, after
+        every code, so that a command that is stopped has lost one.
+
+    Raises:
+        ValueError: a name or a folder is wrong, or a text cannot be read or is too short.
+    """
+    analysis, _, measure = ANALYSES[verb]
+    tables: Tables = {}
+    for found in measure(options):
+        for name, records in found.items():
+            tables.setdefault(name, []).extend(records)
+        if options.json:
+            write_json(tables[verb], options.json)
+    print(analysis.show(tables))
+    if options.out:
+        for path in analysis.draw(tables, Path(options.out)):
+            print(path)
+    return tables
+
+
+def _entropy(options: entropy.EntropyOptions) -> Iterator[Tables]:
+    records = []
+    # The codes of runs are the last ones.
+    runs = [*[None] * len(options.tokenizer), *options.workdir]
+    for text, corpus, codes, texts in _opened(options):
+        train = read_texts(corpus, "train", options.train_bytes, options.cut_bytes)
+        for code, workdir in zip(_shown(codes), runs, strict=True):
+            origin, metrics = {"text": text}, None
+            if workdir:
+                origin |= {"run": workdir, **run_words(read_config(Path(workdir)))}
+                n_bytes = sum(map(len, texts))
+                metrics = score_corpus(load_run(workdir), corpus, "validation", n_bytes)
+            found = _marked(entropy.measure(options, code, train, texts, metrics), origin)
+            records += found["entropy"]
+            yield found
+    if options.n >= entropy.SUMMARY_N:
+        summary = entropy.summarize(records)
+        if options.summary:
+            write_json(summary, options.summary)
+        yield {"summary": summary}
+
+
+def _uniformity(options: uniformity.UniformityOptions) -> Iterator[Tables]:
+    for text, _, codes, texts in _opened(options):
+        for code in codes:
+            uniformity.check_bits(code)
+        for code in _shown(codes):
+            yield _marked(uniformity.measure(options, code, texts), {"text": text})
+
+
+def _tokens(options: tokens.TokensOptions) -> Iterator[Tables]:
+    for _, _, codes, texts in _opened(options):
+        for code in _shown(codes):
+            yield tokens.measure(options, code, texts)
+
+
+def _stability(options: stability.StabilityOptions) -> Iterator[Tables]:
+    for _, corpus, codes, texts in _opened(options):
+        learned = [document.text for document in corpus.documents("train", 1 << 22)]
+        prefixes = stability.draw_prefixes(options, learned)
+        pieces = dataclasses.replace(options, tokenizer=(options.pieces,), workdir=())
+        reference = open_codes(pieces, corpus)[0] if options.pieces else None
+        places = stability.find_places(texts, reference)
+        for code in _shown(codes):
+            yield stability.measure(options, code, texts, prefixes, places)
+
+
+def _zipf(options: zipf.ZipfOptions) -> Iterator[Tables]:
+    for _, _, codes, texts in _opened(options):
+        yield zipf.measure_ids("words", *zipf.word_ids(texts))
+        for code in _shown(codes):
+            yield zipf.measure(code, texts)
+
+
+def _windows(options: windows.WindowsOptions) -> Iterator[Tables]:
+    for run, texts in _runs(options, "language models"):
+        yield _marked(windows.measure(run, texts), _named(run))
+
+
+def _latents(options: latents.LatentsOptions) -> Iterator[Tables]:
+    for run, texts in _runs(options, "latents"):
+        yield _marked(latents.measure(options, run, texts), _named(run) | run_words(run.config))
+
+
+def _opened(options: CodeOptions) -> Iterator[tuple[str, Corpus, list[Code], list[bytes]]]:
+    """Yield each text: its name, its corpus, codes that learned of it, and its held-out part."""
+    for text, corpus in open_texts(options).items():
+        codes = open_codes(options, corpus)
+        texts = read_texts(corpus, "validation", options.max_bytes, options.cut_bytes)
+        yield text, corpus, codes, texts
+
+
+def _runs(options: RunOptions, what: str) -> Iterator[tuple[Run, list[bytes]]]:
+    """Yield each run with the text."""
+    if not options.workdir:
+        raise ValueError(f"say which {what} to look into: --workdir RUN")
+    (corpus,) = open_texts(options).values()
+    texts = read_texts(corpus, "validation", options.max_bytes, options.cut_bytes)
+    for workdir in options.workdir:
+        yield load_run(workdir), texts
+
+
+def _shown(codes: Sequence[Code]) -> Iterator[Code]:
+    """Yield codes and say how many are done."""
+    for code in tqdm(codes, unit=" codes", leave=False):
+        yield code
+        logger.info("measured %s", code.name)
+
+
+def _named(run: Run) -> dict[str, Any]:
+    return {"name": run.config.name or run.config.method, "method": run.config.method}
+
+
+def _marked(tables: Tables, origin: dict[str, Any]) -> Tables:
+    """Return tables whose records begin with where they come from."""
+    return {name: [origin | record for record in rows] for name, rows in tables.items()}
+
+
+ANALYSES: dict[str, tuple[ModuleType, type, Callable[[Any], Iterator[Tables]]]] = {
+    "entropy": (entropy, entropy.EntropyOptions, _entropy),
+    "uniformity": (uniformity, uniformity.UniformityOptions, _uniformity),
+    "tokens": (tokens, tokens.TokensOptions, _tokens),
+    "stability": (stability, stability.StabilityOptions, _stability),
+    "zipf": (zipf, zipf.ZipfOptions, _zipf),
+    "windows": (windows, windows.WindowsOptions, _windows),
+    "latents": (latents, latents.LatentsOptions, _latents),
+}
+"""Verb -> what shows and draws it, its options, and what opens those and yields tables by code."""
+
+OPTIONS = {verb: options for verb, (_, options, _) in ANALYSES.items()}

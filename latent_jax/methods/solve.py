@@ -1,0 +1,128 @@
+"""What a configuration leaves to the text: how long a row is, how wide a model, how many steps."""
+
+from ml_collections import ConfigDict
+
+from latent_jax.contracts import Task, Vocabulary
+from latent_jax.methods.budget import Budget, from_config
+from latent_jax.methods.budget import parse as parse_budget
+from latent_jax.methods.ledger import count_parameters
+from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
+from latent_jax.methods.tasks import make_task
+
+ROW_MULTIPLE = 8
+"""Rows that are fitted to a context in bytes have a multiple of so many ids."""
+
+
+def solve_shape(config: ConfigDict, vocabulary: Vocabulary) -> ConfigDict:
+    """Return a copy whose row length and width are numbers.
+
+    `context_bytes` sets `row_length`: the ids that stand for so many raw bytes on average.
+    `inference_flops_per_byte` sets the width of the language model: the widest, in whole heads as
+    wide as those that the configuration has, whose forward pass, M1 included, costs no more.
+
+    Args:
+        config: of a language model over a tokenizer's ids where one of the two is set.
+        vocabulary: measured.
+
+    Raises:
+        ValueError: a latent method, or no width is narrow enough.
+    """
+    for key in ("row_length", "batch_size"):
+        if config[key] < 1:
+            raise ValueError(f"{key} must be at least 1; got {config[key]}")
+    solved = ConfigDict(config.to_dict())
+    if not (solved.context_bytes or solved.inference_flops_per_byte):
+        return solved
+    if not family(parse(solved.method).family).reads_ids:
+        raise ValueError(
+            f"context_bytes and inference_flops_per_byte fit a language model over a tokenizer's "
+            f"ids; leave them 0 for {solved.method}"
+        )
+    if solved.context_bytes:
+        n_ids = solved.context_bytes / vocabulary.bytes_per_token
+        solved.row_length = max(ROW_MULTIPLE, round(n_ids / ROW_MULTIPLE) * ROW_MULTIPLE)
+    if solved.inference_flops_per_byte:
+        _fit_width(solved, vocabulary)
+    return solved
+
+
+def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
+    """Set the widest model that costs at most `config.inference_flops_per_byte`."""
+    model, target = config.model, config.inference_flops_per_byte
+    head_size, forward = model.d_model // model.n_heads, model.d_ff / model.d_model
+    fitted = 0
+    while True:
+        n_heads = fitted + 1
+        model.update(d_model=n_heads * head_size, n_heads=n_heads)
+        model.d_ff = round(forward * model.d_model)
+        task = make_task(config, vocabulary)
+        if task.flops_per_byte + vocabulary.flops_per_byte > target:
+            break
+        fitted = n_heads
+    if not fitted:
+        least = task.flops_per_byte + vocabulary.flops_per_byte
+        raise ValueError(
+            f"{config.method} costs at least {least:.3g} FLOPs per byte with one head of "
+            f"{head_size} and {model.n_layers} layers, {vocabulary.flops_per_byte:.3g} of them for "
+            f"M1: raise inference_flops_per_byte={target:.3g}, or use fewer layers"
+        )
+    model.update(d_model=fitted * head_size, n_heads=fitted)
+    model.d_ff = round(forward * model.d_model)
+
+
+def tokens_of(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> tuple[float, float]:
+    """Return what the language model reads in a step, and the raw bytes of each token."""
+    n_ids = config.batch_size * config.row_length
+    return n_ids * task.tokens_per_id, vocabulary.bytes_per_token / task.tokens_per_id
+
+
+def solve_steps(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> tuple[int, Budget]:
+    """Return the optimizer steps that spend the budget of a solved configuration, and the budget.
+
+    Args:
+        config: solved, see `solve_shape`.
+        task: made of it.
+        vocabulary: of its tokenizer.
+
+    Raises:
+        ValueError: no budget or several are set, or all steps would be warm-up.
+    """
+    budget = from_config(config.budget)
+    steps = budget.steps(*_costs(config, task, vocabulary))
+    warmup = config.optimizer.warmup_steps
+    if warmup >= steps:
+        raise ValueError(
+            f"{steps} step{'s are' if steps > 1 else ' is'} not more than optimizer.warmup_steps="
+            f"{warmup}: lower it, such as --config.optimizer.warmup_steps={steps // 10}, or raise "
+            f"the budget, {budget.unit}={budget.amount:g}"
+        )
+    return steps, budget
+
+
+def solve_extension(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> int:
+    """Return the optimizer steps that `budget.extend` adds to those of `solve_steps`.
+
+    In the unit of the budget both together buy what one budget of their sum buys. Arguments are
+    those of `solve_steps`.
+
+    Raises:
+        ValueError: it is not written as UNIT:AMOUNT.
+    """
+    if not config.budget.extend:
+        return 0
+    budget, extension = from_config(config.budget), parse_budget(config.budget.extend)
+    costs = _costs(config, task, vocabulary)
+    if extension.unit != budget.unit:
+        return extension.steps(*costs)
+    whole = Budget(budget.amount + extension.amount, budget.unit)
+    return whole.steps(*costs) - budget.steps(*costs)
+
+
+def _costs(
+    config: ConfigDict, task: Task, vocabulary: Vocabulary
+) -> tuple[float, float, float, int]:
+    """Return the arguments of `Budget.steps`."""
+    counts = count_parameters(task, config.row_length)
+    n_parameters = counts["n_parameters"] - counts["n_embedding_parameters"]
+    return *tokens_of(config, task, vocabulary), task.train_flops_per_byte, n_parameters

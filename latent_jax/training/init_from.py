@@ -1,0 +1,214 @@
+"""Weights that a run begins with instead of drawn ones: those of another run, or of a file.
+
+A name is the path of an array, joined by "/": "params/..." for parameters, as the optimizer's
+patterns see them, and "codebook/..." and the like for the other Flax collections. A file of weights
+(.npz, .safetensors) holds arrays under such names.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from latent_jax.nearest import nearest
+from latent_jax.paths import open_path
+from latent_jax.training.checkpoints import Checkpoints
+from latent_jax.training.optimizer import path_name
+from latent_jax.training.sharding import replicated
+
+PyTree = Any
+
+SAFETENSORS_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": jnp.bfloat16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "U32": np.uint32,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Arrays of another run or of a file.
+
+    Attributes:
+        source: where they are, for messages and records.
+        shapes: of every array, by name.
+        read: returns the arrays of some names on the host.
+    """
+
+    source: str
+    shapes: Mapping[str, jax.ShapeDtypeStruct]
+    read: Callable[[Iterable[str]], dict[str, np.ndarray]]
+
+
+def open_weights(path: str, mesh: Mesh) -> Weights:
+    """Return the weights in a run folder (its last checkpoint), in RUN/checkpoints/STEP, or a file.
+
+    Args:
+        path: on a disk, or of a run in a bucket.
+        mesh: from `make_mesh`; checkpoints are read onto it.
+
+    Raises:
+        ValueError: there are none, or they cannot be read.
+    """
+    found = open_path(path)
+    if found.is_dir():
+        step = -1
+        if found.name.isdigit() and found.parent.name == "checkpoints":
+            found, step = found.parent.parent, int(found.name)
+        if not (found / "checkpoints").is_dir():
+            raise ValueError(
+                f"training.init_from={path} is no run folder (it has no checkpoints): name a run "
+                "folder, RUN/checkpoints/STEP, or a file of weights"
+            )
+        return _of_run(found, step, mesh)
+    readers = {".npz": _of_npz, ".safetensors": _of_safetensors}
+    if not found.exists():
+        raise ValueError(f"training.init_from={path} does not exist")
+    if found.suffix not in readers:
+        raise ValueError(
+            f"training.init_from={path} ends in none of {', '.join(readers)}: name a run folder or "
+            "such a file"
+        )
+    try:
+        return readers[found.suffix](found)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"training.init_from={path} cannot be read: {error}") from error
+
+
+def choose_names(weights: Weights, variables: PyTree, patterns: Iterable[str]) -> list[str]:
+    """Return the names of a model's arrays that are taken from `weights`.
+
+    Args:
+        weights: from `open_weights`.
+        variables: Flax collections of the model; `ShapeDtypeStruct`s do.
+        patterns: regular expressions that match a whole name.
+
+    Raises:
+        ValueError: a pattern matches nothing, or an array that one matches is not among the
+            weights, or has another shape there; the message names it.
+    """
+    model = _named(variables)
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matched = {name for name in model if re.fullmatch(pattern, name)}
+        if not matched:
+            raise ValueError(
+                f"training.init_patterns: {pattern!r} matches no array of the model; there are "
+                f"{', '.join([*model][:8])}{', ...' if len(model) > 8 else ''}"
+            )
+        chosen |= matched
+    if not chosen:
+        raise ValueError("training.init_patterns is empty: name what init_from is to give")
+    narrower = "choose others by training.init_patterns"
+    for name in sorted(chosen):
+        if name not in weights.shapes:
+            raise ValueError(
+                f"{weights.source} has no {name}{nearest(name, weights.shapes)}: {narrower}"
+            )
+        there, here = weights.shapes[name], model[name]
+        if there.shape != here.shape or _kind(there) != _kind(here):
+            raise ValueError(
+                f"{name} is {_describe(there)} in {weights.source} and {_describe(here)} in this "
+                f"model: {narrower}, or give the model the same shape"
+            )
+    return sorted(chosen)
+
+
+def take_weights(variables: PyTree, weights: Weights, names: Iterable[str]) -> PyTree:
+    """Return the variables with the arrays of some names replaced, on the devices they are on.
+
+    Args:
+        variables: Flax collections on a mesh.
+        weights: from `open_weights`.
+        names: from `choose_names`.
+    """
+    arrays = weights.read(names)
+
+    def replaced(path, leaf):
+        array = arrays.get(path_name(path))
+        if array is None:
+            return leaf
+        array = np.asarray(array, leaf.dtype)
+        return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: array[index])
+
+    return jax.tree_util.tree_map_with_path(replaced, variables)
+
+
+def _of_run(folder, step: int, mesh: Mesh) -> Weights:
+    with Checkpoints(folder / "checkpoints", is_reader=True) as checkpoints:
+        step, shapes = checkpoints.variable_shapes(step)
+
+    def read(names):
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated(mesh)),
+            shapes,
+        )
+        # All of it, because its digest is that of the whole.
+        with Checkpoints(folder / "checkpoints", is_reader=True) as checkpoints:
+            variables, _ = checkpoints.restore_variables(abstract, step)
+        arrays = _named(variables)
+        return {name: jax.device_get(arrays[name]) for name in names}
+
+    return Weights(str(folder / "checkpoints" / str(step)), _named(shapes), read)
+
+
+def _of_npz(path: Path) -> Weights:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        shapes = {
+            name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arrays.items()
+        }
+
+    def read(names):
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+
+    return Weights(str(path), shapes, read)
+
+
+def _of_safetensors(path: Path) -> Weights:
+    """Read the format itself: the length of a JSON header, the header, and the arrays' bytes."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    shapes = {
+        name: jax.ShapeDtypeStruct(tuple(entry["shape"]), SAFETENSORS_DTYPES[entry["dtype"]])
+        for name, entry in header.items()
+    }
+
+    def read(names):
+        arrays = {}
+        with path.open("rb") as file:
+            for name in names:
+                start, end = header[name]["data_offsets"]
+                file.seek(8 + length + start)
+                array = np.frombuffer(file.read(end - start), shapes[name].dtype)
+                arrays[name] = array.reshape(shapes[name].shape)
+        return arrays
+
+    return Weights(str(path), shapes, read)
+
+
+def _named(tree: PyTree) -> dict[str, Any]:
+    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _kind(array) -> str:
+    return "float" if jnp.issubdtype(array.dtype, jnp.floating) else array.dtype.name
+
+
+def _describe(array) -> str:
+    return f"{array.dtype.name}[{','.join(map(str, array.shape))}]"

@@ -1,0 +1,71 @@
+import pytest
+
+from configs import language_model, latent_lm
+from latent_jax.bench import step as module
+from latent_jax.bench.step import benchmark_step, benchmark_step_and_print
+from latent_jax.reports.tables import read_json
+
+
+def tiny(config):
+    config.row_length, config.batch_size = 16, 8
+    config.model.update(d_model=32, n_layers=1, n_heads=2)
+    config.autoencoder.update(d_model=32, n_layers=1, n_heads=2)
+    return config
+
+
+def test_a_step_is_timed_and_traced(tmp_path, capsys):
+    path = tmp_path / "steps.json"
+    for name, config in (
+        ("bpe", language_model.get_config("method=BPE[v=300],size=nano")),
+        ("latent", latent_lm.get_config("size=nano,codes=64")),
+    ):
+        benchmark_step_and_print(
+            tiny(config),
+            name=name,
+            n_steps=2,
+            profile=tmp_path / name if name == "bpe" else None,
+            json_path=str(path),
+            append=True,
+        )
+    printed = capsys.readouterr().out
+    # Where another test of this process has loaded libtpu, the trace holds no CPU, which is said.
+    assert "kind of work" in printed or "the trace cannot be summed up: no device" in printed
+    assert list((tmp_path / "bpe").rglob("*.xplane.pb")) and not (tmp_path / "latent").exists()
+    bpe, latent = read_json(path)
+    assert (bpe["name"], bpe["method"]) == ("bpe", "BPE[v=300]") and latent["name"] == "latent"
+    for record in (bpe, latent):
+        assert record["step_ms"] > 0 and record["compile_seconds"] > 0
+        assert record["tokens_per_s"] * record["step_ms"] == pytest.approx(1e3 * 8 * 16)
+        # A CPU has no peak that is known.
+        assert record["model_flops_utilization"] is None and record["device_count"] == 8
+    # 4 bytes are assumed for an id of BPE, and 1 for a byte.
+    assert bpe["bytes_per_s"] == pytest.approx(4 * bpe["tokens_per_s"])
+    assert latent["bytes_per_s"] == pytest.approx(latent["tokens_per_s"])
+
+
+def test_a_damaged_file_is_refused_before_anything_is_measured(tmp_path):
+    path = tmp_path / "steps.json"
+    path.write_text("[{")
+    config = tiny(language_model.get_config("size=nano"))
+    with pytest.raises(ValueError, match=r"steps\.json cannot be read as a list of records"):
+        benchmark_step_and_print(config, name="odd", n_steps=0, json_path=str(path), append=True)
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    config = tiny(language_model.get_config("size=nano"))
+    config.batch_size = 3
+    with pytest.raises(ValueError, match="a global batch of 3 rows does not divide"):
+        benchmark_step(config, name="odd")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (dict(n_steps=0), "n_steps must be at least 1; got 0"),
+        (dict(profile="nowhere", n_traced=-1), "profile must be at least 1, .*; got -1"),
+    ],
+)
+def test_a_number_of_steps_that_makes_no_sense_is_refused_at_once(monkeypatch, words, message):
+    monkeypatch.setattr(module, "compile_train_step", None)
+    with pytest.raises(ValueError, match=message):
+        benchmark_step(tiny(language_model.get_config("size=nano")), name="none", **words)

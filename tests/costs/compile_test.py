@@ -1,0 +1,84 @@
+"""Small programs of every family under every strategy, compiled for a slice of four TPUs."""
+
+import pytest
+
+from latent_jax.costs.records import program_costs
+from latent_jax.costs.table import tables
+from latent_jax.costs.target import make_target
+from tests.costs.targets import needs_libtpu, small
+
+pytestmark = needs_libtpu
+
+PAIRS = (
+    ("gpt", "pmap"),
+    ("gpt", "fsdp"),
+    ("gpt", "tensor"),
+    ("relative", "pmap"),
+    ("relative", "tensor"),
+    ("snippets", "fsdp"),
+    ("conv1d", "pmap"),
+    ("conv1d", "fsdp"),
+    ("conv1d", "tensor"),
+    ("ssm", "tensor"),
+    ("attention_pool", "fsdp"),
+    ("linear_merge", "pmap"),
+    ("sequence_linear", "tensor"),
+    ("fsq", "pmap"),
+)
+"""Every family once, and every strategy with a GPT, relative positions or snippets, and latents."""
+
+
+def costs(family, strategy, programs):
+    config = small(family)
+    config.training.strategy = strategy
+    if strategy == "tensor":
+        config.training.model_parallel = 2
+    records = program_costs(config, make_target("v5e:2x2"), 1.0, programs)
+    print(tables(records))
+    return records
+
+
+def check(record, strategy):
+    """What holds for every small program, whatever its family."""
+    assert record["n_devices"] == 4 and record["chip"] == "TPU v5e"
+    assert record["fits"] and record["chip_memory_bytes"] == 16 * 2**30
+    parts = ("argument_bytes", "own_output_bytes", "temporary_bytes", "code_bytes")
+    assert all(record[part] >= 0 for part in parts)
+    assert record["peak_bytes"] == sum(map(record.get, parts))
+    assert all(record[f"{roof}_bound_ms"] > 0 for roof in ("flops", "memory", "link"))
+    # Rows stay on their devices: nothing is exchanged but sums and parts of weights.
+    assert not record.get("all_to_all_count")
+    gradient_bytes = 4 * record["n_parameters"]
+    state_bytes = 3 * gradient_bytes  # with AdamW's moments
+    if record["program"] == "train" and strategy == "pmap":
+        assert record["all_reduce_bytes"] > 0.9 * gradient_bytes
+        assert record["argument_bytes"] > state_bytes
+        assert not record.get("all_gather_count"), "every device has every weight"
+    if record["program"] == "train" and strategy == "fsdp":
+        assert record["all_gather_count"] >= 1, "parameters that are split are gathered"
+        assert state_bytes / 4 < record["argument_bytes"] < 0.5 * state_bytes
+    if record["program"] == "train" and strategy == "tensor":
+        assert state_bytes / 2 < record["argument_bytes"] < state_bytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "strategy"), PAIRS)
+def test_a_train_step_compiles(family, strategy):
+    (record,) = costs(family, strategy, ["train"])
+    check(record, strategy)
+
+
+def test_an_evaluation_step_compiles():
+    (record,) = costs("relative", "pmap", ["evaluation"])
+    check(record, "pmap")
+    assert record["all_reduce_count"] >= 1, "the scores are summed up"
+
+
+def test_what_does_not_fit_says_so():
+    config = small("gpt", batch_size=4)
+    config.model.update(n_layers=1, d_model=16_384, n_heads=128)
+    (record,) = program_costs(config, make_target("v5e:2x2"), 1.0, ["train"])
+    assert record["fits"] is False
+    needed = record.get("peak_bytes", record.get("temporary_bytes"))
+    assert needed > record["chip_memory_bytes"]
+    assert "No compiler" not in tables([record])
