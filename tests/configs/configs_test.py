@@ -10,7 +10,6 @@ from configs import common, compressors, language_model, latent_lm, m1, quicksta
 from latent_jax.chunking.fixed import compressors as kinds_of_compressors
 from latent_jax.contracts import Vocabulary
 from latent_jax.methods.budget import from_config
-from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
 from latent_jax.methods.tasks import make_task
 from latent_jax.training import OptimizerConfig, TrainingConfig
@@ -45,23 +44,45 @@ CONFIGS = {
 }
 
 
+TRACED = (
+    "quickstart:latent",
+    "compressors:bpe",
+    "compressors:sequence_linear_c2",
+    *(f"latent_lm:nano,{kind},{4 + 4 * (i % 2)}" for i, kind in enumerate(kinds_of_compressors())),
+    "latent_lm:base,conv1d,2",
+    "latent_lm:fsq",
+    "latent_lm:none",
+    "language_model:base,BPE[v=4096]",
+    "m1:nano,adafactor,4",
+    "m1:3m,adamw,0",
+)
+"""Every config file, compressor, quantizer and loss, whose steps are traced in every run."""
+
+
+def task_of(config):
+    return make_task(config, Vocabulary(parse(config.method).options.get("v", 257), 256, 1.0))
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_it_builds(name):
     config = CONFIGS[name]
-    method = parse(config.method)
-    vocabulary = Vocabulary(method.options.get("v", 257), 256, 1.0)
-    task = make_task(config, vocabulary)
+    task = task_of(config)
     TrainingConfig(**config.training, seed=config.seed)
     OptimizerConfig(**config.optimizer)
-    tokens = config.batch_size * config.row_length
-    n_inner = count_parameters(task, config.row_length)
-    steps = from_config(config.budget).steps(
-        tokens,
-        1.0,
-        task.train_flops_per_byte,
-        n_inner["n_parameters"] - n_inner["n_embedding_parameters"],
-    )
+    budget = from_config(config.budget)
+    assert budget.unit != "bytes_per_parameter"  # so that nothing is counted here
+    steps = budget.steps(config.batch_size * config.row_length, 1.0, task.train_flops_per_byte, 0)
     assert steps > config.optimizer.warmup_steps
+    assert task.flops_per_byte > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in TRACED else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS],
+)
+def test_a_step_is_traced(name):
+    config = CONFIGS[name]
+    task = task_of(config)
     row = {
         "ids": jnp.zeros((4, config.row_length), jnp.int32),
         "weights": jnp.ones((4, config.row_length), jnp.float32),
@@ -78,7 +99,10 @@ def test_it_builds(name):
     assert jax.tree.structure(state) == jax.tree.structure(
         {key: value for key, value in variables.items() if key != "params"}
     )
-    assert task.flops_per_byte > 0
+
+
+def test_every_traced_config_is_there():
+    assert set(TRACED) <= set(CONFIGS)
 
 
 def test_base_is_gpt2_small():

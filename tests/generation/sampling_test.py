@@ -12,9 +12,13 @@ P = np.array([0.05, 0.4, 0.3, 0.15, 0.1])
 LOGITS = jnp.log(jnp.asarray(P, jnp.float32))
 
 
+draw = jax.jit(sample, static_argnames="sampling")
+likeliest = jax.jit(log_probabilities, static_argnames="sampling")
+
+
 def drawable(sampling, logits=LOGITS):
     """Return {id: probability}."""
-    log_p_BK, ids_BK = log_probabilities(logits[None], sampling)
+    log_p_BK, ids_BK = likeliest(logits[None], sampling)
     found = zip(np.asarray(ids_BK[0]).tolist(), np.exp(log_p_BK[0]).tolist(), strict=True)
     return {i: p for i, p in found if p > 0}
 
@@ -49,7 +53,7 @@ def test_what_can_be_drawn_and_how_often(sampling, expected):
 def test_samples_have_the_stated_distribution(sampling):
     n = 20_000
     keys = jax.random.split(jax.random.key(1), n)
-    ids = np.asarray(sample(keys, jnp.tile(LOGITS[None], (n, 1)), sampling))
+    ids = np.asarray(draw(keys, jnp.tile(LOGITS[None], (n, 1)), sampling))
     expected = np.zeros(len(P))
     for i, p in drawable(sampling).items():
         expected[i] = p
@@ -68,15 +72,15 @@ def test_samples_have_the_stated_distribution(sampling):
 def test_equal_logits_are_drawn_evenly_and_greedy_takes_the_first():
     logits = jnp.zeros((1, 4))
     assert drawable(Sampling(1.0, 0, 1.0), logits[0]).keys() == {0, 1, 2, 3}
-    assert int(sample(jax.random.split(jax.random.key(0), 1), logits, Sampling(0.0))[0]) == 0
+    assert int(draw(jax.random.split(jax.random.key(0), 1), logits, Sampling(0.0))[0]) == 0
 
 
 def test_a_lane_draws_the_same_beside_any_others():
     keys = jax.random.split(jax.random.key(3), 5)
     logits = jax.random.normal(jax.random.key(4), (5, 50))
-    together = sample(keys, logits, Sampling())
+    together = draw(keys, logits, Sampling())
     for lane in range(5):
-        alone = sample(keys[lane : lane + 1], logits[lane : lane + 1], Sampling())
+        alone = draw(keys[lane : lane + 1], logits[lane : lane + 1], Sampling())
         assert int(alone[0]) == int(together[lane])
 
 

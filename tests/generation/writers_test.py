@@ -1,5 +1,6 @@
 """Text written by models over bytes, subwords, compressed streams and latents."""
 
+import functools
 import pydoc_data.topics
 
 import jax
@@ -29,19 +30,33 @@ def keys(n):
 def make_writer(tokenizer, row_length=ROW, scale=6.0, **words):
     shape = dict(max_length=row_length, n_layers=1, d_model=16, n_heads=2) | words
     config = GPTConfig(vocab_size=tokenizer.vocab_size, **shape)
-    variables = GPT(config).init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
-    variables = jax.tree.map(lambda leaf: scale * leaf if leaf.ndim > 1 else leaf, variables)
+    variables = make_variables(config, scale)
     return TokenWriter(config, variables, tokenizer, row_length), config, variables
+
+
+@functools.cache
+def make_variables(config, scale):
+    variables = jax.jit(GPT(config).init)(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
+    return jax.tree.map(lambda leaf: scale * leaf if leaf.ndim > 1 else leaf, variables)
+
+
+@pytest.fixture(scope="module")
+def far():
+    """A writer that goes on beyond its row, as positions are relative."""
+    return make_writer(Bytes(), positions="relative")[0]
 
 
 def test_bytes_are_those_that_the_decoder_draws():
     writer, config, variables = make_writer(Bytes())
     written = writer.write(PROMPTS, keys(3), Sampling(), 20)
+    ids = np.zeros((3, 13), np.int32)
+    for row, prompt in zip(ids, PROMPTS, strict=True):
+        row[: len(prompt)] = np.frombuffer(prompt, np.uint8)
+    decoder = Decoder(config, Bytes().separator_id)
     for lane, (prompt, one) in enumerate(zip(PROMPTS, written, strict=True)):
-        ids = np.frombuffer(prompt, np.uint8).astype(np.int32)[None]
-        decoder = Decoder(config, Bytes().separator_id)
-        lanes = start(decoder, variables, ids, np.array([len(prompt)], np.int32), ROW)
-        drawn = draw(decoder, variables, lanes, keys(3)[lane : lane + 1], Sampling(), 20)[1]
+        alone = slice(lane, lane + 1)
+        lanes = start(decoder, variables, ids[alone], np.array([len(prompt)], np.int32), ROW)
+        drawn = draw(decoder, variables, lanes, keys(3)[alone], Sampling(), 20)[1]
         text = Bytes().decode(np.asarray(drawn.ids_BN[0]))
         assert one.prompt == one.kept == prompt and one.text == text[: len(one.text)]
         if one.stop == LENGTH:
@@ -49,7 +64,7 @@ def test_bytes_are_those_that_the_decoder_draws():
             np.testing.assert_allclose(one.nats, drawn.nats_BN.sum(), rtol=1e-4)
 
 
-def test_text_stops_where_it_should_and_says_why():
+def test_text_stops_where_it_should_and_says_why(far):
     writer, *_ = make_writer(Bytes())
     full = writer.write([b"x" * 40] * 8, keys(8), Sampling(), 50)
     assert {one.stop for one in full} <= {FULL, END} and FULL in {one.stop for one in full}
@@ -58,7 +73,6 @@ def test_text_stops_where_it_should_and_says_why():
     with pytest.raises(ValueError, match="a prompt of 63 ids leaves no room: Bytes was trained"):
         writer.write([b"x" * 63], keys(1), Sampling(), 10)
     # Relative positions go on beyond the row.
-    far, *_ = make_writer(Bytes(), positions="relative")
     many = far.write([b"x" * 40] * 20, keys(20), Sampling(), 150)
     assert {one.stop for one in many} == {LENGTH, END}
     for one in many:
@@ -69,31 +83,31 @@ def test_text_stops_where_it_should_and_says_why():
     assert len({one.text for one in many}) == 20
 
 
-def test_what_is_shown_on_the_way_is_a_beginning_of_the_end():
-    writer, *_ = make_writer(Bytes(), positions="relative")
+def test_what_is_shown_on_the_way_is_a_beginning_of_the_end(far):
     shown = []
-    written = writer.write([b"abc"], keys(1), Sampling(), 90, lambda texts: shown.append(texts[0]))
-    whole = b"abc" + written[0].text
+    prompts = [b"abc" * 13 + b"d"] * 20
+    written = far.write(prompts, keys(20), Sampling(), 90, lambda texts: shown.append(texts[0]))
+    whole = prompts[0] + written[0].text
     assert len(shown) >= 2 and shown[-1] == whole
     assert all(whole.startswith(text) for text in shown)
 
 
-def test_subwords_and_streams_are_read_as_text():
-    bpe = BPE.train([TEXT], 300)
-    writer, *_ = make_writer(bpe, positions="relative")
+def test_subwords_are_read_as_text():
+    writer, *_ = make_writer(BPE.train([TEXT], 300), positions="relative")
     one = writer.write([b"A function"], keys(1), Sampling(), 60)[0]
     assert one.kept == b"A function" and (len(one.text) == 60 or one.stop == END)
-    coder = StaticAC.train([TEXT], 256)
-    writer, *_ = make_writer(coder, positions="relative")
-    one = writer.write([b"A function is defined"], keys(1), Sampling(1.0, 0, 1.0), 60)[0]
+
+
+def test_streams_are_read_as_text_and_ids_that_are_no_stream_end_it():
+    """Both codes have the same vocabulary, so that one program draws the ids of both."""
+    sampling = Sampling(1.0, 0, 1.0)
+    writer, *_ = make_writer(StaticAC.train([TEXT], 256), positions="relative")
+    one, *_ = writer.write([b"A function is defined"] * 8, keys(8), sampling, 60)
     # A stream holds all but the last bytes of a prompt, and never others.
     assert b"A function is defined".startswith(one.kept) and 10 < len(one.kept) < 21
     assert len(one.text) == 60 or one.stop == END
-
-
-def test_ids_that_are_no_stream_end_the_text():
     writer, *_ = make_writer(GZip(256), positions="relative")
-    written = writer.write([b"A function is"] * 8, keys(8), Sampling(1.0, 0, 1.0), 200)
+    written = writer.write([b"A function is"] * 8, keys(8), sampling, 200)
     assert INVALID in {one.stop for one in written}
     for one in written:
         assert len(one.text) <= 200
@@ -126,7 +140,8 @@ def test_open_ids_do_not_depend_on_what_follows(text):
 def latent():
     config, batch = make_config(), make_batch()
     model = LatentLanguageModel(config)
-    variables = model.init({"params": jax.random.key(0)}, batch["ids"], batch["weights"] > 0)
+    key = {"params": jax.random.key(0)}
+    variables = jax.jit(model.init)(key, batch["ids"], batch["weights"] > 0)
     return config, LatentWriter(config, variables, Bytes(), T), variables
 
 

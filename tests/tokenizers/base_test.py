@@ -55,14 +55,14 @@ def test_awkward_bytes_come_back(tokenizer, text):
 
 def test_every_byte_and_a_sample_of_all_characters_come_back(tokenizer):
     assert_exact(tokenizer, bytes(range(256)) * 3)
-    codes = [c for c in range(0, 0x110000, 7) if not 0xD800 <= c < 0xE000]
+    codes = [c for c in range(0, 0x110000, 31) if not 0xD800 <= c < 0xE000]
     assert_exact(tokenizer, " ".join(map(chr, codes)).encode())
     assert_exact(tokenizer, "".join(map(chr, codes)).encode())
 
 
 @pytest.mark.parametrize("unit", [b"\0", b" ", b"\n", b"a", b"\xff", "▁".encode()], ids=repr)
 def test_long_runs_come_back(tokenizer, unit):
-    text = unit * (1_000_000 // len(unit))
+    text = unit * (200_000 // len(unit))
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text
     assert tokenizer.byte_lengths(ids).sum() == len(text)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latent_jax import tokenizers
-from latent_jax.tokenizers import FingerprintError
+from latent_jax.tokenizers import FingerprintError, ac, streams
 from latent_jax.tokenizers.ac import AC
 from latent_jax.tokenizers.equal_info import EqualInfoAC
 from latent_jax.tokenizers.gzip import GZip
@@ -46,15 +46,12 @@ def make(name):
 
 NAMES = {
     "gzip 256": "GZip[v=256]",
-    "gzip 65k": "GZip[v=65536]",
     "gzip 65k, no header": "GZip[v=65536,header=no]",
     "static 256": "StaticAC[v=256]",
     "static 65k": "StaticAC[v=65536,p=16]",
     "ac 2": "AC[v=2,p=16]",
-    "ac 256": "AC[v=256]",
     "ac 65k": "AC[v=65536]",
     "b8": "EqualInfoAC[b=8,v=256,rule=exact]",
-    "b16": "EqualInfoAC[b=16,v=65536,rule=exact]",
     "b16, 256": "EqualInfoAC[b=16,v=256,p=16]",
     "b24": "EqualInfoAC[b=24,v=65536]",
     "b32, 2": "EqualInfoAC[b=32,v=2]",
@@ -65,7 +62,7 @@ NAMES = {
 }
 
 
-@pytest.fixture(scope="module", params=list(NAMES))
+@pytest.fixture(scope="module", params=list(NAMES))  # every value of every option
 def tokenizer(request):
     made = make(request.param)
     assert made.name == NAMES[request.param]
@@ -84,15 +81,15 @@ def assert_exact(tokenizer, texts):
 
 
 @given(texts=st.lists(st.one_of(st.binary(max_size=60), st.sampled_from(FRAGMENTS)), max_size=12))
-@settings(max_examples=15)
+@settings(max_examples=8)  # lists of texts, and a step of M1 for each byte
 def test_any_bytes_come_back(tokenizer, texts):
     assert_exact(tokenizer, texts)
 
 
 def test_text_and_awkward_bytes_come_back_and_the_lengths_are_those_of_the_ids(tokenizer):
-    texts = [b"", *FRAGMENTS, bytes(range(256)), TOPICS[0][:500], TOPICS[1][:900], bytes(700)]
+    texts = [b"", *FRAGMENTS, bytes(range(256)), TOPICS[0][:150], bytes(150)]
     encoded = assert_exact(tokenizer, texts)
-    for text, (ids, lengths) in list(zip(texts, encoded, strict=True))[-4:]:
+    for text, (ids, lengths) in list(zip(texts, encoded, strict=True))[-2:]:
         np.testing.assert_array_equal(tokenizer.byte_lengths(ids), lengths)
         # One text by itself is what it was among others.
         np.testing.assert_array_equal(tokenizer.encode(text), ids)
@@ -100,7 +97,7 @@ def test_text_and_awkward_bytes_come_back_and_the_lengths_are_those_of_the_ids(t
 
 
 def test_texts_with_separators_between_them_come_back(tokenizer):
-    texts = [TOPICS[2][:200], b"", b"\xff\x00", TOPICS[3][:100]]
+    texts = [TOPICS[2][:100], b"", b"\xff\x00", TOPICS[3][:60]]
     encoded = tokenizer.encode_batch(texts)
     row = np.concatenate([np.append(ids, tokenizer.separator_id) for ids, _ in encoded])
     assert tokenizer.decode(row) == b"".join(texts)
@@ -110,7 +107,7 @@ def test_texts_with_separators_between_them_come_back(tokenizer):
 
 
 def test_the_beginning_of_a_text_is_read_as_far_as_it_is_settled(tokenizer):
-    text = TOPICS[4][:400]
+    text = TOPICS[4][:150]
     ids, _ = tokenizer.encode_batch([text])[0]
     part = ids[: len(ids) // 2]
     found = tokenizer.decode(part)
@@ -120,8 +117,8 @@ def test_the_beginning_of_a_text_is_read_as_far_as_it_is_settled(tokenizer):
 
 def test_any_ids_are_read_or_refused_and_end(tokenizer):
     random = np.random.default_rng(0)
-    for _ in range(5):
-        ids = random.integers(0, tokenizer.vocab_size, 40)
+    for _ in range(3):
+        ids = random.integers(0, tokenizer.vocab_size, 20)
         try:
             found = tokenizer.decode(ids)
         except ValueError as error:
@@ -139,7 +136,7 @@ def test_foreign_ids_are_refused(tokenizer):
 
 
 def test_saved_loaded_and_pickled_it_is_the_same_code(tokenizer, tmp_path):
-    text = TOPICS[5][:300]
+    text = TOPICS[5][:80]
     ids = tokenizer.encode(text)
     tokenizer.save(tmp_path / "tokenizer")
     loaded = tokenizers.load(tmp_path / "tokenizer")
@@ -150,11 +147,32 @@ def test_saved_loaded_and_pickled_it_is_the_same_code(tokenizer, tmp_path):
         assert copy.decode(ids) == text
 
 
-@pytest.mark.parametrize("name", ["gzip 65k", "static 256", "ac 256"])
-@pytest.mark.parametrize("excess", [-1, 0, 1, EXAMPLE_BYTES])
-def test_texts_of_one_example_and_a_byte_more_or_less(name, excess):
-    unit = b"no two examples share a stream; " * 1000
-    assert_exact(make(name), [unit[: EXAMPLE_BYTES + excess], unit[: EXAMPLE_BYTES - excess]])
+def around(size):
+    """Return texts of one example, of two, and of a byte more or less."""
+    unit = b"no two examples share a stream; " * (size // 16)
+    return [unit[: size - 1], unit[:size], unit[: size + 1], unit[: 2 * size]]
+
+
+@pytest.mark.parametrize(
+    "name", ["gzip 65k", "static 256", pytest.param("ac 256", marks=pytest.mark.slow)]
+)
+def test_texts_of_one_example_and_a_byte_more_or_less(name):
+    assert_exact(make(name), around(EXAMPLE_BYTES))
+
+
+def test_examples_that_m1_codes_end_where_the_next_one_begins(monkeypatch):
+    """With examples of 64 bytes, as a step of M1 is made for each; a compiled size is fixed."""
+    monkeypatch.setattr(streams, "EXAMPLE_BYTES", 64)
+    monkeypatch.setattr(ac, "EXAMPLE_BYTES", 64)
+    for name in ("_encode_step", "_decode_step"):
+        monkeypatch.setattr(ac, name, getattr(ac, name).py_func)
+    texts = around(64)
+    for text, n_streams in zip(texts, (1, 1, 2, 2), strict=True):
+        assert len(streams.examples_of(text)) == n_streams
+    encoded = assert_exact(make("ac 256"), texts)
+    # The second example begins with an empty context, so it is coded as the first one was.
+    again = assert_exact(make("ac 256"), [texts[1] * 2])[0][0]
+    np.testing.assert_array_equal(again, np.tile(encoded[1][0], 2))
 
 
 @pytest.mark.parametrize("name", ["gzip 256", "static 256", "static 65k"])
@@ -163,14 +181,15 @@ def test_a_million_zeros_come_back(name):
 
 
 @pytest.mark.parametrize("name", ["ac 256", "b16", "b128", "never"])
-def test_many_zeros_come_back(name):
-    assert_exact(make(name), [bytes(12_000)])
+@pytest.mark.parametrize("size", [1000, pytest.param(12_000, marks=pytest.mark.slow)])
+def test_many_zeros_come_back(name, size):
+    assert_exact(make(name), [bytes(size)])
 
 
 def test_more_texts_than_lanes_are_shared_among_threads():
-    texts = [topic[:200] for topic in TOPICS]
+    texts = [topic[:50] for topic in TOPICS]
     assert len(texts) > byte_model().lanes
-    for name in ("ac 256", "b16", "b32, 2"):
+    for name in ("ac 256", "b16"):
         tokenizer = make(name)
         together = assert_exact(tokenizer, texts)
         for text, (ids, _) in list(zip(texts, together, strict=True))[::20]:

@@ -4,7 +4,6 @@ import functools
 import pydoc_data.topics
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -27,26 +26,33 @@ CONFIG = GPTConfig(
 )
 
 
+MODEL, OPTIMIZER = GPT(CONFIG), optax.adam(1e-2)
+
+
+@jax.jit
+def begin(key, ids_BT):
+    tree = MODEL.init(key, ids_BT)["params"]
+    return tree, OPTIMIZER.init(tree)
+
+
+@jax.jit
+def step(tree, state, ids_BT):
+    def loss(tree):
+        logits_BTV = MODEL.apply({"params": tree}, ids_BT[:, :-1])
+        return optax.softmax_cross_entropy_with_integer_labels(logits_BTV, ids_BT[:, 1:]).mean()
+
+    update, state = OPTIMIZER.update(jax.grad(loss)(tree), state)
+    return optax.apply_updates(tree, update), state
+
+
 @functools.cache
 def params(seed: int = 0):
     """Parameters after 200 steps on Python's own documentation."""
     text = "".join(pydoc_data.topics.topics.values()).encode()
     starts = np.random.default_rng(seed).integers(0, len(text) - 32, (200, 16))
     rows = np.frombuffer(text, np.uint8)[starts[..., None] + np.arange(32)]
-    ids_NBT = jnp.asarray(np.insert(rows.astype(np.int32), 0, BEGIN, axis=2))
-    model, optimizer = GPT(CONFIG), optax.adam(1e-2)
-    tree = model.init(jax.random.key(seed), ids_NBT[0])["params"]
-
-    @jax.jit
-    def step(tree, state, ids_BT):
-        def loss(tree):
-            logits_BTV = model.apply({"params": tree}, ids_BT[:, :-1])
-            return optax.softmax_cross_entropy_with_integer_labels(logits_BTV, ids_BT[:, 1:]).mean()
-
-        update, state = optimizer.update(jax.grad(loss)(tree), state)
-        return optax.apply_updates(tree, update), state
-
-    state = optimizer.init(tree)
+    ids_NBT = np.insert(rows.astype(np.int32), 0, BEGIN, axis=2)
+    tree, state = begin(jax.random.key(seed), ids_NBT[0])
     for ids_BT in ids_NBT:
         tree, state = step(tree, state, ids_BT)
     return tree

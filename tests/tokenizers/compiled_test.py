@@ -25,8 +25,8 @@ def compiled(steps):
 
 
 def test_both_agree_on_every_byte(steps, compiled):
-    texts = [*FRAGMENTS, bytes(range(256)), *(topic[:300] for topic in TOPICS[:80]), bytes(500)]
-    texts += [np.random.default_rng(0).bytes(500)]
+    texts = [*FRAGMENTS, bytes(range(256)), *(topic[:100] for topic in TOPICS[:40]), bytes(200)]
+    texts += [np.random.default_rng(0).bytes(200)]
     for (ids, lengths), (expected, expected_lengths) in zip(
         compiled.encode_batch(texts), steps.encode_batch(texts), strict=True
     ):

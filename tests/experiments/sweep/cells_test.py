@@ -16,11 +16,14 @@ from latent_jax.experiments.sweep.loading import (
     config_words,
     load_sweep,
 )
+from latent_jax.methods import solve
 from latent_jax.methods.cells import Sweep, arguments_of, crossed, name_of, product, where, zipped
+from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.methods.solve import solve_shape, solve_steps, tokens_of
 from latent_jax.methods.tasks import make_task
+from latent_jax.platform import BLOCKS_FROM
 
 TINY = dict(size="100k", budget="tokens:50000")
 
@@ -133,8 +136,28 @@ def vocabulary_of(method):
     return Vocabulary(size, size - 1, PAPER_BYTES_PER_TOKEN.get(key, 2.5), flops)
 
 
+@pytest.fixture(scope="module")
+def counts():
+    """Counts of parameters, which a model of many cells needs once."""
+    known = {}
+
+    def count(task, row_length):
+        key = (str(task.model_config), row_length)
+        if key not in known:
+            known[key] = count_parameters(task, row_length)
+        return known[key]
+
+    return count
+
+
+@pytest.fixture(scope="module")
+def built():
+    return set()
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("[a-z]*.py")))
-def test_every_cell_builds_and_spends_its_budget(name):
+def test_every_cell_builds_and_spends_its_budget(name, counts, built, monkeypatch):
+    monkeypatch.setattr(solve, "count_parameters", counts)
     _, sweep = load_sweep(name)
     if sweep.follow_up is not None:
         scores = [{"bits_per_byte": 3.0 - i, "train_flops": 1e12} for i in range(len(sweep.cells))]
@@ -143,7 +166,6 @@ def test_every_cell_builds_and_spends_its_budget(name):
         sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more])
     configs = [config_of(sweep, config_words(sweep, cell)) for cell in sweep.cells]
     check_comparable(sweep, configs)
-    built = set()
     for config in configs:
         vocabulary = vocabulary_of(config.method)
         config = solve_shape(config, vocabulary)
@@ -153,10 +175,19 @@ def test_every_cell_builds_and_spends_its_budget(name):
         flops = tokens * ratio * task.train_flops_per_byte
         per_step = {"tokens": tokens, "bytes": tokens * ratio, "flops": flops}[budget.unit]
         assert budget.amount <= steps * per_step * (1 + 1e-9) < budget.amount + 1.1 * per_step
-        key = (str(task.model_config), config.row_length)
+        key = (type(task), structure(task.model_config), config.latent.lm_gradient)
         if key not in built:
             built.add(key)
             _build(task, config.row_length)
+
+
+def structure(value):
+    """Return what decides the path of tracing: a configuration without its sizes."""
+    if dataclasses.is_dataclass(value):
+        fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return type(value), tuple((name, structure(part)) for name, part in fields)
+    is_size = isinstance(value, int) and not isinstance(value, bool)
+    return value >= BLOCKS_FROM if is_size else value
 
 
 def _build(task, row_length):
