@@ -43,14 +43,12 @@ class Programs:
     Attributes:
         config: its row length and width solved.
         task: made for the target's platform.
-        n_parameters: that the task draws.
         argument_bytes: of one device, by the names of `PROGRAMS`.
         lowered: likewise.
     """
 
     config: ConfigDict
     task: Task
-    n_parameters: int
     argument_bytes: dict[str, int]
     lowered: dict[str, jax.stages.Lowered]
 
@@ -107,7 +105,6 @@ def lower(
             ),
         }
         lowered = {program: make[program]() for program in programs}
-    n_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     rows = {
         name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=batch_sharding(mesh))
         for name, x in batch.items()
@@ -116,7 +113,7 @@ def lower(
         "train": _device_bytes((state, rows)),
         "evaluation": _device_bytes((state.variables, rows)),
     }
-    return Programs(config, task, n_parameters, argument_bytes, lowered)
+    return Programs(config, task, argument_bytes, lowered)
 
 
 def _device_bytes(tree: Any) -> int:

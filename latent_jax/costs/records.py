@@ -1,7 +1,5 @@
 """The costs of a config's programs as flat records."""
 
-import hashlib
-import json
 import logging
 import re
 import time
@@ -13,6 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from latent_jax.costs.collectives import collectives, totals
+from latent_jax.costs.cudnn import traceable_cudnn
 from latent_jax.costs.kernels import describe_kernels
 from latent_jax.costs.lowering import (
     PROGRAMS,
@@ -23,6 +22,9 @@ from latent_jax.costs.lowering import (
 )
 from latent_jax.costs.target import Target
 from latent_jax.costs.traffic import memory_traffic_bytes
+from latent_jax.methods.ledger import count_parameters
+from latent_jax.methods.solve import solve_shape
+from latent_jax.methods.tasks import make_task
 
 logger = logging.getLogger(__name__)
 
@@ -53,22 +55,17 @@ def program_costs(
     made = lower(config, vocabulary, target, programs)
     xla_flops = count_flops(made.config, vocabulary, programs)
     ours = ledger_flops(made.task, made.config, vocabulary)
-    records = []
+    records, told = [], identity(config, target, bytes_per_token)
     for program in programs:
         lowered = made.lowered[program]
         if target.compiles:
             logger.info("compiling %s", program)
         record = {
-            **_identity(config, target, bytes_per_token),
-            "method": config.method,
+            **told,
             "program": program,
-            "chip": target.chip.name,
-            "row_length": made.config.row_length,
             "remat": made.config.model.remat,
             "vocab_size": vocabulary.size,
-            "assumed_bytes_per_token": vocabulary.bytes_per_token,
             "jax_version": jax.__version__,
-            "n_parameters": made.n_parameters,
             "argument_bytes": made.argument_bytes[program],
             "chip_memory_bytes": target.chip.memory_bytes,
             "xla_flops": xla_flops[program],
@@ -82,17 +79,15 @@ def program_costs(
     return records
 
 
-def is_of(record: Record, config: ConfigDict, target: Target, bytes_per_token: float) -> bool:
-    """Return whether a record is of this config on this target."""
-    identity = _identity(config, target, bytes_per_token)
-    return all(record.get(key) == value for key, value in identity.items())
+def identity(config: ConfigDict, target: Target, bytes_per_token: float) -> Record:
+    """Return what tells the programs of a config on a target from others; nothing is lowered.
 
-
-def _identity(config: ConfigDict, target: Target, bytes_per_token: float) -> Record:
-    training = config.training
-    # Every key counts, and a target's chip: whoever appends must not miss a program.
-    stated = json.dumps(config.to_dict(), sort_keys=True, default=list)
-    digest = hashlib.sha256(f"{stated} {target.chip.name} {bytes_per_token}".encode())
+    Args: see `program_costs`.
+    """
+    vocabulary = assumed_vocabulary(config, bytes_per_token)
+    solved, training = solve_shape(config, vocabulary), config.training
+    with traceable_cudnn():
+        counts = count_parameters(make_task(solved, vocabulary, target.platform), solved.row_length)
     return {
         "name": config.name or config.method,
         "topology": target.topology,
@@ -101,7 +96,11 @@ def _identity(config: ConfigDict, target: Target, bytes_per_token: float) -> Rec
         "model_parallel": training.model_parallel,
         "accumulation": training.accumulation,
         "batch_size": config.batch_size,
-        "config_digest": digest.hexdigest()[:16],
+        "method": config.method,
+        "chip": target.chip.name,
+        "row_length": solved.row_length,
+        "assumed_bytes_per_token": vocabulary.bytes_per_token,
+        "n_parameters": counts["n_parameters"],
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from latent_jax.costs.collectives import COLLECTIVES
-from latent_jax.costs.records import Record, is_of, program_costs
+from latent_jax.costs.records import Record, identity, program_costs
 from latent_jax.costs.target import make_target, stay_on_cpu
 from latent_jax.reports.tables import Column, kept_records, text_table, write_json
 
@@ -139,8 +139,10 @@ def compile_and_print(
     earlier = kept_records(json_path, append)
     stay_on_cpu()
     target = make_target(topology, n_devices, cuda_chip)
-    own = [record for record in earlier if is_of(record, config, target, bytes_per_token)]
-    known = {record["program"] for record in own}
+    known: set[str] = set()
+    if earlier:
+        own = identity(config, target, bytes_per_token).items()
+        known = {record["program"] for record in earlier if own <= record.items()}
     programs = [program for program in programs if program not in known]
     if not programs:
         print(f"{json_path} has {' and '.join(sorted(known))} of {config.name or config.method}")

@@ -72,7 +72,6 @@ def check(name, kind):
         served = model.d_model // model.n_heads % 8 == 0 and n_keys >= 64 and n_keys % 2 == 0
         if kind == "cuda" and served:
             assert any("fmha" in kernel for kernel in called), "cuDNN is not called"
-    assert made.n_parameters > 0
     assert made.argument_bytes["train"] > made.argument_bytes["evaluation"]
 
 
