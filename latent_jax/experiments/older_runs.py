@@ -4,7 +4,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-ADDED = {"tokenizer.lanes": 0, "training.profile": 0}
+ADDED = {
+    "tokenizer.lanes": 0,
+    "training.profile": 0,
+    "model.rope_theta": 10_000.0,
+    "model.n_kv_heads": 0,
+    "autoencoder.rope_theta": 10_000.0,
+    "autoencoder.n_kv_heads": 0,
+}
 """Dotted key -> what runs without it did."""
 
 

@@ -19,6 +19,7 @@ CONFIG = GPTConfig(vocab_size=V, max_length=16, n_layers=2, d_model=16, n_heads=
 CONFIGS = {
     "learned": CONFIG,
     "relative": dataclasses.replace(CONFIG, positions="relative", max_length=8),
+    "rotary": dataclasses.replace(CONFIG, positions="rotary", max_length=8, n_kv_heads=1),
 }
 GREEDY = Sampling(0.0)
 PROMPTS = jnp.array([[1, 2, 3, 4], [5, 0, 0, 0], [0, 0, 0, 0]])
