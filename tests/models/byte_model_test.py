@@ -90,6 +90,8 @@ def test_a_file_of_before_some_fields_stays_what_it_was():
 def test_models_that_cannot_drive_a_coder_are_refused():
     with pytest.raises(ValueError, match="learned positions end after 64"):
         GPTByteModel(dataclasses.replace(CONFIG, positions="learned"), params(), 16)
+    with pytest.raises(ValueError, match="rotary positions lose precision far on: train one with"):
+        GPTByteModel(dataclasses.replace(CONFIG, positions="rotary"), params(), 16)
     with pytest.raises(ValueError, match="at least 1 lane; got 0"):
         GPTByteModel(CONFIG, params(), 16, lanes=0)
     with pytest.raises(ValueError, match="257 ids, and this GPT 300"):
