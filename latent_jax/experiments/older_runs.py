@@ -11,6 +11,7 @@ ADDED = {
     "model.n_kv_heads": 0,
     "autoencoder.rope_theta": 10_000.0,
     "autoencoder.n_kv_heads": 0,
+    "quantizer.n_codebooks": 2,
 }
 """Dotted key -> what runs without it did."""
 

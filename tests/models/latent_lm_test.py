@@ -17,7 +17,7 @@ def initialised(config, batch):
 
 
 @pytest.mark.parametrize("kind", COMPRESSORS)
-@pytest.mark.parametrize("quantizer", ["vq", "fsq"])
+@pytest.mark.parametrize("quantizer", ["vq", "rvq", "fsq"])
 def test_shapes_and_dtypes(kind, quantizer, batch):
     model, variables = initialised(make_config(kind, quantizer), batch)
     output = jax.jit(model.apply)(variables, batch["ids"], batch["weights"] > 0)
