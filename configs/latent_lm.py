@@ -8,7 +8,7 @@ Arguments   size        nano, micro, mini, small or base (configs/common.py)
             compressor  conv1d, ssm, attention_pool, linear_merge or sequence_linear
             c           bytes per code
             codes       size of the codebook
-            quantizer   vq, fsq or none
+            quantizer   vq, rvq, fsq or none
             beta        weight of the language model's loss
 Commands    python launch/train.py --config configs/latent_lm.py:size=mini,compressor=ssm,c=4
             python launch/train.py --config configs/latent_lm.py:size=base \\

@@ -2,8 +2,10 @@
 
     text -> Document -> ids -> Batch -> Task (model, loss, scores) -> step -> run folder -> Writer
 
-It holds shapes of data and protocols, and nothing that computes. Shape letters: B batch, L ids of a
-row, T bytes or tokens, K latents, D width, V vocabulary.
+It holds shapes of data and protocols, and nothing that computes. Shape letters, the suffixes of
+arrays everywhere: B batch, L ids of a row, T bytes or tokens, K latents, D width, H heads, G heads
+of keys and values, F feed-forward width, V vocabulary or codes, C compression factor, W window
+bits, N latents or rows flattened, E width of a code.
 """
 
 import dataclasses

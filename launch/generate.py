@@ -28,6 +28,11 @@ TEMPERATURE = flags.DEFINE_float(
 )
 TOP_K = flags.DEFINE_integer("top_k", Sampling.top_k, "Only the likeliest ids; 0 = all.")
 TOP_P = flags.DEFINE_float("top_p", Sampling.top_p, "Only the nucleus of this probability.")
+REPETITION_PENALTY = flags.DEFINE_float(
+    "repetition_penalty",
+    Sampling.repetition_penalty,
+    "Pushes down ids that a text already has; 1.0 = off.",
+)
 SEED = flags.DEFINE_integer("seed", Request.seed, "Of the draws.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
 JSON = flags.DEFINE_string("json", None, "Also write what each run cost to this file.")
@@ -44,7 +49,7 @@ def main(words):
         read_prompts(PROMPT.value, PROMPTS.value),
         N_SAMPLES.value,
         N_BYTES.value,
-        Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value),
+        Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value, REPETITION_PENALTY.value),
         SEED.value,
     )
     generate_and_print(workdirs, request, checkpoint=CHECKPOINT.value, json_path=JSON.value)

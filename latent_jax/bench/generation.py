@@ -208,11 +208,11 @@ def _hugging_face(benchmark: GenerationBenchmark, config: GPTConfig, params) -> 
     """Return transformers' generation, on the kind of device that JAX has."""
     import torch
 
-    from latent_jax.bench.huggingface_gpt import to_hugging_face
+    from latent_jax.bench.huggingface_gpt import to_transformers
     from latent_jax.bench.torch_gpt import torch_device
 
     device = torch_device()
-    model = to_hugging_face(config, params).to(device, getattr(torch, config.dtype))
+    model = to_transformers(config, params).to(device, getattr(torch, config.dtype))
     first = benchmark.vocab_size - 1
 
     def generate(prompts: np.ndarray, sampling: Sampling) -> np.ndarray:

@@ -141,6 +141,7 @@ def _record(run: Run, writer: Writer, request: Request, written, seconds: float)
         "temperature": request.sampling.temperature,
         "top_k": request.sampling.top_k,
         "top_p": request.sampling.top_p,
+        "repetition_penalty": request.sampling.repetition_penalty,
         "seed": request.seed,
         "n_new_bytes": n_bytes,
         "n_new_ids": n_ids,

@@ -5,9 +5,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 ADDED = {
+    "autoencoder.n_kv_heads": 0,
+    "autoencoder.rope_theta": 10_000.0,
     "budget.extend": "",
     "data.mixture": (),
+    "model.n_kv_heads": 0,
+    "model.rope_theta": 10_000.0,
     "optimizer.decay_fraction": 0.1,
+    "quantizer.n_codebooks": 2,
     "tokenizer.lanes": 0,
     "training.init_from": "",
     "training.init_patterns": (".*",),

@@ -87,12 +87,14 @@ class Lanes(NamedTuple):
         caches: what each lane has read, by layer.
         position_B: int32, the position that its next id will have.
         is_done_B: bool, whether it has drawn the separator.
+        seen_BV: bool, which ids it has read in its prompt or drawn; None where nobody asks.
     """
 
     logits_BV: jax.Array
     caches: Caches
     position_B: jax.Array
     is_done_B: jax.Array
+    seen_BV: jax.Array | None = None
 
 
 class Drawn(NamedTuple):
@@ -100,21 +102,22 @@ class Drawn(NamedTuple):
 
     Attributes:
         ids_BN: int32; separators from the one that ends a lane on.
-        nats_BN: float32, -log p of each under the model as it is, without temperature or
-            truncation; 0 after a lane's end.
+        nats_BN: float32, -log p of each under the model as it is, without temperature, truncation
+            or penalty; 0 after a lane's end.
     """
 
     ids_BN: jax.Array
     nats_BN: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("decoder", "n_slots"))
+@functools.partial(jax.jit, static_argnames=("decoder", "n_slots", "tracks_seen"))
 def start(
     decoder: Decoder,
     variables: Variables,
     prompts_BT: jax.Array,
     lengths_B: jax.Array,
     n_slots: int,
+    tracks_seen: bool = False,
 ) -> Lanes:
     """Read the prompts.
 
@@ -124,12 +127,19 @@ def start(
         prompts_BT: int32, padded at the end with any id.
         lengths_B: int32, ids in each prompt; 0 is allowed.
         n_slots: positions that the cache holds: more than T, and for a model of learned positions
-            as many as the longest lane will have. With relative positions it may be fewer; a lane
-            then attends to its last `n_slots` positions.
+            as many as the longest lane will have. With relative or rotary positions it may be
+            fewer; a lane then attends to its last `n_slots` positions.
+        tracks_seen: also keep which ids each lane has seen, for a repetition penalty.
     """
     cache = decoder.network.empty_cache(prompts_BT.shape[0], n_slots)
     logits_BV, cache = decoder.prefill(variables, prompts_BT, lengths_B, cache)
-    return Lanes(logits_BV, by_layer(cache), lengths_B + 1, jnp.zeros(lengths_B.shape, bool))
+    seen_BV = None
+    if tracks_seen:
+        is_real_BT = jnp.arange(prompts_BT.shape[1])[None] < lengths_B[:, None]
+        lane_B1 = jnp.arange(len(lengths_B))[:, None]
+        seen_BV = jnp.zeros(logits_BV.shape, bool).at[lane_B1, prompts_BT].max(is_real_BT)
+    is_done_B = jnp.zeros(lengths_B.shape, bool)
+    return Lanes(logits_BV, by_layer(cache), lengths_B + 1, is_done_B, seen_BV)
 
 
 @functools.partial(
@@ -151,22 +161,25 @@ def draw(
         lanes: donated: from `start`, or the call before.
         keys_B: typed keys; a lane draws with its own key and position, so that neither its
             neighbours nor the number of calls change what it draws.
-        sampling: how.
+        sampling: how; a repetition penalty needs lanes that track what they have seen.
         n_new: a lane that ends earlier waits for the others.
     """
 
     def body(lanes: Lanes, _: None) -> tuple[Lanes, Drawn]:
         keys = jax.vmap(jax.random.fold_in)(keys_B, lanes.position_B)
-        ids_B = sample(keys, lanes.logits_BV, sampling)
-        is_done_B = lanes.is_done_B
+        ids_B = sample(keys, lanes.logits_BV, sampling, lanes.seen_BV)
+        is_done_B, seen_BV = lanes.is_done_B, lanes.seen_BV
         if decoder.separator_id is not None:
             ids_B = jnp.where(is_done_B, decoder.separator_id, ids_B)
             is_done_B = is_done_B | (ids_B == decoder.separator_id)
         log_p_BV = jax.nn.log_softmax(lanes.logits_BV, axis=-1)
         nats_B = -jnp.take_along_axis(log_p_BV, ids_B[:, None], axis=1)[:, 0]
         nats_B = jnp.where(lanes.is_done_B, 0.0, nats_B)
+        if seen_BV is not None:
+            seen_BV = seen_BV.at[jnp.arange(len(ids_B)), ids_B].set(True)
         logits_BV, caches = decoder.step(layers, ids_B, lanes.caches, lanes.position_B)
-        return Lanes(logits_BV, caches, lanes.position_B + 1, is_done_B), Drawn(ids_B, nats_B)
+        lanes = Lanes(logits_BV, caches, lanes.position_B + 1, is_done_B, seen_BV)
+        return lanes, Drawn(ids_B, nats_B)
 
     layers = map_blocks(by_layer, variables)
     lanes, drawn = jax.lax.scan(body, lanes, None, length=n_new)

@@ -72,7 +72,14 @@ class LatentWriter:
         n_new = min(-(-n_bytes // self._factor), self._n_groups - int(n_groups.max()))
         codes_BK = _encode(self._config, self._variables, *self._rows(ids, n_groups))
         width = min(-(-max(1, int(n_groups.max())) // 32) * 32, self._n_groups - 1)
-        lanes = start(self._decoder, self._variables, codes_BK[:, :width], n_groups, self._n_groups)
+        lanes = start(
+            self._decoder,
+            self._variables,
+            codes_BK[:, :width],
+            n_groups,
+            self._n_groups,
+            tracks_seen=sampling.needs_seen,
+        )
         _, drawn = draw(self._decoder, self._variables, lanes, keys, sampling, n_new)
         new_BN, nats_B = np.asarray(drawn.ids_BN), np.asarray(drawn.nats_BN).sum(axis=1)
         codes_BK = np.array(codes_BK)

@@ -1,8 +1,10 @@
-"""From logits to one id: temperature, top-k, and the nucleus (top-p), in this order.
+"""From logits to one id: repetition penalty, temperature, top-k and the nucleus (top-p), in turn.
 
 Top-k sampling is Fan et al. 2018 ("Hierarchical Neural Story Generation", section 5.4), nucleus
 sampling Holtzman et al. 2020 ("The Curious Case of Neural Text Degeneration", section 3.1). Fifty
-2025 samples latents with temperature 0.9, top-p 0.95 and top-k 50.
+2025 samples latents with temperature 0.9, top-p 0.95 and top-k 50. The repetition penalty is that
+of Keskar et al. 2019 ("CTRL", section 4.1), which divides the logits of ids that were there before;
+negative ones are multiplied, as Hugging Face does, or the penalty would make them likelier.
 """
 
 import dataclasses
@@ -21,6 +23,9 @@ class Sampling:
         top_k: only so many of the likeliest ids can be drawn; 0 = all.
         top_p: of those, only the likeliest whose probabilities first reach this sum; 1 = all. At
             least one id is left.
+        repetition_penalty: how far ids are pushed down that a lane has read in its prompt or has
+            drawn, see `penalized`; 1 = off, 1.2 in the paper. The separator before a prompt does
+            not count as read.
 
     Raises:
         ValueError: a number is outside its range.
@@ -29,6 +34,7 @@ class Sampling:
     temperature: float = 0.9
     top_k: int = 50
     top_p: float = 0.95
+    repetition_penalty: float = 1.0
 
     def __post_init__(self):
         """Check ranges."""
@@ -38,19 +44,53 @@ class Sampling:
             raise ValueError(f"top_k must be at least 0 (0 = all ids); got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1; got {self.top_p}")
+        if not (math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0):
+            raise ValueError(
+                f"repetition_penalty must be above 0 (1 = off); got {self.repetition_penalty}"
+            )
+
+    @property
+    def needs_seen(self) -> bool:
+        """Whether what can be drawn depends on the ids that a lane has seen."""
+        return self.repetition_penalty != 1
 
 
-def log_probabilities(logits_BV: jax.Array, sampling: Sampling) -> tuple[jax.Array, jax.Array]:
+def penalized(logits_BV: jax.Array, seen_BV: jax.Array, penalty: float) -> jax.Array:
+    """Return the logits, those of ids that were seen divided by a penalty, or times it below 0.
+
+    Args:
+        logits_BV: float32.
+        seen_BV: bool, True where the lane has seen the id; how often does not matter.
+        penalty: above 0; above 1 it makes seen ids less likely.
+    """
+    pushed_BV = jnp.where(logits_BV > 0, logits_BV / penalty, logits_BV * penalty)
+    return jnp.where(seen_BV, pushed_BV, logits_BV)
+
+
+def log_probabilities(
+    logits_BV: jax.Array, sampling: Sampling, seen_BV: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Return the ids that can be drawn, likeliest first, and what each is drawn with.
 
     Args:
         logits_BV: float32.
         sampling: see above; K below is `top_k`, or V where that is 0 or more than V, or 1 where the
             choice is greedy.
+        seen_BV: bool, the ids that each lane has seen; read only where `needs_seen`.
 
     Returns:
         Log-probabilities float32[B, K], -inf where the nucleus ends, and ids int32[B, K].
+
+    Raises:
+        ValueError: there is a repetition penalty, and nobody knows what was seen.
     """
+    if sampling.needs_seen:
+        if seen_BV is None:
+            raise ValueError(
+                f"repetition_penalty={sampling.repetition_penalty} needs the ids that each lane "
+                "has seen: start the lanes with tracks_seen=True"
+            )
+        logits_BV = penalized(logits_BV, seen_BV, sampling.repetition_penalty)
     n_ids = logits_BV.shape[-1]
     k = 1 if sampling.temperature == 0 else min(sampling.top_k or n_ids, n_ids)
     logits_BK, ids_BK = jax.lax.top_k(logits_BV.astype(jnp.float32), k)
@@ -66,15 +106,18 @@ def log_probabilities(logits_BV: jax.Array, sampling: Sampling) -> tuple[jax.Arr
     return log_p_BK, ids_BK
 
 
-def sample(keys_B: jax.Array, logits_BV: jax.Array, sampling: Sampling) -> jax.Array:
+def sample(
+    keys_B: jax.Array, logits_BV: jax.Array, sampling: Sampling, seen_BV: jax.Array | None = None
+) -> jax.Array:
     """Draw one id per lane, int32[B].
 
     Args:
         keys_B: typed keys, one per lane, so that a lane's draw does not depend on its neighbours.
         logits_BV: float32.
         sampling: see above.
+        seen_BV: see `log_probabilities`.
     """
-    log_p_BK, ids_BK = log_probabilities(logits_BV, sampling)
+    log_p_BK, ids_BK = log_probabilities(logits_BV, sampling, seen_BV)
     if sampling.temperature == 0:
         return ids_BK[:, 0]
     at_B = jax.vmap(jax.random.categorical)(keys_B, log_p_BK)

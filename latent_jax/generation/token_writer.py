@@ -66,6 +66,7 @@ class TokenWriter:
             prompts_BT[:, : self._row_length - 1],
             lengths_B,
             n_slots=self._row_length,
+            tracks_seen=sampling.needs_seen,
         )
         drawn = [_Lane() for _ in prompts]
         while True:

@@ -1,5 +1,8 @@
 """Multi-head attention (Vaswani et al. 2017, "Attention Is All You Need", section 3.2).
 
+With fewer heads of keys and values than of queries (G of H) it is grouped-query attention (Ainslie
+et al. 2023, "GQA", section 2.2): query head h reads the keys and values of head h // (H / G).
+
 Who computes it is a config word. On CPU, XLA's way through `jax.nn.dot_product_attention` takes
 twice the time of the tiles written out here, which skip most scores that a causal mask hides. On
 accelerators what counts is that no scores are kept for the backward pass: [B, H, T, S] of them in
@@ -17,6 +20,7 @@ from latent_jax.layers.cache import Cache, attend_step, fill
 from latent_jax.layers.config import ATTENTION_IMPLEMENTATIONS, TransformerConfig
 from latent_jax.layers.dense import Dense, residual_init
 from latent_jax.layers.relative import PositionBias
+from latent_jax.layers.rotary import rotate
 from latent_jax.nearest import check_word
 
 TILE = 128
@@ -29,8 +33,8 @@ CUDNN_SHORTEST = 64
 
 def attend(
     q_BTHd: jax.Array,
-    k_BSHd: jax.Array,
-    v_BSHd: jax.Array,
+    k_BSGd: jax.Array,
+    v_BSGd: jax.Array,
     *,
     lengths_B: jax.Array | None = None,
     bias_HTS: jax.Array | None = None,
@@ -43,8 +47,8 @@ def attend(
 
     Args:
         q_BTHd: queries.
-        k_BSHd: keys, of any length S.
-        v_BSHd: values.
+        k_BSGd: keys, of any length S; G divides H.
+        v_BSGd: values.
         lengths_B: int32, the first so many keys of each row may be read; None reads all.
         bias_HTS: float32, added to the scores of every row of the batch.
         causal: query t reads keys up to t only; T must equal S.
@@ -59,48 +63,51 @@ def attend(
         implementation,
         ATTENTION_IMPLEMENTATIONS[1:],
     )
-    if implementation == "cudnn" and cudnn_serves(q_BTHd, k_BSHd):
-        return _cudnn(q_BTHd, k_BSHd, v_BSHd, lengths_B, bias_HTS, causal)
+    has_bias = bias_HTS is not None
+    if implementation == "cudnn" and cudnn_serves(q_BTHd, k_BSGd, has_bias=has_bias):
+        return _cudnn(q_BTHd, k_BSGd, v_BSGd, lengths_B, bias_HTS, causal)
     if implementation == "splash":
         # Pallas takes most of a second to import, and only programs for TPUs need it.
         from latent_jax.layers.splash import splash, splash_serves
 
-        if splash_serves(q_BTHd, k_BSHd, has_bias=bias_HTS is not None):
-            return splash(q_BTHd, k_BSHd, v_BSHd, lengths_B, causal)
+        if splash_serves(q_BTHd, k_BSGd, has_bias=has_bias):
+            return splash(q_BTHd, k_BSGd, v_BSGd, lengths_B, causal)
     mask_BS = None
     if lengths_B is not None:
-        mask_BS = jnp.arange(k_BSHd.shape[1])[None] < lengths_B[:, None]
+        mask_BS = jnp.arange(k_BSGd.shape[1])[None] < lengths_B[:, None]
     if implementation == "tiled":
-        return _tiled(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS, causal)
+        return _tiled(q_BTHd, k_BSGd, v_BSGd, mask_BS, bias_HTS, causal)
     xla = functools.partial(_xla, causal=causal)
     if implementation != "xla":
         xla = jax.checkpoint(xla)
-    return xla(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS)
+    return xla(q_BTHd, k_BSGd, v_BSGd, mask_BS, bias_HTS)
 
 
-def cudnn_serves(q_BTHd: jax.Array, k_BSHd: jax.Array) -> bool:
+def cudnn_serves(q_BTHd: jax.Array, k_BSGd: jax.Array, *, has_bias: bool = False) -> bool:
     """Return whether cuDNN's flash attention takes these shapes and dtypes, and is worth it.
 
     The limits are those of `jax._src.cudnn.fused_attention_stablehlo`: 16-bit floats, heads of a
     multiple of 8 up to 128 (256 on Hopper only), even lengths, which its backward pass asks for
-    even where there is no bias.
+    even where there is no bias. A bias over grouped heads has not been tried on a GPU.
     """
-    length, n_keys, head_size = q_BTHd.shape[1], k_BSHd.shape[1], q_BTHd.shape[3]
+    length, n_keys, head_size = q_BTHd.shape[1], k_BSGd.shape[1], q_BTHd.shape[3]
+    is_grouped = q_BTHd.shape[2] != k_BSGd.shape[2]
     return (
         q_BTHd.dtype in (jnp.bfloat16, jnp.float16)
         and head_size % 8 == 0
         and head_size <= 128
         and min(length, n_keys) >= CUDNN_SHORTEST
         and not (length % 2 or n_keys % 2)
+        and not (is_grouped and has_bias)
     )
 
 
-def _cudnn(q_BTHd, k_BSHd, v_BSHd, lengths_B, bias_HTS, causal):
+def _cudnn(q_BTHd, k_BSGd, v_BSGd, lengths_B, bias_HTS, causal):
     """Attend by cuDNN's kernel."""
     return jax.nn.dot_product_attention(
         q_BTHd,
-        k_BSHd,
-        v_BSHd,
+        k_BSGd,
+        v_BSGd,
         None if bias_HTS is None else bias_HTS[None].astype(q_BTHd.dtype),
         is_causal=causal,
         # A row of no keys would divide by zero.
@@ -109,12 +116,12 @@ def _cudnn(q_BTHd, k_BSHd, v_BSHd, lengths_B, bias_HTS, causal):
     )
 
 
-def _xla(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS, causal):
+def _xla(q_BTHd, k_BSGd, v_BSGd, mask_BS, bias_HTS, causal):
     """Attend as XLA compiles it, all scores at once."""
     return jax.nn.dot_product_attention(
         q_BTHd,
-        k_BSHd,
-        v_BSHd,
+        k_BSGd,
+        v_BSGd,
         None if bias_HTS is None else bias_HTS[None].astype(q_BTHd.dtype),
         None if mask_BS is None else mask_BS[:, None, None, :],
         is_causal=causal,
@@ -122,10 +129,10 @@ def _xla(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS, causal):
     )
 
 
-def _tiled(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS, causal):
+def _tiled(q_BTHd, k_BSGd, v_BSGd, mask_BS, bias_HTS, causal):
     """Attend heads first, one tile of queries after the other; a causal tile reads its prefix."""
-    q_BHTd, k_BHSd, v_BHSd = (x.swapaxes(1, 2) for x in (q_BTHd, k_BSHd, v_BSHd))
-    length, n_keys = q_BHTd.shape[2], k_BHSd.shape[2]
+    q_BHTd, k_BGSd, v_BGSd = (x.swapaxes(1, 2) for x in (q_BTHd, k_BSGd, v_BSGd))
+    length, n_keys = q_BHTd.shape[2], k_BGSd.shape[2]
     size = max(TILE, -(-length // MAX_TILES)) if causal else length
     tiles = []
     for start in range(0, length, size):
@@ -136,19 +143,27 @@ def _tiled(q_BTHd, k_BSHd, v_BSHd, mask_BS, bias_HTS, causal):
             past_QS = jnp.arange(start, stop)[:, None] >= jnp.arange(read)[None]
             allowed = past_QS[None, None] if allowed is None else allowed & past_QS[None, None]
         bias_HQS = None if bias_HTS is None else bias_HTS[:, start:stop, :read]
-        q_BHQd, k_BHRd, v_BHRd = q_BHTd[:, :, start:stop], k_BHSd[:, :, :read], v_BHSd[:, :, :read]
-        tiles.append(_tile(q_BHQd, k_BHRd, v_BHRd, allowed, bias_HQS))
+        q_BHQd, k_BGRd, v_BGRd = q_BHTd[:, :, start:stop], k_BGSd[:, :, :read], v_BGSd[:, :, :read]
+        tiles.append(_tile(q_BHQd, k_BGRd, v_BGRd, allowed, bias_HQS))
     return jnp.concatenate(tiles, axis=2).swapaxes(1, 2)
 
 
-def _tile(q_BHQd, k_BHSd, v_BHSd, allowed, bias_HQS):
-    """Attend with every query of a tile to every key, except where `allowed` is False."""
+def _tile(q_BHQd, k_BGSd, v_BGSd, allowed, bias_HQS):
+    """Attend with every query of a tile to every key, except where `allowed` is False.
+
+    The queries of the heads that share keys stand one after the other in the products, P = Q H / G
+    of them: each key is read once.
+    """
+    n_rows, n_heads, n_queries, head_size = q_BHQd.shape
+    n_groups, n_keys = k_BGSd.shape[1:3]
+    n_sharing = n_queries * (n_heads // n_groups)
+    q_BHQd = q_BHQd * head_size**-0.5
     scores_BHQS = jnp.einsum(
-        "BHQd,BHSd->BHQS",
-        q_BHQd * q_BHQd.shape[-1] ** -0.5,
-        k_BHSd,
+        "BGPd,BGSd->BGPS",
+        q_BHQd.reshape(n_rows, n_groups, n_sharing, head_size),
+        k_BGSd,
         preferred_element_type=jnp.float32,
-    )
+    ).reshape(n_rows, n_heads, n_queries, n_keys)
     if bias_HQS is not None:
         scores_BHQS = scores_BHQS + bias_HQS[None]
     if allowed is not None:
@@ -158,12 +173,13 @@ def _tile(q_BHQd, k_BHSd, v_BHSd, allowed, bias_HQS):
     peak_BHQ1 = jax.lax.stop_gradient(jnp.max(scores_BHQS, axis=-1, keepdims=True))
     weights_BHQS = jnp.exp(scores_BHQS - peak_BHQ1)
     total_BHQ1 = jnp.sum(weights_BHQS, axis=-1, keepdims=True)
+    weights_BHQS = weights_BHQS.astype(v_BGSd.dtype)
     out_BHQd = jnp.einsum(
-        "BHQS,BHSd->BHQd",
-        weights_BHQS.astype(v_BHSd.dtype),
-        v_BHSd,
+        "BGPS,BGSd->BGPd",
+        weights_BHQS.reshape(n_rows, n_groups, n_sharing, n_keys),
+        v_BGSd,
         preferred_element_type=jnp.float32,
-    )
+    ).reshape(q_BHQd.shape)
     return (out_BHQd / total_BHQ1).astype(q_BHQd.dtype)
 
 
@@ -202,36 +218,25 @@ class Attention(nn.Module):
             if position_B is None:
                 bias = position_bias(x_BTD.shape[1])
             else:
-                bias = position_bias.by_distance(np.arange(cache.k_BHSd.shape[-2]))
-        # A kernel on an accelerator reads each of the three as one piece of memory, and copies of
-        # them take longer than three products; on a CPU one product is 4 % of a step faster.
-        by_parts = config.attention_implementation != "tiled"
-        # Heads come first in the kernel, so that a mesh can split it by heads.
-        qkv = Dense(
-            (config.d_model,),
-            (config.n_heads, 3, config.head_size),
-            config.dtype,
-            use_bias=config.use_bias,
-            parts_axis=1 if by_parts else None,
-            name="query_key_value",
-        )(x_BTD)
-        if not by_parts:
-            qkv = (jnp.squeeze(x, 3) for x in jnp.split(qkv, 3, axis=3))
-        q_BTHd, k_BTHd, v_BTHd = qkv
+                bias = position_bias.by_distance(np.arange(cache.k_BGSd.shape[-2]))
+        q_BTHd, k_BTGd, v_BTGd = self._projected(x_BTD)
+        if config.positions == "rotary":
+            at_BT = jnp.arange(x_BTD.shape[1])[None] if position_B is None else position_B[:, None]
+            q_BTHd, k_BTGd = (rotate(x, at_BT, config.rope_theta) for x in (q_BTHd, k_BTGd))
         if position_B is None:
             out_BTHd = attend(
                 q_BTHd,
-                k_BTHd,
-                v_BTHd,
+                k_BTGd,
+                v_BTGd,
                 lengths_B=lengths_B,
                 bias_HTS=bias,
                 causal=self.causal,
                 implementation=config.attention_implementation,
             )
-            cache = None if cache is None else fill(cache, k_BTHd, v_BTHd)
+            cache = None if cache is None else fill(cache, k_BTGd, v_BTGd)
         else:
             out_BHd, cache = attend_step(
-                q_BTHd[:, 0], k_BTHd[:, 0], v_BTHd[:, 0], cache, position_B, bias
+                q_BTHd[:, 0], k_BTGd[:, 0], v_BTGd[:, 0], cache, position_B, bias
             )
             out_BTHd = out_BHd[:, None]
         out_BTD = Dense(
@@ -243,3 +248,37 @@ class Attention(nn.Module):
             name="out",
         )(out_BTHd)
         return out_BTD, cache
+
+    def _projected(self, x_BTD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return queries [B, T, H, d], and keys and values [B, T, G, d]."""
+        config = self.config
+        if config.key_value_heads == config.n_heads:
+            q_BTHd, k_BTHd, v_BTHd = self._parts(x_BTD, "query_key_value", 3)
+            return q_BTHd, k_BTHd, v_BTHd
+        heads = (config.n_heads, config.head_size)
+        query = Dense(
+            (config.d_model,), heads, config.dtype, use_bias=config.use_bias, name="query"
+        )
+        k_BTGd, v_BTGd = self._parts(x_BTD, "key_value", 2)
+        return query(x_BTD), k_BTGd, v_BTGd
+
+    def _parts(self, x_BTD: jax.Array, name: str, n_parts: int) -> tuple[jax.Array, ...]:
+        """Return what a dense layer with a kernel [D, G, n_parts, d] makes of the stream, by parts.
+
+        Heads come first in the kernel, so that a mesh can split it by heads.
+        """
+        config = self.config
+        # A kernel on an accelerator reads each part as one piece of memory, and copies of them take
+        # longer than a product for each; on a CPU one product is 4 % of a step faster.
+        by_parts = config.attention_implementation != "tiled"
+        parts = Dense(
+            (config.d_model,),
+            (config.key_value_heads, n_parts, config.head_size),
+            config.dtype,
+            use_bias=config.use_bias,
+            parts_axis=1 if by_parts else None,
+            name=name,
+        )(x_BTD)
+        if by_parts:
+            return parts
+        return tuple(jnp.squeeze(x, 3) for x in jnp.split(parts, n_parts, axis=3))

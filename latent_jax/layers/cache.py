@@ -11,30 +11,33 @@ import jax.numpy as jnp
 
 
 class Cache(NamedTuple):
-    """The last S keys and values of a layer; of a stack with a leading axis of depth."""
+    """The last S keys and values of a layer; of a stack with a leading axis of depth.
 
-    k_BHSd: jax.Array
-    v_BHSd: jax.Array
+    Keys stand as they are compared: under rotary positions each is turned by its own position.
+    """
+
+    k_BGSd: jax.Array
+    v_BGSd: jax.Array
 
 
 def empty_cache(batch_size: int, n_heads: int, length: int, head_size: int, dtype: str) -> Cache:
-    """Return a ring of `length` slots for every lane and head."""
+    """Return a ring of `length` slots for every lane and each of its heads of keys and values."""
     shape = (batch_size, n_heads, length, head_size)
     return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
-def fill(cache: Cache, k_BTHd: jax.Array, v_BTHd: jax.Array) -> Cache:
+def fill(cache: Cache, k_BTGd: jax.Array, v_BTGd: jax.Array) -> Cache:
     """Return the ring with keys and values of positions 0 to T - 1 in it, T at most S.
 
     What padding at the end of a lane writes is written over before the lane comes to read it.
     """
-    length, n_slots = k_BTHd.shape[1], cache.k_BHSd.shape[2]
+    length, n_slots = k_BTGd.shape[1], cache.k_BGSd.shape[2]
     if length > n_slots:
         raise ValueError(f"{length} positions do not fit into a cache of {n_slots}")
     return Cache(
         *(
             ring.at[:, :, :length].set(new.swapaxes(1, 2).astype(ring.dtype))
-            for ring, new in zip(cache, (k_BTHd, v_BTHd), strict=True)
+            for ring, new in zip(cache, (k_BTGd, v_BTGd), strict=True)
         )
     )
 
@@ -46,8 +49,8 @@ def ages(position_B: jax.Array, length: int) -> jax.Array:
 
 def attend_step(
     q_BHd: jax.Array,
-    k_BHd: jax.Array,
-    v_BHd: jax.Array,
+    k_BGd: jax.Array,
+    v_BGd: jax.Array,
     cache: Cache,
     position_B: jax.Array,
     bias_HS: jax.Array | None = None,
@@ -56,8 +59,8 @@ def attend_step(
 
     Args:
         q_BHd: the query of each lane and head.
-        k_BHd: its key.
-        v_BHd: its value.
+        k_BGd: its key; G divides H, see `layers.attention`.
+        v_BGd: its value.
         cache: of this layer.
         position_B: int32, the position of each lane, counted from 0.
         bias_HS: float32, added to the scores by age: 0 for the position itself.
@@ -65,35 +68,49 @@ def attend_step(
     Returns:
         [B, H, d] in the dtype of q, and the cache with the position in it.
     """
-    length = cache.k_BHSd.shape[2]
+    length = cache.k_BGSd.shape[2]
     slot_B = position_B % length
-    cache = Cache(*(_write(ring, x, slot_B) for ring, x in zip(cache, (k_BHd, v_BHd), strict=True)))
-    scores_BHS = jnp.einsum(
-        "BHd,BHSd->BHS",
-        q_BHd * q_BHd.shape[-1] ** -0.5,
-        cache.k_BHSd,
-        preferred_element_type=jnp.float32,
-    )
+    cache = Cache(*(_write(ring, x, slot_B) for ring, x in zip(cache, (k_BGd, v_BGd), strict=True)))
+    scores_BHS = _scores(q_BHd * q_BHd.shape[-1] ** -0.5, cache.k_BGSd)
     age_BS = ages(position_B, length)
     if bias_HS is not None:
         scores_BHS = scores_BHS + jnp.take(bias_HS, age_BS, axis=1).swapaxes(0, 1)
     is_written_BS = age_BS <= position_B[:, None]
     scores_BHS = jnp.where(is_written_BS[:, None], scores_BHS, jnp.finfo(jnp.float32).min)
     weights_BHS = jax.nn.softmax(scores_BHS, axis=-1)
-    out_BHd = jnp.einsum(
-        "BHS,BHSd->BHd",
-        weights_BHS.astype(cache.v_BHSd.dtype),
-        cache.v_BHSd,
-        preferred_element_type=jnp.float32,
-    )
+    out_BHd = _mean(weights_BHS.astype(cache.v_BGSd.dtype), cache.v_BGSd)
     return out_BHd.astype(q_BHd.dtype), cache
 
 
-def _write(ring_BHSd: jax.Array, x_BHd: jax.Array, slot_B: jax.Array) -> jax.Array:
+def _scores(q_BHd: jax.Array, k_BGSd: jax.Array) -> jax.Array:
+    """Return each query's products with the keys of its head, float32[B, H, S]."""
+    n_rows, n_heads, head_size = q_BHd.shape
+    n_groups, n_keys = k_BGSd.shape[1:3]
+    words = dict(preferred_element_type=jnp.float32)
+    if n_groups == n_heads:
+        return jnp.einsum("BHd,BHSd->BHS", q_BHd, k_BGSd, **words)
+    q_BGPd = q_BHd.reshape(n_rows, n_groups, -1, head_size)
+    scores_BGPS = jnp.einsum("BGPd,BGSd->BGPS", q_BGPd, k_BGSd, **words)
+    return scores_BGPS.reshape(n_rows, n_heads, n_keys)
+
+
+def _mean(weights_BHS: jax.Array, v_BGSd: jax.Array) -> jax.Array:
+    """Return the weighted sum of the values of each query's head, float32[B, H, d]."""
+    n_rows, n_heads, n_keys = weights_BHS.shape
+    n_groups, head_size = v_BGSd.shape[1], v_BGSd.shape[3]
+    words = dict(preferred_element_type=jnp.float32)
+    if n_groups == n_heads:
+        return jnp.einsum("BHS,BHSd->BHd", weights_BHS, v_BGSd, **words)
+    weights_BGPS = weights_BHS.reshape(n_rows, n_groups, -1, n_keys)
+    out_BGPd = jnp.einsum("BGPS,BGSd->BGPd", weights_BGPS, v_BGSd, **words)
+    return out_BGPd.reshape(n_rows, n_heads, head_size)
+
+
+def _write(ring_BGSd: jax.Array, x_BGd: jax.Array, slot_B: jax.Array) -> jax.Array:
     """Return the ring with one position of each lane in its slot."""
-    x_BHd = x_BHd.astype(ring_BHSd.dtype)
-    if len(x_BHd) == 1:
+    x_BGd = x_BGd.astype(ring_BGSd.dtype)
+    if len(x_BGd) == 1:
         # XLA makes the scatter below an update under a condition, for which it copies the ring.
-        return jax.lax.dynamic_update_slice(ring_BHSd, x_BHd[:, :, None], (0, 0, slot_B[0], 0))
+        return jax.lax.dynamic_update_slice(ring_BGSd, x_BGd[:, :, None], (0, 0, slot_B[0], 0))
     # Said to be unique, the slots are written at once also where sums must have one order.
-    return ring_BHSd.at[jnp.arange(len(x_BHd)), :, slot_B].set(x_BHd, unique_indices=True)
+    return ring_BGSd.at[jnp.arange(len(x_BGd)), :, slot_B].set(x_BGd, unique_indices=True)

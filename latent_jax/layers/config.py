@@ -28,9 +28,9 @@ DTYPES = {"float32": 4, "bfloat16": 2}
 NORMS = ("layer", "rms")
 """Layer normalisation as in GPT-2, or RMS normalisation as in T5."""
 
-POSITIONS = ("learned", "relative")
-"""A learned row per position, added to the input (GPT-2); or a learned bias per head and distance,
-added to the scores in every layer (T5)."""
+POSITIONS = ("learned", "relative", "rotary")
+"""A learned row per position, added to the input (GPT-2); a learned bias per head and distance,
+added to the scores in every layer (T5); or queries and keys turned by their position (RoFormer)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,16 @@ class TransformerConfig:
     Attributes:
         vocab_size: V, rows of the embedding table.
         max_length: rows of the learned position table; the longest input.
-        positions: one of `POSITIONS`. Under "relative" an input may be longer than `max_length`.
+        positions: one of `POSITIONS`. Under "relative" and "rotary" an input may be longer than
+            `max_length`.
         relative_buckets: distances told apart under "relative".
         relative_distance: from here on all distances share the last bucket.
+        rope_theta: base of the angles under "rotary", see `layers.rotary`.
         n_layers: number of blocks.
         d_model: D, width of the residual stream.
         n_heads: H; must divide `d_model`.
+        n_kv_heads: G, heads of keys and values, each read by H / G heads of queries (grouped-query
+            attention, Ainslie et al. 2023, section 2.2); 0 means H. Must divide `n_heads`.
         d_ff: F, width of the hidden layer of a feed-forward part; 0 means 4 D.
         dropout: rate on the embeddings and on every residual branch, in training only.
         activation: one of `ACTIVATIONS`.
@@ -79,6 +83,8 @@ class TransformerConfig:
     positions: str = "learned"
     relative_buckets: int = 32
     relative_distance: int = 128
+    rope_theta: float = 10_000.0
+    n_kv_heads: int = 0
     dropout: float = 0.0
     activation: str = "gelu"
     dtype: str = "float32"
@@ -94,6 +100,11 @@ class TransformerConfig:
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"n_heads must divide d_model: {self.d_model} is no multiple of {self.n_heads}"
+            )
+        if self.n_kv_heads < 0 or self.n_heads % self.key_value_heads:
+            raise ValueError(
+                f"n_kv_heads must divide n_heads={self.n_heads}, or be 0 for as many; "
+                f"got {self.n_kv_heads}"
             )
         if self.scan_unroll < 0:
             raise ValueError(f"scan_unroll must be at least 0; got {self.scan_unroll}")
@@ -111,6 +122,13 @@ class TransformerConfig:
                 f"relative_distance must be more than relative_buckets={self.relative_buckets}; "
                 f"got {self.relative_distance}"
             )
+        if self.positions == "rotary" and self.head_size % 2:
+            raise ValueError(
+                f"rotary positions turn pairs of features: d_model / n_heads must be even; "
+                f"got {self.head_size}"
+            )
+        if not self.rope_theta > 1:
+            raise ValueError(f"rope_theta must be more than 1; got {self.rope_theta}")
         check_word("dtype", self.dtype, DTYPES)
         check_word("remat", self.remat, REMAT_POLICIES)
         check_word(
@@ -150,6 +168,11 @@ class TransformerConfig:
         return self.d_model // self.n_heads
 
     @property
+    def key_value_heads(self) -> int:
+        """G, the heads of keys and values."""
+        return self.n_kv_heads or self.n_heads
+
+    @property
     def hidden_size(self) -> int:
         """F, the width of the hidden layer of a feed-forward part."""
         return self.d_ff or 4 * self.d_model
@@ -163,9 +186,10 @@ class TransformerConfig:
         Scores count as never kept, which holds for what accelerators run.
         """
         width, n_hidden = self.d_model, 1 + self.gated
+        keys_and_values = 2 * self.key_value_heads * self.head_size
         numbers = {
-            "none": 9 * width + (1 + n_hidden) * self.hidden_size,
-            "dots": 5 * width + n_hidden * self.hidden_size,
+            "none": 7 * width + keys_and_values + (1 + n_hidden) * self.hidden_size,
+            "dots": 3 * width + keys_and_values + n_hidden * self.hidden_size,
             "block": width,
         }[self.remat]
         masks = 2 * width if self.dropout else 0
@@ -178,7 +202,9 @@ class TransformerConfig:
         the convention (Chowdhery et al. 2022, "PaLM", appendix B), though a causal kernel may skip
         half of them.
         """
-        projections = 2 * 4 * self.d_model**2
+        queries_and_out = 2 * 2 * self.d_model**2
+        keys_and_values = 2 * 2 * self.d_model * self.key_value_heads * self.head_size
+        projections = queries_and_out + keys_and_values
         scores_and_values = 2 * 2 * length * self.d_model
         return {
             "attention": float(self.n_layers * (projections + scores_and_values)),

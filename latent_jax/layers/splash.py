@@ -18,15 +18,15 @@ BLOCKS = (512, 384, 256, TILE)
 128 would read the keys four times as often as blocks of 512."""
 
 
-def splash_serves(q_BTHd: jax.Array, k_BSHd: jax.Array, *, has_bias: bool) -> bool:
+def splash_serves(q_BTHd: jax.Array, k_BSGd: jax.Array, *, has_bias: bool) -> bool:
     """Return whether the kernel takes these shapes: whole tiles, and no bias."""
-    return not (has_bias or q_BTHd.shape[1] % TILE or k_BSHd.shape[1] % TILE)
+    return not (has_bias or q_BTHd.shape[1] % TILE or k_BSGd.shape[1] % TILE)
 
 
 def splash(
     q_BTHd: jax.Array,
-    k_BSHd: jax.Array,
-    v_BSHd: jax.Array,
+    k_BSGd: jax.Array,
+    v_BSGd: jax.Array,
     lengths_B: jax.Array | None,
     causal: bool,
     *,
@@ -38,21 +38,25 @@ def splash(
 
     Args:
         q_BTHd: queries.
-        k_BSHd: keys.
-        v_BSHd: values.
+        k_BSGd: keys; G divides H. Where the mesh splits heads of queries and cannot split G, they
+            are repeated for every head of queries.
+        v_BSGd: values.
         lengths_B: int32, the first so many keys of each row may be read; None reads all.
         causal: query t reads keys up to t only.
         interpret: run the kernel as plain JAX, on any platform; for tests.
     """
     mesh = jax.sharding.get_abstract_mesh()
 
-    def attend(q_BTHd, k_BSHd, v_BSHd, lengths_B):
-        return _on_one_device(q_BTHd, k_BSHd, v_BSHd, lengths_B, causal, interpret)
+    def attend(q_BTHd, k_BSGd, v_BSGd, lengths_B):
+        return _on_one_device(q_BTHd, k_BSGd, v_BSGd, lengths_B, causal, interpret)
 
     if mesh.size > 1:
         n_rows, _, n_heads, _ = q_BTHd.shape
         rows = _axis(mesh, "data", n_rows)
         split = P(rows, None, _axis(mesh, "model", n_heads), None)
+        n_groups = k_BSGd.shape[2]
+        if _axis(mesh, "model", n_groups) != _axis(mesh, "model", n_heads):
+            k_BSGd, v_BSGd = (jnp.repeat(x, n_heads // n_groups, axis=2) for x in (k_BSGd, v_BSGd))
         attend = jax.shard_map(
             attend,
             in_specs=(split, split, split, None if lengths_B is None else P(rows)),
@@ -60,7 +64,7 @@ def splash(
             # Values that a kernel makes say nothing of the axes along which they vary.
             check_vma=False,
         )
-    return attend(q_BTHd, k_BSHd, v_BSHd, lengths_B)
+    return attend(q_BTHd, k_BSGd, v_BSGd, lengths_B)
 
 
 def _axis(mesh: jax.sharding.AbstractMesh, name: str, size: int) -> str | None:
@@ -68,9 +72,9 @@ def _axis(mesh: jax.sharding.AbstractMesh, name: str, size: int) -> str | None:
     return name if name in mesh.shape and size % mesh.shape[name] == 0 else None
 
 
-def _on_one_device(q_BTHd, k_BSHd, v_BSHd, lengths_B, causal, interpret):
+def _on_one_device(q_BTHd, k_BSGd, v_BSGd, lengths_B, causal, interpret):
     n_queries, n_heads, head_size = q_BTHd.shape[1:]
-    n_keys = k_BSHd.shape[1]
+    n_keys = k_BSGd.shape[1]
     shape = (n_queries, n_keys)
     mask = masks.CausalMask(shape) if causal else masks.FullMask(shape)
     attend = kernel.make_splash_mha_single_device(
@@ -87,8 +91,8 @@ def _on_one_device(q_BTHd, k_BSHd, v_BSHd, lengths_B, causal, interpret):
         segments, axes = kernel.SegmentIds(queries_BT, hidden_BS.astype(jnp.int32)), (0, 0, 0, 0)
     out_BHTd = jax.vmap(attend, in_axes=axes)(
         (q_BTHd * head_size**-0.5).swapaxes(1, 2),
-        k_BSHd.swapaxes(1, 2),
-        v_BSHd.swapaxes(1, 2),
+        k_BSGd.swapaxes(1, 2),
+        v_BSGd.swapaxes(1, 2),
         segments,
     )
     return out_BHTd.swapaxes(1, 2)

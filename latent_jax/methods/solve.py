@@ -51,9 +51,9 @@ def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
     """Set the widest model that costs at most `config.inference_flops_per_byte`."""
     model, target = config.model, config.inference_flops_per_byte
     head_size, forward = model.d_model // model.n_heads, model.d_ff / model.d_model
-    fitted = 0
+    fitted, step = 0, model.n_kv_heads or 1
     while True:
-        n_heads = fitted + 1
+        n_heads = fitted + step
         model.update(d_model=n_heads * head_size, n_heads=n_heads)
         model.d_ff = round(forward * model.d_model)
         task = make_task(config, vocabulary)
@@ -63,9 +63,9 @@ def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
     if not fitted:
         least = task.flops_per_byte + vocabulary.flops_per_byte
         raise ValueError(
-            f"{config.method} costs at least {least:.3g} FLOPs per byte with one head of "
-            f"{head_size} and {model.n_layers} layers, {vocabulary.flops_per_byte:.3g} of them for "
-            f"M1: raise inference_flops_per_byte={target:.3g}, or use fewer layers"
+            f"{config.method} costs at least {least:.3g} FLOPs per byte {step * head_size} wide "
+            f"and with {model.n_layers} layers, {vocabulary.flops_per_byte:.3g} of them for M1: "
+            f"raise inference_flops_per_byte={target:.3g}, or use fewer layers"
         )
     model.update(d_model=fitted * head_size, n_heads=fitted)
     model.d_ff = round(forward * model.d_model)

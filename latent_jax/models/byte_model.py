@@ -23,6 +23,11 @@ LANES = 64
 """Of a model whose file does not say otherwise, and of compressed files that do not."""
 
 
+ADDED = ("rope_theta", "n_kv_heads")
+"""Fields of the config that a file holds only where they are not the default: those that were made
+before them stay what they were to the byte, and so do the fingerprints of tokenizers."""
+
+
 class GPTByteModel:
     """A GPT over bytes, one position at a time in `lanes` lanes.
 
@@ -52,9 +57,10 @@ class GPTByteModel:
                 "with configs/m1.py"
             )
         if config.positions != "relative":
+            why = {"learned": f"end after {config.max_length}", "rotary": "lose precision far on"}
             raise ValueError(
-                f"a byte model reads on and on, and {config.positions} positions end after "
-                f"{config.max_length}: train one with model.positions=relative"
+                f"a byte model reads on and on, and {config.positions} positions "
+                f"{why[config.positions]}: train one with model.positions=relative"
             )
         if lanes < 1:
             raise ValueError(f"a byte model has at least 1 lane; got {lanes}")
@@ -115,8 +121,10 @@ class GPTByteModel:
 
     def to_bytes(self) -> bytes:
         """See `ByteModel.to_bytes`."""
+        default = {field.name: field.default for field in dataclasses.fields(GPTConfig)}
+        config = dataclasses.asdict(self.config)
         described = {
-            "config": dataclasses.asdict(self.config),
+            "config": {k: v for k, v in config.items() if k not in ADDED or v != default[k]},
             "context": self.context,
             "lanes": self.lanes,
         }

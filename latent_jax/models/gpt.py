@@ -1,8 +1,9 @@
 """The causal network of every language model here.
 
 By default GPT-2 (Radford et al. 2019): learned positions, pre-norm blocks, a head tied to the
-embedding table. `TransformerConfig` has the words that make it the decoder of Lester et al. 2024:
-relative positions, gated feed-forward, RMS norm, no biases.
+embedding table. `TransformerConfig` has the words that make it the decoder of Lester et al. 2024
+(relative positions, gated feed-forward, RMS norm, no biases) or a Llama with tied embeddings
+(rotary positions, grouped-query attention, gated SiLU, RMS norm, no biases).
 """
 
 import dataclasses
@@ -40,8 +41,8 @@ class GPTConfig(TransformerConfig):
         }
 
     def empty_cache(self, batch_size: int, length: int) -> Cache:
-        """Return rings of `length` slots for `GPT.step`, [n_layers, B, H, S, d]."""
-        one = empty_cache(batch_size, self.n_heads, length, self.head_size, self.dtype)
+        """Return rings of `length` slots for `GPT.step`, [n_layers, B, G, S, d]."""
+        one = empty_cache(batch_size, self.key_value_heads, length, self.head_size, self.dtype)
         return jax.tree.map(lambda leaf: jnp.stack([leaf] * self.n_layers), one)
 
 

@@ -1,4 +1,4 @@
-"""Vectors to integer codes and back: VQ and its variants, FSQ, and none at all."""
+"""Vectors to integer codes and back: VQ and its variants, residual VQ, FSQ, and none at all."""
 
 import flax.linen as nn
 
@@ -7,10 +7,11 @@ from latent_jax.quantizers.base import Quantized, QuantizerConfig
 from latent_jax.quantizers.fsq import FSQ
 from latent_jax.quantizers.identity import Identity
 from latent_jax.quantizers.levels import levels_of
+from latent_jax.quantizers.rvq import RVQ
 from latent_jax.quantizers.statistics import codebook_perplexity, codebook_usage, dead_codes
 from latent_jax.quantizers.vq import VQ
 
-QUANTIZERS: dict[str, type[nn.Module]] = {"vq": VQ, "fsq": FSQ, "none": Identity}
+QUANTIZERS: dict[str, type[nn.Module]] = {"vq": VQ, "rvq": RVQ, "fsq": FSQ, "none": Identity}
 
 
 def make_quantizer(config: QuantizerConfig, name: str | None = None) -> nn.Module:
@@ -30,6 +31,7 @@ def make_quantizer(config: QuantizerConfig, name: str | None = None) -> nn.Modul
 __all__ = [
     "FSQ",
     "QUANTIZERS",
+    "RVQ",
     "VQ",
     "Identity",
     "Quantized",

@@ -48,7 +48,7 @@ class QuantizerConfig:
       ValueError: A word has a value that no quantizer could work with.
     """
 
-    kind: str = "vq"  # "vq", "fsq" or "none" (continuous)
+    kind: str = "vq"  # "vq", "rvq", "fsq" or "none" (continuous)
     codebook_size: int = 512  # V; 0 for "none"
     d_model: int = 256  # D, width of the latents that come in and go out
     temperature: float = 0.1  # of log_assignment, a squared distance; finer grids (FSQ) want 0.02
@@ -70,6 +70,8 @@ class QuantizerConfig:
     restart_threshold: float = 0.1  # dead below this share of the mean usage; 0 = never restart
     restart_period: int = 10  # training steps between restarts of dead codes
 
+    # rvq, besides all words of vq
+    n_codebooks: int = 2  # stages; their sizes are as equal as a product of V allows
     # fsq
     fsq_levels: tuple[int, ...] = ()  # one count of levels per dimension; () = chosen for V
 
@@ -95,6 +97,12 @@ class QuantizerConfig:
                 f"fsq_levels = {self.levels} make {math.prod(self.levels)} codes but codebook_size "
                 f"= {self.codebook_size}; each needs 2 levels or more and their product is the size"
             )
+        if self.kind == "rvq" and min(self.stage_sizes) < 2:
+            raise ValueError(
+                f"codebook_size = {self.codebook_size} is no product of n_codebooks = "
+                f"{self.n_codebooks} stages of 2 codes or more; a power of 2 is: 1024 of up "
+                "to 10 stages"
+            )
         for name, low, high in (
             ("d_model", 1, None),
             ("code_dim", 0, None),
@@ -104,6 +112,7 @@ class QuantizerConfig:
             ("kmeans_latents", 1, None),
             ("restart_threshold", 0, 1),
             ("restart_period", 1, None),
+            ("n_codebooks", 2, None),
         ):
             value = getattr(self, name)
             if value < low or (high is not None and value >= high):
@@ -120,6 +129,20 @@ class QuantizerConfig:
         return self.fsq_levels or levels_of(self.codebook_size)
 
     @property
+    def stage_sizes(self) -> tuple[int, ...]:
+        """Codes of each stage of an RVQ, largest first; their product is `codebook_size`.
+
+        Each is the least divisor of what is left that is not below its geometric mean.
+        """
+        sizes, left = [], self.codebook_size
+        for n_stages in range(self.n_codebooks, 0, -1):
+            sizes.append(
+                next(n for n in range(1, left + 1) if left % n == 0 and n**n_stages >= left)
+            )
+            left //= sizes[-1]
+        return tuple(sizes)
+
+    @property
     def code_width(self) -> int:
         """E, the dimensions in which latents are quantized; 0 for the continuous kind."""
         if self.kind == "none":
@@ -130,8 +153,11 @@ class QuantizerConfig:
         """FLOPs per latent by component, matmuls only; a multiply-add counts as 2."""
         width = self.code_width
         projected = self.kind == "fsq" or self.code_dim > 0
+        compared = (self.codebook_size,) if self.kind == "vq" else ()
+        if self.kind == "rvq":
+            compared = self.stage_sizes
         return {
             "projection": 4.0 * self.d_model * width if projected else 0.0,
             # The search carries each code's norm as one more dimension.
-            "search": 2.0 * self.codebook_size * (width + 1) if self.kind == "vq" else 0.0,
+            "search": 2.0 * sum(compared) * (width + 1),
         }

@@ -39,6 +39,10 @@ TENSOR_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     # regex searched in the path; axes of the last dimensions (a scanned stack has depth in front)
     (r"attention/query_key_value/kernel$", (None, "model", None, None)),  # [D, H, 3, d]
     (r"attention/query_key_value/bias$", ("model", None, None)),  # [H, 3, d]
+    (r"attention/query/kernel$", (None, "model", None)),  # [D, H, d]
+    (r"attention/query/bias$", ("model", None)),  # [H, d]
+    (r"attention/key_value/kernel$", (None, "model", None, None)),  # [D, G, 2, d]
+    (r"attention/key_value/bias$", ("model", None, None)),  # [G, 2, d]
     (r"attention/out/kernel$", ("model", None, None)),  # [H, d, D]
     (r"attention/position_bias/table$", ("model", None)),  # [H, buckets]
     (r"feed_forward/(up|gate)/kernel$", (None, "model")),  # [D, F]
@@ -47,7 +51,7 @@ TENSOR_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"token_embedding/embedding$", ("model", None)),  # [V, D]
 )
 """The layers of `latent_jax.layers` that split; a leaf that no rule names, or whose axis the mesh
-does not divide (a vocabulary of 257 on 2 devices), is replicated."""
+does not divide (a vocabulary of 257 on 2 devices, one head of keys and values), is replicated."""
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -26,7 +26,7 @@ CONFIGS = {
     },
     **{
         f"latent_lm:{quantizer}": latent_lm.get_config(f"quantizer={quantizer}")
-        for quantizer in ("vq", "fsq", "none")
+        for quantizer in ("vq", "rvq", "fsq", "none")
     },
     **{
         f"language_model:{size},{method}": language_model.get_config(f"size={size},method={method}")

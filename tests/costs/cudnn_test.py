@@ -76,6 +76,12 @@ def test_a_learned_bias_goes_to_the_kernel_with_a_bias():
     assert mask_types(text) == {"CAUSAL"}
 
 
+def test_rotary_positions_and_grouped_heads_keep_the_kernel():
+    words = dict(positions="rotary", n_kv_heads=1, vocab_size=64, **SHAPE, **LEFT_OPEN)
+    text = lowered_gradient(GPT(GPTConfig(**words).resolved(CUDA)), ids())
+    assert kernels(text) == {"__cudnn$fmhaSoftmax": 2, "__cudnn$fmhaSoftmaxBackward": 2}
+
+
 @pytest.mark.parametrize(
     ("words", "length"),
     [
@@ -84,8 +90,9 @@ def test_a_learned_bias_goes_to_the_kernel_with_a_bias():
         (dict(), 32),
         (dict(), 127),
         (dict(positions="relative"), 127),
+        (dict(positions="relative", n_kv_heads=1), 128),
     ],
-    ids=["float32", "narrow heads", "short", "odd", "odd with a bias"],
+    ids=["float32", "narrow heads", "short", "odd", "odd with a bias", "grouped with a bias"],
 )
 def test_what_cudnn_does_not_serve_is_lowered_without_it(words, length):
     config = GPTConfig(vocab_size=64, **{**SHAPE, **LEFT_OPEN, **words}).resolved(CUDA)

@@ -34,8 +34,9 @@ SHAPE = TransformerConfig(
         {"dropout": 0.1},
         {"gated": True, "activation": "relu", "norm": "rms", "use_bias": False},
         {"d_ff": 64},
+        {"positions": "rotary", "n_heads": 4, "n_kv_heads": 1},
     ],
-    ids=["plain", "dropout", "gated", "narrow"],
+    ids=["plain", "dropout", "gated", "narrow", "grouped"],
 )
 def test_kept_bytes_are_those_of_automatic_differentiation(remat, words):
     config = dataclasses.replace(SHAPE, remat=remat, **words)

@@ -19,6 +19,7 @@ CONFIG = GPTConfig(vocab_size=V, max_length=16, n_layers=2, d_model=16, n_heads=
 CONFIGS = {
     "learned": CONFIG,
     "relative": dataclasses.replace(CONFIG, positions="relative", max_length=8),
+    "rotary": dataclasses.replace(CONFIG, positions="rotary", max_length=8, n_kv_heads=1),
 }
 GREEDY = Sampling(0.0)
 PROMPTS = jnp.array([[1, 2, 3, 4], [5, 0, 0, 0], [0, 0, 0, 0]])
@@ -146,3 +147,37 @@ def test_greedy_is_the_likeliest_of_each_whole_row():
         row.append(drawn)
         if drawn == SEPARATOR:
             break
+
+
+def test_a_penalty_counts_what_a_lane_has_read_and_drawn():
+    """Greedy, beside a loop over whole rows in numpy; the separator before a prompt is not seen."""
+    config = dataclasses.replace(CONFIG, vocab_size=40)
+    decoder, variables = make(config)
+    whole = jax.jit(lambda ids_BT: GPT(config).apply(variables, ids_BT)[0])
+
+    def written(sampling):
+        lanes = start(
+            decoder, variables, PROMPTS, LENGTHS, n_slots=16, tracks_seen=sampling.needs_seen
+        )
+        ids = []
+        for n_new in (2, 5):  # what was seen is carried from call to call
+            lanes, drawn = draw(decoder, variables, lanes, keys(), sampling, n_new)
+            ids.append(drawn.ids_BN)
+        return np.concatenate(ids, axis=1)
+
+    found, n_drawn = written(Sampling(0.0, repetition_penalty=4.0)), []
+    for lane, length in enumerate(LENGTHS):
+        ids = PROMPTS[lane, :length].tolist()
+        for n in range(7):
+            row = np.array([[SEPARATOR, *ids] + [0] * (15 - len(ids))])
+            logits = np.array(whole(row)[len(ids)])
+            for i in set(ids):
+                logits[i] = logits[i] / 4 if logits[i] > 0 else logits[i] * 4
+            ids.append(int(np.argmax(logits)))
+            assert found[lane, n] == ids[-1]
+            if ids[-1] == SEPARATOR:
+                break
+        n_drawn.append(n)
+    assert max(n_drawn) > 4, "lanes that end at once show nothing"
+    assert (found != written(Sampling(0.0))).any(), "the penalty changed nothing"
+    assert start(decoder, variables, PROMPTS, LENGTHS, n_slots=16).seen_BV is None

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from latent_jax.generation import Sampling, log_probabilities, sample
+from latent_jax.generation.sampling import penalized
 
 P = np.array([0.05, 0.4, 0.3, 0.15, 0.1])
 LOGITS = jnp.log(jnp.asarray(P, jnp.float32))
@@ -92,8 +93,64 @@ def test_a_lane_draws_the_same_beside_any_others():
         ({"top_k": -1}, "top_k must be at least 0"),
         ({"top_p": 0.0}, "top_p must be above 0"),
         ({"top_p": 1.1}, "at most 1"),
+        ({"repetition_penalty": 0.0}, r"repetition_penalty must be above 0 \(1 = off\); got 0\.0"),
+        ({"repetition_penalty": float("inf")}, "repetition_penalty must be above 0"),
     ],
 )
 def test_numbers_outside_their_range_are_refused(words, message):
     with pytest.raises(ValueError, match=message):
         Sampling(**words)
+
+
+def by_hugging_face(input_ids, scores, penalty):
+    """Return what transformers' `RepetitionPenaltyLogitsProcessor` makes of scores, in numpy.
+
+    Its formula: score = gather(scores, 1, input_ids); score = where(score < 0, score * penalty,
+    score / penalty); scatter(scores, 1, input_ids, score).
+    """
+    out = scores.copy()
+    for row, ids in enumerate(input_ids):
+        for i in ids:
+            s = scores[row, i]
+            out[row, i] = s * penalty if s < 0 else s / penalty
+    return out
+
+
+@pytest.mark.parametrize("penalty", [0.5, 1.2, 3.0])
+def test_the_penalty_pushes_what_was_seen_as_hugging_face_does(penalty):
+    logits = 3 * np.random.default_rng(0).normal(size=(4, 9)).astype(np.float32)
+    logits[0, :2] = 0.0, -0.0
+    ids = np.array([[0, 1, 1, 5], [2, 2, 2, 2], [8, 0, 3, 4], [1, 2, 3, 4]])
+    seen = np.zeros((4, 9), bool)
+    np.put_along_axis(seen, ids, True, axis=1)
+    found = penalized(jnp.array(logits), jnp.array(seen), penalty)
+    expected = by_hugging_face(ids, logits, penalty)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert np.abs(expected - logits).max() > 0.1
+
+
+@pytest.mark.parametrize("penalty", [0.5, 1.2])
+def test_the_formula_is_that_of_transformers(penalty):
+    transformers = pytest.importorskip("transformers", reason="needs the extra 'benchmark'")
+    import torch
+
+    scores = np.random.default_rng(1).normal(size=(3, 9)).astype(np.float32)
+    ids = np.array([[0, 1, 1, 5], [2, 2, 2, 2], [8, 0, 3, 4]])
+    processor = transformers.RepetitionPenaltyLogitsProcessor(penalty)
+    theirs = processor(torch.from_numpy(ids), torch.from_numpy(scores.copy())).numpy()
+    np.testing.assert_allclose(by_hugging_face(ids, scores, penalty), theirs, rtol=1e-6)
+
+
+def test_the_penalty_comes_before_temperature_and_truncation():
+    sampling = Sampling(0.5, 2, 1.0, repetition_penalty=2.0)
+    seen = jnp.array([[False, True, False, True, False]])
+    log_p_BK, ids_BK = log_probabilities(LOGITS[None], sampling, seen)
+    # All logits are negative: those seen are doubled, 0.4^2 = 0.16 and 0.15^2; then top-k leaves
+    # 0.3 and 0.16, and temperature squares them.
+    assert ids_BK[0].tolist() == [2, 1]
+    expected = np.array([0.3**2, 0.16**2])
+    np.testing.assert_allclose(np.exp(log_p_BK[0]), expected / expected.sum(), rtol=1e-5)
+    greedy = Sampling(0.0, repetition_penalty=2.0)
+    assert int(sample(jax.random.split(jax.random.key(0), 1), LOGITS[None], greedy, seen)[0]) == 2
+    with pytest.raises(ValueError, match=r"repetition_penalty=2\.0 needs the ids that each lane"):
+        log_probabilities(LOGITS[None], sampling)

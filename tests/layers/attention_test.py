@@ -13,12 +13,28 @@ from latent_jax.models.gpt import GPTConfig
 B, H, D = 2, 3, 8
 
 
-def _inputs(n_queries, n_keys, dtype=jnp.float32):
-    lengths = (n_queries, n_keys, n_keys, n_queries)
+def _inputs(n_queries, n_keys, dtype=jnp.float32, heads=(H, H)):
+    shapes = ((n_queries, heads[0]), (n_keys, heads[1]), (n_keys, heads[1]), (n_queries, heads[0]))
     keys = jax.random.split(jax.random.key(0), 4)
-    return [
-        jax.random.normal(key, (B, n, H, D), dtype) for key, n in zip(keys, lengths, strict=True)
-    ]
+    return [jax.random.normal(key, (B, *s, D), dtype) for key, s in zip(keys, shapes, strict=True)]
+
+
+def grouped_reference(q, k, v, lengths, bias, causal):
+    """Return grouped-query attention, head by head, in float64 numpy."""
+    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+    out = np.empty_like(q)
+    shared = q.shape[2] // k.shape[2]
+    for b in range(q.shape[0]):
+        for h in range(q.shape[2]):
+            scores = q[b, :, h] @ k[b, :, h // shared].T / np.sqrt(q.shape[3])
+            scores += 0 if bias is None else bias[h]
+            if causal:
+                scores = np.where(np.tril(np.ones_like(scores)), scores, -np.inf)
+            if lengths is not None:
+                scores[:, lengths[b] :] = -np.inf
+            weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+            out[b, :, h] = weights / weights.sum(axis=1, keepdims=True) @ v[b, :, h // shared]
+    return out
 
 
 @functools.partial(jax.jit, static_argnames=("implementation", "causal"))
@@ -63,6 +79,30 @@ def test_a_bias_is_added_to_the_scores(causal):
         np.testing.assert_allclose(out, expected, atol=1e-5)
     without = attend(q, k, v, causal=causal)
     assert float(jnp.abs(without - expected).max()) > 1e-2
+
+
+@pytest.mark.parametrize("implementation", ["tiled", "xla", "recomputed", "cudnn", "splash"])
+@pytest.mark.parametrize("n_groups", [1, 2, 4])
+@pytest.mark.parametrize("causal", [False, True])
+def test_heads_of_queries_share_heads_of_keys(implementation, n_groups, causal, monkeypatch):
+    """Where a kernel cannot serve, here for the dtype and the length, another one does."""
+    monkeypatch.setattr(attention, "TILE", 4)
+    q, k, v, cotangent = _inputs(9, 9, heads=(4, n_groups))
+    lengths = None if causal else jnp.array([9, 4])
+    bias = jax.random.normal(jax.random.key(5), (4, 9, 9)) if causal else None
+    words = dict(lengths_B=lengths, bias_HTS=bias, causal=causal, implementation=implementation)
+    out, backward = jax.vjp(lambda q, k, v: attend(q, k, v, **words), q, k, v)
+    expected = grouped_reference(q, k, v, lengths, bias, causal)
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    # Repeated for every head of queries, keys and values give the same, and sums of gradients.
+    whole = [jnp.repeat(x, 4 // n_groups, axis=2) for x in (k, v)]
+    _, backward_whole = jax.vjp(lambda q, k, v: attend(q, k, v, **words), q, *whole)
+    dq, dk, dv = backward_whole(cotangent)
+    dk, dv = (x.reshape(B, 9, n_groups, -1, D).sum(axis=3) for x in (dk, dv))
+    chex.assert_trees_all_close(backward(cotangent), (dq, dk, dv), atol=1e-5)
+    if 1 < n_groups < 4:
+        other = grouped_reference(q, k[:, :, ::-1], v[:, :, ::-1], lengths, bias, causal)
+        assert np.abs(out - other).max() > 1e-2, "which heads share changed nothing"
 
 
 def test_causal_tiles_skip_scores():
@@ -149,6 +189,9 @@ def test_recomputed_scores_are_not_kept():
 def test_cudnn_serves_what_its_kernels_take(shape, dtype, serves):
     q = jax.ShapeDtypeStruct(shape, dtype)
     assert cudnn_serves(q, q) is serves
+    grouped = jax.ShapeDtypeStruct((*shape[:2], 2, shape[3]), dtype)
+    assert cudnn_serves(q, grouped) is serves
+    assert not cudnn_serves(q, grouped, has_bias=True)
 
 
 def test_what_is_left_to_the_platform_must_be_settled_before():
@@ -168,3 +211,26 @@ def test_the_module_keeps_the_shape_and_gives_heads_their_own_axis():
     shapes = jax.tree.map(jnp.shape, variables["params"])
     assert shapes["query_key_value"] == {"kernel": (24, H, 3, D), "bias": (H, 3, D)}
     assert shapes["out"] == {"kernel": (H, D, 24), "bias": (24,)}
+
+
+@pytest.mark.parametrize("implementation", ["tiled", "xla"])
+def test_the_module_gives_fewer_heads_of_keys_a_layer_of_their_own(implementation):
+    words = dict(vocab_size=8, max_length=16, n_layers=2, d_model=32, n_heads=4)
+    config = GPTConfig(**words, n_kv_heads=2, attention_implementation=implementation)
+    x = jax.random.normal(jax.random.key(1), (B, 10, 32))
+    variables = Attention(config, causal=True).init(jax.random.key(0), x)
+    shapes = jax.tree.map(jnp.shape, variables["params"])
+    assert shapes["query"] == {"kernel": (32, 4, D), "bias": (4, D)}
+    assert shapes["key_value"] == {"kernel": (32, 2, 2, D), "bias": (2, 2, D)}
+    params = variables["params"]
+    q = np.einsum("btd,dhe->bthe", x, params["query"]["kernel"])
+    k, v = np.einsum("btd,dgpe->pbtge", x, params["key_value"]["kernel"])
+    mixed = grouped_reference(q, k, v, None, None, True)
+    expected = np.einsum("bthe,hed->btd", mixed, params["out"]["kernel"])
+    y, _ = Attention(config, causal=True).apply(variables, x)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    # As many as there are heads is what 0 means, and the one product that it has always been.
+    full = Attention(GPTConfig(**words, n_kv_heads=4), causal=True).init(jax.random.key(0), x)
+    chex.assert_trees_all_equal(
+        full, Attention(GPTConfig(**words), True).init(jax.random.key(0), x)
+    )

@@ -39,6 +39,18 @@ def test_steps_equal_the_row(with_bias):
     np.testing.assert_allclose(steps, attend(q, k, v, bias_HTS=bias_HTS, causal=True), atol=1e-5)
 
 
+@pytest.mark.parametrize("n_groups", [1, 2])
+def test_steps_of_grouped_heads_equal_the_row(n_groups):
+    q = jax.random.normal(jax.random.key(1), (B, T, 4, D))
+    k, v = jax.random.normal(jax.random.key(2), (2, B, T, n_groups, D))
+    cache, out = empty_cache(B, n_groups, T, D, "float32"), []
+    for t in range(T):
+        y, cache = attend_step(q[:, t], k[:, t], v[:, t], cache, jnp.full(B, t))
+        out.append(y)
+    np.testing.assert_allclose(jnp.stack(out, axis=1), attend(q, k, v, causal=True), atol=1e-5)
+    assert cache.k_BGSd.shape == (B, n_groups, T, D)
+
+
 def test_a_short_ring_slides():
     """With S slots, position t sees the last S positions and nothing older."""
     q, k, v = _row()

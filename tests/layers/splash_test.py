@@ -66,6 +66,24 @@ def test_a_mesh_splits_rows_and_heads(lengths):
     chex.assert_trees_all_close(out, jax.jit(attention)(q, k, v), atol=1e-6)
 
 
+@pytest.mark.parametrize("n_groups", [1, 2])
+def test_heads_of_queries_share_heads_of_keys(n_groups):
+    q, _, _, cotangent = (jnp.tile(x, (1, 1, 2, 1)) for x in inputs(128))
+    k, v = jax.random.normal(jax.random.key(1), (2, B, 128, n_groups, D))
+    mesh = jax.make_mesh((2, 2), ("data", "model"), (jax.sharding.AxisType.Auto,) * 2)
+
+    def by(function):
+        return with_gradients(function, q, k, v, cotangent)
+
+    ours = by(lambda q, k, v: splash(q, k, v, None, True, interpret=True))
+    exact = by(lambda q, k, v: attend(q, k, v, causal=True, implementation="xla"))
+    chex.assert_trees_all_close(ours, exact, atol=3e-5)
+    with jax.set_mesh(mesh):
+        # One head of keys cannot be split among two devices, and is repeated.
+        split = by(lambda q, k, v: splash(q, k, v, None, True, interpret=True))
+    chex.assert_trees_all_close(split, exact, atol=3e-5)
+
+
 @pytest.mark.parametrize(
     ("n_queries", "n_keys", "has_bias", "serves"),
     [

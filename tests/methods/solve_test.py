@@ -27,17 +27,18 @@ def test_a_context_in_bytes_sets_the_row(context, row_length):
     assert solved.row_length == row_length
 
 
-@pytest.mark.parametrize("m1", [0.0, 4e5])
-def test_the_widest_model_within_inference_flops(m1):
-    target = 1e6
+@pytest.mark.parametrize(("m1", "n_kv_heads"), [(0.0, 0), (4e5, 0), (0.0, 2)])
+def test_the_widest_model_within_inference_flops(m1, n_kv_heads):
+    target, step = 1e6, n_kv_heads or 1
     config = config_of(inference_flops_per_byte=target)
+    config.model.n_kv_heads = n_kv_heads
     vocabulary = Vocabulary(257, 256, 2.5, flops_per_byte=m1)
     solved = solve_shape(config, vocabulary)
     head_size = config.model.d_model // config.model.n_heads
     assert solved.model.d_model == solved.model.n_heads * head_size
     assert make_task(solved, vocabulary).flops_per_byte + m1 <= target
-    solved.model.n_heads += 1
-    solved.model.d_model += head_size
+    solved.model.n_heads += step
+    solved.model.d_model += step * head_size
     assert make_task(solved, vocabulary).flops_per_byte + m1 > target
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latent_jax.methods import artefacts
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.gpt import GPT
 from latent_jax.tokenizers.byte_model import BEGIN, load_byte_model
@@ -74,12 +75,23 @@ def test_saved_and_loaded_it_gives_the_same_numbers():
     assert byte_model(lanes=4, context=16, seed=1).to_bytes() != content
     other = GPTByteModel.from_bytes(content, lanes=6)
     assert (loaded.lanes, other.lanes, other.context) == (4, 6, 16)
-    assert other.start()[1][0].k_BHSd.shape[0] == 6
+    assert other.start()[1][0].k_BGSd.shape[0] == 6
+
+
+def test_a_file_of_before_some_fields_stays_what_it_was():
+    content = (artefacts.FOLDER / artefacts.M1_FILE).read_bytes()
+    assert load_byte_model("gpt", content).to_bytes() == content
+    grouped = dataclasses.replace(CONFIG, n_kv_heads=1)
+    ids = jnp.zeros((1, 4), jnp.int32)
+    made = GPTByteModel(grouped, GPT(grouped).init(jax.random.key(0), ids)["params"], 16, lanes=2)
+    assert load_byte_model("gpt", made.to_bytes()).config.n_kv_heads == 1
 
 
 def test_models_that_cannot_drive_a_coder_are_refused():
     with pytest.raises(ValueError, match="learned positions end after 64"):
         GPTByteModel(dataclasses.replace(CONFIG, positions="learned"), params(), 16)
+    with pytest.raises(ValueError, match="rotary positions lose precision far on: train one with"):
+        GPTByteModel(dataclasses.replace(CONFIG, positions="rotary"), params(), 16)
     with pytest.raises(ValueError, match="at least 1 lane; got 0"):
         GPTByteModel(CONFIG, params(), 16, lanes=0)
     with pytest.raises(ValueError, match="257 ids, and this GPT 300"):

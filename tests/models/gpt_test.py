@@ -194,7 +194,40 @@ def test_relative_positions_take_rows_of_any_length():
     assert float(jnp.abs(swapped[:, -1] - logits[:, 9]).max()) > 1e-5, "the order is not seen"
 
 
-@pytest.mark.parametrize("config", [CONFIG, LESTER], ids=["gpt2", "lester"])
+LLAMA = dataclasses.replace(
+    CONFIG,
+    positions="rotary",
+    n_heads=4,
+    n_kv_heads=2,
+    gated=True,
+    activation="silu",
+    norm="rms",
+    use_bias=False,
+)
+"""A Llama with tied embeddings in small."""
+
+
+def test_rotary_positions_take_rows_of_any_length_and_have_no_table():
+    variables = _variables(LLAMA)
+    assert set(variables["params"]) == {"stack", "token_embedding"}
+    longer = jnp.tile(IDS, (1, 3))
+    logits = GPT(LLAMA).apply(variables, longer)
+    np.testing.assert_allclose(logits[:, :10], GPT(LLAMA).apply(variables, IDS), atol=1e-5)
+    swapped = GPT(LLAMA).apply(variables, IDS[:, jnp.array([1, 0, *range(2, 10)])])
+    assert float(jnp.abs(swapped[:, -1] - logits[:, 9]).max()) > 1e-5, "the order is not seen"
+    other = dataclasses.replace(LLAMA, rope_theta=100.0)
+    assert float(jnp.abs(GPT(other).apply(variables, IDS) - logits[:, :10]).max()) > 1e-6
+
+
+def test_caches_are_smaller_by_the_group_factor():
+    sizes = [
+        sum(leaf.size for leaf in dataclasses.replace(LLAMA, n_kv_heads=n).empty_cache(3, 12))
+        for n in (0, 4, 2, 1)
+    ]
+    assert sizes == [sizes[0], sizes[0], sizes[0] / 2, sizes[0] / 4]
+
+
+@pytest.mark.parametrize("config", [CONFIG, LESTER, LLAMA], ids=["gpt2", "lester", "llama"])
 def test_steps_equal_the_whole_row(config):
     variables, model = _variables(config), GPT(config)
     step = jax.jit(functools.partial(model.apply, method="step"))
@@ -205,13 +238,18 @@ def test_steps_equal_the_whole_row(config):
     np.testing.assert_allclose(jnp.stack(found, 1), apply(config, variables, IDS), atol=1e-5)
 
 
-def test_gated_flops_agree_with_the_compiler():
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [(LESTER, {"n_heads": 4}), (LLAMA, {"n_heads": 8, "n_kv_heads": 2})],
+    ids=["lester", "llama"],
+)
+def test_gated_flops_agree_with_the_compiler(network, words):
     config = dataclasses.replace(
-        LESTER,
+        network,
         vocab_size=4096,
         n_layers=1,
         d_model=512,
-        n_heads=4,
+        **words,
         relative_buckets=32,
         relative_distance=128,
         attention_implementation="xla",
@@ -221,3 +259,6 @@ def test_gated_flops_agree_with_the_compiler():
     np.testing.assert_allclose(_compiled_flops(config, 64), expected, rtol=0.02)
     ungated = sum(dataclasses.replace(config, gated=False).forward_flops(64).values())
     assert expected > 1.15 * ungated
+    if config.n_kv_heads:
+        every = sum(dataclasses.replace(config, n_kv_heads=0).forward_flops(64).values())
+        assert every == expected + 2 * 2 * 512 * (512 - 128)

@@ -19,7 +19,8 @@ def initialised(config, batch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "quantizer"), [*((kind, "vq") for kind in compressors()), ("conv1d", "fsq")]
+    ("kind", "quantizer"),
+    [*((kind, "vq") for kind in compressors()), ("conv1d", "fsq"), ("conv1d", "rvq")],
 )
 def test_shapes_and_dtypes(kind, quantizer, batch):
     model, variables = initialised(make_config(kind, quantizer), batch)

@@ -74,6 +74,12 @@ def test_an_unknown_kind_names_the_nearest():
         ({"ema_decay": 1.0}, "ema_decay = 1.0 is out of range; .* at least 0 and below 1"),
         ({"restart_period": 0}, "restart_period = 0"),
         ({"temperature": 0.0}, "temperature = 0.0 must be above 0"),
+        ({"n_codebooks": 1}, "n_codebooks = 1 is out of range; it must be at least 2"),
+        (
+            {"kind": "rvq", "codebook_size": 509},
+            "codebook_size = 509 is no product of n_codebooks = 2 stages",
+        ),
+        ({"kind": "rvq", "codebook_size": 4, "n_codebooks": 3}, "is no product of n_codebooks = 3"),
     ],
 )
 def test_words_that_cannot_work_are_refused(words, message):
@@ -81,7 +87,7 @@ def test_words_that_cannot_work_are_refused(words, message):
         QuantizerConfig(**words)
 
 
-@pytest.mark.parametrize("kind", ["vq", "fsq"])
+@pytest.mark.parametrize("kind", ["vq", "rvq", "fsq"])
 def test_latents_of_another_width_are_refused(kind):
     with pytest.raises(ValueError, match="latents are 7 wide but the quantizer has d_model = 24"):
         make_quantizer(_config(kind)).init(
@@ -89,7 +95,16 @@ def test_latents_of_another_width_are_refused(kind):
         )
 
 
-@pytest.mark.parametrize("words", [{"kind": "vq"}, {"kind": "vq", "code_dim": 0}, {"kind": "fsq"}])
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"kind": "vq"},
+        {"kind": "vq", "code_dim": 0},
+        {"kind": "fsq"},
+        {"kind": "rvq"},
+        {"kind": "rvq", "n_codebooks": 3},
+    ],
+)
 def test_flops_equal_the_matmuls_that_are_compiled(words):
     # Not more codes than one chunk, since the compiler counts the body of a scan once.
     config = QuantizerConfig(codebook_size=250, d_model=96, **words)

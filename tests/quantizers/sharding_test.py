@@ -10,12 +10,14 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from latent_jax.quantizers import QuantizerConfig, make_quantizer
 
 
-@pytest.mark.parametrize("kind", ["vq", "fsq"])
+@pytest.mark.parametrize("kind", ["vq", "rvq", "fsq"])
 def test_eight_devices_equal_one(kind):
-    # Fewer codes than latents: with a vector twice, rounding decides between equal codes.
+    # Fewer codes than latents: with a vector twice, rounding decides between equal codes. The two
+    # stages of an RVQ have 64 codes each, enough for some to be dead.
+    codebook_size = 4096 if kind == "rvq" else 128
     config = QuantizerConfig(
-        kind=kind, codebook_size=128, d_model=12, code_dim=8, restart_period=2, ema_decay=0.5,
-        restart_threshold=0.3,
+        kind=kind, codebook_size=codebook_size, d_model=12, code_dim=8, restart_period=2,
+        ema_decay=0.5, restart_threshold=0.3,
     )  # fmt: skip
     module = make_quantizer(config)
     mask_BK = jnp.arange(24)[None] < jnp.arange(9, 25)[:, None]
@@ -55,5 +57,5 @@ def test_eight_devices_equal_one(kind):
         np.testing.assert_array_equal(a.stats["n_restarted"], b.stats["n_restarted"])
     chex.assert_trees_all_close(eight, one, rtol=1e-4, atol=1e-5)
     chex.assert_trees_all_close(eight_state, one_state, rtol=1e-4, atol=1e-5)
-    if kind == "vq":
+    if kind != "fsq":
         assert sum(quantized.stats["n_restarted"] for _, quantized, _ in one) > 0

@@ -23,6 +23,12 @@ GATED_CONFIG = dataclasses.replace(
     GPT_CONFIG, norm="rms", gated=True, activation="relu", positions="relative"
 )
 GATED_TASK = dataclasses.replace(TASK, model_config=GATED_CONFIG)
+GROUPED_TASK, SINGLE_TASK = (
+    dataclasses.replace(
+        TASK, model_config=dataclasses.replace(GPT_CONFIG, positions="rotary", n_kv_heads=n)
+    )
+    for n in (2, 1)
+)
 # A large epsilon: Adam divides by the gradient's size, which turns rounding of a tiny gradient into
 # a step.
 OPTIMIZER_CONFIG = OptimizerConfig(learning_rate=1e-2, warmup_steps=1, epsilon=1e-3)
@@ -68,6 +74,8 @@ def one_device(task):
         pytest.param(TASK, "tensor", 2, id="gpt2-tensor"),
         pytest.param(GATED_TASK, "fsdp", 1, id="gated, relative-fsdp"),
         pytest.param(GATED_TASK, "tensor", 2, id="gated, relative-tensor"),
+        pytest.param(GROUPED_TASK, "tensor", 2, id="two heads of keys-tensor"),
+        pytest.param(SINGLE_TASK, "tensor", 2, id="one head of keys-tensor"),
     ],
 )
 def test_eight_devices_and_two_micro_batches_train_as_one(task, strategy, model_parallel, capfd):
@@ -123,7 +131,7 @@ def test_strategies_lay_out_memory_differently():
 def test_every_tensor_rule_names_a_parameter_of_the_gpt():
     mesh = make_mesh("tensor", 2)
     leaves = {}
-    for task in (TASK, GATED_TASK):
+    for task in (TASK, GATED_TASK, GROUPED_TASK):
         params = jax.eval_shape(lambda task=task: task.init(jax.random.key(0), batch(0)))["params"]
         flat = jax.tree_util.tree_leaves_with_path(params)
         leaves |= {path_name(path): leaf.shape for path, leaf in flat}
@@ -137,6 +145,7 @@ def test_every_tensor_rule_names_a_parameter_of_the_gpt():
             assert leaves[name][axis] % 2 == 0
     assert leaf_spec("token_embedding/embedding", (257, 32), mesh, "tensor") == P()
     assert leaf_spec("final_norm/scale", (32,), mesh, "tensor") == P()
+    assert leaf_spec("attention/key_value/kernel", (32, 1, 2, 8), mesh, "tensor") == P()
 
 
 def test_fsdp_splits_the_first_axis_that_divides_but_never_depth():

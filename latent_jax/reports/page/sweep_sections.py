@@ -92,7 +92,7 @@ def sweep_sections(records: Records, runs: Sequence[Run]) -> list[Section]:
 _CAPTIONS = {
     "main": "Of held-out text, means over seeds; uniform is a model that has learned nothing.",
     "baselines": "What tokens alone are worth before any network.",
-    "seeds": "Above the best: on the seeds that both have, with the half width of the 95 % interval.",
+    "seeds": "Above the best: on the seeds that both have, with the half of a 95 % interval.",
     "latents": "Bits per byte are those of the language model over codes and of reconstruction; "
     "LM's choice is reconstruction from the codes that the language model finds likeliest.",
     "ablations": "Each group is compared within itself.",

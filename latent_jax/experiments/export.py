@@ -1,0 +1,209 @@
+"""A trained run as a folder that Hugging Face's transformers reads, and such a folder as a run."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from latent_jax import tokenizers
+from latent_jax.data import batch_spec
+from latent_jax.experiments.evaluate import load_run
+from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.models import safetensors
+from latent_jax.models.gpt import GPTConfig
+from latent_jax.models.hugging_face import from_hugging_face, to_hugging_face
+from latent_jax.tasks.language_modeling import LanguageModeling
+from latent_jax.tokenizers import bpe, hugging_face
+from latent_jax.tokenizers.storage import write_folder
+from latent_jax.training import OptimizerConfig, make_mesh, open_run_folder
+from latent_jax.training.checkpoints import Checkpoints
+from latent_jax.training.identity import describe_shapes
+from latent_jax.training.optimizer import make_optimizer
+from latent_jax.training.state import abstract_state, create_state, initial_state
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+TOKENIZER = "tokenizer"
+"""Folder inside of an exported one with the tokenizer as this project saves it."""
+
+
+def export_run(workdir: str | Path, out: str | Path, checkpoint: str = "best") -> None:
+    """Write a run's language model as `config.json`, `model.safetensors` and its tokenizer.
+
+    Args:
+        workdir: the run folder.
+        out: a new folder.
+        checkpoint: "best", "latest", or a step.
+
+    Raises:
+        ValueError: the folder holds no run of a GPT over ids, transformers has no such network, or
+            `out` holds something else.
+    """
+    run = load_run(workdir, checkpoint)
+    if not isinstance(run.task, LanguageModeling):
+        raise ValueError(
+            f"{workdir} holds {run.config.method}: transformers has no such model; what can be "
+            "exported is a language model over a tokenizer's ids"
+        )
+    params = jax.device_get(run.variables["params"])
+    separator_id = run.tokenizer.separator_id
+    words, tensors = to_hugging_face(run.task.model_config, params, separator_id)
+    theirs = _tokenizer_files(run.tokenizer, Path(workdir) / TOKENIZER)
+    files = {
+        CONFIG: (json.dumps(words, indent=2) + "\n").encode(),
+        WEIGHTS: safetensors.to_bytes(tensors),
+        **theirs,
+    }
+    write_folder(Path(out), files)
+    run.tokenizer.save(Path(out) / TOKENIZER)
+    print(f"wrote {out}: {words['architectures'][0]}, {len(files[WEIGHTS]) / 1e6:.2f} MB")
+    if not theirs:
+        print(
+            f"{run.config.method} has no form in Hugging Face's tokenizers: {TOKENIZER}/ holds it "
+            "for --back; texts begin with the id "
+            f"{separator_id}, and so do the rows that the model was trained on"
+        )
+
+
+def import_folder(folder: str | Path, workdir: str | Path, config: ConfigDict) -> None:
+    """Make a run folder of a model and tokenizer in Hugging Face's form, as if of step 0.
+
+    It can be evaluated on any text, generate, and be exported again.
+
+    Args:
+        folder: as `export_run` writes it, or of a GPT-2 or a Llama with tied embeddings whose
+            tokenizer is GPT-2's two files.
+        workdir: the run folder; must not exist.
+        config: every word's default, see `configs.common.default`.
+
+    Raises:
+        ValueError: the folder is incomplete or holds another network, or `workdir` exists.
+    """
+    folder, workdir = Path(folder), Path(workdir)
+    if workdir.exists():
+        raise ValueError(f"{workdir} exists: name a new --workdir")
+    words = _read_json(folder / CONFIG)
+    try:
+        model, params = from_hugging_face(words, _read_tensors(folder))
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
+    tokenizer = _read_tokenizer(folder)
+    if tokenizer.vocab_size != model.vocab_size:
+        raise ValueError(
+            f"{folder}: the model has {model.vocab_size} ids and the tokenizer {tokenizer.name} "
+            f"{tokenizer.vocab_size}"
+        )
+    config = _run_config(config, model, tokenizer, folder, workdir)
+    run_folder = open_run_folder(workdir, config.to_dict())
+    tokenizer.save(run_folder.tokenizer)
+    _save_checkpoint(run_folder.checkpoints, config, tokenizer, params)
+    print(f"wrote {workdir}: {tokenizer.name}, {model.n_layers} layers {model.d_model} wide")
+
+
+def _run_config(
+    config: ConfigDict,
+    model: GPTConfig,
+    tokenizer: tokenizers.Tokenizer,
+    folder: Path,
+    workdir: Path,
+) -> ConfigDict:
+    """Return the configuration of a run that would have made this model."""
+    config = ConfigDict(config.to_dict())
+    config.update(name=folder.name, method=tokenizer.name, row_length=model.max_length)
+    # What a platform decides is left to it, as in every config.
+    shape = {k: getattr(model, k) for k in config.model if k not in _PLATFORMS_CHOICE}
+    config.model.update(shape)
+    if isinstance(tokenizer, bpe.BPE):
+        vocab, merges = (str(workdir / TOKENIZER / name) for name in bpe.BPE.file_names)
+        config.tokenizer.update(vocab_file=vocab, merges_file=merges)
+    return config
+
+
+_PLATFORMS_CHOICE = ("dtype", "attention_implementation", "scan_unroll", "remat")
+
+
+def _save_checkpoint(
+    folder: Path, config: ConfigDict, tokenizer: tokenizers.Tokenizer, params: Any
+) -> None:
+    """Write the parameters as the checkpoint of step 0, with an optimizer that has done nothing."""
+    task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
+    strategy = config.training.strategy
+    mesh = make_mesh(strategy, config.training.model_parallel)
+    optimizer = make_optimizer(
+        OptimizerConfig(**config.optimizer), 1 + config.optimizer.warmup_steps
+    )
+    spec = batch_spec(config.batch_size, config.row_length)
+    init = initial_state(task, optimizer, spec, config.seed)
+    abstract = abstract_state(init, mesh, strategy)
+    placed = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), params, abstract.params)
+    state = create_state(init, abstract).replace(params=placed)
+    identity = {
+        "task": task.name,
+        "parameters": describe_shapes(abstract.params),
+        "batch_size": config.batch_size,
+        "row_length": config.row_length,
+        "tokenizer_fingerprint": tokenizer.fingerprint(),
+        "data_workers": config.data.num_workers,
+        "process_count": jax.process_count(),
+    }
+    metadata = {"identity": identity, "bytes_seen": 0, "tokens_seen": 0, "seconds": 0.0}
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(state, None, metadata, None)
+    checkpoints.close()
+
+
+def _tokenizer_files(tokenizer: tokenizers.Tokenizer, saved: Path) -> dict[str, bytes]:
+    """Return the files by which transformers reads a tokenizer; none where it has no such code.
+
+    Args:
+        tokenizer: of the run.
+        saved: the folder where it was saved.
+    """
+    if isinstance(tokenizer, bpe.BPE):
+        files = {name: (saved / name).read_bytes() for name in bpe.BPE.file_names}
+        return files | _tokenizer_config("GPT2Tokenizer", bpe.SEPARATOR)
+    if isinstance(tokenizer, tokenizers.CompiledCode):
+        text = hugging_face.to_hugging_face(tokenizer).to_str()
+        config = _tokenizer_config("PreTrainedTokenizerFast", hugging_face.SEPARATOR)
+        return {"tokenizer.json": text.encode(), **config}
+    return {}
+
+
+def _tokenizer_config(kind: str, separator: str) -> dict[str, bytes]:
+    special = {f"{name}_token": separator for name in ("bos", "eos", "unk")}
+    # Cleaning up would take spaces out of decoded text.
+    words = {"tokenizer_class": kind, **special, "clean_up_tokenization_spaces": False}
+    return {"tokenizer_config.json": (json.dumps(words, indent=2) + "\n").encode()}
+
+
+def _read_tokenizer(folder: Path) -> tokenizers.Tokenizer:
+    if (folder / TOKENIZER).is_dir():
+        return tokenizers.load(folder / TOKENIZER)
+    vocab, merges = (folder / name for name in bpe.BPE.file_names)
+    if vocab.exists() and merges.exists():
+        return tokenizers.BPE.from_files(vocab, merges)
+    raise ValueError(
+        f"{folder} has no tokenizer that is read here: GPT-2's {vocab.name} and {merges.name}, or "
+        f"the folder {TOKENIZER}/ that the export wrote"
+    )
+
+
+def _read_tensors(folder: Path) -> Mapping[str, Any]:
+    """Return all tensors, of one file or of the several that an index names."""
+    if not (folder / INDEX).exists():
+        return safetensors.read(folder / WEIGHTS)
+    names = sorted(set(_read_json(folder / INDEX)["weight_map"].values()))
+    parts = [safetensors.read(folder / Path(name).name) for name in names]
+    return {name: x for part in parts for name, x in part.items()}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is no JSON object")
+    return found

@@ -1,0 +1,38 @@
+"""Write a trained language model in Hugging Face's form, or make a run folder of such a model.
+
+    python launch/export.py --workdir runs/quickstart/bpe --out runs/bpe_hf
+    python launch/export.py --back runs/bpe_hf --workdir runs/bpe_again
+
+The folder has config.json and model.safetensors, which transformers reads by itself, and the
+tokenizer's files where it has such a code (BPE, the compiled code). A model with learned positions
+is a GPT2LMHeadModel; one with rotary positions, RMS norm and a gated feed-forward part
+(--config.model.positions=rotary --config.model.norm=rms --config.model.gated=True, and as Llama
+itself --config.model.activation=silu --config.model.use_bias=False) is a LlamaForCausalLM with tied
+embeddings. Others, and latent language models, are refused.
+"""
+
+from absl import flags
+
+from latent_jax.command_line import run_command
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; with --back a new one.")
+OUT = flags.DEFINE_string("out", None, "New folder in Hugging Face's form.")
+BACK = flags.DEFINE_string("back", None, "Folder in Hugging Face's form that becomes a run.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
+
+
+def main():
+    """Export or import."""
+    from configs import common
+    from latent_jax.experiments.export import export_run, import_folder
+
+    if not WORKDIR.value or bool(OUT.value) == bool(BACK.value):
+        raise ValueError("say --workdir RUN and --out FOLDER, or --back FOLDER and --workdir NEW")
+    if OUT.value:
+        export_run(WORKDIR.value, OUT.value, CHECKPOINT.value)
+    else:
+        import_folder(BACK.value, WORKDIR.value, common.default())
+
+
+if __name__ == "__main__":
+    run_command(main)
