@@ -21,7 +21,7 @@ def rows(config, changed=()):
     [
         ("batch_size", "rows per optimizer step, all devices"),  # behind the statement
         ("seed", "of the initial parameters, dropout"),  # within it
-        ("method", "Bytes | BPE[v=N] | SentencePiece[v=N]"),  # above it
+        ("method", "A literature name, such as BPE[v=4096]; launch"),  # above it
         ("training.log_every", "steps summed into one training record"),  # of a dataclass
         ("data.files", "files: paths, folders, glob patterns"),
         ("data.source", '"python_docs" (embedded default), "files"'),
