@@ -101,7 +101,7 @@ def _python_files(root: Path) -> list[Path]:
 def _read(
     path: Path, texts: Callable[[ast.Module], Iterator[tuple[str, str]]]
 ) -> list[tuple[str, str]]:
-    """Parses a file and returns its (name, text) pairs; none where it is not Python of today."""
+    """Parse a file and return its (name, text) pairs; none where it is not Python of today."""
     # Syntax trees have no cycles, and searching millions of nodes for some doubles the time.
     collecting = gc.isenabled()
     gc.disable()

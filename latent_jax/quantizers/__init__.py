@@ -15,14 +15,14 @@ QUANTIZERS: dict[str, type[nn.Module]] = {"vq": VQ, "rvq": RVQ, "fsq": FSQ, "non
 
 
 def make_quantizer(config: QuantizerConfig, name: str | None = None) -> nn.Module:
-    """Builds the quantizer that a configuration asks for.
+    """Build the quantizer that a configuration asks for.
 
     Args:
-      config: Its words; `config.kind` chooses the class.
-      name: Flax name of the module inside its parent.
+        config: Its words; `config.kind` chooses the class.
+        name: Flax name of the module inside its parent.
 
     Raises:
-      ValueError: The kind is unknown; the message names the nearest known one.
+        ValueError: The kind is unknown; the message names the nearest known one.
     """
     check_word("quantizer", config.kind, QUANTIZERS)
     return QUANTIZERS[config.kind](config, name=name)

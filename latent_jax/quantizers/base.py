@@ -25,13 +25,13 @@ class Quantized(NamedTuple):
     """What a quantizer gives for a batch of latents.
 
     Attributes:
-      z_q_BKD: The quantized vectors in the dtype of the input; their gradient reaches the input.
-      codes_BK: int32 codes in [0, V); -1 everywhere for the continuous kind. Masked positions carry
-        the code of whatever vector stands there and are counted nowhere.
-      aux_loss: float32 scalar to be added to the training loss, a mean over real positions.
-      stats: Sums over the real positions of the batch, all float32: "code_counts" [V],
-        "quantization_error_sum" (squared distance between what was quantized and its code),
-        "n_latents" and "n_restarted" (dead codes replaced in this step).
+        z_q_BKD: The quantized vectors in the dtype of the input; their gradient reaches the input.
+        codes_BK: int32 codes in [0, V); -1 everywhere for the continuous kind. Masked positions
+            carry the code of whatever vector stands there and are counted nowhere.
+        aux_loss: float32 scalar to be added to the training loss, a mean over real positions.
+        stats: Sums over the real positions of the batch, all float32: "code_counts" [V],
+            "quantization_error_sum" (squared distance between what was quantized and its code),
+            "n_latents" and "n_restarted" (dead codes replaced in this step).
     """
 
     z_q_BKD: jax.Array
@@ -45,7 +45,7 @@ class QuantizerConfig:
     """Every word that decides a quantizer; each kind reads the words that concern it.
 
     Raises:
-      ValueError: A word has a value that no quantizer could work with.
+        ValueError: A word has a value that no quantizer could work with.
     """
 
     kind: str = "vq"  # "vq", "rvq", "fsq" or "none" (continuous)
@@ -76,7 +76,7 @@ class QuantizerConfig:
     fsq_levels: tuple[int, ...] = ()  # one count of levels per dimension; () = chosen for V
 
     def __post_init__(self):
-        """Checks every word whose wrong value would only show much later."""
+        """Check every word whose wrong value would only show much later."""
         check_word("quantizer metric", self.metric, METRICS)
         check_word("quantizer gradient", self.gradient, GRADIENTS)
         check_word("quantizer codebook_update", self.codebook_update, CODEBOOK_UPDATES)

@@ -31,9 +31,9 @@ class CodebookState(NamedTuple):
     """What a codebook carries from step to step.
 
     Attributes:
-      codes_VE: float32 codes.
-      usage_V: float32 moving average of the latents per training step on each code.
-      steps: int32, training steps with at least one real latent.
+        codes_VE: float32 codes.
+        usage_V: float32 moving average of the latents per training step on each code.
+        steps: int32, training steps with at least one real latent.
     """
 
     codes_VE: jax.Array
@@ -42,7 +42,7 @@ class CodebookState(NamedTuple):
 
 
 def on_metric(x: jax.Array, metric: str) -> jax.Array:
-    """Puts vectors where the metric compares them: on the unit sphere for "cosine"."""
+    """Put vectors where the metric compares them: on the unit sphere for "cosine"."""
     if metric == "euclidean":
         return x
     # The root of a sum with a floor: a norm of exactly 0 would have no gradient.
@@ -50,14 +50,14 @@ def on_metric(x: jax.Array, metric: str) -> jax.Array:
 
 
 def draw_latents(key: jax.Array, weights_N: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-    """Draws latents without replacement, with probabilities proportional to `weights_N`.
+    """Draw latents without replacement, with probabilities proportional to `weights_N`.
 
     Gumbel top-k (Kool et al. 2019, arXiv 1903.06059): static shapes, and exact on sharded weights.
 
     Returns:
-      int32[size] indices and the number of them that are usable, which come first. Latents of
-      weight 0 (padding, or exactly on their code) are never usable; where there are fewer latents
-      than `size`, the indices start over after the last.
+        int32[size] indices and the number of them that are usable, which come first. Latents of
+        weight 0 (padding, or exactly on their code) are never usable; where there are fewer latents
+        than `size`, the indices start over after the last.
     """
     scores_N = jnp.log(weights_N) + jax.random.gumbel(key, weights_N.shape)
     _, index = jax.lax.top_k(scores_N, min(size, weights_N.shape[0]))
@@ -69,11 +69,11 @@ def draw_latents(key: jax.Array, weights_N: jax.Array, size: int) -> tuple[jax.A
 def replace_codes(
     key: jax.Array, codes_VE: jax.Array, dead_V: jax.Array, z_NE: jax.Array, weights_N: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Replaces dead codes by latents drawn with the given weights, each latent at most once.
+    """Replace dead codes by latents drawn with the given weights, each latent at most once.
 
     Returns:
-      The codes and bool[V], True where a code was replaced. Dead codes beyond the number of usable
-      latents stay as they are.
+        The codes and bool[V], True where a code was replaced. Dead codes beyond the number of
+        usable latents stay as they are.
     """
     codebook_size = codes_VE.shape[0]
     drawn_V, n_usable = draw_latents(key, weights_N, codebook_size)
@@ -101,15 +101,15 @@ def kmeans(
     of dead codes fills them from the batches that follow.
 
     Args:
-      key: Typed random key.
-      z_NE: float32 latents, already `on_metric`.
-      mask_N: bool, False where a latent is padding.
-      codebook_size: V.
-      iterations: Number of Lloyd iterations.
-      metric: "cosine" (spherical k-means) or "euclidean".
+        key: Typed random key.
+        z_NE: float32 latents, already `on_metric`.
+        mask_N: bool, False where a latent is padding.
+        codebook_size: V.
+        iterations: Number of Lloyd iterations.
+        metric: "cosine" (spherical k-means) or "euclidean".
 
     Returns:
-      float32[V, E] codes, and float32[V] the latents that each of them has.
+        float32[V, E] codes, and float32[V] the latents that each of them has.
     """
     mask_N = mask_N.astype(jnp.float32)
     seed_key, key = jax.random.split(key)
@@ -156,7 +156,7 @@ def moving_average(
     metric: str,
     move_codes: bool,
 ) -> CodebookState:
-    """Moves usage, and where asked the codes, towards what the batch says of them."""
+    """Move usage, and where asked the codes, towards what the batch says of them."""
     codebook_size = state.codes_VE.shape[0]
     counts_V = statistics.count_codes(code_N, mask_N, codebook_size)
     usage_V = decay * state.usage_V + (1.0 - decay) * counts_V
@@ -171,7 +171,7 @@ def moving_average(
 
 
 def dead(usage_V: jax.Array, threshold: float) -> jax.Array:
-    """True for codes whose usage lies below `threshold` times the mean usage."""
+    """Return True for codes whose usage lies below `threshold` times the mean usage."""
     return usage_V < threshold * jnp.mean(usage_V)
 
 
@@ -183,8 +183,8 @@ def restart_interval(steps: jax.Array, period: int) -> jax.Array:
     measured.
 
     Args:
-      steps: int32, training steps done.
-      period: The first interval.
+        steps: int32, training steps done.
+        period: The first interval.
     """
     doublings = 31 - jax.lax.clz(jnp.maximum(steps // (10 * period), 1))
     return jax.lax.shift_left(jnp.int32(period), doublings)
@@ -193,19 +193,19 @@ def restart_interval(steps: jax.Array, period: int) -> jax.Array:
 def restart_dead(
     key: jax.Array, state: CodebookState, z_NE: jax.Array, errors_N: jax.Array, threshold: float
 ) -> tuple[CodebookState, jax.Array]:
-    """Replaces dead codes by latents, drawn by `errors_N`, their squared distance to their code.
+    """Replace dead codes by latents, drawn by `errors_N`, their squared distance to their code.
 
     A new code starts with the mean usage: it is safe until it has had time to be chosen.
 
     Args:
-      key: Typed random key.
-      state: The codebook after its moving average.
-      z_NE: float32 latents.
-      errors_N: float32 squared distances, 0 where a latent is padding.
-      threshold: See `dead`.
+        key: Typed random key.
+        state: The codebook after its moving average.
+        z_NE: float32 latents.
+        errors_N: float32 squared distances, 0 where a latent is padding.
+        threshold: See `dead`.
 
     Returns:
-      The new state and the float32 number of replaced codes.
+        The new state and the float32 number of replaced codes.
     """
     codes_VE, replaced_V = replace_codes(
         key, state.codes_VE, dead(state.usage_V, threshold), z_NE, errors_N

@@ -22,7 +22,7 @@ class FSQ(nn.Module):
     config: QuantizerConfig
 
     def setup(self):
-        """Declares the two projections and the constants of the grid."""
+        """Declare the two projections and the constants of the grid."""
         self.levels = self.config.levels
         # The first dimension turns fastest.
         self.basis = np.cumprod((1, *self.levels[:-1])).astype(np.int32)
@@ -30,15 +30,15 @@ class FSQ(nn.Module):
         self.project_out = nn.Dense(self.config.d_model)
 
     def __call__(self, z_BKD: jax.Array, mask_BK: jax.Array, *, train: bool = False) -> Quantized:
-        """Quantizes latents; see `Quantized`. `aux_loss` and "n_restarted" are always 0.
+        """Quantiz latents; see `Quantized`. `aux_loss` and "n_restarted" are always 0.
 
         Args:
-          z_BKD: Latents of any float dtype; the grid is computed in float32.
-          mask_BK: bool, True where a latent is real.
-          train: Changes nothing: there is no state.
+            z_BKD: Latents of any float dtype; the grid is computed in float32.
+            mask_BK: bool, True where a latent is real.
+            train: Changes nothing: there is no state.
 
         Raises:
-          ValueError: The latents are not `d_model` wide.
+            ValueError: The latents are not `d_model` wide.
         """
         del train
         bounded_BKE = self._bound(z_BKD)
@@ -78,7 +78,8 @@ class FSQ(nn.Module):
         return self.project_out((digits - half).astype(jnp.float32) / half)
 
     def log_assignment(self, z_BKD: jax.Array) -> jax.Array:
-        """Log-probabilities [B, K, V]: softmax of -squared distance to the grid / temperature.
+        """Return log-probabilities [B, K, V]: softmax of -squared distance to the grid /
+        temperature.
 
         The distance is a sum over dimensions and the codes are all combinations of levels, so the
         softmax is the product of one small softmax per dimension.
@@ -95,11 +96,11 @@ class FSQ(nn.Module):
         return log_p_BKV
 
     def _half(self):
-        """Half the width of each dimension, [1, 1, E]: levels count from -half in integer steps."""
+        """Return half the width of each dimension, [1, 1, E]; levels count from -half."""
         return (np.asarray(self.levels, np.int32) // 2)[None, None]
 
     def _bound(self, z_BKD):
-        """Projects and squashes so that rounding gives exactly `levels` values per dimension."""
+        """Project and squashes so that rounding gives exactly `levels` values per dimension."""
         if z_BKD.shape[-1] != self.config.d_model:
             raise ValueError(
                 f"latents are {z_BKD.shape[-1]} wide but the quantizer has d_model = "

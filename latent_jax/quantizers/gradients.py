@@ -14,20 +14,20 @@ _EPSILON = 1e-12
 
 
 def straight_through(z_NE: jax.Array, q_NE: jax.Array) -> jax.Array:
-    """Gives `q_NE`; the gradient reaches `z_NE` unchanged (the Jacobian is the identity)."""
+    """Give `q_NE`; the gradient reaches `z_NE` unchanged (the Jacobian is the identity)."""
     return jax.lax.stop_gradient(q_NE) + (z_NE - jax.lax.stop_gradient(z_NE))
 
 
 def rotation(z_NE: jax.Array, q_NE: jax.Array) -> jax.Array:
-    """Gives `q_NE`; the Jacobian with respect to `z_NE` is (|q| / |z|) R, held constant.
+    """Give `q_NE`; the Jacobian with respect to `z_NE` is (|q| / |z|) R, held constant.
 
     R is the rotation that turns z onto q within their common plane and leaves the rest of the space
     alone. With u = z / |z|, v = q / |q| and w = (u + v) / |u + v|, R = I - 2 w w^T + 2 v u^T: two
     products per latent, no matrix. Gradients so keep their angle to the code that was chosen.
 
     Args:
-      z_NE: Latents, float32.
-      q_NE: The code of each latent, float32. No gradient reaches it.
+        z_NE: Latents, float32.
+        q_NE: The code of each latent, float32. No gradient reaches it.
     """
     q_NE = jax.lax.stop_gradient(q_NE)
     z_constant = jax.lax.stop_gradient(z_NE)

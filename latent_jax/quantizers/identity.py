@@ -13,7 +13,7 @@ class Identity(nn.Module):
     config: QuantizerConfig
 
     def __call__(self, z_BKD: jax.Array, mask_BK: jax.Array, *, train: bool = False) -> Quantized:
-        """Gives the latents back with codes of -1 and empty `code_counts`."""
+        """Give the latents back with codes of -1 and empty `code_counts`."""
         del train
         stats = {
             "code_counts": jnp.zeros((0,)),
@@ -24,11 +24,11 @@ class Identity(nn.Module):
         return Quantized(z_BKD, jnp.full(mask_BK.shape, -1, jnp.int32), jnp.zeros(()), stats)
 
     def lookup(self, codes_BK: jax.Array) -> jax.Array:
-        """Raises ValueError: continuous latents have no codes."""
+        """Raise ValueError: continuous latents have no codes."""
         raise ValueError(_NO_CODES.format("lookup"))
 
     def log_assignment(self, z_BKD: jax.Array) -> jax.Array:
-        """Raises ValueError: continuous latents have no codes."""
+        """Raise ValueError: continuous latents have no codes."""
         raise ValueError(_NO_CODES.format("log_assignment"))
 
 

@@ -12,14 +12,14 @@ _BEST_LEVELS = 7.0  # the paper's own choices (its table 1) lie between 5 and 8
 
 
 def levels_of(codebook_size: int) -> tuple[int, ...]:
-    """Chooses levels, largest first, whose product is exactly the codebook size.
+    """Choose levels, largest first, whose product is exactly the codebook size.
 
     Of all ways to write the size as a product of numbers from 5 to 16, takes the one whose numbers
     stay closest to 7. This gives the paper's levels for every size in its table: 240 = 8 x 6 x 5,
     1000 = 8 x 5 x 5 x 5, 1920, 4375, 15360, 64000, and 512 = 8 x 8 x 8, 4096 = 8 x 8 x 8 x 8.
 
     Raises:
-      ValueError: No levels multiply to this size; the message names the nearest sizes that work.
+        ValueError: No levels multiply to this size; the message names the nearest sizes that work.
     """
     found = _factorizations(codebook_size, _MOST_LEVELS)
     if not found:
@@ -45,7 +45,7 @@ def levels_of(codebook_size: int) -> tuple[int, ...]:
 
 @functools.cache
 def _factorizations(n: int, largest: int) -> list[tuple[int, ...]]:
-    """All non-increasing products of allowed levels, none above `largest`, that give n."""
+    """Return all non-increasing products of allowed levels, none above `largest`, that give n."""
     found = [(n,)] if _LEAST_LEVELS <= n <= largest else []
     for first in range(_LEAST_LEVELS, min(largest, n // _LEAST_LEVELS) + 1):
         if n % first == 0:

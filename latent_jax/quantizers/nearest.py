@@ -23,17 +23,17 @@ def default_chunk_size(codebook_size: int) -> int:
 
 
 def nearest_codes(z_NE: jax.Array, codes_VE: jax.Array, chunk_size: int | None = None) -> jax.Array:
-    """Finds the code with the least Euclidean distance; of equals, the one with the least index.
+    """Find the code with the least Euclidean distance; of equals, the one with the least index.
 
     On the unit sphere this is also the code of largest cosine similarity.
 
     Args:
-      z_NE: Latents, float32.
-      codes_VE: Codes, float32.
-      chunk_size: Codes compared at once; None takes `default_chunk_size`.
+        z_NE: Latents, float32.
+        codes_VE: Codes, float32.
+        chunk_size: Codes compared at once; None takes `default_chunk_size`.
 
     Returns:
-      int32[N], the index of each latent's code.
+        int32[N], the index of each latent's code.
     """
     n, width = z_NE.shape
     codebook_size = codes_VE.shape[0]

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def sum_by_code(values_NE: jax.Array, codes_N: jax.Array, codebook_size: int) -> jax.Array:
-    """Sums the rows that chose the same code: float32 [V, E].
+    """Return the sums of the rows that chose the same code: float32 [V, E].
 
     A scatter: on a CPU it is 35 to 300 times faster than the product with one-hot codes, and it
     holds nothing of size [N, V].
@@ -20,18 +20,18 @@ def sum_by_code(values_NE: jax.Array, codes_N: jax.Array, codebook_size: int) ->
 
 
 def count_codes(codes_N: jax.Array, mask_N: jax.Array, codebook_size: int) -> jax.Array:
-    """Counts each code at the positions where `mask_N` is True: float32 [V]."""
+    """Count each code at the positions where `mask_N` is True: float32 [V]."""
     return jax.ops.segment_sum(mask_N.astype(jnp.float32), codes_N, codebook_size)
 
 
 def codebook_perplexity(counts: np.ndarray) -> float:
-    """The number of equally frequent codes with the same entropy: exp(-sum p log p).
+    """Return the number of equally frequent codes with the same entropy: exp(-sum p log p).
 
     Args:
-      counts: [V] counts, summed over as many batches as wanted.
+        counts: [V] counts, summed over as many batches as wanted.
 
     Returns:
-      A value in [1, V]; 0.0 where nothing was counted.
+        A value in [1, V]; 0.0 where nothing was counted.
     """
     counts = np.asarray(counts, np.float64)
     used = counts[counts > 0]
@@ -42,11 +42,11 @@ def codebook_perplexity(counts: np.ndarray) -> float:
 
 
 def codebook_usage(counts: np.ndarray) -> float:
-    """The share of codes that were chosen at least once, in [0, 1]."""
+    """Return the share of codes that were chosen at least once, in [0, 1]."""
     counts = np.asarray(counts)
     return float(np.mean(counts > 0)) if counts.size else 0.0
 
 
 def dead_codes(counts: np.ndarray) -> int:
-    """The number of codes that were never chosen."""
+    """Return the number of codes that were never chosen."""
     return int(np.sum(np.asarray(counts) == 0))

@@ -29,7 +29,7 @@ class VQ(nn.Module):
     config: QuantizerConfig
 
     def setup(self):
-        """Declares the projections, the state and, for a learned codebook, its offsets."""
+        """Declare the projections, the state and, for a learned codebook, its offsets."""
         c = self.config
         if c.code_dim:
             self.project_in = nn.Dense(c.code_dim)
@@ -42,18 +42,18 @@ class VQ(nn.Module):
             self.offsets = self.param("offsets", nn.initializers.zeros, shape)
 
     def __call__(self, z_BKD: jax.Array, mask_BK: jax.Array, *, train: bool = False) -> Quantized:
-        """Quantizes latents; in training also moves the codebook.
+        """Quantiz latents; in training also moves the codebook.
 
         Args:
-          z_BKD: Latents of any float dtype; distances, losses and state are float32.
-          mask_BK: bool, True where a latent is real.
-          train: Whether the codebook may learn from this batch.
+            z_BKD: Latents of any float dtype; distances, losses and state are float32.
+            mask_BK: bool, True where a latent is real.
+            train: Whether the codebook may learn from this batch.
 
         Returns:
-          `Quantized`, with z_q from the codes as they were before this batch moved them.
+            `Quantized`, with z_q from the codes as they were before this batch moved them.
 
         Raises:
-          ValueError: The latents are not `d_model` wide.
+            ValueError: The latents are not `d_model` wide.
         """
         c = self.config
         z_BKE = self._encode(z_BKD)
@@ -98,7 +98,7 @@ class VQ(nn.Module):
         )
 
     def lookup(self, codes_BK: jax.Array) -> jax.Array:
-        """The float32 vectors [B, K, D] that `__call__` gives for these codes."""
+        """Return the float32 vectors [B, K, D] that `__call__` gives for these codes."""
         return self._decode(self._codes()[codes_BK])
 
     def log_assignment(self, z_BKD: jax.Array) -> jax.Array:
@@ -140,7 +140,7 @@ class VQ(nn.Module):
         return codes_VE
 
     def _write(self, state: CodebookState):
-        """Stores a state whose codes are what `_codes` shall give from now on."""
+        """Store a state whose codes are what `_codes` shall give from now on."""
         codes_VE = state.codes_VE
         if self.config.codebook_update == "learned":
             # Anchors of codes that stay are kept to the bit, or rounding would move them in time.
@@ -175,7 +175,7 @@ class VQ(nn.Module):
         return jax.lax.cond(ready, start, lambda state: state, self._read())
 
     def _learn(self, key, z_NE, mask_N, code_N, errors_N):
-        """Moves the codebook; returns the number of dead codes that were restarted."""
+        """Move the codebook; returns the number of dead codes that were restarted."""
         c = self.config
         moves = c.codebook_update == "ema"
         state = codebook.moving_average(

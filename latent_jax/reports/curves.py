@@ -138,7 +138,7 @@ def _draw_parts(axes, run):
 
 
 def _draw_restored(axes, run):
-    """The share of bytes that are the most likely ones given their codes."""
+    """Return the share of bytes that are the most likely ones given their codes."""
     scale, _ = _text_axis(axes, [run])
     axes.set_title("Bytes restored from the codes, %")
     ends = []
