@@ -1,10 +1,9 @@
 """Where bytes come from: sources of documents, the corpus on disk, the pipeline to batches."""
 
-from latent_jax.contracts import Document, Source
+from latent_jax.contracts import Batch, Document, Source
 from latent_jax.data.corpus import Corpus, load_corpus
 from latent_jax.data.documents import CorpusError
 from latent_jax.data.mixture import open_corpus
-from latent_jax.data.packing import Batch
 from latent_jax.data.pipeline import (
     TrainBatches,
     batch_spec,

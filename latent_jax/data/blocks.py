@@ -17,7 +17,8 @@ import jax
 import numpy as np
 from absl import flags
 
-from latent_jax.data.packing import Batch, Block
+from latent_jax.contracts import Batch
+from latent_jax.data.packing import Block
 
 # Smaller arrays go through the pipe: memory to share takes longer to set up.
 _MIN_SHARED_BYTES = 1 << 14

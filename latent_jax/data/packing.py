@@ -29,7 +29,6 @@ import numpy as np
 from latent_jax.contracts import Document
 from latent_jax.tokenizers.base import Tokenizer
 
-Batch = dict[str, Any]  # "ids" int32[B, L], "weights" float32[B, L], "n_bytes" int32[B]
 Block = dict[str, np.ndarray]  # of b lanes: "ids" int32[b, rows, L], "n_bytes" int32[b, rows]
 
 # A block grows until it takes so long to make, or holds so many ids.

@@ -14,11 +14,11 @@ import grain
 import jax
 import numpy as np
 
-from latent_jax.contracts import Document
+from latent_jax.contracts import Batch, Document
 from latent_jax.data.blocks import Batches, in_worker
 from latent_jax.data.corpus import Corpus
 from latent_jax.data.documents import CorpusError
-from latent_jax.data.packing import Batch, Lane, PackedLanes, Tokenize
+from latent_jax.data.packing import Lane, PackedLanes, Tokenize
 from latent_jax.data.placement import own_rows, placement
 from latent_jax.tokenizers.base import Tokenizer
 

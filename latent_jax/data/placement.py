@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from latent_jax.data.packing import Batch
+from latent_jax.contracts import Batch
 
 
 def own_rows(batch_size: int, sharding: jax.sharding.Sharding | None) -> np.ndarray:

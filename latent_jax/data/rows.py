@@ -20,8 +20,8 @@ import jax
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from latent_jax.contracts import Batch
 from latent_jax.data.documents import CorpusError
-from latent_jax.data.packing import Batch
 from latent_jax.data.pipeline import TrainBatches, prefetch
 from latent_jax.data.placement import own_rows, placement
 

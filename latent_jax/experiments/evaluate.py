@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
 from latent_jax.contracts import Task, Vocabulary
-from latent_jax.data import Batch, Corpus, DataConfig, evaluation_batches, open_corpus
+from latent_jax.data import (
+    Batch,
+    Corpus,
+    DataConfig,
+    batch_spec,
+    evaluation_batches,
+    open_corpus,
+)
 from latent_jax.experiments.older_runs import with_added_keys
 from latent_jax.experiments.reading import open_reading
 from latent_jax.methods.tasks import make_task
@@ -162,11 +168,7 @@ def _readable(value: Any) -> str:
 
 def _abstract_variables(task: Task, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
     """Return the task's collections as `ShapeDtypeStruct`s that carry their shardings."""
-    row = {
-        "ids": jnp.zeros((1, config.row_length), jnp.int32),
-        "weights": jnp.ones((1, config.row_length), jnp.float32),
-        "n_bytes": jnp.zeros((1,), jnp.int32),
-    }
+    row = batch_spec(1, config.row_length)
     shapes = jax.eval_shape(task.init, jax.random.key(0), row)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from latent_jax.contracts import Batch
 from latent_jax.training.sharding import batch_sharding
 
-Batch = Mapping[str, Any]
 Spec = Mapping[str, jax.ShapeDtypeStruct]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from latent_jax.contracts import Evaluation
+from latent_jax.contracts import Batch, Evaluation
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluations
@@ -24,8 +24,6 @@ from latent_jax.training.signals import StopSignal, TrainingInterrupted, name_lo
 from latent_jax.training.startup import StartUp
 from latent_jax.training.state import abstract_state, create_state, initial_state
 from latent_jax.training.step import compile_eval_step, compile_train_step
-
-Batch = Mapping[str, Any]
 
 
 def train(

@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from latent_jax.contracts import Batch
 from latent_jax.platform import Platform
 from latent_jax.sharding_constraints import placed_on
 from latent_jax.training.optimizer import frozen_mask, merge_frozen, split_frozen
@@ -17,7 +18,6 @@ from latent_jax.training.sharding import batch_sharding, gathered, replicated
 from latent_jax.training.state import TrainState
 
 PyTree = Any
-Batch = Mapping[str, jax.Array]
 
 
 class StepMetrics(NamedTuple):
