@@ -33,7 +33,7 @@ unrounded numbers, and --out is a folder for pictures.
 """
 
 from latent_jax.command_line import option_cases, run_verbs
-from latent_jax.experiments.analyze.command import OPTIONS, analyze
+from latent_jax.commands.analyze import OPTIONS, analyze
 
 CASES = option_cases(analyze, OPTIONS)
 

@@ -24,7 +24,7 @@ CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.
 def main():
     """Export or import."""
     from configs import common
-    from latent_jax.experiments.export import export_run, import_folder
+    from latent_jax.commands.export import export_run, import_folder
 
     if not WORKDIR.value or bool(OUT.value) == bool(BACK.value):
         raise ValueError("say --workdir RUN and --out FOLDER, or --back FOLDER and --workdir NEW")

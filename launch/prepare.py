@@ -24,14 +24,14 @@ from absl import flags
 
 from latent_jax.codec.encode import EncodeConfig, encode_corpus
 from latent_jax.command_line import run_verbs
-from latent_jax.data import DataConfig
-from latent_jax.experiments.prepare import (
+from latent_jax.commands.prepare import (
     COMPILED_METHOD,
     compile_code,
     export_hugging_face,
     export_m1,
     shipped_paths,
 )
+from latent_jax.data import DataConfig
 from latent_jax.methods.registry import describe
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/m1", "The run folder.")

@@ -15,7 +15,7 @@ marked table of a page anew from configs/results/.
 from absl import flags
 
 from latent_jax.command_line import name_cases, run_case, run_command
-from latent_jax.experiments.report_page import SENTENCE, report_with_page
+from latent_jax.commands.report_page import SENTENCE, report_with_page
 from latent_jax.reports.command import report
 
 RESULTS = flags.DEFINE_string("results", None, "Also keep the records in this JSON file.")

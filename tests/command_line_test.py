@@ -11,7 +11,7 @@ from absl import flags
 import latent_jax.data  # noqa: F401  Grain defines flags of its own, once
 from latent_jax.analysis.options import option
 from latent_jax.command_line import name_cases, option_cases, run_case, run_verbs
-from tests.commands import launch
+from tests.launching import launch
 
 LAUNCH = Path(__file__).parents[1] / "launch"
 SCRIPTS = ("analyze.py", "benchmark.py", "compress.py", "evaluate.py", "prepare.py")

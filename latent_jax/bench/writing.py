@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from latent_jax.commands.generate import Request, generate
 from latent_jax.experiments.evaluate import Run, load_run
-from latent_jax.experiments.generate import Request, generate
 from latent_jax.reports.tables import keep_each, text_table
 
 COLUMNS = (

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.commands import launch
 from tests.experiments.commands_test import train
+from tests.launching import launch
 
 M1 = ("--config.model.d_ff=32", "--config.batch_size=8")
 

@@ -4,7 +4,7 @@ import pytest
 
 from configs import common, latent_lm, quickstart
 from configs.print_config import describe_config, print_config, read_comments
-from tests.commands import launch
+from tests.launching import launch
 
 
 def rows(config, changed=()):

@@ -5,7 +5,7 @@ import pydoc_data.topics
 
 import pytest
 
-from tests.commands import ROOT, launch
+from tests.launching import ROOT, launch
 
 SMALL = (
     "--config.row_length=64",

@@ -9,8 +9,8 @@ import jax
 import pytest
 
 from configs import compressors, language_model, latent_lm, m1, m2, quickstart
+from latent_jax.commands.generate import make_writer
 from latent_jax.experiments.evaluate import evaluate, load_run
-from latent_jax.experiments.generate import make_writer
 from latent_jax.experiments.run import run
 from latent_jax.generation import Sampling
 from latent_jax.methods.names import parse

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from tests import fake_gcs
-from tests.commands import ROOT, environment
 from tests.experiments.commands_test import SMALL, records, write_texts
+from tests.launching import ROOT, environment
 
 pytest.importorskip("gcsfs", reason="needs pip install -e .[gs]")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import environment
 from tests.experiments.commands_test import SMALL, write_texts
+from tests.launching import environment
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "launch" / "slurm.sbatch"

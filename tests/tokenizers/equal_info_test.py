@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from latent_jax.tokenizers.equal_info import EqualInfoAC
-from tests.commands import environment
+from tests.launching import environment
 from tests.tokenizers.bit_tokenizers_test import TOPICS
 from tests.tokenizers.byte_models import byte_model
 

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from latent_jax.experiments.sweep.command import sweep_and_print
-from tests.commands import environment
 from tests.experiments.sweep.sweep_test import last_steps, results, sweep_file  # noqa: F401
+from tests.launching import environment
 
 ray = pytest.importorskip("ray", reason="needs pip install -e .[ray]")
 

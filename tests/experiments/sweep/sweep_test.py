@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.commands import ROOT, environment, launch
+from tests.launching import ROOT, environment, launch
 
 SWEEP = """
 from latent_jax.methods.cells import Sweep, product

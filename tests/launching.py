@@ -25,10 +25,10 @@ WORDS = {
 }
 
 PRELOAD = (
-    "tests.commands",
-    "latent_jax.experiments.analyze.command",
+    "tests.launching",
+    "latent_jax.commands.analyze",
     "latent_jax.experiments.evaluate",
-    "latent_jax.experiments.generate",
+    "latent_jax.commands.generate",
     "latent_jax.experiments.run",
     "latent_jax.experiments.study",
 )

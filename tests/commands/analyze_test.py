@@ -11,8 +11,8 @@ from latent_jax.analysis.options import TextOptions
 from latent_jax.analysis.stability.measure import StabilityOptions
 from latent_jax.analysis.tokens.measure import TokensOptions
 from latent_jax.analysis.uniformity import UniformityOptions
-from latent_jax.experiments.analyze.command import analyze
-from latent_jax.experiments.analyze.opening import open_texts
+from latent_jax.commands.analyze import analyze
+from latent_jax.commands.opening import open_texts
 
 TEXTS = [topic.encode() for _, topic in sorted(pydoc_data.topics.topics.items())]
 

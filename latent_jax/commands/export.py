@@ -9,9 +9,10 @@ import jax
 from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
+from latent_jax.contracts import Vocabulary
 from latent_jax.data import batch_spec
 from latent_jax.experiments.evaluate import load_run
-from latent_jax.experiments.tasks import Vocabulary, make_task
+from latent_jax.methods.tasks import make_task
 from latent_jax.models import safetensors
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.hugging_face import from_hugging_face, to_hugging_face

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from latent_jax.experiments.report_page import DRAWERS
+from latent_jax.commands.report_page import DRAWERS
 from latent_jax.reports.page.analyses import analysis_sections
 from latent_jax.reports.page.parts import Figure, Table
 

@@ -1,6 +1,6 @@
 import pytest
 
-from latent_jax.experiments.prepare import _validation
+from latent_jax.commands.prepare import _validation
 
 
 def test_a_checkpoint_that_was_never_evaluated_is_named(tmp_path):

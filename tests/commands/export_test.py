@@ -7,14 +7,15 @@ import chex
 import jax
 import numpy as np
 import pytest
-from latent_jax.experiments.tasks import Vocabulary, make_task
 
 from configs import common, language_model, latent_lm
-from latent_jax.experiments import export
+from latent_jax.commands import export
+from latent_jax.commands.generate import Request, generate
+from latent_jax.contracts import Vocabulary
 from latent_jax.experiments.evaluate import Run, evaluate, load_run
-from latent_jax.experiments.generate import Request, generate
 from latent_jax.experiments.run import run
 from latent_jax.generation import Sampling
+from latent_jax.methods.tasks import make_task
 from latent_jax.models import safetensors
 from latent_jax.models.gpt import GPT
 from latent_jax.tokenizers import Bytes

@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 
 from latent_jax import tokenizers
 from latent_jax.methods.artefacts import load_compiled
-from tests.experiments.report_page.studies import ENGLISH, METHODS, write_pages
+from tests.commands.report_page.studies import ENGLISH, METHODS, write_pages
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

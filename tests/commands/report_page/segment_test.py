@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from latent_jax import tokenizers
-from latent_jax.experiments.report_page import SENTENCE, browser_code, segment, write_report_page
+from latent_jax.commands.report_page import SENTENCE, browser_code, segment, write_report_page
 from latent_jax.methods.artefacts import load_compiled
-from tests.commands import launch
-from tests.experiments.report_page.studies import METHODS, write_study
+from tests.commands.report_page.studies import METHODS, write_study
+from tests.launching import launch
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from latent_jax.analysis.codes import Code, Tables
 from latent_jax.analysis.options import CodeOptions, RunOptions
 from latent_jax.analysis.stability import measure as stability
 from latent_jax.analysis.tokens import measure as tokens
-from latent_jax.data import Corpus
-from latent_jax.experiments.analyze.opening import (
+from latent_jax.commands.opening import (
     open_codes,
     open_texts,
     read_texts,
     run_words,
 )
+from latent_jax.data import Corpus
 from latent_jax.experiments.evaluate import Run, load_run, read_config, score_corpus
 from latent_jax.reports.tables import write_json
 

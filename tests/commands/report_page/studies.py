@@ -4,7 +4,7 @@ import json
 import pydoc_data.topics
 from pathlib import Path
 
-from latent_jax.experiments.report_page import write_report_page
+from latent_jax.commands.report_page import write_report_page
 from latent_jax.tokenizers import BPE, Bytes, StaticAC
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,1 @@
+"""What commands do that stand on finished runs: analyses, exports, pages, texts."""

@@ -1,1 +1,0 @@
-"""What `launch/analyze.py` does: texts and codes opened, an analysis run, its table printed."""
