@@ -153,10 +153,10 @@ def test_a_changed_byte_travels_to_the_first_end_of_a_window_that_both_texts_sha
 def test_a_model_that_never_forgets_carries_a_change_farther():
     """It is the windows' M1 that is not reset; this one reads 16 bytes back, so the change ends."""
     every, never = (
-        changes_of(TokenizerCode(EqualInfoAC(byte_model(), 32, 256, reset=reset)))
+        changes_of(TokenizerCode(EqualInfoAC(byte_model(), 32, 256, reset=reset)), 8, n_changes=160)
         for reset in ("every", "never")
     )
-    assert np.median(never.travel_bytes) > 1.5 * np.median(every.travel_bytes)
+    assert never.travel_bytes.mean() > 1.3 * every.travel_bytes.mean()
 
 
 def test_texts_take_turns_and_what_cannot_change_is_left_out():
