@@ -95,7 +95,8 @@ def test_rotary_positions_and_grouped_heads_keep_the_kernel():
     ids=["float32", "narrow heads", "short", "odd", "odd with a bias", "grouped with a bias"],
 )
 def test_what_cudnn_does_not_serve_is_lowered_without_it(words, length):
-    config = GPTConfig(vocab_size=64, **{**SHAPE, **LEFT_OPEN, **words}).resolved(CUDA)
+    shape = {**SHAPE, **LEFT_OPEN, "n_layers": 1, **words}
+    config = GPTConfig(vocab_size=64, **shape).resolved(CUDA)
     assert config.attention_implementation == "cudnn"
     assert not kernels(lowered_gradient(GPT(config), ids(length)))
 
@@ -122,6 +123,7 @@ def test_a_mask_of_keys_alone_is_what_cudnn_refuses():
 @pytest.mark.parametrize("size", ["small", "base"])
 def test_the_latent_models_of_the_first_gpu_run_lower(size):
     config = latent_lm.get_config(f"size={size}")
+    config.autoencoder.n_layers, config.model.n_layers = 1, 2  # as wide, not as deep
     made = lower(config, assumed_vocabulary(config, 1.0), make_target("cuda"), ["train"])
     depth = 2 * config.autoencoder.n_layers + config.model.n_layers
     text = made.lowered["train"].as_text()

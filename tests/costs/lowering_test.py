@@ -1,4 +1,10 @@
-"""Every config lowers to StableHLO for NVIDIA GPUs and for TPUs; nothing is computed."""
+"""Every family lowers to StableHLO for NVIDIA GPUs and for TPUs; nothing is computed.
+
+Depth and width change no path of tracing, so families are lowered with few layers; that every
+config lowers as it is takes minutes and is a slow test.
+"""
+
+import itertools
 
 import jax
 import pytest
@@ -7,12 +13,14 @@ from ml_collections import ConfigDict
 from configs import m2
 from latent_jax.costs.kernels import kernels
 from latent_jax.costs.lowering import (
+    PROGRAMS,
     assumed_vocabulary,
     count_flops,
     ledger_flops,
     lower,
 )
 from latent_jax.costs.target import Target, make_target
+from latent_jax.methods.tasks import make_task
 from latent_jax.platform import MAX_UNROLLED, Platform, chip
 from tests.configs.configs_test import CONFIGS
 from tests.costs.targets import FAMILIES, small
@@ -32,23 +40,6 @@ ALL = {
     **{f"m2:100k,{method}": m2.get_config(f"size=100k,method={method}") for method in METHODS},
 }
 
-OFTEN = {
-    # name: the platforms for which it is lowered in every run of the tests; the rest is slow
-    "latent_lm:nano,ssm,2": ("cuda",),
-    "latent_lm:micro,attention_pool,4": ("tpu",),
-    "latent_lm:mini,linear_merge,8": ("cuda",),
-    "latent_lm:small,sequence_linear,2": ("tpu",),
-    "latent_lm:base,conv1d,4": ("tpu",),
-    "latent_lm:fsq": ("cuda",),
-    "latent_lm:none": ("tpu",),
-    "language_model:base,BPE[v=4096]": ("cuda", "tpu"),
-    "m1:3m,adafactor,4": ("cuda",),
-    "m2:100k,AC[v=65k]": ("cuda",),
-    "m2:100k,EqualInfoAC[b=16,v=65k]": ("tpu",),
-    "m2:113m": ("cuda",),
-    "m2:2b": ("tpu",),
-}
-
 
 def target(kind):
     """Return one device of a platform; a CPU device stands for it, as nothing is compiled."""
@@ -56,11 +47,10 @@ def target(kind):
     return Target(kind, Platform(kind), (jax.devices()[0],), chip(name), False)
 
 
-def check(name, kind):
-    config = ALL[name]
+def check(config, kind, programs=PROGRAMS):
     vocabulary = assumed_vocabulary(config, 4.0)
-    made = lower(config, vocabulary, target(kind))
-    for program in ("train", "evaluation"):
+    made = lower(config, vocabulary, target(kind), programs)
+    for program in programs:
         text = made.lowered[program].as_text()
         called = kernels(text)
         assert "func.func public @main" in text
@@ -75,18 +65,36 @@ def check(name, kind):
     assert made.argument_bytes["train"] > made.argument_bytes["evaluation"]
 
 
+def shallow(config, n_layers):
+    for section in (config.model, config.autoencoder):
+        section.update(n_layers=n_layers, remat="none")  # what small models get from "auto"
+    return config
+
+
+@pytest.mark.parametrize("kind", ["cuda", "tpu"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_lowers(family, kind):
+    # Both programs for both platforms where attention differs, and elsewhere each program once.
+    programs = PROGRAMS
+    if family not in ("gpt", "relative", "conv1d"):
+        is_first = kind == ("cuda", "tpu")[[*FAMILIES].index(family) % 2]
+        programs = ["train" if is_first else "evaluation"]
+    check(shallow(small(family, row_length=256), 1), kind, programs)
+
+
 @pytest.mark.parametrize(
-    ("name", "kind"), [(name, kind) for name, kinds in OFTEN.items() for kind in kinds]
+    ("size", "method", "kind"),
+    zip(m2.SHAPES, (*METHODS, "Bytes"), itertools.cycle(["cuda", "tpu"]), strict=False),
 )
-def test_it_lowers(name, kind):
-    check(name, kind)
+def test_m2_lowers_at_every_size_and_with_every_method(size, method, kind):
+    check(shallow(m2.get_config(f"size={size},method={method}"), 1), kind, ["evaluation"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cuda", "tpu"])
 @pytest.mark.parametrize("name", ALL)
 def test_every_config_lowers(name, kind):
-    check(name, kind)
+    check(ALL[name], kind)
 
 
 def test_a_stack_deeper_than_what_is_unrolled_stays_a_loop():
@@ -110,19 +118,18 @@ def test_a_stack_deeper_than_what_is_unrolled_stays_a_loop():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_ledger_agrees_with_xla(family):
-    config = small(family)
+    config = shallow(small(family), 1)
     # In a narrow model element-wise operations, which XLA counts too, are more than 2 %.
     for section in (config.model, config.autoencoder):
         section.update(d_model=512, n_heads=8)
     vocabulary = assumed_vocabulary(config, 1.0)
-    made = lower(config, vocabulary, target("tpu"), [])
-    xla = count_flops(made.config, vocabulary, ["train"])
-    ours = ledger_flops(made.task, made.config, vocabulary)
+    xla = count_flops(config, vocabulary, ["train"])
+    ours = ledger_flops(make_task(config, vocabulary, Platform("tpu")), config, vocabulary)
     assert xla["train"] == pytest.approx(ours["train"], rel=0.02)
 
 
 def test_the_count_does_not_depend_on_loops_kernels_or_the_target():
-    config = small("gpt")
+    config = shallow(small("gpt"), 2)
     vocabulary = assumed_vocabulary(config, 1.0)
     counted = count_flops(config, vocabulary)
     changed = ConfigDict(config.to_dict())
