@@ -150,13 +150,13 @@ def test_a_changed_byte_travels_to_the_first_end_of_a_window_that_both_texts_sha
     assert np.median(changes.travel_bytes) < 0.7 * np.median(changes.left_bytes)
 
 
-def test_a_model_that_never_forgets_carries_a_change_farther():
-    """It is the windows' M1 that is not reset; this one reads 16 bytes back, so the change ends."""
+def test_a_model_that_never_forgets_carries_a_change_as_far_as_it_reads_back():
+    """Windows of a model that is reset often end a change sooner. This model reads 16 bytes back."""
     every, never = (
-        changes_of(TokenizerCode(EqualInfoAC(byte_model(), 32, 256, reset=reset)), 8, n_changes=160)
+        changes_of(TokenizerCode(EqualInfoAC(byte_model(), 32, 256, reset=reset)), n_changes=60)
         for reset in ("every", "never")
     )
-    assert never.travel_bytes.mean() > 1.3 * every.travel_bytes.mean()
+    assert (never.travel_bytes < 8).mean() < 0.05 and (every.travel_bytes < 8).mean() > 0.15
 
 
 def test_texts_take_turns_and_what_cannot_change_is_left_out():
