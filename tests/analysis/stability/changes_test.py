@@ -151,7 +151,7 @@ def test_a_changed_byte_travels_to_the_first_end_of_a_window_that_both_texts_sha
 
 
 def test_a_model_that_never_forgets_carries_a_change_as_far_as_it_reads_back():
-    """Windows of a model that is reset often end a change sooner. This model reads 16 bytes back."""
+    """Windows of a model that is reset often end it sooner. This model reads 16 bytes back."""
     every, never = (
         changes_of(TokenizerCode(EqualInfoAC(byte_model(), 32, 256, reset=reset)), n_changes=60)
         for reset in ("every", "never")
