@@ -84,7 +84,7 @@ def test_every_family_lowers(family, kind):
 
 @pytest.mark.parametrize(
     ("size", "method", "kind"),
-    zip(m2.SHAPES, (*METHODS, "Bytes"), itertools.cycle(["cuda", "tpu"]), strict=False),
+    list(zip(m2.SHAPES, (*METHODS, "Bytes"), itertools.cycle(["cuda", "tpu"]), strict=False)),
 )
 def test_m2_lowers_at_every_size_and_with_every_method(size, method, kind):
     check(shallow(m2.get_config(f"size={size},method={method}"), 1), kind, ["evaluation"])

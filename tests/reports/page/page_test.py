@@ -55,7 +55,7 @@ def test_a_sweep_has_verdicts_figures_tables_and_cuts(sweep_html, tmp_path):
         "results",
         "segmentation",
     ]
-    assert page.sections[0].title == "11 of 11 claims hold"
+    assert page.sections[0].title == "Claims: 11 supported, 0 refuted, 0 undecided"
     assert "SentencePiece[v=32000] (1.120 at 25m, 1.010 at 113m)" in page.summary
     data = data_of(sweep_html)
     figures = {"bits_by_parameters", "bits_by_flops", "bits_by_bytes_per_step", "bits_by_window"}
