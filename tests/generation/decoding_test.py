@@ -1,6 +1,7 @@
 """Decoding with a cache against whole forward passes."""
 
 import dataclasses
+import functools
 import itertools
 
 import jax
@@ -21,7 +22,8 @@ CONFIGS = {
     "relative": dataclasses.replace(CONFIG, positions="relative", max_length=8),
     "rotary": dataclasses.replace(CONFIG, positions="rotary", max_length=8, n_kv_heads=1),
 }
-GREEDY = Sampling(0.0)
+GREEDY, UNCUT = Sampling(0.0), Sampling(1.0, 0, 1.0)
+MANY, N_NEW = 10_000, 8
 PROMPTS = jnp.array([[1, 2, 3, 4], [5, 0, 0, 0], [0, 0, 0, 0]])
 LENGTHS = jnp.array([4, 1, 0])
 
@@ -31,9 +33,22 @@ def peaky(tree):
     return jax.tree.map(lambda leaf: 8 * leaf if leaf.ndim > 1 else leaf, tree)
 
 
+@functools.cache
 def make(config):
-    variables = GPT(config).init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
+    variables = jax.jit(GPT(config).init)(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
     return Decoder(config, SEPARATOR), peaky(variables)
+
+
+@functools.cache
+def forward(config):
+    return jax.jit(GPT(config).apply)
+
+
+def logits_of_whole(config, variables, rows, n_slots=16):
+    """Return the logits of a whole forward pass, rows padded at the end to one length."""
+    rows = np.asarray(rows)
+    padded = np.pad(rows, ((0, 0), (0, n_slots - rows.shape[1])))
+    return np.asarray(forward(config)(variables, padded)[:, : rows.shape[1]])
 
 
 def keys(n=3, seed=0):
@@ -45,10 +60,10 @@ def test_prefill_and_steps_equal_the_whole_row(config):
     decoder, variables = make(config)
     lanes = start(decoder, variables, PROMPTS, LENGTHS, n_slots=16)
     first = np.asarray(lanes.logits_BV)
-    lanes, drawn = draw(decoder, variables, lanes, keys(), Sampling(1.0, 0, 1.0), 6)
+    lanes, drawn = draw(decoder, variables, lanes, keys(), UNCUT, 6)
     for lane, length in enumerate(LENGTHS):
         ids = np.concatenate([PROMPTS[lane, :length], drawn.ids_BN[lane]])
-        whole = GPT(config).apply(variables, jnp.array([[SEPARATOR, *ids]]))[0]
+        whole = logits_of_whole(config, variables, [[SEPARATOR, *ids]])[0]
         np.testing.assert_allclose(first[lane], whole[length], atol=2e-4)
         np.testing.assert_allclose(lanes.logits_BV[lane], whole[-1], atol=2e-4)
         log_p = jax.nn.log_softmax(whole[length:-1])
@@ -63,17 +78,25 @@ def test_latents_are_drawn_as_the_latent_language_model_predicts_them():
     config, batch = make_config(), make_batch()
     model = LatentLanguageModel(config)
     mask = batch["weights"] > 0
-    variables = model.init({"params": jax.random.key(0)}, batch["ids"], mask)
+    variables = jax.jit(model.init)({"params": jax.random.key(0)}, batch["ids"], mask)
     variables = {**variables, "params": peaky(variables["params"])}
-    codes, _ = model.apply(variables, batch["ids"], mask, method="encode_codes")
+    encode = jax.jit(functools.partial(model.apply, method="encode_codes"))
+    codes, _ = encode(variables, batch["ids"], mask)
+
+    @jax.jit
+    def predict(codes):
+        z_q = model.apply(variables, codes, method=lambda m, c: m.autoencoder.lookup(c))
+        return model.apply(variables, codes, z_q, method="predict_codes")
+
     lengths = jnp.array([5, 0, 3, 1])
     decoder = Decoder(config)
     lanes = start(decoder, variables, codes[:, :6], lengths, n_slots=T // C + 1)
-    lanes, drawn = draw(decoder, variables, lanes, keys(4), Sampling(1.0, 0, 1.0), 7)
+    lanes, drawn = draw(decoder, variables, lanes, keys(4), UNCUT, 7)
     for lane, length in enumerate(np.asarray(lengths)):
-        whole = jnp.concatenate([codes[lane, :length], drawn.ids_BN[lane]])[None]
-        z_q = model.apply(variables, whole, method=lambda m, c: m.autoencoder.lookup(c))
-        logits = model.apply(variables, whole, z_q, method="predict_codes")[0, length:]
+        whole = np.concatenate([codes[lane, :length], drawn.ids_BN[lane]])[None]
+        # Causal: what fills the row up to one length for all lanes changes nothing before it.
+        filled = np.pad(whole, ((0, 0), (0, T // C - whole.shape[1])))
+        logits = predict(filled)[0, length : whole.shape[1]]
         log_p = np.asarray(jax.nn.log_softmax(logits))
         nats = -np.take_along_axis(log_p, np.asarray(drawn.ids_BN[lane])[:, None], 1)[:, 0]
         np.testing.assert_allclose(drawn.nats_BN[lane], nats, atol=2e-4)
@@ -81,46 +104,47 @@ def test_latents_are_drawn_as_the_latent_language_model_predicts_them():
 
 def test_a_lane_ends_at_the_separator_and_stays_there():
     decoder, variables = make(CONFIG)
-    many = 64
-    lanes = start(decoder, variables, jnp.zeros((many, 1), jnp.int32), jnp.ones(many, int), 16)
-    lanes, drawn = draw(decoder, variables, lanes, keys(many), Sampling(1.0, 0, 1.0), 12)
+    lanes = start(decoder, variables, jnp.zeros((MANY, 1), jnp.int32), jnp.ones(MANY, int), 16)
+    lanes, drawn = draw(decoder, variables, lanes, keys(MANY), UNCUT, N_NEW)
     ids = np.asarray(drawn.ids_BN)
-    first = np.where(ids == SEPARATOR, np.arange(12), 12).min(axis=1)
-    assert 5 < (first < 12).sum() < many
-    for lane, end in enumerate(first):
-        assert (ids[lane, end:] == SEPARATOR).all() and (drawn.nats_BN[lane, end + 1 :] == 0).all()
-        assert (drawn.nats_BN[lane, : end + 1] > 0).all()
-    assert (np.asarray(lanes.is_done_B) == (first < 12)).all()
+    first_B = np.where(ids == SEPARATOR, np.arange(N_NEW), N_NEW).min(axis=1)
+    assert 5 < (first_B < N_NEW).sum() < MANY
+    after_BN = np.arange(N_NEW) > first_B[:, None]
+    assert (ids[after_BN] == SEPARATOR).all()
+    np.testing.assert_array_equal(np.asarray(drawn.nats_BN) > 0, ~after_BN)
+    np.testing.assert_array_equal(lanes.is_done_B, first_B < N_NEW)
 
 
 def test_calls_and_neighbours_do_not_change_what_is_drawn():
     decoder, variables = make(CONFIG)
     whole = draw(
-        decoder, variables, start(decoder, variables, PROMPTS, LENGTHS, 16), keys(), Sampling(), 8
+        decoder, variables, start(decoder, variables, PROMPTS, LENGTHS, 16), keys(), UNCUT, 6
     )[1].ids_BN
     lanes, parts = start(decoder, variables, PROMPTS, LENGTHS, 16), []
-    for n in (3, 1, 4):
-        lanes, drawn = draw(decoder, variables, lanes, keys(), Sampling(), n)
+    for n in (3, 3):
+        lanes, drawn = draw(decoder, variables, lanes, keys(), UNCUT, n)
         parts.append(drawn.ids_BN)
     np.testing.assert_array_equal(jnp.concatenate(parts, axis=1), whole)
     for lane in range(3):
         one = slice(lane, lane + 1)
         alone = start(decoder, variables, PROMPTS[one], LENGTHS[one], 16)
-        alone = draw(decoder, variables, alone, keys()[one], Sampling(), 8)[1].ids_BN
+        alone = draw(decoder, variables, alone, keys()[one], UNCUT, 6)[1].ids_BN
         np.testing.assert_array_equal(alone[0], whole[lane])
     other = start(decoder, variables, PROMPTS, LENGTHS, 16)
-    other = draw(decoder, variables, other, keys(seed=1), Sampling(), 8)[1].ids_BN
+    other = draw(decoder, variables, other, keys(seed=1), UNCUT, 6)[1].ids_BN
     assert (other != whole).any()
 
 
 def test_samples_of_two_ids_have_the_models_joint_distribution():
     """Chi-square of the 49 pairs against the exact product of both steps."""
     decoder, variables = make(CONFIG)
-    n = 10_000
-    lanes = start(decoder, variables, jnp.full((n, 1), 3), jnp.ones(n, int), 16)
-    ids = np.asarray(draw(decoder, variables, lanes, keys(n), Sampling(1.0, 0, 1.0), 2)[1].ids_BN)
-    rows = jnp.array([[SEPARATOR, 3, a] for a in range(V)])
-    p = np.asarray(jax.nn.softmax(GPT(CONFIG).apply(variables, rows), axis=-1), np.float64)
+    n = MANY
+    prompts = jnp.full((n, 1), 3, jnp.int32)
+    lanes = start(decoder, variables, prompts, jnp.ones(n, int), 16)
+    ids = np.asarray(draw(decoder, variables, lanes, keys(n), UNCUT, N_NEW)[1].ids_BN)[:, :2]
+    rows = [[SEPARATOR, 3, a] for a in range(V)]
+    logits = logits_of_whole(CONFIG, variables, rows)
+    p = np.asarray(jax.nn.softmax(logits, axis=-1), np.float64)
     expected = {}
     for a, b in itertools.product(range(V), repeat=2):
         second = float(b == SEPARATOR) if a == SEPARATOR else p[a, 2, b]
@@ -143,7 +167,7 @@ def test_greedy_is_the_likeliest_of_each_whole_row():
     ids = draw(decoder, variables, lanes, keys(), GREEDY, 5)[1].ids_BN
     row = [SEPARATOR, *PROMPTS[0].tolist()]
     for drawn in ids[0].tolist():
-        assert drawn == int(GPT(CONFIG).apply(variables, jnp.array([row]))[0, -1].argmax())
+        assert drawn == int(logits_of_whole(CONFIG, variables, [row])[0, -1].argmax())
         row.append(drawn)
         if drawn == SEPARATOR:
             break
