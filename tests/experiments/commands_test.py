@@ -275,7 +275,10 @@ def test_compile_says_what_a_gpu_is_asked_for():
     [
         ("--topology=v5q:2x2", "error: unknown topology 'v5q:2x2'; write v5e:LAYOUT"),
         ("--topology=cuda --n_devices=5", "error: a global batch of 32 rows does not divide"),
-        ("--topology=cuda --config.method=Byte", "error: unknown method 'Byte' (did you mean 'Bytes'?)"),
+        (
+            "--topology=cuda --config.method=Byte",
+            "error: unknown method 'Byte' (did you mean 'Bytes'?)",
+        ),
     ],
 )
 def test_compile_says_in_one_line_what_is_wrong(words, error):
