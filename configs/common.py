@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.chunking.fixed import all_options
 from latent_jax.data import DataConfig
-from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.config import PLATFORMS_CHOICE, TransformerConfig
 from latent_jax.nearest import check_word
 from latent_jax.quantizers import QuantizerConfig
 from latent_jax.tasks.snippets import Snippets
@@ -28,10 +28,6 @@ SIZES = {
     "base": dict(d_model=768, n_layers=6, lm_d_model=768, lm_n_layers=12),
 }
 """The language model of "base" is GPT-2 small, as in Fifty 2025."""
-
-
-PLATFORMS_CHOICE = dict(dtype="auto", attention_implementation="auto", scan_unroll=0, remat="auto")
-"""What latent_jax/platform.py settles when a task is made, and remat by memory when it trains."""
 
 
 def heads(d_model: int) -> int:

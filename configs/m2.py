@@ -29,7 +29,9 @@ import math
 from configs import common
 from configs.args import parse_args
 from configs.lester import set_decoder, set_optimizer
+from latent_jax.methods import names
 from latent_jax.methods.budget import parse
+from latent_jax.methods.registry import family
 from latent_jax.nearest import check_word
 
 SHAPES = {
@@ -76,7 +78,7 @@ def get_config(arguments: str = ""):
     config.context_bytes = a.context_bytes
     config.batch_size = 2 if laptop else 256
     set_decoder(config, SHAPES[a.size])
-    if a.method.startswith("Latent"):
+    if not family(names.parse(a.method).family).reads_ids:
         width, n_heads = config.model.d_model, config.model.n_heads
         config.autoencoder.update(d_model=width, n_heads=n_heads, n_layers=2)
         config.compressor.ssm_head_dim = math.gcd(64, 2 * width)

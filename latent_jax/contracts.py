@@ -137,6 +137,8 @@ class Task(Protocol):
     """Floating-point operations of one forward pass per raw byte, by component."""
     flops_per_byte: float
     """Their sum."""
+    tokenizer_flops_per_byte: float
+    """Forward FLOPs of the tokenizer's own model, M1, per raw byte; 0 where it has none."""
     train_flops_per_byte: float
     """What training costs per raw byte: forward and backward, which is three times the forward
     pass, and once what the tokenizer's own model costs.

@@ -120,7 +120,8 @@ def benchmark_step(
     device = mesh.devices.flat[0]
     known = chip(device.device_kind)
     bytes_per_step = config.batch_size * config.row_length * vocabulary.bytes_per_token
-    flops_per_step = 3.0 * task.flops_per_byte * bytes_per_step
+    per_byte = task.train_flops_per_byte - task.tokenizer_flops_per_byte
+    flops_per_step = per_byte * bytes_per_step
     statistics_of_memory = device.memory_stats() or {}
     return {
         "name": name,

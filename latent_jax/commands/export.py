@@ -12,17 +12,20 @@ from latent_jax import tokenizers
 from latent_jax.contracts import Vocabulary
 from latent_jax.data import batch_spec
 from latent_jax.experiments.evaluate import load_run
+from latent_jax.layers.config import PLATFORMS_CHOICE
 from latent_jax.methods.tasks import make_task
 from latent_jax.models import safetensors
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.hugging_face import from_hugging_face, to_hugging_face
+from latent_jax.paths import read_json
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import bpe, hugging_face
 from latent_jax.tokenizers.storage import write_folder
 from latent_jax.training import OptimizerConfig, make_mesh, open_run_folder
 from latent_jax.training.checkpoints import Checkpoints
-from latent_jax.training.identity import describe_shapes
+from latent_jax.training.identity import run_identity
 from latent_jax.training.optimizer import make_optimizer
+from latent_jax.training.recorder import NOTHING_SEEN
 from latent_jax.training.state import abstract_state, create_state, initial_state
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -85,7 +88,7 @@ def import_folder(folder: str | Path, workdir: str | Path, config: ConfigDict) -
     folder, workdir = Path(folder), Path(workdir)
     if workdir.exists():
         raise ValueError(f"{workdir} exists: name a new --workdir")
-    words = _read_json(folder / CONFIG)
+    words = read_json(folder / CONFIG)
     try:
         model, params = from_hugging_face(words, _read_tensors(folder))
     except ValueError as error:
@@ -114,15 +117,12 @@ def _run_config(
     config = ConfigDict(config.to_dict())
     config.update(name=folder.name, method=tokenizer.name, row_length=model.max_length)
     # What a platform decides is left to it, as in every config.
-    shape = {k: getattr(model, k) for k in config.model if k not in _PLATFORMS_CHOICE}
+    shape = {k: getattr(model, k) for k in config.model if k not in PLATFORMS_CHOICE}
     config.model.update(shape)
     if isinstance(tokenizer, bpe.BPE):
         vocab, merges = (str(workdir / TOKENIZER / name) for name in bpe.BPE.file_names)
         config.tokenizer.update(vocab_file=vocab, merges_file=merges)
     return config
-
-
-_PLATFORMS_CHOICE = ("dtype", "attention_implementation", "scan_unroll", "remat")
 
 
 def _save_checkpoint(
@@ -140,16 +140,15 @@ def _save_checkpoint(
     abstract = abstract_state(init, mesh, strategy)
     placed = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), params, abstract.params)
     state = create_state(init, abstract).replace(params=placed)
-    identity = {
-        "task": task.name,
-        "parameters": describe_shapes(abstract.params),
-        "batch_size": config.batch_size,
-        "row_length": config.row_length,
-        "tokenizer_fingerprint": tokenizer.fingerprint(),
-        "data_workers": config.data.num_workers,
-        "process_count": jax.process_count(),
-    }
-    metadata = {"identity": identity, "bytes_seen": 0, "tokens_seen": 0, "seconds": 0.0}
+    identity = run_identity(
+        task,
+        abstract.params,
+        batch_size=config.batch_size,
+        row_length=config.row_length,
+        tokenizer_fingerprint=tokenizer.fingerprint(),
+        data_workers=config.data.num_workers,
+    )
+    metadata = {"identity": identity, **NOTHING_SEEN}
     checkpoints = Checkpoints(folder)
     checkpoints.save(state, None, metadata, None)
     checkpoints.close()
@@ -195,16 +194,6 @@ def _read_tensors(folder: Path) -> Mapping[str, Any]:
     """Return all tensors, of one file or of the several that an index names."""
     if not (folder / INDEX).exists():
         return safetensors.read(folder / WEIGHTS)
-    names = sorted(set(_read_json(folder / INDEX)["weight_map"].values()))
+    names = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
     parts = [safetensors.read(folder / Path(name).name) for name in names]
     return {name: x for part in parts for name, x in part.items()}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is no JSON object")
-    return found

@@ -86,7 +86,7 @@ def make_writer(run: Run) -> Writer:
     """Return what goes on from prompts with a trained run.
 
     Raises:
-        ValueError: its latents are continuous, so that no language model is there.
+        ValueError: what was trained has no language model that could go on.
     """
     known = family(parse(run.config.method).family)
     return known.make_writer(run.task, run.variables, run.tokenizer, run.config.row_length)
@@ -104,6 +104,9 @@ def generate(
         run: trained.
         request: what is asked.
         show: called with the text so far, where a single sample is asked for.
+
+    Raises:
+        ValueError: there is no language model, or a prompt leaves no room for new text.
     """
     writer = make_writer(run)
     root = jax.random.key(request.seed)

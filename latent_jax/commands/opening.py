@@ -12,6 +12,7 @@ from latent_jax.codec.measure import cut_texts
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tasks.latent_language import LatentLanguage
 
@@ -31,7 +32,7 @@ def open_codes(options: CodeOptions, corpus: Corpus) -> list[Code]:
     """
     codes: list[Code] = []
     for method in map(parse, options.tokenizer):
-        if method.family == "Latent":
+        if not family(method.family).reads_ids:
             raise ValueError(f"{method} is learned: name the run folder of one with --workdir")
         tokenizer = make_tokenizer(method, corpus, train_bytes=options.train_bytes, m1=options.m1)
         codes.append(TokenizerCode(tokenizer))
@@ -114,6 +115,7 @@ def read_texts(corpus: Corpus, split: str, max_bytes: int = 0, cut_bytes: int = 
 def run_words(config: ConfigDict) -> dict[str, Any]:
     """Return what tells a run from others of its method: its seed, and how latents came about."""
     words = {"seed": config.seed}
-    if parse(config.method).family == "Latent":
+    method = parse(config.method)
+    if family(method.family).bytes_per_latent(method):
         words |= {"beta": config.latent.beta, "lm_gradient": config.latent.lm_gradient}
     return words

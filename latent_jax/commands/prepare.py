@@ -11,7 +11,7 @@ from latent_jax.methods import artefacts
 from latent_jax.methods.equal_info_ac import compiled
 from latent_jax.methods.names import parse
 from latent_jax.models.byte_model import GPTByteModel
-from latent_jax.paths import replace_file
+from latent_jax.paths import read_json, replace_file
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import CompiledCode
 from latent_jax.tokenizers.hugging_face import to_hugging_face
@@ -40,7 +40,7 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
         )
     model = GPTByteModel(run.task.model_config, run.variables["params"], context=64)
     scores = _validation(Path(workdir), run.metadata["step"])
-    environment = json.loads((Path(workdir) / "environment.json").read_text(encoding="utf-8"))
+    environment = read_json(Path(workdir) / "environment.json")
     record = {
         "model": "m1",
         "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables["params"])),

@@ -32,9 +32,6 @@ from latent_jax.training.step import lower_eval_step, lower_train_step
 
 PROGRAMS = ("train", "evaluation")
 
-N_BYTE_IDS = 257
-"""256 bytes and the separator."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
@@ -61,8 +58,9 @@ def assumed_vocabulary(config: ConfigDict, bytes_per_token: float) -> Vocabulary
         bytes_per_token: raw bytes per id, which only a text can tell. Where ids are bytes it is 1.
     """
     method = parse(config.method)
-    size = family(method.family).vocab_size(method)
-    return Vocabulary(size, size - 1, 1.0 if size == N_BYTE_IDS else bytes_per_token)
+    known = family(method.family)
+    size = known.vocab_size(method)
+    return Vocabulary(size, size - 1, 1.0 if known.ids_are_bytes else bytes_per_token)
 
 
 def lower(

@@ -7,6 +7,7 @@ from latent_jax.data.documents import CorpusError
 from latent_jax.data.files import Files
 from latent_jax.data.python_docs import PythonDocs
 from latent_jax.data.tfds_source import Tfds
+from latent_jax.nearest import check_word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +47,15 @@ class DataConfig:
                 f"data.mixture names files of its own: set data.source=files and leave data.files "
                 f"empty; they are {self.source!r} and {self.files}."
             )
-        if self.source not in ("python_docs", "files", "tfds"):
+        if self.source == "encoded":
             raise CorpusError(
-                f"data.source={self.source!r} is unknown: use 'python_docs', 'files' or 'tfds'."
+                "data.source='encoded' holds rows, which only training reads: name text "
+                "with --data, or a run of text."
             )
+        try:
+            check_word("data.source", self.source, ("python_docs", "files", "tfds", "encoded"))
+        except ValueError as error:
+            raise CorpusError(str(error)) from error
         if (
             min(self.validation_percent, self.test_percent) < 0
             or self.validation_percent + self.test_percent >= 100

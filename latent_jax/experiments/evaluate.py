@@ -3,7 +3,6 @@ document once.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from latent_jax.data import (
 from latent_jax.experiments.older_runs import with_added_keys
 from latent_jax.experiments.reading import open_reading
 from latent_jax.methods.tasks import make_task
-from latent_jax.paths import open_path
+from latent_jax.paths import open_path, read_json
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.training import Checkpoints, Evaluator, make_mesh, spread_over_cores
 from latent_jax.training.sharding import batch_sharding, tree_shardings
@@ -189,11 +188,11 @@ def read_config(workdir: Path) -> ConfigDict:
     """Return the configuration of a run folder.
 
     Raises:
-        ValueError: it holds no run.
+        ValueError: it holds no run, or a damaged one.
     """
     path = workdir / "config.json"
     if not path.exists():
         inside = sorted(folder.parent.name for folder in workdir.glob("*/config.json"))
         hint = f"; it holds the runs {', '.join(inside)}: name one" if inside else ""
         raise ValueError(f"{workdir} is no run folder (it has no config.json){hint}")
-    return with_added_keys(json.loads(path.read_text(encoding="utf-8")))
+    return with_added_keys(read_json(path))

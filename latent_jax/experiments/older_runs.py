@@ -28,6 +28,7 @@ def with_added_keys(stored: dict[str, Any]) -> ConfigDict:
     config = ConfigDict(stored)
     for key, value in ADDED.items():
         section, _, name = key.rpartition(".")
-        if section in config and name not in config[section]:
-            config[section][name] = value
+        target = config.get(section) if section else config
+        if target is not None and name not in target:
+            target[name] = value
     return config

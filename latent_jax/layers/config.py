@@ -19,6 +19,9 @@ backward pass computes again, so that none are kept; cuDNN's flash attention (NV
 splash attention of JAX (TPU), and "recomputed" where they cannot serve. "auto" is the platform's,
 see `resolved`."""
 
+PLATFORMS_CHOICE = dict(dtype="auto", attention_implementation="auto", scan_unroll=0, remat="auto")
+"""What configs leave to the platform, and remat to its memory; see `resolved`."""
+
 KERNEL_OWNERS = {"cudnn": "cuda", "splash": "tpu"}
 """Kernels of one platform only, and its word."""
 

@@ -7,9 +7,7 @@ equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py 
 
 import functools
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.platform import Platform
@@ -75,8 +73,3 @@ def load_compiled(folder: str = "") -> CompiledCode:
         ValueError: there is none; FingerprintError: its files were changed.
     """
     return CompiledCode.load(Path(folder).expanduser() if folder else FOLDER / COMPILED_FOLDER)
-
-
-def m1_record(folder: Path = FOLDER) -> dict[str, Any]:
-    """Return how the shipped M1 was made, one flat record."""
-    return json.loads((folder / "m1.json").read_text(encoding="utf-8"))

@@ -48,6 +48,9 @@ class Budget:
             bytes_per_token: raw bytes per token, measured on the corpus.
             train_flops_per_byte: FLOPs of training per raw byte; see `contracts.Task`.
             n_parameters: those outside of embeddings.
+
+        Raises:
+            ValueError: a step costs nothing of this unit.
         """
         bytes_per_step = tokens_per_step * bytes_per_token
         per_step = {
@@ -57,6 +60,11 @@ class Budget:
             "flops": train_flops_per_byte * bytes_per_step,
             "bytes_per_parameter": bytes_per_step / max(n_parameters, 1),
         }[self.unit]
+        if not per_step:
+            raise ValueError(
+                f"a step costs 0 {self.unit}, so that {self} has no end: give the budget in steps, "
+                "tokens or bytes"
+            )
         return max(1, math.ceil(self.amount / per_step))
 
 

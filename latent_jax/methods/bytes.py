@@ -13,6 +13,7 @@ class Bytes(TextCode):
     name = "Bytes"
     summary = "one id for each byte"
     example = "Bytes"
+    ids_are_bytes = True
 
     def vocab_size(self, method: MethodName) -> int:
         """Return 256 bytes and the separator."""

@@ -116,6 +116,7 @@ class Family(abc.ABC):
             coded without what was learned.
         reads_ids: whether its language model reads the ids of the tokenizer.
         reads_gpt2_files: whether its tokenizer can be made of GPT-2's two files.
+        ids_are_bytes: whether each id of a row is one raw byte, on any text.
     """
 
     name: ClassVar[str]
@@ -125,6 +126,7 @@ class Family(abc.ABC):
     learns_code: ClassVar[bool] = False
     reads_ids: ClassVar[bool] = True
     reads_gpt2_files: ClassVar[bool] = False
+    ids_are_bytes: ClassVar[bool] = False
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of options that a name may leave out, given those that it states."""
@@ -180,7 +182,7 @@ class Family(abc.ABC):
         """Return what goes on from prompts with a trained model of this family.
 
         Raises:
-            ValueError: it has no language model.
+            ValueError: what was trained has no language model that could go on.
         """
 
 

@@ -42,6 +42,7 @@ class Latent(Family):
     example = "Latent[conv1d,c=2,k=512]"
     learns_code = True
     reads_ids = False
+    ids_are_bytes = True
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the usual values; continuous latents have no codes to count."""

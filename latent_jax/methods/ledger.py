@@ -47,7 +47,7 @@ def ledger(task: Any, row_length: int, bytes_per_token: float) -> dict[str, floa
         "train_flops_per_byte"; "paper_flops_per_byte".
     """
     counts = count_parameters(task, row_length)
-    tokenizer = getattr(task, "tokenizer_flops_per_byte", 0.0)
+    tokenizer = task.tokenizer_flops_per_byte
     tokenizer_parameters = tokenizer / 2.0
     return {
         **counts,

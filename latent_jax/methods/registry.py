@@ -31,10 +31,10 @@ def register(cls: type[Family]) -> type[Family]:
     if not re.fullmatch(r"\w+", cls.name):
         raise ValueError(f"{cls.name!r} cannot be the name of a family: letters and digits only")
     known = _FAMILIES.get(cls.name)
-    if known is not None and type(known).__module__ != cls.__module__:
-        raise ValueError(
-            f"two families are called {cls.name}: {type(known).__module__} and {cls.__module__}"
-        )
+    # The same class comes again where a module is loaded anew.
+    places = [f"{each.__module__}.{each.__qualname__}" for each in (type(known), cls)]
+    if known is not None and places[0] != places[1]:
+        raise ValueError(f"two families are called {cls.name}: {' and '.join(places)}")
     _FAMILIES[cls.name] = cls()
     return cls
 

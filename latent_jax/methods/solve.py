@@ -51,19 +51,24 @@ def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
     """Set the widest model that costs at most `config.inference_flops_per_byte`."""
     model, target = config.model, config.inference_flops_per_byte
     head_size, forward = model.d_model // model.n_heads, model.d_ff / model.d_model
-    fitted, step = 0, model.n_kv_heads or 1
+    fitted, step, cost = 0, model.n_kv_heads or 1, -1.0
     while True:
         n_heads = fitted + step
         model.update(d_model=n_heads * head_size, n_heads=n_heads)
         model.d_ff = round(forward * model.d_model)
         task = make_task(config, vocabulary)
-        if task.flops_per_byte + vocabulary.flops_per_byte > target:
+        cost, before = task.flops_per_byte + vocabulary.flops_per_byte, cost
+        if cost <= before:
+            raise ValueError(
+                f"{config.method} costs {cost:.3g} FLOPs per byte at any width, so that "
+                f"inference_flops_per_byte={target:.3g} cannot choose one: leave it 0"
+            )
+        if cost > target:
             break
         fitted = n_heads
     if not fitted:
-        least = task.flops_per_byte + vocabulary.flops_per_byte
         raise ValueError(
-            f"{config.method} costs at least {least:.3g} FLOPs per byte {step * head_size} wide "
+            f"{config.method} costs at least {cost:.3g} FLOPs per byte {step * head_size} wide "
             f"and with {model.n_layers} layers, {vocabulary.flops_per_byte:.3g} of them for M1: "
             f"raise inference_flops_per_byte={target:.3g}, or use fewer layers"
         )

@@ -12,12 +12,6 @@ from typing import Any
 
 import numpy as np
 
-AXES = {
-    "bytes_per_parameter": "bytes seen for each parameter outside of embeddings",
-    "bytes_per_token": "raw bytes per token",
-}
-"""What may be fitted."""
-
 WITHIN, BELOW, ABOVE = "within", "below", "above"
 """Where the lowest point of a fit lies, beside the range that was measured."""
 

@@ -122,8 +122,13 @@ class LatentLanguage:
         return sum(self.component_flops.values())
 
     @property
+    def tokenizer_flops_per_byte(self):
+        """0: bytes need no model to be read."""
+        return 0.0
+
+    @property
     def train_flops_per_byte(self):
-        """Forward and backward, see `Task`; bytes need no model to be read."""
+        """Forward and backward, see `Task`."""
         return 3.0 * self.flops_per_byte
 
     def init(self, key, batch):

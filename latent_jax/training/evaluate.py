@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from latent_jax.contracts import Evaluation
-from latent_jax.training.feed import batch_spec, put_batch
+from latent_jax.training.feed import put_batch, spec_of
 from latent_jax.training.metrics import Sums, add_scores
 from latent_jax.training.step import CompiledStep, compile_eval_step
 
@@ -48,7 +48,7 @@ class Evaluator:
         pending = None
         for batch in batches:
             if self._step is None:
-                self._step = compile_eval_step(self._task, variables, batch_spec(batch), self._mesh)
+                self._step = compile_eval_step(self._task, variables, spec_of(batch), self._mesh)
             batch = put_batch(batch, self._mesh)
             with jax.transfer_guard("disallow"):
                 scores = self._step(variables, batch)

@@ -35,7 +35,7 @@ def put_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
     }
 
 
-def batch_spec(batch: Batch) -> Spec:
+def spec_of(batch: Batch) -> Spec:
     """Return shapes and dtypes of the global batch that `put_batch` would make."""
 
     def spec(x):
@@ -62,7 +62,7 @@ class Feed:
         self._ahead_state, self._ahead = None, None
         if spec is None:
             self.read_ahead()
-            spec = batch_spec(self._ahead)
+            spec = spec_of(self._ahead)
         self.spec = spec
 
     def read_ahead(self) -> None:

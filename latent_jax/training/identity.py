@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from latent_jax.contracts import Task
 from latent_jax.training.optimizer import path_name
 
 PyTree = Any
@@ -42,6 +43,36 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path)
             f"the checkpoint {path} does not fit this run: its {key} is {old!r}, here it is "
             f"{value!r}; {WAYS_OUT[key.split()[0]]}"
         )
+
+
+def run_identity(
+    task: Task,
+    params: PyTree,
+    *,
+    batch_size: int,
+    row_length: int,
+    tokenizer_fingerprint: str,
+    data_workers: int,
+) -> dict[str, Any]:
+    """Return what a checkpoint says of its run, and a run that goes on from it must say too.
+
+    Args:
+        task: what is trained.
+        params: arrays or `ShapeDtypeStruct`s.
+        batch_size: rows of a global batch.
+        row_length: ids of a row.
+        tokenizer_fingerprint: see `tokenizers.Tokenizer.fingerprint`.
+        data_workers: processes that make batches, which decide their order.
+    """
+    return {
+        "task": task.name,
+        "parameters": describe_shapes(params),
+        "batch_size": batch_size,
+        "row_length": row_length,
+        "tokenizer_fingerprint": tokenizer_fingerprint,
+        "data_workers": data_workers,
+        "process_count": jax.process_count(),
+    }
 
 
 def describe_shapes(params: PyTree) -> dict[str, str]:

@@ -13,7 +13,7 @@ from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluations
 from latent_jax.training.feed import Feed, Spec
-from latent_jax.training.identity import describe_shapes
+from latent_jax.training.identity import run_identity
 from latent_jax.training.init_from import choose_names, open_weights, take_weights
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.optimizer import decay_start, make_optimizer, make_schedule
@@ -104,15 +104,14 @@ def train(
         checkpoints = opened.enter_context(
             Checkpoints(run_folder.checkpoints, config.keep_latest, config.keep_best, before_decay)
         )
-        identity = {
-            "task": task.name,
-            "parameters": describe_shapes(abstract.params),
-            "batch_size": batch_size,
-            "row_length": row_length,
-            "tokenizer_fingerprint": tokenizer_fingerprint,
-            "data_workers": data_workers,
-            "process_count": jax.process_count(),
-        }
+        identity = run_identity(
+            task,
+            abstract.params,
+            batch_size=batch_size,
+            row_length=row_length,
+            tokenizer_fingerprint=tokenizer_fingerprint,
+            data_workers=data_workers,
+        )
 
         # Restore, or draw and initialize. Nothing is overwritten before a checkpoint has proved
         # good: it is checked and loaded, then data, counters and clock go to its step, and last the

@@ -7,12 +7,13 @@ import chex
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from configs import common, language_model, latent_lm
 from latent_jax.commands import export
 from latent_jax.commands.generate import Request, generate
 from latent_jax.contracts import Vocabulary
-from latent_jax.experiments.evaluate import Run, evaluate, load_run
+from latent_jax.experiments.evaluate import Run, evaluate, load_run, read_config
 from latent_jax.experiments.run import run
 from latent_jax.generation import Sampling
 from latent_jax.methods.tasks import make_task
@@ -62,6 +63,19 @@ def test_a_run_comes_back_as_it_was(folders, tmp_path):
     export.export_run(second, tmp_path / "once_more")
     for name in ("config.json", "model.safetensors", "vocab.json"):
         assert (tmp_path / "once_more" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_an_imported_folder_is_begun_from_and_not_gone_on_with(folders, tmp_path):
+    *_, again = folders
+    config = ConfigDict(read_config(again).to_dict())
+    corpus = read_config(folders[0]).data
+    config.data.update(corpus)
+    config.budget.update(bytes=0.0, steps=2.0)
+    config.optimizer.warmup_steps = 1
+    with pytest.raises(ValueError, match="belongs to a run of another configuration"):
+        run(config, again, pictures=False)
+    config.training.init_from = str(again)
+    assert run(config, tmp_path / "next", pictures=False)["step"] == 2
 
 
 def test_transformers_reads_the_folder(folders):

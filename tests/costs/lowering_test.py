@@ -10,7 +10,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from configs import m2
+from configs import common, m2
 from latent_jax.costs.kernels import kernels
 from latent_jax.costs.lowering import (
     PROGRAMS,
@@ -138,3 +138,10 @@ def test_the_count_does_not_depend_on_loops_kernels_or_the_target():
     changed.head = "blocks"
     assert count_flops(changed, vocabulary) == counted
     assert counted["train"] > 2.5 * counted["evaluation"]
+
+
+def test_only_raw_bytes_are_one_byte_each():
+    config, ratios = common.default(), []
+    for config.method in ("Bytes", "AC[v=256]", "Latent[conv1d,c=2,k=512]", "BPE[v=257]"):
+        ratios.append(assumed_vocabulary(config, 3.0).bytes_per_token)
+    assert ratios == [1.0, 3.0, 1.0, 3.0]

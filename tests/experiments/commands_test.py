@@ -245,6 +245,10 @@ def test_a_folder_that_is_no_run(tmp_path):
     result = launch("evaluate.py", f"--workdir={tmp_path}")
     assert result.returncode == 2
     assert "is no run folder" in result.stderr
+    (tmp_path / "config.json").write_text('{"method": ')
+    result = launch("evaluate.py", f"--workdir={tmp_path}")
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert f"{tmp_path}/config.json cannot be read as JSON" in result.stderr
 
 
 SCRIPTS = sorted(path.name for path in (ROOT / "launch").glob("*.py"))

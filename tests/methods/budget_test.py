@@ -52,3 +52,8 @@ def test_a_budget_is_written_as_it_is_read():
 def test_an_empty_budget_is_refused(amount):
     with pytest.raises(ValueError, match="trains nothing"):
         Budget(amount, "bytes")
+
+
+def test_a_step_that_costs_nothing_spends_no_budget():
+    with pytest.raises(ValueError, match=r"a step costs 0 flops, so that flops:1e\+09 has no end"):
+        Budget(1e9, "flops").steps(512, 2.5, 0.0, 100)

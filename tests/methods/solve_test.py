@@ -4,6 +4,7 @@ import pytest
 
 from configs import language_model
 from latent_jax.contracts import Vocabulary
+from latent_jax.methods import solve
 from latent_jax.methods.solve import solve_extension, solve_shape, solve_steps, tokens_of
 from latent_jax.methods.tasks import make_task
 
@@ -122,3 +123,10 @@ def test_the_tokens_of_a_latent_method_are_its_codes():
     config.budget.bytes = 0.0
     config.budget.tokens = 200.0 * n_ids
     assert solve_steps(config, make_task(config, vocabulary), vocabulary)[0] == 800
+
+
+def test_a_task_that_costs_the_same_at_any_width_is_refused(monkeypatch):
+    task = make_task(config_of(), VOCABULARY)
+    monkeypatch.setattr(solve, "make_task", lambda config, vocabulary: task)
+    with pytest.raises(ValueError, match="FLOPs per byte at any width, so that inference_flops"):
+        solve_shape(config_of(inference_flops_per_byte=1e9), VOCABULARY)

@@ -75,6 +75,8 @@ class ByteTask:
     poison_step: int = -1
     name: str = "bytes_two_back"
 
+    tokenizer_flops_per_byte = 0.0
+
     @property
     def train_flops_per_byte(self):
         return 3.0 * self.flops_per_byte

@@ -10,7 +10,8 @@ Padding stands at the end of a row. It never changes the latents of real positio
 real if any of its C positions is. Latents and positions that are not real come out as zeros. None
 of these methods draws random numbers: `train` is there for those that will.
 
-The five methods are those of Fifty 2025, "Language, Entropy, and Language Modeling"
+The five methods that came first, ssm, conv1d, linear_merge, attention_pool and
+sequence_linear, are those of Fifty 2025, "Language, Entropy, and Language Modeling"
 (cfifty.github.io/writings/latent_lm.html), which names them without giving their sizes.
 """
 

@@ -30,10 +30,10 @@ def register(cls: type[CompressorConfig]) -> type[CompressorConfig]:
             "latent_jax/chunking/fixed/base.py says what each is"
         )
     known = _KINDS.get(cls.kind)
-    if known is not None and known.__module__ != cls.__module__:
-        raise ValueError(
-            f"two compressors are called {cls.kind}: {known.__module__} and {cls.__module__}"
-        )
+    # The same class comes again where a module is loaded anew, or is remade by a decorator.
+    places = [f"{each.__module__}.{each.__qualname__}" for each in (known or cls, cls)]
+    if places[0] != places[1]:
+        raise ValueError(f"two compressors are called {cls.kind}: {' and '.join(places)}")
     for other in _KINDS.values():
         theirs = options_of(other)
         for name, default in options_of(cls).items():

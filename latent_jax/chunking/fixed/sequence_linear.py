@@ -61,7 +61,7 @@ class SequenceLinearConfig(CompressorConfig):
 
     @property
     def n_groups(self) -> int:
-        """Map over time."""
+        """Maps over time, with 0 resolved."""
         return self.sequence_groups or self.d_model
 
 

@@ -36,7 +36,7 @@ def study_page(
     if is_sweep(first):
         cells = read_cells(first)
         runs = _evaluated(first)
-        summary, facts = sweep_summary(first, cells)
+        summary, facts = sweep_summary(cells)
         kind, sections = "sweep", sweep_sections(cells, runs)
     else:
         runs = [read_run(path) for folder in folders for path in find_runs(folder)]

@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from latent_jax.reports.latent_figures import CAPTION, PARTS, TITLE, bar_parts, short
@@ -37,7 +36,7 @@ CELL_COLUMNS = (
 )
 
 
-def sweep_summary(folder: Path, records: Records) -> tuple[str, list[tuple[str, str]]]:
+def sweep_summary(records: Records) -> tuple[str, list[tuple[str, str]]]:
     """Return what a sweep found in a sentence or two, and the numbers that stand for it."""
     scores = Scores(records)
     claims = Counter(row["verdict"] for row in sweep_tables(records).get("verdicts", ()))
