@@ -1,5 +1,6 @@
 """Latents as a code, against the model itself."""
 
+import functools
 import pydoc_data.topics
 
 import jax
@@ -19,7 +20,8 @@ TEXTS = [TEXTS[0][: 3 * T], TEXTS[1][: T + 5], b"", TEXTS[2][:1]]
 def made():
     config, batch = make_config(), make_batch()
     model = LatentLanguageModel(config)
-    variables = model.init({"params": jax.random.key(0)}, batch["ids"], batch["weights"] > 0)
+    key = {"params": jax.random.key(0)}
+    variables = jax.jit(model.init)(key, batch["ids"], batch["weights"] > 0)
     code = LatentCode("Latent[conv1d,c=2,k=16]", config, variables, Bytes(), T, batch_size=2)
     return code, model, variables
 
@@ -34,7 +36,8 @@ def test_texts_are_cut_into_rows_and_every_byte_is_counted_once(made):
         assert (coded.ids >= 0).all() and (coded.ids < code.n_ids).all()
     assert code.n_ids == CODES
     row = np.frombuffer(TEXTS[0][T : 2 * T], np.uint8).astype(np.int32)[None]
-    codes, _ = model.apply(variables, row, np.ones((1, T), bool), method="encode_codes")
+    encode = jax.jit(functools.partial(model.apply, method="encode_codes"))
+    codes, _ = encode(variables, row, np.ones((1, T), bool))
     second = slice(T // C, 2 * T // C)
     np.testing.assert_array_equal(code.encode(TEXTS)[0].ids[second], codes[0])
 
@@ -45,7 +48,8 @@ def test_codes_decode_as_the_model_reads_them(made):
     texts = code.decode([*ids, np.zeros(0, np.int32)])
     assert [len(text) for text in texts] == [T, 3 * C, 0]
     mask = np.ones((1, T), bool)
-    logits = model.apply(variables, ids[0][None], mask[:, ::C], mask, method="decode_codes")
+    decode = jax.jit(functools.partial(model.apply, method="decode_codes"))
+    logits = decode(variables, ids[0][None], mask[:, ::C], mask)
     assert texts[0] == bytes(np.asarray(logits[0, :, :256].argmax(axis=-1), np.uint8))
 
 

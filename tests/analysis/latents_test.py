@@ -12,7 +12,7 @@ from tests.latent_fixtures import C, T, make_batch, make_config
 @pytest.fixture(scope="module")
 def latent():
     config, batch = make_config(), make_batch()
-    variables = LatentLanguageModel(config).init(
+    variables = jax.jit(LatentLanguageModel(config).init)(
         {"params": jax.random.key(0)}, batch["ids"], batch["weights"] > 0
     )
     return config, variables, np.asarray(batch["ids"]), np.asarray(batch["weights"] > 0)
@@ -21,7 +21,7 @@ def latent():
 def test_places_add_up_to_the_reconstruction(latent):
     config, variables, ids, mask = latent
     sums = position_sums(config, variables, ids, mask)
-    output = LatentLanguageModel(config).apply(variables, ids, mask)
+    output = jax.jit(LatentLanguageModel(config).apply)(variables, ids, mask)
     log_p = np.asarray(jax.nn.log_softmax(output.byte_logits_BTV))
     nats = -np.take_along_axis(log_p, ids[..., None], axis=-1)[..., 0] * mask
     np.testing.assert_allclose(sums["nats"], nats.sum(axis=0), rtol=1e-5)

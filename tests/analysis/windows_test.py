@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from latent_jax.analysis.windows import by_position, predictions
 from latent_jax.models.gpt import GPT, GPTConfig
@@ -11,8 +12,9 @@ from latent_jax.models.gpt import GPT, GPTConfig
 
 def test_predictions_are_those_of_whole_rows_that_begin_anew():
     config = GPTConfig(vocab_size=9, max_length=8, n_layers=1, d_model=16, n_heads=2)
-    variables = GPT(config).init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
+    variables = jax.jit(GPT(config).init)(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
     variables = jax.tree.map(lambda leaf: 6 * leaf, variables)
+    whole = jax.jit(GPT(config).apply)
     draws = np.random.default_rng(0)
     texts = [draws.integers(0, 8, n).astype(np.int32) for n in (11, 0, 3, 16)]
     found = predictions(config, variables, texts, separator_id=8, row_length=8, batch_size=2)
@@ -20,9 +22,10 @@ def test_predictions_are_those_of_whole_rows_that_begin_anew():
         assert len(nats) == len(hits) == len(ids)
         for at in range(0, len(ids), 8):
             row = ids[at : at + 8]
-            logits = GPT(config).apply(variables, jnp.array([[8, *row[:-1]]]))[0]
-            log_p = jax.nn.log_softmax(logits)
-            expected = -np.asarray(log_p)[np.arange(len(row)), row]
+            # Causal: what fills a row up to 8 ids changes nothing before it.
+            filled = np.pad([8, *row[:-1]], (0, 8 - len(row)))
+            logits = np.asarray(whole(variables, filled[None])[0, : len(row)])
+            expected = -special.log_softmax(logits, axis=-1)[np.arange(len(row)), row]
             np.testing.assert_allclose(nats[at : at + 8], expected, atol=1e-4)
             np.testing.assert_array_equal(hits[at : at + 8], np.asarray(logits.argmax(-1)) == row)
 

@@ -38,7 +38,12 @@ def test_a_kernel_that_forgets_the_lengths_is_named(monkeypatch):
         lengths_B = lengths_B if implementation == "xla" else None
         return right(q, k, v, implementation=implementation, lengths_B=lengths_B, **words)
 
-    right = agreement.attend
+    right, forms = agreement.attend, agreement._attention
+    some = {f"attention, {form}" for form in ("causal", "lengths", "relative and lengths")}
+    monkeypatch.setattr(
+        agreement, "_attention", lambda platform: (f for f in forms(platform) if f[0] in some)
+    )
+    monkeypatch.setattr(agreement, "_heads", lambda platform: ())
     monkeypatch.setattr(agreement, "attend", forgetful)
     with pytest.raises(ValueError, match="attention, lengths, attention, relative and lengths: "):
         agreement.agreement_and_print()

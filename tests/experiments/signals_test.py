@@ -11,7 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
-    "--config.data.num_workers=2",
     "--config.batch_size=8",
     "--config.row_length=512",
     "--config.budget.bytes=0",
@@ -24,15 +23,15 @@ SMALL = (
 
 
 @pytest.mark.parametrize(
-    ("line", "all_processes"),
+    ("line", "all_processes", "n_workers"),
     [
         # Workers start while programs are compiled.
-        ("steps of 8 x 512 ids", False),
+        ("steps of 8 x 512 ids", False, 1),
         # So signals a terminal, `timeout` and Slurm.
-        ("first step after", True),
+        ("first step after", True, 2),
     ],
 )
-def test_sigterm_leaves_nothing(tmp_path, line, all_processes):
+def test_sigterm_leaves_nothing(tmp_path, line, all_processes, n_workers):
     text = tmp_path / "text.txt"
     text.write_bytes(b"".join(b"%d green bottles, " % i for i in range(20_000)))
     printed = tmp_path / "printed.txt"
@@ -45,6 +44,7 @@ def test_sigterm_leaves_nothing(tmp_path, line, all_processes):
                 "--config.data.source=files",
                 f"--config.data.files=('{text}',)",
                 f"--config.data.cache_dir={tmp_path / 'cache'}",
+                f"--config.data.num_workers={n_workers}",
                 *SMALL,
             ],
             stdout=file,

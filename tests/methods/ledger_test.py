@@ -79,7 +79,7 @@ def make_task(**words):
 def test_parameters_are_those_that_are_drawn():
     task = make_task()
     row = {"ids": jnp.zeros((1, 64), jnp.int32)}
-    drawn = task.init(jax.random.key(0), row)["params"]
+    drawn = jax.jit(task.init)(jax.random.key(0), row)["params"]
     counts = count_parameters(task, 64)
     assert counts["n_parameters"] == sum(leaf.size for leaf in jax.tree.leaves(drawn))
     assert counts["n_embedding_parameters"] == 301 * 64
@@ -97,7 +97,7 @@ def test_the_sum_agrees_with_the_compiler():
         "weights": jnp.ones((2, 64)),
         "n_bytes": jnp.full((2,), 160, jnp.int32),
     }
-    variables = task.init(jax.random.key(0), row)
+    variables = jax.eval_shape(task.init, jax.random.key(0), row)
     compiled = jax.jit(task.evaluate).lower(variables, row).compile()
     per_token = compiled.cost_analysis()["flops"] / (2 * 64)
     ours = ledger(task, 64, 2.5)["inference_flops_per_byte"] * 2.5

@@ -41,7 +41,7 @@ def test_the_code_is_whole(code):
 def test_other_windows_are_coded_by_m1_and_come_back():
     text = ELEPHANTS[:80].encode() + bytes(range(0, 256, 5))
     for name, kind in (("AC[v=256]", AC), ("EqualInfoAC[b=32,v=256]", EqualInfoAC)):
-        tokenizer = make_tokenizer(parse(name), None)
+        tokenizer = make_tokenizer(parse(name), None, lanes=2)
         assert isinstance(tokenizer, kind) and tokenizer.name == name
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == text
@@ -66,7 +66,7 @@ def test_the_compiled_code_is_that_of_the_shipped_m1(code):
 @pytest.mark.parametrize("name", ["b=16,v=256", "b=32,v=65k", "b=16,v=65k,reset=never"])
 def test_only_windows_of_one_token_have_a_list_of_texts(name):
     with pytest.raises(ValueError, match=r"must be one token .* give rule=exact"):
-        make_tokenizer(parse(f"EqualInfoAC[{name},rule=likeliest]"), None)
+        make_tokenizer(parse(f"EqualInfoAC[{name},rule=likeliest]"), None, lanes=2)
 
 
 def test_a_file_that_is_no_byte_model_is_refused(tmp_path):
