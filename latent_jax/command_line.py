@@ -83,6 +83,9 @@ def run_verbs(cases: Cases, takes_files: bool = False) -> None:
     Args:
         cases: of the command.
         takes_files: whether files follow the verb; its function gets them before the flags.
+
+    A verb that is missing or unknown, and files that are missing or too many, end the command with
+    one line, as every ValueError does.
     """
 
     def main(words: Sequence[str]) -> None:

@@ -132,7 +132,19 @@ def compile_and_print(
     With `append` the records that the file has stay in it, and a program that it has is not
     compiled again.
 
-    Args: see `target.make_target` and `records.program_costs`.
+    Args:
+        config: as `configs.common.default` makes it.
+        topology: "cuda" or a slice, such as "v5e:4x4"; see `target.make_target`.
+        n_devices: of "cuda".
+        cuda_chip: whose data sheet is meant under "cuda"; None = the usual one.
+        bytes_per_token: raw bytes per id, where ids are no bytes.
+        programs: some of `lowering.PROGRAMS`.
+        json_path: where the records are kept.
+        append: see above.
+
+    Raises:
+        ValueError: a word is unknown, the config does not fit the topology, or the file holds
+            something else.
     """
     if not (math.isfinite(bytes_per_token) and bytes_per_token > 0):
         raise ValueError(f"bytes_per_token must be more than 0; got {bytes_per_token}")

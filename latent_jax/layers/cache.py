@@ -30,6 +30,14 @@ def fill(cache: Cache, k_BTGd: jax.Array, v_BTGd: jax.Array) -> Cache:
     """Return the ring with keys and values of positions 0 to T - 1 in it, T at most S.
 
     What padding at the end of a lane writes is written over before the lane comes to read it.
+
+    Args:
+        cache: a ring of S slots.
+        k_BTGd: keys, as the layer makes them.
+        v_BTGd: values.
+
+    Raises:
+        ValueError: T is more than S.
     """
     length, n_slots = k_BTGd.shape[1], cache.k_BGSd.shape[2]
     if length > n_slots:

@@ -71,7 +71,11 @@ class Latent(Family):
     def make_task(
         self, method: MethodName, config: ConfigDict, vocabulary: Vocabulary, platform: Platform
     ) -> Task:
-        """Return autoencoder and language model, trained together; see `Family`."""
+        """Return autoencoder and language model, trained together; see `Family`.
+
+        Raises:
+            ValueError: z_loss or snippets are set, which are for a tokenizer's ids.
+        """
         if config.z_loss or config.snippets.every:
             raise ValueError(
                 f"z_loss={config.z_loss} and snippets.every={config.snippets.every} are keys of a "

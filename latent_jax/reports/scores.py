@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_jax.reports.records import RunFolderError
+from latent_jax.reports.style import FAMILIES
 
 CELL_FILE = "cell.json"
 
@@ -142,12 +143,9 @@ class Scores:
         ]
 
 
-_FAMILIES = ("Bytes", "SentencePiece", "BPE", "AC", "StaticAC", "EqualInfoAC", "GZip", "Latent")
-
-
 def _order(method: str) -> tuple:
-    family = re.match(r"\w+", method)[0]
-    rank = _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)
+    family, order = re.match(r"\w+", method)[0], list(FAMILIES)
+    rank = order.index(family) if family in order else len(order)
     numbers = {key: int(value) for key, value in re.findall(r"\b(\w)=(\d+)", method)}
     setting = re.search(r"beta=([\d.e-]+)", method)
     beta = float(setting[1]) if setting else 0.0

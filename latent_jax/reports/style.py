@@ -22,6 +22,18 @@ INK = "#22262b"
 QUIET = "#6b7280"
 GRID = "#e6e8eb"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b5b5b")
+FAMILIES = {
+    "Bytes": PALETTE[6],
+    "SentencePiece": PALETTE[1],
+    "BPE": PALETTE[1],
+    "AC": PALETTE[3],
+    "StaticAC": PALETTE[5],
+    "EqualInfoAC": PALETTE[0],
+    "GZip": PALETTE[2],
+    "Latent": PALETTE[4],
+}
+"""Families of methods in the order in which tables show them, and the colour of each."""
+
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 DPI = 200
 

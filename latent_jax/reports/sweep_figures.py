@@ -10,21 +10,18 @@ from matplotlib.ticker import NullFormatter
 
 from latent_jax.reports.panels import line_panels
 from latent_jax.reports.scores import Scores
-from latent_jax.reports.style import PALETTE, QUIET, house_style, label_ends, save, short_name
-
-FAMILIES = {
-    "Bytes": PALETTE[6],
-    "SentencePiece": PALETTE[1],
-    "BPE": PALETTE[1],
-    "AC": PALETTE[3],
-    "StaticAC": PALETTE[5],
-    "EqualInfoAC": PALETTE[0],
-    "GZip": PALETTE[2],
-    "Latent": PALETTE[4],
-}
-"""A colour for each family; tokens of 8 bits are dashed."""
+from latent_jax.reports.style import (
+    FAMILIES,
+    PALETTE,
+    QUIET,
+    house_style,
+    label_ends,
+    save,
+    short_name,
+)
 
 NARROW = (0, (4, 1.5))
+"""Tokens of 8 bits."""
 
 
 def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:

@@ -158,7 +158,11 @@ class Checkpoints:
         self._saving = None
 
     def close(self) -> None:
-        """Wait for the save in the background, and free threads."""
+        """Wait for the save in the background, and free threads.
+
+        Raises:
+            CheckpointError: the save failed.
+        """
         self.wait()
         try:
             self._checkpointer.close()

@@ -23,7 +23,7 @@ from latent_jax.chunking.fixed.base import (
     zero_padding,
 )
 from latent_jax.chunking.fixed.registry import register
-from latent_jax.contracts import Chunks
+from latent_jax.contracts import Chunker, Chunks, Dechunker
 from latent_jax.layers.norms import LayerNorm
 
 
@@ -45,11 +45,11 @@ class AttentionPoolConfig(CompressorConfig):
         self.check_least("n_heads")
         self.check_divides("n_heads", self.n_heads)
 
-    def compressor(self) -> nn.Module:
+    def compressor(self) -> Chunker:
         """Return the pooling."""
         return AttentionPoolCompressor(self)
 
-    def decompressor(self) -> nn.Module:
+    def decompressor(self) -> Dechunker:
         """Return the queries that read latents."""
         return AttentionPoolDecompressor(self)
 

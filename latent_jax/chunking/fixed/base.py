@@ -19,11 +19,10 @@ import abc
 import dataclasses
 from typing import ClassVar
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.contracts import Chunks
+from latent_jax.contracts import Chunker, Chunks, Dechunker
 from latent_jax.layers.config import DTYPES
 from latent_jax.nearest import check_word
 
@@ -69,11 +68,11 @@ class CompressorConfig(abc.ABC):
             )
 
     @abc.abstractmethod
-    def compressor(self) -> nn.Module:
+    def compressor(self) -> Chunker:
         """Return the module that makes rows shorter."""
 
     @abc.abstractmethod
-    def decompressor(self) -> nn.Module:
+    def decompressor(self) -> Dechunker:
         """Return the module that makes them longer again."""
 
     @abc.abstractmethod

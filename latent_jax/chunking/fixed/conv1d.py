@@ -19,7 +19,7 @@ from latent_jax.chunking.fixed.base import (
     zero_padding,
 )
 from latent_jax.chunking.fixed.registry import register
-from latent_jax.contracts import Chunks
+from latent_jax.contracts import Chunker, Chunks, Dechunker
 
 
 @register
@@ -43,11 +43,11 @@ class Conv1DConfig(CompressorConfig):
                 "would skip positions; raise it, or take 0 for twice the factor"
             )
 
-    def compressor(self) -> nn.Module:
+    def compressor(self) -> Chunker:
         """Return the convolution."""
         return Conv1DCompressor(self)
 
-    def decompressor(self) -> nn.Module:
+    def decompressor(self) -> Dechunker:
         """Return the transposed convolution."""
         return Conv1DDecompressor(self)
 

@@ -16,7 +16,7 @@ from latent_jax.chunking.fixed.base import (
     zero_padding,
 )
 from latent_jax.chunking.fixed.registry import register
-from latent_jax.contracts import Chunks
+from latent_jax.contracts import Chunker, Chunks, Dechunker
 
 
 @register
@@ -31,11 +31,11 @@ class LinearMergeConfig(CompressorConfig):
         super().__post_init__()
         self.check_divides("factor", self.factor)
 
-    def compressor(self) -> nn.Module:
+    def compressor(self) -> Chunker:
         """Return the projection that narrows."""
         return LinearMergeCompressor(self)
 
-    def decompressor(self) -> nn.Module:
+    def decompressor(self) -> Dechunker:
         """Return the projection that widens."""
         return LinearMergeDecompressor(self)
 

@@ -20,7 +20,7 @@ from latent_jax.chunking.fixed.base import (
     zero_padding,
 )
 from latent_jax.chunking.fixed.registry import register
-from latent_jax.contracts import Chunks
+from latent_jax.contracts import Chunker, Chunks, Dechunker
 
 
 @register
@@ -41,11 +41,11 @@ class SequenceLinearConfig(CompressorConfig):
         super().__post_init__()
         self.check_divides("sequence_groups", self.n_groups)
 
-    def compressor(self) -> nn.Module:
+    def compressor(self) -> Chunker:
         """Return the maps T -> K."""
         return SequenceLinearCompressor(self)
 
-    def decompressor(self) -> nn.Module:
+    def decompressor(self) -> Dechunker:
         """Return the maps K -> T."""
         return SequenceLinearDecompressor(self)
 

@@ -18,7 +18,7 @@ from latent_jax.chunking.fixed.base import (
     zero_padding,
 )
 from latent_jax.chunking.fixed.registry import register
-from latent_jax.contracts import Chunks
+from latent_jax.contracts import Chunker, Chunks, Dechunker
 from latent_jax.layers.norms import LayerNorm
 from latent_jax.layers.ssm import MambaBlock, SSMConfig
 
@@ -45,11 +45,11 @@ class SSMCompressorConfig(CompressorConfig):
         self.check_least("ssm_layers")
         _ = self.block
 
-    def compressor(self) -> nn.Module:
+    def compressor(self) -> Chunker:
         """Return the blocks that keep one step in C."""
         return SSMCompressor(self)
 
-    def decompressor(self) -> nn.Module:
+    def decompressor(self) -> Dechunker:
         """Return the blocks that tell C copies apart."""
         return SSMDecompressor(self)
 

@@ -11,7 +11,7 @@ from latent_jax.reports.page.learning_curves import curve, curves_figure
 from latent_jax.reports.page.parts import Figure, Section, Table, Verdicts
 from latent_jax.reports.records import Run
 from latent_jax.reports.scores import Scores
-from latent_jax.reports.sweep_figures import FAMILIES
+from latent_jax.reports.style import FAMILIES
 from latent_jax.reports.sweep_report import TITLES, sweep_tables
 from latent_jax.reports.trial import SUPPORTED, UNTRIED, VERDICTS
 
