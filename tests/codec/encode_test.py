@@ -188,7 +188,10 @@ def test_splits_are_cut_to_the_bytes_that_are_asked_for(data, tmp_path):
 def test_tokens_of_two_widths_come_from_one_pass_of_m1(data, tmp_path, monkeypatch):
     configs = [
         EncodeConfig(
-            tokenizer=f"EqualInfoAC[b=32,v={v}]", row_length=64, split_bytes={"train": 300}
+            tokenizer=f"EqualInfoAC[b=32,v={v}]",
+            row_length=64,
+            split_bytes={"train": 300},
+            lanes=8,
         )
         for v in ("256", "65k")
     ]
@@ -214,7 +217,7 @@ def test_tokens_of_two_widths_come_from_one_pass_of_m1(data, tmp_path, monkeypat
         for name in "cd"
     ]
     assert 1.7 < ratios[1] / ratios[0] < 2.0
-    other = EncodeConfig(tokenizer="EqualInfoAC[b=64,v=256]", split_bytes={"train": 300})
+    other = EncodeConfig(tokenizer="EqualInfoAC[b=64,v=256]", split_bytes={"train": 300}, lanes=8)
     with pytest.raises(ValueError, match="do not make the same bits"):
         encode.encode_corpora([configs[0], other], data, [tmp_path / "e", tmp_path / "f"])
 
