@@ -303,7 +303,7 @@ def test_a_text_file_alone_makes_a_corpus(tmp_path):
 
 def test_config_is_checked():
     for words, message in [
-        ({"source": "web"}, "use 'python_docs', 'files' or 'tfds'"),
+        ({"source": "web"}, "unknown data.source 'web'; known: python_docs, files, tfds, encoded"),
         ({"validation_percent": 60, "test_percent": 40}, "below 100"),
         ({"test_percent": -1}, "negative"),
         ({"num_workers": -1}, "must not be negative"),
