@@ -34,3 +34,11 @@ def test_training_flops_are_those_of_the_bytes_that_were_read():
 def test_a_plan_says_that_it_is_one():
     planned = [(name, key) for name, row in records() for key in row if key.startswith("planned_")]
     assert not planned, "published records are measured"
+
+
+def test_every_program_of_the_table_was_compiled_and_costs_what_the_ledger_says():
+    rows = json.loads((RESULTS / "ahead_of_time.json").read_text())
+    cells = {(row["name"], row["topology"], row["strategy"]) for row in rows}
+    assert len(rows) == len(cells) == 4 * 3 * 3
+    for row in rows:
+        assert row["xla_flops"] == pytest.approx(row["ledger_flops"], rel=0.02), row["name"]
