@@ -12,8 +12,9 @@
     python launch/benchmark.py generate --workdirs runs/latent,runs/bpe,runs/bytes
 
 `train` trains the GPT of this project and the same model in PyTorch on the same random rows and
-prints tokens per second. `step` times the train step of any config on random ids, without text, and
-with --profile says what the device does in it; the trace opens in XProf and in ui.perfetto.dev.
+prints tokens per second. `step` times the train step of any config on random ids, without text,
+and with --also those of more configs. With --profile both say what the device does in so many
+steps; the traces open in XProf and in ui.perfetto.dev.
 `agreement` computes attention and heads by the kernels of this platform and by plain XLA in
 float32, and says how far apart they are. `data` makes batches, with each number of worker
 processes, beside Grain's own packing. `tokenizers` encodes and decodes a text with the compiled
@@ -36,18 +37,22 @@ from latent_jax.bench.generation import (
     benchmark_generation_and_print,
 )
 from latent_jax.bench.m1 import benchmark_m1
-from latent_jax.bench.step import benchmark_step_and_print
+from latent_jax.bench.step import benchmark_steps_and_print
 from latent_jax.bench.tokenizers import benchmark_tokenizers
 from latent_jax.bench.train import TrainBenchmark, benchmark_and_print
 from latent_jax.bench.writing import benchmark_writing_and_print
 from latent_jax.command_line import run_verbs
 from latent_jax.data import DataConfig
+from latent_jax.experiments.sweep.loading import load_config
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True
 )
+ALSO = flags.DEFINE_multi_string(
+    "also", [], "More configs: all are compiled at once, then timed one after the other."
+)
 PROFILE = flags.DEFINE_integer("profile", 0, "Also trace so many steps, and sum them up.")
-PROFILE_DIR = flags.DEFINE_string("profile_dir", "runs/profile", "Folder of the trace.")
+PROFILE_DIR = flags.DEFINE_string("profile_dir", "runs/profile", "Folder of the traces.")
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", TrainBenchmark.vocab_size, "Ids of the model.")
 ROW_LENGTH = flags.DEFINE_integer("row_length", TrainBenchmark.row_length, "Ids per row.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", TrainBenchmark.batch_size, "Rows per step.")
@@ -91,17 +96,17 @@ JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to th
 APPEND = flags.DEFINE_bool("append", False, "Add the record to those in --json.")
 
 
-def train(json_path, **words):
+def train(json_path, profile=None, n_traced=0, **words):
     """Training, beside PyTorch."""
-    benchmark_and_print(TrainBenchmark(**words), json_path)
+    benchmark_and_print(TrainBenchmark(**words), json_path, profile, n_traced)
 
 
-def step(config, **words):
-    """The train step of a config."""
+def step(config, also, **words):
+    """The train steps of one config or of several."""
     if config is None:
         raise ValueError("step needs a config: --config configs/latent_lm.py:size=base")
-    name = flags.FLAGS["config"].config_filename
-    benchmark_step_and_print(config, name=name, **words)
+    configs = {flags.FLAGS["config"].config_filename: config}
+    benchmark_steps_and_print(configs | {name: load_config(name) for name in also}, **words)
 
 
 def data(files, row_length, batch_size, workers, seconds, **words):
@@ -160,15 +165,16 @@ GPT = dict(
 TEXT = dict(files=DATA, text_field=TEXT_FIELD, max_bytes=MAX_BYTES)
 GPT2 = dict(vocab_file=VOCAB_FILE, merges_file=MERGES_FILE)
 RECORDS = dict(json_path=JSON)
-STEP = dict(config=CONFIG, n_steps=N_STEPS, append=APPEND, **RECORDS)
+STEP = dict(config=CONFIG, also=ALSO, n_steps=N_STEPS, append=APPEND, **RECORDS)
+
+TRACE = dict(profile=PROFILE_DIR, n_traced=PROFILE)
+TRAIN = dict(**GPT, batch_size=BATCH_SIZE, steps_per_turn=STEPS_PER_TURN, **RECORDS)
 
 CASES = {
-    "train": (
-        train,
-        dict(**GPT, batch_size=BATCH_SIZE, steps_per_turn=STEPS_PER_TURN, **RECORDS),
-    ),
+    "train": (train, TRAIN),
+    "train --profile": (train, dict(**TRAIN, **TRACE)),
     "step": (step, STEP),
-    "step --profile": (step, dict(**STEP, profile=PROFILE_DIR, n_traced=PROFILE)),
+    "step --profile": (step, dict(**STEP, **TRACE)),
     "agreement": (agreement_and_print, RECORDS),
     "data": (
         data,

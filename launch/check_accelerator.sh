@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # What this machine's GPU makes of the project, in a quarter of an hour or less, without an index or a network.
 #
-#   bash launch/check_accelerator.sh speed [OUT]            5 minutes: are its numbers right; training beside PyTorch,
-#                                                           the steps of the latent model, M1 and M2, the seconds to the first step, generation
+#   bash launch/check_accelerator.sh speed [OUT]            5 minutes: training beside PyTorch; the steps of the
+#                                                           latent model, M1 and M2; the seconds to the first step; are
+#                                                           its numbers right; generation
 #   bash launch/check_accelerator.sh m1 OUT TEXT...         7 minutes: M1 in the paper's size, its compiled code, and how
 #                                                           fast it encodes
 #   bash launch/check_accelerator.sh latent OUT TEXT...     10 minutes: the latent language model with conv1d and ssm, and
@@ -57,9 +58,6 @@ mkdir -p "$out" 2>/dev/null && [[ -w "$out" ]] || fail "records cannot be writte
 # What one step compiles, the next one finds.
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$out/programs}"
 export PYTHONUNBUFFERED=1
-# Where several programs share the card, JAX takes memory as it needs it. Alone it takes most at once: an allocator that
-# gives memory back after every step made a step of 29 GiB wait for a quarter of its time.
-sharing=(env XLA_PYTHON_CLIENT_PREALLOCATE=false)
 # A command that is asked to end saves. In the middle of compiling it does not hear.
 grace=10
 failed=0
@@ -95,11 +93,11 @@ files() { # the texts as a tuple for --config.data.files
 
 speed() {
   local size="${MODEL_SIZE:-base}" n="${STEPS:-10}" small="${MODEL_SIZE:+100k}" m1="${MODEL_SIZE:-3m}"
-  local peer=(train "--n_steps=$((n / 2 > 0 ? n / 2 : 1))" --steps_per_turn=5)
+  local peer=(train "--n_steps=$n" --steps_per_turn=5)
   local generate=(generate --lanes=1,8,64,512 --n_steps=2)
   if [[ -n "${MODEL_SIZE:-}" ]]; then
     peer+=(--row_length=64 --batch_size=2)
-    generate=(generate --lanes=1,2 --n_steps=1 --n_new=8)
+    generate=(generate --lanes=1,2 --n_steps=1 --n_new=32)
   else
     peer+=(--vocab_size=50304 --row_length=1024 --batch_size=32 --n_layers=12 --d_model=768 --n_heads=12)
   fi
@@ -109,27 +107,17 @@ speed() {
     "configs/m2.py:method=EqualInfoAC[b=16,v=65k],size=${small:-25m}"
     "configs/m2.py:method=Bytes,size=${small:-25m}"
   )
-  local words=(step "--n_steps=$n" --json "$out/accelerator_steps.json" --append)
+  local steps=(step "--n_steps=$n" --config "${configs[0]}") config
+  for config in "${configs[@]:1}"; do steps+=(--also "$config"); done
 
-  step agreement 60 "$PYTHON" launch/benchmark.py agreement --json "$out/accelerator_agreement.json"
-  say "compiling everything at once"
-  local config name
-  for config in "${configs[@]}"; do
-    timeout --kill-after=1 $((120 * slower)) "${sharing[@]}" "$PYTHON" launch/benchmark.py step \
-      --config "$config" --n_steps=1 >/dev/null 2>&1 &
-  done
-  step peer_compiles 120 "${sharing[@]}" "$PYTHON" launch/benchmark.py "${peer[@]}"
-  wait
-
-  step peer 90 "${sharing[@]}" "$PYTHON" launch/benchmark.py "${peer[@]}" --json "$out/accelerator_peer.json"
-  for config in "${configs[@]}"; do
-    name="$(tr -c 'A-Za-z0-9\n' '_' <<<"${config#configs/}")"
-    step "step_$name" 60 "$PYTHON" launch/benchmark.py "${words[@]}" --config "$config" \
-      --profile "$n" --profile_dir "$out/profile_$name"
-  done
+  step peer 90 "$PYTHON" launch/benchmark.py "${peer[@]}" --json "$out/accelerator_peer.json" \
+    --profile 5 --profile_dir "$out/profile_peer"
+  step steps 140 "$PYTHON" launch/benchmark.py "${steps[@]}" --json "$out/accelerator_steps.json" \
+    --profile 5 --profile_dir "$out/profile_steps"
   step first_step 90 "$PYTHON" launch/train.py --config "configs/m1.py:size=$m1" --workdir "$out/first_step" \
     --config.data.num_workers=8 --config.budget.bytes=0 --config.budget.steps=20 \
     --config.optimizer.warmup_steps=1 --config.training.eval_every=0
+  step agreement 60 "$PYTHON" launch/benchmark.py agreement --json "$out/accelerator_agreement.json"
   step generate 60 "$PYTHON" launch/benchmark.py "${generate[@]}" --json "$out/accelerator_generation.json"
 }
 

@@ -8,14 +8,17 @@ import concurrent.futures
 import dataclasses
 import importlib.metadata
 import importlib.util
+import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from latent_jax.costs.profile import describe_profile
 from latent_jax.data import batch_spec
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.platform import Platform
@@ -30,6 +33,7 @@ from latent_jax.training import (
     spread_over_cores,
 )
 from latent_jax.training.optimizer import make_optimizer
+from latent_jax.training.profiler import mark_step
 from latent_jax.training.sharding import batch_sharding
 from latent_jax.training.step import compile_train_step
 
@@ -89,8 +93,15 @@ class TrainBenchmark:
         ).resolved(platform)
 
 
-def benchmark_training(benchmark: TrainBenchmark) -> list[dict[str, Any]]:
+def benchmark_training(
+    benchmark: TrainBenchmark, profile: str | Path | None = None, n_traced: int = 5
+) -> list[dict[str, Any]]:
     """Return one flat record for each side, PyTorch first.
+
+    Args:
+        benchmark: what is measured.
+        profile: folder for a trace of each side, in a folder of its name; see `costs.profile`.
+        n_traced: steps of one.
 
     Raises:
         ValueError: PyTorch is not installed.
@@ -109,6 +120,9 @@ def benchmark_training(benchmark: TrainBenchmark) -> list[dict[str, Any]]:
         float(theirs(zeros_BT, zeros_BT))
         steps = {"PyTorch": theirs, "latent_jax": ours.result()}
     seconds = time_in_turns(steps, benchmark)
+    if profile is not None:
+        for peer, step in steps.items():
+            trace_steps(step, benchmark, Path(profile) / peer, n_traced)
     ratios = [
         theirs / ours
         for theirs, ours in zip(seconds["PyTorch"], seconds["latent_jax"], strict=True)
@@ -134,13 +148,29 @@ def benchmark_training(benchmark: TrainBenchmark) -> list[dict[str, Any]]:
     ]
 
 
-def benchmark_and_print(benchmark: TrainBenchmark, json_path: str | None = None) -> None:
-    """Print `benchmark_training` as a table, and keep the records if a path is given."""
+def benchmark_and_print(
+    benchmark: TrainBenchmark,
+    json_path: str | None = None,
+    profile: str | Path | None = None,
+    n_traced: int = 5,
+) -> None:
+    """Print `benchmark_training` as a table, and what profiles show; keep the records if asked to.
+
+    Raises:
+        ValueError: see `benchmark_training`; or there are no steps to trace.
+    """
+    if profile is not None and n_traced < 1:
+        raise ValueError(f"profile must be at least 1, or left out for no trace; got {n_traced}")
+    # PyTorch needs memory of the same GPU, of which JAX would take three quarters.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
     spread_over_cores([benchmark.batch_size])
-    records = benchmark_training(benchmark)
-    print(text_table(records, COLUMNS))
+    records = benchmark_training(benchmark, profile, n_traced)
     if json_path:
         write_json(records, json_path)
+    print(text_table(records, COLUMNS))
+    if profile is not None:
+        for record in records:
+            print(f"\n{record['peer']}: {describe_profile(Path(profile) / record['peer'])}")
 
 
 def make_jax_step(benchmark: TrainBenchmark) -> Step:
@@ -184,22 +214,40 @@ def time_in_turns(steps: dict[str, Step], benchmark: TrainBenchmark) -> dict[str
     A turn is `steps_per_turn` steps, after which the clock waits for the last loss.
     """
     draw = np.random.default_rng(0)
-    shape = (benchmark.batch_size, benchmark.row_length)
     seconds = {name: [] for name in steps}
     n_warm_up = 2
     for i in range(n_warm_up + benchmark.n_steps):
-        targets_BT = draw.integers(0, benchmark.vocab_size, shape, dtype=np.int32)
-        inputs_BT = np.pad(
-            targets_BT[:, :-1], ((0, 0), (1, 0)), constant_values=benchmark.vocab_size - 1
-        )
+        rows = _rows(draw, benchmark)
         for name, step in steps.items():
             start = time.perf_counter()
             for _ in range(benchmark.steps_per_turn):
-                loss = step(inputs_BT, targets_BT)
+                loss = step(*rows)
             float(loss)
             if i >= n_warm_up:
                 seconds[name].append((time.perf_counter() - start) / benchmark.steps_per_turn)
     return seconds
+
+
+def trace_steps(step: Step, benchmark: TrainBenchmark, folder: Path, n_steps: int) -> None:
+    """Trace so many steps of one side into a folder."""
+    rows = _rows(np.random.default_rng(0), benchmark)
+    float(step(*rows))
+    with jax.profiler.trace(str(folder)):
+        for number in range(n_steps):
+            with mark_step(number):
+                loss = step(*rows)
+        float(loss)
+        # The loss is there before its step ends; what is left has been handed to the device.
+        time.sleep(0.5)
+
+
+def _rows(draw: np.random.Generator, benchmark: TrainBenchmark) -> tuple[np.ndarray, np.ndarray]:
+    """Return random inputs and targets, int32[B, T] each."""
+    shape = (benchmark.batch_size, benchmark.row_length)
+    targets_BT = draw.integers(0, benchmark.vocab_size, shape, dtype=np.int32)
+    separator_id = benchmark.vocab_size - 1
+    inputs_BT = np.pad(targets_BT[:, :-1], ((0, 0), (1, 0)), constant_values=separator_id)
+    return inputs_BT, targets_BT
 
 
 def _n_parameters(config: GPTConfig) -> int:

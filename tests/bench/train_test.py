@@ -46,8 +46,10 @@ def test_both_models_compute_the_same_logits():
 def test_both_sides_learn_and_are_reported(tmp_path, capsys):
     pytest.importorskip("torch", reason="needs pip install -e .[benchmark]")
     path = tmp_path / "speed.json"
-    benchmark_and_print(TINY, str(path))
+    benchmark_and_print(TINY, str(path), profile=tmp_path / "traces", n_traced=1)
     table = capsys.readouterr().out
+    for peer in ("PyTorch", "latent_jax"):
+        assert list((tmp_path / "traces" / peer).rglob("*.xplane.pb")) and f"\n{peer}: " in table
     assert "tokens/s" in table and "PyTorch" in table and "latent_jax" in table
     theirs, ours = read_json(path)
     assert (theirs["peer"], ours["peer"]) == ("PyTorch", "latent_jax")

@@ -77,19 +77,13 @@ def test_speed_measures_each_thing_and_names_what_fails(check, tmp_path):
     assert f"generate: failed with status 3, see {tmp_path}/out/generate.log" in done.stdout
     assert "a message of its own" in done.stdout
     words = [call[0] for call in calls]
-    measured = [w for w in words if "--json" in w]
-    configs = [w[w.index("--config") + 1] for w in measured if "--config" in w]
-    assert configs == [
+    steps = next(w for w in words if w[1] == "step")
+    assert [w for w in steps if w.startswith("configs/")] == [
         "configs/latent_lm.py:size=base,codes=4096",
         "configs/m1.py:size=3m",
         "configs/m2.py:method=EqualInfoAC[b=16,v=65k],size=25m",
         "configs/m2.py:method=Bytes,size=25m",
     ]
-    compiled = [w[w.index("--config") + 1] for w in words if w[-1] == "--n_steps=1"]
-    assert sorted(compiled) == sorted(configs), "what is measured was compiled before"
-    # Alone on the card, a step takes its memory at once.
-    assert all(shares is None for w, shares in calls if "--json" in w and "step" in w)
-    assert all(shares == "false" for w, shares in calls if w[-1] == "--n_steps=1" or "train" in w)
     trained = next(w for w in words if w[0] == "launch/train.py")
     assert "--config.data.num_workers=8" in trained
     assert (tmp_path / "out" / "accelerator_peer.json").exists()
