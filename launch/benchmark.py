@@ -12,9 +12,9 @@
     python launch/benchmark.py generate --workdirs runs/latent,runs/bpe,runs/bytes
 
 `train` trains the GPT of this project and the same model in PyTorch on the same random rows and
-prints tokens per second. `step` times the train step of any config on random ids, without text,
-and with --also those of more configs. With --profile both say what the device does in so many
-steps; the traces open in XProf and in ui.perfetto.dev.
+prints tokens per second. `step` times the train step of any config on random ids, without text.
+With --profile both say what the device does in so many steps; the traces open in XProf and in
+ui.perfetto.dev.
 `agreement` computes attention and heads by the kernels of this platform and by plain XLA in
 float32, and says how far apart they are. `data` makes batches, with each number of worker
 processes, beside Grain's own packing. `tokenizers` encodes and decodes a text with the compiled
@@ -37,19 +37,15 @@ from latent_jax.bench.generation import (
     benchmark_generation_and_print,
 )
 from latent_jax.bench.m1 import benchmark_m1
-from latent_jax.bench.step import benchmark_steps_and_print
+from latent_jax.bench.step import benchmark_step_and_print
 from latent_jax.bench.tokenizers import benchmark_tokenizers
 from latent_jax.bench.train import TrainBenchmark, benchmark_and_print
 from latent_jax.bench.writing import benchmark_writing_and_print
 from latent_jax.command_line import run_verbs
 from latent_jax.data import DataConfig
-from latent_jax.experiments.sweep.loading import load_config
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True
-)
-ALSO = flags.DEFINE_multi_string(
-    "also", [], "More configs: all are compiled at once, then timed one after the other."
 )
 PROFILE = flags.DEFINE_integer("profile", 0, "Also trace so many steps, and sum them up.")
 PROFILE_DIR = flags.DEFINE_string("profile_dir", "runs/profile", "Folder of the traces.")
@@ -101,12 +97,12 @@ def train(json_path, profile=None, n_traced=0, **words):
     benchmark_and_print(TrainBenchmark(**words), json_path, profile, n_traced)
 
 
-def step(config, also, **words):
-    """The train steps of one config or of several."""
+def step(config, **words):
+    """The train step of a config."""
     if config is None:
         raise ValueError("step needs a config: --config configs/latent_lm.py:size=base")
-    configs = {flags.FLAGS["config"].config_filename: config}
-    benchmark_steps_and_print(configs | {name: load_config(name) for name in also}, **words)
+    name = flags.FLAGS["config"].config_filename
+    benchmark_step_and_print(config, name=name, **words)
 
 
 def data(files, row_length, batch_size, workers, seconds, **words):
@@ -165,7 +161,7 @@ GPT = dict(
 TEXT = dict(files=DATA, text_field=TEXT_FIELD, max_bytes=MAX_BYTES)
 GPT2 = dict(vocab_file=VOCAB_FILE, merges_file=MERGES_FILE)
 RECORDS = dict(json_path=JSON)
-STEP = dict(config=CONFIG, also=ALSO, n_steps=N_STEPS, append=APPEND, **RECORDS)
+STEP = dict(config=CONFIG, n_steps=N_STEPS, append=APPEND, **RECORDS)
 
 TRACE = dict(profile=PROFILE_DIR, n_traced=PROFILE)
 TRAIN = dict(**GPT, batch_size=BATCH_SIZE, steps_per_turn=STEPS_PER_TURN, **RECORDS)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What this machine's GPU makes of the project, in a quarter of an hour or less, without an index or a network.
 #
-#   bash launch/check_accelerator.sh speed [OUT]            5 minutes: training beside PyTorch; the steps of the
-#                                                           latent model, M1 and M2; the seconds to the first step; are
+#   bash launch/check_accelerator.sh speed [OUT]            5 minutes: training beside PyTorch; the seconds to the
+#                                                           first step; the steps of M1, M2 and the latent model; are
 #                                                           its numbers right; generation
 #   bash launch/check_accelerator.sh m1 OUT TEXT...         7 minutes: M1 in the paper's size, its compiled code, and how
 #                                                           fast it encodes
@@ -93,6 +93,7 @@ files() { # the texts as a tuple for --config.data.files
 
 speed() {
   local size="${MODEL_SIZE:-base}" n="${STEPS:-10}" small="${MODEL_SIZE:+100k}" m1="${MODEL_SIZE:-3m}"
+  # One after the other: XLA tries out kernels while it compiles, and another program on the card would decide for it.
   local peer=(train "--n_steps=$n" --steps_per_turn=5)
   local generate=(generate --lanes=1,8,64,512 --n_steps=2)
   if [[ -n "${MODEL_SIZE:-}" ]]; then
@@ -102,22 +103,24 @@ speed() {
     peer+=(--vocab_size=50304 --row_length=1024 --batch_size=32 --n_layers=12 --d_model=768 --n_heads=12)
   fi
   local configs=(
-    "configs/latent_lm.py:size=$size,codes=4096"
     "configs/m1.py:size=$m1"
     "configs/m2.py:method=EqualInfoAC[b=16,v=65k],size=${small:-25m}"
     "configs/m2.py:method=Bytes,size=${small:-25m}"
+    "configs/latent_lm.py:size=$size,codes=4096"
   )
-  local steps=(step "--n_steps=$n" --config "${configs[0]}") config
-  for config in "${configs[@]:1}"; do steps+=(--also "$config"); done
+  local words=(step "--n_steps=$n" --json "$out/accelerator_steps.json" --append) config name
 
-  step peer 90 "$PYTHON" launch/benchmark.py "${peer[@]}" --json "$out/accelerator_peer.json" \
-    --profile 5 --profile_dir "$out/profile_peer"
-  step steps 140 "$PYTHON" launch/benchmark.py "${steps[@]}" --json "$out/accelerator_steps.json" \
-    --profile 5 --profile_dir "$out/profile_steps"
-  step first_step 90 "$PYTHON" launch/train.py --config "configs/m1.py:size=$m1" --workdir "$out/first_step" \
+  step peer 100 "$PYTHON" launch/benchmark.py "${peer[@]}" --json "$out/accelerator_peer.json" \
+    --profile 3 --profile_dir "$out/profile_peer"
+  step first_step 75 "$PYTHON" launch/train.py --config "configs/m1.py:size=$m1" --workdir "$out/first_step" \
     --config.data.num_workers=8 --config.budget.bytes=0 --config.budget.steps=20 \
     --config.optimizer.warmup_steps=1 --config.training.eval_every=0
-  step agreement 60 "$PYTHON" launch/benchmark.py agreement --json "$out/accelerator_agreement.json"
+  for config in "${configs[@]}"; do
+    name="$(tr -c 'A-Za-z0-9\n' '_' <<<"${config#configs/}")"
+    step "step_$name" 120 "$PYTHON" launch/benchmark.py "${words[@]}" --config "$config" \
+      --profile 3 --profile_dir "$out/profile_$name"
+  done
+  step agreement 90 "$PYTHON" launch/benchmark.py agreement --json "$out/accelerator_agreement.json"
   step generate 60 "$PYTHON" launch/benchmark.py "${generate[@]}" --json "$out/accelerator_generation.json"
 }
 

@@ -61,7 +61,17 @@ def test_a_byte_model_has_a_worker_for_each_core_and_a_chip_no_more_than_fit():
 
 @pytest.mark.parametrize("kind", PLATFORMS)
 def test_options_are_known_to_xla(kind):
-    options = Platform(kind).same_order_options
-    assert jax.jit(lambda x: x + 1).lower(1.0).compile(options)(1.0) == 2
+    for options in (Platform(kind).same_order_options, Platform(kind).run_once_options(100)):
+        assert jax.jit(lambda x: x + 1).lower(1.0).compile(options)(1.0) == 2
     with pytest.raises(Exception, match="No such compile option"):
         jax.jit(lambda x: x + 1).lower(1.0).compile({"xla_gpu_no_such_option": True})
+
+
+def test_a_large_program_is_optimized_even_if_it_runs_once():
+    assert Platform("cpu").run_once_options(1_000_000)
+    assert Platform("cpu").run_once_options(100_000_000) is None
+
+
+def test_a_cpu_is_host_and_device():
+    assert [Platform(kind).works_beside_host for kind in PLATFORMS] == [False, True, True]
+    assert [Platform(kind).draws_on_host for kind in PLATFORMS] == [False, True, False]

@@ -13,39 +13,32 @@ import jax.numpy as jnp
 
 from latent_jax.layers.attention import attend
 from latent_jax.platform import Platform
-from latent_jax.reports.tables import Column, keep_each, text_table
+from latent_jax.reports.tables import keep_each, text_table
 from latent_jax.tasks.heads import cross_entropy
 
 LIMIT = {"float32": 1e-4, "bfloat16": 2e-2}
 """Largest relative error, |a - b| / |b|, of a result or a gradient in each dtype."""
 
-COLUMNS = (
-    Column("part", "part"),
-    Column("implementation", "by"),
-    Column("dtype", "in"),
-    Column("error", "error", ".1e"),
-    Column("gradient_error", "of its\ngradients", ".1e"),
-    Column("agrees", "agrees"),
-)
+COLUMNS = ("function", "implementation", "dtype", "error", "gradient_error", "agrees")
 
 Function = Callable[..., jax.Array]
 
 
 def agreement(platform: Platform | None = None) -> Iterator[dict[str, Any]]:
-    """Yield one flat record for each part: how far its kernel is from XLA in float32.
+    """Yield one flat record for each function: how far its kernel is from XLA in float32.
 
     Args:
         platform: whose choices are checked; None: this process's, which must be able to run them.
     """
     platform = platform or Platform.current()
-    for part, word, compute, reference, arrays in (*_attention(platform), *_heads(platform)):
+    for function, word, compute, reference, arrays in (*_attention(platform), *_heads(platform)):
         low = [x.astype(platform.dtype) for x in arrays]
         ours = _with_gradients(compute, low)
         # The reference sees what rounding left of the inputs, so that only the kernel differs.
         exact = _with_gradients(reference, [x.astype(jnp.float32) for x in low])
         errors = [float(_relative(a, b)) for a, b in zip(ours, exact, strict=True)]
         yield {
-            "part": part,
+            "function": function,
             "implementation": word,
             "dtype": platform.dtype,
             "device": jax.devices()[0].device_kind,
@@ -59,11 +52,11 @@ def agreement_and_print(json_path: str | None = None) -> None:
     """Print `agreement` as a table, and keep the records if a path is given.
 
     Raises:
-        ValueError: a part does not agree.
+        ValueError: one does not agree.
     """
     records = keep_each(agreement(), json_path)
     print(text_table(records, COLUMNS))
-    wrong = [record["part"] for record in records if not record["agrees"]]
+    wrong = [record["function"] for record in records if not record["agrees"]]
     if wrong:
         raise ValueError(
             f"{', '.join(wrong)}: not the numbers of XLA in float32 on {records[0]['device']}; "

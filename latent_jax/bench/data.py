@@ -16,7 +16,8 @@ from latent_jax.contracts import Document
 from latent_jax.data import Corpus, DataConfig, open_corpus, train_batches
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.columns import Column
+from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tokenizers import Tokenizer
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from latent_jax.generation import Decoder, Sampling, draw, start
 from latent_jax.generation.token_writer import CHUNK
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.platform import Platform
-from latent_jax.reports.tables import Column, keep_each, text_table
+from latent_jax.reports.columns import Column
+from latent_jax.reports.tables import keep_each, text_table
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from latent_jax.methods.names import parse
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.gpt import GPT
 from latent_jax.platform import Platform
-from latent_jax.reports.tables import Column, keep_each, text_table
+from latent_jax.reports.columns import Column
+from latent_jax.reports.tables import keep_each, text_table
 from latent_jax.tokenizers import EqualInfoAC
 from latent_jax.tokenizers.byte_model import BEGIN
 

@@ -4,21 +4,15 @@ The step is the one that `training.train` runs. Its ids are random, and the numb
 that the method's name promises, so a program is measured before anything has been prepared for it.
 """
 
-import concurrent.futures
-import dataclasses
-import re
 import statistics
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from latent_jax.contracts import Task, Vocabulary
 from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import describe_profile
@@ -27,7 +21,8 @@ from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.solve import solve_shape
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import chip
-from latent_jax.reports.tables import Column, kept_records, text_table, write_json
+from latent_jax.reports.columns import Column
+from latent_jax.reports.tables import kept_records, text_table, write_json
 from latent_jax.training import (
     OptimizerConfig,
     TrainingConfig,
@@ -41,8 +36,7 @@ from latent_jax.training import (
 from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.profiler import mark_step
 from latent_jax.training.sharding import batch_sharding
-from latent_jax.training.state import TrainState
-from latent_jax.training.step import CompiledStep, compile_train_step
+from latent_jax.training.step import compile_train_step
 
 COLUMNS = (
     "name",
@@ -53,7 +47,7 @@ COLUMNS = (
     Column("step_ms", "step\nms", ",.1f"),
     "tokens_per_s",
     Column("model_flops_utilization", "MFU\n%", ".1f", 100.0),
-    Column("memory_bytes", "memory\nGiB", ".2f", 2.0**-30),
+    Column("memory_bytes", "peak memory\nGiB", ".2f", 2.0**-30),
 )
 
 N_WARM_UP = 3
@@ -61,68 +55,38 @@ N_ROUNDS = 3
 """The rounds' median is reported: each is so many steps between two looks at the clock."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Prepared:
-    """A config's step, compiled, and what it starts from."""
-
-    config: ConfigDict
-    vocabulary: Vocabulary
-    task: Task
-    mesh: Mesh
-    state: TrainState
-    step: CompiledStep
-    compile_seconds: float
-
-
-def benchmark_steps(
-    configs: Mapping[str, ConfigDict],
+def benchmark_step(
+    config: ConfigDict,
     *,
+    name: str,
     n_steps: int = 10,
     bytes_per_token: float = 4.0,
     profile: str | Path | None = None,
     n_traced: int = 10,
-) -> Iterator[dict[str, Any]]:
-    """Yield one flat record for each config: what a step of it takes here.
-
-    All are compiled at once, in threads; then each is timed by itself.
+) -> dict[str, Any]:
+    """Return one flat record: what a step of this config takes here.
 
     Args:
-        configs: as `configs.common.default` makes them, by what the table calls them.
+        config: as `configs.common.default` makes it.
+        name: how the table calls it.
         n_steps: steps of a round; the host does not wait between them.
         bytes_per_token: raw bytes per id, where ids are no bytes; FLOPs per step do not depend on
             it.
-        profile: folder for traces, one below it for each config, see `costs.profile`.
-        n_traced: steps of one.
+        profile: folder for a trace, see `costs.profile`.
+        n_traced: steps of it.
 
     Raises:
-        ValueError: a config describes no network, the devices do not divide its batch, or there
+        ValueError: the config describes no network, the devices do not divide its batch, or there
             are no steps to time or to trace.
     """
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1; got {n_steps}")
     if profile is not None and n_traced < 1:
         raise ValueError(f"profile must be at least 1, or left out for no trace; got {n_traced}")
-    spread_over_cores(
-        [config.batch_size // config.training.accumulation for config in configs.values()]
-    )
-    with concurrent.futures.ThreadPoolExecutor() as threads:
-        compiling = [threads.submit(_prepare, c, bytes_per_token) for c in configs.values()]
-        prepared = [future.result() for future in compiling]
-    for name in configs:
-        folder = None if profile is None else profile_folder(profile, name)
-        # Popped, so that the memory of one is free for the next.
-        yield _measure(name, prepared.pop(0), n_steps, folder, n_traced)
-
-
-def profile_folder(profile: str | Path, name: str) -> Path:
-    """Return the folder of a config's trace."""
-    return Path(profile) / re.sub(r"[^\w=.,-]+", "_", name)
-
-
-def _prepare(config: ConfigDict, bytes_per_token: float) -> _Prepared:
     training = TrainingConfig(**config.training, seed=config.seed)
     vocabulary = assumed_vocabulary(config, bytes_per_token)
     config = solve_shape(config, vocabulary)
+    spread_over_cores([config.batch_size // training.accumulation])
     mesh = make_mesh(training.strategy, training.model_parallel)
     check_batch(mesh, config.batch_size, training.accumulation)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
@@ -132,16 +96,8 @@ def _prepare(config: ConfigDict, bytes_per_token: float) -> _Prepared:
     state = create_state(init, abstract_state(init, mesh, training.strategy))
     start = time.perf_counter()
     step = compile_train_step(task, optimizer, state, spec, training.accumulation, mesh)
-    seconds = time.perf_counter() - start
-    return _Prepared(config, vocabulary, task, mesh, state, step, seconds)
-
-
-def _measure(
-    name: str, prepared: _Prepared, n_steps: int, profile: Path | None, n_traced: int
-) -> dict[str, Any]:
-    config, mesh, task = prepared.config, prepared.mesh, prepared.task
-    state, step = prepared.state, prepared.step
-    batch = jax.device_put(_random_batch(config, prepared.vocabulary), batch_sharding(mesh))
+    compile_seconds = time.perf_counter() - start
+    batch = jax.device_put(_random_batch(config, vocabulary), batch_sharding(mesh))
 
     def run(n: int) -> float:
         nonlocal state
@@ -164,10 +120,10 @@ def _measure(
             jax.block_until_ready(state)
     device = mesh.devices.flat[0]
     known = chip(device.device_kind)
-    bytes_per_step = config.batch_size * config.row_length * prepared.vocabulary.bytes_per_token
+    bytes_per_step = config.batch_size * config.row_length * vocabulary.bytes_per_token
     per_byte = task.train_flops_per_byte - task.tokenizer_flops_per_byte
     flops_per_step = per_byte * bytes_per_step
-    memory = step.compiled.memory_analysis()
+    statistics_of_memory = device.memory_stats() or {}
     return {
         "name": name,
         "method": config.method,
@@ -177,45 +133,34 @@ def _measure(
         "n_parameters": count_parameters(task, config.row_length)["n_parameters"],
         "batch_size": config.batch_size,
         "row_length": config.row_length,
-        "compile_seconds": prepared.compile_seconds,
+        "compile_seconds": compile_seconds,
         "step_ms": 1e3 * seconds,
         "tokens_per_s": config.batch_size * config.row_length / seconds,
         "bytes_per_s": bytes_per_step / seconds,
         "flops_per_step": flops_per_step,
         "model_flops_utilization": known
         and flops_per_step / seconds / known.flops / mesh.devices.size,
-        "memory_bytes": memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes,
+        "memory_bytes": statistics_of_memory.get("peak_bytes_in_use"),
     }
 
 
-def benchmark_steps_and_print(
-    configs: Mapping[str, ConfigDict],
-    *,
-    json_path: str | None = None,
-    append: bool = False,
-    profile: str | Path | None = None,
-    **words: Any,
+def benchmark_step_and_print(
+    config: ConfigDict, *, json_path: str | None = None, append: bool = False, **words: Any
 ) -> None:
-    """Print `benchmark_steps` as a table, and what profiles show; keep the records if asked to.
+    """Print `benchmark_step` as a table, and what a profile shows; keep the record if asked to.
 
-    With `append` they come after the records that the file has.
+    With `append` it comes after the records that the file has.
     """
-    records = kept_records(json_path, append)
-    n_kept = len(records)
-    for record in benchmark_steps(configs, profile=profile, **words):
-        records.append(record)
-        if json_path:
-            write_json(records, json_path)
-    print(text_table(records[n_kept:], COLUMNS))
-    if profile:
-        for name in configs:
-            print(f"\n{name}: {describe_profile(profile_folder(profile, name))}")
+    earlier = kept_records(json_path, append)
+    record = benchmark_step(config, **words)
+    print(text_table([record], COLUMNS))
+    if words.get("profile"):
+        print(describe_profile(words["profile"]))
+    if json_path:
+        write_json([*earlier, record], json_path)
 
 
-def _random_batch(config: ConfigDict, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+def _random_batch(config: ConfigDict, vocabulary) -> dict[str, np.ndarray]:
     """Return rows of ids without separators, each of the bytes that its ids are assumed to be."""
     shape = (config.batch_size, config.row_length)
     ids_BT = np.random.default_rng(0).integers(0, vocabulary.separator_id, shape, dtype=np.int32)

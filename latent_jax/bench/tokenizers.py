@@ -14,7 +14,8 @@ import numpy as np
 from latent_jax.data import DataConfig, open_corpus
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.columns import Column
+from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tokenizers import BPE, CompiledCode
 from latent_jax.tokenizers.bpe import byte_alphabet
 

@@ -22,7 +22,8 @@ from latent_jax.costs.profile import describe_profile
 from latent_jax.data import batch_spec
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.platform import Platform
-from latent_jax.reports.tables import Column, text_table, write_json
+from latent_jax.reports.columns import Column
+from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.training import (
     OptimizerConfig,

@@ -12,7 +12,8 @@ from pathlib import Path
 from jax.profiler import ProfileData
 
 from latent_jax.costs.trace import Event, count_steps, device_events, own_times, traces
-from latent_jax.reports.tables import Column, text_table
+from latent_jax.reports.columns import Column
+from latent_jax.reports.tables import text_table
 
 KINDS = (
     # (kind of work, what names of kernels and of XLA's instructions contain); the first counts

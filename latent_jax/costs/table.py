@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from latent_jax.costs.collectives import COLLECTIVES
 from latent_jax.costs.records import Record, identity, program_costs
 from latent_jax.costs.target import make_target, stay_on_cpu
-from latent_jax.reports.tables import Column, kept_records, text_table, write_json
+from latent_jax.reports.columns import Column
+from latent_jax.reports.tables import kept_records, text_table, write_json
 
 MEMORY = (
     "program",

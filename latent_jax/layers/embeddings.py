@@ -61,4 +61,7 @@ class PositionEmbedding(nn.Module):
         )
         if position_B is not None:
             return x_BTD + positions_TD[position_B][:, None].astype(x_BTD.dtype)
-        return x_BTD + positions_TD[None, :length].astype(x_BTD.dtype)
+        x_BTD = x_BTD + positions_TD[None, :length].astype(x_BTD.dtype)
+        # The gradient of positions sums that of x over rows. XLA would sum that of every layer by
+        # itself, because a sum of sums is a sum, and read each once more.
+        return jax.lax.optimization_barrier(x_BTD)

@@ -1,15 +1,9 @@
 """Run folders made into records, tables and pictures; imports no other room."""
 
+from latent_jax.reports.columns import COLUMNS, Column
 from latent_jax.reports.curves import write_comparison, write_curves
 from latent_jax.reports.records import Run, RunFolderError, find_runs, flatten, read_run
-from latent_jax.reports.tables import (
-    COLUMNS,
-    Column,
-    markdown_table,
-    read_json,
-    text_table,
-    write_json,
-)
+from latent_jax.reports.tables import markdown_table, read_json, text_table, write_json
 
 __all__ = [
     "COLUMNS",

@@ -20,7 +20,7 @@ import numpy as np
 from latent_jax.sharding_constraints import row_shards, rows, whole
 
 LOGITS_BYTES = 2**30
-"""Most bytes of float32 logits on a device at a time."""
+"""About as many bytes of float32 logits are on a device at a time."""
 LOWEST = np.finfo(np.float32).min
 """What stands for minus infinity, of which no difference can be taken."""
 ALIGNMENT = 128
@@ -50,29 +50,32 @@ def fused_cross_entropy(
         z_loss: weight of the squared log-partition.
         logits_bytes: see `LOGITS_BYTES`.
     """
-    chunks = _chunks((x_BTD, ids_BT, weights_BT), len(table_VD), logits_bytes)
+    arrays, starts, size = _pieces((x_BTD, ids_BT, weights_BT), len(table_VD), logits_bytes)
     table_WD = _aligned(table_VD, x_BTD.dtype)
 
-    def add(sums, chunk):
-        x_BCD, ids_BC, weights_BC = chunk
+    def add(sums, start):
+        x_BCD, ids_BC, weights_BC = (_piece(array, start, size) for array in arrays)
         logits_BCW = _logits(x_BCD, table_WD, len(table_VD))
         log_z_BC, nats_BC, _ = _scores(logits_BCW, ids_BC)
         return _added(sums, log_z_BC, nats_BC, weights_BC, z_loss), None
 
-    return jax.lax.scan(add, _zeros(), chunks)[0]
+    return jax.lax.scan(add, _zeros(), starts)[0]
 
 
 def _forward(x_BTD, table_VD, ids_BT, weights_BT, z_loss, logits_bytes):
     n_ids, length = len(table_VD), x_BTD.shape[1]
-    chunks = _chunks((x_BTD, ids_BT, weights_BT), n_ids, logits_bytes)
+    arrays, starts, size = _pieces((x_BTD, ids_BT, weights_BT), n_ids, logits_bytes)
     table_WD = _aligned(table_VD, x_BTD.dtype)
+    # Written where it belongs. Stacked pieces would have to be joined, and on a GPU XLA gives the
+    # whole stream the layout in which that costs nothing: its norms then read across rows.
+    x_gradient_BTD = rows(jnp.zeros_like(arrays[0]))
     # A sum of its own for the rows of each device: one exchange at the end, not one per chunk.
     n_shards = row_shards(len(x_BTD))
     gradient_SWD = rows(jnp.zeros((n_shards, *table_WD.shape), jnp.float32))
 
-    def add(carry, chunk):
-        sums, gradient_SWD = carry
-        x_BCD, ids_BC, weights_BC = chunk
+    def add(carry, start):
+        sums, gradient_SWD, x_gradient_BTD = carry
+        x_BCD, ids_BC, weights_BC = (_piece(array, start, size) for array in arrays)
         logits_BCW = _logits(x_BCD, table_WD, n_ids)
         log_z_BC, nats_BC, hit_BCW = _scores(logits_BCW, ids_BC)
         slope_BC = weights_BC * (1.0 + 2.0 * z_loss * log_z_BC)
@@ -89,11 +92,14 @@ def _forward(x_BTD, table_VD, ids_BT, weights_BT, z_loss, logits_bytes):
             x_BCD.reshape(*by_shard, x_BCD.shape[-1]),
             preferred_element_type=jnp.float32,
         )
+        x_gradient_BTD = jax.lax.dynamic_update_slice_in_dim(
+            x_gradient_BTD, x_gradient_BCD, start, axis=1
+        )
         sums = _added(sums, log_z_BC, nats_BC, weights_BC, z_loss)
-        return (sums, gradient_SWD), x_gradient_BCD
+        return (sums, gradient_SWD, x_gradient_BTD), None
 
-    (sums, gradient_SWD), x_gradient = jax.lax.scan(add, (_zeros(), gradient_SWD), chunks)
-    x_gradient_BTD = jnp.moveaxis(x_gradient, 0, 1).reshape(len(x_BTD), -1, x_BTD.shape[2])
+    carry = (_zeros(), gradient_SWD, x_gradient_BTD)
+    (sums, gradient_SWD, x_gradient_BTD), _ = jax.lax.scan(add, carry, starts)
     table_gradient_VD = jnp.sum(gradient_SWD, axis=0)[:n_ids].astype(table_VD.dtype)
     return sums, (x_gradient_BTD[:, :length], table_gradient_VD)
 
@@ -113,23 +119,29 @@ def _backward(z_loss, logits_bytes, gradients, cotangents):
 fused_cross_entropy.defvjp(_forward, _backward)
 
 
-def _chunks(arrays, n_ids, logits_bytes):
-    """Return arrays [B, T, ...] as [n, B, T / n, ...], filled up with zeros.
+def _pieces(arrays, n_ids, logits_bytes):
+    """Return arrays [B, T, ...], T filled up to whole pieces; where pieces begin; their positions.
 
     Cut in time: rows stay on their devices.
     """
     n_rows, length = arrays[0].shape[:2]
     all_bytes = 4 * n_rows // row_shards(n_rows) * length * n_ids
-    n_chunks = min(length, math.ceil(all_bytes / logits_bytes))
-    size = math.ceil(length / n_chunks)
+    n_pieces = _divisor_near(length, min(length, math.ceil(all_bytes / logits_bytes)))
+    size = math.ceil(length / n_pieces)
+    n_added = n_pieces * size - length
+    if n_added:
+        arrays = [jnp.pad(x, [(0, 0), (0, n_added)] + [(0, 0)] * (x.ndim - 2)) for x in arrays]
+    return arrays, size * jnp.arange(n_pieces, dtype=jnp.int32), size
 
-    def cut(array):
-        padding = [(0, 0)] * array.ndim
-        padding[1] = (0, -length % size)
-        cut = jnp.pad(array, padding).reshape(n_rows, -1, size, *array.shape[2:])
-        return jnp.moveaxis(cut, 1, 0)
 
-    return tuple(map(cut, arrays))
+def _divisor_near(length, n):
+    """Return a number of equal pieces between 3/4 n and 3/2 n; n where there is none."""
+    near = range(math.ceil(0.75 * n), math.floor(1.5 * n) + 1)
+    return min((m for m in near if length % m == 0), key=lambda m: abs(m - n), default=n)
+
+
+def _piece(array, start, size):
+    return jax.lax.dynamic_slice_in_dim(array, start, size, axis=1)
 
 
 def _aligned(table_VD, dtype):

@@ -4,6 +4,7 @@ Float32 inside a batch on the device, float64 across batches on the host.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import jax
@@ -18,13 +19,14 @@ from latent_jax.training.step import CompiledStep, compile_eval_step
 class Evaluator:
     """Runs a task's `evaluate` over finite data."""
 
-    def __init__(self, task, mesh: Mesh, step: CompiledStep | None = None):
+    def __init__(self, task, mesh: Mesh, step: Future[CompiledStep] | None = None):
         """Keep the task and the mesh its variables live on.
 
         Args:
             task: see `latent_jax.contracts.Task`.
             mesh: from `make_mesh`.
-            step: from `compile_eval_step`; None compiles one for the first batch.
+            step: from `compile_eval_step`, waited for where it is needed; None compiles one for
+                the first batch.
         """
         self._task, self._mesh, self._step = task, mesh, step
 
@@ -48,10 +50,14 @@ class Evaluator:
         pending = None
         for batch in batches:
             if self._step is None:
-                self._step = compile_eval_step(self._task, variables, spec_of(batch), self._mesh)
+                self._step = Future()
+                self._step.set_result(
+                    compile_eval_step(self._task, variables, spec_of(batch), self._mesh)
+                )
+            step = self._step.result()
             batch = put_batch(batch, self._mesh)
             with jax.transfer_guard("disallow"):
-                scores = self._step(variables, batch)
+                scores = step(variables, batch)
             # One batch late: the device works on this one while the host adds up the one before.
             if pending is not None:
                 add_scores(sums, jax.device_get(pending))
@@ -70,21 +76,23 @@ class Evaluator:
 class Evaluations:
     """Everything that a run is scored on, one after the other."""
 
-    def __init__(self, evaluations: Sequence[Evaluation], task, mesh: Mesh, step: CompiledStep):
+    def __init__(
+        self, evaluations: Sequence[Evaluation], task, mesh: Mesh, step: Future[CompiledStep]
+    ):
         """Keep them; those that are scored alike share a program.
 
         Args:
             evaluations: the first one is always due, and has the headline of the run.
             task: that is trained.
             mesh: from `make_mesh`.
-            step: its evaluation, compiled.
+            step: its evaluation, which may still be compiled.
 
         Raises:
             ValueError: there is none, or the first is not always due.
         """
         if not evaluations or evaluations[0].every != 1:
             raise ValueError("a run needs an evaluation that is always due (every=1) as its first")
-        self._task = task
+        self._step = step
         evaluators = {task.evaluate: Evaluator(task, mesh, step)}
         self._all = []
         for evaluation in evaluations:
@@ -92,6 +100,11 @@ class Evaluations:
             if scored.evaluate not in evaluators:
                 evaluators[scored.evaluate] = Evaluator(scored, mesh)
             self._all.append((evaluation, scored, evaluators[scored.evaluate]))
+
+    def check(self) -> None:
+        """Raise why the program cannot be compiled, once that is known."""
+        if self._step.done():
+            self._step.result()
 
     def __call__(
         self,

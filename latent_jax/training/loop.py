@@ -9,6 +9,7 @@ import jax
 from jax.sharding import Mesh
 
 from latent_jax.contracts import Batch, Evaluation
+from latent_jax.platform import Platform
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluations
@@ -81,7 +82,7 @@ def train(
         LostProcessError: a step failed in a run of several processes, as when another one died.
         TrainingInterrupted: (a SystemExit) after SIGTERM or Ctrl-C, once all is saved.
     """
-    startup = startup or StartUp()
+    startup, platform = startup or StartUp(), Platform.current()
     step = None  # finished steps; None until the run has a state
     with contextlib.ExitStack() as opened, name_lost_process(lambda: step):
         # Ends Grain's worker processes, which else keep their shared memory.
@@ -94,6 +95,7 @@ def train(
         abstract = abstract_state(init, mesh, config.strategy)
         compile_steps = functools.partial(
             startup.compile,  # in threads
+            1 if platform.works_beside_host else 2,
             train_step=lambda: compile_train_step(
                 task, optimizer, abstract, feed.spec, config.accumulation, mesh
             ),
@@ -155,7 +157,10 @@ def train(
             recorder.say(f"{len(origin['taken'])} arrays taken from {origin['init_from']}")
         startup.mark("restore" if step else "state")
         train_step = programs["train_step"].result()
-        evaluate = Evaluations(evaluations, task, mesh, programs["evaluation_step"].result())
+        evaluate = Evaluations(evaluations, task, mesh, programs["evaluation_step"])
+        if not platform.works_beside_host:
+            # Else the first steps would be slow, and a speed is measured from the first one on.
+            programs["evaluation_step"].result()
         startup.mark("waiting for programs")
 
         def is_finished() -> bool:
@@ -224,6 +229,7 @@ def train(
                 state, metrics = train_step(state, batch)
             step += 1
             profiler.after(step, state)
+            evaluate.check()
 
             # One step late: the host reads the step before while the device works on this one.
             recorder.add_step(step, metrics)

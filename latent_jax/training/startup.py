@@ -39,8 +39,12 @@ class StartUp:
         self.phases[phase] = self.phases.get(phase, 0.0) + now - self._last
         self._last = now
 
-    def compile(self, **programs: Callable[[], Any]) -> dict[str, Future]:
-        """Compile programs in threads, side by side: XLA holds no lock that Python needs.
+    def compile(self, n_threads: int, **programs: Callable[[], Any]) -> dict[str, Future]:
+        """Compile programs in threads; the first ones begin first.
+
+        Args:
+            n_threads: programs that are compiled at the same time.
+            **programs: what compiles each, by name.
 
         Returns:
             The futures by name; `result` raises what the compilation raised.
@@ -50,7 +54,7 @@ class StartUp:
             with self._beside(f"compile {name}"):
                 return program()
 
-        pool = ThreadPoolExecutor(len(programs))
+        pool = ThreadPoolExecutor(n_threads)
         futures = {name: pool.submit(timed, name, make) for name, make in programs.items()}
         pool.shutdown(wait=False)
         return futures

@@ -6,6 +6,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -91,10 +92,51 @@ def abstract_state(init: Callable[[], TrainState], mesh: Mesh, strategy: str) ->
 
 
 def create_state(init: Callable[[], TrainState], abstract: TrainState) -> TrainState:
-    """Draw the first TrainState into the shardings of `abstract`: no device holds it whole.
+    """Draw the first TrainState into the shardings of `abstract`.
 
-    The same seed gives the same values on every mesh.
+    The same seed gives the same values on every mesh. Where the platform says so, the host's CPU
+    draws; elsewhere, and where JAX_PLATFORMS leaves no CPU, the devices do, and none holds it
+    whole.
     """
+    platform = Platform.current()
+    n_numbers = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
+    cpu = _host() if platform.draws_on_host else None
+    if cpu is not None:
+        return draw_on_host(init, abstract, cpu, Platform("cpu").run_once_options(n_numbers))
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    options = Platform.current().run_once_options
+    options = platform.run_once_options(n_numbers)
     return jax.jit(init, out_shardings=shardings, compiler_options=options)()
+
+
+def draw_on_host(
+    init: Callable[[], TrainState],
+    abstract: TrainState,
+    cpu: jax.Device,
+    options: Mapping[str, Any] | None = None,
+) -> TrainState:
+    """Draw a TrainState on a CPU device, then hand each device its part.
+
+    Args:
+        init: from `initial_state`.
+        abstract: from `abstract_state`; its devices need not be those of `cpu`.
+        cpu: of this process.
+        options: of the compiler.
+    """
+
+    def placed(leaf, like):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):  # every device has the whole key
+            data, impl = jax.random.key_data(leaf), jax.random.key_impl(leaf)
+            return jax.random.wrap_key_data(placed(data, like), impl=impl)
+        array = np.asarray(leaf)
+        return jax.make_array_from_callback(array.shape, like.sharding, lambda index: array[index])
+
+    with jax.default_device(cpu):
+        drawn = jax.jit(init, compiler_options=options)()
+    return jax.tree.map(placed, drawn, abstract)
+
+
+def _host() -> jax.Device | None:
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS names others only
+        return None

@@ -2,7 +2,7 @@ import pytest
 
 from configs import language_model, latent_lm
 from latent_jax.bench import step as module
-from latent_jax.bench.step import benchmark_steps, benchmark_steps_and_print, profile_folder
+from latent_jax.bench.step import benchmark_step, benchmark_step_and_print
 from latent_jax.reports.tables import read_json
 
 
@@ -13,53 +13,49 @@ def tiny(config):
     return config
 
 
-def test_steps_are_timed_and_traced(tmp_path, capsys):
+def test_a_step_is_timed_and_traced(tmp_path, capsys):
     path = tmp_path / "steps.json"
-    configs = {
-        "configs/bpe": tiny(language_model.get_config("method=BPE[v=300],size=nano")),
-        "latent": tiny(latent_lm.get_config("size=nano,codes=64")),
-    }
-    words = dict(n_steps=2, json_path=str(path))
-    benchmark_steps_and_print(configs, profile=tmp_path / "traces", **words)
+    for name, config in (
+        ("bpe", language_model.get_config("method=BPE[v=300],size=nano")),
+        ("latent", latent_lm.get_config("size=nano,codes=64")),
+    ):
+        benchmark_step_and_print(
+            tiny(config),
+            name=name,
+            n_steps=2,
+            profile=tmp_path / name if name == "bpe" else None,
+            json_path=str(path),
+            append=True,
+        )
     printed = capsys.readouterr().out
     # Where another test of this process has loaded libtpu, the trace holds no CPU, which is said.
-    assert printed.count("kind of work") + printed.count("the trace cannot be summed up") == 2
-    for name in configs:
-        assert list(profile_folder(tmp_path / "traces", name).rglob("*.xplane.pb"))
+    assert "kind of work" in printed or "the trace cannot be summed up: no device" in printed
+    assert list((tmp_path / "bpe").rglob("*.xplane.pb")) and not (tmp_path / "latent").exists()
     bpe, latent = read_json(path)
-    assert (bpe["name"], bpe["method"]) == ("configs/bpe", "BPE[v=300]")
-    assert latent["name"] == "latent"
+    assert (bpe["name"], bpe["method"]) == ("bpe", "BPE[v=300]") and latent["name"] == "latent"
     for record in (bpe, latent):
         assert record["step_ms"] > 0 and record["compile_seconds"] > 0
         assert record["tokens_per_s"] * record["step_ms"] == pytest.approx(1e3 * 8 * 16)
         # A CPU has no peak that is known.
         assert record["model_flops_utilization"] is None and record["device_count"] == 8
-        # At least the parameters and Adam's two moments of each.
-        assert record["memory_bytes"] > 3 * 4 * record["n_parameters"]
-    assert bpe["memory_bytes"] != latent["memory_bytes"]
     # 4 bytes are assumed for an id of BPE, and 1 for a byte.
     assert bpe["bytes_per_s"] == pytest.approx(4 * bpe["tokens_per_s"])
     assert latent["bytes_per_s"] == pytest.approx(latent["tokens_per_s"])
-
-    one = {"again": tiny(language_model.get_config("size=nano"))}
-    benchmark_steps_and_print(one, append=True, **words)
-    assert [record["name"] for record in read_json(path)] == ["configs/bpe", "latent", "again"]
-    assert "kind of work" not in capsys.readouterr().out
 
 
 def test_a_damaged_file_is_refused_before_anything_is_measured(tmp_path):
     path = tmp_path / "steps.json"
     path.write_text("[{")
-    configs = {"odd": tiny(language_model.get_config("size=nano"))}
+    config = tiny(language_model.get_config("size=nano"))
     with pytest.raises(ValueError, match=r"steps\.json cannot be read as a list of records"):
-        benchmark_steps_and_print(configs, n_steps=0, json_path=str(path), append=True)
+        benchmark_step_and_print(config, name="odd", n_steps=0, json_path=str(path), append=True)
 
 
 def test_a_batch_that_does_not_divide_is_refused():
     config = tiny(language_model.get_config("size=nano"))
     config.batch_size = 3
     with pytest.raises(ValueError, match="a global batch of 3 rows does not divide"):
-        next(benchmark_steps({"odd": config}))
+        benchmark_step(config, name="odd")
 
 
 @pytest.mark.parametrize(
@@ -72,4 +68,4 @@ def test_a_batch_that_does_not_divide_is_refused():
 def test_a_number_of_steps_that_makes_no_sense_is_refused_at_once(monkeypatch, words, message):
     monkeypatch.setattr(module, "compile_train_step", None)
     with pytest.raises(ValueError, match=message):
-        next(benchmark_steps({"none": tiny(language_model.get_config("size=nano"))}, **words))
+        benchmark_step(tiny(language_model.get_config("size=nano")), name="none", **words)

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from latent_jax.training import DataError, NonFiniteError, TrainingInterrupted
+from latent_jax.platform import Platform
+from latent_jax.training import DataError, NonFiniteError, TrainingInterrupted, loop
 from tests.training.byte_task import (
     ByteTask,
     eval_batches,
@@ -252,3 +253,41 @@ def test_a_batch_that_the_mesh_does_not_divide_is_refused_before_anything_is_wri
 def test_a_best_metric_that_is_not_measured_names_those_that_are(tmp_path):
     with pytest.raises(ValueError, match=r"best_metric 'accuracy' is not in .* bits_per_byte"):
         run(tmp_path, devices=ONE, best_metric="accuracy")
+
+
+def test_on_a_chip_steps_begin_while_the_evaluation_is_compiled(
+    uninterrupted, tmp_path, monkeypatch
+):
+    compile_eval_step, state = loop.compile_eval_step, {"steps": 0}
+
+    class Counted:
+        def __init__(self, step):
+            self.step = step
+
+        def __call__(self, *arguments):
+            state["steps"] += 1
+            return self.step(*arguments)
+
+    def late(*arguments):
+        while state["steps"] < 3:
+            time.sleep(0.01)
+        return compile_eval_step(*arguments)
+
+    compile_train_step = loop.compile_train_step
+    monkeypatch.setattr(loop, "compile_train_step", lambda *a: Counted(compile_train_step(*a)))
+    monkeypatch.setattr(loop, "compile_eval_step", late)
+    monkeypatch.setattr(Platform, "works_beside_host", True)
+    assert run(tmp_path, devices=ONE)["bits_per_byte"] == uninterrupted[1]["bits_per_byte"]
+
+
+def test_an_evaluation_that_cannot_be_compiled_ends_the_run_before_it_is_due(tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise MemoryError("out of memory")
+
+    seen = []
+    monkeypatch.setattr(loop, "compile_eval_step", broken)
+    monkeypatch.setattr(Platform, "works_beside_host", True)
+    with pytest.raises(MemoryError):
+        run(tmp_path, devices=ONE, total_steps=5000, eval_every=5000, on_evaluation=seen.append)
+    assert not seen
+    assert all(record["step"] < 5000 for record in untimed_records(tmp_path))

@@ -14,7 +14,12 @@ from latent_jax.training.config import OptimizerConfig
 from latent_jax.training.mesh import make_mesh
 from latent_jax.training.optimizer import make_optimizer, path_name
 from latent_jax.training.sharding import TENSOR_RULES, leaf_spec
-from latent_jax.training.state import abstract_state, create_state, initial_state
+from latent_jax.training.state import (
+    abstract_state,
+    create_state,
+    draw_on_host,
+    initial_state,
+)
 from latent_jax.training.step import compile_train_step
 
 GPT_CONFIG = GPTConfig(vocab_size=64, max_length=16, n_layers=2, d_model=32, n_heads=4)
@@ -60,6 +65,25 @@ def three_steps(strategy, model_parallel=1, n_devices=8, accumulation=1, task=TA
         state, metrics = step(state, rows)
         losses.append(float(metrics.loss))
     return state, losses
+
+
+@pytest.mark.parametrize(("strategy", "model_parallel"), [("fsdp", 1), ("tensor", 2)])
+def test_the_host_draws_what_the_devices_would(strategy, model_parallel):
+    mesh = make_mesh(strategy, model_parallel, jax.devices())
+    optimizer = make_optimizer(OPTIMIZER_CONFIG, 10)
+    init = initial_state(TASK, optimizer, batch(0), 3)
+    abstract = abstract_state(init, mesh, strategy)
+    state = draw_on_host(init, abstract, jax.devices()[-1], {"xla_backend_optimization_level": 0})
+    chex.assert_trees_all_equal(state, create_state(init, abstract))
+    other = create_state(initial_state(TASK, optimizer, batch(0), 4), abstract)
+    kernel = ("stack", "blocks", "feed_forward", "up", "kernel")
+    ours, theirs = (functools.reduce(dict.__getitem__, kernel, s.params) for s in (state, other))
+    assert float(abs(ours - theirs).max()) > 1e-3
+    for leaf, like in zip(jax.tree.leaves(state), jax.tree.leaves(abstract), strict=True):
+        assert leaf.sharding == like.sharding and leaf.dtype == like.dtype
+    assert len({str(shard.index) for shard in ours.addressable_shards}) > 1, (
+        "no device has it whole"
+    )
 
 
 @functools.cache

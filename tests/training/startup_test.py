@@ -40,12 +40,27 @@ def test_programs_compile_side_by_side_and_their_errors_are_theirs():
         raise KeyError("head")
 
     startup = StartUp()
-    programs = startup.compile(a=both.wait, b=both.wait, c=broken)
+    programs = startup.compile(2, a=both.wait, b=both.wait, c=broken)
     assert sorted(programs[name].result() for name in "ab") == [0, 1]
     with pytest.raises(KeyError, match="head"):
         programs["c"].result()
     assert {"compile a", "compile b"} <= startup.beside.keys()
     assert "(meanwhile in threads: compile " in str(startup)
+
+
+def test_with_one_thread_the_first_program_is_there_first():
+    first, begun = threading.Event(), []
+
+    def one(name):
+        begun.append(name)
+        assert first.wait(10)
+
+    startup = StartUp()
+    programs = startup.compile(1, a=lambda: one("a"), b=lambda: one("b"))
+    assert not programs["b"].running() and not programs["b"].done()
+    first.set()
+    programs["b"].result()
+    assert begun == ["a", "b"] and programs["a"].done()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the start of a process is not known")

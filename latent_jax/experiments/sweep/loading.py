@@ -21,18 +21,6 @@ def config_words(sweep: Sweep, cell: Cell) -> str:
     return f"{sweep.config}:{arguments_of(cell)}"
 
 
-def load_config(words: str) -> ConfigDict:
-    """Return the configuration of FILE:ARGUMENTS; the file may be named from the project's root.
-
-    Raises:
-        ValueError: there is no such file, or an argument is wrong.
-    """
-    file, _, arguments = words.partition(":")
-    if not (ROOT / file).is_file():
-        raise ValueError(f"there is no config file {file}; they are in configs/")
-    return load_file(ROOT / file).get_config(arguments)
-
-
 def config_of(sweep: Sweep, words: str) -> ConfigDict:
     """Return the configuration of a cell.
 
@@ -43,7 +31,8 @@ def config_of(sweep: Sweep, words: str) -> ConfigDict:
     Raises:
         ValueError: an argument is wrong, or an override names no key (the nearest is named).
     """
-    config = load_config(words)
+    file, _, arguments = words.partition(":")
+    config = load_file(ROOT / file).get_config(arguments)
     for key, value in sweep.overrides.items():
         section, *path = config, *key.split(".")
         for part in path[:-1]:

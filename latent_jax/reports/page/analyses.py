@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latent_jax.reports.columns import column_of
 from latent_jax.reports.latent_figures import short_of
 from latent_jax.reports.page.parts import Figure, Records, Section, Table
-from latent_jax.reports.tables import column_of
 
 MOST_RECORDS = 2000
 """A file of more, such as the map of every token, is no table for a page."""

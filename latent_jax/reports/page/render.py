@@ -16,6 +16,7 @@ import numpy as np
 import vl_convert
 
 from latent_jax.paths import replace_file
+from latent_jax.reports.columns import COLUMNS, MISSING, Column, column_of
 from latent_jax.reports.page.parts import (
     Figure,
     Page,
@@ -26,7 +27,6 @@ from latent_jax.reports.page.parts import (
     Table,
     Verdicts,
 )
-from latent_jax.reports.tables import COLUMNS, MISSING, Column, column_of
 from latent_jax.reports.trial import REFUTED, SUPPORTED, UNDECIDED, UNTRIED
 
 SCRIPTS = ("codes.js", "segments.js", "page.js")
