@@ -1,6 +1,6 @@
 """What the rooms of this house promise each other: read this file first.
 
-    text -> Document -> ids -> Batch -> Task (model, loss, scores) -> step -> run folder -> Writer
+    Document -> Code -> Batch -> Task (model, loss, scores) -> step -> run folder -> Writer
 
 It holds shapes of data and protocols, and nothing that computes. Shape letters, the suffixes of
 arrays everywhere: B batch, L ids of a row, T bytes or tokens, K latents, D width, H heads, G heads
@@ -25,8 +25,9 @@ Variables = Mapping[str, Any]
 """
 
 Batch = Mapping[str, Any]
-"""Arrays by name, of static shapes: "ids" int32[B, L], "weights" float32[B, L] (0 where a position
-is not scored), "n_bytes" int32[B] (raw bytes that the scored ids of a row stand for).
+"""Arrays by name, of static shapes: the fields of the code, of text "ids" int32[B, L]; "weights"
+float32[B, L], 0 where a position is not scored; and for each unit of the code what a row is worth,
+of text "n_bytes" int32[B], the raw bytes that its scored ids stand for.
 """
 
 Scores = dict[str, jax.Array]
@@ -46,6 +47,60 @@ class Document(NamedTuple):
 
     key: str
     text: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldSpec:
+    """An array that a code gives for every position of an example.
+
+    Attributes:
+        dtype: NumPy's name of it.
+        shape: of one position.
+        padding: what stands where a row has no position.
+    """
+
+    dtype: str = "int32"
+    shape: tuple[int, ...] = ()
+    padding: float = 0
+
+
+class Encoded(NamedTuple):
+    """An example as its code gives it: n positions.
+
+    Attributes:
+        fields: by name, arrays of n positions, each as its `FieldSpec` says.
+        amounts: by unit, int32[n], what each position is worth: {"bytes": ...}.
+    """
+
+    fields: Mapping[str, np.ndarray]
+    amounts: Mapping[str, np.ndarray]
+
+
+class Code(Protocol):
+    """What makes fields of an example, which for text is a `Document`.
+
+    Attributes:
+        name: for people.
+        fields: the arrays that it gives, by name.
+        amounts: the units that it counts, such as ("bytes",).
+    """
+
+    name: str
+    fields: Mapping[str, FieldSpec]
+    amounts: tuple[str, ...]
+
+    def encode_example(self, example: Any) -> Encoded:
+        """Encode; every example ends with a position that says so."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a word that changes when the same example would be encoded otherwise."""
+        ...
+
+
+def amount_key(unit: str) -> str:
+    """Return the name of an amount in a batch and among scores."""
+    return f"n_{unit}"
 
 
 class Source(Protocol):
@@ -145,6 +200,13 @@ class Task(Protocol):
     """
     tokens_per_id: float
     """What the language model reads for each id of a row: 1, or 1 / C for codes."""
+    fields: tuple[str, ...]
+    """What it reads of a batch, beside weights and amounts; of text ("ids",)."""
+    amounts: tuple[str, ...]
+    """Units that its scores count, as integers or whole numbers, each under `amount_key`; the loop
+    adds them up, and a budget may be given in any. The first is what speed is measured in; of text
+    ("bytes", "tokens").
+    """
     stacks: "tuple[tuple[TransformerConfig, int], ...]"
     """Each stack of blocks that a step trains, and the positions of a row that it reads."""
     frozen: tuple[str, ...]
@@ -161,9 +223,12 @@ class Task(Protocol):
         collections.
 
         `scores["weight"]` is the denominator of the mean, so that micro-batches can be merged
-        exactly. "n_bytes" and "n_tokens", raw bytes and what the language model read, are added up
-        by the loop.
+        exactly.
         """
+        ...
+
+    def train_flops(self, seen: Mapping[str, float]) -> float:
+        """Return the FLOPs of training on so much of each of its `amounts`."""
         ...
 
     def evaluate(self, variables: Variables, batch: Batch) -> Scores:
@@ -172,6 +237,30 @@ class Task(Protocol):
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Turn summed scores into metrics with units in their names, such as "bits_per_byte"."""
+        ...
+
+
+class Stream(Protocol):
+    """Training batches that may depend on the weights, as roll-outs do.
+
+    An iterator of batches with a state, as Grain makes them of text, is one that does not.
+    """
+
+    def next(self, variables: Variables, key: jax.Array) -> Batch:
+        """Return the batch for a step.
+
+        Args:
+            variables: those that the step will start from. They are gone after it: keep none.
+            key: typed; the same for the same step of the same run.
+        """
+        ...
+
+    def get_state(self) -> Any:
+        """Return what decides the batches to come, besides variables and keys, as JSON data."""
+        ...
+
+    def set_state(self, state: Any) -> None:
+        """Go to a state that `get_state` returned."""
         ...
 
 

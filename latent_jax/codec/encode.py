@@ -11,13 +11,15 @@ import numpy as np
 from tqdm import tqdm
 
 from latent_jax.codec.measure import cut_texts
+from latent_jax.contracts import FieldSpec
 from latent_jax.data import Corpus, DataConfig, open_corpus
-from latent_jax.data.packing import Lane, TokenizedDocument
+from latent_jax.data.packing import Lane, RowLayout
 from latent_jax.data.pipeline import FirstBytes
 from latent_jax.data.rows import DONE, PLAN, TOKENIZER, write_json_whole, write_rows
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tokenizers import Tokenizer, load
+from latent_jax.tokenizers.base import ended
 from latent_jax.tokenizers.bit_tokenizer import encode_batches
 
 SHARD_DOCUMENTS = 256
@@ -187,14 +189,13 @@ def _check_plan(out: Path, plan: dict[str, Any]) -> None:
 
 def _packed(encoded: Encoded, separator_id: int, config: EncodeConfig) -> Iterator[Row]:
     """Yield rows of whole texts, each followed by the separator; the last one is padded."""
-    documents = [TokenizedDocument.ended(*document, separator_id) for document in encoded]
-    lane = Lane(documents, first=0, stride=1)
+    lane = Lane([ended(*document, separator_id) for document in encoded], first=0, stride=1)
+    layout = RowLayout(config.row_length, {"ids": FieldSpec(padding=separator_id)}, ("bytes",))
     while True:
-        row = np.full(config.row_length, separator_id, np.int32)
-        n_ids, n_bytes = lane.fill(row)
+        row, n_ids = lane.row(layout)
         if not n_ids:
             return
-        yield row, n_ids, n_bytes
+        yield row["ids"], n_ids, int(row["n_bytes"])
 
 
 def _examples(texts: Sequence[bytes], n_bytes: int) -> list[bytes]:

@@ -65,30 +65,35 @@ def _wait_to_be_closed(kind: int, frame: Any) -> None:
 class Batches(grain.IterDataset):
     """Batches from datasets of blocks, its parts: row r of a batch comes from part r % n."""
 
-    def __init__(self, parts: Sequence[grain.IterDataset]):
-        """Describe the dataset."""
+    def __init__(self, parts: Sequence[grain.IterDataset], row_length: int):
+        """Describe the dataset: rows have `row_length` positions."""
         super().__init__(parts)
+        self._row_length = row_length
 
     def __iter__(self) -> grain.DatasetIterator:
         """Start at the first batch."""
-        return _BatchesIterator([iter(part) for part in self._parents])
+        return _BatchesIterator([iter(part) for part in self._parents], self._row_length)
 
 
 class _BatchesIterator(grain.DatasetIterator):
     """Its state is that of each part before the block at hand, and the rows taken from it."""
 
-    def __init__(self, parts: Sequence[grain.DatasetIterator]):
+    def __init__(self, parts: Sequence[grain.DatasetIterator], row_length: int):
         super().__init__(parts)
+        self._row_length = row_length
         self._parts = [_Part(part) for part in parts]
 
     def __next__(self) -> Batch:
         self.start_prefetch()  # all workers at once, before the first one is waited for
         parts = [part.next_rows() for part in self._parts]
-        n_rows, row_length = sum(len(ids) for ids, _ in parts), parts[0][0].shape[1]
-        ids, n_bytes = np.empty((n_rows, row_length), np.int32), np.empty(n_rows, np.int32)
-        for number, (part_ids, part_bytes) in enumerate(parts):
-            ids[number :: len(parts)], n_bytes[number :: len(parts)] = part_ids, part_bytes
-        return {"ids": ids, "weights": np.ones(ids.shape, np.float32), "n_bytes": n_bytes}
+        batch = {}
+        for name, first in parts[0].items():
+            n_rows = sum(len(part[name]) for part in parts)
+            batch[name] = np.empty((n_rows, *first.shape[1:]), first.dtype)
+            for number, part in enumerate(parts):
+                batch[name][number :: len(parts)] = part[name]
+        n_rows = len(next(iter(batch.values())))
+        return {**batch, "weights": np.ones((n_rows, self._row_length), np.float32)}
 
     def get_state(self) -> dict[str, Any]:
         return {"parts": [part.get_state() for part in self._parts]}
@@ -111,15 +116,20 @@ class _Part:
         self._before, self._taken = blocks.get_state(), 0
         self.drop_block()
 
-    def next_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ids, int32[b, L], and bytes, int32[b], of the next batch."""
-        while self._block is None or self._taken >= self._block["ids"].shape[1]:
+    def next_rows(self) -> dict[str, np.ndarray]:
+        """Return fields [b, L, ...] and amounts int32[b] of the next batch."""
+        while self._block is None or self._taken >= self._n_rows:
             if self._block is not None:
-                self._taken -= self._block["ids"].shape[1]
+                self._taken -= self._n_rows
                 self._before = self._blocks.get_state()
             self._block = next(self._blocks)
         self._taken += 1
-        return self._block["ids"][:, self._taken - 1], self._block["n_bytes"][:, self._taken - 1]
+        return {name: array[:, self._taken - 1] for name, array in self._block.items()}
+
+    @property
+    def _n_rows(self) -> int:
+        """Of each lane in the block at hand."""
+        return next(iter(self._block.values())).shape[1]
 
     def get_state(self) -> dict[str, Any]:
         return {"before": self._before, "taken": self._taken}

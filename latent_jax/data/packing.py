@@ -1,9 +1,9 @@
-"""Documents of any length packed into rows of exactly `row_length` ids.
+"""Examples of any length packed into rows of exactly L positions, all declared fields alike.
 
-A row is filled from a *lane*: documents one after the other, each followed by the separator, cut
-wherever a row is full; the next row of the lane goes on from there. Training has one lane for each
-row of the batch: lane r of B reads documents r, r + B, r + 2B, ... of the shuffled stream. Three
-things follow.
+A row is filled from a *lane*: examples one after the other, documents each followed by the
+separator, cut wherever a row is full; the next row of the lane goes on from there. Training has one
+lane for each row of the batch: lane r of B reads examples r, r + B, r + 2B, ... of the shuffled
+stream. Three things follow.
 
 - A batch holds B different documents. Packing one stream and batching its rows puts neighbouring
   rows of a document into the same batch: a batch of 32 x 512 bytes is one or two Wikipedia
@@ -19,110 +19,136 @@ The price is that lanes run through the stream at their own speed: at any moment
 further into an epoch than others.
 """
 
+import dataclasses
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import grain
+import jax
 import numpy as np
 
-from latent_jax.contracts import Document
-from latent_jax.tokenizers.base import Tokenizer
+from latent_jax.contracts import Code, Encoded, FieldSpec, amount_key
 
-Block = dict[str, np.ndarray]  # of b lanes: "ids" int32[b, rows, L], "n_bytes" int32[b, rows]
+Block = dict[str, np.ndarray]
+"""The next rows of b lanes: fields [b, rows, L, ...] and amounts int32[b, rows]."""
 
-# A block grows until it takes so long to make, or holds so many ids.
+# A block grows until it takes so long to make, or holds so many positions.
 _BLOCK_SECONDS = 0.01
-_BLOCK_IDS = 1 << 17
+_BLOCK_POSITIONS = 1 << 17
 
 
-class TokenizedDocument(NamedTuple):
-    """A document as ids.
+@dataclasses.dataclass(frozen=True)
+class RowLayout:
+    """What a row of a batch holds.
 
     Attributes:
-        ids: int32[n], the separator at the end.
-        byte_lengths: int32[n], the raw bytes that each id stands for.
+        length: positions L of a row.
+        fields: arrays of L positions, by name.
+        amounts: units that are summed over a row.
+
+    Raises:
+        ValueError: a field has the name of something else in a batch.
     """
 
-    ids: np.ndarray
-    byte_lengths: np.ndarray
+    length: int
+    fields: Mapping[str, FieldSpec]
+    amounts: tuple[str, ...]
+
+    def __post_init__(self):
+        """Check the names."""
+        taken = {"weights", *map(amount_key, self.amounts)} & self.fields.keys()
+        if taken:
+            raise ValueError(
+                f"a code cannot have a field {sorted(taken)[0]!r}: a batch has something else of "
+                "that name"
+            )
 
     @classmethod
-    def ended(cls, ids: np.ndarray, byte_lengths: np.ndarray, separator_id: int) -> Self:
-        """Return the document with a separator after its ids, which stands for no bytes."""
-        return cls(np.append(ids, np.int32(separator_id)), np.append(byte_lengths, np.int32(0)))
+    def of(cls, code: Code, length: int) -> Self:
+        """Return the layout of rows of a code."""
+        return cls(length, code.fields, code.amounts)
 
+    def empty(self, *outer: int) -> dict[str, np.ndarray]:
+        """Return arrays [*outer, L, ...] by name, of padding, and int32[*outer, L] of 0."""
+        shape = (*outer, self.length)
+        arrays = {
+            name: np.full((*shape, *spec.shape), spec.padding, spec.dtype)
+            for name, spec in self.fields.items()
+        }
+        return arrays | {amount_key(unit): np.zeros(shape, np.int32) for unit in self.amounts}
 
-class Tokenize:
-    """Maps a Document to a TokenizedDocument. Picklable where the tokenizer is."""
+    def summed(self, arrays: Mapping[str, np.ndarray], axis: int) -> dict[str, np.ndarray]:
+        """Return arrays of `empty` with the amounts summed over their positions, `axis`."""
+        sums = {
+            key: arrays[key].sum(axis=axis, dtype=np.int32) for key in map(amount_key, self.amounts)
+        }
+        return {**arrays, **sums}
 
-    def __init__(self, tokenizer: Tokenizer):
-        """Keep the tokenizer."""
-        self._tokenizer = tokenizer
-
-    def __call__(self, document: Document) -> TokenizedDocument:
-        """Encode. Raises ValueError where byte lengths do not add up to the text's."""
-        ((ids, byte_lengths),) = self._tokenizer.encode_batch([document.text])
-        n_bytes = int(byte_lengths.sum(dtype=np.int64))
-        if n_bytes != len(document.text):
-            raise ValueError(
-                f"Tokenizer {self._tokenizer.name} gives document {document.key!r} of "
-                f"{len(document.text)} bytes ids whose "
-                f"byte_lengths add up to {n_bytes}: its byte_lengths are wrong, and bits per "
-                "byte would be too."
-            )
-        return TokenizedDocument.ended(ids, byte_lengths, self._tokenizer.separator_id)
+    def batch_spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Return shapes and dtypes of a global batch, for training and for evaluation."""
+        shape = (batch_size, self.length)
+        spec = {
+            name: jax.ShapeDtypeStruct((*shape, *field.shape), np.dtype(field.dtype))
+            for name, field in self.fields.items()
+        }
+        spec["weights"] = jax.ShapeDtypeStruct(shape, np.float32)
+        amount = jax.ShapeDtypeStruct((batch_size,), np.int32)
+        return spec | dict.fromkeys(map(amount_key, self.amounts), amount)
 
 
 class Lane:
-    """Reads documents first, first + stride, ... as one run of ids.
+    """Reads examples first, first + stride, ... as one run of positions.
 
     Attributes:
-        turn: Documents finished so far.
-        offset: Ids already taken from the document at hand.
+        turn: Examples finished so far.
+        offset: Positions already taken from the example at hand.
     """
 
-    def __init__(self, documents: Sequence[TokenizedDocument], first: int, stride: int):
-        """Start at the beginning of the first document."""
-        self._documents, self._first, self._stride = documents, first, stride
+    def __init__(self, examples: Sequence[Encoded], first: int, stride: int):
+        """Start at the beginning of the first example."""
+        self._examples, self._first, self._stride = examples, first, stride
         self.seek(0, 0)
 
     def seek(self, turn: int, offset: int) -> None:
-        """Continue at id `offset` of the lane's document number `turn`."""
+        """Continue at position `offset` of the lane's example number `turn`."""
         self.turn, self.offset = turn, offset
-        self._document: TokenizedDocument | None = None
+        self._arrays: list[tuple[str, np.ndarray]] | None = None
 
-    def read(self, ids: np.ndarray, byte_lengths: np.ndarray) -> int:
-        """Write the next ids, and the raw bytes of each, into two arrays int32[n].
+    def read(self, arrays: Mapping[str, np.ndarray]) -> int:
+        """Write the next n positions into arrays [n, ...], named as in `RowLayout.empty`.
 
         Returns:
-            The number of ids written, less than n only where the documents have come to their end.
+            The number of positions written, less than n only where the examples have come to their
+            end.
         """
-        filled = 0
-        while filled < len(ids):
-            if self._document is None:
+        filled, size = 0, len(next(iter(arrays.values())))
+        while filled < size:
+            if self._arrays is None:
                 index = self._first + self.turn * self._stride
-                if index >= len(self._documents):
+                if index >= len(self._examples):
                     break
-                self._document = self._documents[index]
-            document = self._document
-            end = min(self.offset + len(ids) - filled, len(document.ids))
+                fields, amounts = self._examples[index]
+                counted = {amount_key(unit): array for unit, array in amounts.items()}
+                self._arrays = [*fields.items(), *counted.items()]
+                self._length = len(self._arrays[0][1])
+            end = min(self.offset + size - filled, self._length)
             stop = filled + end - self.offset
-            ids[filled:stop] = document.ids[self.offset : end]
-            byte_lengths[filled:stop] = document.byte_lengths[self.offset : end]
+            for name, array in self._arrays:
+                arrays[name][filled:stop] = array[self.offset : end]
             filled, self.offset = stop, end
-            if end == len(document.ids):
+            if end == self._length:
                 self.seek(self.turn + 1, 0)
         return filled
 
-    def fill(self, row: np.ndarray) -> tuple[int, int]:
-        """Write the next ids into `row`, int32[L].
+    def row(self, layout: RowLayout) -> tuple[dict[str, np.ndarray], int]:
+        """Return the next row, padded at its end, and the number of its positions.
 
-        Returns:
-            The number of ids written, as `read` does, and of the raw bytes that they stand for.
+        Fields are [L, ...], amounts are summed.
         """
-        byte_lengths = np.zeros(len(row), np.int32)
-        return self.read(row, byte_lengths), int(byte_lengths.sum())
+        arrays = layout.empty()
+        n_positions = self.read(arrays)
+        return layout.summed(arrays, axis=0), n_positions
 
 
 class PackedLanes(grain.IterDataset):
@@ -134,44 +160,45 @@ class PackedLanes(grain.IterDataset):
     """
 
     def __init__(
-        self, documents: grain.MapDataset, lanes: Sequence[int], n_lanes: int, row_length: int
+        self, examples: grain.MapDataset, lanes: Sequence[int], n_lanes: int, layout: RowLayout
     ):
         """Describe the dataset.
 
         Args:
-            documents: Infinite, of TokenizedDocument.
+            examples: Infinite, of `Encoded`.
             lanes: Which of the `n_lanes` lanes are packed here: rows of the global batch.
             n_lanes: Rows of the global batch.
-            row_length: Ids in a row.
+            layout: Of a row.
         """
-        super().__init__(documents)
-        self._lanes, self._n_lanes, self._row_length = tuple(lanes), n_lanes, row_length
+        super().__init__(examples)
+        self._lanes, self._n_lanes, self._layout = tuple(lanes), n_lanes, layout
 
     def __iter__(self) -> grain.DatasetIterator:
-        """Start at the first document of every lane."""
-        return _PackedLanesIterator(self._parent, self._lanes, self._n_lanes, self._row_length)
+        """Start at the first example of every lane."""
+        return _PackedLanesIterator(self._parent, self._lanes, self._n_lanes, self._layout)
 
 
 class _PackedLanesIterator(grain.DatasetIterator):
     """Its state is where each lane stands."""
 
     def __init__(
-        self, documents: grain.MapDataset, lanes: Sequence[int], n_lanes: int, row_length: int
+        self, examples: grain.MapDataset, lanes: Sequence[int], n_lanes: int, layout: RowLayout
     ):
         super().__init__()
-        self._lanes = [Lane(documents, lane, n_lanes) for lane in lanes]
-        self._row_length = row_length
+        self._lanes = [Lane(examples, lane, n_lanes) for lane in lanes]
+        self._layout = layout
         self._n_rows = 1
 
     def __next__(self) -> Block:
         start = time.perf_counter()
-        shape = (len(self._lanes), self._n_rows, self._row_length)
-        ids, byte_lengths = np.empty(shape, np.int32), np.empty(shape, np.int32)
-        for lane, lane_ids, lane_lengths in zip(self._lanes, ids, byte_lengths, strict=True):
-            lane.read(lane_ids.reshape(-1), lane_lengths.reshape(-1))
-        block = {"ids": ids, "n_bytes": byte_lengths.sum(axis=-1, dtype=np.int32)}
+        arrays = self._layout.empty(len(self._lanes), self._n_rows)
+        for number, lane in enumerate(self._lanes):
+            # Its rows as one: the first two axes that are left are rows and positions.
+            lane.read({name: x[number].reshape(-1, *x.shape[3:]) for name, x in arrays.items()})
+        block = self._layout.summed(arrays, axis=2)
+        n_positions = len(self._lanes) * self._n_rows * self._layout.length
         seconds = time.perf_counter() - start
-        if seconds < _BLOCK_SECONDS and ids.size < _BLOCK_IDS:
+        if seconds < _BLOCK_SECONDS and n_positions < _BLOCK_POSITIONS:
             self._n_rows *= 2
         elif seconds > 4 * _BLOCK_SECONDS:
             self._n_rows = max(self._n_rows // 2, 1)

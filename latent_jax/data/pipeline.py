@@ -14,13 +14,12 @@ import grain
 import jax
 import numpy as np
 
-from latent_jax.contracts import Batch, Document
+from latent_jax.contracts import Batch, Code, Document, FieldSpec
 from latent_jax.data.blocks import Batches, in_worker
 from latent_jax.data.corpus import Corpus
 from latent_jax.data.documents import CorpusError
-from latent_jax.data.packing import Lane, PackedLanes, Tokenize
+from latent_jax.data.packing import Lane, PackedLanes, RowLayout
 from latent_jax.data.placement import own_rows, placement
-from latent_jax.tokenizers.base import Tokenizer
 
 # Batches that wait on the devices while the current one trains.
 _PREFETCHED_BATCHES = 2
@@ -95,17 +94,13 @@ class TrainBatches(grain.DatasetIterator):
 
 
 def batch_spec(batch_size: int, row_length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shapes and dtypes of a global batch, for training and for evaluation."""
-    return {
-        "ids": jax.ShapeDtypeStruct((batch_size, row_length), np.int32),
-        "weights": jax.ShapeDtypeStruct((batch_size, row_length), np.float32),
-        "n_bytes": jax.ShapeDtypeStruct((batch_size,), np.int32),
-    }
+    """Return shapes and dtypes of a global batch of text; see `RowLayout.batch_spec`."""
+    return RowLayout(row_length, {"ids": FieldSpec()}, ("bytes",)).batch_spec(batch_size)
 
 
 def train_batches(
     corpus: Corpus,
-    tokenizer: Tokenizer,
+    code: Code,
     *,
     batch_size: int,
     row_length: int,
@@ -115,22 +110,22 @@ def train_batches(
 ) -> TrainBatches:
     """Return an infinite iterator over batches of the training split.
 
-    The global batch depends on corpus, tokenizer, batch_size, row_length and seed only, up to the
+    The global batch depends on corpus, code, batch_size, row_length and seed only, up to the
     order of its rows.
 
     Args:
         corpus: Read by index from its training split.
-        tokenizer: Encodes each document when its turn comes; must be picklable for num_workers > 0.
+        code: Encodes each document when its turn comes; must be picklable for num_workers > 0.
         batch_size: Rows B of the global batch.
-        row_length: Ids L in a row.
+        row_length: Positions L of a row.
         seed: Of the shuffle, 0 <= seed < 2**32.
         num_workers: Processes that tokenise and pack; 0 does it in a thread of this process.
         sharding: Of the batch axis over the devices of all processes. None gives the whole batch as
             NumPy arrays.
 
     Returns:
-        Iterator over {"ids": int32[B, L], "weights": float32[B, L] (all ones), "n_bytes":
-        int32[B]}.
+        Iterator over the fields of the code, [B, L, ...], "weights" float32[B, L] (all ones), and
+        its amounts, int32[B].
 
     Raises:
         CorpusError: The split holds less than one row.
@@ -138,7 +133,8 @@ def train_batches(
             process.
     """
     records = corpus.split("train")
-    _check_fills_a_row(records, tokenizer, row_length)
+    layout = RowLayout.of(code, row_length)
+    _check_fills_a_row(records, code, row_length)
     rows = own_rows(batch_size, sharding)
     n_parts = max(1, num_workers)
     if n_parts > len(rows):
@@ -147,19 +143,18 @@ def train_batches(
             "this process makes: "
             f"use at most {len(rows)}."
         )
-    documents = (
-        grain.MapDataset.source(records).seed(seed).shuffle().repeat().map(Tokenize(tokenizer))
+    examples = (
+        grain.MapDataset.source(records).seed(seed).shuffle().repeat().map(code.encode_example)
     )
     parts = [
-        PackedLanes(documents, rows[part::n_parts], batch_size, row_length)
-        for part in range(n_parts)
+        PackedLanes(examples, rows[part::n_parts], batch_size, layout) for part in range(n_parts)
     ]
     if num_workers:
         parts = [in_worker(part) for part in parts]
-    batches = Batches(parts).map(placement(rows, batch_size, sharding))
+    batches = Batches(parts, row_length).map(placement(rows, batch_size, sharding))
     made_with = {
         "corpus": corpus.fingerprint,
-        "tokenizer": tokenizer.fingerprint(),
+        "tokenizer": code.fingerprint(),
         "batch_size": batch_size,
         "row_length": row_length,
         "seed": seed,
@@ -180,7 +175,7 @@ def prefetch(batches: grain.IterDataset) -> grain.IterDataset:
 
 def evaluation_batches(
     corpus: Corpus,
-    tokenizer: Tokenizer,
+    code: Code,
     *,
     batch_size: int,
     row_length: int,
@@ -190,16 +185,16 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Return a finite iterator over a split: each document once, always in the same order.
 
-    The last row is padded with separators of weight 0, the last batch with rows of weight 0. Over
-    all batches "n_bytes" adds up to the raw bytes of the split (or to max_bytes) for every
-    tokenizer and row length. Every process packs all rows and keeps its own: tokenising is
+    The last row is padded with positions of weight 0, of text separators, the last batch with rows
+    of weight 0. Over all batches "n_bytes" adds up to the raw bytes of the split (or to max_bytes)
+    for every tokenizer and row length. Every process packs all rows and keeps its own: encoding is
     repeated, but neither the rows nor the number of batches depends on the processes.
 
     Args:
         corpus: Where the split is read.
-        tokenizer: Encodes each document.
+        code: Encodes each document.
         batch_size: Rows B of the global batch.
-        row_length: Ids L in a row.
+        row_length: Positions L of a row.
         split: "validation", "test" or "train".
         max_bytes: Stop after so many raw bytes, in the middle of a document if need be; 0 = the
             whole split. Documents are stored in the order of a hash, so the first bytes are a
@@ -207,7 +202,8 @@ def evaluation_batches(
         sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
 
     Returns:
-        Iterator over {"ids": int32[B, L], "weights": float32[B, L], "n_bytes": int32[B]}.
+        Iterator over the fields of the code, [B, L, ...], "weights" float32[B, L], and its
+        amounts, int32[B].
 
     Raises:
         CorpusError: No such split.
@@ -215,21 +211,21 @@ def evaluation_batches(
     """
     rows = own_rows(batch_size, sharding)
     place = placement(rows, batch_size, sharding)
-    documents = grain.MapDataset.source(FirstBytes(corpus.split(split), max_bytes)).map(
-        Tokenize(tokenizer)
-    )
+    layout = RowLayout.of(code, row_length)
+    documents = FirstBytes(corpus.split(split), max_bytes)
+    examples = grain.MapDataset.source(documents).map(code.encode_example)
 
     def batches() -> Iterator[Batch]:
-        lane = Lane(documents, first=0, stride=1)
+        lane = Lane(examples, first=0, stride=1)
         while True:
-            ids = np.full((batch_size, row_length), tokenizer.separator_id, np.int32)
-            counts = np.array([lane.fill(row) for row in ids], np.int32)
-            if not counts[0, 0]:
+            packed, counts = zip(*(lane.row(layout) for _ in range(batch_size)), strict=True)
+            if not counts[0]:
                 return
-            weights = (np.arange(row_length)[None] < counts[:, :1]).astype(np.float32)
-            whole = {"ids": ids, "weights": weights, "n_bytes": counts[:, 1]}
+            whole = {name: np.stack([row[name] for row in packed]) for name in packed[0]}
+            is_there = np.arange(row_length)[None] < np.array(counts)[:, None]
+            whole["weights"] = is_there.astype(np.float32)
             yield place({name: array[rows] for name, array in whole.items()})
-            if counts[-1, 0] < row_length:
+            if counts[-1] < row_length:
                 return
 
     return batches()
@@ -259,14 +255,15 @@ class FirstBytes(Sequence):
         return Document(key, text[: self._last_bytes] if index == self._length - 1 else text)
 
 
-def _check_fills_a_row(records: Sequence[Document], tokenizer: Tokenizer, row_length: int) -> None:
-    tokenize, found = Tokenize(tokenizer), 0
+def _check_fills_a_row(records: Sequence[Document], code: Code, row_length: int) -> None:
+    found = 0
     for index in range(len(records)):
-        found += len(tokenize(records[index]).ids)
+        fields, _ = code.encode_example(records[index])
+        found += len(next(iter(fields.values())))
         if found >= row_length:
             return
     raise CorpusError(
-        f"The training split is too small for one row: {len(records)} documents make {found} ids "
-        f"with {tokenizer.name}, and a "
-        f"row has {row_length}. Use more text or shorter rows."
+        f"The training split is too small for one row: {len(records)} documents make {found} "
+        f"{next(iter(code.fields))} with {code.name}, and a row has {row_length}. Use more text or "
+        "shorter rows."
     )

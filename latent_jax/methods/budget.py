@@ -6,26 +6,34 @@ Comparisons are made at equal budgets, so every unit is converted in this one pl
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 
 from latent_jax.nearest import check_word
 
-UNITS = ("steps", "tokens", "bytes", "flops", "bytes_per_parameter")
-"""Optimizer steps; tokens that the language model reads in training (Lester et al. 2024); raw bytes
-seen; training floating-point operations, those of the tokenizer's own model included; raw bytes
-seen for each parameter outside of embeddings ("Compute Optimal Tokenization", arXiv 2605.01188,
-finds about 60 best for English).
+COSTS = ("steps", "flops", "bytes_per_parameter")
+"""Optimizer steps; training floating-point operations, those of the tokenizer's own model included;
+raw bytes seen for each parameter outside of embeddings ("Compute Optimal Tokenization", arXiv
+2605.01188, finds about 60 best for English).
 """
+
+TEXT_AMOUNTS = ("tokens", "bytes")
+"""Tokens that the language model reads in training (Lester et al. 2024); raw bytes seen."""
+
+UNITS = COSTS[:1] + TEXT_AMOUNTS + COSTS[1:]
+"""Those that every config has."""
+
+NOT_UNITS = ("extend",)
+"""Other keys of `config.budget`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """How long to train, in exactly one unit of `UNITS`."""
+    """How long to train, in one unit: one of `UNITS`, or another amount that the task counts."""
 
     amount: float
     unit: str
 
     def __post_init__(self):
-        check_word("unit of a budget", self.unit, UNITS)
         if not (math.isfinite(self.amount) and self.amount > 0):
             raise ValueError(
                 f"a budget of {self.amount} {self.unit} trains nothing; give more than 0"
@@ -34,32 +42,22 @@ class Budget:
     def __str__(self):
         return f"{self.unit}:{self.amount:g}"
 
-    def steps(
-        self,
-        tokens_per_step: float,
-        bytes_per_token: float,
-        train_flops_per_byte: float,
-        n_parameters: int,
-    ) -> int:
+    def steps(self, amounts: Mapping[str, float], flops: float, n_parameters: int) -> int:
         """Return the optimizer steps that spend this budget, rounded up, at least one.
 
         Args:
-            tokens_per_step: what the language model reads of a global batch.
-            bytes_per_token: raw bytes per token, measured on the corpus.
-            train_flops_per_byte: FLOPs of training per raw byte; see `contracts.Task`.
+            amounts: by unit, what a step is worth on average; of text "tokens" and "bytes".
+            flops: of training, of a step.
             n_parameters: those outside of embeddings.
 
         Raises:
-            ValueError: a step costs nothing of this unit.
+            ValueError: the unit is unknown (the nearest is named), or a step costs nothing of it.
         """
-        bytes_per_step = tokens_per_step * bytes_per_token
-        per_step = {
-            "steps": 1,
-            "tokens": tokens_per_step,
-            "bytes": bytes_per_step,
-            "flops": train_flops_per_byte * bytes_per_step,
-            "bytes_per_parameter": bytes_per_step / max(n_parameters, 1),
-        }[self.unit]
+        costs = {"steps": 1.0, **amounts, "flops": flops}
+        if "bytes" in amounts:
+            costs["bytes_per_parameter"] = amounts["bytes"] / max(n_parameters, 1)
+        check_word("unit of a budget", self.unit, tuple(costs))
+        per_step = costs[self.unit]
         if not per_step:
             raise ValueError(
                 f"a step costs 0 {self.unit}, so that {self} has no end: give the budget in steps, "
@@ -72,7 +70,7 @@ def parse(text: str) -> Budget:
     """Read a budget such as "tokens:26.2e9" or "bytes_per_parameter:60".
 
     Raises:
-        ValueError: it is not written so, or the unit is unknown (the nearest is named).
+        ValueError: it is not written so.
     """
     match = re.fullmatch(r"\s*(\w+)\s*:\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*", text)
     if not match:
@@ -83,20 +81,21 @@ def parse(text: str) -> Budget:
 
 
 def from_config(budget) -> Budget:
-    """Read a mapping with one non-zero entry among `UNITS`, such as `config.budget`.
+    """Read a mapping with one non-zero entry beside `NOT_UNITS`, such as `config.budget`.
 
     Raises:
         ValueError: when none or several units are set; the message names them.
     """
-    given = {unit: budget[unit] for unit in UNITS if budget[unit]}
+    given = {unit: amount for unit, amount in budget.items() if amount and unit not in NOT_UNITS}
     if len(given) != 1:
+        units = [unit for unit in budget if unit not in NOT_UNITS]
         stated = ", ".join(f"{unit}={amount:g}" for unit, amount in given.items()) or "none"
         way_out = "give one, such as --config.budget.bytes=1e8"
         if given:
             clear = " or ".join(f"--config.budget.{unit}=0" for unit in given)
             way_out = f"keep one and clear the rest, by {clear}"
         raise ValueError(
-            f"set exactly one of budget.{{{', '.join(UNITS)}}}; set now: {stated}; {way_out}"
+            f"set exactly one of budget.{{{', '.join(units)}}}; set now: {stated}; {way_out}"
         )
     ((unit, amount),) = given.items()
     return Budget(float(amount), unit)

@@ -126,8 +126,10 @@ def solve_extension(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> i
 
 def _costs(
     config: ConfigDict, task: Task, vocabulary: Vocabulary
-) -> tuple[float, float, float, int]:
+) -> tuple[dict[str, float], float, int]:
     """Return the arguments of `Budget.steps`."""
     counts = count_parameters(task, config.row_length)
     n_parameters = counts["n_parameters"] - counts["n_embedding_parameters"]
-    return *tokens_of(config, task, vocabulary), task.train_flops_per_byte, n_parameters
+    n_tokens, bytes_per_token = tokens_of(config, task, vocabulary)
+    amounts = {"tokens": n_tokens, "bytes": n_tokens * bytes_per_token}
+    return amounts, task.train_flops(amounts), n_parameters

@@ -57,6 +57,8 @@ class LanguageModeling:
     name = "language_modeling"
     headline = "bits_per_byte"
     tokens_per_id = 1.0
+    fields = ("ids",)
+    amounts = ("bytes", "tokens")
 
     def __post_init__(self):
         """Check the snippets against the row."""
@@ -92,6 +94,10 @@ class LanguageModeling:
     def train_flops_per_byte(self):
         """The GPT forward and backward, and M1 once, see `Task`."""
         return 3.0 * self.flops_per_byte + self.tokenizer_flops_per_byte
+
+    def train_flops(self, seen):
+        """Of the bytes seen, see `Task`."""
+        return self.train_flops_per_byte * seen["bytes"]
 
     def init(self, key, batch):
         """Draw parameters; see `Task`."""

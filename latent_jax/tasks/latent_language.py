@@ -79,6 +79,8 @@ class LatentLanguage:
     freeze: tuple[str, ...] = ()
     head: str = "whole"
     name = "latent_language"
+    fields = ("ids",)
+    amounts = ("bytes", "tokens")
 
     def __post_init__(self):
         check_word("lm_gradient", self.lm_gradient, LM_GRADIENTS)
@@ -130,6 +132,10 @@ class LatentLanguage:
     def train_flops_per_byte(self):
         """Forward and backward, see `Task`."""
         return 3.0 * self.flops_per_byte
+
+    def train_flops(self, seen):
+        """Of the bytes seen, see `Task`."""
+        return self.train_flops_per_byte * seen["bytes"]
 
     def init(self, key, batch):
         """Draw parameters and an empty codebook; see `Task`."""

@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from latent_jax.contracts import Document, Encoded, FieldSpec
 from latent_jax.tokenizers.storage import read_file, write_folder
 
 METADATA_FILE = "tokenizer.json"
@@ -40,10 +41,19 @@ class FingerprintError(ValueError):
     """A tokenizer is not the one that was saved, or not the one that a cache was made with."""
 
 
+def ended(ids: np.ndarray, byte_lengths: np.ndarray, separator_id: int) -> Encoded:
+    """Return ids, int32[n], with a separator after them, which stands for no bytes."""
+    return Encoded(
+        {"ids": np.append(ids, np.int32(separator_id))},
+        {"bytes": np.append(byte_lengths, np.int32(0))},
+    )
+
+
 class Tokenizer(abc.ABC):
     """A lossless code between bytes and ids in [0, vocab_size).
 
     Attributes:
+        amounts: the units that it counts, see `contracts.Code`.
         kinds: every class that states a kind, by it.
         kind: how the saved folder names the class, e.g. "bpe".
         arguments: of a code that its constructor's arguments decide: their names, which are also
@@ -60,6 +70,7 @@ class Tokenizer(abc.ABC):
         decode_width: likewise, of `decode_batch`.
     """
 
+    amounts: ClassVar[tuple[str, ...]] = ("bytes",)
     kinds: ClassVar[dict[str, type["Tokenizer"]]] = {}
     kind: ClassVar[str]
     arguments: ClassVar[tuple[str, ...]] = ()
@@ -86,6 +97,27 @@ class Tokenizer(abc.ABC):
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"two tokenizers have the kind {kind!r}: {known} and {cls}")
         cls.kinds[kind] = cls
+
+    @property
+    def fields(self) -> dict[str, FieldSpec]:
+        """Return the one field of text."""
+        return {"ids": FieldSpec(padding=self.separator_id)}
+
+    def encode_example(self, example: Document) -> Encoded:
+        """Return the ids of a document, the separator at their end, and the bytes of each.
+
+        Raises:
+            ValueError: byte lengths do not add up to the text's.
+        """
+        ((ids, byte_lengths),) = self.encode_batch([example.text])
+        n_bytes = int(byte_lengths.sum(dtype=np.int64))
+        if n_bytes != len(example.text):
+            raise ValueError(
+                f"Tokenizer {self.name} gives document {example.key!r} of {len(example.text)} "
+                f"bytes ids whose byte_lengths add up to {n_bytes}: its byte_lengths are wrong, "
+                "and bits per byte would be too."
+            )
+        return ended(ids, byte_lengths, self.separator_id)
 
     @abc.abstractmethod
     def encode(self, text: bytes) -> np.ndarray:

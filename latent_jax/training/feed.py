@@ -1,20 +1,25 @@
-"""Batches for the step: from a Grain iterator onto the mesh, with a state that can be saved.
+"""Batches for the step: from a stream onto the mesh, with a state that can be saved.
 
-The iterator yields either numpy arrays, the rows of this process, or global arrays that Grain has
-already put on the mesh. Both become global arrays whose rows are split over "data".
+It gives either numpy arrays, the rows of this process, or global arrays that are already on the
+mesh. Both become global arrays whose rows are split over "data".
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from latent_jax.contracts import Batch
+from latent_jax.contracts import Batch, Stream, Task
 from latent_jax.training.sharding import batch_sharding
+from latent_jax.training.state import TrainState
 
 Spec = Mapping[str, jax.ShapeDtypeStruct]
+
+
+STREAM = 1_937_011_057
+"""Folded into the run's key, so that a stream draws other numbers than the step does."""
 
 
 class DataError(ValueError):
@@ -46,58 +51,93 @@ def spec_of(batch: Batch) -> Spec:
     return {name: spec(x) for name, x in batch.items()}
 
 
-class Feed:
-    """An endless iterator of batches, `get_state` and `set_state`: a Grain `DatasetIterator`.
+def check_fields(task: Task, spec: Spec) -> None:
+    """Check that batches have what a task reads.
 
-    A batch that was read ahead is given out when it is asked for; until then `get_state` answers
-    for the time before it was read.
+    Raises:
+        ValueError: naming the field that is missing.
+    """
+    missing = [name for name in task.fields if name not in spec]
+    if missing:
+        raise ValueError(
+            f"the task {task.name} reads the field {missing[0]!r}, and a batch has "
+            f"{', '.join(sorted(spec))}: its code must give that field"
+        )
+
+
+class Feed:
+    """A `Stream`, or an endless iterator of batches with `get_state` and `set_state`.
+
+    The latter is a Grain `DatasetIterator`. A batch of it that was read ahead is given out when it
+    is asked for; until then `get_state` answers for the time before it was read.
 
     Attributes:
         spec: shapes and dtypes of a global batch.
     """
 
-    def __init__(self, iterator: Iterator[Batch], mesh: Mesh, spec: Spec | None = None):
-        """Take over an iterator; None reads its first batch for the spec."""
-        self._iterator, self._mesh = iterator, mesh
+    def __init__(self, stream: Iterator[Batch] | Stream, mesh: Mesh, spec: Spec | None = None):
+        """Take over a stream; None reads the first batch of an iterator for the spec.
+
+        Raises:
+            ValueError: a stream that is no iterator has no spec.
+        """
+        self._stream, self._mesh = stream, mesh
+        self._is_iterator = hasattr(stream, "__next__")
         self._ahead_state, self._ahead = None, None
         if spec is None:
+            if not self._is_iterator:
+                raise ValueError(
+                    "batches that depend on the weights need a batch_spec: there are no weights yet"
+                )
             self.read_ahead()
             spec = spec_of(self._ahead)
         self.spec = spec
 
     def read_ahead(self) -> None:
-        """Wait for the batch that `next` will give.
+        """Wait for the batch that `next` will give, unless it depends on the weights.
 
         Raises:
             DataError: there is none; see `next`.
         """
-        if self._ahead is None:
-            state = self._iterator.get_state()
-            self._ahead, self._ahead_state = self._read("before the first step"), state
+        if self._is_iterator and self._ahead is None:
+            state = self._stream.get_state()
+            batch = self._read(lambda: next(self._stream), "before the first step")
+            self._ahead, self._ahead_state = batch, state
 
-    def next(self, step: int) -> dict[str, jax.Array]:
+    def next(self, step: int, state: TrainState) -> dict[str, jax.Array]:
         """Return the batch for the step after `step`, on the mesh.
 
+        Args:
+            step: finished ones.
+            state: after them.
+
         Raises:
-            DataError: the iterator ended or broke, such as when a worker process was killed.
+            DataError: the stream ended or broke, such as when a worker process was killed.
         """
         batch, self._ahead = self._ahead, None
         if batch is None:
-            batch = self._read(f"after step {step}")
+
+            def make():
+                if self._is_iterator:
+                    return next(self._stream)
+                key = jax.random.fold_in(jax.random.fold_in(state.key, STREAM), step)
+                return self._stream.next(state.variables, key)
+
+            batch = self._read(make, f"after step {step}")
         return put_batch(batch, self._mesh)
 
     def get_state(self) -> Any:
-        """Return the iterator's state, a JSON tree; the batch not yet given comes next."""
-        return self._ahead_state if self._ahead is not None else self._iterator.get_state()
+        """Return the stream's state, a JSON tree; the batch not yet given comes next."""
+        return self._ahead_state if self._ahead is not None else self._stream.get_state()
 
     def set_state(self, state: Any) -> None:
         """Go to a state that `get_state` returned."""
         self._ahead = None
-        self._iterator.set_state(state)
+        self._stream.set_state(state)
 
-    def _read(self, when: str) -> Batch:
+    def _read(self, make: Callable[[], Batch], when: str) -> Batch:
         try:
-            return next(self._iterator)
+            return make()
         except StopIteration:
             raise DataError(
                 f"the training data ended {when}: repeat it (Grain: .repeat()) or train fewer steps"

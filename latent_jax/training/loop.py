@@ -8,12 +8,12 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from latent_jax.contracts import Batch, Evaluation
+from latent_jax.contracts import Batch, Evaluation, Stream
 from latent_jax.platform import Platform
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluations
-from latent_jax.training.feed import Feed, Spec
+from latent_jax.training.feed import Feed, Spec, check_fields
 from latent_jax.training.identity import run_identity
 from latent_jax.training.init_from import choose_names, open_weights, take_weights
 from latent_jax.training.mesh import check_batch, is_primary
@@ -34,7 +34,7 @@ def train(
     *,
     total_steps: int,
     extension_steps: int = 0,
-    train_data: Iterator[Batch],
+    train_data: Iterator[Batch] | Stream,
     evaluations: Sequence[Evaluation],
     run_folder: RunFolder,
     mesh: Mesh,
@@ -55,9 +55,9 @@ def train(
         total_steps: optimizer steps of the whole run, those before a resume included.
         extension_steps: those of them that were added to a run that was planned; what they mean to
             the learning rate says `make_schedule`.
-        train_data: endless iterator of batches with `get_state` and `set_state` (Grain); numpy
-            arrays with the rows of this process, or global arrays on the mesh. It is closed at the
-            end.
+        train_data: endless iterator of batches with `get_state` and `set_state` (Grain), or a
+            `Stream`; numpy arrays with the rows of this process, or global arrays on the mesh. It
+            is closed at the end.
         evaluations: what it is scored on; the first is always due and has the headline.
         run_folder: from `open_run_folder`.
         mesh: from `make_mesh` of the same strategy.
@@ -88,7 +88,8 @@ def train(
         # Ends Grain's worker processes, which else keep their shared memory.
         opened.callback(getattr(train_data, "close", lambda: None))
         feed = Feed(train_data, mesh, batch_spec)
-        batch_size, row_length = feed.spec["ids"].shape
+        check_fields(task, feed.spec)
+        batch_size, row_length = feed.spec["weights"].shape
         check_batch(mesh, batch_size, config.accumulation)
         optimizer = make_optimizer(optimizer_config, total_steps, extension_steps)
         init = initial_state(task, optimizer, feed.spec, config.seed)
@@ -223,7 +224,7 @@ def train(
             if is_finished():
                 break
 
-            batch = feed.next(step)
+            batch = feed.next(step, state)
             profiler.before(step, state)
             with mark_step(step + 1), jax.transfer_guard("disallow"):
                 state, metrics = train_step(state, batch)

@@ -1,8 +1,8 @@
 """Exact sums on the host, and the files they end in: metrics.jsonl and TensorBoard's.
 
 metrics.jsonl is the record of the run; TensorBoard shows the same numbers. One line is one flat
-record: {"step", "split", "bytes_seen", "tokens_seen", "seconds", "train_flops", metric: value,
-...}, never rounded.
+record: {"step", "split", "seconds", "train_flops", of text "bytes_seen" and "tokens_seen", metric:
+value, ...}, never rounded.
 """
 
 import io
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from latent_jax.contracts import amount_key
 from latent_jax.paths import is_remote, open_path, replace_file
 
 Sums = dict[str, Any]
@@ -51,13 +52,13 @@ class Window:
         self._loss += float(loss) * float(scores["weight"])
         self._gradient_norm += float(gradient_norm)
 
-    def summary(self, seconds: float) -> dict[str, float]:
-        """Return mean loss per position, mean gradient norm and speed up to `seconds`."""
+    def summary(self, seconds: float, unit: str) -> dict[str, float]:
+        """Return mean loss per position, mean gradient norm and speed in `unit` up to `seconds`."""
         elapsed = max(seconds - self._start_seconds, 1e-9)
         return {
             "loss": self._loss / max(float(self.sums["weight"]), 1.0),
             "gradient_norm": self._gradient_norm / self.n_steps,
-            "bytes_per_second": float(self.sums["n_bytes"]) / elapsed,
+            f"{unit}_per_second": float(self.sums[amount_key(unit)]) / elapsed,
             "steps_per_second": self.n_steps / elapsed,
         }
 

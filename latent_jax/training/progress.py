@@ -76,7 +76,8 @@ class Progress:
         parts = [f"loss {record['loss']:.4f}"]
         if self._metric in record:
             parts.append(self._shown(record))
-        parts.append(f"{record['bytes_per_second'] / 1e3:.1f} kB/s")
+        if "bytes_per_second" in record:
+            parts.append(f"{record['bytes_per_second'] / 1e3:.1f} kB/s")
         if "model_flops_utilization" in record:
             parts.append(f"MFU {record['model_flops_utilization']:.1%}")
         return ", ".join(parts)

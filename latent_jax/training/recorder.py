@@ -11,6 +11,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from latent_jax.contracts import amount_key
 from latent_jax.platform import chip
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.chrono import Chrono
@@ -23,8 +24,8 @@ from latent_jax.training.startup import StartUp
 from latent_jax.training.step import StepMetrics
 from latent_jax.training.weights_and_biases import WandbWriter
 
-NOTHING_SEEN = {"bytes_seen": 0, "tokens_seen": 0, "seconds": 0.0, "evaluated_step": 0}
-"""What the metadata of a checkpoint says of these, before the first step."""
+NOTHING_SEEN = {"seconds": 0.0, "evaluated_step": 0}
+"""What the metadata of a checkpoint says of these, before the first step; of amounts nothing."""
 
 
 class NonFiniteError(ValueError):
@@ -69,7 +70,8 @@ class Recorder:
         self._task, self._config = task, config
         self._folder, self._checkpoints = folder, checkpoints
         self._learning_rate = jax.jit(learning_rate)
-        self._bytes_seen, self._tokens_seen = saved["bytes_seen"], saved["tokens_seen"]
+        self._seen = {unit: saved.get(f"{unit}_seen", 0) for unit in task.amounts}
+        self._unit = task.amounts[0]
         self.chrono = Chrono(saved["seconds"])
         self._total_steps = total_steps
         self._writers: list[MetricsWriter | WandbWriter] = []
@@ -109,11 +111,7 @@ class Recorder:
     @property
     def counters(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that the counts go on from it."""
-        return {
-            "bytes_seen": self._bytes_seen,
-            "tokens_seen": self._tokens_seen,
-            "seconds": self.chrono.seconds,
-        }
+        return {**self._amounts(), "seconds": self.chrono.seconds}
 
     def add_step(self, step: int, metrics: StepMetrics) -> None:
         """Take over the metrics of a step that the device still works on, and read those before."""
@@ -137,8 +135,8 @@ class Recorder:
                 f"norm {float(metrics.gradient_norm)}); {self._checkpoints.last_good()}. Lower the "
                 "learning rate, or clip harder, in a new workdir"
             )
-        self._bytes_seen += int(metrics.scores["n_bytes"])
-        self._tokens_seen += round(float(metrics.scores["n_tokens"]))
+        for unit in self._seen:
+            self._seen[unit] += round(float(metrics.scores[amount_key(unit)]))
         self._window.add(metrics.loss, metrics.gradient_norm, metrics.scores)
         self._progress.step()
         if step % self._config.log_every == 0:
@@ -147,19 +145,20 @@ class Recorder:
     def end_window(self, step: int) -> None:
         """Write a training record of the steps since the last one, if there are any."""
         # Ids may stand for no byte yet, as those of GZip's header: then the window goes on.
-        if not self._window.n_steps or not self._window.sums["n_bytes"]:
+        if not self._window.n_steps or not self._window.sums[amount_key(self._unit)]:
             return
         seconds = self.chrono.seconds
         record = {
             **self._record(step, "train", seconds),
-            **self._window.summary(seconds),
+            **self._window.summary(seconds, self._unit),
             "learning_rate": float(self._learning_rate(step - 1)),
             **self._task.summarize(self._window.sums),
         }
         if self._peak is not None:
             # What M1 costs is spent elsewhere: by who encodes.
-            per_byte = self._task.train_flops_per_byte - self._task.tokenizer_flops_per_byte
-            flops = per_byte * record["bytes_per_second"]
+            speed = {unit: record.get(f"{unit}_per_second", 0.0) for unit in self._seen}
+            elsewhere = self._task.tokenizer_flops_per_byte * speed.get("bytes", 0.0)
+            flops = self._task.train_flops(speed) - elsewhere
             record["model_flops_utilization"] = flops / self._peak
         self._window.clear(seconds)
         self._write(record)
@@ -231,11 +230,13 @@ class Recorder:
         return {
             "step": step,
             "split": split,
-            "bytes_seen": self._bytes_seen,
-            "tokens_seen": self._tokens_seen,
+            **self._amounts(),
             "seconds": seconds,
-            "train_flops": self._task.train_flops_per_byte * self._bytes_seen,
+            "train_flops": self._task.train_flops(self._seen),
         }
+
+    def _amounts(self) -> dict[str, int]:
+        return {f"{unit}_seen": amount for unit, amount in self._seen.items()}
 
     def _write(self, record: dict[str, Any]) -> None:
         for writer in self._writers:

@@ -71,7 +71,9 @@ def test_it_builds(name):
     OptimizerConfig(**config.optimizer)
     budget = from_config(config.budget)
     assert budget.unit != "bytes_per_parameter"  # so that nothing is counted here
-    steps = budget.steps(config.batch_size * config.row_length, 1.0, task.train_flops_per_byte, 0)
+    n_ids = config.batch_size * config.row_length
+    amounts = {"tokens": n_ids, "bytes": n_ids}
+    steps = budget.steps(amounts, task.train_flops(amounts), n_parameters=0)
     assert steps > config.optimizer.warmup_steps
     assert task.flops_per_byte > 0
 

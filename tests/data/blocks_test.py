@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from latent_jax.contracts import Document
 from latent_jax.data import blocks, packing
 from latent_jax.data.blocks import Batches, in_worker
-from latent_jax.data.packing import PackedLanes, Tokenize
+from latent_jax.data.packing import PackedLanes, RowLayout
 from latent_jax.tokenizers import Bytes
 
 TEXTS = [bytes([97 + i % 26]) * (3 + 7 * i % 41) for i in range(23)]
@@ -41,15 +41,19 @@ def reference(texts, n_lanes, row_length):
 
 def documents(texts=TEXTS):
     found = [Document(str(i), text) for i, text in enumerate(texts)]
-    return grain.MapDataset.source(found).repeat().map(Tokenize(Bytes()))
+    return grain.MapDataset.source(found).repeat().map(Bytes().encode_example)
 
 
 def batches(n_parts, n_lanes=N_LANES, row_length=ROW_LENGTH, texts=TEXTS):
     parts = [
-        PackedLanes(documents(texts), range(part, n_lanes, n_parts), n_lanes, row_length)
+        PackedLanes(documents(texts), range(part, n_lanes, n_parts), n_lanes, layout(row_length))
         for part in range(n_parts)
     ]
-    return iter(Batches(parts))
+    return iter(Batches(parts, row_length))
+
+
+def layout(row_length):
+    return RowLayout.of(Bytes(), row_length)
 
 
 def check(found, expected, n):
@@ -77,7 +81,7 @@ def test_a_state_holds_anywhere_in_a_block_whatever_its_size_then(monkeypatch):
         states.append(json.loads(json.dumps(found.get_state())))
         next(found)
     assert max(part["taken"] for state in states for part in state["parts"]) > 4  # inside blocks
-    monkeypatch.setattr(packing, "_BLOCK_IDS", 0)  # blocks of one row from here on
+    monkeypatch.setattr(packing, "_BLOCK_POSITIONS", 0)  # blocks of one row from here on
     for n_before, state in enumerate(states):
         other, expected = batches(2), reference(TEXTS, N_LANES, ROW_LENGTH)
         for _ in range(n_before):
@@ -93,9 +97,9 @@ def test_a_state_holds_anywhere_in_a_block_whatever_its_size_then(monkeypatch):
 def test_blocks_grow_where_rows_are_quick_to_make_and_only_there(monkeypatch, seconds, sizes):
     clock = itertools.count()
     monkeypatch.setattr(packing.time, "perf_counter", lambda: seconds * next(clock))
-    rows = iter(PackedLanes(documents(), (0,), 1, 100))
+    rows = iter(PackedLanes(documents(), (0,), 1, layout(100)))
     assert [next(rows)["ids"].shape[1] for _ in range(13)] == [*sizes, sizes[-1]][:13]
-    assert sizes[-1] == 1 or 100 * sizes[-2] < packing._BLOCK_IDS <= 100 * sizes[-1]
+    assert sizes[-1] == 1 or 100 * sizes[-2] < packing._BLOCK_POSITIONS <= 100 * sizes[-1]
 
 
 class Told(grain.MapDataset):
@@ -202,5 +206,5 @@ def test_all_workers_start_before_the_first_is_waited_for():
         def set_state(self, state):
             pass
 
-    next(blocks._BatchesIterator([Part("a"), Part("b")]))
+    next(blocks._BatchesIterator([Part("a"), Part("b")], 2))
     assert log == [("start", "a"), ("start", "b"), ("next", "a"), ("next", "b")]

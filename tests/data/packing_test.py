@@ -3,25 +3,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from latent_jax.contracts import Document
-from latent_jax.data.packing import Lane, Tokenize
+from latent_jax.contracts import Document, FieldSpec
+from latent_jax.data.packing import Lane, RowLayout
 from latent_jax.tokenizers import Bytes
 
 TEXTS = st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=12)
 
 
 def _tokenized(texts):
-    return [Tokenize(Bytes())(Document(str(i), text)) for i, text in enumerate(texts)]
+    return [Bytes().encode_example(Document(str(i), text)) for i, text in enumerate(texts)]
 
 
 def _rows(lane, row_length):
     """Every row of a finite lane, the rest of the last one -1, with its number of raw bytes."""
+    layout = RowLayout(row_length, {"ids": FieldSpec(padding=-1)}, ("bytes",))
     while True:
-        row = np.full(row_length, -1, np.int32)
-        filled, n_bytes = lane.fill(row)
-        assert (row >= 0).sum() == filled
+        row, filled = lane.row(layout)
+        assert (row["ids"] >= 0).sum() == filled
         if filled:
-            yield row, n_bytes
+            yield row["ids"], int(row["n_bytes"])
         if filled < row_length:
             return
 
@@ -53,7 +53,7 @@ def test_a_lane_continues_from_two_integers(texts, row_length, n_before):
     documents = _tokenized(texts)
     lane = Lane(documents, 0, 1)
     for _ in range(n_before):
-        lane.fill(np.empty(row_length, np.int32))
+        lane.row(RowLayout.of(Bytes(), row_length))
     other = Lane(documents, 0, 1)
     other.seek(lane.turn, lane.offset)
     rest, other_rest = list(_rows(lane, row_length)), list(_rows(other, row_length))
@@ -71,4 +71,10 @@ class Miscounting(Bytes):
 
 def test_byte_lengths_that_do_not_add_up_are_refused():
     with pytest.raises(ValueError, match=r"document 'k' of 3 bytes .* add up to 6"):
-        Tokenize(Miscounting())(Document("k", b"abc"))
+        Miscounting().encode_example(Document("k", b"abc"))
+
+
+@pytest.mark.parametrize("name", ["weights", "n_answers"])
+def test_a_field_that_would_hide_something_else_is_refused(name):
+    with pytest.raises(ValueError, match=f"a code cannot have a field '{name}'"):
+        RowLayout(8, {"ids": FieldSpec(), name: FieldSpec("float32")}, ("answers",))

@@ -15,7 +15,9 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from latent_jax.contracts import Encoded, FieldSpec
 from latent_jax.data import CorpusError, DataConfig, evaluation_batches, open_corpus, train_batches
+from latent_jax.data.packing import RowLayout
 from latent_jax.tokenizers import BPE, Bytes
 
 SIZES = {"batch_size": 4, "row_length": 24}
@@ -81,6 +83,57 @@ def test_a_batch_holds_as_many_documents_as_rows(corpus):
     with _train(corpus, batch_size=8, row_length=4) as batches:
         firsts = {tuple(row) for row in next(batches)["ids"]}
     assert len(firsts) == 8
+
+
+class Features:
+    """Not ids: three numbers for every byte, and each document counts once."""
+
+    name = "Features"
+    fields = {"features": FieldSpec("float32", (3,), -1.0), "kinds": FieldSpec("int8", (), 7)}
+    amounts = ("bytes", "documents")
+
+    def encode_example(self, example):
+        values_T = np.frombuffer(example.text, np.uint8).astype(np.float32)
+        features_T3 = np.stack([values_T, values_T + 1, values_T * 2], axis=1)
+        last_T = np.arange(len(values_T)) == len(values_T) - 1
+        amounts = {"bytes": np.ones(len(values_T), np.int32), "documents": last_T.astype(np.int32)}
+        return Encoded({"features": features_T3, "kinds": last_T.astype(np.int8)}, amounts)
+
+    def fingerprint(self):
+        return "features-1"
+
+
+def _check_features(batch, spec):
+    assert {name: (x.shape, x.dtype) for name, x in batch.items()} == {
+        name: (x.shape, x.dtype) for name, x in spec.items()
+    }
+    there = batch["weights"] > 0
+    features_BT3, kinds_BT = batch["features"], batch["kinds"]
+    np.testing.assert_array_equal(features_BT3[there][:, 1], features_BT3[there][:, 0] + 1)
+    np.testing.assert_array_equal(features_BT3[there][:, 2], features_BT3[there][:, 0] * 2)
+    assert (features_BT3[~there] == -1).all() and (kinds_BT[~there] == 7).all()
+    np.testing.assert_array_equal(batch["n_bytes"], there.sum(axis=1))
+    np.testing.assert_array_equal(batch["n_documents"], (there & (kinds_BT == 1)).sum(axis=1))
+
+
+def test_every_declared_field_is_packed_and_every_amount_counted(corpus):
+    code = Features()
+    spec = RowLayout.of(code, SIZES["row_length"]).batch_spec(SIZES["batch_size"])
+    with _train(corpus, code, num_workers=2) as batches:
+        found = _take(batches, 6)
+        state = json.loads(json.dumps(batches.get_state()))
+        rest = _take(batches, 3)
+    for batch in found:
+        _check_features(batch, spec)
+    assert sum(int(batch["n_documents"].sum()) for batch in found + rest) > 0
+    with _train(corpus, code, num_workers=2) as batches:
+        batches.set_state(state)
+        chex.assert_trees_all_equal(_take(batches, 3), rest)
+    held_out = list(evaluation_batches(corpus, code, **SIZES))
+    for batch in held_out:
+        _check_features(batch, spec)
+    assert sum(b["n_documents"].sum() for b in held_out) == corpus.n_documents["validation"]
+    assert sum(b["n_bytes"].sum() for b in held_out) == corpus.n_bytes["validation"]
 
 
 @pytest.mark.parametrize("num_workers", [pytest.param(1, marks=pytest.mark.slow), 3])

@@ -4,7 +4,7 @@ import pytest
 
 from latent_jax.methods.budget import UNITS, Budget, from_config, parse
 
-STEP = dict(tokens_per_step=512, bytes_per_token=4.0, train_flops_per_byte=3e6, n_parameters=1024)
+STEP = dict(amounts={"tokens": 512, "bytes": 2048.0}, flops=3e6 * 2048, n_parameters=1024)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,17 @@ def test_a_budget_is_written_as_it_is_read():
     with pytest.raises(ValueError, match="write UNIT:AMOUNT"):
         parse("4e5")
     with pytest.raises(ValueError, match=r"unknown unit of a budget 'token' \(did you mean"):
-        parse("token:4e5")
+        parse("token:4e5").steps(**STEP)
+
+
+def test_a_task_may_count_something_else():
+    answers = dict(amounts={"answers": 32}, flops=1e9, n_parameters=10)
+    assert from_config({**dict.fromkeys(UNITS, 0), "answers": 640, "extend": "answers:32"}).steps(
+        **answers
+    ) == parse("answers:640").steps(**answers)
+    assert parse("answers:640").steps(**answers) == 20
+    with pytest.raises(ValueError, match="unknown unit of a budget 'bytes_per_parameter'"):
+        parse("bytes_per_parameter:60").steps(**answers)
 
 
 @pytest.mark.parametrize("amount", [0, -1, float("nan"), float("inf")])
@@ -56,4 +66,4 @@ def test_an_empty_budget_is_refused(amount):
 
 def test_a_step_that_costs_nothing_spends_no_budget():
     with pytest.raises(ValueError, match=r"a step costs 0 flops, so that flops:1e\+09 has no end"):
-        Budget(1e9, "flops").steps(512, 2.5, 0.0, 100)
+        Budget(1e9, "flops").steps({"bytes": 1280.0}, 0.0, 100)

@@ -75,6 +75,8 @@ class ByteTask:
     poison_step: int = -1
     name: str = "bytes_two_back"
 
+    fields = ("ids",)
+    amounts = ("bytes", "tokens")
     tokenizer_flops_per_byte = 0.0
 
     @property
@@ -88,6 +90,9 @@ class ByteTask:
     @property
     def model(self):
         return ByteModel(d_model=self.d_model, dropout=self.dropout)
+
+    def train_flops(self, seen):
+        return self.train_flops_per_byte * seen["bytes"]
 
     def init(self, key, batch):
         return self.model.init(key, batch["ids"], batch["weights"])
@@ -191,6 +196,7 @@ def run(workdir, *, total_steps=12, batch_size=16, task=None, devices=None, **ch
     optimizer = changes.pop("optimizer", OPTIMIZER)
     evaluations = changes.pop("evaluations", [Evaluation(changes.pop("eval_data", eval_batches))])
     on_evaluation = changes.pop("on_evaluation", None)
+    spec = changes.pop("batch_spec", None)
     config = TrainingConfig(
         **{"log_every": 2, "eval_every": 6, "save_every": 6, "progress": False, **changes}
     )
@@ -206,6 +212,7 @@ def run(workdir, *, total_steps=12, batch_size=16, task=None, devices=None, **ch
         data_workers=workers,
         evaluations=evaluations,
         on_evaluation=on_evaluation,
+        batch_spec=spec,
     )
 
 
