@@ -154,11 +154,12 @@ class Platform:
 
     @property
     def draws_on_host(self) -> bool:
-        """Whether the first parameters are drawn by the host's CPU.
+        """Whether the first parameters are drawn by one device of the host's CPU.
 
-        On an H100 the program that draws them compiled for 20 s (GPT-2 small) to 75 s.
+        On an H100 the program that draws them compiled for 20 s (GPT-2 small) to 75 s. On a CPU
+        with several devices, all would draw the same.
         """
-        return self.kind == "cuda"
+        return self.kind != "tpu"
 
     def run_once_options(self, n_numbers: int) -> dict[str, Any] | None:
         """Return the compiler options of a program that runs once and makes so many numbers.

@@ -32,6 +32,10 @@ from latent_jax.training.state import TrainState
 
 PyTree = Any
 
+SLICE_BYTES = 2**24
+"""Devices that hold the same array share the writing of it, if each has at least so much to write:
+every slice of another shape compiles a program of its own."""
+
 
 class Restored(NamedTuple):
     """What a checkpoint gives back."""
@@ -139,13 +143,15 @@ class Checkpoints:
         if is_primary():
             files["metadata.json"] = metadata
         self._saving = step
-        self._guard(
-            lambda: self._checkpointer.save_checkpointables_async(
-                step,
-                {**items, "run": _JsonFiles(files)},
-                metrics=None if metric is None else {"metric": metric},
+        saving = ocp.options.ArrayOptions.Saving(min_slice_bytes_for_replica_parallel=SLICE_BYTES)
+        with ocp.Context(array_options=ocp.options.ArrayOptions(saving=saving)):
+            self._guard(
+                lambda: self._checkpointer.save_checkpointables_async(
+                    step,
+                    {**items, "run": _JsonFiles(files)},
+                    metrics=None if metric is None else {"metric": metric},
+                )
             )
-        )
 
     def poll(self) -> None:
         """Raise CheckpointError if a save in the background has failed; never waits."""

@@ -75,6 +75,8 @@ def test_the_host_draws_what_the_devices_would(strategy, model_parallel):
     abstract = abstract_state(init, mesh, strategy)
     state = draw_on_host(init, abstract, jax.devices()[-1], {"xla_backend_optimization_level": 0})
     chex.assert_trees_all_equal(state, create_state(init, abstract))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    chex.assert_trees_all_equal(state, jax.jit(init, out_shardings=shardings)())
     other = create_state(initial_state(TASK, optimizer, batch(0), 4), abstract)
     kernel = ("stack", "blocks", "feed_forward", "up", "kernel")
     ours, theirs = (functools.reduce(dict.__getitem__, kernel, s.params) for s in (state, other))
