@@ -35,6 +35,16 @@ def make_config(kind="conv1d", quantizer="vq", codes=CODES, dropout=0.0):
     )
 
 
+def code_logits(model, variables, codes_BK, z_q_BKD):
+    """Logits [B, K, V] of given codes, where row k sees only the codes before k."""
+
+    def predict(module, codes_BK, z_q_BKD):
+        features_BKD = module._code_features(codes_BK, z_q_BKD, train=False)
+        return module.language_model.logits(features_BKD)
+
+    return model.apply(variables, codes_BK, z_q_BKD, method=predict)
+
+
 def make_batch():
     """Rows of the manual's topic on lambdas; the last row ends in padding."""
     text = "".join(pydoc_data.topics.topics.values()).encode()[: B * T]

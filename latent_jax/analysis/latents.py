@@ -20,7 +20,7 @@ from tqdm import tqdm
 from latent_jax import generation
 from latent_jax.analysis.codes import Records, Tables, TrainedRun, score_ids
 from latent_jax.analysis.options import RunOptions, seed_option
-from latent_jax.generation import Decoder, Sampling
+from latent_jax.generation import CodeDecoder, Sampling
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
 from latent_jax.reports import panels, style
 from latent_jax.reports.latent_figures import short_of
@@ -160,7 +160,7 @@ def distortion_sums(
     by_code = jax.vmap(
         lambda k, logits: generation.sample(k, logits, PLAIN), in_axes=(1, 1), out_axes=1
     )
-    decoder = Decoder(config)
+    decoder = CodeDecoder(config)
     lengths_B = np.full(n_rows, half, np.int32)
     lanes = generation.start(decoder, variables, codes_BK[:, :half], lengths_B, n_slots=n_codes + 1)
     keys_B = jax.random.split(write_key, n_rows)

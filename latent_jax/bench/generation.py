@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from latent_jax.generation import Decoder, Sampling, draw, start
+from latent_jax.generation import Sampling, TokenDecoder, draw, start
 from latent_jax.generation.token_writer import CHUNK
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.platform import Platform
@@ -190,7 +190,7 @@ def _ours(benchmark: GenerationBenchmark, config: GPTConfig, variables) -> Gener
     """Return generation as `TokenWriter` does it: chunks of ids, each brought to the host."""
     # transformers begins with the prompt's first id; here the separator stands before it.
     first = benchmark.vocab_size - 1
-    decoder = Decoder(config, separator_id=first)
+    decoder = TokenDecoder(config, separator_id=first)
 
     def generate(prompts: np.ndarray, sampling: Sampling) -> np.ndarray:
         keys = jax.random.split(jax.random.key(0), len(prompts))

@@ -21,7 +21,7 @@ from latent_jax.analysis.tokens.decoding import decoding_page_figures
 from latent_jax.analysis.tokens.vocabulary import vocabulary_page_figures
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
 from latent_jax.methods.names import parse
-from latent_jax.methods.registry import family
+from latent_jax.methods.registry import families, family
 from latent_jax.reports.command import report
 from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, write_page
 from latent_jax.reports.records import find_runs
@@ -44,6 +44,8 @@ DRAWERS = (
     decoding_page_figures,
 )
 """What draws the records of analyses; the first that knows their shape draws them."""
+
+families()  # they say how they look in tables and pictures
 
 
 def report_with_page(

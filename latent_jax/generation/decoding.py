@@ -5,78 +5,15 @@ one stopped, so that a caller can show text while it grows. Both are pure and ji
 program for each number of lanes, slots and ids.
 """
 
-import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from latent_jax.generation.decoders import Caches, Decoder, Variables
 from latent_jax.generation.sampling import Sampling, sample
-from latent_jax.layers.block import by_layer, map_blocks, stacked
-from latent_jax.layers.cache import Cache
-from latent_jax.models.gpt import GPT, GPTConfig
-from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
-
-Variables = Mapping[str, Any]
-Caches = tuple[Cache, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Decoder:
-    """A causal model over ids, as decoding sees it.
-
-    Attributes:
-        config: of a GPT over a tokenizer's ids, or of a latent language model, whose codes are
-            drawn.
-        separator_id: of the tokenizer: stands before every row, and ends a lane that draws it;
-            None for codes, which begin with a vector of their own and do not end.
-    """
-
-    config: GPTConfig | LatentLMConfig
-    separator_id: int | None = None
-
-    @property
-    def network(self) -> GPTConfig:
-        """The GPT."""
-        is_latent = isinstance(self.config, LatentLMConfig)
-        return self.config.language_model if is_latent else self.config
-
-    @property
-    def max_ids(self) -> int | None:
-        """How many ids a lane can have in all, its prompt included; None where there is no end."""
-        return self.network.max_length if self.network.positions == "learned" else None
-
-    def prefill(
-        self, variables: Variables, prompts_BT: jax.Array, lengths_B: jax.Array, cache: Cache
-    ) -> tuple[jax.Array, Cache]:
-        """Return the logits of the first new id, float32[B, V], and the cache, which then stands at
-        position `lengths_B` + 1.
-        """
-        if isinstance(self.config, LatentLMConfig):
-            model, method = LatentLanguageModel(self.config), LatentLanguageModel.prefill_codes
-            return model.apply(variables, prompts_BT, lengths_B, cache, method=method)
-        inputs = jnp.pad(prompts_BT, ((0, 0), (1, 0)), constant_values=self.separator_id)
-        model = GPT(self.config)
-        return model.apply(variables, inputs, lengths_B + 1, cache, method=GPT.prefill)
-
-    def step(
-        self, variables: Variables, ids_B: jax.Array, caches: Caches, position_B: jax.Array
-    ) -> tuple[jax.Array, Caches]:
-        """Read one id per lane; return the logits of the next one and the caches.
-
-        Blocks and caches come by layer, which spares copies of both; see `map_blocks`.
-        """
-        variables = map_blocks(stacked, variables)
-        network = self.network.unrolled
-        if isinstance(self.config, LatentLMConfig):
-            config = dataclasses.replace(self.config, language_model=network)
-            model, method = LatentLanguageModel(config), LatentLanguageModel.step_codes
-        else:
-            model, method = GPT(network), GPT.step
-        logits_BV, cache = model.apply(variables, ids_B, stacked(caches), position_B, method=method)
-        return logits_BV, by_layer(cache)
+from latent_jax.layers.block import by_layer, map_blocks
 
 
 class Lanes(NamedTuple):

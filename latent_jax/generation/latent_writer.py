@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_jax.contracts import Written
-from latent_jax.generation.decoding import Decoder, draw, start
+from latent_jax.generation.decoders import CodeDecoder
+from latent_jax.generation.decoding import draw, start
 from latent_jax.generation.sampling import Sampling
 from latent_jax.generation.written import END, FULL, LENGTH
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
@@ -44,7 +45,7 @@ class LatentWriter:
         self._config, self._variables, self._tokenizer = config, variables, tokenizer
         self._factor = config.autoencoder.compressor.factor
         self._n_groups = row_length // self._factor
-        self._decoder = Decoder(config)
+        self._decoder = CodeDecoder(config)
 
     def flops(self, n_prompt_ids: int, n_ids: int) -> float:
         """See `Writer.flops`: the encoder reads the prompt, the decoder all."""

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from latent_jax.contracts import Written
-from latent_jax.generation.decoding import Decoder, draw, start
+from latent_jax.generation.decoders import TokenDecoder
+from latent_jax.generation.decoding import draw, start
 from latent_jax.generation.prompts import decode_valid, open_ids
 from latent_jax.generation.sampling import Sampling
 from latent_jax.generation.written import END, FULL, INVALID, LENGTH, padded
@@ -39,7 +40,7 @@ class TokenWriter:
         row_length: int,
     ):
         """Compile nothing yet."""
-        self._decoder = Decoder(config, tokenizer.separator_id)
+        self._decoder = TokenDecoder(config, tokenizer.separator_id)
         self._variables, self._tokenizer, self._row_length = variables, tokenizer, row_length
 
     def flops(self, n_prompt_ids: int, n_ids: int) -> float:

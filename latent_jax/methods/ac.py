@@ -12,6 +12,7 @@ class AC(TextCode):
     """One arithmetic code for each text."""
 
     name = "AC"
+    rank, colour = 3, 3
     summary = "arithmetic coding driven by M1 (Lester et al. 2024, section 3.2)"
     options = {
         "v": Option("ids besides the separator: tokens of log2(v) bits"),

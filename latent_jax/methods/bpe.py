@@ -13,6 +13,7 @@ class BPE(TextCode):
     """Subwords by merges of neighbours, learned from the corpus or read from GPT-2's files."""
 
     name = "BPE"
+    rank, colour = 2, 1
     summary = "byte-pair encoding over bytes (Sennrich et al. 2016; Radford et al. 2019)"
     options = {"v": Option("ids, the separator included")}
     example = "BPE[v=4096]"

@@ -11,6 +11,7 @@ class Bytes(TextCode):
     """The identity code."""
 
     name = "Bytes"
+    rank, colour = 0, 6
     summary = "one id for each byte"
     example = "Bytes"
     ids_are_bytes = True

@@ -30,6 +30,7 @@ class EqualInfoAC(TextCode):
     """
 
     name = "EqualInfoAC"
+    rank, colour = 5, 0
     summary = "windows of equal information, driven by M1 (Lester et al. 2024, section 3.3)"
     options = {
         "b": Option("bits of a window"),

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from latent_jax.contracts import Task, Variables, Vocabulary, Writer
 from latent_jax.data import Corpus
 from latent_jax.platform import Platform
+from latent_jax.reports.style import LAST
 from latent_jax.tokenizers import Tokenizer, load
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,8 @@ class Family(abc.ABC):
         summary: what its code is, in one line.
         options: by name, in the order in which names print them, positional ones first.
         example: a name of this family, for messages and for the tests that run over all families.
+        rank: tables show families in the order of their ranks.
+        colour: in pictures, a number in `reports.style.PALETTE`; None is grey.
         learns_code: whether its code is learned from a corpus or a run, so that a file cannot be
             coded without what was learned.
         reads_ids: whether its language model reads the ids of the tokenizer.
@@ -123,6 +126,8 @@ class Family(abc.ABC):
     summary: ClassVar[str]
     options: ClassVar[Mapping[str, Option]] = {}
     example: ClassVar[str]
+    rank: ClassVar[int] = LAST
+    colour: ClassVar[int | None] = None
     learns_code: ClassVar[bool] = False
     reads_ids: ClassVar[bool] = True
     reads_gpt2_files: ClassVar[bool] = False

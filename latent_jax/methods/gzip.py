@@ -11,6 +11,7 @@ class GZip(TextCode):
     """Text compressed by Deflate, as a baseline of Lester et al. 2024."""
 
     name = "GZip"
+    rank, colour = 6, 2
     summary = "bytes of zlib streams (Lester et al. 2024, section 3.2)"
     options = {
         "v": Option("256 or 65k: tokens of 8 or 16 bits"),

@@ -32,6 +32,7 @@ class Latent(Family):
     """The latent language of Fifty 2025: an autoencoder over bytes, and a GPT over its codes."""
 
     name = "Latent"
+    rank, colour = 7, 4
     summary = "learned codes, one for every C bytes (Fifty 2025)"
     options = {
         "compressor": Option("how rows are made shorter", tuple(compressors()), is_positional=True),

@@ -7,6 +7,7 @@ import re
 
 from latent_jax.methods.family import Family
 from latent_jax.nearest import nearest
+from latent_jax.reports.style import show_family
 
 _FAMILIES: dict[str, Family] = {}
 
@@ -36,6 +37,7 @@ def register(cls: type[Family]) -> type[Family]:
     if known is not None and places[0] != places[1]:
         raise ValueError(f"two families are called {cls.name}: {' and '.join(places)}")
     _FAMILIES[cls.name] = cls()
+    show_family(cls.name, cls.rank, cls.colour)
     return cls
 
 

@@ -11,6 +11,7 @@ class SentencePiece(TextCode):
     """Subwords of a unigram language model, learned from the corpus."""
 
     name = "SentencePiece"
+    rank, colour = 1, 1
     summary = "unigram pieces with byte fallback (Kudo and Richardson 2018)"
     options = {"v": Option("ids, the separator included")}
     example = "SentencePiece[v=4096]"

@@ -11,6 +11,7 @@ class StaticAC(TextCode):
     """Arithmetic coding without a model, as a baseline of Lester et al. 2024."""
 
     name = "StaticAC"
+    rank, colour = 4, 5
     summary = "arithmetic coding by the frequencies of bytes (Lester et al. 2024, section 3.2)"
     options = {
         "v": Option("ids besides the separator: tokens of log2(v) bits"),

@@ -118,10 +118,6 @@ class LatentLanguageModel(nn.Module):
             byte_logits_BTV, code_features_BKD, code_logits_BKV, latents, quantized
         )
 
-    def predict_codes(self, codes_BK, z_q_BKD, *, train=False) -> jax.Array:
-        """Return float32 logits [B, K, V] where row k sees only the codes before k."""
-        return self.language_model.logits(self._code_features(codes_BK, z_q_BKD, train))
-
     def _code_features(self, codes_BK, z_q_BKD, train) -> jax.Array:
         inputs_BKD = self._after_start(self._read(codes_BK, z_q_BKD))[:, :-1]
         return self.language_model.features(inputs_BKD, train=train)

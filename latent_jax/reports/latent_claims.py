@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from latent_jax.reports.scores import Scores, latent_label
+from latent_jax.reports.style import family_of
 from latent_jax.reports.trial import Trial
 
 CODES = "language_model_bits_per_byte"
@@ -71,11 +72,11 @@ def _against(family: str, unit: str) -> Callable[[Records], Trial]:
 def _lower_than_family(trial: Trial, family: str, size: str) -> None:
     scores = trial.scores
     leading = [m for m in scores.leading if scores.sample(m, size)]
-    latents = [m for m in leading if m.startswith("Latent")]
+    latents = [m for m in leading if family_of(m) == "Latent"]
     if latents:
         best = min(latents, key=lambda m: scores.rank(m, [size]))
         for other in leading:
-            if other.split("[")[0] == family:
+            if family_of(other) == family:
                 trial.lower(best, other, size)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_jax.reports.records import RunFolderError
-from latent_jax.reports.style import FAMILIES
+from latent_jax.reports.style import rank_of
 
 CELL_FILE = "cell.json"
 
@@ -144,10 +144,8 @@ class Scores:
 
 
 def _order(method: str) -> tuple:
-    family, order = re.match(r"\w+", method)[0], list(FAMILIES)
-    rank = order.index(family) if family in order else len(order)
     numbers = {key: int(value) for key, value in re.findall(r"\b(\w)=(\d+)", method)}
     setting = re.search(r"beta=([\d.e-]+)", method)
     beta = float(setting[1]) if setting else 0.0
     name = method.partition(", ")[0]
-    return rank, numbers.get("b", 0), numbers.get("v", 0), len(name), name, beta, method
+    return rank_of(method), numbers.get("b", 0), numbers.get("v", 0), len(name), name, beta, method

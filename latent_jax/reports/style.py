@@ -22,17 +22,11 @@ INK = "#22262b"
 QUIET = "#6b7280"
 GRID = "#e6e8eb"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b5b5b")
-FAMILIES = {
-    "Bytes": PALETTE[6],
-    "SentencePiece": PALETTE[1],
-    "BPE": PALETTE[1],
-    "AC": PALETTE[3],
-    "StaticAC": PALETTE[5],
-    "EqualInfoAC": PALETTE[0],
-    "GZip": PALETTE[2],
-    "Latent": PALETTE[4],
-}
-"""Families of methods in the order in which tables show them, and the colour of each."""
+
+_FAMILIES: dict[str, tuple[int, str]] = {}
+
+LAST = 1000
+"""Rank of a family that has none."""
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 DPI = 200
@@ -66,6 +60,32 @@ _SETTINGS = {
     "ytick.major.size": 0.0,
     "savefig.facecolor": "white",
 }
+
+
+def show_family(name: str, rank: int, colour: int | None) -> None:
+    """Say how a family of methods looks; `methods.registry` does, for each.
+
+    Args:
+        name: of the family.
+        rank: tables show families in the order of their ranks.
+        colour: in `PALETTE`; None is grey.
+    """
+    _FAMILIES[name] = rank, QUIET if colour is None else PALETTE[colour]
+
+
+def family_of(method: str) -> str:
+    """Return the family of a method's name."""
+    return method.partition("[")[0].partition(",")[0]
+
+
+def rank_of(method: str) -> int:
+    """Return the rank of a method's family; one that nobody has shown comes last."""
+    return _FAMILIES.get(family_of(method), (LAST, QUIET))[0]
+
+
+def colour_of(method: str) -> str:
+    """Return the colour of a method's family."""
+    return _FAMILIES.get(family_of(method), (LAST, QUIET))[1]
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ from matplotlib.ticker import NullFormatter
 from latent_jax.reports.panels import line_panels
 from latent_jax.reports.scores import Scores
 from latent_jax.reports.style import (
-    FAMILIES,
     PALETTE,
     QUIET,
+    colour_of,
     house_style,
     label_ends,
     save,
@@ -64,9 +64,7 @@ def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
 
 
 def _look(method: str) -> dict:
-    family = re.match(r"\w+", method)[0]
-    narrow = "v=256" in method
-    return {"color": FAMILIES.get(family, QUIET), "linestyle": NARROW if narrow else "-"}
+    return {"color": colour_of(method), "linestyle": NARROW if "v=256" in method else "-"}
 
 
 def _short(method: str) -> str:

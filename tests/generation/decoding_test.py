@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latent_jax.generation import Decoder, Sampling, draw, start
+from latent_jax.generation import CodeDecoder, Sampling, TokenDecoder, draw, start
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.models.latent_lm import LatentLanguageModel
-from tests.latent_fixtures import C, T, make_batch, make_config
+from tests.latent_fixtures import C, T, code_logits, make_batch, make_config
 
 V, SEPARATOR = 7, 6
 CONFIG = GPTConfig(vocab_size=V, max_length=16, n_layers=2, d_model=16, n_heads=2)
@@ -36,7 +36,7 @@ def peaky(tree):
 @functools.cache
 def make(config):
     variables = jax.jit(GPT(config).init)(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
-    return Decoder(config, SEPARATOR), peaky(variables)
+    return TokenDecoder(config, SEPARATOR), peaky(variables)
 
 
 @functools.cache
@@ -86,10 +86,10 @@ def test_latents_are_drawn_as_the_latent_language_model_predicts_them():
     @jax.jit
     def predict(codes):
         z_q = model.apply(variables, codes, method=lambda m, c: m.autoencoder.lookup(c))
-        return model.apply(variables, codes, z_q, method="predict_codes")
+        return code_logits(model, variables, codes, z_q)
 
     lengths = jnp.array([5, 0, 3, 1])
-    decoder = Decoder(config)
+    decoder = CodeDecoder(config)
     lanes = start(decoder, variables, codes[:, :6], lengths, n_slots=T // C + 1)
     lanes, drawn = draw(decoder, variables, lanes, keys(4), UNCUT, 7)
     for lane, length in enumerate(np.asarray(lengths)):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_jax.generation import Decoder, Sampling, draw, start
+from latent_jax.generation import Sampling, TokenDecoder, draw, start
 from latent_jax.generation.latent_writer import LatentWriter
 from latent_jax.generation.prompts import decode_valid, open_ids
 from latent_jax.generation.token_writer import TokenWriter
@@ -52,7 +52,7 @@ def test_bytes_are_those_that_the_decoder_draws():
     ids = np.zeros((3, 13), np.int32)
     for row, prompt in zip(ids, PROMPTS, strict=True):
         row[: len(prompt)] = np.frombuffer(prompt, np.uint8)
-    decoder = Decoder(config, Bytes().separator_id)
+    decoder = TokenDecoder(config, Bytes().separator_id)
     for lane, (prompt, one) in enumerate(zip(PROMPTS, written, strict=True)):
         alone = slice(lane, lane + 1)
         lanes = start(decoder, variables, ids[alone], np.array([len(prompt)], np.int32), ROW)

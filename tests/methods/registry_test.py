@@ -7,6 +7,7 @@ from latent_jax.methods import registry
 from latent_jax.methods.family import Family, Option
 from latent_jax.methods.names import parse
 from latent_jax.methods.text_code import TextCode
+from latent_jax.reports import style
 
 FAMILIES = registry.families()
 
@@ -32,6 +33,23 @@ def test_every_option_is_described():
     for family in FAMILIES.values():
         assert f"{family.example}: {family.summary}" in text
         assert all(option.meaning in text for option in family.options.values())
+
+
+def test_tables_and_pictures_show_a_family_as_it_says(monkeypatch):
+    monkeypatch.setattr(style, "_FAMILIES", dict(style._FAMILIES))
+
+    @registry.register
+    class Other(FAMILIES["Bytes"].__class__):
+        """Bytes under another name."""
+
+        name, example = "Other", "Other"
+
+    ranks = {family.name: style.rank_of(family.example) for family in FAMILIES.values()}
+    assert len(set(ranks.values())) == len(ranks)
+    assert style.colour_of(FAMILIES["Latent"].example + ", beta=0.1") == style.PALETTE[4]
+    assert style.colour_of("Other") == style.PALETTE[6], "what it inherits"
+    assert style.colour_of("Unheard[n=2]") == style.QUIET
+    assert max(ranks.values()) < style.rank_of("Unheard[n=2]")
 
 
 def test_what_is_half_registered_says_what_it_lacks():

@@ -2,6 +2,10 @@ import json
 
 import pytest
 
+from latent_jax.methods.registry import families
+
+families()  # they say how they look
+
 LATENT = dict(
     bits_per_byte=3.0,
     reconstruction_bits_per_byte=0.5,

@@ -11,7 +11,7 @@ from latent_jax.reports.page.learning_curves import curve, curves_figure
 from latent_jax.reports.page.parts import Figure, Section, Table, Verdicts
 from latent_jax.reports.records import Run
 from latent_jax.reports.scores import Scores
-from latent_jax.reports.style import FAMILIES
+from latent_jax.reports.style import colour_of
 from latent_jax.reports.sweep_report import TITLES, sweep_tables
 from latent_jax.reports.trial import SUPPORTED, UNTRIED, VERDICTS
 
@@ -146,8 +146,7 @@ def shorten(method: str) -> str:
 
 def look_of(method: str) -> Look:
     """Return the colour of its family; tokens of 8 bits are dashed."""
-    family = re.match(r"\w+", method)[0]
-    return Look(FAMILIES.get(family, "#7a828e"), (6, 3) if "v=256" in method else (1, 0))
+    return Look(colour_of(method), (6, 3) if "v=256" in method else (1, 0))
 
 
 def _figures(scores: Scores) -> list[Figure]:

@@ -1,0 +1,115 @@
+"""Causal models as decoding sees them: one id in, the logits of the next one out."""
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from latent_jax.layers.block import by_layer, map_blocks, stacked
+from latent_jax.layers.cache import Cache
+from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
+
+Variables = Mapping[str, Any]
+Caches = tuple[Cache, ...]
+
+
+class Decoder(abc.ABC):
+    """A model whose ids are drawn one after the other.
+
+    Attributes:
+        separator_id: ends a lane that draws it; None where lanes do not end.
+    """
+
+    separator_id: int | None
+
+    @property
+    @abc.abstractmethod
+    def network(self) -> GPTConfig:
+        """The GPT that predicts the ids."""
+
+    @abc.abstractmethod
+    def prefill(
+        self, variables: Variables, prompts_BT: jax.Array, lengths_B: jax.Array, cache: Cache
+    ) -> tuple[jax.Array, Cache]:
+        """Return the logits of the first new id, float32[B, V], and the cache, which then stands at
+        position `lengths_B` + 1.
+        """
+
+    @abc.abstractmethod
+    def read_one(
+        self, variables: Variables, ids_B: jax.Array, cache: Cache, position_B: jax.Array
+    ) -> tuple[jax.Array, Cache]:
+        """Read one id per lane with unrolled layers; return the logits of the next, and the cache.
+
+        Blocks and cache are stacked.
+        """
+
+    @property
+    def max_ids(self) -> int | None:
+        """How many ids a lane can have in all, its prompt included; None where there is no end."""
+        return self.network.max_length if self.network.positions == "learned" else None
+
+    def step(
+        self, variables: Variables, ids_B: jax.Array, caches: Caches, position_B: jax.Array
+    ) -> tuple[jax.Array, Caches]:
+        """Do what `read_one` does with blocks and caches by layer, which spares copies of both; see
+        `map_blocks`.
+        """
+        variables = map_blocks(stacked, variables)
+        logits_BV, cache = self.read_one(variables, ids_B, stacked(caches), position_B)
+        return logits_BV, by_layer(cache)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenDecoder(Decoder):
+    """A GPT over the ids of a tokenizer; the separator stands before every row."""
+
+    config: GPTConfig
+    separator_id: int
+
+    @property
+    def network(self) -> GPTConfig:
+        """See `Decoder`."""
+        return self.config
+
+    def prefill(self, variables, prompts_BT, lengths_B, cache):
+        """See `Decoder`."""
+        inputs = jnp.pad(prompts_BT, ((0, 0), (1, 0)), constant_values=self.separator_id)
+        model = GPT(self.config)
+        return model.apply(variables, inputs, lengths_B + 1, cache, method=GPT.prefill)
+
+    def read_one(self, variables, ids_B, cache, position_B):
+        """See `Decoder`."""
+        model = GPT(self.config.unrolled)
+        return model.apply(variables, ids_B, cache, position_B, method=GPT.step)
+
+
+@dataclasses.dataclass(frozen=True)
+class CodeDecoder(Decoder):
+    """The language model of a latent language, which draws codes.
+
+    They begin with a vector of their own, and do not end.
+    """
+
+    config: LatentLMConfig
+    separator_id = None
+
+    @property
+    def network(self) -> GPTConfig:
+        """See `Decoder`."""
+        return self.config.language_model
+
+    def prefill(self, variables, prompts_BT, lengths_B, cache):
+        """See `Decoder`."""
+        model, method = LatentLanguageModel(self.config), LatentLanguageModel.prefill_codes
+        return model.apply(variables, prompts_BT, lengths_B, cache, method=method)
+
+    def read_one(self, variables, ids_B, cache, position_B):
+        """See `Decoder`."""
+        config = dataclasses.replace(self.config, language_model=self.network.unrolled)
+        model, method = LatentLanguageModel(config), LatentLanguageModel.step_codes
+        return model.apply(variables, ids_B, cache, position_B, method=method)
