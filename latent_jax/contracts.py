@@ -90,7 +90,7 @@ class Code(Protocol):
     amounts: tuple[str, ...]
 
     def encode_example(self, example: Any) -> Encoded:
-        """Encode; every example ends with a position that says so."""
+        """Encode. The last position marks the end of the example, as a separator does for text."""
         ...
 
     def fingerprint(self) -> str:
@@ -203,9 +203,8 @@ class Task(Protocol):
     fields: tuple[str, ...]
     """What it reads of a batch, beside weights and amounts; of text ("ids",)."""
     amounts: tuple[str, ...]
-    """Units that its scores count, as integers or whole numbers, each under `amount_key`; the loop
-    adds them up, and a budget may be given in any. The first is what speed is measured in; of text
-    ("bytes", "tokens").
+    """Units that its scores count in whole numbers, each under `amount_key`; the loop adds them up.
+    The first is what speed is measured in; of text ("bytes", "tokens").
     """
     stacks: "tuple[tuple[TransformerConfig, int], ...]"
     """Each stack of blocks that a step trains, and the positions of a row that it reads."""
@@ -250,7 +249,7 @@ class Stream(Protocol):
         """Return the batch for a step.
 
         Args:
-            variables: those that the step will start from. They are gone after it: keep none.
+            variables: those that the step will start from. The step frees them: keep none.
             key: typed; the same for the same step of the same run.
         """
         ...

@@ -15,8 +15,7 @@ marked table of a page anew from configs/results/.
 from absl import flags
 
 from latent_jax.command_line import name_cases, run_case, run_command
-from latent_jax.commands.report_page import SENTENCE, report_with_page
-from latent_jax.reports.command import report
+from latent_jax.commands.report_page import SENTENCE, report_runs, report_with_page
 
 RESULTS = flags.DEFINE_string("results", None, "Also keep the records in this JSON file.")
 README = flags.DEFINE_string("readme", None, "Write the marked tables of this page anew.")
@@ -33,7 +32,7 @@ SENTENCE_FLAG = flags.DEFINE_string("sentence", SENTENCE, "What the page's token
 KEPT = dict(results=RESULTS, readme=README)
 
 CASES = {
-    "report": (report, KEPT),
+    "report": (report_runs, KEPT),
     "report --out": (
         report_with_page,
         dict(**KEPT, out=OUT, analyses=ANALYSES, extra=TOKENIZER, sentence=SENTENCE_FLAG),

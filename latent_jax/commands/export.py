@@ -25,7 +25,7 @@ from latent_jax.training import OptimizerConfig, make_mesh, open_run_folder
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.identity import run_identity
 from latent_jax.training.optimizer import make_optimizer
-from latent_jax.training.recorder import NOTHING_SEEN
+from latent_jax.training.recorder import nothing_seen
 from latent_jax.training.state import abstract_state, create_state, initial_state
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -148,7 +148,7 @@ def _save_checkpoint(
         tokenizer_fingerprint=tokenizer.fingerprint(),
         data_workers=config.data.num_workers,
     )
-    metadata = {"identity": identity, **NOTHING_SEEN}
+    metadata = {"identity": identity, **nothing_seen(task)}
     checkpoints = Checkpoints(folder)
     checkpoints.save(state, None, metadata, None)
     checkpoints.close()

@@ -21,10 +21,11 @@ from latent_jax.analysis.tokens.decoding import decoding_page_figures
 from latent_jax.analysis.tokens.vocabulary import vocabulary_page_figures
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
 from latent_jax.methods.names import parse
-from latent_jax.methods.registry import families, family
+from latent_jax.methods.registry import family, looks
 from latent_jax.reports.command import report
 from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, write_page
 from latent_jax.reports.records import find_runs
+from latent_jax.reports.style import show_families
 from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
 
 SENTENCE = (
@@ -45,7 +46,11 @@ DRAWERS = (
 )
 """What draws the records of analyses; the first that knows their shape draws them."""
 
-families()  # they say how they look in tables and pictures
+
+def report_runs(folders: Sequence[str], **words: Any) -> None:
+    """Do what `reports.command.report` does, with every family as it looks."""
+    show_families(looks())
+    report(folders, **words)
 
 
 def report_with_page(
@@ -61,7 +66,7 @@ def report_with_page(
     Raises:
         ValueError: see both.
     """
-    report(folders, results=results, readme=readme)
+    report_runs(folders, results=results, readme=readme)
     made_by = shlex.join(["python", "launch/report.py", *sys.argv[1:]])
     write_report_page(folders, out, made_by=made_by, **words)
 

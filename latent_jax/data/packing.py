@@ -85,6 +85,39 @@ class RowLayout:
         }
         return {**arrays, **sums}
 
+    def check(self, name: str, encoded: Encoded) -> Encoded:
+        """Return an example as its code gave it, if it has what the code declares.
+
+        Args:
+            name: of the code, for the message.
+            encoded: the example.
+
+        Raises:
+            ValueError: naming the field or the amount that is missing or of another shape.
+        """
+        for what, declared, given in (
+            ("fields", set(self.fields), encoded.fields.keys()),
+            ("amounts", set(self.amounts), encoded.amounts.keys()),
+        ):
+            if declared != given:
+                raise ValueError(
+                    f"the code {name} declares the {what} {sorted(declared)} and gives "
+                    f"{sorted(given)}"
+                )
+        length = len(next(iter(encoded.fields.values())))
+        amount = FieldSpec()
+        specs = [(key, encoded.fields[key], spec) for key, spec in self.fields.items()]
+        specs += [(unit, encoded.amounts[unit], amount) for unit in self.amounts]
+        for key, array, spec in specs:
+            if array.shape != (length, *spec.shape) or not np.can_cast(
+                array.dtype, spec.dtype, "same_kind"
+            ):
+                raise ValueError(
+                    f"the code {name} declares {key!r} as {spec.dtype}{[length, *spec.shape]} for "
+                    f"an example of {length} positions and gives {array.dtype}{[*array.shape]}"
+                )
+        return encoded
+
     def batch_spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Return shapes and dtypes of a global batch, for training and for evaluation."""
         shape = (batch_size, self.length)
@@ -95,6 +128,18 @@ class RowLayout:
         spec["weights"] = jax.ShapeDtypeStruct(shape, np.float32)
         amount = jax.ShapeDtypeStruct((batch_size,), np.int32)
         return spec | dict.fromkeys(map(amount_key, self.amounts), amount)
+
+
+class Encode:
+    """Maps an example to what its code gives, checked. Picklable where the code is."""
+
+    def __init__(self, code: Code, layout: RowLayout):
+        """Keep both."""
+        self._code, self._layout = code, layout
+
+    def __call__(self, example: Any) -> Encoded:
+        """Encode; raises ValueError as `RowLayout.check` does."""
+        return self._layout.check(self._code.name, self._code.encode_example(example))
 
 
 class Lane:

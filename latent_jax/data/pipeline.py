@@ -18,7 +18,7 @@ from latent_jax.contracts import Batch, Code, Document, FieldSpec
 from latent_jax.data.blocks import Batches, in_worker
 from latent_jax.data.corpus import Corpus
 from latent_jax.data.documents import CorpusError
-from latent_jax.data.packing import Lane, PackedLanes, RowLayout
+from latent_jax.data.packing import Encode, Lane, PackedLanes, RowLayout
 from latent_jax.data.placement import own_rows, placement
 
 # Batches that wait on the devices while the current one trains.
@@ -143,9 +143,8 @@ def train_batches(
             "this process makes: "
             f"use at most {len(rows)}."
         )
-    examples = (
-        grain.MapDataset.source(records).seed(seed).shuffle().repeat().map(code.encode_example)
-    )
+    documents = grain.MapDataset.source(records).seed(seed).shuffle().repeat()
+    examples = documents.map(Encode(code, layout))
     parts = [
         PackedLanes(examples, rows[part::n_parts], batch_size, layout) for part in range(n_parts)
     ]
@@ -213,7 +212,7 @@ def evaluation_batches(
     place = placement(rows, batch_size, sharding)
     layout = RowLayout.of(code, row_length)
     documents = FirstBytes(corpus.split(split), max_bytes)
-    examples = grain.MapDataset.source(documents).map(code.encode_example)
+    examples = grain.MapDataset.source(documents).map(Encode(code, layout))
 
     def batches() -> Iterator[Batch]:
         lane = Lane(examples, first=0, stride=1)

@@ -17,6 +17,7 @@ from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import describe_profile
 from latent_jax.costs.trace import traces
 from latent_jax.data import Batch, batch_spec
+from latent_jax.data.packing import RowLayout
 from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
@@ -240,7 +241,7 @@ def run(
             tokenizer_fingerprint=tokenizer.fingerprint(),
             data_workers=config.data.num_workers,
             on_evaluation=after_evaluation,
-            batch_spec=batch_spec(config.batch_size, config.row_length),
+            batch_spec=RowLayout.of(tokenizer, config.row_length).batch_spec(config.batch_size),
             startup=startup,
         )
     # A start that finds all steps done traces none, and the folder may hold an earlier trace.

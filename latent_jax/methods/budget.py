@@ -10,30 +10,23 @@ from collections.abc import Mapping
 
 from latent_jax.nearest import check_word
 
-COSTS = ("steps", "flops", "bytes_per_parameter")
-"""Optimizer steps; training floating-point operations, those of the tokenizer's own model included;
-raw bytes seen for each parameter outside of embeddings ("Compute Optimal Tokenization", arXiv
-2605.01188, finds about 60 best for English).
+UNITS = ("steps", "tokens", "bytes", "flops", "bytes_per_parameter")
+"""Optimizer steps; tokens that the language model reads in training (Lester et al. 2024); raw bytes
+seen; training floating-point operations, those of the tokenizer's own model included; raw bytes
+seen for each parameter outside of embeddings ("Compute Optimal Tokenization", arXiv 2605.01188,
+finds about 60 best for English).
 """
-
-TEXT_AMOUNTS = ("tokens", "bytes")
-"""Tokens that the language model reads in training (Lester et al. 2024); raw bytes seen."""
-
-UNITS = COSTS[:1] + TEXT_AMOUNTS + COSTS[1:]
-"""Those that every config has."""
-
-NOT_UNITS = ("extend",)
-"""Other keys of `config.budget`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """How long to train, in one unit: one of `UNITS`, or another amount that the task counts."""
+    """How long to train, in exactly one unit of `UNITS`."""
 
     amount: float
     unit: str
 
     def __post_init__(self):
+        check_word("unit of a budget", self.unit, UNITS)
         if not (math.isfinite(self.amount) and self.amount > 0):
             raise ValueError(
                 f"a budget of {self.amount} {self.unit} trains nothing; give more than 0"
@@ -46,18 +39,19 @@ class Budget:
         """Return the optimizer steps that spend this budget, rounded up, at least one.
 
         Args:
-            amounts: by unit, what a step is worth on average; of text "tokens" and "bytes".
+            amounts: "tokens" and "bytes" of a step, on average.
             flops: of training, of a step.
             n_parameters: those outside of embeddings.
 
         Raises:
-            ValueError: the unit is unknown (the nearest is named), or a step costs nothing of it.
+            ValueError: a step costs nothing of this unit.
         """
-        costs = {"steps": 1.0, **amounts, "flops": flops}
-        if "bytes" in amounts:
-            costs["bytes_per_parameter"] = amounts["bytes"] / max(n_parameters, 1)
-        check_word("unit of a budget", self.unit, tuple(costs))
-        per_step = costs[self.unit]
+        per_step = {
+            "steps": 1.0,
+            **amounts,
+            "flops": flops,
+            "bytes_per_parameter": amounts["bytes"] / max(n_parameters, 1),
+        }[self.unit]
         if not per_step:
             raise ValueError(
                 f"a step costs 0 {self.unit}, so that {self} has no end: give the budget in steps, "
@@ -70,7 +64,7 @@ def parse(text: str) -> Budget:
     """Read a budget such as "tokens:26.2e9" or "bytes_per_parameter:60".
 
     Raises:
-        ValueError: it is not written so.
+        ValueError: it is not written so, or the unit is unknown (the nearest is named).
     """
     match = re.fullmatch(r"\s*(\w+)\s*:\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*", text)
     if not match:
@@ -81,21 +75,20 @@ def parse(text: str) -> Budget:
 
 
 def from_config(budget) -> Budget:
-    """Read a mapping with one non-zero entry beside `NOT_UNITS`, such as `config.budget`.
+    """Read a mapping with one non-zero entry among `UNITS`, such as `config.budget`.
 
     Raises:
         ValueError: when none or several units are set; the message names them.
     """
-    given = {unit: amount for unit, amount in budget.items() if amount and unit not in NOT_UNITS}
+    given = {unit: budget[unit] for unit in UNITS if budget[unit]}
     if len(given) != 1:
-        units = [unit for unit in budget if unit not in NOT_UNITS]
         stated = ", ".join(f"{unit}={amount:g}" for unit, amount in given.items()) or "none"
         way_out = "give one, such as --config.budget.bytes=1e8"
         if given:
             clear = " or ".join(f"--config.budget.{unit}=0" for unit in given)
             way_out = f"keep one and clear the rest, by {clear}"
         raise ValueError(
-            f"set exactly one of budget.{{{', '.join(units)}}}; set now: {stated}; {way_out}"
+            f"set exactly one of budget.{{{', '.join(UNITS)}}}; set now: {stated}; {way_out}"
         )
     ((unit, amount),) = given.items()
     return Budget(float(amount), unit)

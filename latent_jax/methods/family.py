@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 from latent_jax.contracts import Task, Variables, Vocabulary, Writer
 from latent_jax.data import Corpus
 from latent_jax.platform import Platform
-from latent_jax.reports.style import LAST
 from latent_jax.tokenizers import Tokenizer, load
 
 logger = logging.getLogger(__name__)
@@ -126,7 +125,7 @@ class Family(abc.ABC):
     summary: ClassVar[str]
     options: ClassVar[Mapping[str, Option]] = {}
     example: ClassVar[str]
-    rank: ClassVar[int] = LAST
+    rank: ClassVar[int] = 1000
     colour: ClassVar[int | None] = None
     learns_code: ClassVar[bool] = False
     reads_ids: ClassVar[bool] = True

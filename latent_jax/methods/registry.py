@@ -7,7 +7,6 @@ import re
 
 from latent_jax.methods.family import Family
 from latent_jax.nearest import nearest
-from latent_jax.reports.style import show_family
 
 _FAMILIES: dict[str, Family] = {}
 
@@ -37,7 +36,6 @@ def register(cls: type[Family]) -> type[Family]:
     if known is not None and places[0] != places[1]:
         raise ValueError(f"two families are called {cls.name}: {' and '.join(places)}")
     _FAMILIES[cls.name] = cls()
-    show_family(cls.name, cls.rank, cls.colour)
     return cls
 
 
@@ -45,6 +43,11 @@ def families() -> dict[str, Family]:
     """Return every family by name, in alphabetical order."""
     _import_all()
     return dict(sorted(_FAMILIES.items()))
+
+
+def looks() -> dict[str, tuple[int, int | None]]:
+    """Return the rank and the colour of every family, for `reports.style.show_families`."""
+    return {name: (known.rank, known.colour) for name, known in families().items()}
 
 
 def family(name: str) -> Family:

@@ -7,7 +7,7 @@ colour-blind readers; from the eighth line on the dashes change as well.
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -62,15 +62,15 @@ _SETTINGS = {
 }
 
 
-def show_family(name: str, rank: int, colour: int | None) -> None:
-    """Say how a family of methods looks; `methods.registry` does, for each.
+def show_families(looks: Mapping[str, tuple[int, int | None]]) -> None:
+    """Say how families of methods look, before anything of them is shown.
 
     Args:
-        name: of the family.
-        rank: tables show families in the order of their ranks.
-        colour: in `PALETTE`; None is grey.
+        looks: by name, the rank, in whose order tables show families, and the colour in `PALETTE`;
+            None is grey. See `methods.registry.looks`.
     """
-    _FAMILIES[name] = rank, QUIET if colour is None else PALETTE[colour]
+    for name, (rank, colour) in looks.items():
+        _FAMILIES[name] = rank, QUIET if colour is None else PALETTE[colour]
 
 
 def family_of(method: str) -> str:
@@ -79,13 +79,19 @@ def family_of(method: str) -> str:
 
 
 def rank_of(method: str) -> int:
-    """Return the rank of a method's family; one that nobody has shown comes last."""
-    return _FAMILIES.get(family_of(method), (LAST, QUIET))[0]
+    """Return the rank of a method's family; one that is not known comes last."""
+    return _look(method)[0]
 
 
 def colour_of(method: str) -> str:
-    """Return the colour of a method's family."""
-    return _FAMILIES.get(family_of(method), (LAST, QUIET))[1]
+    """Return the colour of a method's family; of one that is not known, grey."""
+    return _look(method)[1]
+
+
+def _look(method: str) -> tuple[int, str]:
+    if not _FAMILIES:
+        raise RuntimeError("no family has a look yet: call show_families(registry.looks()) first")
+    return _FAMILIES.get(family_of(method), (LAST, QUIET))
 
 
 @contextlib.contextmanager

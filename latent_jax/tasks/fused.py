@@ -128,6 +128,7 @@ def _pieces(arrays, n_ids, logits_bytes):
     all_bytes = 4 * n_rows // row_shards(n_rows) * length * n_ids
     n_pieces = _divisor_near(length, min(length, math.ceil(all_bytes / logits_bytes)))
     size = math.ceil(length / n_pieces)
+    n_pieces = math.ceil(length / size)  # none of padding alone
     n_added = n_pieces * size - length
     if n_added:
         arrays = [jnp.pad(x, [(0, 0), (0, n_added)] + [(0, 0)] * (x.ndim - 2)) for x in arrays]

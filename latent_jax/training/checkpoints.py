@@ -143,8 +143,9 @@ class Checkpoints:
         if is_primary():
             files["metadata.json"] = metadata
         self._saving = step
-        saving = ocp.options.ArrayOptions.Saving(min_slice_bytes_for_replica_parallel=SLICE_BYTES)
-        with ocp.Context(array_options=ocp.options.ArrayOptions(saving=saving)):
+        context = ocp.Context()
+        context.array.saving.min_slice_bytes_for_replica_parallel = SLICE_BYTES
+        with context:
             self._guard(
                 lambda: self._checkpointer.save_checkpointables_async(
                     step,

@@ -142,9 +142,15 @@ class Feed:
             raise DataError(
                 f"the training data ended {when}: repeat it (Grain: .repeat()) or train fewer steps"
             ) from None
+        except jax.errors.JaxRuntimeError:
+            raise  # of the devices, as when another process of the run is gone
         except Exception as error:
+            advice = (
+                "If a worker process was killed, the machine is probably out of memory: lower the "
+                "number of workers. "
+            )
             raise DataError(
-                f"reading training data failed {when}: {type(error).__name__}: {error}. If a "
-                "worker process was killed, the machine is probably out of memory: lower the "
-                "number of workers. The same command resumes from the last checkpoint"
+                f"reading training data failed {when}: {type(error).__name__}: {error}. "
+                f"{advice if self._is_iterator else ''}The same command resumes from the last "
+                "checkpoint"
             ) from error

@@ -19,7 +19,7 @@ from latent_jax.training.init_from import choose_names, open_weights, take_weigh
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.optimizer import decay_start, make_optimizer, make_schedule
 from latent_jax.training.profiler import Profiler, mark_step
-from latent_jax.training.recorder import NOTHING_SEEN, Recorder
+from latent_jax.training.recorder import Recorder, nothing_seen
 from latent_jax.training.run_folder import RunFolder
 from latent_jax.training.signals import StopSignal, TrainingInterrupted, name_lost_process
 from latent_jax.training.startup import StartUp
@@ -128,7 +128,7 @@ def train(
             programs = compile_steps()
         else:
             programs = compile_steps()
-            state, saved = create_state(init, abstract), NOTHING_SEEN
+            state, saved = create_state(init, abstract), nothing_seen(task)
             if config.init_from:
                 weights = open_weights(config.init_from, mesh)
                 names = choose_names(weights, abstract.variables, config.init_patterns)
@@ -160,7 +160,8 @@ def train(
         train_step = programs["train_step"].result()
         evaluate = Evaluations(evaluations, task, mesh, programs["evaluation_step"])
         if not platform.works_beside_host:
-            # Else the first steps would be slow, and a speed is measured from the first one on.
+            # Else the first steps would be slow, and a speed is measured from the first one on. A
+            # chip that trains while XLA tries out kernels may choose other ones for evaluation.
             programs["evaluation_step"].result()
         startup.mark("waiting for programs")
 

@@ -52,13 +52,18 @@ class Window:
         self._loss += float(loss) * float(scores["weight"])
         self._gradient_norm += float(gradient_norm)
 
+    def speed(self, unit: str, seconds: float) -> float:
+        """Return so much of an amount per second, up to `seconds`."""
+        elapsed = max(seconds - self._start_seconds, 1e-9)
+        return float(self.sums[amount_key(unit)]) / elapsed
+
     def summary(self, seconds: float, unit: str) -> dict[str, float]:
         """Return mean loss per position, mean gradient norm and speed in `unit` up to `seconds`."""
         elapsed = max(seconds - self._start_seconds, 1e-9)
         return {
             "loss": self._loss / max(float(self.sums["weight"]), 1.0),
             "gradient_norm": self._gradient_norm / self.n_steps,
-            f"{unit}_per_second": float(self.sums[amount_key(unit)]) / elapsed,
+            f"{unit}_per_second": self.speed(unit, seconds),
             "steps_per_second": self.n_steps / elapsed,
         }
 

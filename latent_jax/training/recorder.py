@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from latent_jax.contracts import amount_key
+from latent_jax.contracts import Task, amount_key
 from latent_jax.platform import chip
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.chrono import Chrono
@@ -24,8 +24,11 @@ from latent_jax.training.startup import StartUp
 from latent_jax.training.step import StepMetrics
 from latent_jax.training.weights_and_biases import WandbWriter
 
-NOTHING_SEEN = {"seconds": 0.0, "evaluated_step": 0}
-"""What the metadata of a checkpoint says of these, before the first step; of amounts nothing."""
+
+def nothing_seen(task: Task) -> dict[str, Any]:
+    """Return what the metadata of a checkpoint says of amounts and time, before the first step."""
+    amounts = {f"{unit}_seen": 0 for unit in task.amounts}
+    return {**amounts, "seconds": 0.0, "evaluated_step": 0}
 
 
 class NonFiniteError(ValueError):
@@ -65,12 +68,21 @@ class Recorder:
             learning_rate: by step; see `make_schedule`.
             total_steps: of the whole run.
             step: finished steps.
-            saved: metadata of the checkpoint that the run goes on from, or `NOTHING_SEEN`.
+            saved: metadata of the checkpoint that the run goes on from, or `nothing_seen`.
+
+        Raises:
+            ValueError: the checkpoint does not say how much of an amount the run has seen.
         """
         self._task, self._config = task, config
         self._folder, self._checkpoints = folder, checkpoints
         self._learning_rate = jax.jit(learning_rate)
-        self._seen = {unit: saved.get(f"{unit}_seen", 0) for unit in task.amounts}
+        unsaid = [unit for unit in task.amounts if f"{unit}_seen" not in saved]
+        if unsaid:
+            raise ValueError(
+                f"the checkpoint that this run goes on from does not say how many {unsaid[0]} it "
+                f"has seen, which {task.name} counts: start a new run, with init_from its weights"
+            )
+        self._seen = {unit: saved[f"{unit}_seen"] for unit in task.amounts}
         self._unit = task.amounts[0]
         self.chrono = Chrono(saved["seconds"])
         self._total_steps = total_steps
@@ -156,7 +168,7 @@ class Recorder:
         }
         if self._peak is not None:
             # What M1 costs is spent elsewhere: by who encodes.
-            speed = {unit: record.get(f"{unit}_per_second", 0.0) for unit in self._seen}
+            speed = {unit: self._window.speed(unit, seconds) for unit in self._seen}
             elsewhere = self._task.tokenizer_flops_per_byte * speed.get("bytes", 0.0)
             flops = self._task.train_flops(speed) - elsewhere
             record["model_flops_utilization"] = flops / self._peak

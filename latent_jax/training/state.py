@@ -1,5 +1,6 @@
 """All that a step changes, as one pytree that is born on the mesh."""
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from latent_jax.platform import Platform
@@ -94,33 +96,42 @@ def abstract_state(init: Callable[[], TrainState], mesh: Mesh, strategy: str) ->
 def create_state(init: Callable[[], TrainState], abstract: TrainState) -> TrainState:
     """Draw the first TrainState into the shardings of `abstract`.
 
-    The same seed gives the same values on every mesh. Where the platform says so, the host's CPU
-    draws; elsewhere, and where JAX_PLATFORMS leaves no CPU, the devices do, and none holds it
-    whole.
+    The same seed gives the same values on every mesh. Where the platform says so, a CPU of each
+    host draws. Elsewhere, where JAX_PLATFORMS leaves no CPU, and where hosts of one run do not draw
+    the same, the devices do, each its part.
     """
     platform = Platform.current()
     n_numbers = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
     cpu = _host() if platform.draws_on_host else None
     if cpu is not None:
-        return draw_on_host(init, abstract, cpu, Platform("cpu").run_once_options(n_numbers))
+        drawn = draw_on_host(init, cpu, Platform("cpu").run_once_options(n_numbers))
+        if _is_same_everywhere(drawn):
+            return place(drawn, abstract)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     options = platform.run_once_options(n_numbers)
     return jax.jit(init, out_shardings=shardings, compiler_options=options)()
 
 
 def draw_on_host(
-    init: Callable[[], TrainState],
-    abstract: TrainState,
-    cpu: jax.Device,
-    options: Mapping[str, Any] | None = None,
+    init: Callable[[], TrainState], cpu: jax.Device, options: Mapping[str, Any] | None = None
 ) -> TrainState:
-    """Draw a TrainState on a CPU device, then hand each device its part.
+    """Draw a TrainState on a CPU device, whole.
 
     Args:
         init: from `initial_state`.
-        abstract: from `abstract_state`; its devices need not be those of `cpu`.
         cpu: of this process.
         options: of the compiler.
+    """
+    with jax.default_device(cpu):
+        return jax.jit(init, compiler_options=options)()
+
+
+def place(drawn: TrainState, abstract: TrainState) -> TrainState:
+    """Hand each device its part of a TrainState that every process has whole.
+
+    Args:
+        drawn: on a device of this process.
+        abstract: from `abstract_state`; its devices need not be that one.
     """
 
     def placed(leaf, like):
@@ -130,9 +141,18 @@ def draw_on_host(
         array = np.asarray(leaf)
         return jax.make_array_from_callback(array.shape, like.sharding, lambda index: array[index])
 
-    with jax.default_device(cpu):
-        drawn = jax.jit(init, compiler_options=options)()
     return jax.tree.map(placed, drawn, abstract)
+
+
+def _is_same_everywhere(drawn: TrainState) -> bool:
+    """Return whether all processes have drawn the same bits."""
+    if jax.process_count() == 1:
+        return True
+    digest = 0
+    for leaf in jax.tree.leaves(drawn.params):
+        digest = zlib.crc32(np.ascontiguousarray(leaf), digest)
+    digests = multihost_utils.process_allgather(np.uint32(digest))
+    return bool((digests == digest).all())
 
 
 def _host() -> jax.Device | None:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from latent_jax.contracts import Document, FieldSpec
+from latent_jax.contracts import Document, Encoded, FieldSpec
 from latent_jax.data.packing import Lane, RowLayout
 from latent_jax.tokenizers import Bytes
 
@@ -78,3 +78,25 @@ def test_byte_lengths_that_do_not_add_up_are_refused():
 def test_a_field_that_would_hide_something_else_is_refused(name):
     with pytest.raises(ValueError, match=f"a code cannot have a field '{name}'"):
         RowLayout(8, {"ids": FieldSpec(), name: FieldSpec("float32")}, ("answers",))
+
+
+def test_an_example_is_held_to_what_its_code_declares():
+    layout = RowLayout(8, {"ids": FieldSpec(), "values": FieldSpec("float32", (2,))}, ("bytes",))
+    ids, values = np.zeros(3, np.int32), np.zeros((3, 2), np.float32)
+
+    def check(amounts=("bytes",), **fields):
+        amounts = {unit: np.ones(3, np.int32) for unit in amounts}
+        return layout.check("C", Encoded({"ids": ids, "values": values, **fields}, amounts))
+
+    assert check().fields["values"] is values
+    assert check(values=values.astype(np.float64)).fields.keys() == {"ids", "values"}
+    for wrong, message in (
+        (dict(amounts=()), r"declares the amounts \['bytes'\] and gives \[\]"),
+        (dict(other=ids), r"declares the fields .* and gives \['ids', 'other', 'values'\]"),
+        (dict(values=values[:2]), r"'values' as float32\[3, 2\] .* gives float32\[2, 2\]"),
+        (dict(values=values[:1]), r"gives float32\[1, 2\]"),
+        (dict(values=values[:, 0]), r"gives float32\[3\]"),
+        (dict(ids=ids.astype(np.float32)), r"'ids' as int32\[3\] .* gives float32\[3\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check(**wrong)

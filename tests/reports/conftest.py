@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from latent_jax.methods.registry import families
+from latent_jax.methods.registry import looks
+from latent_jax.reports.style import show_families
 
-families()  # they say how they look
+show_families(looks())
 
 LATENT = dict(
     bits_per_byte=3.0,

@@ -16,6 +16,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from latent_jax.training import CheckpointError, Checkpoints, TrainState
+from latent_jax.training import checkpoints as module
 from latent_jax.training.identity import describe_shapes
 from tests.training.byte_task import ByteTask, run, saved_state, start_process
 
@@ -56,6 +57,20 @@ def test_eight_devices_restore_on_four_and_train_on(trained, workdir):
     final = resume(workdir, devices=jax.devices()[:4], strategy="pmap")
     expected = saved_state(trained)[1]["metric"]
     np.testing.assert_allclose(final["bits_per_byte"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("slice_bytes", [module.SLICE_BYTES, 1])
+def test_small_arrays_are_written_by_one_device_and_nothing_is_said(
+    tmp_path, monkeypatch, caplog, slice_bytes
+):
+    cut = jax.lax.slice_in_dim
+    sliced = []
+    monkeypatch.setattr(module, "SLICE_BYTES", slice_bytes)
+    monkeypatch.setattr(jax.lax, "slice_in_dim", lambda *a, **k: sliced.append(a) or cut(*a, **k))
+    with caplog.at_level(logging.WARNING):
+        run(tmp_path, total_steps=3, save_every=3, eval_every=3)
+    assert bool(sliced) == (slice_bytes == 1)
+    assert not [record for record in caplog.records if "orbax" in record.pathname]
 
 
 def test_the_latest_and_the_best_are_kept(tmp_path):

@@ -269,7 +269,9 @@ def test_on_a_chip_steps_begin_while_the_evaluation_is_compiled(
             return self.step(*arguments)
 
     def late(*arguments):
+        deadline = time.monotonic() + 60
         while state["steps"] < 3:
+            assert time.monotonic() < deadline, "training waits for the evaluation step"
             time.sleep(0.01)
         return compile_eval_step(*arguments)
 
@@ -285,9 +287,10 @@ def test_an_evaluation_that_cannot_be_compiled_ends_the_run_before_it_is_due(tmp
         raise MemoryError("out of memory")
 
     seen = []
+    words = dict(total_steps=5000, eval_every=5000, on_evaluation=lambda *a: seen.append(a))
     monkeypatch.setattr(loop, "compile_eval_step", broken)
     monkeypatch.setattr(Platform, "works_beside_host", True)
     with pytest.raises(MemoryError):
-        run(tmp_path, devices=ONE, total_steps=5000, eval_every=5000, on_evaluation=seen.append)
+        run(tmp_path, devices=ONE, **words)
     assert not seen
     assert all(record["step"] < 5000 for record in untimed_records(tmp_path))
