@@ -8,14 +8,17 @@ of keys and values, F feed-forward width, V vocabulary or codes, C compression f
 bits, N latents or rows flattened, E width of a code.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a tokenizer needs no JAX
+    import jax
+
     from latent_jax.generation.sampling import Sampling
     from latent_jax.layers.config import TransformerConfig
     from latent_jax.tokenizers.base import Tokenizer
@@ -30,9 +33,9 @@ float32[B, L], 0 where a position is not scored; and for each unit of the code w
 of text "n_bytes" int32[B], the raw bytes that its scored ids stand for.
 """
 
-Scores = dict[str, jax.Array]
-"""Sums over a batch, never means: adding two dictionaries merges two batches, hosts or ragged ends
-exactly.
+Scores = dict[str, Any]
+"""Arrays by name, sums over a batch and never means: adding two dictionaries merges two batches,
+hosts or ragged ends exactly.
 """
 
 
@@ -132,7 +135,7 @@ class Vocabulary:
     flops_per_byte: float = 0.0
 
     @classmethod
-    def of(cls, tokenizer: "Tokenizer", bytes_per_token: float) -> "Vocabulary":
+    def of(cls, tokenizer: Tokenizer, bytes_per_token: float) -> Vocabulary:
         """Return the vocabulary of a tokenizer."""
         return cls(
             tokenizer.vocab_size,
@@ -206,7 +209,7 @@ class Task(Protocol):
     """Units that its scores count in whole numbers, each under `amount_key`; the loop adds them up.
     The first is what speed is measured in; of text ("bytes", "tokens").
     """
-    stacks: "tuple[tuple[TransformerConfig, int], ...]"
+    stacks: tuple[tuple[TransformerConfig, int], ...]
     """Each stack of blocks that a step trains, and the positions of a row that it reads."""
     frozen: tuple[str, ...]
     """Regular expressions over "/"-joined parameter paths that are not trained."""
@@ -313,7 +316,7 @@ class Writer(Protocol):
         self,
         prompts: Sequence[bytes],
         keys: jax.Array,
-        sampling: "Sampling",
+        sampling: Sampling,
         n_bytes: int,
         show: Callable[[Sequence[bytes]], None] | None = None,
     ) -> list[Written]:

@@ -81,6 +81,14 @@ def chip(device_kind: str) -> Chip | None:
     return next((known for name, known in CHIPS if name in kind), None)
 
 
+def host_cpu() -> jax.Device | None:
+    """Return a CPU device of this process; None where JAX_PLATFORMS names others only."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
+
+
 @dataclasses.dataclass(frozen=True)
 class Platform:
     """What programs are made for.

@@ -12,7 +12,7 @@ import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from latent_jax.platform import Platform
+from latent_jax.platform import Platform, host_cpu
 from latent_jax.training.optimizer import frozen_mask, split_frozen
 from latent_jax.training.sharding import tree_shardings
 
@@ -102,7 +102,7 @@ def create_state(init: Callable[[], TrainState], abstract: TrainState) -> TrainS
     """
     platform = Platform.current()
     n_numbers = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
-    cpu = _host() if platform.draws_on_host else None
+    cpu = host_cpu() if platform.draws_on_host else None
     if cpu is not None:
         drawn = draw_on_host(init, cpu, Platform("cpu").run_once_options(n_numbers))
         if _is_same_everywhere(drawn):
@@ -153,10 +153,3 @@ def _is_same_everywhere(drawn: TrainState) -> bool:
         digest = zlib.crc32(np.ascontiguousarray(leaf), digest)
     digests = multihost_utils.process_allgather(np.uint32(digest))
     return bool((digests == digest).all())
-
-
-def _host() -> jax.Device | None:
-    try:
-        return jax.local_devices(backend="cpu")[0]
-    except RuntimeError:  # JAX_PLATFORMS names others only
-        return None

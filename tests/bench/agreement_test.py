@@ -18,6 +18,7 @@ class Half(Platform):
         return "fused"
 
 
+@pytest.mark.slow
 def test_the_kernels_of_this_machine_agree(tmp_path, capsys):
     agreement.agreement_and_print(str(tmp_path / "agreement.json"))
     records = read_json(tmp_path / "agreement.json")

@@ -1,6 +1,6 @@
 import pytest
 
-from configs import language_model, latent_lm
+from configs import language_model
 from latent_jax.bench import step as module
 from latent_jax.bench.step import benchmark_step, benchmark_step_and_print
 from latent_jax.reports.tables import read_json
@@ -9,7 +9,6 @@ from latent_jax.reports.tables import read_json
 def tiny(config):
     config.row_length, config.batch_size = 16, 8
     config.model.update(d_model=32, n_layers=1, n_heads=2)
-    config.autoencoder.update(d_model=32, n_layers=1, n_heads=2)
     return config
 
 
@@ -17,7 +16,7 @@ def test_a_step_is_timed_and_traced(tmp_path, capsys):
     path = tmp_path / "steps.json"
     for name, config in (
         ("bpe", language_model.get_config("method=BPE[v=300],size=nano")),
-        ("latent", latent_lm.get_config("size=nano,codes=64")),
+        ("bytes", language_model.get_config("size=nano")),
     ):
         benchmark_step_and_print(
             tiny(config),
@@ -30,17 +29,17 @@ def test_a_step_is_timed_and_traced(tmp_path, capsys):
     printed = capsys.readouterr().out
     # Where another test of this process has loaded libtpu, the trace holds no CPU, which is said.
     assert "kind of work" in printed or "the trace cannot be summed up: no device" in printed
-    assert list((tmp_path / "bpe").rglob("*.xplane.pb")) and not (tmp_path / "latent").exists()
-    bpe, latent = read_json(path)
-    assert (bpe["name"], bpe["method"]) == ("bpe", "BPE[v=300]") and latent["name"] == "latent"
-    for record in (bpe, latent):
+    assert list((tmp_path / "bpe").rglob("*.xplane.pb")) and not (tmp_path / "bytes").exists()
+    bpe, of_bytes = read_json(path)
+    assert (bpe["name"], bpe["method"]) == ("bpe", "BPE[v=300]") and of_bytes["name"] == "bytes"
+    for record in (bpe, of_bytes):
         assert record["step_ms"] > 0 and record["compile_seconds"] > 0
         assert record["tokens_per_s"] * record["step_ms"] == pytest.approx(1e3 * 8 * 16)
         # A CPU has no peak that is known.
         assert record["model_flops_utilization"] is None and record["device_count"] == 8
     # 4 bytes are assumed for an id of BPE, and 1 for a byte.
     assert bpe["bytes_per_s"] == pytest.approx(4 * bpe["tokens_per_s"])
-    assert latent["bytes_per_s"] == pytest.approx(latent["tokens_per_s"])
+    assert of_bytes["bytes_per_s"] == pytest.approx(of_bytes["tokens_per_s"])
 
 
 def test_a_damaged_file_is_refused_before_anything_is_measured(tmp_path):

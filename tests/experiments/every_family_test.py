@@ -37,7 +37,8 @@ def folder(tmp_path_factory):
 CONFIGS = {
     "latent_lm": lambda: latent_lm.get_config("size=nano"),
     "quickstart": lambda: quickstart.get_config().runs.latent,
-    "compressors": lambda: compressors.get_config().runs.ssm_c8,
+    "compressors": lambda: compressors.get_config().runs.linear_merge_c4,
+    "compressors, ssm": lambda: compressors.get_config().runs.ssm_c8,
     "m1": lambda: m1.get_config("size=nano"),
     "m1, adamw": lambda: m1.get_config("size=nano,optimizer=adamw,windows=anywhere"),
     "m2": lambda: m2.get_config("size=100k,method=Bytes,optimizer=adafactor"),
@@ -66,7 +67,14 @@ def tiny(method, folder):
     return config
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+SLOW = ("compressors, ssm",)
+"""Of which the same file is run with something that compiles faster."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CONFIGS],
+)
 def test_every_config_runs(name, folder, tmp_path):
     config = shrink(CONFIGS[name](), folder)
     kept = json.loads(json.dumps(config.to_dict()))  # tuples become lists

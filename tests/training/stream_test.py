@@ -34,11 +34,16 @@ class RollOuts:
             ids_BT = jnp.zeros((BATCH_SIZE, ROW_LENGTH), jnp.int32)
             first_B = jax.random.randint(first_key, (BATCH_SIZE,), 0, 256)
             ids_BT = ids_BT.at[:, 0].set(first_B)
-            for place, place_key in enumerate(keys, 1):
+
+            def one(ids_BT, place_and_key):
+                place, key = place_and_key
                 logits_BTV = model.apply(variables, ids_BT, jnp.ones(ids_BT.shape))
-                drawn_B = jax.random.categorical(place_key, logits_BTV[:, place])
-                ids_BT = ids_BT.at[:, place].set(drawn_B)
-            return ids_BT
+                return ids_BT.at[:, place].set(
+                    jax.random.categorical(key, logits_BTV[:, place])
+                ), None
+
+            places = jnp.arange(1, ROW_LENGTH)
+            return jax.lax.scan(one, ids_BT, (places, jnp.stack(keys)))[0]
 
         self._draw = draw
 
