@@ -51,7 +51,8 @@ def check(record, strategy):
     gradient_bytes = 4 * record["n_parameters"]
     state_bytes = 3 * gradient_bytes  # with AdamW's moments
     if record["program"] == "train" and strategy == "pmap":
-        assert record["all_reduce_bytes"] > 0.9 * gradient_bytes
+        # Of kernels in bfloat16, as their gradients are computed; of all others in float32.
+        assert 0.5 * gradient_bytes < record["all_reduce_bytes"] < 1.2 * gradient_bytes
         assert record["argument_bytes"] > state_bytes
         assert not record.get("all_gather_count"), "every device has every weight"
     if record["program"] == "train" and strategy == "fsdp":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs import language_model, latent_lm, m1, m2
+from configs import language_model, latent_lm, m1
 from latent_jax.costs.libtpu import find_libtpu
 
 needs_libtpu = pytest.mark.skipif(
@@ -11,8 +11,8 @@ needs_libtpu = pytest.mark.skipif(
 
 FAMILIES = {
     "gpt": lambda: language_model.get_config("size=nano"),
-    "relative": lambda: m2.get_config("size=100k"),
-    "snippets": lambda: m1.get_config("size=nano,snippets=2"),
+    "relative": lambda: relative(language_model.get_config("size=nano")),
+    "snippets": lambda: m1.get_config("size=nano,snippets=2,optimizer=adamw"),
     **{
         kind: (lambda kind=kind: latent_lm.get_config(f"size=nano,compressor={kind},codes=64"))
         for kind in ("conv1d", "ssm", "attention_pool", "linear_merge", "sequence_linear")
@@ -21,6 +21,12 @@ FAMILIES = {
     "continuous": lambda: latent_lm.get_config("size=nano,quantizer=none"),
 }
 """One config of every family of programs, as small as the config files have them."""
+
+
+def relative(config):
+    """Return a config with relative positions."""
+    config.model.positions = "relative"
+    return config
 
 
 def small(family: str, batch_size: int = 8, row_length: int = 128):
