@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import settle_remat
-from latent_jax.costs.profile import describe_profile
+from latent_jax.costs.profile import check_traced, describe_profile
 from latent_jax.data import batch_spec
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.solve import solve_shape
@@ -81,8 +81,7 @@ def benchmark_step(
     """
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1; got {n_steps}")
-    if profile is not None and n_traced < 1:
-        raise ValueError(f"profile must be at least 1, or left out for no trace; got {n_traced}")
+    check_traced(profile, n_traced)
     training = TrainingConfig(**config.training, seed=config.seed)
     vocabulary = assumed_vocabulary(config, bytes_per_token)
     config = solve_shape(config, vocabulary)

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from latent_jax.costs.profile import describe_profile
+from latent_jax.costs.profile import check_traced, describe_profile
 from latent_jax.data import batch_spec
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.platform import Platform
@@ -158,8 +158,7 @@ def benchmark_and_print(
     Raises:
         ValueError: see `benchmark_training`; or there are no steps to trace.
     """
-    if profile is not None and n_traced < 1:
-        raise ValueError(f"profile must be at least 1, or left out for no trace; got {n_traced}")
+    check_traced(profile, n_traced)
     # PyTorch needs memory of the same GPU, of which JAX would take three quarters.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
     spread_over_cores([benchmark.batch_size])

@@ -74,6 +74,12 @@ def summarize_profile(folder: str | Path, n_names: int = 12) -> str:
     return "\n\n".join((title, *_tables(devices, n_steps, seconds, n_names)))
 
 
+def check_traced(profile: str | Path | None, n_traced: int) -> None:
+    """Raise ValueError where a trace is asked for, and no steps of it."""
+    if profile is not None and n_traced < 1:
+        raise ValueError(f"profile must be at least 1, or left out for no trace; got {n_traced}")
+
+
 def describe_profile(folder: str | Path) -> str:
     """Return `summarize_profile`, or why there is none: no reason for a measurement to fail."""
     try:
