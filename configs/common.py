@@ -58,6 +58,7 @@ def default() -> ConfigDict:
     config.budget.bytes = 0.0  # raw bytes seen
     config.budget.flops = 0.0  # of training: 3 x forward, and once those of M1
     config.budget.bytes_per_parameter = 0.0  # raw bytes for each parameter outside of embeddings
+    config.budget.other = ""  # UNIT:AMOUNT in another unit that the method counts
     config.budget.extend = ""  # more after its end, UNIT:AMOUNT; as --extend of launch/train.py
 
     # Widen or narrow the language model until a forward pass costs at most so many FLOPs per raw

@@ -30,7 +30,7 @@ from configs import common
 from configs.args import parse_args
 from configs.lester import set_decoder, set_optimizer
 from latent_jax.methods import names
-from latent_jax.methods.budget import parse
+from latent_jax.methods.budget import parse, set_in
 from latent_jax.methods.registry import family
 from latent_jax.nearest import check_word
 
@@ -86,7 +86,7 @@ def get_config(arguments: str = ""):
     else:
         config.z_loss = 1e-4
     budget = parse(a.budget or f"tokens:{LAPTOP_TOKENS if laptop else PAPER_TOKENS}")
-    config.budget[budget.unit] = budget.amount
+    set_in(config.budget, budget)
     set_optimizer(
         config,
         optimizer,

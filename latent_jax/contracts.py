@@ -201,13 +201,13 @@ class Task(Protocol):
     """What training costs per raw byte: forward and backward, which is three times the forward
     pass, and once what the tokenizer's own model costs.
     """
-    tokens_per_id: float
-    """What the language model reads for each id of a row: 1, or 1 / C for codes."""
     fields: tuple[str, ...]
     """What it reads of a batch, beside weights and amounts; of text ("ids",)."""
-    amounts: tuple[str, ...]
-    """Units that its scores count in whole numbers, each under `amount_key`; the loop adds them up.
-    The first is what speed is measured in; of text ("bytes", "tokens").
+    amounts: Mapping[str, float]
+    """Units that its scores count in whole numbers, each under `amount_key`, and what a position of
+    a row is worth in each on average. The loop adds up what happens; budgets are planned with the
+    averages. Speed is measured in the first unit. Of text {"bytes": 3.4, "tokens": 1.0}, where a
+    token is what the language model reads: an id, or a code, of which a byte is 1 / C.
     """
     stacks: tuple[tuple[TransformerConfig, int], ...]
     """Each stack of blocks that a step trains, and the positions of a row that it reads."""

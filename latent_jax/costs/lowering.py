@@ -87,7 +87,7 @@ def lower(
     with traceable_cudnn():
         config = settle_remat(config, vocabulary, mesh, target.platform, target.chip)
         task = make_task(config, vocabulary, target.platform)
-        total_steps, _ = solve_steps(config, task, vocabulary)
+        total_steps, _ = solve_steps(config, task)
     optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps)
     batch = batch_spec(config.batch_size, config.row_length)
     with traceable_cudnn():

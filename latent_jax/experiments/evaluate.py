@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
-from latent_jax.contracts import Task, Vocabulary
+from latent_jax.contracts import Task, Vocabulary, amount_key
 from latent_jax.data import (
     Batch,
     Corpus,
@@ -39,7 +39,7 @@ class Run:
         tokenizer: its own.
         task: of the configuration.
         variables: the Flax collections of one checkpoint.
-        metadata: of the checkpoint: "step" and "bytes_seen" among others.
+        metadata: of the checkpoint: "step", and how much of each amount the run has seen.
         mesh: what the variables lie on.
     """
 
@@ -112,7 +112,7 @@ def evaluate(
         "name": config.name or config.method,
         "method": config.method,
         "step": run.metadata["step"],
-        "bytes_seen": run.metadata["bytes_seen"],
+        **{f"{unit}_seen": run.metadata[f"{unit}_seen"] for unit in run.task.amounts},
         "split": " ".join(files) or split,
         **metrics,
     }
@@ -121,7 +121,7 @@ def evaluate(
 def score_corpus(
     run: Run, corpus: Corpus, split: str, max_bytes: int = 0, batch_size: int = 0
 ) -> dict[str, Any]:
-    """Return all metrics of a run on a split of any corpus, and "n_bytes", the raw bytes scored.
+    """Return all metrics of a run on a split of any corpus, and how much of each amount was scored.
 
     Args:
         run: see `load_run`.
@@ -145,7 +145,8 @@ def _rows(run: Run, max_bytes: int, batch_size: int) -> dict[str, Any]:
 
 def _score(run: Run, rows: Iterable[Batch]) -> dict[str, Any]:
     sums = Evaluator(run.task, run.mesh)(run.variables, rows)
-    return {"n_bytes": int(sums["n_bytes"]), **run.task.summarize(sums)}
+    amounts = {amount_key(unit): int(sums[amount_key(unit)]) for unit in run.task.amounts}
+    return amounts | run.task.summarize(sums)
 
 
 def evaluate_and_print(workdir: str | Path, *, json_path: str | None = None, **options) -> None:

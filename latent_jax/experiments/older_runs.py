@@ -8,6 +8,7 @@ ADDED = {
     "autoencoder.n_kv_heads": 0,
     "autoencoder.rope_theta": 10_000.0,
     "budget.extend": "",
+    "budget.other": "",
     "data.mixture": (),
     "model.n_kv_heads": 0,
     "model.rope_theta": 10_000.0,

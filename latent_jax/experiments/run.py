@@ -21,8 +21,7 @@ from latent_jax.data.packing import RowLayout
 from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
-from latent_jax.methods.budget import from_config
-from latent_jax.methods.solve import solve_extension, solve_shape, solve_steps
+from latent_jax.methods.solve import budget_of, solve_extension, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.paths import open_path
 from latent_jax.reports.curves import write_curves
@@ -114,7 +113,7 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     startup = startup or StartUp()
     training = TrainingConfig(**config.training, seed=config.seed)  # refused before text is read
     optimizer = OptimizerConfig(**config.optimizer)
-    from_config(config.budget)  # a wrong one is refused before any text is read
+    budget_of(config)
     check_wandb(training.wandb)
     mesh = make_mesh(training.strategy, training.model_parallel)
     keep_programs()
@@ -123,8 +122,8 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
     config = solve_shape(config, vocabulary)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
-    planned_steps, _ = solve_steps(config, task, vocabulary)
-    extension = solve_extension(config, task, vocabulary)
+    planned_steps, _ = solve_steps(config, task)
+    extension = solve_extension(config, task)
     total_steps = planned_steps + extension
     make_schedule(optimizer, total_steps, extension)  # refuses what it cannot do
     config.training.best_metric = config.training.best_metric or task.headline
@@ -268,14 +267,13 @@ def _with_extension(config: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDi
 
 def _check_extension(experiment: Experiment, recorded: Mapping[str, Any]) -> None:
     """Refuse to make a run shorter than it was extended to."""
-    config, reading = experiment.config, experiment.reading
+    config = experiment.config
     known = recorded.get("budget", {}).get("extend", "")
     if known == config.budget.extend:
         return
     earlier = ConfigDict(config.to_dict())
     earlier.budget.extend = known
-    vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
-    if solve_extension(earlier, experiment.task, vocabulary) > experiment.extension_steps:
+    if solve_extension(earlier, experiment.task) > experiment.extension_steps:
         raise ValueError(
             f"the run has been extended by {known}, which is more than {config.budget.extend}: an "
             "extension counts from the end of the run's own budget, so give the whole of it, or "

@@ -1,32 +1,56 @@
-"""The budget solver: an amount in any unit, turned into optimizer steps for one method and size.
+"""A budget: an amount in any unit, turned into optimizer steps for one method and size.
 
-Comparisons are made at equal budgets, so every unit is converted in this one place.
+Comparisons are made at equal budgets, so every unit is converted in this one place. Some units hold
+for every method; others are what a method counts, for text raw bytes and tokens.
 """
 
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
 
 from latent_jax.nearest import check_word
 
-UNITS = ("steps", "tokens", "bytes", "flops", "bytes_per_parameter")
-"""Optimizer steps; tokens that the language model reads in training (Lester et al. 2024); raw bytes
-seen; training floating-point operations, those of the tokenizer's own model included; raw bytes
-seen for each parameter outside of embeddings ("Compute Optimal Tokenization", arXiv 2605.01188,
-finds about 60 best for English).
+ALWAYS = ("steps", "flops")
+"""Optimizer steps, and training floating-point operations, those of the tokenizer's own model
+included: units that every method has.
 """
+
+PER_PARAMETER = "_per_parameter"
+"""Ends a unit that is counted for each parameter outside of embeddings. About 60
+bytes_per_parameter are best for English ("Compute Optimal Tokenization", arXiv 2605.01188).
+"""
+
+TEXT = ("bytes", "tokens")
+"""What a method of text counts: raw bytes, and tokens that the language model reads (the budget of
+Lester et al. 2024).
+"""
+
+KEYS = ("steps", "tokens", "bytes", "flops", "bytes_per_parameter")
+"""Units that are keys of `config.budget`. A budget in any other stands in `config.budget.other`.
+"""
+
+
+def units(counted: Sequence[str]) -> tuple[str, ...]:
+    """Return all units of budgets for a method that counts amounts in these units."""
+    return (*ALWAYS, *counted, *(f"{unit}{PER_PARAMETER}" for unit in counted))
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """How long to train, in exactly one unit of `UNITS`."""
+    """How long to train, in one unit.
+
+    Attributes:
+        amount: more than 0.
+        unit: one of `units`.
+    """
 
     amount: float
     unit: str
 
     def __post_init__(self):
-        check_word("unit of a budget", self.unit, UNITS)
+        """Check the amount; `parse` and `from_config` check the unit."""
         if not (math.isfinite(self.amount) and self.amount > 0):
             raise ValueError(
                 f"a budget of {self.amount} {self.unit} trains nothing; give more than 0"
@@ -39,29 +63,35 @@ class Budget:
         """Return the optimizer steps that spend this budget, rounded up, at least one.
 
         Args:
-            amounts: "tokens" and "bytes" of a step, on average.
+            amounts: what a step is worth on average in each unit that the method counts.
             flops: of training, of a step.
             n_parameters: those outside of embeddings.
 
         Raises:
-            ValueError: a step costs nothing of this unit.
+            ValueError: a step costs nothing of this unit, or the method does not count it.
         """
+        check_word("unit of a budget", self.unit, units(tuple(amounts)))
         per_step = {
             "steps": 1.0,
-            **amounts,
             "flops": flops,
-            "bytes_per_parameter": amounts["bytes"] / max(n_parameters, 1),
+            **amounts,
+            **{f"{unit}{PER_PARAMETER}": n / max(n_parameters, 1) for unit, n in amounts.items()},
         }[self.unit]
         if not per_step:
+            others = " or ".join(unit for unit in ("steps", *amounts) if unit != self.unit)
             raise ValueError(
-                f"a step costs 0 {self.unit}, so that {self} has no end: give the budget in steps, "
-                "tokens or bytes"
+                f"a step costs 0 {self.unit}, so that {self} has no end: give the budget in "
+                f"{others}"
             )
         return max(1, math.ceil(self.amount / per_step))
 
 
-def parse(text: str) -> Budget:
+def parse(text: str, counted: Sequence[str] = TEXT) -> Budget:
     """Read a budget such as "tokens:26.2e9" or "bytes_per_parameter:60".
+
+    Args:
+        text: UNIT:AMOUNT.
+        counted: units that the method counts.
 
     Raises:
         ValueError: it is not written so, or the unit is unknown (the nearest is named).
@@ -71,24 +101,44 @@ def parse(text: str) -> Budget:
         raise ValueError(
             f"{text!r} is no budget: write UNIT:AMOUNT, such as tokens:4e5 or bytes:2e6"
         )
+    check_word("unit of a budget", match[1], units(counted))
     return Budget(float(match[2]), match[1])
 
 
-def from_config(budget) -> Budget:
-    """Read a mapping with one non-zero entry among `UNITS`, such as `config.budget`.
+def from_config(budget: Mapping[str, Any], counted: Sequence[str] = TEXT) -> Budget:
+    """Read the one budget that is set in `config.budget`.
+
+    Args:
+        budget: the section; of `KEYS` and "other", one is not empty.
+        counted: units that the method counts.
 
     Raises:
-        ValueError: when none or several units are set; the message names them.
+        ValueError: none or several are set (the message names them), or "other" cannot be read.
     """
-    given = {unit: budget[unit] for unit in UNITS if budget[unit]}
+    given = {key: budget[key] for key in (*KEYS, "other") if budget[key]}
     if len(given) != 1:
-        stated = ", ".join(f"{unit}={amount:g}" for unit, amount in given.items()) or "none"
+        stated = ", ".join(f"{key}={_number(value)}" for key, value in given.items()) or "none"
         way_out = "give one, such as --config.budget.bytes=1e8"
         if given:
-            clear = " or ".join(f"--config.budget.{unit}=0" for unit in given)
+            clear = " or ".join(
+                f"--config.budget.{key}={_number(type(value)())}" for key, value in given.items()
+            )
             way_out = f"keep one and clear the rest, by {clear}"
         raise ValueError(
-            f"set exactly one of budget.{{{', '.join(UNITS)}}}; set now: {stated}; {way_out}"
+            f"set exactly one of budget.{{{', '.join((*KEYS, 'other'))}}}; set now: {stated}; "
+            f"{way_out}"
         )
-    ((unit, amount),) = given.items()
-    return Budget(float(amount), unit)
+    ((key, value),) = given.items()
+    return parse(value, counted) if key == "other" else Budget(float(value), key)
+
+
+def set_in(section: MutableMapping[str, Any], budget: Budget) -> None:
+    """Set the key of `config.budget` that `from_config` reads as this budget."""
+    if budget.unit in KEYS:
+        section[budget.unit] = budget.amount
+    else:
+        section["other"] = f"{budget.unit}:{budget.amount!r}"
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

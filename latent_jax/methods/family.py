@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.contracts import Task, Variables, Vocabulary, Writer
 from latent_jax.data import Corpus
+from latent_jax.methods.budget import TEXT
 from latent_jax.platform import Platform
 from latent_jax.tokenizers import Tokenizer, load
 
@@ -118,6 +119,7 @@ class Family(abc.ABC):
             coded without what was learned.
         reads_ids: whether its language model reads the ids of the tokenizer.
         reads_gpt2_files: whether its tokenizer can be made of GPT-2's two files.
+        amounts: units that its tasks count; budgets are given in them.
         ids_are_bytes: whether each id of a row is one raw byte, on any text.
     """
 
@@ -131,6 +133,7 @@ class Family(abc.ABC):
     reads_ids: ClassVar[bool] = True
     reads_gpt2_files: ClassVar[bool] = False
     ids_are_bytes: ClassVar[bool] = False
+    amounts: ClassVar[tuple[str, ...]] = TEXT
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of options that a name may leave out, given those that it states."""

@@ -119,6 +119,7 @@ class Latent(Family):
             lm_gradient=latent.lm_gradient,
             freeze=tuple(latent.freeze),
             head=head_of(config, method["k"], platform),
+            bytes_per_id=vocabulary.bytes_per_token,
         )
 
     def make_writer(

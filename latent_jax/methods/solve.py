@@ -3,8 +3,8 @@
 from ml_collections import ConfigDict
 
 from latent_jax.contracts import Task, Vocabulary
-from latent_jax.methods.budget import Budget, from_config
-from latent_jax.methods.budget import parse as parse_budget
+from latent_jax.methods import budget as budgets
+from latent_jax.methods.budget import Budget
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
@@ -76,25 +76,37 @@ def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
     model.d_ff = round(forward * model.d_model)
 
 
-def tokens_of(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> tuple[float, float]:
-    """Return what the language model reads in a step, and the raw bytes of each token."""
-    n_ids = config.batch_size * config.row_length
-    return n_ids * task.tokens_per_id, vocabulary.bytes_per_token / task.tokens_per_id
+def budget_of(config: ConfigDict) -> Budget:
+    """Return the budget of a configuration, before any text is read.
+
+    Raises:
+        ValueError: none or several are set, or its method does not count the unit, or that of
+            `budget.extend`.
+    """
+    counted = family(parse(config.method).family).amounts
+    if config.budget.extend:
+        budgets.parse(config.budget.extend, counted)
+    return budgets.from_config(config.budget, counted)
 
 
-def solve_steps(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> tuple[int, Budget]:
+def amounts_of_step(config: ConfigDict, task: Task) -> dict[str, float]:
+    """Return what a step is worth on average in each unit that the task counts."""
+    n_positions = config.batch_size * config.row_length
+    return {unit: n_positions * worth for unit, worth in task.amounts.items()}
+
+
+def solve_steps(config: ConfigDict, task: Task) -> tuple[int, Budget]:
     """Return the optimizer steps that spend the budget of a solved configuration, and the budget.
 
     Args:
         config: solved, see `solve_shape`.
         task: made of it.
-        vocabulary: of its tokenizer.
 
     Raises:
-        ValueError: no budget or several are set, or all steps would be warm-up.
+        ValueError: see `budget_of`; or all steps would be warm-up.
     """
-    budget = from_config(config.budget)
-    steps = budget.steps(*_costs(config, task, vocabulary))
+    budget = budget_of(config)
+    steps = budget.steps(*_costs(config, task))
     warmup = config.optimizer.warmup_steps
     if warmup >= steps:
         raise ValueError(
@@ -105,7 +117,7 @@ def solve_steps(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> tuple
     return steps, budget
 
 
-def solve_extension(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> int:
+def solve_extension(config: ConfigDict, task: Task) -> int:
     """Return the optimizer steps that `budget.extend` adds to those of `solve_steps`.
 
     In the unit of the budget both together buy what one budget of their sum buys. Arguments are
@@ -116,20 +128,18 @@ def solve_extension(config: ConfigDict, task: Task, vocabulary: Vocabulary) -> i
     """
     if not config.budget.extend:
         return 0
-    budget, extension = from_config(config.budget), parse_budget(config.budget.extend)
-    costs = _costs(config, task, vocabulary)
+    budget = budget_of(config)
+    extension = budgets.parse(config.budget.extend, tuple(task.amounts))
+    costs = _costs(config, task)
     if extension.unit != budget.unit:
         return extension.steps(*costs)
     whole = Budget(budget.amount + extension.amount, budget.unit)
     return whole.steps(*costs) - budget.steps(*costs)
 
 
-def _costs(
-    config: ConfigDict, task: Task, vocabulary: Vocabulary
-) -> tuple[dict[str, float], float, int]:
+def _costs(config: ConfigDict, task: Task) -> tuple[dict[str, float], float, int]:
     """Return the arguments of `Budget.steps`."""
     counts = count_parameters(task, config.row_length)
     n_parameters = counts["n_parameters"] - counts["n_embedding_parameters"]
-    n_tokens, bytes_per_token = tokens_of(config, task, vocabulary)
-    amounts = {"tokens": n_tokens, "bytes": n_tokens * bytes_per_token}
+    amounts = amounts_of_step(config, task)
     return amounts, task.train_flops(amounts), n_parameters

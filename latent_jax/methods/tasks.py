@@ -18,7 +18,14 @@ def make_task(config: ConfigDict, vocabulary: Vocabulary, platform: Platform | N
 
     Raises:
         ValueError: the configuration describes no network; the message names the key.
+        TypeError: the task does not count what its family says.
     """
     method = parse(config.method)
-    platform = platform or Platform.current()
-    return family(method.family).make_task(method, config, vocabulary, platform)
+    known, platform = family(method.family), platform or Platform.current()
+    task = known.make_task(method, config, vocabulary, platform)
+    if tuple(task.amounts) != known.amounts:
+        raise TypeError(
+            f"the family {known.name} has amounts {known.amounts}, and its task {task.name} counts "
+            f"{tuple(task.amounts)}: they are one thing, name them alike"
+        )
+    return task

@@ -1,7 +1,8 @@
 """Pictures of training: one run in detail, and several runs side by side.
 
 Every axis of text counts raw bytes, and every loss is in bits per raw byte, so that methods with
-different tokens can be read in one picture. For latent methods the line that is compared is the
+different tokens can be read in one picture; of other data, it is the unit that its method counts.
+For latent methods the line that is compared is the
 full code length: what the codes cost under the language model, plus what the bytes still cost given
 them.
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from latent_jax.reports.records import read_run
+from latent_jax.reports.records import SEEN, read_run
 from latent_jax.reports.style import (
     INK,
     PALETTE,
@@ -74,7 +75,8 @@ def _single_figure(run):
     """Training and validation of a method without latents: one panel."""
     figure = Figure(figsize=(7.6, 4.3))
     figure.subplots_adjust(left=0.085, right=0.82, bottom=0.115, top=0.8)
-    titles(figure, 0.085, run.name, f"{_extent(run)}. Bits per raw byte; lower is better")
+    metric = run.metric.replace("_", " ").replace("bits per byte", "bits per raw byte")
+    titles(figure, 0.085, run.name, f"{_extent(run)}. {metric.capitalize()}; lower is better")
     axes = figure.subplots()
     _draw_code_length(axes, run)
     return figure
@@ -98,7 +100,7 @@ def _latent_figure(run):
 
 def _draw_code_length(axes, run):
     """Training and validation bits per byte."""
-    scale, _ = _text_axis(axes, [run])
+    scale = _seen_axis(axes, [run])
     xs, ys = run.curve(run.metric, split="train")
     ends = []
     if len(xs):
@@ -117,7 +119,7 @@ def _draw_code_length(axes, run):
 
 def _draw_parts(axes, run):
     """What the code length is made of, and the baselines that a language model must beat."""
-    scale, _ = _text_axis(axes, [run])
+    scale = _seen_axis(axes, [run])
     axes.set_title("Its parts on validation text, bits/byte")
     ends = []
     for key, name, colour, style in (
@@ -139,7 +141,7 @@ def _draw_parts(axes, run):
 
 def _draw_restored(axes, run):
     """Return the share of bytes that are the most likely ones given their codes."""
-    scale, _ = _text_axis(axes, [run])
+    scale = _seen_axis(axes, [run])
     axes.set_title("Bytes restored from the codes, %")
     ends = []
     for split, name, colour in (("train", "training", ORANGE), ("validation", "validation", BLUE)):
@@ -157,7 +159,7 @@ def _draw_restored(axes, run):
 
 def _draw_codebook(axes, run):
     """How many codes are in use, against how many there are."""
-    scale, _ = _text_axis(axes, [run])
+    scale = _seen_axis(axes, [run])
     axes.set_title("Codebook, number of codes")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     xs, perplexity = run.curve("codebook_perplexity")
@@ -202,7 +204,7 @@ def _comparison_figure(runs):
     )
     curves = figure.add_axes((0.05, bottom, 0.37, top - bottom))
     curves.set_title("Over the text read in training")
-    scale, _ = _text_axis(curves, runs)
+    scale = _seen_axis(curves, runs)
     ends = []
     for i, run in enumerate(runs):
         xs, ys = run.curve(run.metric)
@@ -258,13 +260,23 @@ def _draw_bars(axes, runs, finals, latent):
     axes.set_ylim(max(len(runs), 2) - 0.5, -0.65)
 
 
-def _text_axis(axes, runs):
-    """Set up the x axis, raw bytes read, for all runs; return the divisor and the unit."""
-    largest = max(record["bytes_seen"] for run in runs for record in run.records)
-    scale, unit = bytes_unit(largest)
+def _seen_axis(axes, runs):
+    """Set up the x axis, what all runs have seen in training; return the divisor.
+
+    Raises:
+        ValueError: the runs count different units first.
+    """
+    units = sorted({run.unit for run in runs})
+    if len(units) > 1:
+        raise ValueError(
+            f"runs that count {' and '.join(units)} share no axis: compare runs of one kind of data"
+        )
+    (unit,) = units
+    largest = max(record[f"{unit}{SEEN}"] for run in runs for record in run.records)
+    scale, name = bytes_unit(largest) if unit == "bytes" else (1.0, unit)
     axes.set_xlim(0, 1.01 * largest / scale or 1.0)
-    axes.set_xlabel(f"text read in training, {unit}")
-    return scale, unit
+    axes.set_xlabel(f"{'text read' if unit == 'bytes' else 'seen'} in training, {name}")
+    return scale
 
 
 def _fit_height(axes, from_zero=False):
@@ -288,9 +300,13 @@ def _fit_height(axes, from_zero=False):
 def _extent(run):
     """Return how long the run has trained, for a subtitle."""
     last = run.final()
-    divisor, unit = bytes_unit(last["bytes_seen"])
     method = "" if run.name == run.method else f"{run.method}, "
-    return f"{method}{last['step']:,} steps, {last['bytes_seen'] / divisor:.3g} {unit} of text"
+    seen = last[f"{run.unit}{SEEN}"]
+    amount = f"{seen:,} {run.unit}"
+    if run.unit == "bytes":
+        divisor, name = bytes_unit(seen)
+        amount = f"{seen / divisor:.3g} {name} of text"
+    return f"{method}{last['step']:,} steps, {amount}"
 
 
 def _bits(value):

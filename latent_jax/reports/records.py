@@ -3,7 +3,8 @@
 A run folder holds `config.json`, the nested configuration, and `metrics.jsonl`, one flat record a
 line: `{"step": 100, "split": "validation", "bytes_seen": 819200, ..., "bits_per_byte": 2.31}`. The
 reader forgives what a killed run leaves behind (a torn last line, steps that were trained again
-after a resume) and nothing else.
+after a resume) and nothing else. A record says how much of each amount the run has seen, under
+`UNIT_seen`: of text raw bytes first, and of other data what its method counts.
 """
 
 import dataclasses
@@ -18,7 +19,8 @@ from latent_jax.nearest import nearest
 from latent_jax.paths import open_path
 
 SPLITS = ("train", "validation")
-REQUIRED = ("step", "split", "bytes_seen")
+REQUIRED = ("step", "split")
+SEEN = "_seen"
 
 
 class RunFolderError(ValueError):
@@ -54,6 +56,11 @@ class Run:
         """What the run is judged by: its configured best_metric; lower is better."""
         return self.config.get("training", {}).get("best_metric", "bits_per_byte")
 
+    @property
+    def unit(self) -> str:
+        """The first amount that the run counts, such as "bytes": what its curves are drawn over."""
+        return next(key for key in self.records[0] if key.endswith(SEEN)).removesuffix(SEEN)
+
     def has(self, metric: str, split: str = "validation") -> bool:
         """Return whether any record of the split carries the metric."""
         return any(metric in record for record in self.split(split))
@@ -65,9 +72,18 @@ class Run:
         return [record for record in self.records if record["split"] == split]
 
     def curve(
-        self, metric: str, *, split: str = "validation", x: str = "bytes_seen"
+        self, metric: str, *, split: str = "validation", x: str = ""
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return float64 `x` and `metric` of all records of the split that carry both."""
+        """Return float64 `x` and `metric` of all records of the split that carry both.
+
+        Args:
+            metric: its name in the records.
+            split: "train" or "validation".
+            x: likewise; "" is how much the run has seen of its `unit`.
+        """
+        if not self.records:
+            return np.zeros(0), np.zeros(0)
+        x = x or f"{self.unit}{SEEN}"
         points = [
             (record[x], record[metric])
             for record in self.split(split)
@@ -180,6 +196,8 @@ def _record(line, folder, number):
     for key in REQUIRED:
         if key not in record:
             raise RunFolderError(f"{place} has no {key!r}")
+    if not any(key.endswith(SEEN) for key in record):
+        raise RunFolderError(f"{place} does not say what the run has seen, such as 'bytes_seen'")
     if record["split"] not in SPLITS:
         raise RunFolderError(f"{place} has split {record['split']!r}; known: {SPLITS}")
     for key, value in record.items():

@@ -56,9 +56,7 @@ class LanguageModeling:
     windows: Trie | None = dataclasses.field(default=None, compare=False)
     name = "language_modeling"
     headline = "bits_per_byte"
-    tokens_per_id = 1.0
     fields = ("ids",)
-    amounts = ("bytes", "tokens")
 
     def __post_init__(self):
         """Check the snippets against the row."""
@@ -75,6 +73,11 @@ class LanguageModeling:
     def stacks(self):
         """The GPT, see `Task`."""
         return ((self.model_config, self.row_length),)
+
+    @property
+    def amounts(self):
+        """Raw bytes, and tokens, which are ids; see `Task`."""
+        return {"bytes": self.bytes_per_token, "tokens": 1.0}
 
     @property
     def component_flops(self):

@@ -70,6 +70,8 @@ class LatentLanguage:
         freeze: any of "encoder", "decoder", "language_model". A frozen encoder keeps its codebook
             as well.
         head: one of `tasks.heads.HEADS` but "auto", for the codes.
+        bytes_per_id: raw bytes per id, measured on the corpus: a little under 1, because separators
+            stand for none. Only budgets use it.
     """
 
     model_config: LatentLMConfig
@@ -78,9 +80,9 @@ class LatentLanguage:
     lm_gradient: str = "input"
     freeze: tuple[str, ...] = ()
     head: str = "whole"
+    bytes_per_id: float = 1.0
     name = "latent_language"
     fields = ("ids",)
-    amounts = ("bytes", "tokens")
 
     def __post_init__(self):
         check_word("lm_gradient", self.lm_gradient, LM_GRADIENTS)
@@ -109,9 +111,10 @@ class LatentLanguage:
         return "bits_per_byte" if self._has_codes else "reconstruction_bits_per_byte"
 
     @property
-    def tokens_per_id(self):
-        """One code for every C bytes, see `Task`."""
-        return 1.0 / self.model_config.autoencoder.compressor.factor
+    def amounts(self):
+        """Raw bytes, and tokens, which are codes: one for every C ids; see `Task`."""
+        factor = self.model_config.autoencoder.compressor.factor
+        return {"bytes": self.bytes_per_id, "tokens": 1.0 / factor}
 
     @property
     def component_flops(self):

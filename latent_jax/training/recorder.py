@@ -83,7 +83,7 @@ class Recorder:
                 f"has seen, which {task.name} counts: start a new run, with init_from its weights"
             )
         self._seen = {unit: saved[f"{unit}_seen"] for unit in task.amounts}
-        self._unit = task.amounts[0]
+        self._unit = next(iter(task.amounts))
         self.chrono = Chrono(saved["seconds"])
         self._total_steps = total_steps
         self._writers: list[MetricsWriter | WandbWriter] = []

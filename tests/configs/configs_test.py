@@ -9,8 +9,8 @@ import pytest
 from configs import common, compressors, language_model, latent_lm, m1, quickstart
 from latent_jax.chunking.fixed import compressors as kinds_of_compressors
 from latent_jax.contracts import Vocabulary
-from latent_jax.methods.budget import from_config
 from latent_jax.methods.names import parse
+from latent_jax.methods.solve import amounts_of_step, budget_of
 from latent_jax.methods.tasks import make_task
 from latent_jax.training import OptimizerConfig, TrainingConfig
 
@@ -69,10 +69,9 @@ def test_it_builds(name):
     task = task_of(config)
     TrainingConfig(**config.training, seed=config.seed)
     OptimizerConfig(**config.optimizer)
-    budget = from_config(config.budget)
+    budget = budget_of(config)
     assert budget.unit != "bytes_per_parameter"  # so that nothing is counted here
-    n_ids = config.batch_size * config.row_length
-    amounts = {"tokens": n_ids, "bytes": n_ids}
+    amounts = amounts_of_step(config, task)
     steps = budget.steps(amounts, task.train_flops(amounts), n_parameters=0)
     assert steps > config.optimizer.warmup_steps
     assert task.flops_per_byte > 0

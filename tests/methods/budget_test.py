@@ -2,7 +2,7 @@
 
 import pytest
 
-from latent_jax.methods.budget import UNITS, Budget, from_config, parse
+from latent_jax.methods.budget import KEYS, Budget, from_config, parse, set_in, units
 
 STEP = dict(amounts={"tokens": 512, "bytes": 2048.0}, flops=3e6 * 2048, n_parameters=1024)
 
@@ -27,7 +27,7 @@ def test_a_budget_below_one_step_trains_one_step():
 
 
 def test_exactly_one_unit_is_set():
-    none = dict.fromkeys(UNITS, 0)
+    none = {**dict.fromkeys(KEYS, 0.0), "other": ""}
     assert from_config({**none, "bytes": 1e6}) == Budget(1e6, "bytes")
     both = (
         "set now: steps=3, bytes=5; keep one and clear the rest, by --config.budget.steps=0 or "
@@ -37,6 +37,32 @@ def test_exactly_one_unit_is_set():
         from_config({**none, "steps": 3, "bytes": 5})
     with pytest.raises(ValueError, match="set now: none; give one, such as"):
         from_config(none)
+    other = "steps=3, other=answers:5; .* by --config.budget.steps=0 or --config.budget.other=$"
+    with pytest.raises(ValueError, match=other):
+        from_config({**none, "steps": 3.0, "other": "answers:5"})
+
+
+@pytest.mark.parametrize("text", ["bytes:1234567.5", "answers:1e5", "answers_per_parameter:3"])
+def test_a_budget_in_any_unit_that_a_method_counts(text):
+    counted = ("answers", "bytes")
+    budget, section = parse(text, counted), {**dict.fromkeys(KEYS, 0.0), "other": ""}
+    set_in(section, budget)
+    assert from_config(section, counted) == budget
+    # 10 answers and 100 bytes a step, 5 parameters.
+    steps = {"bytes": 12346, "answers": 10_000, "answers_per_parameter": 2}[budget.unit]
+    assert budget.steps({"answers": 10.0, "bytes": 100.0}, 0.0, n_parameters=5) == steps
+    assert budget.unit in units(counted)
+
+
+def test_a_unit_that_a_method_does_not_count_is_refused():
+    with pytest.raises(ValueError, match=r"'answer' \(did you mean 'answers'\?\); known: steps"):
+        parse("answer:5", ("answers",))
+    with pytest.raises(ValueError, match="unknown unit of a budget 'answers'"):
+        parse("answers:5")
+    with pytest.raises(
+        ValueError, match="unknown unit of a budget .bytes. .*known: steps, flops, answers"
+    ):
+        Budget(5, "bytes").steps({"answers": 10.0}, 0.0, 5)
 
 
 def test_a_budget_is_written_as_it_is_read():

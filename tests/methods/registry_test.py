@@ -2,10 +2,13 @@
 
 import pytest
 
+from configs import language_model
 from latent_jax.contracts import Vocabulary
 from latent_jax.methods import registry
 from latent_jax.methods.family import Family, Option
 from latent_jax.methods.names import parse
+from latent_jax.methods.solve import budget_of
+from latent_jax.methods.tasks import make_task
 from latent_jax.methods.text_code import TextCode
 from latent_jax.reports import style
 
@@ -48,6 +51,29 @@ def test_tables_and_pictures_show_a_family_as_it_says(monkeypatch):
         assert style.colour_of(family.example + ", beta=0.1") == expected
         assert style.rank_of(family.example) <= style.rank_of("Unheard[n=2]")
     assert style.colour_of("Unheard[n=2]") == style.QUIET
+
+
+def test_a_family_whose_tasks_count_something_else_is_refused():
+    class Pages(type(FAMILIES["Bytes"])):
+        """Bytes, said to be counted in pages."""
+
+        name = example = "Pages"
+        amounts = ("pages",)
+
+    registry.register(Pages)
+    config = language_model.get_config("method=Bytes,size=nano")
+    config.method = "Pages"
+    with pytest.raises(TypeError, match=r"the family Pages has amounts \('pages',\), and its task"):
+        make_task(config, Vocabulary(257, 256, 1.0))
+    # A budget is held against them before any text is read.
+    config.budget.update(bytes=0.0, other="pages:5")
+    assert str(budget_of(config)) == "pages:5"
+    config.method = "Bytes"
+    with pytest.raises(ValueError, match="unknown unit of a budget 'pages'"):
+        budget_of(config)
+    config.budget.update(bytes=1e6, other="", extend="pages:5")
+    with pytest.raises(ValueError, match="unknown unit of a budget 'pages'"):
+        budget_of(config)
 
 
 def test_what_is_half_registered_says_what_it_lacks():

@@ -5,7 +5,7 @@ import pytest
 from configs import language_model
 from latent_jax.contracts import Vocabulary
 from latent_jax.methods import solve
-from latent_jax.methods.solve import solve_extension, solve_shape, solve_steps, tokens_of
+from latent_jax.methods.solve import amounts_of_step, solve_extension, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 
 VOCABULARY = Vocabulary(257, 256, bytes_per_token=2.5)
@@ -74,7 +74,7 @@ def test_steps_of_a_budget_per_parameter():
     config = config_of()
     config.budget.bytes = 0.0
     config.budget.bytes_per_parameter = 10.0
-    steps, budget = solve_steps(config, make_task(config, VOCABULARY), VOCABULARY)
+    steps, budget = solve_steps(config, make_task(config, VOCABULARY))
     n_layers, width = config.model.n_layers, config.model.d_model
     inner = n_layers * (12 * width**2 + 13 * width) + 2 * width
     per_step = config.batch_size * config.row_length * 2.5
@@ -86,17 +86,17 @@ def test_an_extension_adds_what_one_larger_budget_would_buy():
     config = config_of()
     per_step = config.batch_size * config.row_length * 2.5
     config.budget.bytes = 200.4 * per_step
-    assert solve_extension(config, make_task(config, VOCABULARY), VOCABULARY) == 0
-    assert solve_steps(config, make_task(config, VOCABULARY), VOCABULARY)[0] == 201
+    assert solve_extension(config, make_task(config, VOCABULARY)) == 0
+    assert solve_steps(config, make_task(config, VOCABULARY))[0] == 201
     config.budget.extend = f"bytes:{100.4 * per_step}"
     assert (
-        solve_extension(config, make_task(config, VOCABULARY), VOCABULARY) == 100
+        solve_extension(config, make_task(config, VOCABULARY)) == 100
     )  # 300.8 steps together, rounded up once
     config.budget.extend = "steps:7"
-    assert solve_extension(config, make_task(config, VOCABULARY), VOCABULARY) == 7
+    assert solve_extension(config, make_task(config, VOCABULARY)) == 7
     config.budget.extend = "byte:7"
     with pytest.raises(ValueError, match=r"unit of a budget 'byte' \(did you mean 'bytes'\?\)"):
-        solve_extension(config, make_task(config, VOCABULARY), VOCABULARY)
+        solve_extension(config, make_task(config, VOCABULARY))
 
 
 def test_a_budget_that_is_all_warm_up_is_refused():
@@ -107,22 +107,24 @@ def test_a_budget_that_is_all_warm_up_is_refused():
         "--config.optimizer.warmup_steps=3, or raise the budget, steps=30"
     )
     with pytest.raises(ValueError, match=message):
-        solve_steps(config, make_task(config, VOCABULARY), VOCABULARY)
+        solve_steps(config, make_task(config, VOCABULARY))
     config.budget.update(bytes=1.0, steps=0.0)
     with pytest.raises(ValueError, match=r"1 step is not more .*warmup_steps=0, .* bytes=1$"):
-        solve_steps(config, make_task(config, VOCABULARY), VOCABULARY)
+        solve_steps(config, make_task(config, VOCABULARY))
 
 
 def test_the_tokens_of_a_latent_method_are_its_codes():
     config = config_of(method="Latent[conv1d,c=4,k=16]")
     n_ids = config.batch_size * config.row_length
     vocabulary = Vocabulary(257, 256, 1.0)
-    assert tokens_of(config, make_task(config, vocabulary), vocabulary) == (n_ids / 4, 4.0)
+    expected = {"bytes": n_ids, "tokens": n_ids / 4}
+    assert amounts_of_step(config, make_task(config, vocabulary)) == expected
     other = config_of()
-    assert tokens_of(other, make_task(other, VOCABULARY), VOCABULARY) == (n_ids, 2.5)
+    expected = {"bytes": 2.5 * n_ids, "tokens": n_ids}
+    assert amounts_of_step(other, make_task(other, VOCABULARY)) == expected
     config.budget.bytes = 0.0
     config.budget.tokens = 200.0 * n_ids
-    assert solve_steps(config, make_task(config, vocabulary), vocabulary)[0] == 800
+    assert solve_steps(config, make_task(config, vocabulary))[0] == 800
 
 
 def test_a_task_that_costs_the_same_at_any_width_is_refused(monkeypatch):

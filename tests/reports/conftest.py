@@ -25,7 +25,7 @@ LATENT = dict(
 def make_run(tmp_path):
     """Return a function that writes a run folder of `steps` evaluations and training records."""
 
-    def make(folder="run", method="Bytes", *, steps=5, name="", metrics=None):
+    def make(folder="run", method="Bytes", *, steps=5, name="", metrics=None, unit="bytes"):
         run = tmp_path / folder
         run.mkdir(parents=True)
         config = {"name": name, "method": method, "model": {"d_model": 64, "n_layers": 2}}
@@ -35,7 +35,7 @@ def make_run(tmp_path):
             for split in ("validation", "train"):
                 values = dict(metrics or {"bits_per_byte": 3.0})
                 values["bits_per_byte"] += 5.0 / (1 + step)
-                record = {"step": step, "split": split, "bytes_seen": 1000 * step, **values}
+                record = {"step": step, "split": split, f"{unit}_seen": 1000 * step, **values}
                 records.append(record)
         lines = "".join(json.dumps(record) + "\n" for record in records)
         (run / "metrics.jsonl").write_text(lines)

@@ -41,6 +41,21 @@ def test_a_language_model_gets_one_panel_with_its_last_values(make_run):
     np.testing.assert_allclose(axes.get_lines()[-1].get_xdata(), np.arange(0, 110, 10))
 
 
+def test_a_run_that_counts_no_text_is_drawn_over_what_it_counts(make_run, tmp_path):
+    run = read_run(make_run(steps=11, unit="answers"))
+    assert run.unit == "answers"
+    with house_style():
+        figure = _single_figure(run)
+        assert_inside(figure)
+    (axes,) = figure.axes
+    assert sorted(texts(axes)) == ["training 3.05", "validation 3.05"]
+    assert axes.get_xlabel() == "seen in training, answers"
+    assert "100 steps, 100,000 answers" in figure.texts[1].get_text()
+    folders = [run.folder, make_run("text")]
+    with pytest.raises(ValueError, match="runs that count answers and bytes share no axis"):
+        write_comparison(folders, tmp_path / "both.png")
+
+
 def test_a_latent_run_gets_its_parts_and_its_codebook(make_run, latent_metrics):
     run = read_run(make_run(method="Latent[conv1d,c=2,k=512]", metrics=latent_metrics))
     with house_style():

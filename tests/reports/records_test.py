@@ -89,6 +89,7 @@ def test_steps_trained_again_after_a_resume_replace_the_first_ones(make_run):
         ("", "line 11 is not JSON"),
         ("[1, 2]", "line 11 is not a JSON object but list"),
         ('{"split": "train", "bytes_seen": 1}', "line 11 has no 'step'"),
+        ('{"step": 1, "split": "train"}', "does not say what the run has seen, such as 'bytes_s"),
         ('{"step": 1, "split": "test", "bytes_seen": 1}', "line 11 has split 'test'"),
         ('{"step": 1, "split": "train", "bytes_seen": "1"}', "'bytes_seen' is '1', not a number"),
         ('{"step": 1, "split": "train", "bytes_seen": 1, "a": true}', "'a' is True, not a number"),

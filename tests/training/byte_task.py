@@ -76,7 +76,7 @@ class ByteTask:
     name: str = "bytes_two_back"
 
     fields = ("ids",)
-    amounts = ("bytes", "tokens")
+    amounts = {"bytes": 1.0, "tokens": 1.0}
     tokenizer_flops_per_byte = 0.0
 
     @property

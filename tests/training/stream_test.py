@@ -8,10 +8,12 @@ import pytest
 from latent_jax.data import batch_spec
 from latent_jax.training import DataError, TrainingInterrupted
 from latent_jax.training.feed import STREAM
+from latent_jax.training.metrics import read_records
 from tests.training.byte_task import (
     ROW_LENGTH,
     VOCAB_SIZE,
     ByteTask,
+    eval_batches,
     run,
     saved_state,
     untimed_records,
@@ -109,6 +111,42 @@ def test_a_broken_roll_out_is_named(tmp_path):
 
     with pytest.raises(DataError, match="failed after step 0: RuntimeError: no reward"):
         train(tmp_path, Broken())
+
+
+class Graded(ByteTask):
+    """Rows are answers, of which it counts the bytes and how many there are."""
+
+    amounts = {"answers": 1 / ROW_LENGTH, "bytes": 1.0}
+
+    def loss(self, variables, batch, key, step, train):
+        loss, (scores, state) = super().loss(variables, batch, key, step, train)
+        return loss, ({**scores, "n_answers": jnp.sum(batch["n_answers"])}, state)
+
+
+class Answers(RollOuts):
+    def next(self, variables, key):
+        batch = super().next(variables, key)
+        return {**batch, "n_answers": np.arange(BATCH_SIZE, dtype=np.int32)}
+
+
+def test_a_task_says_what_is_counted(tmp_path):
+    spec = batch_spec(BATCH_SIZE, ROW_LENGTH)
+    spec["n_answers"] = spec["n_bytes"]
+    n_answers = np.ones(BATCH_SIZE, np.int32)
+    run(
+        tmp_path,
+        devices=ONE,
+        train_data=Answers(),
+        batch_spec=spec,
+        task=Graded(),
+        total_steps=4,
+        eval_data=lambda: [{**batch, "n_answers": n_answers} for batch in eval_batches()],
+    )
+    last = read_records(tmp_path / "metrics.jsonl")[-2]
+    assert last["split"] == "train" and last["step"] == 4
+    assert last["answers_seen"] == 4 * sum(range(BATCH_SIZE)) and "tokens_seen" not in last
+    assert last["bytes_seen"] == 4 * BATCH_SIZE * ROW_LENGTH
+    assert last["answers_per_second"] > 0 and "bytes_per_second" not in last
 
 
 class Reader(ByteTask):

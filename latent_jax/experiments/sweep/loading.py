@@ -8,8 +8,9 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 import latent_jax
-from latent_jax.methods.budget import Budget, from_config
+from latent_jax.methods.budget import Budget
 from latent_jax.methods.cells import Cell, Sweep, arguments_of, name_of
+from latent_jax.methods.solve import budget_of
 from latent_jax.nearest import nearest
 
 ROOT = Path(latent_jax.__file__).parents[1]
@@ -55,7 +56,7 @@ def check_comparable(sweep: Sweep, configs: Sequence[ConfigDict]) -> None:
     """
     first: dict[tuple, tuple[str, Budget]] = {}
     for cell, config in zip(sweep.cells, configs, strict=True):
-        budget, name = from_config(config.budget), name_of(cell)
+        budget, name = budget_of(config), name_of(cell)
         if config.budget.extend:
             raise ValueError(
                 f"{name} has budget.extend={config.budget.extend}: cells of a sweep have one "

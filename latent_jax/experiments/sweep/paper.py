@@ -34,7 +34,7 @@ class PaperProtocol:
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Return bits per byte, the ids that were scored, and those that were expected."""
         bits = self.task.summarize(sums)["bits_per_byte"]
-        n_ids = float(sums["n_tokens"]) / self.task.tokens_per_id
+        n_ids = float(sums["n_tokens"]) / self.task.amounts["tokens"]
         return {
             "bits_per_byte": bits * float(sums["n_bytes"]) / (n_ids * self.bytes_per_id),
             "ids": n_ids,

@@ -18,7 +18,7 @@ from latent_jax.methods.family import MethodName
 from latent_jax.methods.ledger import ledger
 from latent_jax.methods.names import parse, with_options
 from latent_jax.methods.registry import family
-from latent_jax.methods.solve import solve_shape, solve_steps, tokens_of
+from latent_jax.methods.solve import amounts_of_step, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
 from latent_jax.reports.tables import read_json, write_json
@@ -61,10 +61,10 @@ def _plan_cell(
     vocabulary = vocabularies.of(config)
     solved = solve_shape(config, vocabulary)
     task = make_task(solved, vocabulary)
-    steps, budget = solve_steps(solved, task, vocabulary)
-    n_tokens, ratio = tokens_of(solved, task, vocabulary)
+    steps, budget = solve_steps(solved, task)
+    amounts = {unit: steps * n for unit, n in amounts_of_step(solved, task).items()}
+    ratio = task.amounts["bytes"] / task.amounts["tokens"]
     costs = ledger(task, solved.row_length, ratio)
-    n_tokens, n_bytes = steps * n_tokens, steps * n_tokens * ratio
     return {
         **setting_of(cell),
         "name": name_of(cell),
@@ -79,11 +79,10 @@ def _plan_cell(
         "d_model": solved.model.d_model,
         "vocab_size": vocabulary.size,
         "planned_steps": steps,
-        "planned_tokens_seen": n_tokens,
-        "planned_bytes_seen": n_bytes,
+        **{f"planned_{unit}_seen": amount for unit, amount in amounts.items()},
         "bytes_per_token": ratio,
         **costs,
-        "planned_train_flops": n_bytes * costs["train_flops_per_byte"],
+        "planned_train_flops": task.train_flops(amounts),
         "memory_bytes": memory_bytes(solved, costs["n_parameters"]),
     }
 

@@ -21,7 +21,7 @@ from latent_jax.methods.cells import Sweep, arguments_of, crossed, name_of, prod
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
-from latent_jax.methods.solve import solve_shape, solve_steps, tokens_of
+from latent_jax.methods.solve import amounts_of_step, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import BLOCKS_FROM
 
@@ -170,10 +170,9 @@ def test_every_cell_builds_and_spends_its_budget(name, counts, built, monkeypatc
         vocabulary = vocabulary_of(config.method)
         config = solve_shape(config, vocabulary)
         task = make_task(config, vocabulary)
-        steps, budget = solve_steps(config, task, vocabulary)
-        tokens, ratio = tokens_of(config, task, vocabulary)
-        flops = tokens * ratio * task.train_flops_per_byte
-        per_step = {"tokens": tokens, "bytes": tokens * ratio, "flops": flops}[budget.unit]
+        steps, budget = solve_steps(config, task)
+        amounts = amounts_of_step(config, task)
+        per_step = {**amounts, "flops": task.train_flops(amounts)}[budget.unit]
         assert budget.amount <= steps * per_step * (1 + 1e-9) < budget.amount + 1.1 * per_step
         key = (type(task), structure(task.model_config), config.latent.lm_gradient)
         if key not in built:
