@@ -60,7 +60,7 @@ def test_a_unit_that_a_method_does_not_count_is_refused():
     with pytest.raises(ValueError, match="unknown unit of a budget 'answers'"):
         parse("answers:5")
     with pytest.raises(
-        ValueError, match="unknown unit of a budget .bytes. .*known: steps, flops, answers"
+        ValueError, match=r"unknown unit of a budget .bytes. .*known: steps, flops, answers"
     ):
         Budget(5, "bytes").steps({"answers": 10.0}, 0.0, 5)
 
