@@ -65,12 +65,13 @@ class GPTByteModel:
             )
         if lanes < 1:
             raise ValueError(f"a byte model has at least 1 lane; got {lanes}")
-        # One file serves all platforms. A step has no backward pass, so remat stays as it is.
+        # The file is the same on all platforms; a compiled step resolves both choices for its own.
         self.config = dataclasses.replace(
             config, dtype="float32", attention_implementation="auto", scan_unroll=0
         )
         self.context, self.lanes = context, lanes
-        # Rounded to 16 bits as in the file, so that a model and its saved form give equal numbers.
+        # A file of a few MB needs 16-bit weights. They are rounded here too, so that a model and
+        # its saved form give equal numbers.
         self._weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
         self._params = map_blocks(by_layer, params)
