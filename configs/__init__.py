@@ -1,1 +1,1 @@
-"""One experiment per file, with its source and commands; `common` has every default."""
+"""Config files, one experiment each, with source and commands; `common` has all defaults."""

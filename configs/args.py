@@ -1,8 +1,8 @@
 """The arguments of a config file: `configs/latent_lm.py:size=nano,c=4` becomes size="nano" and c=4.
 
-A config file is a function of a few words that change many fields at once; any single field is
-set with --config.KEY=VALUE instead. Nothing is guessed: an argument that the file does not take,
-a value of another type or an argument given twice is refused. The idea is `parse_arg` in
+A config file is a function of a few arguments, each of which may change many config keys. Any
+single config key is set with --config.KEY=VALUE instead. An argument that the file does not take, a
+value of another type, and an argument given twice are refused. The idea is `parse_arg` in
 big_vision's `configs/common.py`.
 """
 
@@ -15,22 +15,23 @@ from latent_jax.nearest import nearest
 
 
 def parse_args(argument_string: str, **defaults: bool | int | float | str) -> ConfigDict:
-    """Parse the text behind the colon of `--config FILE:key=value,key=value`.
+    """Parse the text after the colon of `--config FILE:key=value,key=value`.
 
-    Types follow the defaults: a bool takes true or false, an int whole numbers, a float finite
-    numbers, and a str anything but nothing. Commas within square brackets belong to the value, so
-    that method names can be given: `method=Latent[conv1d,c=2,k=512],size=nano`.
+    The type of a value is that of its default: a bool takes true or false, an int whole numbers, a
+    float finite numbers, and a str any text that is not empty. Commas within square brackets are
+    part of the value, which allows method names: `method=Latent[conv1d,c=2,k=512],size=nano`.
 
     Args:
-        argument_string: what the user wrote; "" keeps every default.
-        **defaults: the arguments that the config file takes.
+        argument_string: the text that the user wrote; "" keeps every default.
+        **defaults: the arguments that the config file takes, with their defaults.
 
     Returns:
-        All arguments by name, locked against misspelt reads and writes.
+        All arguments by name, locked, so that a misspelt name raises.
 
     Raises:
-        ValueError: naming the argument and what is wrong with it; for an unknown name also the
-            nearest known one, and all arguments with their defaults.
+        ValueError: an argument is unknown, given twice, or has no valid value. The message names
+            the argument; for an unknown one also the nearest known, and all with their defaults.
+        TypeError: a default is not a bool, int, float or str.
     """
     values = dict(defaults)
     given = set()
@@ -79,7 +80,7 @@ def _convert(key, text, default):
             return int(text)
         wanted = "a whole number"
     elif isinstance(default, float):
-        # float() also takes "nan" and "infinity", which no experiment means.
+        # float() would also accept "nan" and "infinity".
         if re.fullmatch(r"[+-]?[0-9_.]+([eE][+-]?[0-9]+)?", text):
             try:
                 value = float(text)
@@ -103,7 +104,7 @@ def _convert(key, text, default):
 
 
 def _known(defaults):
-    """Return the end of a message that lists what the config file takes."""
+    """Return the end of a message: the arguments that the config file takes, with defaults."""
     if not defaults:
         return "; this config takes no arguments"
     return "; arguments and their defaults: " + ", ".join(

@@ -1,14 +1,14 @@
-"""One table: five compressors at C = 2, 4, 8, beside BPE and Bytes, on equal raw bytes.
+"""Five compressors at C = 2, 4, 8, compared with BPE and Bytes on equal raw bytes.
 
 Source      the five ways to shorten a sequence in Fifty, "Language, Entropy, and Language Modeling"
             (2025), which reports that conv1d and ssm did best and prints no table.
 Arguments   files      path or glob of text; empty = the embedded default
-            megabytes  raw text that each cell reads in training
-            long       raw megabytes that conv1d and ssm at C = 2 read besides; 0 = no such runs
+            megabytes  raw megabytes of text that each run reads in training
+            long       raw megabytes of text of two more runs, conv1d and ssm at C = 2; 0 = none
 Commands    python launch/train.py --config "configs/compressors.py:files=enwiki_part*.jsonl.xz" \\
                 --workdir runs/compressors
             python launch/report.py runs/compressors --results configs/results/compressors.json
-Hardware    2 CPU cores, no accelerator: about 70 minutes; the same command goes on where it stopped
+Hardware    2 CPU cores, no accelerator: about 70 minutes; the same command resumes a stopped one
 Result      configs/results/compressors.md; conv1d and ssm at C = 2 restore text below 0.02 nats per
             byte after 7 MB
 """
@@ -20,11 +20,11 @@ from configs.args import parse_args
 
 KINDS = ("conv1d", "ssm", "attention_pool", "linear_merge", "sequence_linear")
 CODES = 2048
-LONG_CODES = 4096  # for runs long enough to learn to predict them
+LONG_CODES = 4096  # for long runs, which have time to learn to predict so many codes
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    """Return all cells as runs."""
+    """Return all runs."""
     a = parse_args(arguments, files="", megabytes=2.0, long=7.0)
     runs = {"bpe": baseline("BPE[v=2048]", row_length=128), "bytes": baseline("Bytes")}
     for kind in ("ssm", "conv1d") if a.long else ():
@@ -56,13 +56,13 @@ def latent(kind: str, c: int, codes: int = CODES) -> ConfigDict:
     config.method = f"Latent[{kind},c={c},k={codes}]"
     config.latent.beta = 0.1
     if kind == "sequence_linear":
-        # One map for 16 features: as accurate as one for each, at an eighth of the cost.
+        # One map per 16 features: as accurate as one map per feature, at an eighth of the cost.
         config.compressor.sequence_groups = 8
     return config
 
 
 def baseline(method: str, row_length: int = 256) -> ConfigDict:
-    """Return a language model of the size of the others' language model."""
+    """Return a language model of the size of the language models over codes."""
     config = common.default()
     common.set_size(config, "nano")
     config.method = method

@@ -2,9 +2,9 @@
 
 Source      Radford et al. 2019 (GPT-2); size=base is GPT-2 small.
 Arguments   method  Bytes, BPE[v=N], SentencePiece[v=N]; with v=256 or v=65k also GZip[v=N],
-                    StaticAC[v=N], AC[v=N] and EqualInfoAC[b=16|32|64|128,v=N]. What M1 drives, all
-                    but the compiled [b=16,v=65k], is slow to encode on the way to training: do it
-                    beforehand with launch/prepare.py encode
+                    StaticAC[v=N], AC[v=N] and EqualInfoAC[b=16|32|64|128,v=N]. M1 drives AC and
+                    EqualInfoAC (except the compiled [b=16,v=65k]), and is too slow to encode during
+                    training: encode the text beforehand with launch/prepare.py encode
             size    nano, micro, mini, small or base: the language models of configs/latent_lm.py
 Commands    python launch/train.py --config "configs/language_model.py:method=BPE[v=4096],size=mini"
 """

@@ -1,8 +1,8 @@
 """The latent language model of Fifty 2025, "Language, Entropy, and Language Modeling".
 
 Source      cfifty.github.io/writings/latent_lm.html: 512 bytes a row, dropout 0.05, GPT-2 small
-            over the codes, C = 2, learning rate 5e-5, OpenWebText. What the blog leaves open
-            (codebook size, beta, optimizer) is chosen here by measurement, see
+            over the codes, C = 2, learning rate 5e-5, OpenWebText. The blog does not state codebook
+            size, beta and optimizer; they were chosen by measurement, see
             configs/results/restoration.md and codebooks.md.
 Arguments   size        nano, micro, mini, small or base (configs/common.py)
             compressor  conv1d, ssm, attention_pool, linear_merge or sequence_linear

@@ -1,4 +1,4 @@
-"""What M1 and M2 of Lester et al. 2024 have in common: the decoder, and how it is optimized."""
+"""The decoder and the optimizer that M1 and M2 of Lester et al. 2024 share."""
 
 from ml_collections import ConfigDict
 
@@ -6,8 +6,8 @@ from ml_collections import ConfigDict
 def set_decoder(config: ConfigDict, shape: dict[str, int]) -> None:
     """Give the language model a shape and the paper's blocks.
 
-    ReLU, RMS norm, no biases and relative positions in every layer as in T5X; the gate is what the
-    names of the sizes imply.
+    They have ReLU, RMS norm, no biases, and relative positions in every layer, as in T5X. The paper
+    does not state the gate; the parameter counts in the names of its sizes imply it.
     """
     config.model.update(
         shape,
@@ -22,7 +22,7 @@ def set_decoder(config: ConfigDict, shape: dict[str, int]) -> None:
 def set_optimizer(
     config: ConfigDict, name: str, *, warmup_steps: int, adamw_learning_rate: float
 ) -> None:
-    """Choose the paper's Adafactor with rsqrt decay from 0.01 on, or AdamW with cosine decay."""
+    """Set the paper's Adafactor with rsqrt decay from 0.01, or AdamW with cosine decay."""
     config.optimizer.name = name
     config.optimizer.warmup_steps = warmup_steps
     config.optimizer.weight_decay = 0.0

@@ -3,16 +3,16 @@
 Source      Lester et al. 2024, "Training LLMs over Neurally Compressed Text" (arXiv 2404.03626),
             sections 3.2 and 3.5, tables 4 and 12: rows of 1,024 bytes, batch 128, z-loss 1e-4,
             Adafactor, rsqrt decay after 10,000 steps; 2.5 million steps of C4 give 1.457 bits/byte.
-            The gated feed-forward is not stated: only with it do the shapes have the sizes that
-            they are named after.
+            The paper does not state the gated feed-forward, but only with it do its shapes have the
+            parameter counts of their names.
 Arguments   size       3m: the paper's shape (3 layers of 256, feed-forward 1,024).
                        nano: 2 layers of 192 for a CPU; rows of 512 bytes
             optimizer  adafactor (the paper's, with rsqrt decay) or adamw (with cosine decay)
-            snippets   each row whose number is a multiple of it is cut into snippets of 16 bytes,
-                       so that M1 learns to begin anew, as equal-information windows ask of it;
-                       0 = no snippets
-            windows    folder of a compiled code, at whose windows snippets begin; shipped = the one
-                       that the package carries; anywhere = one snippet follows on the other
+            snippets   rows whose number is a multiple of this are cut into snippets of 16 bytes, so
+                       that M1 learns to predict without context, as at the start of
+                       equal-information windows; 0 = no snippets
+            windows    folder of a compiled code; snippets begin where its windows begin. shipped =
+                       the code in this package; anywhere = consecutive snippets
 Commands    python launch/train.py --config configs/m1.py --config.data.source=files \
                 --config.data.files="('enwiki/*.jsonl.xz',)"
 """

@@ -1,24 +1,24 @@
-"""M2: the language model that reads what a method makes of the text.
+"""M2: the language model over the ids that a method makes of the text.
 
 Source      Lester et al. 2024, "Training LLMs over Neurally Compressed Text" (arXiv 2404.03626),
             sections 3.5 and 3.6, table 4: rows of 512 tokens, batch 256, 200,000 steps (26.2
             billion tokens), z-loss 1e-4, Adafactor, rsqrt decay after 10,000 steps, relative
-            positions in every layer, ReLU. The gated feed-forward is not stated: only with it do
-            the shapes have the sizes that they are named after (2b is 1.6 billion).
-Arguments   method         any literature name; what M1 drives is read from rows that
-                           launch/prepare.py encode or launch/sweep.py made beforehand. Latent[...]
-                           has encoder and decoder of two layers as wide as M2
-            beta           weight of the language model's loss, and
-            lm_gradient    how far its gradient reaches into the encoder; for Latent[...] only
-            size           25m, 113m, 403m, 2b and M1's 3m as in the paper; 100k, 300k and 1m for a
-                           laptop. Parameters outside of embeddings
-            budget         UNIT:AMOUNT, see latent_jax/methods/budget.py; empty is the paper's 26.2
+            positions in every layer, ReLU. The paper does not state the gated feed-forward, but
+            only with it do its shapes have the parameter counts of their names (2b is 1.6 billion).
+Arguments   method         any literature name. For methods that M1 drives, the rows must have been
+                           encoded by launch/prepare.py encode or launch/sweep.py. Latent[...] has
+                           an encoder and a decoder of two layers, as wide as M2
+            beta           weight of the language model's loss; for Latent[...] only
+            lm_gradient    how its gradient reaches the encoder; for Latent[...] only
+            size           number of parameters outside of embeddings: 25m, 113m, 403m, 2b and M1's
+                           3m as in the paper; 100k, 300k and 1m for a laptop
+            budget         UNIT:AMOUNT, see latent_jax/methods/budget.py; empty = the paper's 26.2
                            billion tokens, or 200,000 tokens for the laptop's sizes
-            seed           of parameters and data
+            seed           seed of parameters and data
             optimizer      adafactor (the paper's, with rsqrt decay), or adamw (with cosine decay);
-                           empty is the paper's, or adamw for the laptop's sizes
+                           empty = the paper's, or adamw for the laptop's sizes
             row_length     tokens in a row
-            context_bytes  raw bytes of text in a row instead; 0 = off
+            context_bytes  raw bytes of text in a row, in place of row_length; 0 = off
 Commands    python launch/train.py --config "configs/m2.py:method=Bytes,size=300k" \\
                 --config.data.source=files --config.data.files="('text/*.jsonl.xz',)"
             python launch/sweep.py laptop
@@ -44,8 +44,8 @@ SHAPES = {
     "403m": dict(d_model=1024, n_layers=24, n_heads=16),
     "2b": dict(d_model=2048, n_layers=24, n_heads=32),
 }
-"""Feed-forward layers are 4 times as wide as the model; heads are 64 wide as in the paper, or 16.
-"""
+"""Feed-forward layers are 4 times as wide as the model. Heads are 64 wide as in the paper, except
+for 100k and 300k (16 wide) and 1m (32 wide)."""
 
 LAPTOP_SIZES = ("100k", "300k", "1m")
 

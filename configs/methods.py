@@ -18,7 +18,7 @@ COMPRESSED = (
 )
 
 SIXTEEN = ("Bytes", "SentencePiece[v=32000]", *COMPRESSED)
-"""The rows of tables 15 and 16 of Lester et al. 2024."""
+"""The methods in tables 15 and 16 of Lester et al. 2024."""
 
 SIX = (
     "Bytes",
@@ -28,9 +28,9 @@ SIX = (
     "EqualInfoAC[b=16,v=65k]",
     "GZip[v=256]",
 )
-"""One of each kind, for seeds."""
+"""The main methods, for runs with several seeds and for larger budgets."""
 
 BEYOND = ("BPE[v=4096]", "Latent[conv1d,c=2,k=512]")
-"""What the paper does not have: another subword vocabulary, and learned latents, whose bits per
-byte are the full code length.
+"""Methods that are not in the paper: another subword vocabulary, and learned latents, whose bits
+per byte are the full code length.
 """

@@ -1,7 +1,7 @@
-"""Every key of a config with its value, where it was set, and its comment.
+"""Printing of a config: every key with its value, where it was set, and its comment.
 
-Comments are read from the source, where they stand beside the defaults: in `configs/common.py` and
-in the dataclasses that it makes sections of. So none is written twice.
+Comments are read from the source code beside the defaults: `configs/common.py`, and the dataclasses
+of its sections. So each comment is written only once.
 """
 
 import ast
@@ -26,7 +26,7 @@ def print_config(config: ConfigDict, changed: Collection[str]) -> None:
     """Print one line for each key: key = value, where it was set, comment.
 
     Args:
-        config: as a config file makes it, with the changes of the command line.
+        config: the result of a config file, with the changes of the command line.
         changed: dotted keys that the command line set.
     """
     rows = describe_config(config, changed)
@@ -38,8 +38,8 @@ def print_config(config: ConfigDict, changed: Collection[str]) -> None:
 def describe_config(config: ConfigDict, changed: Collection[str]) -> list[tuple[str, str, str]]:
     """Return ("key = value", where it was set, comment) for each key; see `print_config`.
 
-    What a config file sets to the default's own value counts as default. A file of several runs
-    (`config.runs`) has each key once for each run.
+    A key that a config file sets to the default value counts as default. A config of several runs
+    (`config.runs`) has each key once per run.
     """
     defaults, comments = dict(_flat(common.default())), read_comments()
     rows = []
@@ -56,7 +56,7 @@ def describe_config(config: ConfigDict, changed: Collection[str]) -> list[tuple[
 
 
 def read_comments() -> dict[str, str]:
-    """Return the comment of every dotted key of `configs.common.default`, where it has one."""
+    """Return dotted key -> comment, for every key of `configs.common.default`; "" without one."""
     comments = {}
     source = inspect.getsource(common)
     for statement in ast.walk(ast.parse(source)):
@@ -78,7 +78,7 @@ def read_comments() -> dict[str, str]:
 
 
 def _field_comments(dataclass: type) -> dict[str, str]:
-    """Return the comment of each field, or else what the docstring says under "Attributes:"."""
+    """Return the comment of each field, or else its entry under "Attributes:" in the docstring."""
     comments = {}
     for base in reversed(dataclass.__mro__):
         if not dataclasses.is_dataclass(base):
@@ -93,7 +93,7 @@ def _field_comments(dataclass: type) -> dict[str, str]:
 
 
 def _comment_of(statement: ast.stmt, source: str) -> str:
-    """Return the comment behind the end of a statement, or else within it, or else above it."""
+    """Return the comment after the end of a statement, or else within it, or else above it."""
     comments = _comments_by_line(source)
     first, last = statement.lineno, statement.end_lineno
     if last in comments:
@@ -119,7 +119,7 @@ def _comments_by_line(source: str) -> dict[int, str]:
 
 
 def _attributes(docstring: str) -> dict[str, str]:
-    """Return the entries of a docstring's section "Attributes:"."""
+    """Return name -> text of the entries under "Attributes:" in a docstring."""
     found = re.search(r"^Attributes:\n((?:    .*\n?|\n)+)", docstring, flags=re.MULTILINE)
     entries = re.split(r"^    (?=\w+: )", found[1], flags=re.MULTILINE) if found else []
     named = (entry.partition(": ") for entry in entries if entry.strip())

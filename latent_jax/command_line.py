@@ -1,4 +1,4 @@
-"""What all commands share: where config files find each other, and errors as one clear message."""
+"""Code that all commands share: the path of config files, verbs, flags, and one-line errors."""
 
 import dataclasses
 import functools
@@ -22,20 +22,21 @@ from latent_jax.training import (
     keep_memory,
 )
 
-# Config files begin with `from configs import common`, wherever the command is started from.
+# Config files contain `from configs import common`, which must work from every working directory.
 sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
 
-# --help lists the flags that are defined here for a command among that command's own.
+# So absl counts flags that this module defines for a command as that command's own in --help.
 flags.disclaim_key_flags()
 
 TRY_AGAIN = os.EX_TEMPFAIL
-"""Exit status (75) of a command that did nothing wrong; launch/tpu_vm.sh may start it again."""
+"""Exit status 75: the command itself did nothing wrong, and launch/tpu_vm.sh may start it again."""
 
 Cases = Mapping[str, tuple[Callable[..., Any], Mapping[str, flags.FlagHolder]]]
-"""What a command can be asked for: a verb -> its function, and a flag for each argument of it.
+"""The cases of a command: verb -> (its function, a flag for each argument of the function).
 
-Where a flag changes what a verb reads, there are two cases of it: "generate" and, where --workdirs
-is given, "generate --workdirs". A command without verbs has cases of flags alone.
+Where a flag changes which other flags a verb reads, the verb has two cases: "generate", and
+"generate --workdirs" for calls that give --workdirs. The cases of a command without verbs consist
+of flags alone.
 """
 
 
@@ -45,14 +46,14 @@ def run_command(
     """Parse the flags, join a distributed run if there is one, and run `main`.
 
     Every error that this project raises on purpose is a ValueError whose message names the thing
-    and the way out; it is printed and the exit status is 2, or `TRY_AGAIN` where another process of
-    the run is gone. Anything else is a mistake of ours and keeps its traceback.
+    and the way out. Its message is printed and the exit status is 2. If another process of the run
+    is gone, the exit status is `TRY_AGAIN`. Any other exception is a bug and keeps its traceback.
 
     Args:
-        main: takes the arguments that are no flags, or nothing.
-        takes_arguments: whether there may be any.
-        may_be_remote: names of flags whose folder may lie in a bucket (gs://). All others are
-            refused there, before `pathlib` makes a local folder of the name.
+        main: takes the list of arguments that are not flags if `takes_arguments`, else nothing.
+        takes_arguments: whether the command line may have arguments that are not flags.
+        may_be_remote: names of flags whose folder may lie in a bucket (gs://). A bucket in any
+            other flag is refused, because `pathlib` would make a local folder of that name.
     """
 
     def body(arguments: Sequence[str]) -> None:
@@ -78,14 +79,14 @@ def run_command(
 
 
 def run_verbs(cases: Cases, takes_files: bool = False) -> None:
-    """Run a command whose first word is a verb, as `run_command` does.
+    """Run a command whose first argument is a verb, as `run_command` does.
+
+    A missing or unknown verb, missing files and files that no verb takes end the command with one
+    line, as every ValueError does.
 
     Args:
-        cases: of the command.
+        cases: the cases of the command.
         takes_files: whether files follow the verb; its function gets them before the flags.
-
-    A verb that is missing or unknown, and files that are missing or too many, end the command with
-    one line, as every ValueError does.
     """
 
     def main(words: Sequence[str]) -> None:
@@ -104,15 +105,15 @@ def run_verbs(cases: Cases, takes_files: bool = False) -> None:
 
 
 def option_cases(function: Callable[[str, Any], Any], options: Mapping[str, type]) -> Cases:
-    """Return a case for each verb, with a flag for each field of its options.
+    """Return a case for each verb, with a flag for each field of its options dataclass.
 
     Args:
-        function: takes a verb, and its options as the flags have them.
-        options: verb -> dataclass whose fields say what `analysis.options.option` does. Fields of
-            several verbs with one name are one flag.
+        function: takes a verb, and an instance of the verb's dataclass with the flags' values.
+        options: verb -> dataclass whose fields are made by `analysis.options.option`. Fields of
+            the same name in several dataclasses share one flag.
 
     Raises:
-        ValueError: two verbs differ in the default or the help of one flag.
+        ValueError: two verbs have the same flag with different defaults or help texts.
     """
     fields: dict[str, dataclasses.Field] = {}
     for verb, kind in options.items():
@@ -146,33 +147,33 @@ def _define(field: dataclasses.Field) -> flags.FlagHolder:
 
 
 def _call(function: Callable[[str, Any], Any], verb: str, kind: type, **words: Any) -> Any:
-    """Call a function with a verb and its options."""
+    """Call `function` with a verb and an instance of its options dataclass `kind`."""
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in words.items()}
     return function(verb, kind(**given))
 
 
 def name_cases(cases: Cases) -> None:
-    """Say in the --help of each flag which cases use it, unless all do."""
+    """Put the cases that use a flag before its --help text, unless all cases use it."""
     for flag in {flag.name for _, words in cases.values() for flag in words.values()}:
         users = _users(flag, cases)
-        # A flag that makes a case of its own need not be told so.
+        # In its own help text, a flag that makes a case (--workdirs) need not be named again.
         named = [*filter(None, (user.replace(f"--{flag}", "").strip() for user in users))]
         if named and users != _verbs(cases):
             flags.FLAGS[flag].help = f"{', '.join(named)}: {flags.FLAGS[flag].help}"
 
 
 def run_case(verb: str, cases: Cases, *arguments: Any) -> None:
-    """Call the function of the case at hand with the values of its flags.
+    """Call the function of the case that verb and flags select, with the values of its flags.
 
     Args:
-        verb: as it was given; "" where a command has none.
-        cases: of the command.
-        *arguments: what the function gets before the flags.
+        verb: the verb that was given; "" where a command has none.
+        cases: the cases of the command.
+        *arguments: further arguments, which the function gets before the flags.
 
     Raises:
         ValueError: a flag was given that this case does not use.
     """
-    # Each case of this verb, and the flags that make it one.
+    # Each case of this verb, and the flags that select it.
     own = {case: _flags_of(case) for case in cases if not verb or case.split()[0] == verb}
     holding = [case for case, names in own.items() if all(flags.FLAGS[n].value for n in names)]
     case = max(holding, key=lambda case: len(own[case]))
@@ -190,36 +191,40 @@ def _flags_of(case: str) -> list[str]:
 
 
 def _verbs(cases: Cases) -> list[str]:
-    """Return the cases that are no more special than another one."""
+    """Return the cases without those that extend another case by one flag."""
     return [case for case in cases if case.rpartition(" ")[0] not in cases]
 
 
 def _users(flag: str, cases: Cases) -> list[str]:
-    """Return the cases that use a flag; a verb that always does stands once."""
+    """Return the cases that use a flag; if a verb always uses it, the bare verb stands for all."""
     users = [c for c, (_, words) in cases.items() if flag in {f.name for f in words.values()}]
     return [case for case in users if case.rpartition(" ")[0] not in users]
 
 
 def changed_words(flag: str) -> dict[str, Any]:
-    """Return what the command line changed in a config flag, by dotted key."""
+    """Return the config keys that the command line set: dotted key -> value.
+
+    Args:
+        flag: name of the config flag, without dashes.
+    """
     return dict(config_flags.get_override_values(flags.FLAGS[flag]))
 
 
 def _parse_flags(arguments: Sequence[str]) -> Sequence[str]:
-    """Parse, and say in one line what is wrong with a flag, a config file or a key of it."""
+    """Parse flags; print one line if a flag, a config file or a config key is wrong."""
     if any(re.fullmatch(r"--?help(short|full|xml)?(=.*)?|-\?", word) for word in arguments):
         return app.parse_flags_with_usage(arguments)
     try:
         return _parsed(arguments)
     except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         text = str(error.args[0]) if error.args else str(error)
-        # A config file's own error comes wrapped in the traceback of its loading.
+        # absl wraps the error of a config file in the traceback of loading it.
         inner = re.findall(r"^\s*[\w.]*Error: (.+)$", text, flags=re.MULTILINE)
         missing = re.search(r"No such file or directory: \\?'([^'\\]+)", text)
         if missing and not inner:
             _fail(f"there is no config file {missing[1]}; they are in configs/")
         text = inner[-1] if inner else text
-        # ml_collections raises a KeyError's text, which is a quoted string.
+        # ml_collections raises a KeyError, whose text is in quotes.
         text = text[1:-1] if re.fullmatch(r"'.*'", text, flags=re.DOTALL) else text
         _fail(" ".join(text.replace("\\n", " ").replace("\\'", "'").split()))
 
@@ -227,13 +232,13 @@ def _parse_flags(arguments: Sequence[str]) -> Sequence[str]:
 def _parsed(arguments: Sequence[str]) -> Sequence[str]:
     rest = flags.FLAGS(arguments)
     for name in flags.FLAGS:
-        # A config file that is missing says so only when something is read from it.
+        # absl reports a missing config file only when a key is read from it.
         getattr(flags.FLAGS[name].value, "name", None)
     return rest
 
 
 def _check_files() -> None:
-    """Refuse what cannot be written as a file before any work is done."""
+    """Refuse an output file that is a folder, before any work is done."""
     for name in ("json", "summary"):
         path = flags.FLAGS[name].value if name in flags.FLAGS else None
         if isinstance(path, str) and path and Path(path).is_dir():
@@ -257,7 +262,7 @@ def _check_local(arguments: Sequence[str], may_be_remote: Collection[str]) -> No
 
 
 def _show_own_messages() -> None:
-    """Print what this package says; libraries speak up only to warn."""
+    """Print this package's log messages from INFO on, those of libraries from WARNING on."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     ours = logging.getLogger(latent_jax.__name__)

@@ -1,11 +1,11 @@
-"""What the rooms of this house promise each other: read this file first.
+"""The data types and protocols that all rooms (subpackages) share: read this file first.
 
     Document -> Code -> Batch -> Task (model, loss, scores) -> step -> run folder -> Writer
 
-It holds shapes of data and protocols, and nothing that computes. Shape letters, the suffixes of
-arrays everywhere: B batch, L ids of a row, T bytes or tokens, K latents, D width, H heads, G heads
-of keys and values, F feed-forward width, V vocabulary or codes, C compression factor, W window
-bits, N latents or rows flattened, E width of a code.
+Nothing here computes. Array names end with shape letters, one per axis, which mean the same in
+every file: B batch, L ids of a row, T bytes or tokens, K latents, D width, H heads, G heads of keys
+and values, F feed-forward width, V vocabulary or codes, C compression factor, W window bits, N
+latents or rows flattened, E width of a code.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ Variables = Mapping[str, Any]
 """
 
 Batch = Mapping[str, Any]
-"""Arrays by name, of static shapes: the fields of the code, of text "ids" int32[B, L]; "weights"
-float32[B, L], 0 where a position is not scored; and for each unit of the code what a row is worth,
-of text "n_bytes" int32[B], the raw bytes that its scored ids stand for.
+"""Arrays by name, of static shapes:
+
+- the fields of the code; for text this is "ids", int32[B, L];
+- "weights", float32[B, L], 0 where a position is not scored;
+- the amount of each unit of the code in each row; for text this is "n_bytes", int32[B], the raw
+  bytes that the row's scored ids stand for.
 """
 
 Scores = dict[str, Any]
-"""Arrays by name, sums over a batch and never means: adding two dictionaries merges two batches,
-hosts or ragged ends exactly.
+"""Arrays by name. Each is a sum over a batch, never a mean, so that adding two dictionaries merges
+two batches exactly, also those of different hosts and batches that are not full.
 """
 
 
@@ -43,8 +46,8 @@ class Document(NamedTuple):
     """One text.
 
     Attributes:
-        key: names the document wherever it is stored; its hash decides the split. It need not be
-            unique: documents that share a key share a split.
+        key: the document's name, the same wherever it is stored. The hash of the key decides the
+            split. Keys need not be unique: documents that share a key share a split.
         text: the raw bytes, in any encoding.
     """
 
@@ -57,9 +60,9 @@ class FieldSpec:
     """An array that a code gives for every position of an example.
 
     Attributes:
-        dtype: NumPy's name of it.
-        shape: of one position.
-        padding: what stands where a row has no position.
+        dtype: NumPy's name of the dtype.
+        shape: the shape at one position.
+        padding: the value that fills a row behind its last position.
     """
 
     dtype: str = "int32"
@@ -68,11 +71,11 @@ class FieldSpec:
 
 
 class Encoded(NamedTuple):
-    """An example as its code gives it: n positions.
+    """An encoded example of n positions.
 
     Attributes:
-        fields: by name, arrays of n positions, each as its `FieldSpec` says.
-        amounts: by unit, int32[n], what each position is worth: {"bytes": ...}.
+        fields: name -> array of n positions, with the dtype and shape of its `FieldSpec`.
+        amounts: unit -> int32[n], the amount that each position stands for: {"bytes": ...}.
     """
 
     fields: Mapping[str, np.ndarray]
@@ -80,11 +83,11 @@ class Encoded(NamedTuple):
 
 
 class Code(Protocol):
-    """What makes fields of an example, which for text is a `Document`.
+    """An encoder of examples into fields. An example of text is a `Document`.
 
     Attributes:
-        name: for people.
-        fields: the arrays that it gives, by name.
+        name: the name that tables and messages show.
+        fields: the arrays that the code returns, by name.
         amounts: the units that it counts, such as ("bytes",).
     """
 
@@ -93,40 +96,43 @@ class Code(Protocol):
     amounts: tuple[str, ...]
 
     def encode_example(self, example: Any) -> Encoded:
-        """Encode. The last position marks the end of the example, as a separator does for text."""
+        """Encode an example. The last position marks its end, as a separator does for text."""
         ...
 
     def fingerprint(self) -> str:
-        """Return a word that changes when the same example would be encoded otherwise."""
+        """Return a string that changes when the same example would be encoded differently."""
         ...
 
 
 def amount_key(unit: str) -> str:
-    """Return the name of an amount in a batch and among scores."""
+    """Return the name that the amount of a unit has in a batch and in scores: "n_bytes"."""
     return f"n_{unit}"
 
 
 class Source(Protocol):
-    """Where documents come from."""
+    """A source of documents."""
 
     def documents(self) -> Iterator[Document]:
         """Yield every document, always in the same order."""
         ...
 
     def stamp(self) -> Any:
-        """Return JSON data that changes when the documents may have, without reading them."""
+        """Return JSON data that changes whenever the documents may have changed.
+
+        The documents are not read for it.
+        """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """What a task needs to know of a tokenizer.
+    """The properties of a tokenizer that a task needs.
 
     Attributes:
         size: number of ids.
         separator_id: the id between documents.
         bytes_per_token: raw bytes per id, measured on the corpus.
-        flops_per_byte: forward FLOPs of the tokenizer's own model per raw byte.
+        flops_per_byte: forward FLOPs of the tokenizer's own model per raw byte; 0 without one.
     """
 
     size: int
@@ -146,14 +152,14 @@ class Vocabulary:
 
 
 class Chunks(NamedTuple):
-    """A sequence made shorter.
+    """A batch of sequences, each shortened to at most K chunks.
 
     Attributes:
-        z_BKD: one vector for each chunk, in the compute dtype; zeros where there is none. K is a
+        z_BKD: one vector per chunk, in the compute dtype; zeros where there is no chunk. K is a
             static capacity.
-        mask_BK: bool, True where the chunk is real.
-        chunk_of_BT: int32, the chunk that each position belongs to.
-        aux_loss: float32 scalar, added to the loss; 0 for a method without one.
+        mask_BK: bool, True where there is a chunk.
+        chunk_of_BT: int32, the index of the chunk that each position belongs to.
+        aux_loss: float32 scalar, added to the loss; 0 for a method that has no such loss.
         stats: sums to log, by name.
     """
 
@@ -165,7 +171,7 @@ class Chunks(NamedTuple):
 
 
 class Chunker(Protocol):
-    """A Flax module that makes a sequence shorter."""
+    """A Flax module that shortens sequences."""
 
     def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Chunks:
         """Return the chunks of a batch; `mask_BT` is False at the padding behind each row."""
@@ -173,46 +179,51 @@ class Chunker(Protocol):
 
 
 class Dechunker(Protocol):
-    """A Flax module that makes it longer again."""
+    """A Flax module that turns chunks back into sequences of the original length."""
 
     def __call__(self, z_BKD: jax.Array, chunks: Chunks, *, train: bool = False) -> jax.Array:
-        """Return [B, T, D] from vectors of chunks; of `chunks` only where they lie counts."""
+        """Return [B, T, D] from one vector per chunk.
+
+        It uses the positions of `chunks` (`mask_BK`, `chunk_of_BT`), not their vectors.
+        """
         ...
 
 
 class Task(Protocol):
-    """What is trained: a model, its loss and its scores. All methods are pure functions over
-    pytrees.
+    """A training task: a model, its loss and its scores.
 
-    `loss` is differentiated and may return new state; `evaluate` is deterministic and returns
-    everything that is reported on held-out text; `summarize` turns summed scores into metrics.
+    All methods are pure functions over pytrees. `loss` is differentiated and may return new state;
+    `evaluate` is deterministic and returns everything that is reported on held-out text;
+    `summarize` turns summed scores into metrics.
     """
 
     name: str
     headline: str
-    """The metric that a run is judged by: shown, compared, and kept best by; lower is better."""
+    """The metric by which runs are shown and compared, and the best checkpoint is chosen; lower is
+    better.
+    """
     component_flops: Mapping[str, float]
     """Floating-point operations of one forward pass per raw byte, by component."""
     flops_per_byte: float
-    """Their sum."""
+    """The sum of `component_flops`."""
     tokenizer_flops_per_byte: float
     """Forward FLOPs of the tokenizer's own model, M1, per raw byte; 0 where it has none."""
     train_flops_per_byte: float
-    """What training costs per raw byte: forward and backward, which is three times the forward
-    pass, and once what the tokenizer's own model costs.
+    """FLOPs of training per raw byte: three forward passes' worth (one forward, one backward of
+    twice its cost), plus one forward pass of the tokenizer's own model.
     """
     fields: tuple[str, ...]
-    """What it reads of a batch, beside weights and amounts; of text ("ids",)."""
+    """The fields of a batch that the task reads beside weights and amounts; for text ("ids",)."""
     amounts: Mapping[str, float]
-    """Units that its scores count in whole numbers, each under `amount_key`, and what a position of
-    a row is worth in each on average. The loop adds up what happens; budgets are planned with the
-    averages. Speed is measured in the first unit. Of text {"bytes": 3.4, "tokens": 1.0}, where a
-    token is what the language model reads: an id, or a code, of which a byte is 1 / C.
+    """The units that its scores count, in whole numbers under the names of `amount_key`, and what a
+    position of a row is worth in each on average. The loop adds up what happens; budgets are
+    planned with the averages. Speed is measured in the first unit. For text {"bytes": 3.4,
+    "tokens": 1.0}, where a token is what the language model reads: an id, or a latent code.
     """
     stacks: tuple[tuple[TransformerConfig, int], ...]
-    """Each stack of blocks that a step trains, and the positions of a row that it reads."""
+    """Each stack of blocks that a step trains, with the number of positions per row it reads."""
     frozen: tuple[str, ...]
-    """Regular expressions over "/"-joined parameter paths that are not trained."""
+    """Regular expressions that match the "/"-joined paths of the parameters that stay frozen."""
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Draw the initial variables; only the shapes of `batch` matter."""
@@ -230,51 +241,54 @@ class Task(Protocol):
         ...
 
     def train_flops(self, seen: Mapping[str, float]) -> float:
-        """Return the FLOPs of training on so much of each of its `amounts`."""
+        """Return the FLOPs of training on these amounts: `seen` maps each unit to its count."""
         ...
 
     def evaluate(self, variables: Variables, batch: Batch) -> Scores:
-        """Score held-out text: no dropout, no state is changed."""
+        """Return the scores of held-out text, without dropout and without a change of state."""
         ...
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Turn summed scores into metrics with units in their names, such as "bits_per_byte"."""
+        """Return the metrics of summed scores, with units in names, such as "bits_per_byte"."""
         ...
 
 
 class Stream(Protocol):
-    """Training batches that may depend on the weights, as roll-outs do.
+    """A source of training batches that may depend on the weights, as roll-outs do.
 
-    An iterator of batches with a state, as Grain makes them of text, is one that does not.
+    Where batches do not depend on the weights, as with text, the loop takes an iterator with a
+    state, such as one of Grain's, in place of a `Stream`.
     """
 
     def next(self, variables: Variables, key: jax.Array) -> Batch:
         """Return the batch for a step.
 
         Args:
-            variables: those that the step will start from. The step frees them: keep none.
-            key: typed; the same for the same step of the same run.
+            variables: the variables that the step starts from. The step frees their buffers, so
+                keep no reference to them.
+            key: a typed key; the same for the same step of the same run.
         """
         ...
 
     def get_state(self) -> Any:
-        """Return what decides the batches to come, besides variables and keys, as JSON data."""
+        """Return as JSON data all that, besides variables and keys, decides the next batches."""
         ...
 
     def set_state(self, state: Any) -> None:
-        """Go to a state that `get_state` returned."""
+        """Restore a state that `get_state` returned."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One of the things that a run is scored on while it trains.
+    """A set of batches that a run is scored on while it trains.
 
     Attributes:
-        batches: makes a finite iterable of batches, anew for each time; as many in every process.
-        prefix: stands before the names of its metrics.
-        every: it takes part in every so many evaluations of the run, and in the last one.
-        task: whose `evaluate` and `summarize` score it; None = the task that is trained.
+        batches: returns a new finite iterable of batches at every call, with the same number of
+            batches in every process.
+        prefix: put before the names of its metrics.
+        every: N: it runs at every Nth evaluation of the run, and at the last one.
+        task: the task whose `evaluate` and `summarize` score it; None = the task that is trained.
     """
 
     batches: Callable[[], Iterable[Batch]]
@@ -288,13 +302,13 @@ class Written:
     """One continuation of a prompt.
 
     Attributes:
-        prompt: as it was given.
-        kept: what the model's own ids keep of the prompt: the prompt, without its last bytes where
-            a stream cannot hold them yet, or as a latent language gives it back.
-        text: what follows.
-        n_ids: ids that were drawn for it.
-        nats: -log p of these ids under the model as it is, without temperature or truncation.
-        stop: why the text stops, one of those in `generation.written`.
+        prompt: the prompt as it was given.
+        kept: the prompt as the model's own ids decode to it. A compressed stream may lack the last
+            bytes of the prompt; a latent language returns its reconstruction of the prompt.
+        text: the new text.
+        n_ids: number of ids that were drawn for `text`.
+        nats: -log p of these ids under the model, before temperature and truncation.
+        stop: why the text ends, one of the reasons in `generation.written`.
     """
 
     prompt: bytes
@@ -306,10 +320,13 @@ class Written:
 
 
 class Writer(Protocol):
-    """A trained model that goes on from prompts."""
+    """A trained model that continues prompts."""
 
     def flops(self, n_prompt_ids: int, n_ids: int) -> float:
-        """Return forward FLOPs of reading a prompt and drawing so many ids, text included."""
+        """Return the forward FLOPs of a prompt of `n_prompt_ids` ids and of `n_ids` new ids.
+
+        The encoder and decoder of a latent language are included; a tokenizer's own model is not.
+        """
         ...
 
     def write(
@@ -320,13 +337,13 @@ class Writer(Protocol):
         n_bytes: int,
         show: Callable[[Sequence[bytes]], None] | None = None,
     ) -> list[Written]:
-        """Go on from each prompt.
+        """Continue each prompt.
 
         Args:
-            prompts: of any lengths.
+            prompts: raw bytes; lengths may differ.
             keys: typed keys, one for each prompt.
             sampling: how ids are drawn.
-            n_bytes: of new text, where the model neither ends it nor has no more room.
+            n_bytes: length of the new text, unless the model ends it earlier or its row is full.
             show: called with all texts so far, prompts included, whenever they have grown.
 
         Raises:

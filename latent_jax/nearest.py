@@ -1,7 +1,7 @@
-"""The errors about unknown names, which all ask: did you mean ...?
+"""Error messages for unknown names, with the nearest known name: did you mean ...?
 
-It lies below all rooms, because each of them refuses names: of methods, compressors, config keys,
-columns.
+All rooms import this file, because each of them refuses unknown names: of methods, compressors,
+config keys, columns.
 """
 
 import difflib
@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return " (did you mean 'conv1d'?)", or "" when no known name is like `name`.
+    """Return " (did you mean 'conv1d'?)", or "" when no known name is similar to `name`.
 
-    Case does not count. The text begins with a space, to follow the quoted name in a message:
+    Case is ignored. The text begins with a space because it follows the quoted name in a message:
 
         raise ValueError(f"unknown compressor {kind!r}{nearest(kind, KINDS)}; known: {KINDS}")
     """
@@ -21,7 +21,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def check_word(field: str, word: str, known: Iterable[str]) -> None:
-    """Raise ValueError if `word` is not one of `known`; the message names the nearest."""
+    """Check that `word` is one of `known`.
+
+    Args:
+        field: what the word names, such as "platform"; the message begins with it.
+        word: the word to check.
+        known: all valid words.
+
+    Raises:
+        ValueError: it is not; the message names the nearest known word and lists all of them.
+    """
     known = tuple(known)
     if word not in known:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Folders on a disk or in a bucket: paths to both, and files that are whole or not there.
+"""Paths on a disk or in a bucket, and atomic writes to both.
 
-A bucket (gs://) has objects and no folders: nothing is appended to an object, nothing is renamed,
-and an object that is being written is not there until it is whole.
+A bucket (gs://) has objects and no folders. An object cannot be appended to or renamed, and it
+appears only when it has been written completely.
 """
 
 import importlib.util
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 STORES = {"gs": ("etils", "gcsfs")}
-"""Schemes that are read and written, and the packages that do it."""
+"""Supported URL schemes, and the packages that each of them needs."""
 
 
 def open_path(path: str | os.PathLike) -> Any:
     """Return a `pathlib.Path`, or for gs://BUCKET/... an `etils.epath.Path`, which works like one.
 
     Raises:
-        ValueError: the scheme is not supported, its packages are missing, or the URL has been
-            through `pathlib`, which makes gs:/BUCKET of it.
+        ValueError: the scheme is not supported, its packages are missing, or the URL has only one
+            slash, because `pathlib` turns gs://BUCKET into gs:/BUCKET.
     """
     text = os.fspath(path)
     scheme = scheme_of(text)
@@ -46,7 +46,7 @@ def open_path(path: str | os.PathLike) -> Any:
 
 
 def scheme_of(path: str | os.PathLike) -> str | None:
-    """Return the scheme of a URL, in lower case; None for a path on a disk."""
+    """Return the scheme of a URL, such as "gs", in lower case; None for a path on a disk."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+.\-]+):/", os.fspath(path))
     return found[1].lower() if found else None
 
@@ -57,13 +57,12 @@ def is_remote(path: str | os.PathLike) -> bool:
 
 
 def replace_file(path: str | os.PathLike, data: bytes) -> Any:
-    """Write `data` as the file `path`, whole or not at all; folders are made as needed.
+    """Write `data` to `path` atomically, make missing folders, and return the opened path.
 
-    On a disk it is written beside `path` and moved there in one step.
+    On a disk, the data go to a temporary file in the same folder, which then replaces `path`.
 
     Raises:
-        OSError: when the disk is full, or the folder or bucket cannot be written; `path` is then
-            unchanged.
+        OSError: the disk is full, or the folder or bucket cannot be written; `path` is unchanged.
     """
     path = open_path(path)
     if is_remote(path):
@@ -86,10 +85,10 @@ def read_json(path: Any) -> dict[str, Any]:
     """Return the object in a JSON file.
 
     Args:
-        path: of `pathlib` or etils.
+        path: a path of `pathlib` or of `etils.epath`.
 
     Raises:
-        ValueError: it cannot be read, or holds something else; the message names it.
+        ValueError: the file cannot be read or holds no JSON object; the message names the file.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

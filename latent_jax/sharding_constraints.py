@@ -1,9 +1,9 @@
-"""What a layer may say of a mesh: rows stay where they are, weights come whole.
+"""Sharding constraints that layers use: rows stay on their devices, weights are gathered.
 
-Parameters and batch have shardings, and XLA derives the rest. Where a parameter is split over
-"data" (fsdp), it may as well split the features of an activation and move its rows to other
-devices. What stands here keeps it from that, and does nothing where no mesh is set that splits
-batches (`placed_on`): in a program of one device, in generation.
+Parameters and batches have shardings, and XLA derives all others. Where a parameter is split over
+"data" (fsdp), XLA might also split the features of an activation and move its rows to other
+devices. The functions of this file prevent that. They do nothing unless `placed_on` has set a mesh
+that splits batches, so a program of one device and generation are unchanged.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ _WEIGHTS_ARE_SPLIT = contextvars.ContextVar("weights are split over data", defau
 
 @contextlib.contextmanager
 def placed_on(mesh: Mesh, arguments: Any) -> Iterator[None]:
-    """Trace a program for a mesh, so that what stands below holds.
+    """Trace a program for a mesh, with the constraints of this file in force.
 
     Args:
-        mesh: with an axis "data".
-        arguments: arrays or `ShapeDtypeStruct`s with shardings; whether one of them is split over
-            "data" says whether weights must be gathered.
+        mesh: a mesh with an axis "data".
+        arguments: a pytree of arrays or `ShapeDtypeStruct`s with shardings. Weights are gathered
+            if one of them is split over "data".
     """
     specs = [leaf.sharding.spec for leaf in jax.tree.leaves(arguments)]
     token = _WEIGHTS_ARE_SPLIT.set(any("data" in spec for spec in specs))
@@ -37,7 +37,9 @@ def placed_on(mesh: Mesh, arguments: Any) -> Iterator[None]:
 
 
 def rows(x: jax.Array) -> jax.Array:
-    """Return x with its first axis split over "data"; XLA is free in all others.
+    """Return x with its first axis split over "data"; XLA shards the other axes as it likes.
+
+    An axis that the devices do not divide is left to XLA, too.
 
     Args:
         x: [B, ...], or [N, ...] with N = B T flattened rows.
@@ -50,7 +52,7 @@ def rows(x: jax.Array) -> jax.Array:
 
 
 def row_shards(n_rows: int) -> int:
-    """Return among how many devices `n_rows` rows are split; 1 where they do not divide."""
+    """Return over how many devices `n_rows` rows are split; 1 if the devices do not divide them."""
     mesh = _mesh()
     n_devices = 1 if mesh is None else mesh.shape["data"]
     return 1 if n_rows % n_devices else n_devices
@@ -59,18 +61,23 @@ def row_shards(n_rows: int) -> int:
 def whole(weight: jax.Array) -> jax.Array:
     """Return a weight that every device holds whole, gathered where it is split over "data".
 
-    This is the all-gather of fsdp, at the place of use; of its gradient, each device keeps a part.
-    Where no weight is split over "data" nothing happens: under pmap they are whole, under tensor
-    they are split over "model" on purpose.
+    This is the all-gather of fsdp at the place of use; each device keeps a part of the gradient.
+    Where no weight is split over "data" the function does nothing: under pmap weights are whole
+    already, and under tensor they are split over "model" on purpose.
     """
     return jax.lax.with_sharding_constraint(weight, P()) if _gathers() else weight
 
 
 def use_whole(function: Callable[..., jax.Array], weight: jax.Array, x: jax.Array) -> jax.Array:
-    """Return function(weight, x), bilinear, with the weight whole and in x's dtype.
+    """Return function(weight, x) with the weight gathered whole and cast to x's dtype.
 
-    The backward pass gathers the weight again. Else a loop over layers would stack the whole
-    weights of all of them for it.
+    The backward pass gathers the weight again. Otherwise a loop over layers would keep the whole
+    weights of all layers for it.
+
+    Args:
+        function: bilinear in its two arguments.
+        weight: a parameter.
+        x: activations.
     """
 
     def use(weight, x):
@@ -85,6 +92,6 @@ def _gathers() -> bool:
 
 
 def _mesh() -> AbstractMesh | None:
-    """Return the mesh that is set, if it splits batches and XLA places arrays on it."""
+    """Return the current mesh if its axis "data" is an auto axis of at least 2 devices."""
     mesh = jax.sharding.get_abstract_mesh()
     return mesh if "data" in mesh.auto_axes and mesh.shape["data"] > 1 else None

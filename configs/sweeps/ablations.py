@@ -1,10 +1,10 @@
-"""The ablations of Lester et al. 2024 at the size of a laptop.
+"""The ablations of Lester et al. 2024, scaled down to a laptop.
 
 Source      section 5.1 (tokens of one bit), tables 6 (context in bytes), 9 (reset of M1), 10
             (GZip's header) and 17 (delay), appendix A.1 (24-bit windows)
 Arguments   files   path or glob of text; empty = the embedded default
-            size    of M2
-            tokens  that every cell sees
+            size    size of M2
+            tokens  tokens that every cell is trained on
 Commands    python launch/sweep.py "ablations:files=enwiki_part*.jsonl.xz"
             python launch/report.py runs/sweeps/ablations
 Hardware    2 CPU cores
@@ -17,7 +17,7 @@ RESETS = ("", ",reset=every_other", ",reset=never")
 
 
 def get_sweep(arguments: str = "") -> Sweep:
-    """Return all cells; each group is compared within itself."""
+    """Return all cells; only cells of the same group are compared."""
     a = parse_args(arguments, files="", size="100k", tokens=200_000)
     groups = {
         "token_bits": ("AC[v=2]", "AC[v=256]", "AC[v=65k]"),

@@ -1,10 +1,10 @@
-"""Steps that grow with the size: table 13 of Lester et al. 2024.
+"""Training steps that grow with the model's size: table 13 of Lester et al. 2024.
 
 Source      arXiv 2404.03626, table 13: 3,000, 11,000, 40,000 and 200,000 steps of 256 x 512 tokens
 Arguments   data   a name that TFDS knows
-            files  path or glob of text instead, such as for --dry_run
+            files  path or glob of text, used instead of `data`, such as for --dry_run
 Commands    python launch/sweep.py chinchilla --dry_run
-Hardware    a cluster; 25m alone 393 million tokens a cell
+Hardware    a cluster; even the size 25m has 393 million tokens per cell
 """
 
 from configs.args import parse_args

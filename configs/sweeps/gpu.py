@@ -1,10 +1,10 @@
-"""The main methods at 25m, as far as one GPU comes in 25 minutes.
+"""The main methods at 25m parameters, with a budget that one GPU trains in 25 minutes.
 
 Source      Lester et al. 2024, the column 25m of table 13
 Arguments   files   path or glob of text; empty = the embedded default
-            tokens  that every cell sees
+            tokens  tokens that every cell is trained on
 Commands    python launch/sweep.py "gpu:files=enwiki_part*.jsonl.xz"
-Hardware    one H100 or H200; not yet run on one
+Hardware    one H100 or H200; this sweep has not been run yet
 """
 
 from configs.args import parse_args

@@ -3,7 +3,7 @@
 Source      "Compute Optimal Tokenization", arXiv 2605.01188: about 60 bytes per parameter and 3.3
             to 3.7 bytes per token are best for English at 1e20 to 2e21 FLOPs
 Arguments   files  path or glob of text; empty = the embedded default
-            flops  of training, M1 included
+            flops  FLOPs of training of each cell, M1 included
 Commands    python launch/sweep.py "isoflop:files=enwiki_part*.jsonl.xz" --dry_run
 Hardware    2 CPU cores
 """

@@ -1,11 +1,11 @@
-"""Lester et al. 2024 at the size of a laptop: its sixteen methods and two more, two sizes.
+"""Lester et al. 2024 scaled down to a laptop: its sixteen methods and two more, at two sizes.
 
-Source      tables 3, 15 and 16 of the paper, whose budget is tokens, too
+Source      tables 3, 15 and 16 of the paper, whose budget is in tokens as well
 Arguments   files   path or glob of text; empty = the embedded default
-            tokens  that every cell sees
+            tokens  tokens that every cell is trained on
 Commands    python launch/sweep.py "laptop:files=enwiki_part*.jsonl.xz"
             python launch/report.py runs/sweeps/laptop --results configs/results/sweep_laptop.json
-Hardware    2 CPU cores, within 75 minutes; the same command goes on where it stopped
+Hardware    2 CPU cores, within 75 minutes; the same command resumes a stopped one
 """
 
 from configs.args import parse_args

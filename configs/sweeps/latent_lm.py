@@ -1,20 +1,20 @@
-"""The latent language study: what the language model's gradient does to the codes, and what they
-cost beside BPE and Bytes.
+"""The latent language study: the effect of the LM's gradient on codes, and bits against BPE.
 
 Source      Fifty, "Language, Entropy, and Language Modeling" (2025): conv1d at C = 2, trained
             jointly, and the questions that it leaves open
 Arguments   files  path or glob of text; empty = the embedded default
-            size   of the language models
-            bytes  of raw text that every cell reads
-            codes  in the codebook
+            size   size of the language models
+            bytes  raw bytes of text that every cell is trained on
+            codes  number of codes in the codebook
 Commands    python launch/sweep.py "latent_lm:files=enwiki_part*.jsonl.xz"
             python launch/report.py runs/sweeps/latent_lm
-Hardware    2 CPU cores, within 75 minutes; the same command goes on where it stopped
+Hardware    2 CPU cores, within 75 minutes; the same command resumes a stopped one
 
-First conv1d at C = 2 with four weights beta and each `lm_gradient`, on equal bytes. The setting
-with the fewest bits per byte then decides on the rest, on the same bytes: SSM and C = 4 at it; at
-its beta three seeds of each `lm_gradient`; three seeds of BPE and Bytes. The group "equal FLOPs"
-trains it, BPE and Bytes again with the training FLOPs that it spent.
+The first cells train conv1d at C = 2 with four weights beta and each `lm_gradient`, on equal bytes.
+The best setting of these has the fewest bits per byte. On the same bytes, further cells train SSM
+and C = 4 at the best setting; two more seeds of each `lm_gradient` at its beta; and three seeds of
+BPE and Bytes. The group "equal FLOPs" trains three seeds of the best setting, of BPE and of Bytes
+with the training FLOPs that the best setting spent.
 """
 
 from configs.args import parse_args
@@ -26,7 +26,7 @@ SEEDS = (0, 1, 2)
 
 
 def get_sweep(arguments: str = "") -> Sweep:
-    """Return the first cells, and what decides on the others."""
+    """Return the first cells, and the function that chooses the others from their records."""
     a = parse_args(arguments, files="", size="300k", bytes=2_000_000, codes=2048)
     budget = f"bytes:{a.bytes}"
     method = f"Latent[conv1d,c=2,k={a.codes}]"

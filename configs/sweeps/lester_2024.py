@@ -3,7 +3,7 @@
 Source      arXiv 2404.03626, sections 3.5 to 3.8: 26.2 billion tokens a cell, C4, examples of
             10,240 bytes that are cut off after 512 tokens
 Arguments   data   a name that TFDS knows
-            files  path or glob of text instead, such as for --dry_run
+            files  path or glob of text, used instead of `data`, such as for --dry_run
 Commands    python launch/sweep.py lester_2024 --dry_run
             python launch/sweep.py lester_2024 --engine=ray
 Hardware    1e22 training FLOPs in all; a cluster

@@ -1,10 +1,11 @@
-"""Ten times the tokens of the laptop sweep: what is learned of compressed text when more is read.
+"""Ten times the tokens of the laptop sweep: is compressed text learned after longer training?
 
-Source      the claims of Lester et al. 2024 that fall at the budget of `laptop`: EqualInfoAC and
-            GZip are learned, and shorter windows better than longer ones (tables 15 and 16)
+Source      claims of Lester et al. 2024 that do not hold at the budget of the sweep `laptop`:
+            EqualInfoAC and GZip are learned, and shorter windows are better than longer ones
+            (tables 15 and 16)
 Arguments   files   path or glob of text; empty = the embedded default
-            size    of M2
-            tokens  that every cell sees
+            size    size of M2
+            tokens  tokens that every cell is trained on
 Commands    python launch/sweep.py "longer:files=enwiki_part*.jsonl.xz"
             python launch/report.py runs/sweeps/longer --results configs/results/sweep_longer.json
 Hardware    2 CPU cores, about an hour

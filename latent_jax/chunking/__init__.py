@@ -1,1 +1,1 @@
-"""Sequences of vectors made shorter, and longer again."""
+"""Modules that shorten sequences of vectors, and modules that restore their length."""

@@ -1,4 +1,4 @@
-"""Where bytes come from: sources of documents, the corpus on disk, the pipeline to batches."""
+"""Sources of documents, the corpus on disk, and the pipeline from the corpus to batches."""
 
 from latent_jax.contracts import Batch, Document, Source
 from latent_jax.data.corpus import Corpus, load_corpus

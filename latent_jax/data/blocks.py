@@ -1,9 +1,9 @@
-"""Batches from blocks of rows that several packers make, in this process or in workers of its own.
+"""Batches from blocks of rows that packers make, in this process or in worker processes.
 
-Handing an array from a worker to this process takes about a millisecond of both, whatever its size:
-more than packing a row. So a worker sends a block, the next rows of its lanes, and a batch takes
-one row of each lane from it. Where a run stands in the data is told by the state before the block,
-and by how many rows of it were given out.
+Handing an array from a worker to this process costs both about a millisecond whatever the array's
+size, which is more than packing a row. So a worker sends a block, the next rows of its lanes, and
+each batch takes one row of each lane from it. The position of a run in the data is saved as the
+state before the current block, and the number of rows taken from it.
 """
 
 import os
@@ -20,19 +20,20 @@ from absl import flags
 from latent_jax.contracts import Batch
 from latent_jax.data.packing import Block
 
-# Smaller arrays go through the pipe: memory to share takes longer to set up.
+# Smaller arrays go through the pipe, because shared memory takes longer to set up.
 _MIN_SHARED_BYTES = 1 << 14
 
-# That a worker which was asked to end gives the process that reads from it to close it.
+# Time that a signalled worker leaves the training process to close it.
 _SECONDS_TO_CLOSE = 60.0
 
 
 def in_worker(part: grain.IterDataset) -> grain.IterDataset:
-    """Return a dataset whose elements are made by a process of its own, ahead of time.
+    """Return a dataset whose elements are made ahead of time by a separate process.
 
-    The process leaves accelerators alone: its JAX knows the CPU only.
+    In that process JAX sees the CPU only, so it does not occupy accelerators.
     """
-    if not flags.FLAGS.is_parsed():  # in a notebook; Grain hands its absl flags to the workers
+    # Grain passes absl flags to its workers, and in a notebook they are not parsed.
+    if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     options = grain.experimental.DatasetOptions(min_shm_size=_MIN_SHARED_BYTES)
     return grain.experimental.WithOptionsIterDataset(part, options).mp_prefetch(
@@ -44,16 +45,18 @@ def in_worker(part: grain.IterDataset) -> grain.IterDataset:
 def _start_worker(worker: int, n_workers: int) -> None:
     del worker, n_workers
     os.environ["JAX_PLATFORMS"] = "cpu"
-    jax.config.update("jax_platforms", "cpu")  # Grain has imported it, and it has read the variable
+    # Grain has already imported JAX, which has already read the variable.
+    jax.config.update("jax_platforms", "cpu")
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, _wait_to_be_closed)
 
 
 def _wait_to_be_closed(kind: int, frame: Any) -> None:
-    """Goes on for a while: blocks on the way from a worker that ends by itself are never freed.
+    """Keep a signalled worker alive for a while, so that the training process can close it.
 
-    A terminal, `timeout` and Slurm signal all processes of a run. The one that trains saves and
-    closes its workers. The second signal of a kind ends a worker at once.
+    Blocks in shared memory that a worker has sent are never freed if the worker ends by itself. A
+    terminal, `timeout` and Slurm signal all processes of a run; the training process then saves and
+    closes its workers. A second signal of the same kind ends a worker at once.
     """
     del frame
     signal.signal(kind, signal.SIG_DFL)
@@ -63,7 +66,7 @@ def _wait_to_be_closed(kind: int, frame: Any) -> None:
 
 
 class Batches(grain.IterDataset):
-    """Batches from datasets of blocks, its parts: row r of a batch comes from part r % n."""
+    """A dataset of batches from n datasets of blocks: row r of a batch is from part r % n."""
 
     def __init__(self, parts: Sequence[grain.IterDataset], row_length: int):
         """Describe the dataset: rows have `row_length` positions."""
@@ -76,7 +79,10 @@ class Batches(grain.IterDataset):
 
 
 class _BatchesIterator(grain.DatasetIterator):
-    """Its state is that of each part before the block at hand, and the rows taken from it."""
+    """The iterator of `Batches`.
+
+    Its state is the state of each part before its current block, and the rows taken from the block.
+    """
 
     def __init__(self, parts: Sequence[grain.DatasetIterator], row_length: int):
         super().__init__(parts)
@@ -84,7 +90,7 @@ class _BatchesIterator(grain.DatasetIterator):
         self._parts = [_Part(part) for part in parts]
 
     def __next__(self) -> Batch:
-        self.start_prefetch()  # all workers at once, before the first one is waited for
+        self.start_prefetch()  # starts all workers before waiting for the first one
         parts = [part.next_rows() for part in self._parts]
         batch = {}
         for name, first in parts[0].items():
@@ -109,7 +115,7 @@ class _BatchesIterator(grain.DatasetIterator):
 
 
 class _Part:
-    """Cuts the blocks of one part into its rows of each batch."""
+    """The blocks of one part, from which each batch takes one row per lane."""
 
     def __init__(self, blocks: grain.DatasetIterator):
         self._blocks = blocks
@@ -128,7 +134,7 @@ class _Part:
 
     @property
     def _n_rows(self) -> int:
-        """Of each lane in the block at hand."""
+        """Rows of each lane in the current block."""
         return next(iter(self._block.values())).shape[1]
 
     def get_state(self) -> dict[str, Any]:
@@ -140,5 +146,5 @@ class _Part:
         self.drop_block()
 
     def drop_block(self) -> None:
-        """Forgets the block, which may lie in memory that a worker shares."""
+        """Release the block, which may be in memory that a worker shares."""
         self._block: Block | None = None

@@ -1,12 +1,12 @@
 """A corpus on disk, in a cache that is keyed by content.
 
-A corpus lives in <cache_dir>/<fingerprint>: a TFDS dataset (any tool that reads TFDS reads it) and
-`corpus.json`. The fingerprint is a hash over keys, texts and the split percentages, never over
-paths or times: the same text is the same corpus on every machine. It is known only once everything
-has been read, so the corpus is built in a temporary folder beside it and renamed at the end.
-Whatever happens on the way, and however many processes build at once, a folder with a fingerprint
-for a name is complete. An index from the stamp of the source (paths, sizes, times) to the
-fingerprint spares later runs the reading.
+A corpus is the folder <cache_dir>/<fingerprint>. It holds a TFDS dataset, which any tool for TFDS
+can read, and `corpus.json`. The fingerprint is a hash over keys, texts and the split percentages,
+never over paths or times, so the same text is the same corpus on every machine. The fingerprint is
+known only when all text has been read. So the corpus is built in a temporary folder beside the
+target and renamed at the end. A folder whose name is a fingerprint is therefore always complete,
+even after a crash or when several processes build at once. An index from the stamp of the source
+(paths, sizes, times) to the fingerprint saves later runs from reading the source.
 """
 
 import contextlib
@@ -44,11 +44,11 @@ class Corpus:
     """A corpus that is complete on disk.
 
     Attributes:
-        folder: Where it lies; also a TFDS data_dir that holds the dataset "corpus".
+        folder: its folder, which is also a TFDS data_dir with the dataset "corpus".
         fingerprint: SHA-256 over its content, hexadecimal.
-        n_documents: Stored documents by split. One that is longer than 1 MiB counts once per piece.
-        n_bytes: Raw bytes of text by split.
-        parts: The corpora that it is made of, by name; {} where it is none but itself.
+        n_documents: stored documents by split. Longer ones than 1 MiB count once per piece.
+        n_bytes: raw bytes of text by split.
+        parts: the corpora of a mixture, by name; {} for a single corpus.
     """
 
     folder: Path
@@ -58,7 +58,11 @@ class Corpus:
     parts: Mapping[str, "Corpus"] = dataclasses.field(default_factory=dict)
 
     def split(self, name: str) -> Sequence[Document]:
-        """Return the documents of a split by index. Raises CorpusError where there is none."""
+        """Return random access to the documents of a split.
+
+        Raises:
+            CorpusError: the corpus has no such split.
+        """
         if name not in self.n_documents:
             raise CorpusError(
                 f"The corpus has no {name!r} split, only {', '.join(self.n_documents)}: "
@@ -67,9 +71,9 @@ class Corpus:
         return SplitRecords(self.folder / TFDS_FOLDER, name, self.n_documents[name])
 
     def documents(self, split: str, max_bytes: int = 0) -> Iterator[Document]:
-        """Yield the documents of a split, up to the one that reaches `max_bytes` raw bytes.
+        """Yield documents of a split until their raw bytes reach `max_bytes`; 0 = all documents.
 
-        For what needs text outside training, such as learning a vocabulary. Zero stands for all.
+        This is for uses of text outside of training, such as training a tokenizer.
         """
         n_bytes = 0
         for document in self.split(split):
@@ -80,13 +84,14 @@ class Corpus:
 
 
 def open_one(config: DataConfig) -> Corpus:
-    """Return the corpus of one source, building it where the cache does not hold it.
+    """Return the corpus of one source; build it if the cache does not hold it.
 
-    Safe to call from many processes at once. While it builds, a terminal shows a progress bar.
+    Several processes may call this at the same time. During a build a terminal shows a progress
+    bar.
 
     Raises:
-        CorpusError: The source cannot be found or read or holds no text, a split is empty, or the
-            disk is full. Nothing half-written is left behind.
+        CorpusError: the source cannot be found or read or holds no text, a split is empty, or the
+            disk is full. No partial corpus is left behind.
     """
     if is_remote(config.cache_dir):
         raise CorpusError(
@@ -121,7 +126,11 @@ def open_one(config: DataConfig) -> Corpus:
 
 
 def load_corpus(folder: Path) -> Corpus:
-    """Return the corpus in a folder of the cache. Raises CorpusError where it is damaged."""
+    """Return the corpus in a folder of the cache.
+
+    Raises:
+        CorpusError: the folder is damaged, or of another format version.
+    """
     try:
         info = json.loads((folder / "corpus.json").read_text())
         if info["format_version"] != FORMAT_VERSION:
@@ -135,7 +144,7 @@ def load_corpus(folder: Path) -> Corpus:
 
 
 def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
-    """Build in a temporary folder and renames; a folder that another process made first stays."""
+    """Build in a temporary folder and rename it, unless another process has built it first."""
     _sweep(cache)
     mine = f"{_BUILDING}{socket.gethostname()}-{os.getpid()}-"
     building = Path(tempfile.mkdtemp(prefix=mine, dir=cache))
@@ -156,9 +165,9 @@ def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
 
 
 def _sweep(cache: Path) -> None:
-    """Delete what builders on this machine left behind when they were killed."""
+    """Delete the temporary folders of builders on this machine that were killed."""
     for folder in cache.glob(f"{_BUILDING}{socket.gethostname()}-*"):
-        with contextlib.suppress(PermissionError):  # alive, and another user's
+        with contextlib.suppress(PermissionError):  # the process lives, under another user
             try:
                 os.kill(int(folder.name.split("-")[-2]), 0)
             except ProcessLookupError:
@@ -180,7 +189,7 @@ def _write_atomically(path: Path, content: Any) -> None:
 
 
 def _disk_full(error: BaseException) -> str | None:
-    # array_record raises a RuntimeError that quotes the system's words.
+    # array_record raises a RuntimeError that contains the text of the system's error.
     for number, words in _DISK_FULL.items():
         if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
             return words

@@ -1,8 +1,8 @@
 """Any source written as a TFDS ArrayRecord dataset with train, validation and test splits.
 
-The split of a document is decided by a hash of its key alone, so it never changes as documents
-come and go. Records are stored in the order of a hash (TFDS's shuffle): the first n bytes of a
-split are a sample of all of it. The source is read once, whatever the number of splits.
+The hash of its key alone decides the split of a document, so it does not change when other
+documents are added or removed. Records are stored in the order of a hash (TFDS's shuffle), so the
+first n bytes of a split are a sample of the split. The source is read once for all splits.
 """
 
 import contextlib
@@ -28,28 +28,29 @@ SPLITS = ("train", "validation", "test")
 # Part of every fingerprint: raise it when the files' layout or the rule for splits or cuts changes.
 FORMAT_VERSION = 1
 
-# Longer documents are stored in pieces, all in one split: no reader ever holds a whole library.
+# Longer documents are stored in pieces, all in one split, which bounds the memory of readers.
 MAX_DOCUMENT_BYTES = 1 << 20
 
-# Where TFDS puts version 1.0.0 of a dataset named "corpus" in its data_dir.
+# The folder in a data_dir where TFDS puts version 1.0.0 of a dataset named "corpus".
 TFDS_FOLDER = "corpus/1.0.0"
 
 
 def write_dataset(source: Source, config: DataConfig, data_dir: Path, scratch: Path) -> Any:
-    """Write the dataset to `data_dir`/TFDS_FOLDER, using the folder `scratch` on the way.
+    """Write the dataset to `data_dir`/TFDS_FOLDER, with temporary files in the folder `scratch`.
 
     Returns:
         JSON data: "format_version", "fingerprint" (SHA-256 over keys, texts and split percentages,
         hexadecimal), and by split "n_documents" as stored and "n_bytes" of raw text.
 
     Raises:
-        CorpusError: The source cannot be read or holds no text, or a split is empty.
-        OSError, RuntimeError: The files cannot be written. array_record raises the latter.
+        CorpusError: the source cannot be read or holds no text, or a split is empty.
+        OSError: the files cannot be written.
+        RuntimeError: array_record cannot write its files.
     """
     reader = _Reader(source, config, scratch)
     builder = _Builder(reader, data_dir)
-    tfds.disable_progress_bar()  # ours counts bytes
-    with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download; there is none
+    tfds.disable_progress_bar()  # the progress bar of _Reader counts bytes
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints that it downloads; it does not
         builder.download_and_prepare(
             download_dir=os.fspath(scratch / "downloads"),
             download_config=tfds.download.DownloadConfig(try_download_gcs=False),
@@ -63,7 +64,11 @@ def write_dataset(source: Source, config: DataConfig, data_dir: Path, scratch: P
 
 
 def split_of(key: str, validation_percent: float, test_percent: float) -> str:
-    """Return a document's split: the first 8 bytes of SHA-256 of its key, as percents of 2**64."""
+    """Return the split of a document.
+
+    The first 8 bytes of SHA-256 of the key, as a percentage of 2**64, decide: the lowest
+    `test_percent` are "test", the next `validation_percent` "validation", the rest "train".
+    """
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
     percent = int.from_bytes(digest[:8], "big") / 2**64 * 100
     if percent < test_percent:
@@ -72,9 +77,10 @@ def split_of(key: str, validation_percent: float, test_percent: float) -> str:
 
 
 class _Reader:
-    """One pass over a source: yields the training documents, sets the others aside, hashes all.
+    """One pass over a source: it yields training documents, and writes the others to files.
 
-    TFDS asks for one split after the other, and a source may take hours to read.
+    TFDS asks for one split after the other, and a source may take hours to read, so it is read only
+    once. All documents enter the fingerprint.
     """
 
     def __init__(self, source: Source, config: DataConfig, scratch: Path):
@@ -104,7 +110,7 @@ class _Reader:
                     total=config.max_bytes or None,
                     unit="B",
                     unit_scale=True,
-                    disable=None,  # off where the output is no terminal
+                    disable=None,  # off where the output is not a terminal
                 )
             )
             for document in self._source.documents():
@@ -163,15 +169,15 @@ def _pieces(document: Document) -> Iterator[Document]:
             yield Document(f"{document.key}#{number}", text)
 
 
-# Not a dataset for everyone: keep it out of TFDS's registry of names.
+# Other code must not find this dataset by its name: keep it out of TFDS's registry.
 with tfds.core.registered.skip_registration():
 
     class _Builder(tfds.core.GeneratorBasedBuilder):
-        """Writes what a _Reader reads."""
+        """A TFDS builder that writes the documents of a `_Reader`."""
 
         name = "corpus"
         VERSION = tfds.core.Version("1.0.0")
-        url_infos = None  # nothing is downloaded: spares TFDS the search for checksums
+        url_infos = None  # nothing is downloaded, so TFDS need not search for checksums
 
         def __init__(self, reader: _Reader, data_dir: Path):
             self._reader = reader
@@ -185,13 +191,13 @@ with tfds.core.registered.skip_registration():
             )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[Any]]:
-            # Training first: that pass sets the documents of the other splits aside.
+            # "train" comes first, because its pass writes the documents of the other splits.
             return {split: self._generate_examples(split) for split in self._reader.splits}
 
         def _generate_examples(self, split: str) -> Iterator[Any]:
             reader = self._reader
             documents = reader.train() if split == "train" else reader.set_aside(split)
             for number, (key, text) in enumerate(documents):
-                # TFDS stores records in the order of a hash of this number. A document's own key
-                # would not do: it need not be unique.
+                # TFDS stores records in the order of a hash of this number. It needs a unique key,
+                # and a document's own key may not be unique.
                 yield number, {"key": key.encode("utf-8", "surrogatepass"), "text": text}

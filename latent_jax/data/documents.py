@@ -1,14 +1,14 @@
-"""What every source of documents shares: its error, and how texts are cut.
+"""Code that all sources of documents share: their error, and the cutting of long texts.
 
-Text becomes bytes once, at the source. Nothing after it decodes: a document need not be UTF-8, and
-its length in bytes is the denominator of every bits per byte in this project.
+A source turns text into bytes, and nothing later decodes them. So a document need not be UTF-8, and
+its length in bytes is the denominator of all bits per byte in this project.
 """
 
 from collections.abc import Iterator
 
 
 class CorpusError(ValueError):
-    """Text that cannot be read or made into a corpus. The message says what to change."""
+    """Text cannot be read or made into a corpus. The message says what to change."""
 
 
 def cut(text: bytes, limit: int) -> Iterator[bytes]:

@@ -1,16 +1,16 @@
 """Local text as a source: .parquet files; .txt and .jsonl, each also as .gz, .xz or .zst.
 
 A .txt file is read as bytes, in any encoding, and cut at line ends into passages of at most 16 KiB.
-Each passage is a document with a key of its own, so that even a single file has a validation split;
-passages of one file therefore land in different splits. To keep a book whole, write it as one line
-of a .jsonl file: such documents are never divided between splits.
+Each passage is a document with its own key, so that even a single file has a validation split.
+Passages of one file are therefore in different splits. To keep a book whole, write it as one line
+of a .jsonl file; such documents are never divided between splits.
 
-A .jsonl file is UTF-8, one JSON object a line. Its strings become bytes as UTF-8; an escaped lone
-surrogate, which UTF-8 has no code for, is kept by Python's `surrogatepass`. The key is the object's
-"id", or the file name and line number.
+A .jsonl file is UTF-8, with one JSON object per line. Its strings become bytes as UTF-8. An escaped
+lone surrogate, which UTF-8 cannot encode, is kept by Python's `surrogatepass`. The key is the
+object's "id", or else the file name and line number.
 
-Of a .parquet file one column is read, of strings or of bytes; keys are as those of .jsonl, with the
-number of the row.
+From a .parquet file one column of strings or bytes is read. The key is the row's "id", or else the
+file name and row number.
 """
 
 import glob
@@ -44,25 +44,25 @@ _EXTENSIONS = (*(form + packed for form in _FORMATS for packed in _OPENERS), ".p
 
 
 class Files:
-    """Source of the documents in local files.
+    """A source of the documents in local files.
 
     Attributes:
-        paths: The files, in the order in which they are read.
+        paths: the files, in the order in which they are read.
     """
 
     def __init__(self, patterns: tuple[str, ...], text_field: str = "text"):
         """Find the files.
 
         Args:
-            patterns: Files, folders (searched through for every known extension) and glob patterns;
-                `~` is the home folder and `**` any depth. The order is that of the patterns, within
-                a pattern that of the paths.
-            text_field: The field of a .jsonl object, or the column of a .parquet file, that holds
+            patterns: files, folders (searched for every known extension) and glob patterns; `~` is
+                the home folder and `**` any depth. Files are read in the order of the patterns, and
+                within a pattern in the order of their paths.
+            text_field: the field of a .jsonl object, or the column of a .parquet file, that holds
                 the text.
 
         Raises:
-            CorpusError: No pattern, a path that does not exist, a pattern or a folder without a
-                file, an unknown extension.
+            CorpusError: there is no pattern, a path does not exist, a pattern or a folder has no
+                file, or an extension is unknown.
         """
         if not patterns:
             raise CorpusError(
@@ -75,8 +75,8 @@ class Files:
             for path, name in _resolve(pattern):
                 found.setdefault(path.resolve(), (path, name))
         self.paths = [path for path, _ in found.values()]
-        # Keys use the name without the compression, so that compressing a file changes neither
-        # splits nor fingerprint.
+        # Keys use the file name without the extension of the compression, so that compressing a
+        # file changes neither splits nor fingerprint.
         self._names = [name.removesuffix(_compression(path)) for path, name in found.values()]
 
     def stamp(self) -> Any:
@@ -92,7 +92,11 @@ class Files:
         ]
 
     def documents(self) -> Iterator[Document]:
-        """Yield the passages and objects of each file in turn. Raises CorpusError."""
+        """Yield the documents of each file in turn.
+
+        Raises:
+            CorpusError: a file cannot be read, or a record in it holds no text.
+        """
         for path, name in zip(self.paths, self._names, strict=True):
             if name.endswith(".txt"):
                 yield from _passages(path, name)
@@ -105,7 +109,8 @@ class Files:
 def read_chunks(path: Path) -> Iterator[bytes]:
     """Yield the decompressed bytes of a file, about 1 MiB at a time.
 
-    Raises CorpusError where the file is damaged, cut short, or not for this user to read.
+    Raises:
+        CorpusError: the file is damaged or truncated, or this user may not read it.
     """
     try:
         opener = _OPENERS[_compression(path)]
@@ -127,7 +132,7 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 
 def _zstd_chunks(path: Path) -> Iterator[bytes]:
-    """Decompresses every frame; zstandard's own reader takes a truncated file for a whole one."""
+    """Yield the content of every frame; zstandard's own reader would accept truncated files."""
     with path.open("rb") as file:
         frame = None
         while data := file.read(_CHUNK_BYTES):
@@ -154,7 +159,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 def _passages(path: Path, name: str) -> Iterator[Document]:
     number, rest = 0, b""
     for chunk in read_chunks(path):
-        # The last piece may go on in the next chunk.
+        # The last piece may continue in the next chunk.
         *pieces, rest = cut(rest + chunk, PASSAGE_BYTES)
         for piece in pieces:
             yield Document(f"{name}:{number}", piece)
@@ -196,7 +201,7 @@ def _records(path: Path, name: str, text_field: str) -> Iterator[Document]:
 
 def _rows(path: Path, name: str, text_field: str) -> Iterator[Document]:
     import pyarrow
-    from pyarrow import parquet  # here, because it takes a tenth of a second
+    from pyarrow import parquet  # imported only when needed: it takes a tenth of a second
 
     try:
         with parquet.ParquetFile(path) as file:
@@ -227,7 +232,7 @@ def _rows(path: Path, name: str, text_field: str) -> Iterator[Document]:
 
 
 def _key(identity: Any, name: str, number: int) -> str:
-    """Return the key of a record: its own where it has one."""
+    """Return the key of a record: its "id" if that is a string or an integer, else its place."""
     if isinstance(identity, bool) or not isinstance(identity, str | int):
         return f"{name}:{number}"
     return str(identity)
@@ -242,7 +247,7 @@ def _known(path: Path) -> bool:
 
 
 def _resolve(pattern: str) -> list[tuple[Path, str]]:
-    """Return the files that a pattern stands for, each with the name that its keys carry."""
+    """Return the files that a pattern matches, each with the name that its keys begin with."""
     path = Path(pattern).expanduser()
     if path.is_dir():
         inside = sorted(p for p in path.rglob("*") if p.is_file() and _known(p))

@@ -1,10 +1,9 @@
-"""Several corpora as one, in shares of raw bytes.
+"""Several corpora as one, mixed in shares of raw bytes.
 
-An epoch of a mixture holds each document of its rarest part once, and those of the others as often
-as their shares ask: part i of b_i bytes and share w_i is repeated r_i times, r_i proportional to
-w_i / b_i, and the least r_i is 1. Of a repetition that is not whole the first documents are taken;
-documents are stored in the order of a hash, so these are a sample. Held-out splits have every
-document of every part once.
+Part i, of b_i bytes and share w_i, is repeated r_i times in an epoch. r_i is proportional to
+w_i / b_i, and the smallest r_i is 1. For a fractional repetition the first documents of the part
+are taken; documents are stored in the order of a hash, so these are a sample. Held-out splits
+contain every document of every part once.
 """
 
 import bisect
@@ -29,8 +28,8 @@ class Part:
     """One entry of `data.mixture`, written NAME=SHARE:FILES.
 
     Attributes:
-        name: stands before its own metrics.
-        share: of the raw bytes that are trained on, relative to those of the others.
+        name: the prefix of the part's own metrics.
+        share: share of the raw bytes in training, relative to the shares of the other parts.
         files: a path, folder or glob pattern.
     """
 
@@ -40,7 +39,11 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> "Part":
-        """Read an entry. Raises CorpusError where it is not written so."""
+        """Return the part of an entry.
+
+        Raises:
+            CorpusError: the entry is not written NAME=SHARE:FILES, or its share is not above 0.
+        """
         match = re.fullmatch(r"(\w+)=([0-9.]+(?:e[+-]?\d+)?):(.+)", text)
         share = float(match[2]) if match and match[2].count(".") < 2 else math.nan
         if not (math.isfinite(share) and share > 0):
@@ -52,13 +55,13 @@ class Part:
 
 
 class MixedRecords(Sequence):
-    """The documents of several sequences, each repeated, spread evenly over each other."""
+    """The documents of several sequences, each repeated and spread evenly over the whole."""
 
     def __init__(self, parts: Sequence[Sequence[Document]], repeats: Sequence[float]):
-        """Keep the parts; `repeats` may be no whole numbers."""
+        """Compute the order; `repeats`, the repetitions of each part, may be fractional."""
         self._parts = parts
         counts = [round(len(part) * times) for part, times in zip(parts, repeats, strict=True)]
-        # Document j of n stands at (j + 1/2) / n of the way, whatever part it is of.
+        # Document j of the n of its part is placed at the fraction (j + 1/2) / n of the whole.
         places = np.concatenate([(np.arange(n) + 0.5) / max(n, 1) for n in counts])
         self._order = np.argsort(places, kind="stable")
         self._starts = [0, *np.cumsum(counts).tolist()]
@@ -77,28 +80,33 @@ class MixedRecords(Sequence):
 
 @dataclasses.dataclass(frozen=True)
 class Mixture(Corpus):
-    """A corpus made of others.
+    """A corpus made of several others.
 
     Attributes:
-        repeats: how often each part stands in an epoch of the training split.
+        repeats: repetitions of each part in an epoch of the training split.
     """
 
     repeats: tuple[float, ...] = ()
 
     def split(self, name: str) -> MixedRecords:
-        """Return the documents of a split by index. Raises CorpusError where a part has none."""
+        """Return random access to the documents of a split.
+
+        Raises:
+            CorpusError: a part has no such split.
+        """
         records = [part.split(name) for part in self.parts.values()]
         return MixedRecords(records, self.repeats if name == "train" else [1.0] * len(records))
 
 
 def open_corpus(config: DataConfig) -> Corpus:
-    """Return the configured corpus, one or a mixture, building what the cache does not hold.
+    """Return the corpus of a config, single or a mixture; build what the cache does not hold.
 
-    Safe to call from many processes at once. While it builds, a terminal shows a progress bar.
+    Several processes may call this at the same time. During a build a terminal shows a progress
+    bar.
 
     Raises:
-        CorpusError: see `corpus.open_one`; or an entry of a mixture is not written as it should be,
-            or two have one name.
+        CorpusError: see `corpus.open_one`; or an entry of a mixture is not written
+            NAME=SHARE:FILES, or two entries have the same name.
     """
     return _open_mixture(config) if config.mixture else open_one(config)
 

@@ -1,22 +1,22 @@
-"""Examples of any length packed into rows of exactly L positions, all declared fields alike.
+"""Packing of examples of any length into rows of exactly L positions, the same for all fields.
 
-A row is filled from a *lane*: examples one after the other, documents each followed by the
-separator, cut wherever a row is full; the next row of the lane goes on from there. Training has one
-lane for each row of the batch: lane r of B reads examples r, r + B, r + 2B, ... of the shuffled
-stream. Three things follow.
+A row is filled from a *lane*. A lane is a sequence of examples (documents, each followed by the
+separator) that is cut wherever a row is full; the next row of the lane continues there. Training
+has one lane for each row of the batch: lane r of B reads examples r, r + B, r + 2B, ... of the
+shuffled stream. This has three consequences.
 
-- A batch holds B different documents. Packing one stream and batching its rows puts neighbouring
-  rows of a document into the same batch: a batch of 32 x 512 bytes is one or two Wikipedia
-  articles.
-- What is in a batch depends on the seed and B alone, not on how many processes or workers share the
-  lanes.
-- The state is two integers a lane, exact at any point. (The state of
-  `grain.experimental.ConcatThenSplitIterDataset`, Grain 0.2.18, holds tuples that it compares after
-  a round trip through JSON has made them lists: a checkpoint taken where a document ended with its
-  row then resumes at the wrong place.)
+- A batch holds B different documents. If one stream were packed and its rows batched, neighbouring
+  rows of a document would be in the same batch: a batch of 32 x 512 bytes would be one or two
+  Wikipedia articles.
+- The content of a batch depends only on the seed and B, not on the number of processes or workers
+  that share the lanes.
+- The state is two integers per lane, and is exact at any point. (The state of
+  `grain.experimental.ConcatThenSplitIterDataset`, Grain 0.2.18, holds tuples. A round trip through
+  JSON turns them into lists, and the comparison with tuples then fails, so a checkpoint taken where
+  a document and its row end together resumes at the wrong place.)
 
-The price is that lanes run through the stream at their own speed: at any moment some are a little
-further into an epoch than others.
+The price is that lanes read the stream at different speeds: at any moment some are a little further
+into an epoch than others.
 """
 
 import dataclasses
@@ -33,22 +33,22 @@ from latent_jax.contracts import Code, Encoded, FieldSpec, amount_key
 Block = dict[str, np.ndarray]
 """The next rows of b lanes: fields [b, rows, L, ...] and amounts int32[b, rows]."""
 
-# A block grows until it takes so long to make, or holds so many positions.
+# Blocks grow until one takes _BLOCK_SECONDS to make or holds _BLOCK_POSITIONS positions.
 _BLOCK_SECONDS = 0.01
 _BLOCK_POSITIONS = 1 << 17
 
 
 @dataclasses.dataclass(frozen=True)
 class RowLayout:
-    """What a row of a batch holds.
+    """The arrays of a row of a batch.
 
     Attributes:
-        length: positions L of a row.
+        length: L, positions of a row.
         fields: arrays of L positions, by name.
         amounts: units that are summed over a row.
 
     Raises:
-        ValueError: a field has the name of something else in a batch.
+        ValueError: a field has the name of another array of a batch ("weights" or an amount).
     """
 
     length: int
@@ -60,17 +60,17 @@ class RowLayout:
         taken = {"weights", *map(amount_key, self.amounts)} & self.fields.keys()
         if taken:
             raise ValueError(
-                f"a code cannot have a field {sorted(taken)[0]!r}: a batch has something else of "
-                "that name"
+                f"a code cannot have a field {sorted(taken)[0]!r}: a batch has another array of "
+                "that name; rename the field"
             )
 
     @classmethod
     def of(cls, code: Code, length: int) -> Self:
-        """Return the layout of rows of a code."""
+        """Return the layout of rows of `length` positions of a code."""
         return cls(length, code.fields, code.amounts)
 
     def empty(self, *outer: int) -> dict[str, np.ndarray]:
-        """Return arrays [*outer, L, ...] by name, of padding, and int32[*outer, L] of 0."""
+        """Return fields [*outer, L, ...] full of padding and amounts int32[*outer, L] of 0."""
         shape = (*outer, self.length)
         arrays = {
             name: np.full((*shape, *spec.shape), spec.padding, spec.dtype)
@@ -79,21 +79,22 @@ class RowLayout:
         return arrays | {amount_key(unit): np.zeros(shape, np.int32) for unit in self.amounts}
 
     def summed(self, arrays: Mapping[str, np.ndarray], axis: int) -> dict[str, np.ndarray]:
-        """Return arrays of `empty` with the amounts summed over their positions, `axis`."""
+        """Return arrays as `empty` made them, but with amounts summed over `axis`, positions."""
         sums = {
             key: arrays[key].sum(axis=axis, dtype=np.int32) for key in map(amount_key, self.amounts)
         }
         return {**arrays, **sums}
 
     def check(self, name: str, encoded: Encoded) -> Encoded:
-        """Return an example as its code gave it, if it has what the code declares.
+        """Return `encoded` unchanged after checking it against what its code declares.
 
         Args:
-            name: of the code, for the message.
-            encoded: the example.
+            name: name of the code, for the message.
+            encoded: the encoded example.
 
         Raises:
-            ValueError: naming the field or the amount that is missing or of another shape.
+            ValueError: a field or an amount is missing, undeclared, or of another dtype or shape;
+                the message names it.
         """
         for what, declared, given in (
             ("fields", set(self.fields), encoded.fields.keys()),
@@ -131,23 +132,27 @@ class RowLayout:
 
 
 class Encode:
-    """Maps an example to what its code gives, checked. Picklable where the code is."""
+    """A function that encodes an example and checks the result; picklable if the code is."""
 
     def __init__(self, code: Code, layout: RowLayout):
-        """Keep both."""
+        """Store code and layout."""
         self._code, self._layout = code, layout
 
     def __call__(self, example: Any) -> Encoded:
-        """Encode; raises ValueError as `RowLayout.check` does."""
+        """Return the encoded example.
+
+        Raises:
+            ValueError: see `RowLayout.check`.
+        """
         return self._layout.check(self._code.name, self._code.encode_example(example))
 
 
 class Lane:
-    """Reads examples first, first + stride, ... as one run of positions.
+    """The examples first, first + stride, ..., read as one sequence of positions.
 
     Attributes:
-        turn: Examples finished so far.
-        offset: Positions already taken from the example at hand.
+        turn: number of examples finished so far.
+        offset: number of positions already taken from the current example.
     """
 
     def __init__(self, examples: Sequence[Encoded], first: int, stride: int):
@@ -164,8 +169,7 @@ class Lane:
         """Write the next n positions into arrays [n, ...], named as in `RowLayout.empty`.
 
         Returns:
-            The number of positions written, less than n only where the examples have come to their
-            end.
+            The number of positions written, less than n only where the examples end.
         """
         filled, size = 0, len(next(iter(arrays.values())))
         while filled < size:
@@ -187,9 +191,9 @@ class Lane:
         return filled
 
     def row(self, layout: RowLayout) -> tuple[dict[str, np.ndarray], int]:
-        """Return the next row, padded at its end, and the number of its positions.
+        """Return the next row, padded at its end, and the number of its real positions.
 
-        Fields are [L, ...], amounts are summed.
+        Fields are [L, ...]; amounts are sums over the row.
         """
         arrays = layout.empty()
         n_positions = self.read(arrays)
@@ -197,11 +201,11 @@ class Lane:
 
 
 class PackedLanes(grain.IterDataset):
-    """Infinite dataset; an element is a Block, the next rows of each of its lanes.
+    """An infinite dataset whose elements are blocks: the next rows of each of its lanes.
 
-    How many rows a block has depends on how fast they are made: what there is to do for each block,
-    above all where it is handed from one process to another, is shared by as many rows as take a
-    moment to make. What follows after a state does not depend on it.
+    Every block has a fixed cost, above all for handing it from one process to another. So the
+    number of rows per block adapts to the speed at which rows are made. The rows themselves, and
+    what follows after a saved state, do not depend on it.
     """
 
     def __init__(
@@ -210,10 +214,10 @@ class PackedLanes(grain.IterDataset):
         """Describe the dataset.
 
         Args:
-            examples: Infinite, of `Encoded`.
-            lanes: Which of the `n_lanes` lanes are packed here: rows of the global batch.
-            n_lanes: Rows of the global batch.
-            layout: Of a row.
+            examples: an infinite dataset of `Encoded`.
+            lanes: the lanes (rows of the global batch) that this dataset packs.
+            n_lanes: rows of the global batch.
+            layout: the layout of a row.
         """
         super().__init__(examples)
         self._lanes, self._n_lanes, self._layout = tuple(lanes), n_lanes, layout
@@ -224,7 +228,7 @@ class PackedLanes(grain.IterDataset):
 
 
 class _PackedLanesIterator(grain.DatasetIterator):
-    """Its state is where each lane stands."""
+    """The iterator of `PackedLanes`; its state is the place of each lane."""
 
     def __init__(
         self, examples: grain.MapDataset, lanes: Sequence[int], n_lanes: int, layout: RowLayout
@@ -238,7 +242,7 @@ class _PackedLanesIterator(grain.DatasetIterator):
         start = time.perf_counter()
         arrays = self._layout.empty(len(self._lanes), self._n_rows)
         for number, lane in enumerate(self._lanes):
-            # Its rows as one: the first two axes that are left are rows and positions.
+            # The lane fills its rows in one go: axes rows and positions become one axis.
             lane.read({name: x[number].reshape(-1, *x.shape[3:]) for name, x in arrays.items()})
         block = self._layout.summed(arrays, axis=2)
         n_positions = len(self._lanes) * self._n_rows * self._layout.length

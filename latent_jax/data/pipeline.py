@@ -1,10 +1,10 @@
 """From a corpus to batches on the devices, with Grain.
 
-Training is infinite: a global shuffle by seed, another one each epoch, packed lanes (see
-`packing`), worker processes, prefetch to the devices. Evaluation is finite and exact: every
-document of a split once.
+Training batches are infinite: a global shuffle by seed, a new one each epoch, packed lanes (see
+`packing`), worker processes, prefetch to the devices. Evaluation batches are finite and exact:
+every document of a split occurs once.
 
-Both share a batch by rows (see `placement`).
+In both, processes divide a batch by rows (see `placement`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,41 +24,50 @@ from latent_jax.data.placement import own_rows, placement
 # Batches that wait on the devices while the current one trains.
 _PREFETCHED_BATCHES = 2
 
-# Raise it when the state of the same pipeline begins to look otherwise.
+# Raise it when the format of a saved state changes.
 _STATE_FORMAT = 2
 
 
 class TrainBatches(grain.DatasetIterator):
-    """Infinite iterator over training batches, whose state can be saved and restored exactly.
+    """An infinite iterator over training batches, whose state can be saved and restored exactly.
 
-    `get_state()` is small, JSON, and stands right after the batch that `next` returned last,
-    however much is prefetched. Orbax saves the iterator itself as a checkpointable. `close()` ends
-    the worker processes.
+    `get_state()` returns a small JSON state: the position after the last batch that `next`
+    returned, not counting prefetched batches. Orbax saves the iterator as a checkpointable.
+    `close()` ends the worker processes.
     """
 
     _batches: grain.DatasetIterator | None = None
 
     def __init__(self, batches: grain.DatasetIterator, made_with: dict[str, Any]):
-        """Wrap the pipeline; `made_with` is all that decides which batches it gives."""
+        """Wrap a pipeline.
+
+        Args:
+            batches: the iterator of the pipeline.
+            made_with: JSON data with all that decides its batches.
+        """
         super().__init__()
         self._batches, self._made_with = batches, made_with
 
     def __next__(self) -> Batch:
-        """Return the next batch. Raises ValueError after `close`."""
+        """Return the next batch.
+
+        Raises:
+            ValueError: `close` has been called.
+        """
         if self._batches is None:
             raise ValueError("These training batches are closed: make new ones with train_batches.")
         return next(self._batches)
 
     def start_prefetch(self) -> None:
-        """Start making batches before the first one is asked for."""
+        """Start to make batches before the first `next`."""
         self._batches.start_prefetch()
 
     def close(self) -> None:
-        """End threads and worker processes; the iterator gives no more batches."""
+        """End threads and worker processes; `next` then raises."""
         super().close()
         if self._batches is not None:
             self._batches.close()
-            self._batches = None  # Grain's own iterators complain when they outlive the interpreter
+            self._batches = None  # Grain's iterators raise if they outlive the interpreter
 
     def __enter__(self) -> Self:
         """Return the iterator; `close` is called where the `with` statement ends."""
@@ -73,11 +82,11 @@ class TrainBatches(grain.DatasetIterator):
         return {"made_with": self._made_with, "batches": self._batches.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue right after the batch that was the last when the state was taken.
+        """Continue after the last batch before the state was taken.
 
         Raises:
-            ValueError: The state belongs to another pipeline. Grain itself takes the state of
-                another number of workers or processes without a word and goes on at a wrong place.
+            ValueError: the state belongs to another pipeline. Grain itself would silently accept
+                the state of another number of workers or processes and continue at a wrong place.
         """
         theirs = state["made_with"]
         different = [name for name in self._made_with if theirs.get(name) != self._made_with[name]]
@@ -110,27 +119,27 @@ def train_batches(
 ) -> TrainBatches:
     """Return an infinite iterator over batches of the training split.
 
-    The global batch depends on corpus, code, batch_size, row_length and seed only, up to the
+    The global batch depends only on corpus, code, batch_size, row_length and seed, except for the
     order of its rows.
 
     Args:
-        corpus: Read by index from its training split.
-        code: Encodes each document when its turn comes; must be picklable for num_workers > 0.
-        batch_size: Rows B of the global batch.
-        row_length: Positions L of a row.
-        seed: Of the shuffle, 0 <= seed < 2**32.
-        num_workers: Processes that tokenise and pack; 0 does it in a thread of this process.
-        sharding: Of the batch axis over the devices of all processes. None gives the whole batch as
-            NumPy arrays.
+        corpus: the corpus with the training split.
+        code: encodes documents while training runs; it must be picklable if num_workers > 0.
+        batch_size: B, rows of the global batch.
+        row_length: L, positions of a row.
+        seed: seed of the shuffle, 0 <= seed < 2**32.
+        num_workers: processes that tokenize and pack; 0 = a thread of this process.
+        sharding: sharding of the batch axis over the devices of all processes; None gives the whole
+            batch as NumPy arrays.
 
     Returns:
-        Iterator over the fields of the code, [B, L, ...], "weights" float32[B, L] (all ones), and
-        its amounts, int32[B].
+        An iterator over batches: the fields of the code, [B, L, ...], "weights" float32[B, L] (all
+        ones), and the amounts of the code, int32[B].
 
     Raises:
-        CorpusError: The split holds less than one row.
-        ValueError: Devices do not divide the batch, or there are more workers than rows in this
-            process.
+        CorpusError: the split holds less than one row.
+        ValueError: the number of devices does not divide the batch, or there are more workers than
+            rows in this process.
     """
     records = corpus.split("train")
     layout = RowLayout.of(code, row_length)
@@ -166,7 +175,7 @@ def train_batches(
 
 
 def prefetch(batches: grain.IterDataset) -> grain.IterDataset:
-    """Make batches in a thread while those before them train."""
+    """Return a dataset that makes batches in a thread, ahead of their use."""
     return grain.experimental.ThreadPrefetchIterDataset(
         batches, prefetch_buffer_size=_PREFETCHED_BATCHES
     )
@@ -184,29 +193,31 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Return a finite iterator over a split: each document once, always in the same order.
 
-    The last row is padded with positions of weight 0, of text separators, the last batch with rows
-    of weight 0. Over all batches "n_bytes" adds up to the raw bytes of the split (or to max_bytes)
-    for every tokenizer and row length. Every process packs all rows and keeps its own: encoding is
-    repeated, but neither the rows nor the number of batches depends on the processes.
+    The last row is padded with positions of weight 0 (separators, in text), and the last batch with
+    rows of weight 0. Over all batches "n_bytes" sums to the raw bytes of the split (or to
+    max_bytes), for every tokenizer and row length. Every process packs all rows and keeps its own.
+    So encoding is repeated, but the rows and the number of batches do not depend on the number of
+    processes.
 
     Args:
-        corpus: Where the split is read.
-        code: Encodes each document.
-        batch_size: Rows B of the global batch.
-        row_length: Positions L of a row.
+        corpus: the corpus with the split.
+        code: encodes each document.
+        batch_size: B, rows of the global batch.
+        row_length: L, positions of a row.
         split: "validation", "test" or "train".
-        max_bytes: Stop after so many raw bytes, in the middle of a document if need be; 0 = the
-            whole split. Documents are stored in the order of a hash, so the first bytes are a
-            sample of the split.
-        sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
+        max_bytes: stop after this many raw bytes, even within a document; 0 = the whole split.
+            Documents are stored in the order of a hash, so the first bytes are a sample of the
+            split.
+        sharding: sharding of the batch axis over the devices of all processes; None gives NumPy
+            arrays.
 
     Returns:
-        Iterator over the fields of the code, [B, L, ...], "weights" float32[B, L], and its
-        amounts, int32[B].
+        An iterator over batches: the fields of the code, [B, L, ...], "weights" float32[B, L], and
+        the amounts of the code, int32[B].
 
     Raises:
-        CorpusError: No such split.
-        ValueError: Devices do not divide the batch.
+        CorpusError: there is no such split.
+        ValueError: the number of devices does not divide the batch.
     """
     rows = own_rows(batch_size, sharding)
     place = placement(rows, batch_size, sharding)
@@ -231,7 +242,7 @@ def evaluation_batches(
 
 
 class FirstBytes(Sequence):
-    """The first `max_bytes` bytes of a sequence of documents; 0 stands for all."""
+    """The first `max_bytes` raw bytes of a sequence of documents; 0 = all."""
 
     def __init__(self, documents: Sequence[Document], max_bytes: int):
         """Measure the documents up to the one that reaches `max_bytes`."""
@@ -245,11 +256,11 @@ class FirstBytes(Sequence):
                 break
 
     def __len__(self) -> int:
-        """Return the number of documents, the one that is cut included."""
+        """Return the number of documents, including the one that is cut."""
         return self._length
 
     def __getitem__(self, index: int) -> Document:
-        """Return a document, the last one cut."""
+        """Return a document; the last one is cut."""
         key, text = self._documents[index]
         return Document(key, text[: self._last_bytes] if index == self._length - 1 else text)
 

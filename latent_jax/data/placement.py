@@ -1,7 +1,7 @@
-"""Which rows of a global batch a process makes, and how they become global arrays.
+"""The rows of a global batch that a process makes, and their placement in global arrays.
 
-Given the sharding of the batch, a process makes the rows that its own devices hold, whatever the
-mesh looks like, and the devices receive them as one global array.
+On any mesh, a process makes exactly the rows that its own devices hold according to the sharding of
+the batch. The devices receive them as their part of one global array.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ def own_rows(batch_size: int, sharding: jax.sharding.Sharding | None) -> np.ndar
     """Return the rows of the global batch that the devices of this process hold, ascending.
 
     Args:
-        batch_size: Rows B of the global batch.
-        sharding: Of the batch axis over the devices of all processes; None gives all rows.
+        batch_size: B, rows of the global batch.
+        sharding: sharding of the batch axis over the devices of all processes; None gives all rows.
 
     Raises:
-        ValueError: Devices do not divide the batch.
+        ValueError: the number of devices does not divide the batch.
     """
     if sharding is None:
         return np.arange(batch_size)
@@ -37,12 +37,12 @@ def own_rows(batch_size: int, sharding: jax.sharding.Sharding | None) -> np.ndar
 def placement(
     rows: np.ndarray, batch_size: int, sharding: jax.sharding.Sharding | None
 ) -> Callable[[Batch], Batch]:
-    """Return what turns the rows of this process into its part of global arrays.
+    """Return a function that turns the rows of this process into its part of global arrays.
 
     Args:
-        rows: From `own_rows`.
-        batch_size: Rows B of the global batch.
-        sharding: Of the batch axis; None leaves NumPy arrays as they are.
+        rows: from `own_rows`.
+        batch_size: B, rows of the global batch.
+        sharding: sharding of the batch axis; None leaves NumPy arrays as they are.
     """
     if sharding is None:
         return lambda batch: batch

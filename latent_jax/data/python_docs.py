@@ -1,9 +1,9 @@
 """The embedded default corpus: the English that every Python installation carries.
 
-The language reference behind `help()` (pydoc_data.topics) and the docstrings of the standard
-library and of the numerical packages that this project needs anyway. Sources are parsed, never
-imported, so that no module's side effects run. The text differs between Python and package
-versions; the corpus fingerprint tells.
+It consists of the language reference behind `help()` (pydoc_data.topics), and the docstrings of the
+standard library and of the numerical packages that this project needs anyway. Sources are parsed,
+never imported, so that no module's side effects run. The text differs between versions of Python
+and of packages, and so does the corpus fingerprint.
 """
 
 import ast
@@ -22,8 +22,8 @@ from latent_jax.data.documents import CorpusError
 
 PACKAGES = ("numpy", "scipy", "jax", "flax", "optax")
 
-# Tests and vendored code say little in English; site-packages lies inside the standard library's
-# folder.
+# Tests and vendored code hold little English. site-packages is skipped because it is inside the
+# standard library's folder.
 _SKIPPED_FOLDERS = frozenset(
     {
         "__pycache__",
@@ -41,14 +41,18 @@ _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionD
 
 
 class PythonDocs:
-    """Source of one document per help topic, and one per module that joins its docstrings.
+    """A source of one document per help topic, and one per module with the module's docstrings.
 
-    A docstring that occurs more than once is kept where it comes first. Packages that are not
+    A docstring that occurs more than once is kept only at its first place. Packages that are not
     installed are left out.
     """
 
     def __init__(self, packages: tuple[str, ...] = PACKAGES):
-        """Find the files; raises CorpusError where there are none."""
+        """Find the files.
+
+        Raises:
+            CorpusError: there are none.
+        """
         standard_library = Path(sysconfig.get_paths()["stdlib"])
         roots = [("", standard_library)]
         for package in packages:
@@ -90,7 +94,7 @@ class PythonDocs:
 
 
 def _python_files(root: Path) -> list[Path]:
-    """Return the sources under root, in an order that is the same on every file system."""
+    """Return the Python files under root, in the same order on every file system."""
     files = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(set(folders) - _SKIPPED_FOLDERS)
@@ -101,13 +105,13 @@ def _python_files(root: Path) -> list[Path]:
 def _read(
     path: Path, texts: Callable[[ast.Module], Iterator[tuple[str, str]]]
 ) -> list[tuple[str, str]]:
-    """Parse a file and return its (name, text) pairs; none where it is not Python of today."""
-    # Syntax trees have no cycles, and searching millions of nodes for some doubles the time.
+    """Return the (name, text) pairs of a file; none if this Python version cannot parse it."""
+    # Syntax trees have no cycles. A garbage collector that searches them doubles the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+            warnings.simplefilter("ignore")  # invalid escapes in strings of other packages
             return list(texts(ast.parse(path.read_bytes())))
     except (SyntaxError, ValueError, RecursionError):
         return []

@@ -1,4 +1,4 @@
-"""The documents of one split by index: what Grain reads."""
+"""Random access to the documents of one split, for Grain."""
 
 import threading
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from latent_jax.data.documents import CorpusError
 
 
 class SplitRecords:
-    """Random access to the documents of one split, as `grain.MapDataset.source` asks for it.
+    """Random access to the documents of one split, as `grain.MapDataset.source` requires.
 
-    Pickles as a path, and opens the files when a document is first read, so that worker processes
-    open their own.
+    The object pickles as a path and opens its files when a document is first read, so that every
+    worker process opens its own.
     """
 
     def __init__(self, folder: Path, split: str, n_documents: int):
@@ -37,7 +37,12 @@ class SplitRecords:
         return self._n_documents
 
     def __getitem__(self, index: int) -> Document:
-        """Read one document. Raises CorpusError where the files are gone or damaged."""
+        """Return one document.
+
+        Raises:
+            IndexError: there is no such document.
+            CorpusError: the files are missing or damaged.
+        """
         if not 0 <= index < self._n_documents:
             raise IndexError(f"Document {index} of {self._n_documents} in split {self._split!r}.")
         try:
@@ -50,7 +55,7 @@ class SplitRecords:
         return Document(example["key"].decode("utf-8", "surrogatepass"), example["text"])
 
     def __iter__(self) -> Iterator[Document]:
-        """Read every document in the order in which they are stored."""
+        """Yield every document in the order in which they are stored."""
         return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:

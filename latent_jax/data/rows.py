@@ -1,8 +1,9 @@
-"""Rows that were encoded beforehand: what a language model reads when its tokenizer is slow.
+"""Rows that were encoded before training, for language models whose tokenizer is slow.
 
-A folder of ArrayRecord files. A record is one row: L ids, how many of them are scored, and the raw
-bytes that those stand for, all int32 and little-endian. `plan.json` says what was encoded and how;
-each file is complete when the .json of its name is there, the whole folder when `rows.json` is.
+They are a folder of ArrayRecord files. A record is one row: L ids, the number of scored ids, and
+the number of raw bytes of these, all int32 and little-endian. `plan.json` describes what was
+encoded and how. A file is complete when the .json file of the same name exists, and the whole
+folder is complete when `rows.json` exists.
 
     plan.json  rows.json  tokenizer/
     train-00000.array_record  train-00000.json  ...  validation-00000.array_record  ...
@@ -33,11 +34,11 @@ class Rows:
     """An encoded corpus that is complete on disk.
 
     Attributes:
-        folder: Where it lies.
-        plan: Method, fingerprints of tokenizer and corpus, row_length and how rows were made.
-        n_rows: By split.
-        n_bytes: Raw bytes that the scored ids stand for, by split.
-        n_tokens: Scored ids, by split.
+        folder: its folder.
+        plan: method, fingerprints of tokenizer and corpus, row_length, and how rows were made.
+        n_rows: number of rows, by split.
+        n_bytes: raw bytes that the scored ids stand for, by split.
+        n_tokens: number of scored ids, by split.
     """
 
     folder: Path
@@ -48,11 +49,15 @@ class Rows:
 
     @property
     def row_length(self) -> int:
-        """Ids in a row."""
+        """L, ids per row."""
         return self.plan["row_length"]
 
     def split(self, name: str) -> "RowRecords":
-        """Return the rows of a split by index. Raises CorpusError where there is none."""
+        """Return random access to the rows of a split.
+
+        Raises:
+            CorpusError: the split has no rows.
+        """
         if not self.n_rows.get(name):
             raise CorpusError(
                 f"{self.folder} holds no {name!r} rows, only {', '.join(self.n_rows)}"
@@ -61,7 +66,7 @@ class Rows:
 
 
 class RowRecords(Sequence):
-    """Random access to rows; an element is a Batch without its first axis."""
+    """Random access to rows; an element is a `Batch` without the batch axis."""
 
     def __init__(self, paths: Sequence[Path], row_length: int):
         """Open the files."""
@@ -73,7 +78,7 @@ class RowRecords(Sequence):
         return len(self._source)
 
     def __getitem__(self, index: int) -> Batch:
-        """Read one row."""
+        """Return one row: "ids" int32[L], "weights" float32[L] and "n_bytes" int32."""
         numbers = np.frombuffer(self._source[index], "<i4")
         ids, (n_ids, n_bytes) = numbers[: self._row_length], numbers[self._row_length :]
         return {
@@ -83,19 +88,19 @@ class RowRecords(Sequence):
         }
 
     def __repr__(self) -> str:
-        """Grain prints this in its messages."""
+        """Return the number and length of rows; Grain prints it in its messages."""
         return f"RowRecords({len(self)} x {self._row_length})"
 
 
 def write_rows(path: Path, rows: Iterable[tuple[np.ndarray, int, int]]) -> dict[str, int]:
-    """Write one file of rows, which appears when it is complete.
+    """Write one file of rows, which appears only when it is complete.
 
     Args:
-        path: Of the .array_record file.
-        rows: int32[L] ids, how many are scored, raw bytes.
+        path: path of the .array_record file.
+        rows: for each row its ids, int32[L], the number of scored ids, and their raw bytes.
 
     Returns:
-        n_rows, n_tokens and n_bytes.
+        The sums "n_rows", "n_tokens" (scored ids) and "n_bytes".
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     sums = {"n_rows": 0, "n_tokens": 0, "n_bytes": 0}
@@ -124,7 +129,7 @@ def open_rows(folder: str | Path) -> Rows:
     """Return the rows in a folder.
 
     Raises:
-        CorpusError: It holds none, or is not complete.
+        CorpusError: the folder holds no rows, or is not complete.
     """
     folder = Path(folder).expanduser()
     try:
@@ -148,14 +153,15 @@ def train_row_batches(
     """Return an infinite iterator over batches of the training rows, in another order each epoch.
 
     Args:
-        rows: From `open_rows`.
-        batch_size: Rows B of the global batch.
-        seed: Of the shuffle.
-        sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
+        rows: from `open_rows`.
+        batch_size: B, rows of the global batch.
+        seed: seed of the shuffle.
+        sharding: sharding of the batch axis over the devices of all processes; None gives NumPy
+            arrays.
 
     Raises:
-        CorpusError: There are fewer rows than a batch has.
-        ValueError: Devices do not divide the batch.
+        CorpusError: there are fewer than B rows.
+        ValueError: the number of devices does not divide the batch.
     """
     records = rows.split("train")
     if len(records) < batch_size:
@@ -163,7 +169,7 @@ def train_row_batches(
             f"{rows.folder} holds {len(records)} training rows, fewer than a batch of {batch_size}"
         )
     own = own_rows(batch_size, sharding)
-    # Whole batches first, so that the global batch does not depend on the processes.
+    # Whole batches are formed first, so that they do not depend on the number of processes.
     batches = (
         grain.MapDataset.source(records)
         .seed(seed)
@@ -195,11 +201,16 @@ def evaluation_row_batches(
     """Return a finite iterator over the rows of a split, in order.
 
     Args:
-        rows: From `open_rows`.
-        batch_size: Rows B of the global batch; the last one is filled up with rows of weight 0.
-        split: Which.
-        max_bytes: Stop after the row that reaches so many raw bytes; 0 = all.
-        sharding: Of the batch axis over the devices of all processes. None gives NumPy arrays.
+        rows: from `open_rows`.
+        batch_size: B, rows of the global batch; the last batch is filled up with rows of weight 0.
+        split: the split to read.
+        max_bytes: stop after the batch in which the raw bytes reach this number; 0 = all rows.
+        sharding: sharding of the batch axis over the devices of all processes; None gives NumPy
+            arrays.
+
+    Raises:
+        CorpusError: the split has no rows.
+        ValueError: the number of devices does not divide the batch.
     """
     records = rows.split(split)
     own = own_rows(batch_size, sharding)

@@ -1,4 +1,4 @@
-"""One configuration for the three kinds of source."""
+"""The config that all three kinds of source share."""
 
 import dataclasses
 
@@ -12,31 +12,36 @@ from latent_jax.nearest import check_word
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Where text comes from, how it is split, and how it is read."""
+    """The source of text, its splits, and how it is read.
 
-    # "python_docs" (embedded default), "files" or "tfds"; "encoded" reads the one folder of `files`
-    # that launch/prepare.py encode wrote
+    Raises:
+        CorpusError: an option is unknown or out of range.
+    """
+
+    # "python_docs" (embedded default), "files", "tfds", or "encoded": rows from launch/prepare.py
+    # encode, in the one folder that `files` names
     source: str = "python_docs"
     files: tuple[
         str, ...
     ] = ()  # files: paths, folders, glob patterns; .txt, .jsonl, also .gz .xz .zst; .parquet
-    # files: several sets in shares of raw bytes, in place of `files`, each NAME=SHARE:FILES:
-    # ("wiki=0.7:enwiki/*.jsonl.xz", "novels=0.3:novels/*.txt"); each is also scored by itself
+    # files: several sets of files instead of `files`, mixed in shares of raw bytes, each written
+    # NAME=SHARE:FILES: ("wiki=0.7:enwiki/*.jsonl.xz", "novels=0.3:novels/*.txt"); each set is also
+    # scored separately
     mixture: tuple[str, ...] = ()
     text_field: str = "text"  # files (.jsonl, .parquet) and tfds: the field that holds the text
     tfds_name: str = ""  # tfds: "lm1b", "c4/en", "huggingface:openai__gsm8k/main"
-    tfds_split: str = "train"  # tfds: which part of it to read, slices included
+    tfds_split: str = "train"  # tfds: the split to read, or a slice such as "train[:1%]"
     tfds_data_dir: str = ""  # tfds: folder of prepared datasets; empty = TFDS's own
     cache_dir: str = "~/.cache/latent_jax/corpora"  # where built corpora are kept
     max_bytes: int = (
-        0  # stop after the document that reaches so many raw bytes; 0 = read everything
+        0  # stop after the document in which the raw bytes reach this number; 0 = read everything
     )
     validation_percent: float = 5.0  # share of document keys in the validation split
     test_percent: float = 5.0  # share of document keys in the test split
-    num_workers: int = 0  # processes that tokenise and pack; 0 = a thread of the training process
+    num_workers: int = 0  # processes that tokenize and pack; 0 = a thread of the training process
 
     def __post_init__(self):
-        """Check ranges; raises CorpusError (a ValueError)."""
+        """Check all options."""
         object.__setattr__(
             self, "files", (self.files,) if isinstance(self.files, str) else tuple(self.files)
         )
@@ -74,7 +79,11 @@ class DataConfig:
 
 
 def make_source(config: DataConfig) -> Source:
-    """Return the source that is configured. Raises CorpusError where it cannot be found."""
+    """Return the source of a config.
+
+    Raises:
+        CorpusError: the source cannot be found.
+    """
     if config.source == "python_docs":
         return PythonDocs()
     if config.source == "files":

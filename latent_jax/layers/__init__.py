@@ -1,4 +1,4 @@
-"""Parts of networks that know no task: attention, feed-forward, norms, embeddings, blocks."""
+"""Parts of networks that no task is built into: attention, feed-forward, norms, embeddings."""
 
 from latent_jax.layers.activations import ACTIVATIONS
 from latent_jax.layers.attention import Attention, attend

@@ -1,4 +1,4 @@
-"""Non-linearities by config word."""
+"""Activation functions by their names in a config."""
 
 import functools
 

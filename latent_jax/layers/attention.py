@@ -3,10 +3,10 @@
 With fewer heads of keys and values than of queries (G of H) it is grouped-query attention (Ainslie
 et al. 2023, "GQA", section 2.2): query head h reads the keys and values of head h // (H / G).
 
-Who computes it is a config word. On CPU, XLA's way through `jax.nn.dot_product_attention` takes
-twice the time of the tiles written out here, which skip most scores that a causal mask hides. On
-accelerators what counts is that no scores are kept for the backward pass: [B, H, T, S] of them in
-every layer were most of the memory of a model.
+The config key `attention_implementation` selects the code that runs. On CPU, XLA's implementation
+of `jax.nn.dot_product_attention` takes twice as long as the tiles of this file, which skip most
+scores that a causal mask hides. On accelerators, memory decides: no scores may be kept for the
+backward pass, because [B, H, T, S] scores in every layer would be most of a model's memory.
 """
 
 import functools
@@ -26,9 +26,9 @@ from latent_jax.nearest import check_word
 TILE = 128
 """Least number of queries in a tile."""
 MAX_TILES = 8
-"""Most tiles per row; eight leave 56 % of the scores of a causal mask."""
+"""Most tiles per row; with eight tiles, a causal mask leaves 56 % of the scores to compute."""
 CUDNN_SHORTEST = 64
-"""Fewest queries and keys that are worth cuDNN's tiles, which are as long."""
+"""Fewest queries and keys for which cuDNN is used: the length of one of its tiles."""
 
 
 def attend(
@@ -43,20 +43,20 @@ def attend(
 ) -> jax.Array:
     """Return softmax(q k^T / sqrt(d) + bias) v for every head, [B, T, H, d], in the dtype of q.
 
-    A query that may read no key gets some mean of values; ignore it.
+    The result of a query that may read no key is some mean of values; ignore it.
 
     Args:
         q_BTHd: queries.
-        k_BSGd: keys, of any length S; G divides H.
+        k_BSGd: keys, of any length S; G must divide H.
         v_BSGd: values.
-        lengths_B: int32, the first so many keys of each row may be read; None reads all.
+        lengths_B: int32, the number of keys at the start of each row that may be read; None = all.
         bias_HTS: float32, added to the scores of every row of the batch.
-        causal: query t reads keys up to t only; T must equal S.
-        implementation: one of `ATTENTION_IMPLEMENTATIONS` but "auto", which
-            `TransformerConfig.resolved` settles. The softmax is float32 in all of them.
+        causal: whether query t reads keys up to t only; T must equal S.
+        implementation: one of `ATTENTION_IMPLEMENTATIONS` except "auto", which
+            `TransformerConfig.resolved` replaces. The softmax is float32 in all of them.
 
     Raises:
-        ValueError: the implementation is not known or not settled.
+        ValueError: the implementation is unknown or "auto".
     """
     check_word(
         "attention implementation (resolve the config for a platform first)",
@@ -86,9 +86,10 @@ def attend(
 def cudnn_serves(q_BTHd: jax.Array, k_BSGd: jax.Array, *, has_bias: bool = False) -> bool:
     """Return whether cuDNN's flash attention takes these shapes and dtypes, and is worth it.
 
-    The limits are those of `jax._src.cudnn.fused_attention_stablehlo`: 16-bit floats, heads of a
-    multiple of 8 up to 128 (256 on Hopper only), even lengths, which its backward pass asks for
-    even where there is no bias. A bias over grouped heads has not been tried on a GPU.
+    The limits are those of `jax._src.cudnn.fused_attention_stablehlo`: 16-bit floats; heads whose
+    width is a multiple of 8 up to 128 (256 on Hopper only); even lengths, which its backward pass
+    requires even without a bias. A bias over grouped heads has not been tried on a GPU, so it is
+    refused.
     """
     length, n_keys, head_size = q_BTHd.shape[1], k_BSGd.shape[1], q_BTHd.shape[3]
     is_grouped = q_BTHd.shape[2] != k_BSGd.shape[2]
@@ -110,14 +111,14 @@ def _cudnn(q_BTHd, k_BSGd, v_BSGd, lengths_B, bias_HTS, causal):
         v_BSGd,
         None if bias_HTS is None else bias_HTS[None].astype(q_BTHd.dtype),
         is_causal=causal,
-        # A row of no keys would divide by zero.
+        # At least one key, because the softmax of a row without keys would divide by zero.
         key_value_seq_lengths=None if lengths_B is None else jnp.maximum(lengths_B, 1),
         implementation="cudnn",
     )
 
 
 def _xla(q_BTHd, k_BSGd, v_BSGd, mask_BS, bias_HTS, causal):
-    """Attend as XLA compiles it, all scores at once."""
+    """Attend with the code that XLA compiles, which holds all scores at once."""
     return jax.nn.dot_product_attention(
         q_BTHd,
         k_BSGd,
@@ -130,7 +131,7 @@ def _xla(q_BTHd, k_BSGd, v_BSGd, mask_BS, bias_HTS, causal):
 
 
 def _tiled(q_BTHd, k_BSGd, v_BSGd, mask_BS, bias_HTS, causal):
-    """Attend heads first, one tile of queries after the other; a causal tile reads its prefix."""
+    """Attend one tile of queries after the other; a causal tile reads only keys up to its end."""
     q_BHTd, k_BGSd, v_BGSd = (x.swapaxes(1, 2) for x in (q_BTHd, k_BSGd, v_BSGd))
     length, n_keys = q_BHTd.shape[2], k_BGSd.shape[2]
     size = max(TILE, -(-length // MAX_TILES)) if causal else length
@@ -151,8 +152,8 @@ def _tiled(q_BTHd, k_BSGd, v_BSGd, mask_BS, bias_HTS, causal):
 def _tile(q_BHQd, k_BGSd, v_BGSd, allowed, bias_HQS):
     """Attend with every query of a tile to every key, except where `allowed` is False.
 
-    The queries of the heads that share keys stand one after the other in the products, P = Q H / G
-    of them: each key is read once.
+    The products join the queries of the H / G heads that share keys on one axis of P = Q H / G, so
+    that each key is read once.
     """
     n_rows, n_heads, n_queries, head_size = q_BHQd.shape
     n_groups, n_keys = k_BGSd.shape[1:3]
@@ -168,8 +169,8 @@ def _tile(q_BHQd, k_BGSd, v_BGSd, allowed, bias_HQS):
         scores_BHQS = scores_BHQS + bias_HQS[None]
     if allowed is not None:
         scores_BHQS = jnp.where(allowed, scores_BHQS, jnp.finfo(jnp.float32).min)
-    # The maximum cancels, and with it its gradient. Dividing after the product with the values
-    # divides d numbers per query where a softmax divides S.
+    # The maximum cancels out, so it needs no gradient. Dividing after the product with the values
+    # divides d numbers per query; a softmax would divide S.
     peak_BHQ1 = jax.lax.stop_gradient(jnp.max(scores_BHQS, axis=-1, keepdims=True))
     weights_BHQS = jnp.exp(scores_BHQS - peak_BHQ1)
     total_BHQ1 = jnp.sum(weights_BHQS, axis=-1, keepdims=True)
@@ -197,18 +198,18 @@ class Attention(nn.Module):
         cache: Cache | None = None,
         position_B: jax.Array | None = None,
     ) -> tuple[jax.Array, Cache | None]:
-        """Mix positions.
+        """Return the result of attention over the positions of x.
 
         Args:
-            x_BTD: the normalised stream; with `position_B`, T = 1.
-            lengths_B: int32, the real positions of each row, which stand first; the rest is hidden
-                from every query. None: all are real.
-            cache: what to attend to, or without `position_B`, what to begin anew; the layer must be
-                causal.
-            position_B: int32, the position of each lane; with a cache only.
+            x_BTD: the normalised stream; T = 1 if `position_B` is given.
+            lengths_B: int32, the number of real positions at the start of each row; the others are
+                hidden from every query. None = all are real.
+            cache: keys and values of earlier positions. With `position_B`, x attends to them;
+                without, the cache is filled from position 0 on. Only for causal layers.
+            position_B: int32, the position of each lane; only with a cache.
 
         Returns:
-            The mixed stream, and the cache with these positions in it (None without one).
+            [B, T, D], and the cache that includes these positions (None without one).
         """
         config = self.config
         heads = (config.n_heads, config.head_size)
@@ -263,13 +264,14 @@ class Attention(nn.Module):
         return query(x_BTD), k_BTGd, v_BTGd
 
     def _parts(self, x_BTD: jax.Array, name: str, n_parts: int) -> tuple[jax.Array, ...]:
-        """Return what a dense layer with a kernel [D, G, n_parts, d] makes of the stream, by parts.
+        """Return `n_parts` arrays [B, T, G, d] from a dense layer with a kernel [D, G, n_parts, d].
 
-        Heads come first in the kernel, so that a mesh can split it by heads.
+        Heads come before parts in the kernel, so that a mesh can split the kernel by heads.
         """
         config = self.config
-        # A kernel on an accelerator reads each part as one piece of memory, and copies of them take
-        # longer than a product for each; on a CPU one product is 4 % of a step faster.
+        # Attention kernels of accelerators read each part as one contiguous array. Copying the
+        # parts takes longer than one product per part. On a CPU, one product for all is faster, by
+        # 4 % of a step.
         by_parts = config.attention_implementation != "tiled"
         parts = Dense(
             (config.d_model,),

@@ -21,7 +21,7 @@ from latent_jax.layers.norms import NORM_MODULES
 from latent_jax.sharding_constraints import rows
 
 BLOCKS = "blocks"
-"""Name of the stacked parameters in those of a `Stack`."""
+"""Name of the stacked block parameters among the parameters of a `Stack`."""
 
 
 class Block(nn.Module):
@@ -41,7 +41,8 @@ class Block(nn.Module):
     ) -> tuple[jax.Array, Cache | None]:
         """Return the stream after both branches, and the cache (see `Attention`).
 
-        `kept_2BTD` is what dropout leaves of each branch; None leaves all.
+        `kept_2BTD` is the dropout mask of each branch, True where a number is kept; None = no
+        dropout.
         """
         rate, norm = self.config.dropout, NORM_MODULES[self.config.norm]
         kept_BTD = (None, None) if kept_2BTD is None else kept_2BTD
@@ -55,7 +56,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """`n_layers` blocks and a final norm; block parameters carry a leading axis of depth."""
+    """`n_layers` blocks and a final norm; block parameters have a leading axis of depth."""
 
     config: TransformerConfig
     causal: bool
@@ -71,7 +72,11 @@ class Stack(nn.Module):
     ) -> tuple[jax.Array, Cache | None]:
         """Return the normalised stream after the last block, [B, T, D] in the config's dtype.
 
-        With a cache (a leading axis of depth), the second result is the new one; see `Attention`.
+        The second result is the new cache, or None without one; see `Attention`. Caches have a
+        leading axis of depth.
+
+        Raises:
+            ValueError: the config is not resolved.
         """
 
         def body(block, x_BTD, cache, kept_2BTD, lengths_B, position_B):
@@ -84,7 +89,7 @@ class Stack(nn.Module):
                 "call config.resolved first"
             )
         if self.config.remat != "none":
-            # A loop already keeps XLA from merging the recomputation with the forward pass.
+            # Without a loop, XLA would merge the recomputation with the forward pass (CSE).
             body = nn.remat(
                 body,
                 policy=_remat_policy(self.config.remat),
@@ -103,7 +108,7 @@ class Stack(nn.Module):
         return NORM_MODULES[self.config.norm](name="final_norm")(x_BTD), cache
 
     def _kept(self, x_BTD: jax.Array, train: bool) -> jax.Array | None:
-        """Draw what dropout leaves of both branches of every layer, bool[L, 2, B, T, D]."""
+        """Draw the dropout masks of both branches of every layer, bool[n_layers, 2, B, T, D]."""
         if not train or not self.config.dropout:
             return None
         keys = jax.random.split(self.make_rng("dropout"), (self.config.n_layers, 2))
@@ -112,22 +117,22 @@ class Stack(nn.Module):
 
 
 def by_layer(tree: Any) -> tuple[Any, ...]:
-    """Return the trees of the layers of a stack, which has them in its leading axis."""
+    """Return one pytree per layer from a pytree whose leaves have a leading axis of depth."""
     n_layers = jax.tree.leaves(tree)[0].shape[0]
     return tuple(jax.tree.map(lambda leaf: leaf[i], tree) for i in range(n_layers))  # noqa: B023
 
 
 def stacked(layers: tuple[Any, ...]) -> Any:
-    """Return the stack of some layers: the inverse of `by_layer`."""
+    """Return the pytrees of layers stacked along a leading axis: the inverse of `by_layer`."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
 
 
 def map_blocks(function: Callable[[Any], Any], params: Any) -> Any:
-    """Return parameters in which `function` has been applied to the blocks of every `Stack`.
+    """Return parameters with `function` applied to the blocks of every `Stack`.
 
-    A step that is called many times takes its blocks and caches `by_layer`, and has them `stacked`
-    inside: from an unrolled stack XLA then copies neither, which is most of what a step of a few
-    rows would do.
+    A step that is called many times should take its blocks and caches `by_layer` and stack them
+    inside (`stacked`). If the stack is unrolled, XLA then copies neither. In a step of a few rows,
+    these copies would take most of the time.
     """
     if not isinstance(params, Mapping):
         return params

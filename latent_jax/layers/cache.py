@@ -1,7 +1,7 @@
-"""Attention one position at a time: keys and values of the last S positions, kept in a ring.
+"""Attention one position at a time, with the keys and values of the last S positions in a ring.
 
-Every lane of the batch counts its positions by itself. A lane that begins anew says position 0,
-and what its ring still holds is never read: nothing has to be cleared.
+Every lane (row of the batch) has its own position. A lane that starts a new text passes position 0;
+older contents of its ring are then never read, so nothing has to be cleared.
 """
 
 from typing import NamedTuple
@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 
 class Cache(NamedTuple):
-    """The last S keys and values of a layer; of a stack with a leading axis of depth.
+    """The last S keys and values of a layer; those of a stack have a leading axis of depth.
 
-    Keys stand as they are compared: under rotary positions each is turned by its own position.
+    Under rotary positions, keys are stored already rotated by their own positions.
     """
 
     k_BGSd: jax.Array
@@ -21,19 +21,20 @@ class Cache(NamedTuple):
 
 
 def empty_cache(batch_size: int, n_heads: int, length: int, head_size: int, dtype: str) -> Cache:
-    """Return a ring of `length` slots for every lane and each of its heads of keys and values."""
+    """Return zeros for `length` slots per lane and head of keys and values: [B, G, S, d] each."""
     shape = (batch_size, n_heads, length, head_size)
     return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
 def fill(cache: Cache, k_BTGd: jax.Array, v_BTGd: jax.Array) -> Cache:
-    """Return the ring with keys and values of positions 0 to T - 1 in it, T at most S.
+    """Return the ring with the keys and values of positions 0 to T - 1 written to it.
 
-    What padding at the end of a lane writes is written over before the lane comes to read it.
+    Padding at the end of a lane may be written too, because the lane overwrites those slots before
+    it reads them.
 
     Args:
-        cache: a ring of S slots.
-        k_BTGd: keys, as the layer makes them.
+        cache: a ring of S slots, S >= T.
+        k_BTGd: keys, already rotated under rotary positions.
         v_BTGd: values.
 
     Raises:
@@ -51,7 +52,12 @@ def fill(cache: Cache, k_BTGd: jax.Array, v_BTGd: jax.Array) -> Cache:
 
 
 def ages(position_B: jax.Array, length: int) -> jax.Array:
-    """Return how many positions ago each slot was written, int32[B, S]; the newest has age 0."""
+    """Return how many positions ago each slot was written, int32[B, S]; the newest has age 0.
+
+    Args:
+        position_B: int32, the position of each lane.
+        length: S.
+    """
     return (position_B[:, None] - jnp.arange(length)[None]) % length
 
 
@@ -63,18 +69,19 @@ def attend_step(
     position_B: jax.Array,
     bias_HS: jax.Array | None = None,
 ) -> tuple[jax.Array, Cache]:
-    """Write one position, and attend from it to itself and what the ring holds before it.
+    """Write one position to the ring, and attend from it to itself and the positions before it.
 
     Args:
         q_BHd: the query of each lane and head.
-        k_BGd: its key; G divides H, see `layers.attention`.
-        v_BGd: its value.
-        cache: of this layer.
+        k_BGd: the keys; G must divide H, see `layers.attention`.
+        v_BGd: the values.
+        cache: the cache of this layer.
         position_B: int32, the position of each lane, counted from 0.
-        bias_HS: float32, added to the scores by age: 0 for the position itself.
+        bias_HS: float32, the bias of each age (distance), added to the scores; age 0 is the
+            position itself.
 
     Returns:
-        [B, H, d] in the dtype of q, and the cache with the position in it.
+        [B, H, d] in the dtype of q, and the cache that includes the position.
     """
     length = cache.k_BGSd.shape[2]
     slot_B = position_B % length
@@ -118,7 +125,7 @@ def _write(ring_BGSd: jax.Array, x_BGd: jax.Array, slot_B: jax.Array) -> jax.Arr
     """Return the ring with one position of each lane in its slot."""
     x_BGd = x_BGd.astype(ring_BGSd.dtype)
     if len(x_BGd) == 1:
-        # XLA makes the scatter below an update under a condition, for which it copies the ring.
+        # With one lane, XLA turns the scatter below into a conditional update and copies the ring.
         return jax.lax.dynamic_update_slice(ring_BGSd, x_BGd[:, :, None], (0, 0, slot_B[0], 0))
-    # Said to be unique, the slots are written at once also where sums must have one order.
+    # `unique_indices` lets slots be written in parallel under options for deterministic sums, too.
     return ring_BGSd.at[jnp.arange(len(x_BGd)), :, slot_B].set(x_BGd, unique_indices=True)

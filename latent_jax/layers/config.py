@@ -1,4 +1,4 @@
-"""The shape of a stack of transformer blocks, shared by every network that is made of them."""
+"""The config of a stack of transformer blocks, which all networks with such a stack share."""
 
 import dataclasses
 from typing import Self
@@ -8,32 +8,45 @@ from latent_jax.nearest import check_word
 from latent_jax.platform import Platform
 
 REMAT_POLICIES = ("auto", "none", "dots", "block")
-"""What the backward pass computes again, from least to most: norms and activations only, from their
-inputs, as it always does; everything but the results of the weight matmuls (attention too);
-everything inside a block, from its input. "auto" is what the memory of a device allows, see
-`costs.memory`; where nothing is trained it means "none"."""
+"""What the backward pass recomputes:
+
+- "none": only norms and activations, from their inputs; the other policies recompute these too;
+- "dots": everything except the results of the weight matmuls, so attention too;
+- "block": everything inside a block, from the block's input;
+- "auto": the first of these that fits the memory of a device, see `costs.memory`; "none" where
+  nothing is trained.
+"""
 
 ATTENTION_IMPLEMENTATIONS = ("auto", "tiled", "xla", "recomputed", "cudnn", "splash")
-"""Who computes the attention: tiles of queries (the fastest on CPU); XLA; XLA with scores that the
-backward pass computes again, so that none are kept; cuDNN's flash attention (NVIDIA GPU) or the
-splash attention of JAX (TPU), and "recomputed" where they cannot serve. "auto" is the platform's,
-see `resolved`."""
+"""How attention is computed:
+
+- "tiled": in tiles of queries, the fastest on CPU;
+- "xla": as XLA compiles it;
+- "recomputed": by XLA, and the backward pass computes the scores again, so none are stored;
+- "cudnn": by cuDNN's flash attention (NVIDIA GPU), for shapes that it takes, else "recomputed";
+- "splash": by JAX's splash attention (TPU), for shapes that it takes, else "recomputed";
+- "auto": the choice of the platform, see `TransformerConfig.resolved`.
+"""
 
 PLATFORMS_CHOICE = dict(dtype="auto", attention_implementation="auto", scan_unroll=0, remat="auto")
-"""What configs leave to the platform, and remat to its memory; see `resolved`."""
+"""The values by which configs leave a choice to the platform, or remat to the device's memory."""
 
 KERNEL_OWNERS = {"cudnn": "cuda", "splash": "tpu"}
-"""Kernels of one platform only, and its word."""
+"""Attention implementation -> the only platform that has it."""
 
 DTYPES = {"float32": 4, "bfloat16": 2}
-"""Bytes of a number by its word."""
+"""dtype -> bytes per number."""
 
 NORMS = ("layer", "rms")
 """Layer normalisation as in GPT-2, or RMS normalisation as in T5."""
 
 POSITIONS = ("learned", "relative", "rotary")
-"""A learned row per position, added to the input (GPT-2); a learned bias per head and distance,
-added to the scores in every layer (T5); or queries and keys turned by their position (RoFormer)."""
+"""How positions enter:
+
+- "learned": a learned row per position, added to the input (GPT-2);
+- "relative": a learned bias per head and distance, added to the scores in every layer (T5);
+- "rotary": queries and keys are rotated by an angle that depends on their position (RoFormer).
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,8 +58,8 @@ class TransformerConfig:
         max_length: rows of the learned position table; the longest input.
         positions: one of `POSITIONS`. Under "relative" and "rotary" an input may be longer than
             `max_length`.
-        relative_buckets: distances told apart under "relative".
-        relative_distance: from here on all distances share the last bucket.
+        relative_buckets: number of buckets of distances under "relative".
+        relative_distance: all distances from this one on share the last bucket.
         rope_theta: base of the angles under "rotary", see `layers.rotary`.
         n_layers: number of blocks.
         d_model: D, width of the residual stream.
@@ -54,24 +67,25 @@ class TransformerConfig:
         n_kv_heads: G, heads of keys and values, each read by H / G heads of queries (grouped-query
             attention, Ainslie et al. 2023, section 2.2); 0 means H. Must divide `n_heads`.
         d_ff: F, width of the hidden layer of a feed-forward part; 0 means 4 D.
-        dropout: rate on the embeddings and on every residual branch, in training only.
+        dropout: dropout rate on the embeddings and on every residual branch, in training only.
         activation: one of `ACTIVATIONS`.
         gated: multiply the activated hidden layer by a second one, W_up x (Shazeer 2020).
         norm: one of `NORMS`.
-        use_bias: dense layers add a bias.
+        use_bias: whether dense layers add a bias.
         dtype: one of `DTYPES`, for activations and matmuls. Parameters, softmax, norms and logits
-            are float32 always.
+            are always float32.
         remat: one of `REMAT_POLICIES`.
         attention_implementation: one of `ATTENTION_IMPLEMENTATIONS`.
         scan_unroll: blocks per iteration of the scan over depth; 0 is the platform's choice.
-            `n_layers` unrolls it, which the compiler's own FLOP count needs (it counts a loop's
-            body once).
+            `n_layers` unrolls the whole scan. XLA's FLOP count needs that, because it counts the
+            body of a loop once.
 
-    What is left to the platform, attention_implementation="auto", scan_unroll=0 and remat="auto",
-    is settled by `resolved` before a model is made: no layer asks what it runs on.
+    Three values are choices left open: attention_implementation="auto", scan_unroll=0 and
+    remat="auto". `resolved` makes these choices before a model is built, so that no layer asks for
+    the platform.
 
     Raises:
-        ValueError: a word is not known (the nearest is named), or a number makes no network.
+        ValueError: a word is unknown (the message names the nearest), or a number is out of range.
     """
 
     vocab_size: int
@@ -139,10 +153,10 @@ class TransformerConfig:
         )
 
     def resolved(self, platform: Platform) -> Self:
-        """Return the config with all that it leaves to the platform settled.
+        """Return the config with every choice made that it leaves to the platform.
 
         Raises:
-            ValueError: the kernel that it names is of another platform.
+            ValueError: the config names a kernel of another platform.
         """
         implementation = self.attention_implementation
         owner = KERNEL_OWNERS.get(implementation, platform.kind)
@@ -162,7 +176,7 @@ class TransformerConfig:
 
     @property
     def unrolled(self) -> Self:
-        """The same network without a loop over its layers: for steps of few rows."""
+        """The same network without a loop over layers, which is faster for steps of few rows."""
         return dataclasses.replace(self, scan_unroll=self.n_layers)
 
     @property
@@ -182,11 +196,12 @@ class TransformerConfig:
 
     @property
     def kept_bytes(self) -> float:
-        """What the backward pass of all blocks reads of their forward pass, per position.
+        """Bytes per position that all blocks keep from the forward pass for the backward pass.
 
-        Everything: the stream before each norm and the result of the norm; queries, keys, values
-        and, twice, what attention makes of them; the hidden layer before and after its activation.
-        Scores count as never kept, which holds for what accelerators run.
+        Under remat="none" a block keeps the stream before each norm and the result of each norm;
+        queries, keys and values; the result of attention, twice; and the hidden layer before and
+        after its activation. Attention scores are not counted, because the implementations of
+        accelerators do not keep them.
         """
         width, n_hidden = self.d_model, 1 + self.gated
         keys_and_values = 2 * self.key_value_heads * self.head_size
@@ -199,11 +214,11 @@ class TransformerConfig:
         return float(self.n_layers * (DTYPES[self.dtype] * numbers + masks))
 
     def stack_flops(self, length: int) -> dict[str, float]:
-        """Return forward FLOPs per position of all blocks, for rows of `length` positions.
+        """Return forward FLOPs per position of all blocks by component, for rows of `length`.
 
-        A multiply-add is two FLOPs and only matmuls count. Attention counts all T x T scores, as is
-        the convention (Chowdhery et al. 2022, "PaLM", appendix B), though a causal kernel may skip
-        half of them.
+        A multiply-add is two FLOPs, and only matmuls count. All T x T scores count, which is the
+        convention (Chowdhery et al. 2022, "PaLM", appendix B), though a causal kernel may skip half
+        of them.
         """
         queries_and_out = 2 * 2 * self.d_model**2
         keys_and_values = 2 * 2 * self.d_model * self.key_value_heads * self.head_size

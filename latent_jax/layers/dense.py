@@ -1,7 +1,7 @@
 """The dense layer, y = x W + b, written as one two-dimensional matmul.
 
-`flax.linen.DenseGeneral` computes the same numbers, but the gradient of its kernel sums over two
-axes, which XLA's CPU backend does nearly three times slower than over one.
+`flax.linen.DenseGeneral` computes the same numbers, but the gradient of its kernel is a sum over
+two axes, which takes XLA's CPU backend nearly three times as long as a sum over one.
 """
 
 import math
@@ -14,16 +14,18 @@ from latent_jax.sharding_constraints import use_whole, whole
 
 
 class Dense(nn.Module):
-    """Map the last axes of the input, `in_shape`, to `out_shape`; the kernel has the shape of both.
+    """A linear map of the last axes, from `in_shape` to `out_shape`, by a kernel of both shapes.
 
     Attributes:
-        in_shape: the axes that are summed over.
-        out_shape: the axes that come in their place.
-        dtype: of the matmul and its result; parameters are float32.
-        use_bias: add b; without it y = x W.
-        kernel_init: GPT-2 draws all weights with a deviation of 0.02; biases begin at zero.
-        parts_axis: of `out_shape`; its parts are computed one by one and returned as a tuple.
-            Cutting the result of one product copies it, forward and backward.
+        in_shape: the last axes of the input, which are summed over.
+        out_shape: the axes that replace them in the output.
+        dtype: dtype of the matmul and its result; parameters are float32.
+        use_bias: whether b is added.
+        kernel_init: initializer of the kernel; by default a normal distribution with a standard
+            deviation of 0.02, as in GPT-2. Biases begin at zero.
+        parts_axis: an axis of `out_shape`, or None. If given, the parts along it are separate
+            products and are returned as a tuple. Cutting the result of a single product would copy
+            it, forward and backward.
     """
 
     in_shape: tuple[int, ...]
@@ -35,7 +37,11 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array | tuple[jax.Array, ...]:
-        """Return [..., *out_shape] for an input [..., *in_shape], or its parts without the axis."""
+        """Return the map of x [..., *in_shape].
+
+        Returns:
+            [..., *out_shape], or with `parts_axis` a tuple of its parts, which lack that axis.
+        """
         kernel = self.param("kernel", self.kernel_init, self.in_shape + self.out_shape, jnp.float32)
         bias = None
         if self.use_bias:
@@ -56,7 +62,7 @@ class Dense(nn.Module):
         )
 
     def _rows(self, rows_NI: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
-        """Return rows_NI W + b, both cast to the compute dtype, as [N, outputs]."""
+        """Return rows_NI W + b, [N, outputs], with W and b cast to the compute dtype."""
         rows_NO = use_whole(
             lambda kernel, rows_NI: rows_NI @ kernel.reshape(rows_NI.shape[1], -1), kernel, rows_NI
         )

@@ -8,7 +8,7 @@ from latent_jax.sharding_constraints import rows
 
 
 class TokenEmbedding(nn.Module):
-    """V learned rows of width D: reads ids, and as the tied head scores vectors."""
+    """A table of V learned rows of width D; it embeds ids and, as the tied head, gives logits."""
 
     vocab_size: int
     d_model: int
@@ -24,7 +24,7 @@ class TokenEmbedding(nn.Module):
         )
 
     def __call__(self, ids_BT: jax.Array) -> jax.Array:
-        """Return the rows of `ids_BT` (int32), [B, T, D] in the compute dtype."""
+        """Return the embeddings of ids, int32[B, T], as [B, T, D] in the compute dtype."""
         return rows(self.embedding[ids_BT].astype(self.dtype))
 
     def attend(self, x_BTD: jax.Array) -> jax.Array:
@@ -45,7 +45,11 @@ class PositionEmbedding(nn.Module):
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array, position_B: jax.Array | None = None) -> jax.Array:
-        """Return x plus the first T rows, in x's dtype; or, for T = 1, plus row `position_B`.
+        """Return x plus the rows of its positions, in x's dtype.
+
+        Args:
+            x_BTD: the input; T = 1 if `position_B` is given.
+            position_B: int32, the position of each row of the batch; None = 0 to T - 1.
 
         Raises:
             ValueError: T is more than `max_length`.
@@ -62,6 +66,7 @@ class PositionEmbedding(nn.Module):
         if position_B is not None:
             return x_BTD + positions_TD[position_B][:, None].astype(x_BTD.dtype)
         x_BTD = x_BTD + positions_TD[None, :length].astype(x_BTD.dtype)
-        # The gradient of positions sums that of x over rows. XLA would sum that of every layer by
-        # itself, because a sum of sums is a sum, and read each once more.
+        # The gradient of the position table is the sum over rows of the gradient of x, to which
+        # every layer adds a part. Without the barrier XLA would sum each part separately and read
+        # it once more.
         return jax.lax.optimization_barrier(x_BTD)

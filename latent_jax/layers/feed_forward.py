@@ -15,16 +15,16 @@ from latent_jax.layers.dense import Dense, residual_init
 
 
 class FeedForward(nn.Module):
-    """Map x_BTD to act(x W_up) W_down, shape [B, T, D], in the config's dtype.
+    """The map of x_BTD to act(x W_up) W_down, [B, T, D], in the config's dtype.
 
-    Gated: (act(x W_gate) * (x W_up)) W_down. Each dense layer adds a bias if the config says so.
+    Gated: (act(x W_gate) * (x W_up)) W_down. Each dense layer adds a bias if `config.use_bias`.
     """
 
     config: TransformerConfig
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        """Apply the two layers to every position alone."""
+        """Return the result of the two layers at every position, [B, T, D]."""
         config = self.config
         wide, narrow = (config.hidden_size,), (config.d_model,)
         dense = functools.partial(Dense, dtype=config.dtype, use_bias=config.use_bias)

@@ -1,6 +1,6 @@
 """Layer normalisation (Ba, Kiros and Hinton 2016) and RMS normalisation (Zhang and Sennrich 2019).
 
-Their statistics are always float32.
+Means, variances and mean squares are always computed in float32.
 """
 
 import flax.linen as nn
@@ -32,7 +32,7 @@ def _layer_norm_gradients(kept, gradient_BTD):
     """Return the gradients of x, scale and bias (Ba, Kiros and Hinton 2016, section 3)."""
     x_BTD, scale_D, mean_BT1, inverse_BT1 = kept
     g_BTD = gradient_BTD.astype(jnp.float32)
-    # Else XLA finds the same numbers in the forward pass and keeps them, in float32.
+    # Without the barrier XLA would keep the float32 x of the forward pass instead of casting again.
     x_BTD = jax.lax.optimization_barrier(x_BTD)
     normal_BTD = (x_BTD.astype(jnp.float32) - mean_BT1) * inverse_BT1
     scaled_BTD = g_BTD * scale_D[None, None]
@@ -69,7 +69,7 @@ def _rms_norm_gradients(kept, gradient_BTD):
     """Return the gradients of x and scale (Zhang and Sennrich 2019, appendix A)."""
     x_BTD, scale_D, inverse_BT1 = kept
     g_BTD = gradient_BTD.astype(jnp.float32)
-    x_BTD = jax.lax.optimization_barrier(x_BTD)  # as above
+    x_BTD = jax.lax.optimization_barrier(x_BTD)  # as in `_layer_norm_gradients`
     normal_BTD = x_BTD.astype(jnp.float32) * inverse_BT1
     scaled_BTD = g_BTD * scale_D[None, None]
     along_BT1 = jnp.mean(scaled_BTD * normal_BTD, axis=-1, keepdims=True)
@@ -86,7 +86,7 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        """Normalise every position alone; shape and dtype are kept."""
+        """Return x normalised at every position, in the shape and dtype of x."""
         scale_D = self.param("scale", nn.initializers.ones, (x_BTD.shape[-1],), jnp.float32)
         return rms_norm(x_BTD, scale_D)
 
@@ -96,7 +96,7 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        """Normalise every position alone; shape and dtype are kept."""
+        """Return x normalised at every position, in the shape and dtype of x."""
         d_model = x_BTD.shape[-1]
         scale_D = self.param("scale", nn.initializers.ones, (d_model,), jnp.float32)
         bias_D = self.param("bias", nn.initializers.zeros, (d_model,), jnp.float32)
@@ -104,4 +104,4 @@ class LayerNorm(nn.Module):
 
 
 NORM_MODULES = {"layer": LayerNorm, "rms": RMSNorm}
-"""Modules by the words of `layers.config.NORMS`."""
+"""Name in `layers.config.NORMS` -> module."""

@@ -1,9 +1,9 @@
 """Relative positions: a learned bias per head and distance, added to the attention scores.
 
 Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text
-Transformer" (T5), section 2.1. Short distances have a bucket each, long ones share buckets that
-widen with the logarithm of the distance. Here every layer learns its own bias, as in Lester et al.
-2024, section 3.2; T5 shares one among its layers.
+Transformer" (T5), section 2.1. Short distances have a bucket each; longer distances share buckets,
+which are equally wide in the logarithm of the distance. Here every layer learns its own bias, as in
+Lester et al. 2024, section 3.2; T5 has one bias for all layers.
 """
 
 import flax.linen as nn
@@ -19,10 +19,10 @@ def buckets(distances: np.ndarray, *, causal: bool, n_buckets: int, last: int) -
 
     Args:
         distances: integers, query position minus key position.
-        causal: keys in the future are masked anyway and share the bucket of distance 0; otherwise
-            past and future have half of the buckets each.
-        n_buckets: how many there are.
-        last: from this distance on all share the last bucket.
+        causal: if True, keys in the future, which are masked anyway, get the bucket of distance 0;
+            if False, past and future have half of the buckets each.
+        n_buckets: number of buckets.
+        last: all distances from this one on share the last bucket.
     """
     distances = np.asarray(distances, np.int64)
     first = np.zeros_like(distances)
@@ -41,7 +41,7 @@ def buckets(distances: np.ndarray, *, causal: bool, n_buckets: int, last: int) -
 
 
 class PositionBias(nn.Module):
-    """The bias of one layer; one learned number per head and bucket."""
+    """The position bias of one layer: one learned number per head and bucket."""
 
     config: TransformerConfig
     causal: bool
@@ -55,7 +55,7 @@ class PositionBias(nn.Module):
     def by_distance(self, distances_N: np.ndarray) -> jax.Array:
         """Return float32[H, N], the bias at each distance (query minus key; static integers).
 
-        A product with a constant, not a look-up: the gradient of a look-up is a scatter.
+        It is a product with a constant matrix, because the gradient of a look-up is a slow scatter.
         """
         config = self.config
         buckets_N = buckets(
@@ -69,7 +69,7 @@ class PositionBias(nn.Module):
 
     def __call__(self, length: int) -> jax.Array:
         """Return float32[H, T, T], the bias of every query t and key s of a row of T."""
-        # One value for each of the 2 T - 1 distances, farthest past first.
+        # One value for each of the 2 T - 1 distances, from the farthest past to the future.
         bias_HN = self.by_distance(np.arange(length - 1, -length, -1))
         return _diagonals(bias_HN, length)
 
@@ -77,8 +77,9 @@ class PositionBias(nn.Module):
 def _diagonals(bias_HN: jax.Array, length: int) -> jax.Array:
     """Return out[h, t, s] = bias[h, s - t + T - 1], from N = 2 T - 1 values.
 
-    Rows of one number less than the period of what they are filled with: each row begins one
-    further to the left. The gradient is a sum of such rows, where a gather's would be a scatter.
+    The values are repeated with a period of 2 T and cut into rows of 2 T - 1, so each row begins
+    one value earlier in the period than the row before. The gradient is then a sum of rows; that
+    of a gather would be a scatter.
     """
     n_heads = bias_HN.shape[0]
     period_HP = jnp.pad(bias_HN, ((0, 0), (0, 1)))

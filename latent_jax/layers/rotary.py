@@ -1,10 +1,10 @@
-"""Rotary positions: queries and keys turned by an angle that grows with their position.
+"""Rotary positions: queries and keys are rotated by an angle proportional to their position.
 
 Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position Embedding", section 3.2.2. The
-product of a turned query and a turned key depends on how far they stand from each other, and on
-nothing else of their positions. The pairs that turn together are features i and i + d / 2 of a
-head, as in Llama and Qwen2 (and GPT-NeoX before them); the paper pairs 2 i and 2 i + 1, which is
-the same network with the features of each head in another order.
+product of a rotated query and a rotated key depends on the positions only through their difference.
+Features i and i + d / 2 of a head form a pair that is rotated, as in Llama and Qwen2 (and GPT-NeoX
+before them). The paper pairs 2 i and 2 i + 1, which is the same network with the features of each
+head in another order.
 """
 
 import jax
@@ -13,13 +13,13 @@ import numpy as np
 
 
 def rotate(x_BTHd: jax.Array, position_BT: jax.Array, theta: float) -> jax.Array:
-    """Return queries or keys turned by their positions, in the dtype of x.
+    """Return queries or keys rotated by their positions, in the shape and dtype of x.
 
-    Pair i turns by position * theta^(-2 i / d), computed in float32.
+    Pair i is rotated by position * theta^(-2 i / d) radians, computed in float32.
 
     Args:
-        x_BTHd: d is even.
-        position_BT: int32, counted from 0; an axis of 1 serves all rows.
+        x_BTHd: queries or keys; d must be even.
+        position_BT: int32, counted from 0; B may be 1 if all rows have the same positions.
         theta: the base; 10,000 in the paper and in Llama 2.
     """
     half = x_BTHd.shape[-1] // 2

@@ -1,7 +1,7 @@
-"""Splash attention: the kernel in Pallas that JAX ships for TPUs.
+"""Splash attention: the Pallas kernel for TPUs that JAX ships.
 
-It keeps a query's scores in the chip's vector memory and skips the tiles that a causal mask hides,
-so no [T, S] array reaches main memory (Dao 2023, "FlashAttention-2").
+It keeps the scores of a block of queries in the chip's vector memory, so no [T, S] array reaches
+main memory (Dao 2023, "FlashAttention-2"). It skips tiles that a causal mask hides.
 """
 
 import jax
@@ -11,15 +11,15 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ma
 from jax.sharding import PartitionSpec as P
 
 TILE = 128
-"""Lengths are a multiple of the lanes of a vector register."""
+"""Lengths must be a multiple of this, the number of lanes of a vector register."""
 
 BLOCKS = (512, 384, 256, TILE)
-"""Queries and keys that the kernel holds at a time: the first that divides the length. Blocks of
-128 would read the keys four times as often as blocks of 512."""
+"""Sizes of blocks of queries and keys; the first that divides the length is taken. Larger ones come
+first because blocks of 128 read the keys four times as often as blocks of 512."""
 
 
 def splash_serves(q_BTHd: jax.Array, k_BSGd: jax.Array, *, has_bias: bool) -> bool:
-    """Return whether the kernel takes these shapes: whole tiles, and no bias."""
+    """Return whether the kernel takes these inputs: lengths of whole tiles, and no bias."""
     return not (has_bias or q_BTHd.shape[1] % TILE or k_BSGd.shape[1] % TILE)
 
 
@@ -34,15 +34,16 @@ def splash(
 ) -> jax.Array:
     """Return softmax(q k^T / sqrt(d)) v for every head, [B, T, H, d], in the dtype of q.
 
-    XLA cannot split a kernel among devices, so this says how: rows over "data", heads over "model".
+    XLA cannot split a kernel among devices, so `shard_map` splits it: rows over "data", heads over
+    "model".
 
     Args:
         q_BTHd: queries.
-        k_BSGd: keys; G divides H. Where the mesh splits heads of queries and cannot split G, they
-            are repeated for every head of queries.
+        k_BSGd: keys; G must divide H. If the mesh splits H but cannot split G, keys and values are
+            repeated for every head of queries.
         v_BSGd: values.
-        lengths_B: int32, the first so many keys of each row may be read; None reads all.
-        causal: query t reads keys up to t only.
+        lengths_B: int32, the number of keys at the start of each row that may be read; None = all.
+        causal: whether query t reads keys up to t only.
         interpret: run the kernel as plain JAX, on any platform; for tests.
     """
     mesh = jax.sharding.get_abstract_mesh()
@@ -61,14 +62,14 @@ def splash(
             attend,
             in_specs=(split, split, split, None if lengths_B is None else P(rows)),
             out_specs=split,
-            # Values that a kernel makes say nothing of the axes along which they vary.
+            # The outputs of a kernel do not state along which mesh axes they vary.
             check_vma=False,
         )
     return attend(q_BTHd, k_BSGd, v_BSGd, lengths_B)
 
 
 def _axis(mesh: jax.sharding.AbstractMesh, name: str, size: int) -> str | None:
-    """Return the axis of a mesh if it divides a size."""
+    """Return the name of a mesh axis if the mesh has it and it divides `size`, else None."""
     return name if name in mesh.shape and size % mesh.shape[name] == 0 else None
 
 
@@ -85,7 +86,7 @@ def _on_one_device(q_BTHd, k_BSGd, v_BSGd, lengths_B, causal, interpret):
     segments, axes = None, (0, 0, 0, None)
     if lengths_B is not None:
         n_rows = q_BTHd.shape[0]
-        # A row of no keys would divide by zero.
+        # At least one key, because the softmax of a row without keys would divide by zero.
         hidden_BS = jnp.arange(n_keys)[None] >= jnp.maximum(lengths_B, 1)[:, None]
         queries_BT = jnp.zeros((n_rows, n_queries), jnp.int32)
         segments, axes = kernel.SegmentIds(queries_BT, hidden_BS.astype(jnp.int32)), (0, 0, 0, 0)

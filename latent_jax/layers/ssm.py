@@ -1,17 +1,18 @@
 """A selective state-space block: Mamba, in the chunked "state-space duality" form of Mamba-2.
 
-Every channel carries a small state that decays and is written to at a speed that the input chooses:
+Every channel has a small state. The input decides how fast the state decays and what is written to
+it:
 
     h_t = exp(dt_t a) h_{t-1} + dt_t x_t b_t^T        y_t = h_t c_t + d x_t
 
 with dt, b and c computed from the input (Gu and Dao 2023, "Mamba", arXiv 2312.00752, algorithm 2)
 and one decay rate per head (Dao and Gu 2024, "Transformers are SSMs", arXiv 2405.21060, section 5).
-With one rate per head the steps inside a chunk are a masked matmul, as in attention, and only one
-state per chunk has to be carried on: no array of states per position exists, and matmul units do
-the work. `selective_scan_reference` is the recurrence as written above; tests compare the two.
+With one rate per head, the steps inside a chunk are a masked matmul, as in attention, and only one
+state per chunk is passed on. So no array holds a state per position, and matmul units do the work.
+`selective_scan_reference` is the recurrence as written above; tests compare the two.
 
-Letters beside those of the project: H heads, P width of a head, N numbers of state per channel,
-E = H P the inner width, G chunks, Q positions of a chunk.
+Shape letters of this file, beside the project's: P width of a head, N numbers of state per channel,
+E = H P inner width, G chunks, Q positions of a chunk, J taps.
 """
 
 import dataclasses
@@ -33,12 +34,12 @@ class SSMConfig:
     Attributes:
         d_model: D, width of the residual stream.
         d_state: N, numbers of state per inner channel.
-        expand: E / D, how much wider than the residual stream the block is inside.
+        expand: E / D, the inner width relative to the residual stream.
         head_dim: P, inner channels that share one decay rate; must divide E.
         conv_size: taps of the causal depthwise convolution before the scan.
         chunk_size: Q, positions computed as one matmul; the result does not depend on it.
         dtype: one of `DTYPES`, for activations and matmuls. Parameters, decays, states and the
-            norm are float32 always.
+            norm are always float32.
 
     Raises:
         ValueError: a number is below 1, `head_dim` does not divide E, or the dtype is not known.
@@ -77,8 +78,8 @@ class SSMConfig:
     def forward_flops(self, length: int) -> float:
         """Return forward FLOPs per position of one block on rows of `length` positions.
 
-        A multiply-add is two FLOPs. Counted are the matmuls, those of the scan included, and the
-        taps of the depthwise convolution.
+        A multiply-add is two FLOPs. The matmuls, with those of the scan, and the taps of the
+        depthwise convolution count.
         """
         chunk = min(self.chunk_size, length)
         padded = -(-length // chunk) * chunk / length
@@ -94,10 +95,10 @@ class SSMConfig:
 def selective_scan_reference(
     x_BTHP: jax.Array, dt_BTH: jax.Array, a_H: jax.Array, b_BTN: jax.Array, c_BTN: jax.Array
 ) -> jax.Array:
-    """Return the recurrence of the module docstring, step by step, float32[B, T, H, P].
+    """Return y of the recurrence in the module docstring, without d x_t, as float32[B, T, H, P].
 
-    The readable form, for tests: it stores every state for the backward pass and is several times
-    slower than `selective_scan`.
+    This is the readable form, for tests. It stores every state for the backward pass and is several
+    times slower than `selective_scan`, which has the same arguments.
     """
     n_batch, _, n_heads, head_dim = x_BTHP.shape
 
@@ -125,18 +126,18 @@ def selective_scan(
     *,
     chunk_size: int,
 ) -> jax.Array:
-    """Return what `selective_scan_reference` returns, chunk by chunk with matmuls.
+    """Return what `selective_scan_reference` returns, computed chunk by chunk with matmuls.
 
-    Dao and Gu 2024, section 6 and listing 1: y = (L * c b^T) (dt x) inside a chunk, where L holds
-    the decay from one position to another, plus what the state at the start of the chunk adds. The
+    Dao and Gu 2024, section 6 and listing 1: inside a chunk y = (L * c b^T) (dt x), where L holds
+    the decay from one position to another; the state at the start of the chunk adds its part. The
     states of the chunks come from an associative scan.
 
     Args:
-        x_BTHP: what is written, in the compute dtype.
+        x_BTHP: inputs, in the compute dtype.
         dt_BTH: float32 step sizes, >= 0; a step of size 0 leaves the state as it is.
         a_H: float32 decay rates, <= 0.
-        b_BTN: where the state is written, in the compute dtype.
-        c_BTN: where the state is read, in the compute dtype.
+        b_BTN: b, the direction in which each input is written to the state, in the compute dtype.
+        c_BTN: c, the direction in which the state is read, in the compute dtype.
         chunk_size: Q; T need not be a multiple of it.
 
     Returns:
@@ -147,7 +148,7 @@ def selective_scan(
     chunk = min(chunk_size, length)
 
     def split(v_BT):
-        # Steps of size 0 fill the last chunk: they neither decay the state nor write to it.
+        # Zeros fill the last chunk. A step of size 0 neither decays the state nor writes to it.
         padding = [(0, 0)] * v_BT.ndim
         padding[1] = (0, -length % chunk)
         return jnp.pad(v_BT, padding).reshape(v_BT.shape[0], -1, chunk, *v_BT.shape[2:])
@@ -160,15 +161,15 @@ def selective_scan(
     b_BGQN, c_BGQN = split(b_BTN), split(c_BTN)
     log_decay_BGHQ = jnp.moveaxis(jnp.cumsum(split(dt_BTH * a_H[None, None]), axis=2), 2, 3)
 
-    # Inside a chunk. Masked before the exponential: above the diagonal it could overflow.
+    # Inside a chunk. Masked before the exponential, which could overflow above the diagonal.
     log_l_BGHQQ = log_decay_BGHQ[..., :, None] - log_decay_BGHQ[..., None, :]
     causal_QQ = jnp.tril(jnp.ones((chunk, chunk), bool))
     l_BGHQQ = jnp.exp(jnp.where(causal_QQ[None, None, None], log_l_BGHQQ, -jnp.inf))
     cb_BGQQ = dot("bgqn,bgkn->bgqk", c_BGQN, b_BGQN)
     y_BGQHP = dot("bghqk,bgkhp->bgqhp", l_BGHQQ * cb_BGQQ[:, :, None], dtx_BGQHP)
 
-    # What a chunk leaves behind, and the state that the next one starts from. The decays go to b
-    # and c, which are narrower than x.
+    # Between chunks: the state that each chunk writes, and the state that the next one starts from.
+    # b and c are multiplied by the decays because they are narrower than x.
     to_end_BGHQ = jnp.exp(log_decay_BGHQ[..., -1:] - log_decay_BGHQ)
     b_BGHQN = to_end_BGHQ[..., None] * b_BGQN[:, :, None]
     written_BGHNP = dot("bghqn,bgqhp->bghnp", b_BGHQN, dtx_BGQHP)
@@ -186,10 +187,10 @@ def selective_scan(
 
 
 def causal_depthwise_conv(x_BTE: jax.Array, kernel_JE: jax.Array, bias_E: jax.Array) -> jax.Array:
-    """Return a convolution per channel over the last J positions, in x's dtype.
+    """Return a convolution of each channel over the last J positions, [B, T, E], in x's dtype.
 
-    The last tap meets the present position. A sum of shifted products: XLA's grouped convolution
-    takes about ten times as long on a CPU.
+    The last tap is for the current position. It is a sum of shifted products, because XLA's grouped
+    convolution takes about ten times as long on a CPU.
     """
     n_taps, length = kernel_JE.shape[0], x_BTE.shape[1]
     padded = jnp.pad(x_BTE, ((0, 0), (n_taps - 1, 0), (0, 0)))
@@ -207,7 +208,7 @@ class MambaMixer(nn.Module):
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         """Return the mixed sequence in the config's dtype; output t depends on inputs <= t only.
 
-        Padding at the end of a row therefore reaches no real position, and no mask is needed.
+        So padding at the end of a row does not change real positions, and no mask is needed.
         """
         config = self.config
         dtype = jnp.dtype(config.dtype)
@@ -261,7 +262,7 @@ def _uniform_init(low: float, high: float) -> nn.initializers.Initializer:
 
 
 def _log_uniform_init(low: float, high: float) -> nn.initializers.Initializer:
-    """Return the initializer of log(u), u uniform between two bounds."""
+    """Return the initializer that draws log(u) with u uniform between two bounds."""
     return lambda key, shape, dtype: jnp.log(jax.random.uniform(key, shape, dtype, low, high))
 
 

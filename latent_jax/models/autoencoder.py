@@ -1,5 +1,4 @@
-"""The compression model: bytes -> BERT encoder -> compressor -> quantizer -> codes, and the way
-back to bytes.
+"""The autoencoder: bytes -> BERT encoder -> compressor -> quantizer -> codes, and back to bytes.
 
 Fifty, "Language, Entropy, and Language Modeling" (2025), section "Latent Language Implementation".
 """
@@ -17,13 +16,16 @@ from latent_jax.quantizers import Quantized, QuantizerConfig, make_quantizer
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderConfig:
-    """Shapes of the compression model.
+    """Shapes of the autoencoder.
 
     Attributes:
-        encoder: reads ids (its `vocab_size` counts them) and is not causal.
-        decoder: reads vectors (`vocab_size` 0) and is not causal.
+        encoder: a BERT that reads byte ids; `vocab_size` is their number.
+        decoder: a BERT that reads vectors; `vocab_size` is 0.
         compressor: T -> K = ceil(T / C) vectors, and back.
         quantizer: K vectors -> K codes.
+
+    Raises:
+        ValueError: encoder, compressor and decoder differ in width.
     """
 
     encoder: BERTConfig
@@ -56,7 +58,7 @@ class AutoencoderConfig:
 
 
 class Autoencoder(nn.Module):
-    """Bytes to codes and back; both directions see the whole row."""
+    """The network from bytes to codes and back; encoder and decoder both see the whole row."""
 
     config: AutoencoderConfig
 
@@ -71,14 +73,13 @@ class Autoencoder(nn.Module):
         self.byte_head = nn.Dense(config.encoder.vocab_size, dtype=jnp.float32)
 
     def encode(self, ids_BT, mask_BT, *, train=False, update_codebook=None):
-        """Return the quantized latents and what is needed to train them.
+        """Return the latents before and after quantization.
 
         Args:
             ids_BT: int32[B, T] byte ids.
             mask_BT: bool[B, T], True where the position holds text or a separator.
-            train: dropout on, and statistics of the codebook updated.
-            update_codebook: overrides `train` for the codebook alone (a frozen encoder keeps its
-                codes).
+            train: whether dropout is on and the codebook's statistics are updated.
+            update_codebook: overrides `train` for the codebook (a frozen encoder keeps its codes).
 
         Returns:
             `(latents, quantized)`: the compressor's `Chunks` and the quantizer's `Quantized`.
@@ -96,7 +97,7 @@ class Autoencoder(nn.Module):
         return self.byte_head(self.decoder(x_BTD, mask_BT, train=train))
 
     def lookup(self, codes_BK) -> jax.Array:
-        """Return the quantized latents that stand for `codes_BK`."""
+        """Return the quantized latents of `codes_BK`, float32[B, K, D]."""
         return self.quantizer.lookup(codes_BK)
 
     def log_assignment(self, z_BKD) -> jax.Array:
@@ -104,6 +105,6 @@ class Autoencoder(nn.Module):
         return self.quantizer.log_assignment(z_BKD)
 
     def __call__(self, ids_BT, mask_BT, *, train=False) -> tuple[jax.Array, Quantized]:
-        """Reconstruct a batch of rows: logits over byte ids, and the codes they came from."""
+        """Return the logits of a batch's reconstruction, float32[B, T, V], and its `Quantized`."""
         latents, quantized = self.encode(ids_BT, mask_BT, train=train)
         return self.decode(quantized.z_q_BKD, latents.mask_BK, mask_BT, train=train), quantized

@@ -1,7 +1,6 @@
-"""A BERT encoder: every position sees the whole row (Devlin et al. 2018).
+"""A BERT encoder (Devlin et al. 2018), in which every position sees the whole row.
 
-One thing differs from the paper: the blocks are pre-norm, as in GPT-2, so that both networks share
-one block.
+Unlike the paper's, its blocks are pre-norm as in GPT-2, so that both networks share one block.
 """
 
 import dataclasses
@@ -49,9 +48,9 @@ class BERT(nn.Module):
 
         Args:
             inputs: ids int32[B, T], or vectors float[B, T, D].
-            mask_BT: bool, True where the position is real; None means all. Padding stands at the
-                end of a row. No position reads it; the output there is finite and means nothing.
-            train: dropout on; needs the "dropout" stream if the rate is not 0.
+            mask_BT: bool, True where the position is real; None means all. Padding must be at the
+                end of a row. No position reads it; ignore the output at padding.
+            train: whether dropout is on; it needs the rng stream "dropout" if the rate is not 0.
 
         Raises:
             ValueError: T exceeds `max_length` under learned positions, or ids are given to a model

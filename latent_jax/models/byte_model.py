@@ -1,4 +1,4 @@
-"""M1 as the `ByteModel` that the coders ask for: one compiled step of one fixed shape."""
+"""M1, a GPT over bytes, as a `ByteModel` for coders: one compiled step of one fixed shape."""
 
 import dataclasses
 import functools
@@ -20,37 +20,38 @@ from latent_jax.platform import Platform
 from latent_jax.tokenizers.byte_model import N_SYMBOLS, register
 
 LANES = 64
-"""Of a model whose file does not say otherwise, and of compressed files that do not."""
+"""The default number of lanes, also for compressed files that do not store one."""
 
 
 ADDED = ("rope_theta", "n_kv_heads")
-"""Fields of the config that a file holds only where they are not the default: those that were made
-before them stay what they were to the byte, and so do the fingerprints of tokenizers."""
+"""Config fields that were added later. They are saved only where they differ from the default, so
+that the files of older models, and the fingerprints of their tokenizers, stay the same."""
 
 
 class GPTByteModel:
     """A GPT over bytes, one position at a time in `lanes` lanes.
 
-    On CPU the step runs in the thread that calls it: a product shared among threads may be summed
-    in another order at the next call, and several threads with a step each are faster. Elsewhere
-    several threads share a device, which steps for one while the others code. The numbers depend on
-    how many lanes there are, as on all that decides the program of the step.
+    On CPU a step runs only in the thread that calls it, for two reasons: a product that is split
+    among threads may be summed in another order at the next call, and several threads that each run
+    a step are faster. On accelerators several threads share a device, which steps for one thread
+    while the others code. The probabilities depend on `lanes`, as on everything else that changes
+    the compiled program.
 
     Args:
-        config: of the GPT, with relative positions, and 257 ids of which the last lies between
-            texts.
-        params: its parameters, a plain tree.
-        context: how many positions a lane attends to, itself included.
+        config: the config of the GPT. It must have relative positions and 257 ids, the last of
+            which separates texts.
+        params: the parameters, a plain pytree.
+        context: number of positions that a lane attends to, the current one included.
         lanes: B.
 
     Raises:
-        ValueError: the model does not read bytes, its positions end, or it has no lane.
+        ValueError: the GPT does not have 257 ids or relative positions, or `lanes` is below 1.
     """
 
     kind = "gpt"
 
     def __init__(self, config: GPTConfig, params: Any, context: int, lanes: int = LANES):
-        """Keep the weights; a device gets them when its first step is asked for."""
+        """Store the weights on the host; a device gets them at its first step."""
         if config.vocab_size != N_SYMBOLS:
             raise ValueError(
                 f"a byte model has {N_SYMBOLS} ids, and this GPT {config.vocab_size}: train one "
@@ -59,17 +60,18 @@ class GPTByteModel:
         if config.positions != "relative":
             why = {"learned": f"end after {config.max_length}", "rotary": "lose precision far on"}
             raise ValueError(
-                f"a byte model reads on and on, and {config.positions} positions "
+                f"a byte model reads texts of any length, and {config.positions} positions "
                 f"{why[config.positions]}: train one with model.positions=relative"
             )
         if lanes < 1:
             raise ValueError(f"a byte model has at least 1 lane; got {lanes}")
-        # The file is one on every platform, and a step leaves nothing to it.
+        # The file is the same on all platforms; a compiled step resolves both choices for its own.
         self.config = dataclasses.replace(
             config, dtype="float32", attention_implementation="auto", scan_unroll=0
         )
         self.context, self.lanes = context, lanes
-        # Kept with 16 bits, which a file of a few MB needs, and so everywhere.
+        # A file of a few MB needs 16-bit weights. They are rounded here too, so that a model and
+        # its saved form give equal numbers.
         self._weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
         self._params = map_blocks(by_layer, params)
@@ -83,11 +85,11 @@ class GPTByteModel:
 
     @property
     def params(self) -> Any:
-        """The parameters, float32, as `GPT` takes them."""
+        """The "params" collection of the `GPT`, float32."""
         return map_blocks(stacked, self._params)
 
     def _on(self, number: int) -> Callable:
-        """Return the step on one of the devices, with the weights in it, compiled when needed."""
+        """Return the step of device `number` with its weights; the first call compiles it."""
         with self._lock:
             if number not in self._steps:
                 self._steps[number] = self._compile(self._devices[number])
@@ -114,7 +116,7 @@ class GPTByteModel:
         self, state: Any, ids_B: np.ndarray, positions_B: np.ndarray
     ) -> tuple[np.ndarray, Any]:
         """See `ByteModel.step`."""
-        # Copies: the caller changes its arrays in place, and JAX may read them later.
+        # Copies, because the caller changes its arrays in place and JAX may read them later.
         number, caches = state
         probabilities_BV, caches = self._on(number)(caches, ids_B.copy(), positions_B.copy())
         return np.asarray(probabilities_BV), (number, caches)
@@ -133,12 +135,12 @@ class GPTByteModel:
 
     @classmethod
     def from_bytes(cls, content: bytes, context: int = 0, lanes: int = 0) -> "GPTByteModel":
-        """Build the model that `to_bytes` described.
+        """Return the model that `to_bytes` wrote.
 
         Args:
-            content: the file.
-            context: another than 0 replaces the model's own.
-            lanes: likewise.
+            content: the content of the file.
+            context: replaces the model's own context, unless 0.
+            lanes: replaces the model's own lanes, unless 0.
         """
         saved = serialization.msgpack_restore(content)
         described = json.loads(saved["model"])
@@ -154,7 +156,7 @@ class GPTByteModel:
 def _compiled_step(
     config: GPTConfig, context: int, lanes: int, device: jax.Device, leaves: tuple, structure: Any
 ) -> Callable:
-    """Return the compiled step of every model of one shape; its weights are arguments."""
+    """Return the compiled step of all models of one shape; the weights are its first argument."""
     model = GPT(config.resolved(Platform.current()).unrolled)
 
     def step(params, caches, ids_B, positions_B):

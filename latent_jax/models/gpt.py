@@ -1,9 +1,9 @@
-"""The causal network of every language model here.
+"""The causal transformer of all language models of this project.
 
-By default GPT-2 (Radford et al. 2019): learned positions, pre-norm blocks, a head tied to the
-embedding table. `TransformerConfig` has the words that make it the decoder of Lester et al. 2024
-(relative positions, gated feed-forward, RMS norm, no biases) or a Llama with tied embeddings
-(rotary positions, grouped-query attention, gated SiLU, RMS norm, no biases).
+By default it is GPT-2 (Radford et al. 2019): learned positions, pre-norm blocks, a head tied to the
+embedding table. Options of `TransformerConfig` make it the decoder of Lester et al. 2024 (relative
+positions, gated feed-forward, RMS norm, no biases) or a Llama with tied embeddings (rotary
+positions, grouped-query attention, gated SiLU, RMS norm, no biases).
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class GPTConfig(TransformerConfig):
     def forward_flops(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per position by component, for rows of `length` positions.
 
-        Looking up an embedding is no arithmetic and costs 0. Training costs three times the sum.
+        An embedding is a look-up and costs 0. Training costs three times the sum.
         """
         return {
             "embedding": 0.0,
@@ -64,8 +64,8 @@ class GPT(nn.Module):
         """Return logits float32[B, T, V].
 
         Args:
-            inputs: ids int32[B, T], or vectors float[B, T, D] that stand in place of embedded ids.
-            train: dropout on; needs the "dropout" stream if the rate is not 0.
+            inputs: ids int32[B, T], or vectors float[B, T, D] in place of embedded ids.
+            train: whether dropout is on; it needs the rng stream "dropout" if the rate is not 0.
 
         Raises:
             ValueError: T exceeds `max_length` under learned positions.
@@ -73,7 +73,7 @@ class GPT(nn.Module):
         return self.logits(self.features(inputs, train=train))
 
     def embed(self, ids_BT: jax.Array) -> jax.Array:
-        """Return the table's rows for ids int32[B, T], [B, T, D], without positions."""
+        """Return the embeddings of ids int32[B, T], [B, T, D], without positions."""
         return self.token_embedding(ids_BT)
 
     def features(self, inputs: jax.Array, *, train: bool = False) -> jax.Array:
@@ -87,15 +87,15 @@ class GPT(nn.Module):
     def prefill(
         self, inputs: jax.Array, lengths_B: jax.Array, cache: Cache
     ) -> tuple[jax.Array, Cache]:
-        """Read the beginning of each lane at once; see `step`, which goes on at `lengths_B`.
+        """Read the first inputs of each lane in one pass; `step` continues at `lengths_B`.
 
         Args:
             inputs: ids int32[B, T], or vectors float[B, T, D], padded at the end.
-            lengths_B: int32, how many of them each lane has, at least 1.
+            lengths_B: int32, number of inputs of each lane, at least 1.
             cache: from `empty_cache`, of at least T slots.
 
         Returns:
-            The logits after the last of each lane, float32[B, V], and the cache.
+            The logits after the last input of each lane, float32[B, V], and the cache.
         """
         x_BTD = self._read(inputs)
         if self.config.positions == "learned":
@@ -111,9 +111,9 @@ class GPT(nn.Module):
 
         Args:
             inputs: ids int32[B], or vectors float[B, D].
-            cache: from `empty_cache`, or the step before. It attends to its last S positions.
-            position_B: int32, how many ids the lane has read since it began. Lanes count by
-                themselves; under learned positions the count stays below `max_length`.
+            cache: from `empty_cache` or the previous call. A step attends to the last S positions.
+            position_B: int32, number of ids that each lane has read before; it must stay below
+                `max_length` under learned positions.
         """
         x_B1D = self._read(inputs[:, None])
         if self.config.positions == "learned":
@@ -126,5 +126,5 @@ class GPT(nn.Module):
         return self.embed(inputs) if is_ids else inputs.astype(self.config.dtype)
 
     def logits(self, x_BTD: jax.Array) -> jax.Array:
-        """Return float32[B, T, V], the features scored against every row of the embedding table."""
+        """Return the logits of features, float32[B, T, V], from the tied embedding table."""
         return self.token_embedding.attend(x_BTD)

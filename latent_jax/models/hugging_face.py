@@ -1,7 +1,7 @@
-"""A GPT of this project as a model of Hugging Face's transformers, and back: names and shapes.
+"""Conversion of a GPT's parameters to tensors of Hugging Face's transformers, and back.
 
-`hugging_face_config` says which of their models that can be. NumPy only; transformers is not
-needed.
+`hugging_face_config` lists the supported architectures. "Their" names, configs and tensors are
+those of transformers, "our" ones are those of this project. transformers itself is not needed.
 """
 
 import re
@@ -28,22 +28,22 @@ Arrays = dict[str, np.ndarray]
 LEAVES = {"embedding": "weight", "kernel": "weight", "scale": "weight", "bias": "bias"}
 
 BUFFERS = r"(\.attn\.(masked_)?bias|\.rotary_emb\.inv_freq)$"
-"""Regex of the names of constants that older files hold beside the weights."""
+"""Regular expression for the names of constants that older files hold beside the weights."""
 
 
 def to_hugging_face(
     config: GPTConfig, params: Mapping[str, Any], separator_id: int | None = None
 ) -> tuple[dict[str, Any], Arrays]:
-    """Return what stands in their config.json, and their tensors by name, float32.
+    """Return the content of their config.json, and their tensors by name, float32.
 
     Args:
-        config: of the GPT.
-        params: its "params" collection.
-        separator_id: the id before every row and after every document, which is their beginning and
-            end of a text; None: there is none.
+        config: the config of the GPT.
+        params: the "params" collection of the GPT.
+        separator_id: the id before every row and after every document; it becomes their id of the
+            beginning and of the end of a text. None: there is none.
 
     Raises:
-        ValueError: see `model_type`.
+        ValueError: transformers has no such network; see `model_type`.
     """
     kind = model_type(config)
     return their_words(kind, config, separator_id), _their_tensors(kind, config, params)
@@ -52,15 +52,15 @@ def to_hugging_face(
 def from_hugging_face(
     words: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
 ) -> tuple[GPTConfig, dict[str, Any]]:
-    """Return the GPT, without dropout, and its "params" collection in float32: the way back.
+    """Return the config of a GPT, with dropout 0, and its "params" collection in float32.
 
     Args:
-        words: their config.json.
-        tensors: by name, of any float dtype.
+        words: the content of their config.json.
+        tensors: their tensors by name, of any float dtype.
 
     Raises:
-        ValueError: their network is none of ours, or a tensor is missing, unknown or has another
-            shape than the config says.
+        ValueError: this project has no such network, or a tensor is missing, unknown, or not of the
+            shape that the config gives.
     """
     kind = words.get("model_type")
     if kind not in FORMS:
@@ -115,7 +115,7 @@ def _name(modules: Mapping[str, str], path: str) -> str:
 
 
 def _parted(kind: str, config: GPTConfig, block: Mapping[str, Any]) -> Arrays:
-    """Return the leaves of a block by path, with queries, keys and values as they have them."""
+    """Return the leaves of a block by path, with their layout of queries, keys and values."""
     flat = _flat(block)
     for leaf in ("kernel", "bias") if config.use_bias else ("kernel",):
         if config.key_value_heads == config.n_heads:
@@ -133,7 +133,7 @@ def _parted(kind: str, config: GPTConfig, block: Mapping[str, Any]) -> Arrays:
 
 
 def _joined(kind: str, config: GPTConfig, parts: Arrays) -> dict[str, Any]:
-    """Return the block of such leaves: the inverse of `_parted`."""
+    """Return the block with these leaves: the inverse of `_parted`."""
     flat = dict(parts)
     for leaf in ("kernel", "bias") if config.use_bias else ("kernel",):
         if kind == "gpt2":
@@ -164,22 +164,22 @@ def _from_matrix(path: str, x: np.ndarray, shape: tuple[int, ...], form: Form) -
 
 
 def _blank(config: GPTConfig) -> Any:
-    """Return zeros in the shapes of the parameters, which take no memory."""
+    """Return zeros in the shapes of the parameters; they are broadcast and take no memory."""
     ids = jnp.zeros((1, 1), jnp.int32)
     shapes = jax.eval_shape(GPT(config).init, jax.random.key(0), ids)["params"]
     return jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
 
 
 def _named(kind: str, tensors: Mapping[str, np.ndarray]) -> Arrays:
-    """Return the weights under the names of the whole model, without constants and a tied head.
+    """Return the weights under the names of the whole model, without constants and the tied head.
 
     Raises:
-        ValueError: the head is not tied to the table.
+        ValueError: the head differs from the embedding table.
     """
     named = {}
     for name, x in tensors.items():
         if kind == "gpt2" and not name.startswith(("transformer.", "lm_head.")):
-            name = f"transformer.{name}"  # a file of GPT2Model alone, as of GPT-2 itself
+            name = f"transformer.{name}"  # a file of GPT2Model, such as GPT-2's own
         if not re.search(BUFFERS, name):
             named[name] = x
     head = named.pop("lm_head.weight", None)

@@ -1,9 +1,9 @@
-"""What a config.json of Hugging Face's transformers says of a GPT of this project, and back.
+"""Conversion of a `GPTConfig` to the config.json of Hugging Face's transformers, and back.
 
-Two of their architectures are networks that `GPTConfig` describes. GPT2LMHeadModel: learned
-positions, layer norm, a plain feed-forward part, biases. LlamaForCausalLM with tied embeddings:
-rotary positions, RMS norm, a gated feed-forward part, any number of heads of keys and values. Qwen2
-is not: it has biases on queries, keys and values alone.
+`GPTConfig` can describe two of their architectures. GPT2LMHeadModel: learned positions, layer norm,
+a plain feed-forward part, biases. LlamaForCausalLM with tied embeddings: rotary positions, RMS
+norm, a gated feed-forward part, any number of heads of keys and values. It cannot describe Qwen2,
+which has biases on queries, keys and values only.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from latent_jax.layers.norms import EPSILON
 from latent_jax.models.gpt import GPTConfig
 
 ACTIVATIONS = {"gelu": "gelu_new", "gelu_exact": "gelu", "relu": "relu", "silu": "silu"}
-"""Their words for ours."""
+"""Our name of an activation -> their name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +22,13 @@ class Form:
     """One of their architectures.
 
     Attributes:
-        words: what a `GPTConfig` must say to be one.
-        required: keys of their config that must have a value, and (key, what absence means).
-        top: their names of modules outside of the blocks, by ours.
-        layer: prefix of the modules of a block, with its number.
-        block: their names of the modules of a block, by ours.
-        is_linear: kernels are [outputs, inputs], as in torch.nn.Linear; else [inputs, outputs].
+        words: the `GPTConfig` fields, with their values, that the architecture requires.
+        required: key of their config -> (required value, default where the key is missing).
+        top: our module name -> their module name, outside of the blocks.
+        layer: their prefix of the modules of a block; {} stands for the block's number.
+        block: our module name -> their module name, within a block.
+        is_linear: True if kernels are [outputs, inputs], as in torch.nn.Linear; else they are
+            [inputs, outputs].
     """
 
     words: Mapping[str, Any]
@@ -42,7 +43,7 @@ FORMS = {
     "gpt2": Form(
         words={"positions": "learned", "norm": "layer", "gated": False, "use_bias": True},
         required={
-            # key: (what it must be, what it is where the file does not say)
+            # key: (required value, default where the key is missing)
             "layer_norm_epsilon": (EPSILON, 1e-5),
             "scale_attn_weights": (True, True),
             "scale_attn_by_inverse_layer_idx": (False, False),
@@ -87,14 +88,14 @@ FORMS = {
         is_linear=True,
     ),
 }
-"""By their word `model_type`."""
+"""Their `model_type` -> architecture."""
 
 
 def model_type(config: GPTConfig) -> str:
-    """Return the key of `FORMS` that a network is.
+    """Return the key of `FORMS` of a network's architecture.
 
     Raises:
-        ValueError: it is none; the message says in what.
+        ValueError: it has none; the message shows the fields that decide.
     """
     for kind, form in FORMS.items():
         grouped = kind == "gpt2" and config.key_value_heads != config.n_heads
@@ -109,7 +110,7 @@ def model_type(config: GPTConfig) -> str:
 
 
 def their_words(kind: str, config: GPTConfig, separator_id: int | None) -> dict[str, Any]:
-    """Return their config.json; arguments as in `hugging_face.to_hugging_face`."""
+    """Return the content of their config.json; see `hugging_face.to_hugging_face`."""
     shared = {
         "model_type": kind,
         "vocab_size": config.vocab_size,
@@ -148,10 +149,10 @@ def their_words(kind: str, config: GPTConfig, separator_id: int | None) -> dict[
 
 
 def our_config(kind: str, words: Mapping[str, Any]) -> GPTConfig:
-    """Return the config of their network.
+    """Return the `GPTConfig` of their config.json.
 
     Raises:
-        ValueError: a word says that it is none of ours.
+        ValueError: a value describes a network that this project does not have.
     """
     required = dict(FORMS[kind].required)
     if kind == "llama":
@@ -178,10 +179,12 @@ def our_config(kind: str, words: Mapping[str, Any]) -> GPTConfig:
             "d_ff": words.get("n_inner") or 0,
         }
     else:
-        # From version 5 of transformers the angles have a section of their own.
+        # Since version 5 of transformers, the options of the angles are in a section of their own.
         rope = {**words, **(words.get("rope_parameters") or {})}
         if rope.get("rope_type", "default") != "default":
-            raise ValueError(f"rope_type={rope['rope_type']!r}: angles are scaled by none here")
+            raise ValueError(
+                f"rope_type={rope['rope_type']!r} scales angles; only 'default', unscaled, is read"
+            )
         n_heads = words["num_attention_heads"]
         n_groups = words.get("num_key_value_heads") or n_heads
         shape = {

@@ -1,8 +1,8 @@
 """The latent language model: an autoencoder over bytes and a GPT over its codes, trained together.
 
-Fifty, "Language, Entropy, and Language Modeling" (2025). The language model reads each code twice:
-as a row of its own embedding table, and as a projection of the quantized vector, through which its
-gradient can reach the encoder.
+Fifty, "Language, Entropy, and Language Modeling" (2025). The input of the language model at each
+code is the sum of two vectors: a row of its own embedding table, and a projection of the quantized
+vector. Through the projection its gradient can reach the encoder.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.quantizers import Quantized
 
 LM_GRADIENTS = ("none", "input", "input_and_target")
-"""How far the language model's gradient reaches into the encoder: not at all; through the quantized
-vectors that it reads; additionally through the soft assignment of its targets."""
+"""How the language model's gradient reaches the encoder: not at all; through the quantized vectors
+that it reads; through these and the soft assignment of its targets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +29,11 @@ class LatentLMConfig:
 
     Attributes:
         autoencoder: the compression model.
-        language_model: its vocabulary is the codebook; None where latents stay continuous and there
-            are no codes.
+        language_model: a GPT whose vocabulary is the codebook; None for continuous latents, which
+            have no codes.
+
+    Raises:
+        ValueError: the vocabulary and the codebook differ in size.
     """
 
     autoencoder: AutoencoderConfig
@@ -58,26 +61,29 @@ class LatentLMConfig:
 
 
 class LatentLMOutput(NamedTuple):
-    """What one forward pass gives; the task turns it into a loss and scores."""
+    """The result of one forward pass, from which the task computes a loss and scores."""
 
     byte_logits_BTV: jax.Array
     """float32[B, T, V], the decoder's prediction of each byte given all codes."""
     code_features_BKD: jax.Array | None
-    """[B, K, D] in the compute dtype, from which the language model's tied head predicts code k; it
-    has seen the codes before k only."""
+    """[B, K, D] in the compute dtype, the input of the language model's tied head. Features k
+    depend only on codes before k and predict code k."""
     code_logits_BKV: jax.Array | None
-    """float32[B, K, V], that prediction. Who does not read it does not pay for it under jit."""
+    """float32[B, K, V], the logits of these features. If nothing reads them, jit removes their
+    computation."""
     latents: Chunks
+    """The compressor's latents, before quantization."""
     quantized: Quantized
+    """The latents after quantization, with codes and losses."""
 
 
 class LatentLanguageModel(nn.Module):
-    """Autoencoder and language model over one set of codes."""
+    """An autoencoder and a language model over its codes."""
 
     config: LatentLMConfig
 
     def setup(self):
-        """Create the autoencoder, the GPT, and the way from quantized vectors into the GPT."""
+        """Create the autoencoder, the GPT, and the projection of quantized vectors into the GPT."""
         self.autoencoder = Autoencoder(self.config.autoencoder)
         if self.config.language_model is None:
             return
@@ -96,9 +102,9 @@ class LatentLanguageModel(nn.Module):
         Args:
             ids_BT: int32[B, T] byte ids.
             mask_BT: bool[B, T], True where the position is scored.
-            lm_gradient: one of `LM_GRADIENTS`; here only whether the LM's input is cut from the
-                encoder.
-            train: dropout on.
+            lm_gradient: one of `LM_GRADIENTS`. "none" stops the gradient from the LM's input to the
+                encoder; the task adds the term of "input_and_target".
+            train: whether dropout is on.
             update_codebook: whether codebook statistics change; None means `train`.
         """
         latents, quantized = self.autoencoder.encode(
@@ -123,16 +129,16 @@ class LatentLanguageModel(nn.Module):
         return self.language_model.features(inputs_BKD, train=train)
 
     def prefill_codes(self, codes_BK, lengths_B, cache) -> tuple[jax.Array, Cache]:
-        """Read the first codes of each lane at once.
+        """Read the first codes of each lane in one pass.
 
         Args:
             codes_BK: int32, padded at the end.
-            lengths_B: int32, how many codes each lane has; 0 is allowed.
+            lengths_B: int32, number of codes of each lane; 0 is allowed.
             cache: from the language model's `empty_cache`, of at least K + 1 slots.
 
         Returns:
-            The logits of the code that comes next, float32[B, V], and the cache, which stands at
-            position `lengths_B` + 1.
+            The logits of the next code, float32[B, V], and the cache, whose next position is
+            `lengths_B` + 1.
         """
         x_BKD = self._read(codes_BK, self.autoencoder.lookup(codes_BK))
         return self.language_model.prefill(self._after_start(x_BKD), lengths_B + 1, cache)
@@ -143,7 +149,7 @@ class LatentLanguageModel(nn.Module):
         return self.language_model.step(x_BD, cache, position_B)
 
     def _read(self, codes, z_q) -> jax.Array:
-        """Return what the language model reads of codes: two embeddings' sum."""
+        """Return the language model's input at codes: an embedding plus a projection."""
         return self.language_model.embed(codes) + self.project(z_q)
 
     def _after_start(self, x_BKD) -> jax.Array:
@@ -158,9 +164,7 @@ class LatentLanguageModel(nn.Module):
         return quantized.codes_BK, latents.mask_BK
 
     def decode_codes(self, codes_BK, mask_BK, mask_BT) -> jax.Array:
-        """Return float32 byte logits [B, T, V] for any codes, such as the language model's own
-        choice.
-        """
+        """Return byte logits, float32[B, T, V], of any codes, such as ones that the LM drew."""
         return self.autoencoder.decode(self.autoencoder.lookup(codes_BK), mask_BK, mask_BT)
 
     def log_assignment(self, z_BKD) -> jax.Array:

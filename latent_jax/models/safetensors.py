@@ -1,8 +1,9 @@
 """Files of named arrays in the safetensors format, https://github.com/huggingface/safetensors.
 
-Eight bytes hold the length of a header, a little-endian integer. The header is JSON: name -> dtype,
-shape, and where the numbers begin and end behind the header. Nothing in such a file is a program.
-Written out here because NumPy has no bfloat16 of its own, which the library's NumPy side lacks too.
+The first eight bytes are the length of a header, a little-endian integer. The header is JSON:
+name -> dtype, shape, and the range of the array's bytes after the header. The file contains no
+code that reading would execute. The format is implemented here because the library's NumPy
+functions do not support bfloat16, which NumPy itself lacks.
 """
 
 import json
@@ -25,16 +26,16 @@ DTYPES = {
     "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(np.bool_),
 }
-"""NumPy's dtypes by the words of the format."""
+"""dtype name in the format -> NumPy dtype."""
 
 LENGTH_BYTES, ALIGNMENT = 8, 8
 
 
 def to_bytes(tensors: Mapping[str, np.ndarray]) -> bytes:
-    """Return the content of a file that holds these arrays, said to be PyTorch's.
+    """Return the content of a file with these arrays, marked as PyTorch's (format "pt").
 
     Raises:
-        ValueError: the format has no word for a dtype.
+        ValueError: the format has no such dtype.
     """
     words = {dtype: word for word, dtype in DTYPES.items()}
     header, parts, at = {"__metadata__": {"format": "pt"}}, [], 0
@@ -76,7 +77,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a file by name.
 
     Raises:
-        ValueError: it cannot be read, or is no whole safetensors file; the message names it.
+        ValueError: the file cannot be read or is no whole safetensors file; the message names it.
     """
     try:
         return from_bytes(Path(path).read_bytes())

@@ -1,4 +1,4 @@
-"""Vectors to integer codes and back: VQ and its variants, residual VQ, FSQ, and none at all."""
+"""Quantizers from vectors to integer codes and back: VQ, residual VQ, FSQ, and no quantization."""
 
 import flax.linen as nn
 
@@ -15,14 +15,14 @@ QUANTIZERS: dict[str, type[nn.Module]] = {"vq": VQ, "rvq": RVQ, "fsq": FSQ, "non
 
 
 def make_quantizer(config: QuantizerConfig, name: str | None = None) -> nn.Module:
-    """Build the quantizer that a configuration asks for.
+    """Return the quantizer of a config.
 
     Args:
-        config: Its words; `config.kind` chooses the class.
+        config: the config; `config.kind` chooses the class.
         name: Flax name of the module inside its parent.
 
     Raises:
-        ValueError: The kind is unknown; the message names the nearest known one.
+        ValueError: the kind is unknown; the message names the nearest known one.
     """
     check_word("quantizer", config.kind, QUANTIZERS)
     return QUANTIZERS[config.kind](config, name=name)

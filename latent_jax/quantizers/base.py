@@ -1,10 +1,10 @@
-"""What every quantizer takes and gives: one frozen configuration in, one `Quantized` out.
+"""The config that all quantizers share, and `Quantized`, which they return.
 
-A quantizer turns latent vectors into integer codes and back. All of them are built by
-`make_quantizer` and share three methods: `__call__`, `lookup` and `log_assignment`.
+A quantizer turns latent vectors into integer codes and back. `make_quantizer` builds all of them.
+They share three methods: `__call__`, `lookup` and `log_assignment`.
 
-Two letters are added to the legend of the project: N = B * K latents in one flat row, and E, the
-width of one code (D where the codes are not projected).
+Shape letters: N = B * K latents in one flat axis, and E, the width of one code (D where codes are
+not projected).
 """
 
 import dataclasses
@@ -22,15 +22,16 @@ CODEBOOK_UPDATES = ("ema", "learned")
 
 
 class Quantized(NamedTuple):
-    """What a quantizer gives for a batch of latents.
+    """A quantized batch of latents.
 
     Attributes:
-        z_q_BKD: The quantized vectors in the dtype of the input; their gradient reaches the input.
-        codes_BK: int32 codes in [0, V); -1 everywhere for the continuous kind. Masked positions
-            carry the code of whatever vector stands there and are counted nowhere.
-        aux_loss: float32 scalar to be added to the training loss, a mean over real positions.
-        stats: Sums over the real positions of the batch, all float32: "code_counts" [V],
-            "quantization_error_sum" (squared distance between what was quantized and its code),
+        z_q_BKD: the quantized vectors in the dtype of the input; gradients pass through them to
+            the input.
+        codes_BK: int32 codes in [0, V); -1 everywhere for kind "none". A masked position has the
+            code of its vector, but no sum counts it.
+        aux_loss: float32 scalar to add to the training loss, a mean over real positions.
+        stats: float32 sums over the real positions of the batch: "code_counts" [V],
+            "quantization_error_sum" (squared distances from projected latents to their codes),
             "n_latents" and "n_restarted" (dead codes replaced in this step).
     """
 
@@ -42,41 +43,41 @@ class Quantized(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class QuantizerConfig:
-    """Every word that decides a quantizer; each kind reads the words that concern it.
+    """The options of all quantizers; each kind reads its own and ignores the others.
 
     Raises:
-        ValueError: A word has a value that no quantizer could work with.
+        ValueError: an option has a value that no quantizer can use.
     """
 
     kind: str = "vq"  # "vq", "rvq", "fsq" or "none" (continuous)
     codebook_size: int = 512  # V; 0 for "none"
-    d_model: int = 256  # D, width of the latents that come in and go out
-    temperature: float = 0.1  # of log_assignment, a squared distance; finer grids (FSQ) want 0.02
+    d_model: int = 256  # D, width of the latents before and after quantization
+    temperature: float = 0.1  # of log_assignment; use 0.02 for fine grids (FSQ)
 
     # vq: the space in which codes are compared
-    code_dim: int = 32  # E, the codes live in a learned projection this wide; 0 = no projection
+    code_dim: int = 32  # E, width of the learned projection that codes live in; 0 = no projection
     metric: str = "cosine"  # "cosine" (latents and codes on the unit sphere) or "euclidean"
 
-    # vq: what reaches the encoder
+    # vq: the gradient of the encoder
     gradient: str = "straight_through"  # or "rotation"
-    commitment_weight: float = 1.0  # times the squared distance of a latent to its code
+    commitment_weight: float = 1.0  # weight of the squared distance of a latent to its code
 
-    # vq: what moves the codes
+    # vq: the update of the codes
     codebook_update: str = "ema"  # "ema" or "learned" (codebook loss through the optimizer)
-    ema_decay: float = 0.9  # per training step, of usage and of the codes' means
+    ema_decay: float = 0.9  # decay per training step of the usage and the mean of each code
     kmeans_iterations: int = 10  # Lloyd iterations on the first training batch; 0 = random codes
-    kmeans_latents: int = 65536  # at most so many latents of that batch enter k-means
-    # vq: dead codes; the period grows with the run and the threshold falls, both by the same factor
+    kmeans_latents: int = 65536  # most latents of that batch that k-means uses
+    # vq: dead codes; during a run the period grows and the threshold falls by the same factor
     restart_threshold: float = 0.1  # dead below this share of the mean usage; 0 = never restart
-    restart_period: int = 10  # training steps between restarts of dead codes
+    restart_period: int = 10  # training steps between restarts of dead codes, at the start
 
-    # rvq, besides all words of vq
-    n_codebooks: int = 2  # stages; their sizes are as equal as a product of V allows
+    # rvq, besides all options of vq
+    n_codebooks: int = 2  # stages; their sizes are as equal as factors of V can be
     # fsq
-    fsq_levels: tuple[int, ...] = ()  # one count of levels per dimension; () = chosen for V
+    fsq_levels: tuple[int, ...] = ()  # number of levels of each dimension; () = chosen for V
 
     def __post_init__(self):
-        """Check every word whose wrong value would only show much later."""
+        """Check the options, because some wrong values would show only late in a run."""
         check_word("quantizer metric", self.metric, METRICS)
         check_word("quantizer gradient", self.gradient, GRADIENTS)
         check_word("quantizer codebook_update", self.codebook_update, CODEBOOK_UPDATES)
@@ -95,13 +96,13 @@ class QuantizerConfig:
         ):
             raise ValueError(
                 f"fsq_levels = {self.levels} make {math.prod(self.levels)} codes but codebook_size "
-                f"= {self.codebook_size}; each needs 2 levels or more and their product is the size"
+                f"= {self.codebook_size}; each must be 2 or more and their product codebook_size"
             )
         if self.kind == "rvq" and min(self.stage_sizes) < 2:
             raise ValueError(
                 f"codebook_size = {self.codebook_size} is no product of n_codebooks = "
-                f"{self.n_codebooks} stages of 2 codes or more; a power of 2 is: 1024 of up "
-                "to 10 stages"
+                f"{self.n_codebooks} stages of 2 codes or more; choose a power of 2: 1024 allows "
+                "up to 10 stages"
             )
         for name, low, high in (
             ("d_model", 1, None),
@@ -132,7 +133,8 @@ class QuantizerConfig:
     def stage_sizes(self) -> tuple[int, ...]:
         """Codes of each stage of an RVQ, largest first; their product is `codebook_size`.
 
-        Each is the least divisor of what is left that is not below its geometric mean.
+        Each size is the smallest divisor of what is left of `codebook_size` that is at least the
+        geometric mean of the sizes still to choose.
         """
         sizes, left = [], self.codebook_size
         for n_stages in range(self.n_codebooks, 0, -1):
@@ -144,13 +146,13 @@ class QuantizerConfig:
 
     @property
     def code_width(self) -> int:
-        """E, the dimensions in which latents are quantized; 0 for the continuous kind."""
+        """E, the number of dimensions in which latents are quantized; 0 for kind "none"."""
         if self.kind == "none":
             return 0
         return len(self.levels) if self.kind == "fsq" else self.code_dim or self.d_model
 
     def forward_flops(self) -> dict[str, float]:
-        """FLOPs per latent by component, matmuls only; a multiply-add counts as 2."""
+        """Return forward FLOPs per latent by component, matmuls only; a multiply-add is 2 FLOPs."""
         width = self.code_width
         projected = self.kind == "fsq" or self.code_dim > 0
         compared = (self.codebook_size,) if self.kind == "vq" else ()
@@ -158,6 +160,6 @@ class QuantizerConfig:
             compared = self.stage_sizes
         return {
             "projection": 4.0 * self.d_model * width if projected else 0.0,
-            # The search carries each code's norm as one more dimension.
+            # The search adds the norm of each code as one more dimension.
             "search": 2.0 * sum(compared) * (width + 1),
         }

@@ -8,13 +8,13 @@ form. With n latents of mean m on a code c of usage N,
 
     N' = g N + (1 - g) n            c' = c + (1 - g) n (m - c) / N'
 
-which is the ratio of the two averages of the paper, without keeping the second one: a code that
-nobody chose stays in place to the bit, so no smoothing of small counts is needed.
+which is the ratio of the paper's two averages, but the second one need not be stored. A code that
+no latent chose does not change by a single bit, so small counts need no smoothing.
 
-A code is dead when its usage falls below a share of the mean usage. It is replaced by a latent of
-the batch, drawn with probability proportional to its squared distance to its own code (the D^2
-sampling of k-means++, Arthur and Vassilvitskii 2007): uniform draws pick what is frequent, which in
-text is what already has codes.
+A code is dead when its usage falls below a share of the mean usage. A latent of the batch replaces
+it. Latents are drawn with probability proportional to the squared distance to their own code (the
+D^2 sampling of k-means++, Arthur and Vassilvitskii 2007). Uniform draws would pick frequent
+latents, and in text these already have codes.
 """
 
 from typing import NamedTuple
@@ -28,11 +28,11 @@ _TINY = 1e-12
 
 
 class CodebookState(NamedTuple):
-    """What a codebook carries from step to step.
+    """The state of a codebook between steps.
 
     Attributes:
         codes_VE: float32 codes.
-        usage_V: float32 moving average of the latents per training step on each code.
+        usage_V: float32, moving average of the number of latents per training step on each code.
         steps: int32, training steps with at least one real latent.
     """
 
@@ -42,10 +42,10 @@ class CodebookState(NamedTuple):
 
 
 def on_metric(x: jax.Array, metric: str) -> jax.Array:
-    """Put vectors where the metric compares them: on the unit sphere for "cosine"."""
+    """Return vectors [..., E] as the metric compares them: on the unit sphere for "cosine"."""
     if metric == "euclidean":
         return x
-    # The root of a sum with a floor: a norm of exactly 0 would have no gradient.
+    # _TINY under the root, because the gradient of a norm of exactly 0 is not defined.
     return x * jax.lax.rsqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + _TINY)
 
 
@@ -55,14 +55,14 @@ def draw_latents(key: jax.Array, weights_N: jax.Array, size: int) -> tuple[jax.A
     Gumbel top-k (Kool et al. 2019, arXiv 1903.06059): static shapes, and exact on sharded weights.
 
     Returns:
-        int32[size] indices and the number of them that are usable, which come first. Latents of
-        weight 0 (padding, or exactly on their code) are never usable; where there are fewer latents
-        than `size`, the indices start over after the last.
+        int32[size], indices of latents, and the number of latents with a weight above 0. Only these
+        are drawn (weight 0 means padding, or a latent that equals its code). If there are fewer
+        than `size`, the indices repeat.
     """
     scores_N = jnp.log(weights_N) + jax.random.gumbel(key, weights_N.shape)
     _, index = jax.lax.top_k(scores_N, min(size, weights_N.shape[0]))
     n_usable = jnp.sum(weights_N > 0)
-    # Wrapping by the usable ones keeps padding out even when there is little else.
+    # The modulus is the number of usable latents, so that padding is not drawn.
     return index[jnp.arange(size) % jnp.clip(n_usable, 1, index.shape[0])], n_usable
 
 
@@ -72,8 +72,8 @@ def replace_codes(
     """Replace dead codes by latents drawn with the given weights, each latent at most once.
 
     Returns:
-        The codes and bool[V], True where a code was replaced. Dead codes beyond the number of
-        usable latents stay as they are.
+        The codes, and bool[V], True where a code was replaced. If fewer latents than dead codes
+        have a weight above 0, the last dead codes stay as they are.
     """
     codebook_size = codes_VE.shape[0]
     drawn_V, n_usable = draw_latents(key, weights_N, codebook_size)
@@ -91,30 +91,31 @@ def kmeans(
     iterations: int,
     metric: str,
 ) -> tuple[jax.Array, jax.Array]:
-    """Codes by Lloyd's iterations, seeded in rounds by D^2 sampling.
+    """Return codes from Lloyd's iterations, seeded in rounds by D^2 sampling.
 
-    The rounds are those of k-means|| (Bahmani et al. 2012, arXiv 1203.6402): one draw of all seeds
-    would put most of them into the few large clusters that text has, and Lloyd's iterations cannot
-    take them out again.
+    The rounds are those of k-means|| (Bahmani et al. 2012, arXiv 1203.6402). A single draw of all
+    seeds would put most of them into the few large clusters of text, and Lloyd's iterations cannot
+    move them out again.
 
-    With fewer latents than codes the surplus codes repeat latents and end with usage 0: the restart
-    of dead codes fills them from the batches that follow.
+    If there are fewer latents than codes, the surplus codes repeat latents and end with usage 0.
+    The restart of dead codes then fills them from later batches.
 
     Args:
-        key: Typed random key.
+        key: a typed random key.
         z_NE: float32 latents, already `on_metric`.
         mask_N: bool, False where a latent is padding.
         codebook_size: V.
-        iterations: Number of Lloyd iterations.
+        iterations: number of Lloyd iterations.
         metric: "cosine" (spherical k-means) or "euclidean".
 
     Returns:
-        float32[V, E] codes, and float32[V] the latents that each of them has.
+        The codes, float32[V, E], and the number of latents of each code, float32[V].
     """
     mask_N = mask_N.astype(jnp.float32)
     seed_key, key = jax.random.split(key)
-    # A quarter of the codes starts at random latents and the rest repeats them, which leaves those
-    # empty; the first iterations place a quarter of the codes each where the error is then largest.
+    # A quarter of the codes starts at random latents. The others repeat these, so their clusters
+    # are empty. Each of the first iterations moves up to a quarter of the codes to latents of large
+    # error.
     quarter = -(-codebook_size // 4)
     seeds_V = draw_latents(seed_key, mask_N, quarter)[0][jnp.arange(codebook_size) % quarter]
 
@@ -140,7 +141,7 @@ def kmeans(
 def subsample(
     key: jax.Array, z_NE: jax.Array, mask_N: jax.Array, size: int
 ) -> tuple[jax.Array, jax.Array]:
-    """At most `size` latents, real ones first, with their mask."""
+    """Return at most `size` latents, real ones first, and their mask."""
     if z_NE.shape[0] <= size:
         return z_NE, mask_N
     index, n_usable = draw_latents(key, mask_N.astype(jnp.float32), size)
@@ -156,13 +157,23 @@ def moving_average(
     metric: str,
     move_codes: bool,
 ) -> CodebookState:
-    """Move usage, and where asked the codes, towards what the batch says of them."""
+    """Return the state after one step of the moving averages of usage and, if asked, of codes.
+
+    Args:
+        state: the state before the batch.
+        z_NE: float32 latents, already `on_metric`.
+        mask_N: bool, False where a latent is padding.
+        code_N: int32, the code of each latent.
+        decay: g of the module docstring.
+        metric: "cosine" or "euclidean".
+        move_codes: whether the codes move, too.
+    """
     codebook_size = state.codes_VE.shape[0]
     counts_V = statistics.count_codes(code_N, mask_N, codebook_size)
     usage_V = decay * state.usage_V + (1.0 - decay) * counts_V
     codes_VE = state.codes_VE
     if move_codes:
-        # The sum of differences, not the difference of sums: no cancellation for tight clusters.
+        # A sum of differences loses no precision for tight clusters; a difference of sums would.
         offsets_NE = (z_NE - codes_VE[code_N]) * mask_N[:, None].astype(jnp.float32)
         offsets_VE = statistics.sum_by_code(offsets_NE, code_N, codebook_size)
         moved_VE = codes_VE + (1.0 - decay) * offsets_VE / jnp.maximum(usage_V, _TINY)[:, None]
@@ -171,20 +182,20 @@ def moving_average(
 
 
 def dead(usage_V: jax.Array, threshold: float) -> jax.Array:
-    """Return True for codes whose usage lies below `threshold` times the mean usage."""
+    """Return bool[V], True for codes whose usage is below `threshold` times the mean usage."""
     return usage_V < threshold * jnp.mean(usage_V)
 
 
 def restart_interval(steps: jax.Array, period: int) -> jax.Array:
-    """Training steps between two restarts of dead codes, int32, after `steps` of them.
+    """Return the current number of training steps between two restarts of dead codes, int32.
 
-    It begins at `period` and doubles when the steps done do, from 20 periods on, and so stays at 5
-    to 10 % of them: late in a run a restarted code has time to be learned before anything is
-    measured.
+    The interval begins at `period`. From 20 periods on it doubles whenever `steps` has doubled, so
+    it is 5 to 10 % of `steps`. Late in a run, a restarted code then has time to be learned before
+    the model is evaluated.
 
     Args:
         steps: int32, training steps done.
-        period: The first interval.
+        period: the first interval, in steps.
     """
     doublings = 31 - jax.lax.clz(jnp.maximum(steps // (10 * period), 1))
     return jax.lax.shift_left(jnp.int32(period), doublings)
@@ -193,19 +204,20 @@ def restart_interval(steps: jax.Array, period: int) -> jax.Array:
 def restart_dead(
     key: jax.Array, state: CodebookState, z_NE: jax.Array, errors_N: jax.Array, threshold: float
 ) -> tuple[CodebookState, jax.Array]:
-    """Replace dead codes by latents, drawn by `errors_N`, their squared distance to their code.
+    """Replace dead codes by latents, drawn with probability proportional to `errors_N`.
 
-    A new code starts with the mean usage: it is safe until it has had time to be chosen.
+    A new code starts with the mean usage, so it is not dead before latents have had time to choose
+    it.
 
     Args:
-        key: Typed random key.
-        state: The codebook after its moving average.
+        key: a typed random key.
+        state: the codebook after its moving average.
         z_NE: float32 latents.
-        errors_N: float32 squared distances, 0 where a latent is padding.
-        threshold: See `dead`.
+        errors_N: float32, the squared distance of each latent to its code; 0 for padding.
+        threshold: see `dead`.
 
     Returns:
-        The new state and the float32 number of replaced codes.
+        The new state, and the number of replaced codes, float32.
     """
     codes_VE, replaced_V = replace_codes(
         key, state.codes_VE, dead(state.usage_V, threshold), z_NE, errors_N

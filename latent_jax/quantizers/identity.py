@@ -8,12 +8,12 @@ from latent_jax.quantizers.base import Quantized, QuantizerConfig
 
 
 class Identity(nn.Module):
-    """The continuous "quantizer": z_q is z, there are no codes and nothing is counted."""
+    """The "quantizer" of continuous latents: z_q is z, and there are no codes to count."""
 
     config: QuantizerConfig
 
     def __call__(self, z_BKD: jax.Array, mask_BK: jax.Array, *, train: bool = False) -> Quantized:
-        """Give the latents back with codes of -1 and empty `code_counts`."""
+        """Return the latents unchanged, with codes of -1 and empty `code_counts`."""
         del train
         stats = {
             "code_counts": jnp.zeros((0,)),

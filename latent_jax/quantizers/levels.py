@@ -12,14 +12,14 @@ _BEST_LEVELS = 7.0  # the paper's own choices (its table 1) lie between 5 and 8
 
 
 def levels_of(codebook_size: int) -> tuple[int, ...]:
-    """Choose levels, largest first, whose product is exactly the codebook size.
+    """Return levels, largest first, whose product is exactly the codebook size.
 
-    Of all ways to write the size as a product of numbers from 5 to 16, takes the one whose numbers
-    stay closest to 7. This gives the paper's levels for every size in its table: 240 = 8 x 6 x 5,
+    Of all products of numbers from 5 to 16 that give the size, it is the one whose numbers are
+    closest to 7. For every size in the paper's table these are the paper's levels: 240 = 8 x 6 x 5,
     1000 = 8 x 5 x 5 x 5, 1920, 4375, 15360, 64000, and 512 = 8 x 8 x 8, 4096 = 8 x 8 x 8 x 8.
 
     Raises:
-        ValueError: No levels multiply to this size; the message names the nearest sizes that work.
+        ValueError: no levels have this product; the message names the nearest sizes that work.
     """
     found = _factorizations(codebook_size, _MOST_LEVELS)
     if not found:

@@ -1,14 +1,15 @@
-"""Residual vector quantization: each stage quantizes what the stages before it have left.
+"""Residual vector quantization: each stage quantizes the residual of the stages before it.
 
 Zeghidour et al. 2021, "SoundStream" (arXiv 2107.03312), section III-C; Lee et al. 2022,
 "Autoregressive Image Generation using Residual Quantization" (arXiv 2203.01941), section 3.1. With
 stages of s_1, ..., s_n codes a latent has one of V = s_1 ... s_n sums of codes, and the search
 costs s_1 + ... + s_n comparisons.
 
-The code of a latent is the one number in [0, V) that says all its stages, the first one turning
-slowest: ids that share their first stage stand together. So the language model predicts a latent at
-once, and log2 V bits per latent are its rate. The papers predict stage after stage, which needs no
-table of V rows: what they gain from stages of 1,024 codes is not to be had here.
+The code of a latent is one number in [0, V), whose mixed-radix digits are the codes of the stages.
+The first stage is the most significant digit, so codes that share their first stage are
+consecutive. So the language model predicts a latent in one step, and the rate is log2 V bits per
+latent. The papers predict one stage after the other, which needs no table of V rows and so allows
+stages of 1,024 codes; this file cannot.
 """
 
 import dataclasses
@@ -23,11 +24,11 @@ from latent_jax.quantizers.vq import VQ
 
 
 class RVQ(nn.Module):
-    """Latents to a sum of codes, one of each stage, and back; see `QuantizerConfig` for the words.
+    """A quantizer to sums of codes, one code per stage; see `QuantizerConfig` for the options.
 
-    Each stage is a `VQ` without a projection that compares residuals by euclidean distance; it has
-    its own state, moved and restarted as that of a VQ. Under metric = "cosine" the latents, not the
-    residuals, lie on the unit sphere.
+    Each stage is a `VQ` without a projection that compares residuals by euclidean distance. It has
+    its own state, which is updated and restarted like that of a VQ. Under metric = "cosine" the
+    latents, not the residuals, lie on the unit sphere.
     """
 
     config: QuantizerConfig
@@ -44,7 +45,7 @@ class RVQ(nn.Module):
         self.stages = [VQ(dataclasses.replace(stage, codebook_size=size)) for size in c.stage_sizes]
 
     def __call__(self, z_BKD: jax.Array, mask_BK: jax.Array, *, train: bool = False) -> Quantized:
-        """Quantize latents; in training also move the codebooks.
+        """Quantize latents; in training also update the codebooks.
 
         Args:
             z_BKD: latents of any float dtype; distances, losses and state are float32.
@@ -52,8 +53,8 @@ class RVQ(nn.Module):
             train: whether the codebooks may learn from this batch.
 
         Returns:
-            `Quantized`; "quantization_error_sum" is what the last stage leaves, and "n_restarted"
-            and `aux_loss` are sums over stages.
+            `Quantized`; "quantization_error_sum" is the error after the last stage, and
+            "n_restarted" and `aux_loss` are sums over stages.
 
         Raises:
             ValueError: the latents are not `d_model` wide.
@@ -65,7 +66,7 @@ class RVQ(nn.Module):
         aux_loss = n_restarted = jnp.zeros(())
         for stage, size in zip(self.stages, c.stage_sizes, strict=True):
             quantized = stage(residual_BKE, mask_BK, train=train)
-            # The gradient passes the sum once, below, and not every stage by itself.
+            # Stopped here, because the gradient passes the sum of the stages once, below.
             chosen_BKE = jax.lax.stop_gradient(quantized.z_q_BKD)
             residual_BKE, q_BKE = residual_BKE - chosen_BKE, q_BKE + chosen_BKE
             codes_BK = codes_BK * size + quantized.codes_BK
@@ -94,11 +95,11 @@ class RVQ(nn.Module):
         return self._decode(q_BKE)
 
     def log_assignment(self, z_BKD: jax.Array) -> jax.Array:
-        """Return log-probabilities [B, K, V]: softmax of -squared distance / temperature.
+        """Return log-probabilities [B, K, V]: log_softmax of -squared distance / temperature.
 
-        The distance is that to a sum of codes. All V sums are compared, so the likeliest one may be
-        nearer than the one that the stages choose one after the other. Differentiable in the
-        latents; the codes are held constant.
+        The distances are to sums of codes. All V sums are compared, so the likeliest sum may be
+        nearer than the sum that `__call__` chooses stage by stage. The result is differentiable in
+        the latents; the codes are held constant.
         """
         z_BKE = self._encode(z_BKD)
         codes_BV = jnp.arange(self.config.codebook_size)[None]
@@ -125,7 +126,7 @@ class RVQ(nn.Module):
 
 
 def digits_of(codes: jax.Array, sizes: tuple[int, ...]) -> list[jax.Array]:
-    """Return the code of each stage, the first stage first, each of the shape of `codes`."""
+    """Return the code of each stage, first stage first, each in the shape of `codes`."""
     digits = []
     for size in reversed(sizes):
         digits.append(codes % size)

@@ -1,8 +1,8 @@
-"""How a codebook is used: sums on the device, perplexity and dead codes from summed counts.
+"""Codebook usage: counts that are summed on the device; perplexity and dead codes from the counts.
 
-Everything that leaves the device is a sum over real positions, so that windows of steps, ragged
-batches and shards are merged exactly by adding. Perplexity is taken once, from the merged counts:
-a mean of per-batch perplexities would say that a codebook larger than a batch is badly used.
+Every array that leaves the device is a sum over real positions. So steps, batches that are not full
+and shards are merged exactly by adding. Perplexity is computed once, from the merged counts. A mean
+of per-batch perplexities would be too low for a codebook larger than a batch.
 """
 
 import jax
@@ -11,16 +11,16 @@ import numpy as np
 
 
 def sum_by_code(values_NE: jax.Array, codes_N: jax.Array, codebook_size: int) -> jax.Array:
-    """Return the sums of the rows that chose the same code: float32 [V, E].
+    """Return the sum of the rows of each code, float32[V, E].
 
-    A scatter: on a CPU it is 35 to 300 times faster than the product with one-hot codes, and it
-    holds nothing of size [N, V].
+    It is a scatter. On a CPU that is 35 to 300 times faster than a product with one-hot codes, and
+    it needs no array of size [N, V].
     """
     return jax.ops.segment_sum(values_NE.astype(jnp.float32), codes_N, codebook_size)
 
 
 def count_codes(codes_N: jax.Array, mask_N: jax.Array, codebook_size: int) -> jax.Array:
-    """Count each code at the positions where `mask_N` is True: float32 [V]."""
+    """Return the count of each code where `mask_N` is True, float32[V]."""
     return jax.ops.segment_sum(mask_N.astype(jnp.float32), codes_N, codebook_size)
 
 
@@ -28,7 +28,7 @@ def codebook_perplexity(counts: np.ndarray) -> float:
     """Return the number of equally frequent codes with the same entropy: exp(-sum p log p).
 
     Args:
-        counts: [V] counts, summed over as many batches as wanted.
+        counts: [V], summed over any number of batches.
 
     Returns:
         A value in [1, V]; 0.0 where nothing was counted.

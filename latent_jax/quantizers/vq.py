@@ -1,12 +1,13 @@
 """Vector quantization with a codebook that stays in use.
 
-van den Oord et al. 2017 (arXiv 1711.00937), with what later work found to keep codes alive: codes
-compared on the unit sphere in a low-dimensional projection (Yu et al. 2022, "Vector-quantized Image
-Modeling with Improved VQGAN", arXiv 2110.04627, section 3.2), the rotation trick (Fifty et al.
-2024, arXiv 2410.06424), k-means initialisation and restart of dead codes (`codebook`).
+van den Oord et al. 2017 (arXiv 1711.00937), with methods of later work that keep codes in use:
+codes are compared on the unit sphere in a low-dimensional projection (Yu et al. 2022,
+"Vector-quantized Image Modeling with Improved VQGAN", arXiv 2110.04627, section 3.2), the rotation
+trick (Fifty et al. 2024, arXiv 2410.06424), k-means initialisation and restart of dead codes
+(`codebook`).
 
-State lives in the Flax collection "codebook" and changes only in a training step that declares the
-collection mutable; such a step draws from the random stream "quantizer".
+The state is in the Flax collection "codebook". It changes only in a training step that declares the
+collection mutable; such a step draws from the rng stream "quantizer".
 """
 
 import flax.linen as nn
@@ -20,10 +21,10 @@ from latent_jax.sharding_constraints import rows
 
 
 class VQ(nn.Module):
-    """Latents to the nearest of V learned codes and back; see `QuantizerConfig` for the words.
+    """A quantizer to the nearest of V learned codes; see `QuantizerConfig` for the options.
 
-    With codebook_update = "learned" a code is the sum of an anchor in the state, which k-means and
-    restarts set, and an offset in the parameters, which the optimizer moves.
+    With codebook_update = "learned" a code is the sum of two vectors: an anchor in the state, which
+    k-means and restarts set, and an offset in the parameters, which the optimizer moves.
     """
 
     config: QuantizerConfig
@@ -42,18 +43,18 @@ class VQ(nn.Module):
             self.offsets = self.param("offsets", nn.initializers.zeros, shape)
 
     def __call__(self, z_BKD: jax.Array, mask_BK: jax.Array, *, train: bool = False) -> Quantized:
-        """Quantiz latents; in training also moves the codebook.
+        """Quantize latents; in training also update the codebook.
 
         Args:
-            z_BKD: Latents of any float dtype; distances, losses and state are float32.
+            z_BKD: latents of any float dtype; distances, losses and state are float32.
             mask_BK: bool, True where a latent is real.
-            train: Whether the codebook may learn from this batch.
+            train: whether the codebook may learn from this batch.
 
         Returns:
-            `Quantized`, with z_q from the codes as they were before this batch moved them.
+            `Quantized`, with z_q from the codes before this batch updates them.
 
         Raises:
-            ValueError: The latents are not `d_model` wide.
+            ValueError: the latents are not `d_model` wide.
         """
         c = self.config
         z_BKE = self._encode(z_BKD)
@@ -102,9 +103,9 @@ class VQ(nn.Module):
         return self._decode(self._codes()[codes_BK])
 
     def log_assignment(self, z_BKD: jax.Array) -> jax.Array:
-        """Log-probabilities of a soft choice of code: softmax of -squared distance / temperature.
+        """Return log-probabilities [B, K, V]: log_softmax of -squared distance / temperature.
 
-        Differentiable in the latents; the codes are held constant. Holds all of [B, K, V].
+        They are differentiable in the latents; the codes are held constant.
         """
         z_BKE = self._encode(z_BKD)
         codes_VE = jax.lax.stop_gradient(self._codes())
@@ -130,7 +131,7 @@ class VQ(nn.Module):
         key = self.make_rng("params")
         if self.config.metric == "cosine":
             return codebook.on_metric(jax.random.normal(key, shape), "cosine")
-        # The start of VQ-VAE; k-means, where it is on, replaces it at the first training step.
+        # VQ-VAE's initial codes; k-means, if it is on, replaces them at the first training step.
         return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0) / shape[0]
 
     def _codes(self):
@@ -140,10 +141,10 @@ class VQ(nn.Module):
         return codes_VE
 
     def _write(self, state: CodebookState):
-        """Store a state whose codes are what `_codes` shall give from now on."""
+        """Store a state, so that `_codes` returns its codes."""
         codes_VE = state.codes_VE
         if self.config.codebook_update == "learned":
-            # Anchors of codes that stay are kept to the bit, or rounding would move them in time.
+            # Unchanged codes keep their anchors to the bit; rounding would slowly move them.
             changed_V1 = jnp.any(codes_VE != self._codes(), axis=-1, keepdims=True)
             anchors_VE = codes_VE - jax.lax.stop_gradient(self.offsets)
             codes_VE = jnp.where(changed_V1, anchors_VE, self.codes.value)
@@ -154,7 +155,7 @@ class VQ(nn.Module):
         return CodebookState(codes_VE, self.usage.value, self.steps.value)
 
     def _first_codes(self, key, z_NE, mask_N):
-        """At the first training step the state that the first batch asks for, else the state."""
+        """Return the state; at the first training step, the state initialised from the batch."""
         c = self.config
 
         def start(state):
@@ -166,16 +167,16 @@ class VQ(nn.Module):
             codes_VE, counts_V = codebook.kmeans(
                 kmeans_key, sample, sample_mask, c.codebook_size, c.kmeans_iterations, c.metric
             )
-            # Usage is in latents per step, also where only a sample of the step was clustered.
+            # Usage counts latents per step. If only a sample was clustered, scale its counts up.
             scale = jnp.sum(mask_N) / jnp.maximum(jnp.sum(sample_mask), 1)
             return state._replace(codes_VE=codes_VE, usage_V=counts_V * scale)
 
-        # A batch without a single real latent cannot found a codebook; the next one will.
+        # A batch without a real latent cannot initialise a codebook; the next batch then does.
         ready = (self.steps.value == 0) & jnp.any(mask_N)
         return jax.lax.cond(ready, start, lambda state: state, self._read())
 
     def _learn(self, key, z_NE, mask_N, code_N, errors_N):
-        """Move the codebook; returns the number of dead codes that were restarted."""
+        """Update the codebook, and return the number of dead codes that were restarted."""
         c = self.config
         moves = c.codebook_update == "ema"
         state = codebook.moving_average(
@@ -184,7 +185,7 @@ class VQ(nn.Module):
         n_restarted = jnp.zeros(())
         if c.restart_threshold:
             interval = codebook.restart_interval(state.steps, c.restart_period)
-            # The codebook settles: what is rare by right is then kept apart from what is dead.
+            # The threshold falls as the interval grows, so that rare but useful codes survive.
             threshold = c.restart_threshold * c.restart_period / interval
             state, n_restarted = jax.lax.cond(
                 state.steps % interval == 0,

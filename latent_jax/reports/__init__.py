@@ -1,4 +1,4 @@
-"""Run folders made into records, tables and pictures; imports no other room."""
+"""Records, tables and pictures from run folders; this room imports no other room."""
 
 from latent_jax.reports.columns import COLUMNS, Column
 from latent_jax.reports.curves import write_comparison, write_curves

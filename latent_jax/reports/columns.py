@@ -1,4 +1,4 @@
-"""The columns of tables: how each key of a record is shown."""
+"""The columns of tables: header, unit and number format of each key of a record."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 
 MISSING = "-"
-"""Stands where a method has no such number: a BPE has no codebook."""
+"""Text of a cell without a value: a BPE has no codebook."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """How one key of the records is shown.
+    """The presentation of one key of the records.
 
     Attributes:
-        key: of the record.
-        header: with the unit; a newline breaks it in a terminal.
+        key: the key.
+        header: the header, with the unit; a newline breaks it in a terminal.
         format: a format specification for numbers, such as ".3f" or ",d".
-        scale: the value is multiplied by it: 100 turns a share into percent.
+        scale: factor on the value: 100 turns a share into percent.
     """
 
     key: str
@@ -35,7 +35,7 @@ class Column:
             return "yes" if value else "no"
         if isinstance(value, int | float | np.number):
             value = value * self.scale
-            # A count stays a count where scaling or averaging made it a float.
+            # A count is shown as an integer, even if scaling or averaging made it a float.
             return format(round(value) if self.format.endswith("d") else value, self.format)
         return str(value)
 
@@ -231,11 +231,11 @@ COLUMNS = {
         Column("link_bound_ms", "links\nms", ".1f"),
     )
 }
-"""The house's headers and digits. Other keys are shown under their own name."""
+"""Key -> column. A key that is not here is shown under its own name."""
 
 
 def column_of(key: str) -> Column:
-    """Return the column of a key; "bits_per_byte@25m" is that of bits per byte at a size."""
+    """Return the column of a key; "bits_per_byte@25m" stands for bits per byte at size 25m."""
     plain, at, size = key.partition("@")
     column = COLUMNS.get(plain, Column(plain, plain))
     return dataclasses.replace(column, key=key, header=f"{size}\n{column.header}") if at else column

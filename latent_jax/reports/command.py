@@ -1,4 +1,4 @@
-"""What `launch/report.py` does."""
+"""The implementation of `launch/report.py`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,25 +25,33 @@ COLUMNS = (
     "codebook_perplexity",
     "language_model_choice_nats_per_byte",
 )
-"""What a comparison of runs shows; a column that no run has is left out."""
+"""Columns of a comparison of runs; a column that no run has is left out."""
 
 
 def report(
     folders: Sequence[str], *, results: str | None = None, readme: str | None = None
 ) -> None:
-    """Print the runs below `folders` as one table, draw them, and refresh what was asked for.
+    """Print the runs below `folders` as one table and draw them; refresh the tables of a page.
 
-    The folder of a sweep gives its tables, figures and verdicts; see `report_sweep`.
+    For folders of sweeps it prints tables and verdicts, and draws figures; see `report_sweep`.
+
+    Args:
+        folders: folders with runs, or folders of sweeps.
+        results: JSON file for the records, or None.
+        readme: Markdown page whose marked tables are refreshed, or None.
 
     Raises:
-        ValueError: nothing was asked for, or a folder holds no run.
+        ValueError: there is neither a folder nor a page, or a folder holds no run, or folders of
+            sweeps and of runs are mixed.
     """
     if not folders and not readme:
         raise ValueError("name a folder with runs, or a page with --readme; see --help")
     sweeps = [folder for folder in folders if is_sweep(folder)]
     if sweeps:
         if len(sweeps) < len(folders):
-            raise ValueError(f"name folders of sweeps, as {sweeps[0]}, or folders of runs")
+            raise ValueError(
+                f"name only folders of sweeps, such as {sweeps[0]}, or only folders of runs"
+            )
         report_sweep(sweeps, results=results)
     elif folders:
         runs = [path for folder in folders for path in find_runs(folder)]

@@ -1,10 +1,9 @@
-"""Pictures of training: one run in detail, and several runs side by side.
+"""Pictures of training: one run in detail, and several runs compared.
 
-Every axis of text counts raw bytes, and every loss is in bits per raw byte, so that methods with
-different tokens can be read in one picture; of other data, it is the unit that its method counts.
-For latent methods the line that is compared is the
-full code length: what the codes cost under the language model, plus what the bytes still cost given
-them.
+Axes of text are in raw bytes, and losses in bits per raw byte, so that methods with different
+tokens can be compared in one picture. Axes of other data are in the first unit that the method
+counts. For latent methods the compared line is the full code length: the cost of the codes under
+the language model, plus the cost of the bytes given the codes.
 """
 
 from collections.abc import Sequence
@@ -29,19 +28,19 @@ from latent_jax.reports.style import (
 )
 
 PARTS = ("reconstruction_bits_per_byte", "language_model_bits_per_byte")
-"""What the full code length of a latent method is made of."""
+"""The parts whose sum is the full code length of a latent method."""
 
 BLUE, ORANGE, GREEN = PALETTE[:3]
 
 
 def write_curves(folder: str | Path) -> Path:
-    """Draw `curves.png` of one run folder, into that folder.
+    """Draw `curves.png` of one run into its run folder, and return the path.
 
     Raises:
-        RunFolderError: when the folder is damaged or has no validation record yet.
+        RunFolderError: the folder is damaged or has no validation record yet.
     """
     run = read_run(folder)
-    run.final()  # raises where there is nothing to draw
+    run.final()  # raises if there is nothing to draw
     with house_style():
         figure = _latent_figure(run) if _is_latent(run) else _single_figure(run)
         return save(figure, run.folder / "curves.png")
@@ -50,15 +49,18 @@ def write_curves(folder: str | Path) -> Path:
 def write_comparison(folders: Sequence[str | Path], path: str | Path) -> Path:
     """Draw the validation bits per byte of several runs over the raw bytes they have read.
 
-    Beside the curves stand the last values as bars, those of latent methods with their parts.
+    Bars beside the curves show the last values; those of latent methods show their parts.
 
     Args:
         folders: run folders, in the order of their colours.
-        path: of the PNG.
+        path: path of the PNG.
+
+    Returns:
+        The path.
 
     Raises:
-        ValueError: when there is no run.
-        RunFolderError: when a folder is damaged or has no validation record yet.
+        ValueError: there is no run.
+        RunFolderError: a folder is damaged or has no validation record yet.
     """
     if not folders:
         raise ValueError("a comparison needs at least one run folder")
@@ -72,7 +74,7 @@ def _is_latent(run):
 
 
 def _single_figure(run):
-    """Training and validation of a method without latents: one panel."""
+    """Return the figure of a method without latents: training and validation in one panel."""
     figure = Figure(figsize=(7.6, 4.3))
     figure.subplots_adjust(left=0.085, right=0.82, bottom=0.115, top=0.8)
     metric = run.metric.replace("_", " ").replace("bits per byte", "bits per raw byte")
@@ -83,7 +85,7 @@ def _single_figure(run):
 
 
 def _latent_figure(run):
-    """Four panels: the code length, its parts, the bytes restored, the codebook."""
+    """Return a figure of four panels: code length, its parts, restored bytes, codebook."""
     figure = Figure(figsize=(11.6, 7.6))
     figure.subplots_adjust(
         left=0.045, right=0.865, bottom=0.07, top=0.855, wspace=0.52, hspace=0.36
@@ -99,7 +101,7 @@ def _latent_figure(run):
 
 
 def _draw_code_length(axes, run):
-    """Training and validation bits per byte."""
+    """Draw the bits per byte of training and validation."""
     scale = _seen_axis(axes, [run])
     xs, ys = run.curve(run.metric, split="train")
     ends = []
@@ -118,7 +120,7 @@ def _draw_code_length(axes, run):
 
 
 def _draw_parts(axes, run):
-    """What the code length is made of, and the baselines that a language model must beat."""
+    """Draw the parts of the code length, and the baselines that a language model must beat."""
     scale = _seen_axis(axes, [run])
     axes.set_title("Its parts on validation text, bits/byte")
     ends = []
@@ -140,7 +142,7 @@ def _draw_parts(axes, run):
 
 
 def _draw_restored(axes, run):
-    """Return the share of bytes that are the most likely ones given their codes."""
+    """Draw the share of bytes that the decoder restores from their codes."""
     scale = _seen_axis(axes, [run])
     axes.set_title("Bytes restored from the codes, %")
     ends = []
@@ -158,7 +160,7 @@ def _draw_restored(axes, run):
 
 
 def _draw_codebook(axes, run):
-    """How many codes are in use, against how many there are."""
+    """Draw the number of codes in use, and the size of the codebook."""
     scale = _seen_axis(axes, [run])
     axes.set_title("Codebook, number of codes")
     axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -180,14 +182,14 @@ def _draw_codebook(axes, run):
 
 
 def _codebook_size(run):
-    """Return the number of codes, which the share of the perplexity implies; 0 when unknown."""
+    """Return the number of codes: perplexity / its share of the codebook; 0 if unknown."""
     last = run.final()
     share = last.get("codebook_perplexity_share", 0.0)
     return round(last["codebook_perplexity"] / share) if share > 0 else 0
 
 
 def _comparison_figure(runs):
-    """Curves on the left, last values as bars on the right."""
+    """Return the figure of a comparison: curves on the left, last values as bars on the right."""
     finals = [run.final() for run in runs]
     height = max(4.8, 2.1 + 0.52 * len(runs))
     figure = Figure(figsize=(11.6, height))
@@ -219,7 +221,7 @@ def _comparison_figure(runs):
 
 
 def _draw_bars(axes, runs, finals, latent):
-    """One bar a run: its bits per byte at the end, divided into the parts of a latent method."""
+    """Draw one bar per run: its last bits per byte, divided into parts for latent methods."""
     axes.grid(False)
     axes.set_title("At the end" + (", and what it is made of" if latent else ""))
     axes.spines["left"].set_visible(False)
@@ -280,9 +282,9 @@ def _seen_axis(axes, runs):
 
 
 def _fit_height(axes, from_zero=False):
-    """Choose the y limits by what follows the first tenth of the text.
+    """Choose the y limits from the values after the first tenth of the text.
 
-    A loss falls so steeply at first that its start would flatten all the rest.
+    Losses fall so steeply at first that their start would flatten the rest of the curve.
     """
     values, settled = [], []
     start = 0.1 * axes.get_xlim()[1]
@@ -298,7 +300,7 @@ def _fit_height(axes, from_zero=False):
 
 
 def _extent(run):
-    """Return how long the run has trained, for a subtitle."""
+    """Return the steps and the text that the run has trained on, for a subtitle."""
     last = run.final()
     method = "" if run.name == run.method else f"{run.method}, "
     seen = last[f"{run.unit}{SEEN}"]
@@ -314,5 +316,5 @@ def _bits(value):
 
 
 def _short(name, length=34):
-    """Return the name, cut where it is long, so that it fits beside the curves."""
+    """Return the name, shortened to `length` characters so that it fits beside the curves."""
     return name if len(name) <= length else name[: length - 3] + "..."

@@ -1,10 +1,10 @@
-"""The isoFLOP fit: at equal training FLOPs, which bytes per parameter and which compression ratio
-are best?
+"""The isoFLOP fit: the best bytes per parameter and compression ratio at equal training FLOPs.
 
-At each budget of FLOPs the bits per byte of several sizes follow a parabola in the logarithm of
-bytes per parameter, whose lowest point is the best allocation (Hoffmann et al. 2022, approach 2;
-"Compute Optimal Tokenization", arXiv 2605.01188, with bytes in the place of tokens). Likewise over
-the bytes per token of several methods. Intervals come from resampling the cells.
+At each budget of FLOPs, a parabola in the logarithm of bytes per parameter is fitted to the bits
+per byte of several sizes. Its lowest point is the best allocation (Hoffmann et al. 2022, approach
+2; "Compute Optimal Tokenization", arXiv 2605.01188, with bytes in place of tokens). Another
+parabola is fitted over the bytes per token of several methods. Intervals come from the bootstrap
+over cells.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,30 +13,31 @@ from typing import Any
 import numpy as np
 
 WITHIN, BELOW, ABOVE = "within", "below", "above"
-"""Where the lowest point of a fit lies, beside the range that was measured."""
+"""Position of the lowest point of a fit relative to the measured range."""
 
 LEAST_POINTS = 4
-"""Of a parabola and one degree of freedom."""
+"""Fewest points for a fit: three for a parabola, and one degree of freedom."""
 
 
 def fit_lowest(
     xs: Sequence[float], ys: Sequence[float], *, n_resamples: int = 1000, seed: int = 0
 ) -> dict[str, float] | None:
-    """Return where a parabola in log x is lowest, with a 95 % bootstrap interval.
+    """Return the lowest point of a parabola in log x, with a 95 % bootstrap interval.
 
     Args:
-        xs: positive; at least `LEAST_POINTS`, of which three differ.
+        xs: positive numbers; at least `LEAST_POINTS`, with at least three different values.
         ys: bits per byte.
-        n_resamples: cells are drawn with replacement so many times; draws without a lowest point
-            are left out and counted.
-        seed: of the draws.
+        n_resamples: number of bootstrap samples (cells drawn with replacement). Samples whose
+            parabola has no lowest point are left out of the interval.
+        seed: seed of the bootstrap.
 
     Returns:
-        "best", "low", "high", "bits_per_byte" at the best, the range that was measured, where the
-        best lies in it, "n_cells", and "opens_upward_share" of the draws. A parabola says nothing
-        outside of what was measured: there "best" and "bits_per_byte" are None, and an end of the
-        interval that stands at the edge may lie beyond. None where there are too few points, or the
-        parabola has no lowest point.
+        "best"; its interval "low" and "high"; "bits_per_byte" at the best; the measured range
+        "measured_from" and "measured_to"; "where" the best lies relative to it; "n_cells"; and
+        "opens_upward_share", the share of bootstrap samples that have a lowest point. The fit is
+        not extrapolated. If the lowest point is outside of the measured range, "best" and
+        "bits_per_byte" are None. The interval is clipped to the measured range. The result is None
+        if there are too few points or the parabola has no lowest point.
     """
     log_x, y = np.log(np.asarray(xs, np.float64)), np.asarray(ys, np.float64)
     if len(log_x) < LEAST_POINTS or len(np.unique(log_x)) < 3:
@@ -79,11 +80,13 @@ def _lowest(log_x: np.ndarray, y: np.ndarray) -> tuple[float, float] | None:
 
 
 def isoflop_table(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the fits of a sweep whose budget is FLOPs: one row for each budget and method over
-    bytes per parameter, and one for each budget over bytes per token.
+    """Return the fits of a sweep with budgets of FLOPs.
+
+    There is one row per budget and method for the fit over bytes per parameter, and one row per
+    budget for the fit over bytes per token.
 
     Args:
-        records: of cells; those with another budget are left out.
+        records: records of cells; those with other budgets are left out.
     """
     rows = []
     cells = [record for record in records if record["budget"].startswith("flops:")]

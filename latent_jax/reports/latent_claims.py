@@ -1,7 +1,7 @@
-"""What Fifty 2025 asks and supposes of latent languages, tried on the cells of a sweep.
+"""Questions and claims of Fifty 2025 on latent languages, tested on the cells of a sweep.
 
-Settings that differ in one word only are compared; against Bytes and BPE stands the latent language
-with the most seeds, and of those the one with the fewest bits per byte.
+Settings are compared that differ in one option only. Bytes and BPE are compared with the latent
+language that has the most seeds, and among those the fewest bits per byte.
 """
 
 import itertools
@@ -19,7 +19,7 @@ Records = Sequence[Mapping[str, Any]]
 
 
 def _settings(records: Records) -> list[tuple[str, float, str]]:
-    """Return method, beta and gradient of every latent language outside of groups."""
+    """Return method, beta and lm_gradient of every latent language without a group."""
     found = [
         (record["method"], record["beta"], record["lm_gradient"])
         for record in records

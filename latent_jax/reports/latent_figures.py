@@ -1,4 +1,4 @@
-"""What latent languages cost: codes and reconstruction in one bar, beside other methods."""
+"""Bar charts of latent languages, with codes and reconstruction as parts, and other methods."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,19 @@ from latent_jax.reports.style import PALETTE, house_style, save, titles
 Records = Sequence[Mapping[str, Any]]
 
 PARTS = {"codes": PALETTE[4], "reconstruction": PALETTE[1], "other methods": "#8b93a0"}
-"""Parts of a bar and their colours."""
+"""Part of a bar -> its colour."""
 
 TITLE = "What latent languages cost"
 CAPTION = "Bits per byte on equal budgets: the language model over codes, and what the codes lose."
 
 
 def bar_parts(records: Records) -> list[dict[str, Any]]:
-    """Return the parts of one bar for each setting, the shortest bar first; means over seeds.
+    """Return one record per part of a bar, with one bar per setting, shortest first.
+
+    Numbers are means over seeds.
 
     Args:
-        records: of cells; those that stand in no group are drawn.
+        records: records of cells; those with a group are left out.
     """
     scores, bars = Scores(records), []
     for method in scores.methods:
@@ -61,7 +63,7 @@ def short_of(record: Mapping[str, Any]) -> str:
 
 
 def write_latent_bars(records: Records, path: Path) -> Path:
-    """Draw `bar_parts` and return the path."""
+    """Draw `bar_parts` as a PNG and return its path."""
     parts = bar_parts(records)
     names = list(dict.fromkeys(part["name"] for part in parts))
     with house_style():

@@ -1,8 +1,8 @@
-"""Two scores compared over the same seeds: the mean difference, its interval, and what it can tell.
+"""Comparison of two scores over the same seeds: the mean difference and its interval.
 
-Runs of one seed read the same text in the same order, so what a seed does to both sides cancels in
-their difference. The interval is Student's for the mean of these differences, which takes them as
-draws from a normal distribution.
+Runs of one seed read the same text in the same order, so an effect of the seed on both runs cancels
+in their difference. The interval is Student's t interval for the mean of these differences. It
+assumes that they are draws from a normal distribution.
 """
 
 import dataclasses
@@ -14,17 +14,17 @@ LEVEL = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """By how much one score is lower than another, seed by seed.
+    """The amount by which one score is lower than another, seed by seed.
 
     Attributes:
-        differences: the other one's score minus the one's, for each seed that both have.
+        differences: other score minus one score, for each seed that both have.
     """
 
     differences: tuple[float, ...]
 
     @classmethod
     def of(cls, one: Mapping[int, float], other: Mapping[int, float]) -> "Effect":
-        """Return the effect of two scores by seed."""
+        """Return the effect of two scores; both map seed -> score."""
         return cls(tuple(other[seed] - one[seed] for seed in one if seed in other))
 
     @property
@@ -33,14 +33,14 @@ class Effect:
         return statistics.fmean(self.differences) if self.differences else None
 
     def half_width(self, level: float = LEVEL) -> float | None:
-        """Return half the width of the interval: the smallest effect that could have been seen.
+        """Return half the width of the interval, which is the smallest detectable effect.
 
-        None for fewer than two seeds, which say nothing about the spread.
+        None for fewer than two seeds, from which the spread cannot be estimated.
         """
         n = len(self.differences)
         if n < 2:
             return None
-        from scipy import stats  # here, because it takes longest of all that training imports
+        from scipy import stats  # imported only when needed: it is the slowest import of training
 
         t = float(stats.t.ppf(0.5 + level / 2, n - 1))
         return t * statistics.stdev(self.differences) / n**0.5

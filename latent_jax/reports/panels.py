@@ -1,4 +1,4 @@
-"""Panels that several pictures have: of lines, and of rows that are named at the left."""
+"""Panels that several pictures share: panels of lines, and rows with names at the left."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,15 @@ from latent_jax.reports.style import QUIET, line_look, titles
 def lines_of(
     records: Sequence[Mapping[str, Any]], series: str, x: str, y: str, scale: float = 1.0
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Return x and y, which is multiplied by `scale`, of the records of each `series`, in order."""
+    """Return series -> (x values, y values times `scale`), in the order of the records.
+
+    Args:
+        records: the points.
+        series: key of the name of a line.
+        x: key of the x values.
+        y: key of the y values.
+        scale: factor on y.
+    """
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for record in records:
         xs, ys = lines.setdefault(record[series], ([], []))
@@ -24,12 +32,12 @@ def lines_of(
 def plot_lines(
     axes: Axes, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], **look: Any
 ) -> list[tuple[float, float, str, str]]:
-    """Draw a line with a look of its own for each name and return their ends for `label_ends`.
+    """Draw each line in its own colour and dashes, and return their ends for `label_ends`.
 
     Args:
-        axes: where to draw.
+        axes: the axes to draw on.
         lines: name of each line -> its x and y.
-        **look: of matplotlib, the same for all lines.
+        **look: options of matplotlib's `plot` for all lines.
     """
     ends = []
     for index, (name, (xs, ys)) in enumerate(lines.items()):
@@ -45,10 +53,10 @@ def line_panels(
     """Return a figure and a panel for each name, with room right of the last for `label_ends`.
 
     Args:
-        title: of the figure.
-        subtitle: below it.
-        names: over the panels; "" writes none.
-        height: of the figure, in inches.
+        title: title of the figure.
+        subtitle: text below the title.
+        names: titles of the panels; "" for none.
+        height: height of the figure, in inches.
     """
     figure = Figure(figsize=(8.6, height))
     top = 0.845 if len(names) == 1 else 1 - 1.1 / height
@@ -80,11 +88,11 @@ def row_panels(
     """Return a figure and its panels, two in each row, with room left of the rows for their names.
 
     Args:
-        title: of the figure.
-        subtitle: below it.
-        n_rows: how many.
-        row_height: in inches.
-        hspace: between rows, as a share of the height of a panel.
+        title: title of the figure.
+        subtitle: text below the title.
+        n_rows: number of rows.
+        row_height: height of a row, in inches.
+        hspace: space between rows, as a share of the height of a panel.
     """
     height = 1.35 + row_height * n_rows
     figure = Figure(figsize=(10.4, height))
@@ -95,7 +103,7 @@ def row_panels(
 
 
 def note(axes: Axes, text: str) -> None:
-    """Write a few quiet words in the upper right corner of a panel."""
+    """Write a short text in grey in the upper right corner of a panel."""
     axes.annotate(
         text,
         (1, 1),
@@ -110,6 +118,6 @@ def note(axes: Axes, text: str) -> None:
 
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Name the rows 0, 1, ... of a panel, the first at the top."""
+    """Write the names of the rows 0, 1, ... of a panel, the first at the top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)

@@ -1,10 +1,10 @@
-"""Run folders read back: the one source of every table and picture.
+"""Reading of run folders, the only source of tables and pictures.
 
-A run folder holds `config.json`, the nested configuration, and `metrics.jsonl`, one flat record a
-line: `{"step": 100, "split": "validation", "bytes_seen": 819200, ..., "bits_per_byte": 2.31}`. The
-reader forgives what a killed run leaves behind (a torn last line, steps that were trained again
-after a resume) and nothing else. A record says how much of each amount the run has seen, under
-`UNIT_seen`: of text raw bytes first, and of other data what its method counts.
+A run folder holds `config.json`, the nested config, and `metrics.jsonl`, one flat record per line:
+`{"step": 100, "split": "validation", "bytes_seen": 819200, ..., "bits_per_byte": 2.31}`. A record
+says how much of each amount the run has seen, under `UNIT_seen`, the first unit of its method
+first. The reader accepts what a killed run leaves behind: an incomplete last line, and steps that
+were trained again after a resume. Any other damage is an error.
 """
 
 import dataclasses
@@ -24,17 +24,17 @@ SEEN = "_seen"
 
 
 class RunFolderError(ValueError):
-    """A folder that is no run folder, or whose files were damaged by something else than a kill."""
+    """A folder is not a run folder, or its files are damaged in a way that no killed run causes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training run as it lies on disk.
+    """One training run on disk.
 
     Attributes:
-        folder: where it lies.
-        config: the nested configuration.
-        records: the lines of `metrics.jsonl`, in the order of their steps within each split.
+        folder: the run folder.
+        config: the nested config.
+        records: the records of `metrics.jsonl`, in the order of their steps within each split.
     """
 
     folder: Path
@@ -48,12 +48,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """How tables and pictures call the run: the configured name, or else the method's."""
+        """The name in tables and pictures: the configured name, or else the method's."""
         return self.config.get("name") or self.method
 
     @property
     def metric(self) -> str:
-        """What the run is judged by: its configured best_metric; lower is better."""
+        """The metric that runs are compared by, the configured best_metric; lower is better."""
         return self.config.get("training", {}).get("best_metric", "bits_per_byte")
 
     @property
@@ -62,11 +62,15 @@ class Run:
         return next(key for key in self.records[0] if key.endswith(SEEN)).removesuffix(SEEN)
 
     def has(self, metric: str, split: str = "validation") -> bool:
-        """Return whether any record of the split carries the metric."""
+        """Return whether any record of the split has the metric."""
         return any(metric in record for record in self.split(split))
 
     def split(self, split: str) -> list[Mapping[str, Any]]:
-        """Return the records of one split, ordered by step."""
+        """Return the records of one split, ordered by step.
+
+        Raises:
+            ValueError: `split` is not one of `SPLITS`.
+        """
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}{nearest(split, SPLITS)}; known: {SPLITS}")
         return [record for record in self.records if record["split"] == split]
@@ -74,12 +78,12 @@ class Run:
     def curve(
         self, metric: str, *, split: str = "validation", x: str = ""
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return float64 `x` and `metric` of all records of the split that carry both.
+        """Return `x` and `metric`, float64[n], of all records of the split that have both.
 
         Args:
             metric: its name in the records.
             split: "train" or "validation".
-            x: likewise; "" is how much the run has seen of its `unit`.
+            x: its name in the records; "" is how much the run has seen of its `unit`.
         """
         if not self.records:
             return np.zeros(0), np.zeros(0)
@@ -97,14 +101,14 @@ class Run:
 
         Args:
             split: "train" or "validation".
-            config_keys: settings to take along, with dots for nesting: `compressor.kernel_size`.
+            config_keys: dotted config keys to add to the row: `compressor.kernel_size`.
 
         Returns:
-            name, method and the settings asked for, then the record itself.
+            "name", "method" and `config_keys`, then the keys of the record.
 
         Raises:
-            RunFolderError: when the split has no record yet.
-            ValueError: for a key that the configuration does not have.
+            RunFolderError: the split has no record yet.
+            ValueError: the config has no such key.
         """
         records = self.split(split)
         if not records:
@@ -126,7 +130,7 @@ def read_run(folder: str | Path) -> Run:
     """Read a run folder.
 
     Raises:
-        RunFolderError: naming the file, the line and what is wrong with it.
+        RunFolderError: a file is missing or damaged; the message names the file and the line.
     """
     folder = open_path(folder)
     config = _parse(_read(folder, "config.json"), folder / "config.json")
@@ -139,7 +143,7 @@ def find_runs(root: str | Path) -> list[Path]:
     """Return `root` and all folders below it that hold a `metrics.jsonl`, sorted.
 
     Raises:
-        RunFolderError: when there is none.
+        RunFolderError: there is none.
     """
     found = sorted(path.parent for path in Path(root).rglob("metrics.jsonl"))
     if not found:
@@ -148,7 +152,7 @@ def find_runs(root: str | Path) -> list[Path]:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one level with dotted names: `{"model.d_model": 128}`."""
+    """Return a nested config as one level with dotted keys: `{"model.d_model": 128}`."""
     flat = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -168,21 +172,22 @@ def _read(folder, name):
 
 
 def _read_metrics(folder):
-    """Return the records that count, see the module's docstring."""
+    """Return the records without those that were trained again; see the module's docstring."""
     text = _read(folder, "metrics.jsonl")
     lines = text.split("\n")
-    last = lines.pop()  # "" after a complete file, else a line whose writing was cut off
+    last = lines.pop()  # "" in a complete file, else a line that was not written to its end
     records = [_record(line, folder, number) for number, line in enumerate(lines, start=1)]
     if last:
         try:
             json.loads(last)
         except json.JSONDecodeError:
-            pass  # A torn object is never valid JSON, so nothing complete is lost here.
+            pass  # A part of an object is never valid JSON, so no complete record is lost here.
         else:
             records.append(_record(last, folder, len(lines) + 1))
     kept = {split: [] for split in SPLITS}
     for record in records:
-        # A step that does not go up was trained again after a resume, and undoes what follows it.
+        # A step that is not larger than the last one was trained again after a resume. It replaces
+        # the records from that step on.
         undone = kept[record["split"]]
         while undone and undone[-1]["step"] >= record["step"]:
             undone.pop()

@@ -1,14 +1,14 @@
-"""Published tables: from run folders to small committed records, and from those to pages.
+"""Published tables, made from run folders by way of small committed records.
 
-A table of the README or of a page in configs/results is never typed. `write_results` keeps the last
-validation record of every run in configs/results/NAME.json; `refresh_tables` writes it between the
-two marks
+No table in the README or in a page of configs/results is written by hand. `write_results` keeps the
+last validation record of every run in configs/results/NAME.json. `refresh_tables` writes a table of
+these records between the two marks
 
     <!-- table: NAME; name bits_per_byte ... -->
     <!-- end of table -->
 
-which name the file and its columns. `; METHOD METHOD ...` after the columns keeps the rows of these
-methods only, in this order.
+which name the file and the columns. `; METHOD METHOD ...` after the columns selects the rows of
+these methods, in this order.
 """
 
 import re
@@ -28,7 +28,11 @@ _BLOCK = re.compile(
 
 
 def run_record(run: Run) -> dict[str, Any]:
-    """Return what a table may say of a run: its name, method, and last validation record."""
+    """Return the name, the method and the last validation record of a run, as one record.
+
+    Raises:
+        RunFolderError: the run has no validation record yet.
+    """
     record = run.final("validation")
     return {key: value for key, value in record.items() if key != "split"}
 
@@ -45,13 +49,13 @@ def write_results(folders: Sequence[str | Path], path: str | Path) -> list[dict[
 
 
 def refresh_tables(page: str | Path, results: str | Path) -> list[str]:
-    """Write every marked table of a Markdown page anew from `results`/NAME.json.
+    """Rewrite every marked table of a Markdown page from `results`/NAME.json.
 
     Returns:
         The names of the tables, in order.
 
     Raises:
-        ValueError: a table's file is missing, or has not the columns that the mark names.
+        ValueError: the file of a table is missing, or lacks a column that the mark names.
     """
     page, results = Path(page), Path(results)
     names = []

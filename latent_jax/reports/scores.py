@@ -15,10 +15,10 @@ CELL_FILE = "cell.json"
 
 
 def read_cells(folder: str | Path) -> list[dict[str, Any]]:
-    """Return the records of the finished cells of a sweep, sorted by name.
+    """Return the records of the finished cells of a sweep, sorted by the cells' names.
 
     Raises:
-        RunFolderError: there is none, or one is damaged.
+        RunFolderError: there is no finished cell, or the file of one is damaged.
     """
     paths = sorted(Path(folder).glob(f"cells/*/{CELL_FILE}"))
     if not paths:
@@ -33,17 +33,17 @@ def read_cells(folder: str | Path) -> list[dict[str, Any]]:
 
 
 def label_of(record: Mapping[str, Any]) -> str:
-    """Return the method of a cell, and the other words that set it apart, such as beta=0.1."""
+    """Return the method of a cell and its other settings, such as "beta=0.1"."""
     return ", ".join(filter(None, (record["method"], record.get("setting"))))
 
 
 def latent_label(method: str, beta: float, lm_gradient: str) -> str:
-    """Return the label of a latent language, as `label_of` has it in a sweep."""
+    """Return the label that `label_of` gives a latent language in a sweep."""
     return f"{method}, beta={beta}, lm_gradient={lm_gradient}"
 
 
 def is_sweep(folder: str | Path) -> bool:
-    """Return whether a folder is that of a sweep."""
+    """Return whether a folder is the folder of a sweep."""
     return (Path(folder) / "manifest.json").exists()
 
 
@@ -52,14 +52,14 @@ class Sample:
     """One score of one method and size.
 
     Attributes:
-        by_seed: the score of each seed.
+        by_seed: seed -> score.
     """
 
     by_seed: Mapping[int, float]
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The scores alone."""
+        """The scores without their seeds."""
         return tuple(self.by_seed.values())
 
     @property
@@ -74,11 +74,13 @@ class Sample:
 
 
 class Scores:
-    """The cells of one group.
+    """The scores of the cells of one group, by method and size.
+
+    A "method" here is a label of `label_of`: the method with its other settings.
 
     Args:
-        records: of cells.
-        group: those that carry this group.
+        records: records of cells.
+        group: only cells of this group are taken; "" takes those without a group.
     """
 
     def __init__(self, records: Sequence[Mapping[str, Any]], group: str = ""):
@@ -91,12 +93,12 @@ class Scores:
 
     @property
     def methods(self) -> list[str]:
-        """Methods in the order of the paper's tables; others after them, by name."""
+        """Methods in the order of their families' ranks, see `style.show_families`."""
         return sorted({method for method, _ in self._cells}, key=_order)
 
     @property
     def leading(self) -> list[str]:
-        """Of each method the setting with the most seeds, and of these with the fewest bits."""
+        """One setting per method: that with the most seeds, and among those the fewest bits."""
         best: dict[str, str] = {}
         for label in sorted(self.methods, key=lambda label: self.rank(label, self.sizes)):
             best.setdefault(label.partition(", ")[0], label)
@@ -109,13 +111,17 @@ class Scores:
         return sorted(sizes, key=lambda size: min(self._parameters(size)))
 
     def rank(self, method: str, sizes: Sequence[str]) -> tuple[int, float]:
-        """Return a key by which more seeds come first, and of equally many fewer bits."""
+        """Return a sort key: more seeds first, then fewer bits per byte.
+
+        Raises:
+            ValueError: the method has no cell of these sizes.
+        """
         samples = [self.sample(method, size) for size in sizes]
         samples = [sample for sample in samples if sample is not None]
         return -max(len(s.values) for s in samples), min(s.mean for s in samples)
 
     def cells(self, method: str, size: str) -> list[Mapping[str, Any]]:
-        """Return the records of a method and size, one for each seed; perhaps none."""
+        """Return the records of a method and size, one per seed; [] if there are none."""
         return self._cells.get((method, size), [])
 
     def sample(self, method: str, size: str, key: str = "bits_per_byte") -> Sample | None:
@@ -129,7 +135,10 @@ class Scores:
         return None if sample is None else sample.mean
 
     def of_method(self, method: str, key: str) -> float | None:
-        """Return the mean of what does not depend on the size, such as bytes per token."""
+        """Return the mean over sizes of a score that does not depend on the size.
+
+        An example is bytes per token. None if there is no such score.
+        """
         values = [self.mean(method, size, key) for size in self.sizes]
         values = [value for value in values if value is not None]
         return statistics.fmean(values) if values else None

@@ -1,8 +1,8 @@
 """The look of every picture: one palette, thin grids, names at the ends of lines, no legends.
 
-Pictures are drawn on matplotlib's object interface, so nothing global is touched and no display is
-needed. Colours are those of Okabe and Ito, "Color Universal Design" (2008), which stay apart for
-colour-blind readers; from the eighth line on the dashes change as well.
+Pictures use matplotlib's object interface, so no global state changes and no display is needed. The
+colours are those of Okabe and Ito, "Color Universal Design" (2008), which colour-blind readers can
+distinguish. From the eighth line on, the dashes change as well.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5
 _FAMILIES: dict[str, tuple[int, str]] = {}
 
 LAST = 1000
-"""Rank of a family that has none."""
+"""Rank of an unknown family."""
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 DPI = 200
@@ -63,11 +63,11 @@ _SETTINGS = {
 
 
 def show_families(looks: Mapping[str, tuple[int, int | None]]) -> None:
-    """Say how families of methods look, before anything of them is shown.
+    """Register the look of families of methods. Call it before the first table or picture.
 
     Args:
-        looks: by name, the rank, in whose order tables show families, and the colour in `PALETTE`;
-            None is grey. See `methods.registry.looks`.
+        looks: family -> (rank, index of its colour in `PALETTE`). Tables show families in the order
+            of their ranks; the index None means grey. See `methods.registry.looks`.
     """
     for name, (rank, colour) in looks.items():
         _FAMILIES[name] = rank, QUIET if colour is None else PALETTE[colour]
@@ -79,12 +79,20 @@ def family_of(method: str) -> str:
 
 
 def rank_of(method: str) -> int:
-    """Return the rank of a method's family; one that is not known comes last."""
+    """Return the rank of a method's family; unknown families come last.
+
+    Raises:
+        RuntimeError: `show_families` has not been called.
+    """
     return _look(method)[0]
 
 
 def colour_of(method: str) -> str:
-    """Return the colour of a method's family; of one that is not known, grey."""
+    """Return the colour of a method's family; grey for an unknown family.
+
+    Raises:
+        RuntimeError: `show_families` has not been called.
+    """
     return _look(method)[1]
 
 
@@ -96,13 +104,13 @@ def _look(method: str) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def house_style() -> Iterator[None]:
-    """Draw in the house style within the block."""
+    """Apply the house style to everything that is drawn within the block."""
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_SETTINGS}):
         yield
 
 
 def line_look(index: int) -> dict:
-    """Return colour and dashes of the line number `index` of a picture."""
+    """Return the colour and dashes of line number `index` of a picture, for matplotlib."""
     return {
         "color": PALETTE[index % len(PALETTE)],
         "linestyle": DASHES[index // len(PALETTE) % len(DASHES)],
@@ -110,21 +118,21 @@ def line_look(index: int) -> dict:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write the figure as PNG; the file is whole or not there."""
+    """Write the figure as PNG in one atomic step, and return the path."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=DPI)
     return replace_file(path, image.getvalue())
 
 
 def titles(figure: Figure, left: float, title: str, subtitle: str) -> None:
-    """Write a title and, quieter below it, what is shown; `left` is a share of the width."""
+    """Write a title and, in grey below it, a subtitle; `left` is a share of the width."""
     height = figure.get_size_inches()[1]
     figure.text(left, 1 - 0.32 / height, title, size=13, weight="bold", va="center")
     figure.text(left, 1 - 0.59 / height, subtitle, size=9, color=QUIET, va="center")
 
 
 def short_name(method: str) -> str:
-    """Return a literature name as it stands beside a line."""
+    """Return the short form of a literature name for the end of a line."""
     return method.replace("v=65536", "v=65k").replace("EqualInfoAC", "EqInfoAC")
 
 
@@ -139,8 +147,8 @@ def bytes_unit(largest: float) -> tuple[float, str]:
 def smooth(ys: np.ndarray, window: int) -> np.ndarray:
     """Return the centred running mean over about `window` values.
 
-    It narrows at the start, where losses are steep, and lacks its right half at the end, so that
-    the last value is a mean as well.
+    The window narrows at the start, where losses are steep. At the end it has only its left half,
+    so that the last value is a mean as well.
     """
     index = np.arange(len(ys))
     left = np.minimum(window // 2, index)
@@ -150,14 +158,15 @@ def smooth(ys: np.ndarray, window: int) -> np.ndarray:
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], size=8.5) -> None:
-    """Write names in a column right of the axes, level with the ends of lines but never on another.
+    """Write names in a column right of the axes, near the ends of their lines, without overlap.
 
-    Call it last: it settles the limits of the axes, which matplotlib puts off until it draws.
+    Call it last, because it fixes the limits of the axes, which matplotlib would compute only when
+    it draws.
 
     Args:
-        axes: where the lines are.
-        ends: (x, y, text, colour) of each; texts may have several lines.
-        size: of the letters, in points.
+        axes: the axes with the lines.
+        ends: (x, y, text, colour) of each line; a text may contain newlines.
+        size: font size in points.
     """
     if not ends:
         return
@@ -201,11 +210,16 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], size=8
 def spread(
     wanted: Sequence[float], heights: Sequence[float], low: float, high: float
 ) -> list[float]:
-    """Return centres near the `wanted` ones (ascending) for boxes that do not overlap.
+    """Return centres of boxes that do not overlap, close to the `wanted` centres.
 
-    Overlapping boxes are merged into blocks, and each block lies around the mean of its wishes: the
-    pool-adjacent-violators solution of the least-squares problem. A block stays within `low` and
-    `high` as long as it fits.
+    Overlapping boxes are merged into blocks, and each block is placed at the mean of the wanted
+    places of its boxes. This is the pool-adjacent-violators solution of the least-squares problem.
+
+    Args:
+        wanted: wanted centres, ascending.
+        heights: height of each box.
+        low: lower limit of the boxes.
+        high: upper limit; a block that does not fit begins at `low` and exceeds it.
     """
     blocks = []  # [sum of (wish - offset within the block), number of boxes, height]
     for wish, height in zip(wanted, heights, strict=True):
@@ -230,12 +244,12 @@ def spread(
 
 
 def _bottom(block, low, high):
-    """Return where a block of `spread` starts: the mean of its wishes, moved inside the limits."""
+    """Return the bottom of a block of `spread`: its mean wanted place, moved into the limits."""
     total, count, height = block
     return max(low, min(total / count, high - height))
 
 
 def few_ticks(axes: Axes) -> None:
-    """Keep both axes to at most six intervals between round numbers."""
+    """Limit both axes to at most six intervals between round numbers."""
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))

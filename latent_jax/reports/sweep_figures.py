@@ -1,4 +1,4 @@
-"""Pictures of a sweep: bits per byte against size, cost, bytes per step, and width of windows."""
+"""Pictures of a sweep: bits per byte against size, cost, bytes per step, and window width."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -21,18 +21,18 @@ from latent_jax.reports.style import (
 )
 
 NARROW = (0, (4, 1.5))
-"""Tokens of 8 bits."""
+"""Line style of methods with tokens of 8 bits."""
 
 
 def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
     """Draw all pictures of a sweep into a folder.
 
     Args:
-        scores: the cells that stand in no group.
-        folder: where the PNGs go.
+        scores: the cells without a group.
+        folder: the folder for the PNGs.
 
     Returns:
-        The paths of what could be drawn: a picture of windows needs two widths.
+        The paths of the PNGs. The picture of windows is drawn only if there are two widths.
     """
     folder = Path(folder)
     with house_style():
@@ -72,7 +72,7 @@ def _short(method: str) -> str:
 
 
 def _by_size(scores: Scores) -> Figure:
-    """Bits per byte over parameters, and the uniform model as a dotted line."""
+    """Return the figure of bits per byte over parameters, with uniform models as dotted lines."""
     figure, (axes,) = line_panels(
         "Bits per byte against parameters",
         "Parameters outside of embeddings; dotted: a uniform model of the same tokens. "
@@ -112,7 +112,7 @@ def _scatter(
     label: str,
     log: bool = False,
 ) -> Figure:
-    """Bits per byte over something else, a line through the sizes of each method."""
+    """Return the figure of bits per byte over `x_of`, with a line through each method's sizes."""
     figure, (axes,) = line_panels(title, "One point for each size, the largest dot the largest")
     if log:
         axes.set_xscale("log")
@@ -146,7 +146,7 @@ def _windows(scores: Scores) -> dict[int, list[str]]:
 
 
 def _by_window(scores: Scores) -> Figure:
-    """Bits per byte over the width of windows, one line for each width of tokens and size."""
+    """Return the figure of bits per byte over window width, a line per token width and size."""
     figure, (axes,) = line_panels(
         "Width of windows", "Bits per byte; dotted: a uniform model. Dashed: tokens of 8 bits"
     )
@@ -178,7 +178,7 @@ def _by_window(scores: Scores) -> Figure:
 def _plain_ticks(
     axes: Axes, places: Sequence[float], text: Callable[[float], str] = "{:.0f}".format
 ) -> None:
-    """Write numbers, not powers, at these places of a logarithmic axis."""
+    """Label these places of a logarithmic axis with plain numbers instead of powers of ten."""
     axes.set_xticks(list(places))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(lambda x, _: text(x))

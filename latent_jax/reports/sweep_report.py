@@ -1,4 +1,4 @@
-"""What a sweep found: tables, pictures and verdicts, from the records of its cells alone."""
+"""The report of a sweep: tables, pictures and verdicts, made from the records of its cells."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ from latent_jax.reports.tables import markdown_table, text_table, write_json
 from latent_jax.reports.verdicts import verdict_table
 
 REPORT = "report"
-"""In the folder of a sweep: what is made here."""
+"""Name of the folder, inside that of a sweep, for the files of this report."""
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -57,13 +57,14 @@ def report_sweep(folders: Sequence[str | Path], *, results: str | None = None) -
     """Print the tables of a sweep and write them beside its pictures.
 
     Args:
-        folders: of the sweep, and of others whose cells belong into the same tables, as those of
-            ablations do. `report` in the first receives report.md, a CSV for each table, and PNGs.
-        results: a file in configs/results, NAME.json, for the records; the tables go beside it as
-            NAME_TABLE.json, so that a page can show them.
+        folders: the folder of the sweep, and those of other sweeps whose cells belong into the same
+            tables, such as ablations. The folder `report` in the first one gets report.md, one CSV
+            per table, and PNGs.
+        results: a file configs/results/NAME.json for the records, or None. Tables are written
+            beside it as NAME_TABLE.json, so that a page can show them.
 
     Returns:
-        What was written.
+        The files that were written.
 
     Raises:
         ValueError: no cell is finished, or cells that would be compared have different budgets.
@@ -95,7 +96,7 @@ def report_sweep(folders: Sequence[str | Path], *, results: str | None = None) -
 
 
 def _check_budgets(records: Records) -> None:
-    """Refuse what sweeps of different budgets would lay side by side."""
+    """Raise ValueError if cells of one group and size have different budgets."""
     budgets: dict[tuple[str, str], set[str]] = {}
     for record in records:
         place = record.get("group", ""), record["size"]
@@ -110,7 +111,7 @@ def _check_budgets(records: Records) -> None:
 
 
 def _csv(rows: Records) -> bytes:
-    """Return the rows unrounded, with every key that one of them has."""
+    """Return the rows as CSV, unrounded, with every key that any of them has."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, keys, restval="")

@@ -1,4 +1,4 @@
-"""Tables of a sweep: lists of flat records, from the records of its cells."""
+"""Tables of a sweep, as lists of flat records, made from the records of its cells."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,14 @@ from latent_jax.reports.scores import Sample, Scores
 Records = list[dict[str, Any]]
 
 TOKENS_PER_ID = 100
-"""So many of the scored text let its own frequencies stand for the method's."""
+"""Scored tokens per id of the vocabulary that are enough to estimate the frequencies of ids."""
 
 
 def main_table(scores: Scores) -> Records:
-    """Return one row for each method: bits and FLOPs per byte at each size (the paper's tables 15
-    and 16), by both protocols, beside the uniform model.
+    """Return one row per method: bits and FLOPs per byte at each size, and the uniform model.
+
+    These are tables 15 and 16 of Lester et al. 2024. Bits per byte are given by this project's
+    evaluation and by the paper's.
     """
     rows = []
     for method in scores.methods:
@@ -31,10 +33,10 @@ def main_table(scores: Scores) -> Records:
 
 
 def baseline_table(scores: Scores) -> Records:
-    """Return uniform and unigram models of the tokens (the paper's table 3).
+    """Return bits per byte of uniform and unigram models of the tokens (the paper's table 3).
 
-    The unigram is that of the scored text itself. Where that holds fewer than `TOKENS_PER_ID`
-    tokens for each id it would flatter the method, and is left out.
+    The unigram model is that of the scored text itself. If the text has fewer than `TOKENS_PER_ID`
+    tokens per id, this model is too good, and is left out.
     """
     rows = []
     for method in scores.methods:
@@ -59,8 +61,10 @@ def baseline_table(scores: Scores) -> Records:
 
 
 def seed_table(records: Sequence[Mapping[str, Any]]) -> Records:
-    """Return mean and spread over seeds, where there are several, and by how much the best of the
-    group and size is lower on the same seeds, with the half width of its 95 % interval.
+    """Return the mean and spread of each method that has several seeds.
+
+    "bits_above_best" compares each with the best of its group and size on the same seeds;
+    "bits_above_best_half_width" is the half width of its 95 % interval.
     """
     rows = []
     for group in dict.fromkeys(record.get("group", "") for record in records):
@@ -102,11 +106,11 @@ LATENT_KEYS = (
 
 
 def latent_table(records: Sequence[Mapping[str, Any]]) -> Records:
-    """Return one row for each latent language: what its codes cost, and what they lose.
+    """Return one row per latent language: the cost of its codes, and what the codes leave open.
 
-    Means over seeds. `reconstruction_bits_per_byte` is -log2 p(x | z_hat) under teacher-forced
-    codes; `language_model_choice_nats_per_byte` is it under the codes that the language model finds
-    likeliest at each place.
+    Scores are means over seeds. `reconstruction_bits_per_byte` is -log2 p(x | z_hat) for the codes
+    of the text. `language_model_choice_nats_per_byte` is -log p(x | z) for the codes that the
+    language model finds likeliest at each place.
     """
     latents = [r for r in records if r.get("language_model_bits_per_byte") is not None]
     rows = []
@@ -133,7 +137,7 @@ def latent_table(records: Sequence[Mapping[str, Any]]) -> Records:
 
 
 def ablation_table(records: Sequence[Mapping[str, Any]]) -> Records:
-    """Return one row for each cell that stands in a group, and what its best peer scores."""
+    """Return one row per method of each group and size, with its distance to the best of them."""
     rows = []
     for group in dict.fromkeys(r["group"] for r in records if r.get("group")):
         scores = Scores(records, group)

@@ -24,10 +24,10 @@ def text_table(
 
     Args:
         records: the rows.
-        columns: keys, or columns of one's own, in order; None shows every key of the records.
+        columns: keys or `Column`s, in order; None shows every key of the records.
 
     Raises:
-        ValueError: for a column that no record has.
+        ValueError: no record has a column, or there are no records.
     """
     columns, rows = _cells(records, columns)
     headers = [column.header.split("\n") for column in columns]
@@ -59,10 +59,10 @@ def markdown_table(
 
 
 def write_json(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
-    """Write the records, one a line, unrounded; the file is whole or not there.
+    """Write the records, one per line and unrounded, in one atomic step; return the path.
 
     Raises:
-        ValueError: for a value that is neither text, a finite number, a truth value nor None.
+        ValueError: a value is not a string, a finite number, a bool or None.
     """
     lines = [json.dumps({key: _plain(key, value) for key, value in r.items()}) for r in records]
     body = ",\n".join(lines)
@@ -72,11 +72,11 @@ def write_json(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
 def keep_each(
     records: Iterable[Mapping[str, Any]], path: str | Path | None
 ) -> list[Mapping[str, Any]]:
-    """Return all records; the file has each as soon as it is known, so that an end costs none.
+    """Return all records; write the file after each, so that an interruption loses none.
 
     Args:
-        records: measured one after the other.
-        path: of `write_json`; None or "" writes nothing.
+        records: an iterable that measures one record after the other.
+        path: path for `write_json`; None or "" writes nothing.
     """
     found = []
     for record in records:
@@ -103,14 +103,16 @@ def read_json(path: str | Path) -> list[dict[str, Any]]:
 
 
 def kept_records(path: str | Path | None, append: bool) -> list[dict[str, Any]]:
-    """Return the records that a file keeps when others are added; check it before the work.
+    """Return the records already in a file to which others will be added.
+
+    Call it before the work, so that a wrong path is found early.
 
     Args:
-        path: of the file; None where nothing is kept.
-        append: whether records are added to those that it has.
+        path: path of the file; None where no file is written.
+        append: whether the file keeps its old records.
 
     Raises:
-        ValueError: records cannot be added to it, or there is no file to add them to.
+        ValueError: the path is a folder or holds no records, or `append` is set without a path.
     """
     if append and path is None:
         raise ValueError("--append adds records to the file of --json: name one")
@@ -136,7 +138,7 @@ def _cells(records, columns):
 
 
 def _numeric(records, columns):
-    """Return which columns hold numbers, and so are aligned at their last digit."""
+    """Return for each column whether it holds only numbers, which are aligned right."""
     return [
         all(isinstance(r.get(c.key), int | float | np.number | None) for r in records)
         for c in columns
@@ -144,7 +146,11 @@ def _numeric(records, columns):
 
 
 def _plain(key, value):
-    """Return a value as JSON knows it."""
+    """Return a value as a type that JSON has.
+
+    Raises:
+        ValueError: there is none.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,11 +1,11 @@
-"""A claim, tried at every place of a sweep where it can be: the verdict and its numbers.
+"""Tests of a claim at every place of a sweep where it applies: the verdict and its numbers.
 
-A place is a size and a pair of methods. A place supports a claim where the 95 % interval of the
-paired difference (see `paired`) lies on the claim's side of 0. A claim is *supported* where all its
-places support it; *refuted* where at one place the interval lies on the other side, at a level
-that allows for the number of places (Bonferroni); *undecided* otherwise. One seed decides nothing.
-What does not depend on training, such as the bytes that a token stands for, has no seeds and is
-decided as it is.
+A place is a size and a pair of methods. It supports the claim if the 95 % interval of the paired
+difference (see `paired`) lies on the claim's side of 0. A claim is *supported* if all its places
+support it. It is *refuted* if at one place the interval lies on the other side of 0, at a level
+corrected for the number of places (Bonferroni). Otherwise it is *undecided*. A single seed decides
+nothing. A claim that does not depend on training, such as one on bytes per token, needs no seeds:
+its numbers decide directly.
 """
 
 import dataclasses
@@ -19,17 +19,18 @@ UNTRIED = "not testable here"
 VERDICTS = (SUPPORTED, REFUTED, UNDECIDED, UNTRIED)
 
 LEARNABLE = 0.01
-"""A method is learned where bits per byte are lower than the uniform model's by this share."""
+"""A method counts as learned if its bits per byte are lower than the uniform model's by this share.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """What was found at one place.
+    """The result at one place.
 
     Attributes:
-        text: the numbers.
-        is_exact: whether the claim is true here, of what has no seeds.
-        effect: in favour of the claim, of what has seeds.
+        text: the numbers, for people.
+        is_exact: whether the claim holds here, if it does not depend on training; else None.
+        effect: the effect in favour of the claim, if it depends on training; else None.
     """
 
     text: str
@@ -43,7 +44,7 @@ class Place:
         return self.effect.is_positive() is True
 
     def refutes(self, n_places: int) -> bool:
-        """Return whether this place, one of so many, refutes the claim."""
+        """Return whether this place refutes the claim, as one of `n_places`."""
         if self.effect is None:
             return not self.is_exact
         return self.effect.is_positive(1 - (1 - LEVEL) / n_places) is False
@@ -51,28 +52,28 @@ class Place:
 
 @dataclasses.dataclass
 class Trial:
-    """What was found at each place where a claim could be tried.
+    """The results at all places where a claim could be tested.
 
     Attributes:
-        scores: of the cells.
-        places: in the order in which they were tried.
+        scores: the scores of the cells.
+        places: results in the order of the tests.
     """
 
     scores: Scores
     places: list[Place] = dataclasses.field(default_factory=list)
 
     def lower(self, one: str, other: str, size: str, key: str = "bits_per_byte") -> None:
-        """Try whether a score, by default bits per byte, of the first method is the lower one."""
+        """Test whether a score of method `one` is lower than that of method `other`."""
         samples = (self.scores.sample(method, size, key) for method in (one, other))
         self._compare(*samples, f"{size}: {one}", other)
 
     def falls(self, method: str, small: str, large: str, key: str = "bits_per_byte") -> None:
-        """Try whether a score of a method is lower at the large size than at the small one."""
+        """Test whether a score of a method is lower at the large size than at the small one."""
         samples = (self.scores.sample(method, size, key) for size in (large, small))
         self._compare(*samples, f"{method} at {large}", f"at {small}")
 
     def learned(self, method: str, size: str, expected: bool) -> None:
-        """Try whether the method is learned beyond the uniform model."""
+        """Test whether a method is learned, or is not, according to `expected`; see `LEARNABLE`."""
         bits = self.scores.sample(method, size)
         uniform = self.scores.sample(method, size, "uniform_bits_per_byte")
         if bits is None or uniform is None:
@@ -83,7 +84,7 @@ class Trial:
         self._add(text, Effect.of(*sides))
 
     def state(self, holds: bool, text: str) -> None:
-        """Add a finding that does not depend on training."""
+        """Add a result that does not depend on training."""
         self.places.append(Place(text, is_exact=holds))
 
     def _compare(self, one: Sample | None, other: Sample | None, name: str, against: str) -> None:
@@ -102,7 +103,7 @@ class Trial:
     def record(self, claim: str, source: str) -> dict[str, Any]:
         """Return the verdict as one row of a table.
 
-        "smallest_effect" is the largest of the places' smallest effects that could have been seen.
+        "smallest_effect" is the largest, over the places, of the smallest detectable effects.
         """
         n = len(self.places)
         supporting = [place for place in self.places if place.supports()]

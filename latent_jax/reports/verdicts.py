@@ -1,6 +1,6 @@
-"""The claims of the papers, each tried on the cells of a sweep; here those of Lester et al. 2024.
+"""Claims of papers, tested on the cells of a sweep; this file has those of Lester et al. 2024.
 
-What decides is in `trial`: the differences of runs of the same seed.
+Verdicts depend on the differences between runs of the same seed, see `trial`.
 """
 
 import itertools
@@ -144,9 +144,9 @@ ABLATIONS = (
 
 
 def verdict_table(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for each claim: what was tried, what was found, and the verdict.
+    """Return a row for each claim, with its verdict and numbers; see `Trial.record`.
 
-    A paper none of whose claims can be tried on these cells has no rows.
+    A paper has no rows if none of its claims can be tested on these cells.
     """
     lester = []
     for claim, source, attempt in CLAIMS:

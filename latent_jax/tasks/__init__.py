@@ -1,1 +1,1 @@
-"""What is trained: a model, its loss and its scores; one file per task."""
+"""Training tasks: a model, its loss and its scores; one file per task."""

@@ -1,9 +1,10 @@
-"""Cross-entropy over a large vocabulary, a block of its rows at a time.
+"""Cross-entropy over a large vocabulary, computed in blocks of the vocabulary.
 
-The logits of 65,536 ids are the largest array of a small model by far: writing them out costs more
-than computing them, and they are needed twice. Here a block of them lives only while it is reduced,
-forward to the log-partition and backward to the gradients, which compute it again. The idea is that
-of Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models".
+The logits of 65,536 ids are by far the largest array of a small model. Writing them to memory costs
+more than computing them, and both passes need them. Here a block of logits exists only until it is
+reduced: to the log-partition in the forward pass, and to gradients in the backward pass, which
+computes it again. The idea is that of Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary
+Language Models".
 """
 
 import functools
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 BLOCK = 1024
-"""Rows of the table at a time."""
+"""Rows of the embedding table per block."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -25,7 +26,7 @@ def blockwise_nats(
         x_ND: features in the compute dtype.
         table_VD: float32, one row per id; it is cast to the dtype of `x_ND`.
         ids_N: int32, the ids that are scored.
-        block: rows of the table at a time.
+        block: rows of the table per block.
     """
     return _forward(x_ND, table_VD, ids_N, block)[0]
 
@@ -76,7 +77,7 @@ blockwise_nats.defvjp(_forward, _backward)
 
 
 def _blocks(table_VD, dtype, block):
-    """Return the table in blocks, zeros after its end, and the first and the last id of each."""
+    """Return the table in blocks, zero-padded, and the first id and the end of each block."""
     n_ids = len(table_VD)
     n_blocks = -(-n_ids // block)
     padded = jnp.pad(table_VD.astype(dtype), ((0, n_blocks * block - n_ids), (0, 0)))
@@ -86,7 +87,7 @@ def _blocks(table_VD, dtype, block):
 
 
 def _logits(x_ND, block_VD, limits):
-    """Return float32 logits of one block, minus infinity where it goes beyond the table."""
+    """Return the logits of one block, float32[N, block], minus infinity beyond the table."""
     first, stop = limits
     logits_NV = jnp.einsum("ND,VD->NV", x_ND, block_VD, preferred_element_type=jnp.float32)
     inside = jnp.arange(len(block_VD)) + first < stop

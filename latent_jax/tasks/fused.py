@@ -1,13 +1,13 @@
-"""Cross-entropy of a tied head that makes its gradient while it has the logits.
+"""Cross-entropy of a tied head whose forward pass also computes the gradients.
 
-The logits of a vocabulary are the largest array of a small model by far. Here those of a few
-positions at a time live until the loss and both gradients of these positions are made: nothing is
-computed twice, and no logits are kept. The gradient of a sum with known weights does not depend on
-what comes after it but for a factor. The idea is that of Hsu et al. 2024, "Liger Kernel", section
-3.2 (FusedLinearCrossEntropy); `tasks.blockwise` cuts the vocabulary instead, which suits the caches
-of a CPU.
+The logits of a vocabulary are by far the largest array of a small model. Here the logits of a few
+positions at a time exist until the loss and both gradients of these positions are computed. So
+nothing is computed twice, and no logits are kept. This is possible because the result is a sum with
+known weights: later operations change its gradient only by a factor. The idea is that of Hsu et al.
+2024, "Liger Kernel", section 3.2 (FusedLinearCrossEntropy). `tasks.blockwise` divides the
+vocabulary instead, which suits the caches of a CPU.
 
-Matmuls take operands in the compute dtype and sum in float32; the softmax is float32.
+Operands of matmuls have the compute dtype, sums are float32, and the softmax is float32.
 """
 
 import functools
@@ -20,12 +20,12 @@ import numpy as np
 from latent_jax.sharding_constraints import row_shards, rows, whole
 
 LOGITS_BYTES = 2**30
-"""About as many bytes of float32 logits are on a device at a time."""
+"""Approximate bytes of float32 logits on a device at a time."""
 LOWEST = np.finfo(np.float32).min
-"""What stands for minus infinity, of which no difference can be taken."""
+"""Stands for minus infinity, because a difference of two infinities is NaN."""
 ALIGNMENT = 128
-"""Ids are filled up to a multiple of it, as matrix units want it: 65,537 ids would be read one by
-one."""
+"""The vocabulary is padded to a multiple of this for matrix units. Unpadded, rows of 65,537 logits
+would be read one number at a time."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -39,14 +39,14 @@ def fused_cross_entropy(
 ) -> tuple[jax.Array, jax.Array]:
     """Return sum(w (nats + z_loss log(Z)^2)) and sum(w nats), float32 scalars.
 
-    nats = -log softmax(x W^T)[id], and Z is the sum of the exponentials. Only the first result is
-    differentiated, with respect to `x_BTD` and `table_VD`.
+    nats = -log softmax(x W^T)[id], and Z is the sum of the exponentials of the logits. Only the
+    first result has gradients, with respect to `x_BTD` and `table_VD`.
 
     Args:
         x_BTD: features in the compute dtype.
         table_VD: float32, one row per id; it is cast to the dtype of `x_BTD`.
         ids_BT: int32, the ids that are scored.
-        weights_BT: float32, of each position.
+        weights_BT: float32, w, the weight of each position.
         z_loss: weight of the squared log-partition.
         logits_bytes: see `LOGITS_BYTES`.
     """
@@ -66,10 +66,11 @@ def _forward(x_BTD, table_VD, ids_BT, weights_BT, z_loss, logits_bytes):
     n_ids, length = len(table_VD), x_BTD.shape[1]
     arrays, starts, size = _pieces((x_BTD, ids_BT, weights_BT), n_ids, logits_bytes)
     table_WD = _aligned(table_VD, x_BTD.dtype)
-    # Written where it belongs. Stacked pieces would have to be joined, and on a GPU XLA gives the
-    # whole stream the layout in which that costs nothing: its norms then read across rows.
+    # Pieces are written into this array. Stacked pieces would have to be joined, and on a GPU XLA
+    # would give the whole residual stream the layout that makes joining free, in which norms read
+    # across rows.
     x_gradient_BTD = rows(jnp.zeros_like(arrays[0]))
-    # A sum of its own for the rows of each device: one exchange at the end, not one per chunk.
+    # One sum per device, over its own rows: one exchange at the end instead of one per piece.
     n_shards = row_shards(len(x_BTD))
     gradient_SWD = rows(jnp.zeros((n_shards, *table_WD.shape), jnp.float32))
 
@@ -120,15 +121,17 @@ fused_cross_entropy.defvjp(_forward, _backward)
 
 
 def _pieces(arrays, n_ids, logits_bytes):
-    """Return arrays [B, T, ...], T filled up to whole pieces; where pieces begin; their positions.
+    """Cut arrays along time, so that rows stay on their devices.
 
-    Cut in time: rows stay on their devices.
+    Returns:
+        The arrays [B, T, ...] with T padded to whole pieces, the start of each piece, int32, and
+        the positions per piece.
     """
     n_rows, length = arrays[0].shape[:2]
     all_bytes = 4 * n_rows // row_shards(n_rows) * length * n_ids
     n_pieces = _divisor_near(length, min(length, math.ceil(all_bytes / logits_bytes)))
     size = math.ceil(length / n_pieces)
-    n_pieces = math.ceil(length / size)  # none of padding alone
+    n_pieces = math.ceil(length / size)  # drop pieces that would hold only padding
     n_added = n_pieces * size - length
     if n_added:
         arrays = [jnp.pad(x, [(0, 0), (0, n_added)] + [(0, 0)] * (x.ndim - 2)) for x in arrays]
@@ -136,7 +139,7 @@ def _pieces(arrays, n_ids, logits_bytes):
 
 
 def _divisor_near(length, n):
-    """Return a number of equal pieces between 3/4 n and 3/2 n; n where there is none."""
+    """Return the divisor of `length` nearest to n between 3/4 n and 3/2 n; n if there is none."""
     near = range(math.ceil(0.75 * n), math.floor(1.5 * n) + 1)
     return min((m for m in near if length % m == 0), key=lambda m: abs(m - n), default=n)
 
@@ -151,7 +154,7 @@ def _aligned(table_VD, dtype):
 
 
 def _logits(x_BCD, table_WD, n_ids):
-    """Return float32[B, C, W], `LOWEST` beyond the last id."""
+    """Return logits, float32[B, C, W], `LOWEST` beyond the last id."""
     logits_BCW = jnp.einsum("BCD,WD->BCW", x_BCD, table_WD, preferred_element_type=jnp.float32)
     if len(table_WD) == n_ids:
         return logits_BCW
@@ -159,7 +162,7 @@ def _logits(x_BCD, table_WD, n_ids):
 
 
 def _scores(logits_BCW, ids_BC):
-    """Return log Z and nats of each position, and where its id is."""
+    """Return log Z and nats of each position, float32[B, C], and bool[B, C, W], True at its id."""
     hit_BCW = jnp.arange(logits_BCW.shape[-1])[None, None] == ids_BC[..., None]
     picked_BCW = jnp.where(hit_BCW, logits_BCW, 0.0)
     peak_BC, sum_BC, picked_BC = jax.lax.reduce(
@@ -170,10 +173,10 @@ def _scores(logits_BCW, ids_BC):
 
 
 def _join(left, right):
-    """Join (maximum, sum of exponentials over it, sum) of two sets of logits.
+    """Merge (maximum, sum of exp(logit - maximum), sum of picked logits) of two sets of logits.
 
-    So the logits are read once, and not once for their maximum and once for the sum (Milakov and
-    Gimelshein 2018, "Online normalizer calculation for softmax").
+    With it one pass over the logits gives both the maximum and the sum (Milakov and Gimelshein
+    2018, "Online normalizer calculation for softmax").
     """
     peak = jnp.maximum(left[0], right[0])
     total = left[1] * jnp.exp(left[0] - peak) + right[1] * jnp.exp(right[0] - peak)

@@ -1,4 +1,4 @@
-"""Who computes the cross-entropy of a tied head: one word, the same numbers."""
+"""The cross-entropy of a tied head, by one of three implementations of the same numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,13 @@ from latent_jax.tasks.fused import fused_cross_entropy
 from latent_jax.tasks.losses import log_partition, token_nats
 
 HEADS = ("auto", "whole", "blocks", "fused")
-"""From whole logits; from blocks of the vocabulary that are never written out (`tasks.blockwise`);
-or with its gradient, a few positions at a time (`tasks.fused`). "auto" is the platform's choice,
-which is made with the task."""
+"""How the cross-entropy is computed:
+
+- "whole": from all logits at once;
+- "blocks": from one block of the vocabulary at a time (`tasks.blockwise`);
+- "fused": together with its gradient, a few positions at a time (`tasks.fused`);
+- "auto": the platform's choice, which is made when the task is made.
+"""
 
 
 def cross_entropy(
@@ -23,14 +27,15 @@ def cross_entropy(
 ) -> tuple[jax.Array, jax.Array]:
     """Return sum(w (nats + z_loss log(Z)^2)) and sum(w nats), float32 scalars.
 
-    nats = -log softmax(x W^T)[id], and Z is the sum of the exponentials. Differentiate the first.
+    nats = -log softmax(x W^T)[id], and Z is the sum of the exponentials of the logits. Only the
+    first result may be differentiated.
 
     Args:
-        head: one of `HEADS` but "auto".
-        x_BTD: features in the compute dtype, which the operands of the product have.
+        head: one of `HEADS` except "auto".
+        x_BTD: features in the compute dtype; the product uses this dtype.
         table_VD: float32, one row per id.
         ids_BT: int32, the ids that are scored.
-        weights_BT: float32, of each position.
+        weights_BT: float32, w, the weight of each position.
         z_loss: weight of the squared log-partition.
     """
     if head == "fused":

@@ -19,7 +19,7 @@ from latent_jax.tokenizers.trie import Trie
 
 
 def shift_right(ids_BT: jax.Array, first_id: int) -> jax.Array:
-    """Put `first_id` before each row and drop its last id: the input that predicts `ids_BT`."""
+    """Return rows with `first_id` put first and the last id dropped: the inputs for `ids_BT`."""
     return jnp.pad(ids_BT[:, :-1], ((0, 0), (1, 0)), constant_values=first_id)
 
 
@@ -28,20 +28,22 @@ class LanguageModeling:
     """The task of a causal language model over token ids.
 
     Attributes:
-        model_config: the GPT; its vocabulary holds the tokenizer's ids, the separator included.
-        separator_id: the id that stands before every row and after every document.
+        model_config: the GPT; its vocabulary contains the tokenizer's ids, separator included.
+        separator_id: the id before every row and after every document.
         row_length: L, ids per row.
         bytes_per_token: raw bytes per id, measured on the corpus; only FLOPs per byte use it.
-        frozen: parameter paths that are not trained.
-        z_loss: weight of (log Z)^2 in the loss, which keeps logits near normalised (Chowdhery et
-            al. 2022, "PaLM", section 5). It is no part of any score.
-        head: one of `HEADS` but "auto".
+        frozen: regular expressions of parameter paths that are not trained.
+        z_loss: weight of (log Z)^2 in the loss, which keeps log Z near 0 (Chowdhery et al. 2022,
+            "PaLM", section 5). No score contains it.
+        head: one of `HEADS` except "auto".
         tokenizer_flops_per_byte: forward FLOPs of the tokenizer's own model, M1, per raw byte.
-        snippets: rows that are cut in training. Evaluation scores whole rows, and snippets besides.
-        windows: the tree of the code at whose windows snippets begin; None: anywhere.
+        snippets: rows that are cut in training. Evaluation scores whole rows, and snippets of all
+            rows as well.
+        windows: the tree of the code at whose windows snippets begin; None = consecutive snippets.
 
     Raises:
-        ValueError: the length of a snippet does not divide the row's.
+        ValueError: the length of a snippet does not divide the row's, `z_loss` is negative, or
+            `head` is unknown or "auto".
     """
 
     model_config: GPTConfig
@@ -95,11 +97,11 @@ class LanguageModeling:
 
     @property
     def train_flops_per_byte(self):
-        """The GPT forward and backward, and M1 once, see `Task`."""
+        """FLOPs per raw byte of the GPT forward and backward, and of M1 forward; see `Task`."""
         return 3.0 * self.flops_per_byte + self.tokenizer_flops_per_byte
 
     def train_flops(self, seen):
-        """Of the bytes seen, see `Task`."""
+        """Return the FLOPs of training on `seen["bytes"]`; see `Task`."""
         return self.train_flops_per_byte * seen["bytes"]
 
     def init(self, key, batch):
@@ -107,7 +109,7 @@ class LanguageModeling:
         return GPT(self.model_config).init(key, batch["ids"])
 
     def loss(self, variables, batch, key, step, train):
-        """Mean nats per scored id, and the z-loss; see `Task`."""
+        """Return the mean nats per scored id, plus the z-loss; see `Task`."""
         del step
         parts = [(batch["ids"], batch["weights"])]
         if self.snippets.every:
@@ -131,7 +133,7 @@ class LanguageModeling:
         return objective / jnp.maximum(weight, 1.0), (scores, {})
 
     def evaluate(self, variables, batch):
-        """Nats, bytes and the histogram of ids; see `Task`."""
+        """Return nats, bytes and the histogram of ids; see `Task`."""
         ids_BT, weights_BT = batch["ids"], batch["weights"]
         scores = {
             "nats": self._sums(variables, ids_BT, weights_BT)[1],
@@ -146,7 +148,7 @@ class LanguageModeling:
         return scores
 
     def summarize(self, sums):
-        """Return bits per byte, nats and bytes per token; with counts, the baselines too."""
+        """Return bits per byte, nats and bytes per token, and, with counts of ids, baselines."""
         metrics = {
             "bits_per_byte": bits_per_byte(sums["nats"], sums["n_bytes"]),
             "nats_per_token": float(sums["nats"] / sums["n_tokens"]),

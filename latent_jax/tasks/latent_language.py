@@ -1,12 +1,12 @@
-"""The latent language: reconstruction - beta x language model over codes, one code length.
+"""The task of a latent language: the reconstruction loss, plus beta times an LM's loss over codes.
 
 Fifty, "Language, Entropy, and Language Modeling" (2025), joint objective
 
     L(x) = - sum_i log p(x_i | z)  -  beta sum_k log q(z_k | z_<k)
 
-here divided by the number of scored positions. A text is paid for twice: its codes, -log q(z), and
-what the codes do not say, -log p(x | z). Both are reported in bits per raw byte, and their sum is
-the code length that is compared with every other method.
+here divided by the number of scored positions. The code length of a text has two parts: its codes,
+-log q(z), and what the codes leave open, -log p(x | z). Both are reported in bits per raw byte.
+Their sum is compared with other methods.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ FREEZABLE = {
     "decoder": (r"params/autoencoder/(decompressor|decoder|byte_head)/.*",),
     "language_model": (r"params/(language_model|project|start)(/.*)?",),
 }
-"""The parts that can be frozen, and the parameters each part owns."""
+"""Part that can be frozen -> regular expressions of its parameter paths."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +34,12 @@ class BetaSchedule:
     """The weight of the language model's loss over training.
 
     Attributes:
-        value: beta after the warm-up, in the units of the joint objective.
+        value: beta after the warm-up.
         kind: "constant", or "linear" from 0 over `warmup_steps`.
         warmup_steps: optimizer steps until `value` is reached.
+
+    Raises:
+        ValueError: the kind is unknown, or "linear" without warm-up steps.
     """
 
     value: float = 1.0
@@ -67,11 +70,14 @@ class LatentLanguage:
         row_length: T, bytes per row.
         beta: weight of the language model's loss.
         lm_gradient: one of `models.latent_lm.LM_GRADIENTS`.
-        freeze: any of "encoder", "decoder", "language_model". A frozen encoder keeps its codebook
-            as well.
-        head: one of `tasks.heads.HEADS` but "auto", for the codes.
+        freeze: any of "encoder", "decoder", "language_model". With a frozen encoder, the codebook
+            does not change either.
+        head: one of `tasks.heads.HEADS` except "auto", for the codes.
         bytes_per_id: raw bytes per id, measured on the corpus: a little under 1, because separators
-            stand for none. Only budgets use it.
+            stand for no byte. Only budgets use it.
+
+    Raises:
+        ValueError: a word is unknown; the message names the nearest known one.
     """
 
     model_config: LatentLMConfig
@@ -107,7 +113,7 @@ class LatentLanguage:
 
     @property
     def headline(self):
-        """The full code length; of continuous latents, which have none, the reconstruction."""
+        """The code length; for continuous latents, which have none, the reconstruction."""
         return "bits_per_byte" if self._has_codes else "reconstruction_bits_per_byte"
 
     @property
@@ -123,21 +129,21 @@ class LatentLanguage:
 
     @property
     def flops_per_byte(self):
-        """Their sum, see `Task`."""
+        """The sum of `component_flops`, see `Task`."""
         return sum(self.component_flops.values())
 
     @property
     def tokenizer_flops_per_byte(self):
-        """0: bytes need no model to be read."""
+        """0, because bytes need no model."""
         return 0.0
 
     @property
     def train_flops_per_byte(self):
-        """Forward and backward, see `Task`."""
+        """FLOPs per raw byte of the forward and backward pass, see `Task`."""
         return 3.0 * self.flops_per_byte
 
     def train_flops(self, seen):
-        """Of the bytes seen, see `Task`."""
+        """Return the FLOPs of training on `seen["bytes"]`; see `Task`."""
         return self.train_flops_per_byte * seen["bytes"]
 
     def init(self, key, batch):
@@ -171,7 +177,7 @@ class LatentLanguage:
         return loss, (scores, state)
 
     def evaluate(self, variables, batch):
-        """Score the code length, its baselines and the LM's own choice; see `Task`."""
+        """Return the sums of code length, baselines and the LM's likeliest codes; see `Task`."""
         mask_BT = batch["weights"] > 0
         output = self._model.apply(variables, batch["ids"], mask_BT)
         scores = self._scores(variables, output, batch)
@@ -187,9 +193,7 @@ class LatentLanguage:
         }
 
     def reconstruct(self, variables, batch):
-        """Return byte ids int32[B, T] read back from the codes, and from the codes the LM finds
-        likeliest.
-        """
+        """Return byte ids int32[B, T] decoded from the codes, and from the LM's likeliest codes."""
         mask_BT = batch["weights"] > 0
         output = self._model.apply(variables, batch["ids"], mask_BT)
         made = {"reconstruction": jnp.argmax(output.byte_logits_BTV, axis=-1)}
@@ -199,9 +203,9 @@ class LatentLanguage:
         return made
 
     def summarize(self, sums):
-        """Return every part of the code length in bits per raw byte, and how the codebook is used.
+        """Return the parts of the code length in bits per raw byte, and the codebook's usage.
 
-        Continuous latents (quantizer "none") have no code length: only the reconstruction is
+        Continuous latents (quantizer "none") have no code length, so only the reconstruction is
         reported.
         """
         n_bytes, n_latents = float(sums["n_bytes"]), float(sums["n_latents"])
@@ -269,8 +273,10 @@ class LatentLanguage:
         return scores
 
     def _decode_choice(self, variables, output, mask_BT):
-        """Return the codes the LM finds likeliest after the true ones before them, and their byte
-        logits.
+        """Return the LM's likeliest code after the true codes before it, int32[B, K].
+
+        The second result is the byte logits that the decoder gives for these codes,
+        float32[B, T, V].
         """
         choice_BK = jnp.argmax(output.code_logits_BKV, axis=-1).astype(jnp.int32)
         logits_BTV = self._model.apply(
@@ -283,11 +289,11 @@ class LatentLanguage:
         return choice_BK, logits_BTV
 
     def _target_gradient(self, variables, output):
-        """Return a term of value zero whose gradient moves latents towards codes the LM finds
-        likely.
+        """Return a term of value 0 whose gradient moves latents towards codes likely under the LM.
 
-        With p(v | z) the soft assignment, it is the expected code length - sum_v p(v | z) log q(v |
-        z_<k), in which only p is differentiated: q already learns from the hard codes.
+        With p(v | z) the soft assignment, the gradient is that of the expected code length
+        - sum_v p(v | z) log q(v | z_<k) with respect to p only; q already learns from the hard
+        codes.
         """
         log_p_BKV = self._model.apply(
             variables, output.latents.z_BKD, method=LatentLanguageModel.log_assignment

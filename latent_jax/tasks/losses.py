@@ -1,4 +1,4 @@
-"""Cross-entropy in float32, and the way from nats to bits per byte that every task shares."""
+"""Cross-entropy in float32, and the conversion from nats to bits per byte that all tasks share."""
 
 import math
 
@@ -10,8 +10,8 @@ import numpy as np
 def token_nats(logits_BTV: jax.Array, ids_BT: jax.Array) -> jax.Array:
     """Return -log softmax(logits)[id] for every position, float32[B, T], in nats.
 
-    The picked logit is a masked sum, not a gather: its gradient is then an element-wise comparison,
-    where a gather's would be a scatter, which is slow on CPU and TPU alike.
+    The logit of the id is a masked sum, so its gradient is element-wise. The gradient of a gather
+    would be a scatter, which is slow on CPU and TPU alike.
     """
     logits_BTV = logits_BTV.astype(jnp.float32)
     hit_BTV = jnp.arange(logits_BTV.shape[-1])[None, None, :] == ids_BT[..., None]
@@ -25,7 +25,7 @@ def log_partition(logits_BTV: jax.Array) -> jax.Array:
 
 
 def histogram(ids_BT: jax.Array, weights_BT: jax.Array, size: int) -> jax.Array:
-    """Return how often each id occurs, weighted: float32[size]."""
+    """Return the sum of the weights of each id, float32[size]."""
     return jnp.zeros(size, jnp.float32).at[ids_BT.reshape(-1)].add(weights_BT.reshape(-1))
 
 
@@ -35,10 +35,10 @@ def bits_per_byte(nats: float, n_bytes: float) -> float:
 
 
 def unigram_nats(counts_V: np.ndarray) -> float:
-    """Return the cost in nats of the counted symbols under their own frequencies, N x H(counts /
-    N).
+    """Return the cost in nats of the counted symbols under their own frequencies.
 
-    No fixed unigram model can code these symbols in less: the baseline is as strong as it can be.
+    It is N x H(counts / N). No fixed unigram model codes these symbols in fewer nats, so this is
+    the strongest unigram baseline.
     """
     counts = np.asarray(counts_V, np.float64)
     counts = counts[counts > 0]

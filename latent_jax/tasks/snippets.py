@@ -1,9 +1,9 @@
 """Rows that are cut into snippets, so that a byte model learns to predict from little context.
 
-A byte model that drives equal-information windows begins anew every few bytes, and a row of text
-begins once in `row_length`. Where it begins anew is not anywhere: a window ends before a byte that
-was unlikely, most often the first of a word. Snippets can begin there, at the windows of a code
-that was compiled before.
+A byte model that drives equal-information windows starts without context every few bytes, but a row
+of training text starts only once in `row_length` bytes. Windows do not start just anywhere: a
+window ends before an unlikely byte, most often the first of a word. So snippets can start where the
+windows of a code that was compiled before start.
 """
 
 import dataclasses
@@ -17,16 +17,16 @@ from latent_jax.tokenizers.trie import Trie
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Snippets:
-    """Which rows are cut, and how.
+    """The choice of rows to cut, and of the places to cut them.
 
     Attributes:
-        every: each row whose number in the batch is a multiple of it is cut; 0 cuts none.
-        length: ids of a snippet; divides the row's length.
-        windows: folder of a compiled code, at whose windows snippets begin; "shipped" is the one
-            that the package carries, "" lets one snippet follow on the other, wherever it begins.
+        every: rows whose number in the batch is a multiple of this are cut; 0 cuts none.
+        length: ids of a snippet; must divide the row's length.
+        windows: folder of a compiled code; snippets begin at starts of its windows. "shipped" is
+            the code in this package. "" cuts rows into consecutive snippets.
 
     Raises:
-        ValueError: a number makes no sense.
+        ValueError: `every` is negative or `length` below 1.
     """
 
     every: int = 0
@@ -42,9 +42,12 @@ class Snippets:
             )
 
     def split(self, array_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the rows that stay whole, [B - n, T], and those to be cut, [n, T].
+        """Return the rows that stay whole, [B - n, T], and the n rows to cut, [n, T].
 
-        The rows are taken at a stride, which leaves every device of a mesh an equal share.
+        Every `every`-th row is cut, so that all devices of a mesh get equal shares.
+
+        Raises:
+            ValueError: `every` does not divide B.
         """
         n_rows, row_length = array_BT.shape
         if n_rows % self.every:
@@ -58,14 +61,15 @@ class Snippets:
 def cut(
     ids_BT: jax.Array, weights_BT: jax.Array, length: int, windows: Trie | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Return rows as snippets, ids and weights, both [B T / length, length].
+    """Return the snippets of rows, ids and weights, both [B T / length, length].
 
     Args:
         ids_BT: int32, bytes and separators.
-        weights_BT: float32, of each id in the score.
-        length: of a snippet; divides T.
-        windows: the tree of a compiled code. Snippet k begins with the first of its windows from
-            id k length on. What it would read beyond the end of the row has weight 0.
+        weights_BT: float32, the weight of each id in the score.
+        length: ids of a snippet; must divide T.
+        windows: the tree of a compiled code, or None for consecutive snippets. Snippet k begins at
+            the first window that starts at id k * length or later. Positions beyond the end of the
+            row have weight 0.
     """
     if windows is None:
         return ids_BT.reshape(-1, length), weights_BT.reshape(-1, length)

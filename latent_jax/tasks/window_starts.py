@@ -1,14 +1,17 @@
-"""Where the windows of a compiled code begin, found on the device without a loop over the row.
+"""The starts of the windows of a compiled code, found on the device without a loop over the row.
 
-Windows are read one after the other, and a loop over a row of 1,024 bytes is a thousand kernels of
-a few bytes each: on a GPU half of a training step. But every window begins at the root of the tree.
-So the window that would begin at each position is read from all positions at once, and then it is
-found which of them are reached from the first.
+Windows follow each other, so the obvious code is a loop. But a loop over a row of 1,024 bytes is a
+thousand kernels of a few bytes each, which on a GPU takes half of a training step. Every window
+begins at the root of the tree, however. So the first step computes, for all positions at once, the
+size of the window that would begin there. The second step finds which positions are reached from
+the first one by steps of these sizes.
 
-What is reached is found in halves. A run of positions is summed up as a table: with so many bytes
-of a window left that was open before, so many are left behind the run. Two neighbours make the
-table of both; from the whole row down, each half is told with what it is entered. That is log2(T)
-steps each way, and no scatter. A window has few bytes, so tables stay short.
+The second step divides the row into halves, recursively. For a run of positions there is a table:
+if the last window before the run reaches o bytes into it, how many bytes does the last window of
+the run reach beyond it? The tables of two neighbouring runs give the table of both. Then, from the
+whole row down to single positions, each half gets the number of bytes by which the window before it
+reaches into it. That is log2(T) steps in each direction, and no scatter. A window has few bytes, so
+tables are short.
 """
 
 import jax
@@ -23,16 +26,17 @@ _NO_LABEL = (1 << _LABEL_BITS) - 1
 
 
 def window_starts(ids_BT: jax.Array, windows: Trie) -> jax.Array:
-    """Return where the windows of a compiled code begin, bool[B, T].
+    """Return bool[B, T], True where a window of a compiled code begins.
 
-    A row is cut as if a document began with it; a separator ends a window and is in none.
+    A row is cut as if a document began at its first position. A separator ends a window and is part
+    of none.
 
     Args:
         ids_BT: int32, bytes and separators.
-        windows: the code's tree.
+        windows: the tree of the code.
 
     Raises:
-        ValueError: the tree is too large for the device's table.
+        ValueError: the tree has more slots than the packed table can address.
     """
     most = longest(windows)
     sizes_BT = window_sizes(ids_BT, windows, most)
@@ -40,16 +44,18 @@ def window_starts(ids_BT: jax.Array, windows: Trie) -> jax.Array:
 
 
 def window_sizes(ids_BT: jax.Array, windows: Trie, most: int) -> jax.Array:
-    """Return the bytes of the window that would begin at each position, int32[B, T]; 0: none would.
+    """Return the bytes of the window that would begin at each position, int32[B, T].
+
+    The size is 0 at a separator.
 
     Args:
         ids_BT: int32, bytes and separators.
-        windows: the code's tree.
-        most: `trie.longest` of it.
+        windows: the tree of the code.
+        most: `trie.longest` of the tree.
     """
     entries_S = jnp.asarray(_packed(windows))
     row_length = ids_BT.shape[1]
-    # What is no byte is no node's label.
+    # No node has the label 256, which stands for separators and the end of the row.
     labels_BT = jnp.minimum(ids_BT, _N_BYTES)
     ahead_BT = jnp.pad(labels_BT, ((0, 0), (0, most - 1)), constant_values=_N_BYTES)
     base_BT = jnp.full(ids_BT.shape, windows.root, jnp.int32)
@@ -58,16 +64,17 @@ def window_sizes(ids_BT: jax.Array, windows: Trie, most: int) -> jax.Array:
         label_BT = ahead_BT[:, depth : depth + row_length]
         entry_BT = entries_S.at[base_BT + label_BT].get(mode="promise_in_bounds")
         goes_on_BT = entry_BT & _NO_LABEL == label_BT
-        # Base 0 owns no slot: a window that has ended, or come to a leaf, stays ended.
+        # Base 0 owns no slot, so a window that has ended, or reached a leaf, does not go on.
         base_BT = jnp.where(goes_on_BT, entry_BT >> _LABEL_BITS, 0)
         sizes_BT += goes_on_BT
     return sizes_BT
 
 
 def _packed(windows: Trie) -> np.ndarray:
-    """Return the slots as int32[S], own base << 9 | label: one look-up for each byte.
+    """Return the slots as int32[S], own base << 9 | label, for one look-up per byte.
 
-    Bases differ, so a slot is the child of a base by a byte where it has that byte as its label.
+    Slot base + byte belongs to the node with this base exactly if its label is the byte, because
+    all bases differ.
     """
     owner_S, base_S = windows.slots >> 32, windows.slots & 0xFFFFFFFF
     if windows.root >> (31 - _LABEL_BITS) or len(base_S) >> (31 - _LABEL_BITS):
@@ -81,15 +88,15 @@ def _packed(windows: Trie) -> np.ndarray:
 
 
 def _reached(sizes_BT: jax.Array, most: int) -> jax.Array:
-    """Return which positions are reached from the first in steps of their sizes, bool[B, T].
+    """Return bool[B, T], True at positions that are reached from the first by steps of `sizes_BT`.
 
     Args:
-        sizes_BT: int32, from 1 to `most`.
-        most: see above.
+        sizes_BT: int32, 1 to `most`: the step from each position to the next one that is reached.
+        most: the largest step.
     """
     n_rows, row_length = sizes_BT.shape
     n_padded = _power_of_two(row_length)
-    # left_BNO[b, n, o]: run n is entered with o bytes of a window left; how many are left after it.
+    # left_BNO[b, n, o]: bytes of a window left after run n, if o bytes are left before it.
     left_BNO = jnp.pad(sizes_BT - 1, ((0, 0), (0, n_padded - row_length)))[:, :, None]
     first_halves, size = [], 1
     while size < n_padded:
@@ -108,7 +115,13 @@ def _reached(sizes_BT: jax.Array, most: int) -> jax.Array:
 
 
 def _through(left_BNO: jax.Array, entered_BNI: jax.Array, size: int) -> jax.Array:
-    """Return what is left after runs of `size` that are entered so, int32[B, N, I]."""
+    """Return the bytes of a window left after runs of `size` positions, int32[B, N, I].
+
+    Args:
+        left_BNO: the tables of the runs.
+        entered_BNI: int32, bytes of a window left before each run.
+        size: positions per run.
+    """
     inside_BNI = jnp.take_along_axis(left_BNO, entered_BNI, axis=2, mode="clip")
     return jnp.where(entered_BNI < size, inside_BNI, entered_BNI - size)
 

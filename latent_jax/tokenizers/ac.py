@@ -30,16 +30,16 @@ _NOTHING = np.zeros(0, np.int64)
 
 
 class AC(BitTokenizer):
-    """One arithmetic code for each example of a text.
+    """Arithmetic coding of each example of a text by the probabilities of a byte model.
 
     Args:
         model: M1.
         vocab: 2^N.
-        precision: bits of the integer counts.
-        probe: of a saved tokenizer; see `Probed`.
+        precision: bits of the integer counts, which sum to 2^precision.
+        probe: the probe that a saved tokenizer stored, see `Probed`; "" for a new tokenizer.
 
     Raises:
-        ValueError: numbers outside their range.
+        ValueError: an argument is outside its range.
     """
 
     kind = "ac"
@@ -69,7 +69,7 @@ class AC(BitTokenizer):
         return [[next(streams) for _ in part] for part in examples]
 
     def _encode_group(self, examples: Sequence[bytes], worker: int) -> list[Stream]:
-        """Code each example; its lane takes the next one of the queue when it is done."""
+        """Return the stream of each example. A lane that is done takes the next of the queue."""
         n_lanes, precision = self._model.lanes, self._precision
         lanes = _Queue(n_lanes, len(examples))
         text = np.zeros((len(examples), EXAMPLE_BYTES), np.uint8)
@@ -132,7 +132,7 @@ class AC(BitTokenizer):
                 precision,
                 counts,
             )
-            read.append(out_N3[:n_bytes].astype(np.int32))  # half of the memory of a batch
+            read.append(out_N3[:n_bytes].astype(np.int32))  # int32 halves the memory of a batch
             for lane in np.flatnonzero(lanes.is_done):
                 lanes.next(lane)
                 item = lanes.item[lane]
@@ -165,13 +165,13 @@ class AC(BitTokenizer):
 
 
 class _Queue:
-    """Which item each lane holds, and what M1 reads next for it."""
+    """The item that each lane holds, and the id that M1 reads next in it."""
 
     def __init__(self, n_lanes: int, n_items: int):
         self.ids = np.full(n_lanes, BEGIN, np.int32)
         self.positions = np.zeros(n_lanes, np.int32)
         self.item = np.full(n_lanes, -1, np.int64)
-        self.at = np.zeros(n_lanes, np.int64)  # bytes coded of the item
+        self.at = np.zeros(n_lanes, np.int64)  # bytes of the item that are coded
         self.is_done = np.zeros(n_lanes, np.bool_)
         self._items = iter(range(n_items))
         for lane in range(n_lanes):
@@ -208,7 +208,7 @@ def _encode_step(
     precision,
     counts,
 ):
-    """Code one byte of every lane, and the end where a short example has come to it."""
+    """Code the next symbol of every lane: a byte, or the end of an example that is not full."""
     for lane in range(len(item)):
         if item[lane] < 0:
             continue

@@ -1,17 +1,19 @@
 """An arithmetic coder in integers: symbols to bits and back, exact for any integer counts.
 
-Witten, Neal and Cleary 1987, "Arithmetic Coding for Data Compression": an interval of integers
-[low, low + size) inside a register is narrowed by each symbol, and doubled whenever its first bit
-is settled or it lies around the middle (a *pending* bit, whose value the next settled bit decides).
-The register has 62 bits, so a symbol of count c out of 2^precision takes c / 2^precision of the
-interval up to a relative error of 2^(precision - 60).
+Witten, Neal and Cleary 1987, "Arithmetic Coding for Data Compression". The coder keeps an interval
+of integers [low, low + size) inside a register. Each symbol narrows the interval. The interval is
+doubled whenever its first bit is settled, or whenever it lies around the middle of the register;
+this second case gives a *pending* bit, whose value the next settled bit decides. The register has
+62 bits, so a symbol of count c out of 2^precision takes c / 2^precision of the interval, up to a
+relative error of 2^(precision - 60).
 
-The end of a stream is the shortest string of bits after which anything may follow, at most 2 bits
-beyond the information content. The decoder knows the interval that the encoder ended with, hence
-the length of what it has read: streams can be put one after the other.
+A stream ends with the shortest string of bits that keeps the meaning of the stream whatever bits
+follow. So a stream is at most 2 bits longer than its information content. The decoder knows the
+interval at which the encoder ended, and from it the length of the stream. So streams can follow
+each other without stored lengths.
 
-The coder knows no model and allocates nothing: its state is a row of an int64 array that a caller
-may keep for many streams at once.
+The coder contains no model and allocates no memory. Its state is one row of an int64 array, so that
+a caller can hold the states of many streams in one array.
 """
 
 import numba
@@ -23,19 +25,19 @@ _HALF = _WHOLE >> 1
 _QUARTER = _WHOLE >> 2
 
 LOW, SIZE, PENDING, WRITTEN = 0, 1, 2, 3
-"""Columns of a state: the interval, the pending bits, the settled bits."""
+"""Columns of a state: the interval (two columns), the number of pending and of settled bits."""
 STATE_SIZE = 4
 
 
 @numba.njit(cache=True, nogil=True)
 def start(state):
-    """Make the interval whole and forget all bits."""
+    """Set a state to the beginning of a stream: the whole interval, no bits."""
     state[LOW], state[SIZE], state[PENDING], state[WRITTEN] = 0, _WHOLE, 0, 0
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _put(state, bits, bit):
-    """Settle one bit, and with it the pending ones; bits beyond the buffer are counted only."""
+    """Write one bit and the pending bits it settles; bits beyond the buffer are only counted."""
     at = state[WRITTEN]
     if at < len(bits):
         bits[at] = bit
@@ -53,11 +55,11 @@ def encode_symbol(state, bits, start_count, stop_count, precision):
     """Narrow the interval to one symbol and write the bits that this settles.
 
     Args:
-        state: int64[STATE_SIZE].
-        bits: uint8[n], of which the first `state[WRITTEN]` are settled. Where it is too short, the
-            number of bits is still exact.
-        start_count: what comes before the symbol in the cumulative counts.
-        stop_count: `start_count` and the symbol's own count.
+        state: int64[STATE_SIZE], changed.
+        bits: uint8[n], written; the first `state[WRITTEN]` bits are settled. If it is too short,
+            further bits are dropped, but their number is still counted.
+        start_count: the sum of the counts of all symbols before this one.
+        stop_count: `start_count` plus the symbol's own count.
         precision: the counts sum to 2^precision.
     """
     _narrow(state, start_count, stop_count, precision)
@@ -79,7 +81,7 @@ def encode_symbol(state, bits, start_count, stop_count, precision):
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _narrow(state, start_count, stop_count, precision):
-    """Take the symbol's part of the interval; the last symbol's includes the rounding."""
+    """Narrow the interval to the symbol's part; the last symbol also gets what rounding leaves."""
     unit = state[SIZE] >> precision
     state[LOW] += unit * start_count
     if stop_count == 1 << precision:
@@ -105,7 +107,7 @@ def length(state):
 
 @numba.njit(cache=True, nogil=True)
 def information(state):
-    """Return the information content of what the interval was narrowed to, in bits, rounded up."""
+    """Return the information content of the symbols so far, in bits, rounded up."""
     n_bits, size = 0, state[SIZE]
     while size > 1:
         size >>= 1
@@ -115,11 +117,11 @@ def information(state):
 
 @numba.njit(cache=True, nogil=True)
 def settled_bits(state, code):
-    """Return how many bits of a stream suffice to know all symbols so far, whatever follows.
+    """Return how many bits of the stream determine all symbols so far, whatever bits follow.
 
     Args:
-        state: of the decoder.
-        code: its register.
+        state: the state of the decoder.
+        code: the register of the decoder.
     """
     low, high = state[LOW], state[LOW] + state[SIZE]
     n_bits = 1 if state[PENDING] else 0
@@ -133,10 +135,11 @@ def settled_bits(state, code):
 
 @numba.njit(cache=True, nogil=True)
 def finish(state, bits):
-    """Write the last bits: the shortest string that keeps any continuation inside the interval.
+    """Write the last bits: the shortest string whose every continuation lies in the interval.
 
-    Neither half nor the middle of the register holds the interval, so it holds the second quarter
-    whole if it begins in the first, else the third: two bits always do.
+    Two bits are always enough. The interval does not fit into either half of the register, nor into
+    its middle half, because `encode_symbol` would have doubled it. So it contains the whole second
+    quarter if it begins in the first quarter, else the whole third quarter.
     """
     n_bits = end_bits(state)
     low = state[LOW]
@@ -150,7 +153,7 @@ def finish(state, bits):
 
 @numba.njit(cache=True, nogil=True)
 def start_decoding(bits, position):
-    """Return the first register of a stream that begins at `bits[position]`; zeros follow bits."""
+    """Return the first register of the stream at `bits[position]`; after `bits`, zeros are read."""
     code = 0
     for i in range(position, position + REGISTER):
         code = (code << 1) | (bits[i] if i < len(bits) else 0)
@@ -159,23 +162,26 @@ def start_decoding(bits, position):
 
 @numba.njit(cache=True, nogil=True)
 def target(state, code, precision):
-    """Return the count that `code` points to, in [0, 2^precision): it names the next symbol."""
+    """Return the cumulative count that `code` points to, in [0, 2^precision).
+
+    The next symbol is the one whose counts contain it.
+    """
     unit = state[SIZE] >> precision
     return min((code - state[LOW]) // unit, (1 << precision) - 1)
 
 
 @numba.njit(cache=True, nogil=True)
 def decode_symbol(state, code, bits, position, start_count, stop_count, precision):
-    """Narrow the interval as the encoder did, and return the register after it.
+    """Narrow the interval as the encoder did, and return the new register.
 
     Args:
-        state: int64[STATE_SIZE]; bits are counted, not written.
-        code: the register, from `start_decoding` or the call before.
+        state: int64[STATE_SIZE], changed; bits are counted, not written.
+        code: the register, from `start_decoding` or the previous call.
         bits: uint8[n].
-        position: where the stream begins in `bits`.
-        start_count: of the symbol that `target` points to.
-        stop_count: likewise.
-        precision: bits.
+        position: index in `bits` of the first bit of the stream.
+        start_count: the sum of the counts before the symbol that `target` points to.
+        stop_count: `start_count` plus the symbol's own count.
+        precision: the counts sum to 2^precision.
     """
     _narrow(state, start_count, stop_count, precision)
     while True:

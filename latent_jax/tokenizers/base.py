@@ -1,19 +1,18 @@
-"""What every tokenizer is: an exact code between bytes and ids that knows its own identity.
+"""The base class of all tokenizers: a lossless code between bytes and ids, with a fingerprint.
 
-Three promises hold for any bytes at all, valid UTF-8 or not:
+Every tokenizer guarantees three things for any bytes, valid UTF-8 or not:
 
     decode(encode(text)) == text
     byte_lengths(encode(text)).sum() == len(text)
     separator_id not in encode(text)
 
-The second one is what bits per byte rests on. Counting bytes from decoded strings or from the
-spelling of pieces is the classic way to report numbers that are too good: a leading space counted
-twice, or a byte-fallback piece counted as the three bytes of U+FFFD.
+Bits per byte rests on the second one. A common mistake is to count bytes in decoded strings or in
+the spelling of pieces. A leading space is then counted twice, or a byte-fallback piece counts as
+the three bytes of U+FFFD, and the reported numbers are too good.
 
-A saved tokenizer is a folder: `tokenizer.json` with the kind, the name, the vocabulary's size and
-the fingerprint, and beside it the kind's own files. The fingerprint is a hash of those files, so
-whatever decides encode and decode is part of it, and a changed or truncated file is noticed before
-it is parsed.
+A saved tokenizer is a folder. It holds `tokenizer.json` (kind, name, vocabulary size, fingerprint)
+and the files of its kind. The fingerprint is a hash of those files, and they hold all that decides
+encode and decode. So a changed or truncated file is detected before it is parsed.
 """
 
 import abc
@@ -42,7 +41,13 @@ class FingerprintError(ValueError):
 
 
 def ended(ids: np.ndarray, byte_lengths: np.ndarray, separator_id: int) -> Encoded:
-    """Return ids, int32[n], with a separator after them, which stands for no bytes."""
+    """Return n + 1 positions: ids, int32[n], and a separator, which stands for 0 bytes.
+
+    Args:
+        ids: int32[n].
+        byte_lengths: int32[n], raw bytes of each id.
+        separator_id: the id that is appended.
+    """
     return Encoded(
         {"ids": np.append(ids, np.int32(separator_id))},
         {"bytes": np.append(byte_lengths, np.int32(0))},
@@ -54,20 +59,21 @@ class Tokenizer(abc.ABC):
 
     Attributes:
         amounts: the units that it counts, see `contracts.Code`.
-        kinds: every class that states a kind, by it.
-        kind: how the saved folder names the class, e.g. "bpe".
-        arguments: of a code that its constructor's arguments decide: their names, which are also
-            attributes; they are what is saved.
+        kinds: kind -> class, for every class that has a kind.
+        kind: the name of the class in a saved folder, e.g. "bpe".
+        arguments: names of the constructor's arguments, if they alone decide the code. Each must
+            also be an attribute; their values are saved.
         file_names: the kind's own files in a saved folder.
         name: the literature name, e.g. "BPE[v=4096]".
         vocab_size: number of ids, the separator included: the rows of an embedding table.
-        separator_id: the id between documents. Never produced by `encode`; decodes to nothing.
+        separator_id: the id between documents. `encode` never produces it; it decodes to b"".
         flops_per_byte: forward FLOPs per raw byte of the language model that drives the code; 0
-            where none does.
-        lanes: texts that this model reads side by side, on which its numbers depend; 0 where there
-            is no model.
-        encode_width: texts that `encode_batch` codes side by side; 1 where many gain nothing.
-        decode_width: likewise, of `decode_batch`.
+            without such a model.
+        lanes: number of texts that this model reads side by side; its probabilities depend on it.
+            0 without such a model.
+        encode_width: number of texts that `encode_batch` codes side by side; 1 where a batch is no
+            faster than single texts.
+        decode_width: the same for `decode_batch`.
     """
 
     amounts: ClassVar[tuple[str, ...]] = ("bytes",)
@@ -84,7 +90,11 @@ class Tokenizer(abc.ABC):
     decode_width: int = 1
 
     def __init_subclass__(cls, **words: Any):
-        """Make a class that states a kind known to `load`."""
+        """Register a class that has a kind, so that `load` finds it.
+
+        Raises:
+            TypeError: the class has neither `arguments` nor `_files`, or its kind is taken.
+        """
         super().__init_subclass__(**words)
         if cls.__dict__.get("arguments"):
             cls.file_names = (_ARGUMENTS_FILE,)
@@ -100,14 +110,14 @@ class Tokenizer(abc.ABC):
 
     @property
     def fields(self) -> dict[str, FieldSpec]:
-        """Return the one field of text."""
+        """The field specs of text: "ids", padded with the separator."""
         return {"ids": FieldSpec(padding=self.separator_id)}
 
     def encode_example(self, example: Document) -> Encoded:
-        """Return the ids of a document, the separator at their end, and the bytes of each.
+        """Return the ids of a document and a final separator, with the raw bytes of each id.
 
         Raises:
-            ValueError: byte lengths do not add up to the text's.
+            ValueError: the byte lengths do not sum to the length of the text.
         """
         ((ids, byte_lengths),) = self.encode_batch([example.text])
         n_bytes = int(byte_lengths.sum(dtype=np.int64))
@@ -125,9 +135,9 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def decode(self, ids: ArrayLike) -> bytes:
-        """Return the bytes that `ids`, integers of shape [n], stand for; separators vanish.
+        """Return the bytes that `ids`, integers of shape [n], stand for; separators decode to b"".
 
-        Any ids are allowed, also a part of an encoded text that ends inside a character.
+        All ids of the vocabulary are allowed, also a prefix that ends inside a character.
 
         Raises:
             ValueError: an id is outside the vocabulary.
@@ -137,17 +147,18 @@ class Tokenizer(abc.ABC):
     def byte_lengths(self, ids: ArrayLike) -> np.ndarray:
         """Return how many bytes each id decodes to, int32 of the shape of `ids`.
 
-        Where a byte takes a part of the bits of several ids, it counts for the id in whose bits its
-        information ends.
+        A code of bits may spread the information of one byte over several ids. Such a byte counts
+        for the last of these ids.
 
         Raises:
             ValueError: an id is outside the vocabulary.
         """
 
     def encode_batch(self, texts: Sequence[bytes]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return ids and byte lengths of each text: what `encode` and `byte_lengths` return.
+        """Return for each text what `encode` and `byte_lengths` return.
 
-        Where both come from one pass, or texts are coded side by side, this is the fast way.
+        This is faster than separate calls where one pass gives both, or where texts are coded side
+        by side.
         """
         encoded = (self.encode(text) for text in texts)
         return [(ids, self.byte_lengths(ids)) for ids in encoded]
@@ -157,7 +168,7 @@ class Tokenizer(abc.ABC):
         return [self.decode(ids) for ids in batch]
 
     def _files(self) -> dict[str, bytes]:
-        """Return the content of the kind's own files: all that decides encode and decode."""
+        """Return name -> content of the kind's files, which hold all that decides the code."""
         stated = {name: getattr(self, name) for name in self.arguments}
         return {_ARGUMENTS_FILE: json.dumps(stated).encode()}
 
@@ -183,7 +194,7 @@ class Tokenizer(abc.ABC):
         }
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer to `folder`, all or nothing; saving it there again changes nothing.
+        """Write the tokenizer to `folder` atomically; saving it there again changes nothing.
 
         Raises:
             ValueError: `folder` exists and holds anything else.
@@ -196,7 +207,7 @@ class Tokenizer(abc.ABC):
         """Read what `save` wrote.
 
         Raises:
-            FingerprintError: the files are not those that were saved.
+            FingerprintError: the files differ from those that were saved.
             ValueError: the folder is incomplete, or holds another kind of tokenizer.
         """
         saved = read_metadata(folder)
@@ -211,8 +222,8 @@ class Tokenizer(abc.ABC):
             raise FingerprintError(
                 f"the tokenizer in {folder} is not the one that was saved: its {METADATA_FILE} "
                 f"states the fingerprint {saved['fingerprint']}, the files give {found}. A file "
-                "was changed or cut short: restore the folder from where it was copied, or train "
-                "and save the tokenizer again, together with all that was encoded by it."
+                "was changed or truncated: restore the folder from where it was copied, or train "
+                "and save the tokenizer again, and encode again all that it had encoded."
             )
         tokenizer = cls._from_files(files)
         if tokenizer._metadata() != saved:
@@ -223,21 +234,25 @@ class Tokenizer(abc.ABC):
         return tokenizer
 
     def __reduce__(self):
-        """Pickle the saved form: native objects need not be picklable, and caches stay behind."""
+        """Pickle the saved form, without caches: native objects may not be picklable."""
         return type(self)._from_files, (self._files(),)
 
     def __repr__(self) -> str:
-        """Return the name and the head of the fingerprint, which tells two of one name apart."""
+        """Return the name and 12 digits of the fingerprint, which differs for codes of one name."""
         return f"{self.name} ({self.fingerprint()[:12]})"
 
     def _checked(self, ids: ArrayLike) -> np.ndarray:
-        """Return `ids` as an integer array, or raises if one is outside the vocabulary."""
+        """Return `ids` as an integer array.
+
+        Raises:
+            ValueError: an id is not an integer, or outside the vocabulary.
+        """
         ids = np.asarray(ids)
         if ids.size == 0:
             return ids.astype(np.int32)
         if not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(f"{self.name}: ids must be integers, not {ids.dtype}.")
-        # NumPy would read a negative id from the end of a table without a word.
+        # NumPy would index a table from its end with a negative id, and raise no error.
         low, high = int(ids.min()), int(ids.max())
         if low < 0 or high >= self.vocab_size:
             wrong = low if low < 0 else high
@@ -249,9 +264,9 @@ class Tokenizer(abc.ABC):
 
 
 class TableTokenizer(Tokenizer):
-    """A tokenizer in which every id stands for fixed bytes, whatever its neighbours are.
+    """A tokenizer in which every id stands for the same bytes in every context.
 
-    Subclasses set `pieces`: for each id its bytes, b"" for the separator.
+    Subclasses set `pieces`: the bytes of each id, b"" for the separator.
     """
 
     pieces: tuple[bytes, ...]
@@ -270,11 +285,11 @@ class TableTokenizer(Tokenizer):
 
 
 def load(folder: Path) -> Tokenizer:
-    """Return the tokenizer that `Tokenizer.save` wrote to `folder`, of any kind that is imported.
+    """Return the tokenizer that `Tokenizer.save` wrote to `folder`, of any imported kind.
 
     Raises:
-        FingerprintError: the files are not those that were saved.
-        ValueError: the folder is missing, incomplete, or of a kind that is not known here.
+        FingerprintError: the files differ from those that were saved.
+        ValueError: the folder is missing or incomplete, or no imported class has its kind.
     """
     kind = read_metadata(folder)["kind"]
     if kind not in Tokenizer.kinds:
@@ -287,10 +302,10 @@ def load(folder: Path) -> Tokenizer:
 
 
 def read_metadata(folder: Path) -> dict[str, str | int]:
-    """Return what the saved folder says about its tokenizer.
+    """Return the content of `tokenizer.json` in a saved folder.
 
     Raises:
-        ValueError: the description is missing, truncated or incomplete.
+        ValueError: the file is missing, truncated or incomplete.
     """
     text = read_file(folder, METADATA_FILE)
     try:
@@ -300,14 +315,14 @@ def read_metadata(folder: Path) -> dict[str, str | int]:
         missing = {"a whole JSON object"}
     if missing:
         raise ValueError(
-            f"{Path(folder) / METADATA_FILE} is damaged or not ours: it lacks "
+            f"{Path(folder) / METADATA_FILE} is damaged, or no tokenizer's: it lacks "
             f"{', '.join(sorted(missing))}. Restore it, or train and save the tokenizer again."
         )
     return metadata
 
 
 def _hash(kind: str, files: Mapping[str, bytes]) -> str:
-    """Hash the kind and its files; every part is preceded by its length."""
+    """Return the hash of a kind and its files, with the length of every part before the part."""
     digest = hashlib.sha256()
     parts = [_FORMAT, kind.encode()]
     for name in sorted(files):

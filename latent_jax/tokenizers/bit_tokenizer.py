@@ -1,7 +1,7 @@
 """Tokenizers that turn a text into a stream of bits, and every N bits into a token.
 
-Lester et al. 2024, section 3.3. What an id stands for depends on the ids before it, so ids are read
-from the beginning of a text on; the separator ends one text, and the next id begins another.
+Lester et al. 2024, section 3.3. The meaning of an id depends on the ids before it, so ids must be
+decoded from the beginning of a text. The separator ends a text, and the next id begins another.
 """
 
 import abc
@@ -16,11 +16,12 @@ from latent_jax.tokenizers.bits import check_token_bits, from_tokens, to_tokens
 
 
 class Stream(NamedTuple):
-    """The bits of a text, and where in them each byte's information ends.
+    """The bits of a text, and where in them the information of each byte ends.
 
     Attributes:
-        bits: uint8[n], 0 or 1.
-        ends: int64[bytes], not falling, each from 0 to n.
+        bits: uint8[n], each 0 or 1.
+        ends: int64[bytes], non-decreasing: the number of bits, 0 to n, after which the information
+            of each byte is complete.
     """
 
     bits: np.ndarray
@@ -28,7 +29,7 @@ class Stream(NamedTuple):
 
 
 def join_streams(streams: Sequence[Stream], token_bits: int) -> Stream:
-    """Put streams one after the other, each filled up to whole tokens."""
+    """Return the concatenation of streams, each padded with zeros to whole tokens."""
     if len(streams) == 1 and len(streams[0].bits) % token_bits == 0:
         return streams[0]
     bits, ends, at = [], [], 0
@@ -46,10 +47,10 @@ class BitTokenizer(Tokenizer):
     """Ids are groups of N bits, 0 to 2^N - 1; the separator is 2^N.
 
     Args:
-        vocab: 2^N, the separator not counted.
+        vocab: 2^N, not counting the separator.
 
     Raises:
-        ValueError: `vocab` is no power of 2 from 2 to 65,536.
+        ValueError: `vocab` is not a power of 2 from 2 to 65,536.
     """
 
     def __init__(self, vocab: int):
@@ -60,18 +61,19 @@ class BitTokenizer(Tokenizer):
 
     @property
     def stream_key(self) -> str:
-        """What decides the bits: tokenizers with one key differ in the width of tokens only."""
+        """A key of the bits: tokenizers with the same key differ only in the bits per token."""
         return self.fingerprint()
 
     @abc.abstractmethod
     def _encode_bits(self, texts: Sequence[bytes]) -> list[list[Stream]]:
-        """Return the streams of each text, which tokens are not shared by; an empty text has none
-        or empty ones.
+        """Return the streams of each text; an empty text has none, or empty ones.
+
+        A token never holds bits of two streams.
         """
 
     @abc.abstractmethod
     def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
-        """Return text and `Stream.ends` of bits, uint8[multiple of N], that end with a token."""
+        """Return the text and the `Stream.ends` of each text's bits, uint8[multiple of N]."""
 
     def encode(self, text: bytes) -> np.ndarray:
         """See `Tokenizer.encode`."""
@@ -99,7 +101,7 @@ class BitTokenizer(Tokenizer):
         return [b"".join(next(texts)[0] for _ in ps) for ps in parts]
 
     def byte_lengths(self, ids: ArrayLike) -> np.ndarray:
-        """See `Tokenizer.byte_lengths`. `ids` are one-dimensional, from the beginning of a text."""
+        """See `Tokenizer.byte_lengths`. `ids` must be [n] and start at the beginning of a text."""
         ids = self._checked(ids)
         lengths = np.zeros(ids.shape, np.int32)
         parts = self._parts(ids)
@@ -117,7 +119,7 @@ class BitTokenizer(Tokenizer):
         return [part[part != self.separator_id] for part in np.split(ids, at)]
 
     def _lengths(self, ends: np.ndarray, n_ids: int) -> np.ndarray:
-        """Count each byte for the id in whose bits its information ends."""
+        """Return the bytes of each id; a byte counts for the id in which its information ends."""
         # Not np.clip, which takes longer than coding a short text.
         at = np.minimum(np.maximum((ends - 1) // self.token_bits, 0), max(n_ids - 1, 0))
         return np.bincount(at, minlength=n_ids).astype(np.int32)
@@ -126,10 +128,10 @@ class BitTokenizer(Tokenizer):
 def encode_batches(
     tokenizers: Sequence[BitTokenizer], texts: Sequence[bytes]
 ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """Return what `encode_batch` of each tokenizer returns, with the texts coded once.
+    """Return what `encode_batch` of each tokenizer returns, but code each text only once.
 
     Raises:
-        ValueError: the tokenizers differ in more than the width of their tokens.
+        ValueError: the tokenizers differ in more than the bits per token.
     """
     if len({tokenizer.stream_key for tokenizer in tokenizers}) > 1:
         names = ", ".join(tokenizer.name for tokenizer in tokenizers)

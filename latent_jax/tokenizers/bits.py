@@ -1,4 +1,7 @@
-"""Bits grouped into tokens of N bits, first bit highest (Lester et al. 2024, section 3.3)."""
+"""Bits grouped into tokens of N bits; the first bit is the most significant.
+
+Lester et al. 2024, section 3.3.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,10 +10,10 @@ MAX_TOKEN_BITS = 16
 
 
 def check_token_bits(vocab: int) -> int:
-    """Return N where `vocab` is 2^N ids of N bits.
+    """Return N, the bits per token, of a vocabulary of 2^N ids.
 
     Raises:
-        ValueError: it is no such number, or N is above 16.
+        ValueError: `vocab` is not a power of 2 from 2 to 2^16.
     """
     n_bits = vocab.bit_length() - 1
     if not 1 <= n_bits <= MAX_TOKEN_BITS or vocab != 1 << n_bits:
@@ -21,10 +24,10 @@ def check_token_bits(vocab: int) -> int:
 
 
 def to_tokens(bits: ArrayLike, token_bits: int) -> np.ndarray:
-    """Return int32[ceil(n / N)]; zeros fill up the last token.
+    """Return the tokens of a string of bits, int32[ceil(n / N)]; zeros fill up the last token.
 
     Args:
-        bits: 0 or 1, [n].
+        bits: [n], each 0 or 1.
         token_bits: N.
     """
     bits = np.asarray(bits, np.uint8)

@@ -2,18 +2,19 @@
 
 Sennrich et al. 2016 (https://arxiv.org/abs/1508.07909) merge the most frequent pair of symbols,
 again and again. GPT-2 (Radford et al. 2019, section 2.2) starts from the 256 bytes instead of
-characters, and keeps merges inside the words that a regular expression cuts: no unknown symbol, no
-normalisation. A vocabulary is GPT-2's two files, `vocab.json` and `merges.txt`, in which each byte
-is written as one printable character. Training and merging are done by Hugging Face's tokenizers.
+characters, so that no symbol is unknown and text is not normalised. It cuts text into words by a
+regular expression, and no merge crosses a word. A vocabulary is GPT-2's two files, `vocab.json` and
+`merges.txt`, in which each byte is written as one printable character. Hugging Face's tokenizers
+library trains and merges.
 
-Two things are done here. Bytes that are not UTF-8, which that library cannot be given, are spelled
-by their single-byte ids. And documents are cut into words with a cache, which is several times
-faster than the library on whole documents and gives the same ids: in GPT-2's expression
+This file adds two things. Bytes that are not UTF-8, which the library does not accept, become
+single-byte ids. And documents are cut into words whose ids are cached, which is several times
+faster than the library on whole documents. The ids are the same, because in GPT-2's expression
 
     's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
 
-no match holds white space after anything else, and nothing looks back, so a place between a
-visible character and white space always ends one match and starts the next.
+white space stands only at the beginning of a match or fills it, and nothing looks back. So every
+place between a visible character and white space ends one match and starts the next.
 """
 
 import json
@@ -30,15 +31,15 @@ from latent_jax.tokenizers.utf8 import stretches
 
 SEPARATOR = "<|endoftext|>"
 
-# Visible characters are taken from ASCII only: beyond it, what counts as white space depends on
-# the version of Unicode that a library was built with.
+# Only visible characters of ASCII count here, because beyond ASCII the set of white-space
+# characters depends on the Unicode version of a library.
 _CUT = re.compile(rb"(?<=[!-~])(?=[ \n])")
 _CACHED_WORDS = 1 << 18
 _CACHED_WORD_BYTES = 48
 
 
 def byte_alphabet() -> list[str]:
-    """Return GPT-2's character for each byte: itself if printable Latin-1, else U+0100 upwards."""
+    """Return GPT-2's character for each byte: its Latin-1 one if printable, else U+0100 upwards."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(b) if b in printable else chr(256 + others.index(b)) for b in range(256)]
@@ -52,11 +53,11 @@ class BPE(TableTokenizer):
     """Byte-level BPE; the separator is the vocabulary's <|endoftext|>.
 
     Args:
-        vocab: id of each token, the tokens spelled in GPT-2's alphabet.
-        merges: pairs of tokens, the first to be merged first.
+        vocab: token, spelled in GPT-2's alphabet -> id.
+        merges: pairs of tokens, in the order in which they are merged.
 
     Raises:
-        ValueError: the two do not make a byte-level BPE vocabulary.
+        ValueError: the two are not a byte-level BPE vocabulary.
     """
 
     kind = "bpe"
@@ -76,21 +77,22 @@ class BPE(TableTokenizer):
             for token in tokens
         )
         self._id_of_byte = [vocab[character] for character in _ALPHABET]
-        # A plain token of the model, not an added one: text is never searched for the separator,
-        # and no merge makes it.
+        # The separator is a plain token of the model, not an added one: the library does not search
+        # text for it, and no merge makes it.
         self.model = _pipeline(hf.models.BPE(self._vocab, self._merges))
         self._cache: dict[bytes, list[int]] = {}
 
     @classmethod
     def train(cls, documents: Iterable[bytes], vocab_size: int) -> Self:
-        """Learns `vocab_size` ids, separator included; the same documents give the same ids.
+        """Train a BPE of `vocab_size` ids, separator included, on raw documents.
 
-        Only pairs that occur at least twice are merged. The library counts the words of all
-        documents, so what it holds in memory grows with the number of different words.
+        The same documents give the same ids. Only pairs that occur at least twice are merged. The
+        library counts the words of all documents, so its memory grows with the number of different
+        words.
 
         Raises:
-            ValueError: `vocab_size` is below the 257 ids of bytes and separator, or above what the
-                documents support.
+            ValueError: `vocab_size` is below 257 (256 bytes and the separator), or the documents
+                have too few pairs for it.
         """
         if vocab_size < 257:
             raise ValueError(
@@ -122,7 +124,7 @@ class BPE(TableTokenizer):
         """Read a vocabulary in GPT-2's two files (GPT-2's own: 50257 ids, separator 50256).
 
         Raises:
-            ValueError: a file is not readable, or the two do not make a byte-level BPE vocabulary.
+            ValueError: a file cannot be read, or the two are not a byte-level BPE vocabulary.
         """
         try:
             return cls._from_files(
@@ -155,8 +157,11 @@ class BPE(TableTokenizer):
         return cls(vocab, pairs)
 
     def tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the id of each byte, int32[256], and left, right and merged ids of the merges,
-        int32[n, 3], the first to be merged first: with the words, all that decides `encode`.
+        """Return the tables that, with the regular expression of words, decide `encode`.
+
+        Returns:
+            The id of each byte, int32[256], and the left, right and merged id of every merge in the
+            order of merging, int32[n, 3].
         """
         ids = self._vocab
         merges = [(ids[left], ids[right], ids[left + right]) for left, right in self._merges]
@@ -188,7 +193,7 @@ class BPE(TableTokenizer):
 
 
 def _pipeline(model: hf.models.BPE) -> hf.Tokenizer:
-    """Return the model behind GPT-2's pre-tokeniser, with nothing added to the text."""
+    """Return the model after GPT-2's pre-tokenizer, which adds no space to the text."""
     pipeline = hf.Tokenizer(model)
     pipeline.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     return pipeline
@@ -197,14 +202,16 @@ def _pipeline(model: hf.models.BPE) -> hf.Tokenizer:
 def _check(
     vocab: Mapping[str, int], tokens: Sequence[str], merges: Sequence[tuple[str, str]]
 ) -> None:
-    """Raise a ValueError if the round trip on any bytes would not be certain."""
+    """Raise a ValueError unless every text of any bytes survives the round trip."""
     if SEPARATOR not in vocab:
         raise ValueError(f"the vocabulary has no {SEPARATOR}. Add it with an id of its own.")
     if [vocab[token] for token in tokens] != list(range(len(tokens))):
         raise ValueError(f"the ids of the {len(tokens)} tokens are not 0 to {len(tokens) - 1}.")
     missing = sorted(set(_ALPHABET) - vocab.keys())
     if missing:
-        raise ValueError(f"the vocabulary lacks {len(missing)} single bytes, as {missing[0]!r}.")
+        raise ValueError(
+            f"the vocabulary lacks {len(missing)} single bytes, such as {missing[0]!r}."
+        )
     for token in tokens:
         if token != SEPARATOR and not (token and _BYTE_OF.keys() >= set(token)):
             raise ValueError(f"the token {token!r} is not spelled in GPT-2's byte alphabet.")

@@ -1,8 +1,8 @@
-"""What the coders ask of a language model: the probabilities of the next byte, in lockstep lanes.
+"""The byte models that drive coders: they predict the next byte of many texts in lockstep.
 
-Encoder and decoder must see the same numbers to the last bit. Floats depend on the shape of the
-computation, so a model offers one step of one fixed shape: `lanes` texts, each one id further. What
-a lane holds must not depend on the other lanes, nor on how often the step was called.
+Encoder and decoder must see the same probabilities to the last bit. Floats depend on the shape of a
+computation, so a model has one step of one fixed shape, which reads one id in each of its `lanes`
+texts. The result of a lane must not depend on the other lanes, nor on the number of calls.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 BEGIN = 256
-"""The id that a lane reads at position 0, where it forgets what it held; as a prediction: the end
-of the text."""
+"""As an input: the id that a lane reads at position 0, where it forgets its text. As a prediction:
+the end of the text."""
 N_SYMBOLS = 257
 
 
@@ -20,10 +20,10 @@ class ByteModel(Protocol):
     """A language model over bytes.
 
     Attributes:
-        kind: how saved files name the class; see `load_byte_model`.
-        lanes: how many texts one step carries.
-        workers: how many threads may step at once, each with a state of its own.
-        flops_per_byte: forward floating-point operations for each byte read.
+        kind: the name of the class in saved files; see `load_byte_model`.
+        lanes: number of texts of one step.
+        workers: number of threads that may step at the same time, each with its own state.
+        flops_per_byte: forward FLOPs per byte read.
     """
 
     kind: str
@@ -32,10 +32,10 @@ class ByteModel(Protocol):
     flops_per_byte: float
 
     def start(self, worker: int = 0) -> Any:
-        """Return the state before any step. Every lane must then read `BEGIN` at position 0.
+        """Return the initial state. The first step must read `BEGIN` at position 0 in every lane.
 
         Args:
-            worker: below `workers`; where there are several devices, it says which one steps.
+            worker: 0 to `workers` - 1; it selects the device where there are several.
         """
 
     def step(
@@ -44,36 +44,38 @@ class ByteModel(Protocol):
         """Read one id in every lane.
 
         Args:
-            state: from `start` or the step before; not to be used again.
+            state: from `start` or the previous step; it must not be used again.
             ids_B: int32[lanes], bytes or `BEGIN`.
-            positions_B: int32[lanes], how many ids the lane has read since `BEGIN`, which itself
-                is read at 0.
+            positions_B: int32[lanes], the position of each id: 0 for `BEGIN`, then 1, 2, ...
 
         Returns:
-            float32[lanes, N_SYMBOLS], the probabilities of the next byte or of the end, and the
+            float32[lanes, N_SYMBOLS], the probabilities of the next byte or of the end, and the new
             state.
         """
 
     def to_bytes(self) -> bytes:
-        """Return all that decides the probabilities, as one file."""
+        """Return the content of one file that holds all that decides the probabilities."""
 
 
 FILE = "byte_model.bin"
-"""What `ByteModel.to_bytes` returns, in the folder of a saved tokenizer."""
+"""Name of the file with `ByteModel.to_bytes` in the folder of a saved tokenizer."""
 
 _LOADERS: dict[str, Callable[[bytes], ByteModel]] = {}
 
 
 def register(kind: str, loader: Callable[[bytes], ByteModel]) -> None:
-    """Say how models of a kind are built from their file: this floor knows no network."""
+    """Register the function that builds models of a kind from `ByteModel.to_bytes`.
+
+    Models register themselves, because tokenizers may not import networks.
+    """
     _LOADERS[kind] = loader
 
 
 def load_byte_model(kind: str, content: bytes) -> ByteModel:
-    """Build the model that `to_bytes` described.
+    """Return the byte model of this kind whose `to_bytes` gave `content`.
 
     Raises:
-        ValueError: no room above has registered the kind.
+        ValueError: no imported module has registered the kind.
     """
     if kind not in _LOADERS:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Bytes as they are: ids 0 to 255, and one more id between documents.
+"""Bytes as ids 0 to 255, and one more id between documents.
 
-The separator lies outside the bytes: a document may hold any byte (a gzip stream holds them all),
-so no byte value can be taken for something else.
+The separator has an id of its own, because a document may hold every byte value (a gzip stream
+does), so none is free for another meaning.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
-"""Windows of up to 16 bits as a finite tree of texts: coded without M1, at the speed of memory.
+"""Windows of up to 16 bits as a finite tree of texts, which are coded by look-ups, without M1.
 
 Where a window is one token and M1 is reset in each (EqualInfoAC[b=16,v=65k] of Lester et al. 2024),
-every id stands for one text, whatever its neighbours are. The ids number the texts in their order
-as strings of bytes, which is the order of integer cells too: a text comes before its continuations.
-So the length and the last byte of each, in the order of ids, are the whole code.
+every id stands for the same text in every context. Ids number the texts in the order of their
+bytes, as integer cells do: a text comes before its continuations. So the length and the last byte
+of each text, in the order of ids, define the whole code.
 """
 
 import functools
@@ -25,15 +25,15 @@ from latent_jax.tokenizers.equal_info import MAX_TABLE_BITS, EqualInfoAC
 
 
 class CompiledCode(TableTokenizer):
-    """The texts of all codes, in the order of the codes.
+    """A table of the text of every id.
 
     Args:
-        name: of the tokenizer that was compiled.
-        depths: [2^W], bytes in the text of each id.
-        labels: [2^W], the last byte of each.
+        name: name of the tokenizer that was compiled.
+        depths: uint16[2^W], number of bytes in the text of each id.
+        labels: uint8[2^W], the last byte of each text.
 
     Raises:
-        ValueError: the two do not make a tree with every byte in it.
+        ValueError: the two do not describe a tree, or a single byte is missing from it.
     """
 
     kind = "compiled"
@@ -59,10 +59,10 @@ class CompiledCode(TableTokenizer):
 
     @classmethod
     def compile(cls, tokenizer: EqualInfoAC) -> Self:
-        """Decode every code of integer cells once.
+        """Return the table of a tokenizer of integer cells, made by decoding every id once.
 
         Raises:
-            ValueError: the tokenizer is not one text for each id.
+            ValueError: an id of the tokenizer stands for other texts in other contexts.
         """
         width = tokenizer.window_bits
         if width > MAX_TABLE_BITS or not tokenizer.is_table:
@@ -75,15 +75,15 @@ class CompiledCode(TableTokenizer):
 
     @classmethod
     def of_texts(cls, name: str, texts: Iterable[bytes]) -> Self:
-        """Number texts in their order as strings of bytes.
+        """Return the code whose ids number `texts` in the order of their bytes.
 
         Args:
-            name: of the tokenizer.
-            texts: none of them empty or twice; with each the text without its last byte, and all
-                single bytes.
+            name: name of the tokenizer.
+            texts: different texts, none empty. They must include every single byte, and for every
+                longer text also the text without its last byte.
 
         Raises:
-            ValueError: they are no such tree.
+            ValueError: one of these texts is missing.
         """
         ordered = sorted(texts)
         return cls(name, [len(text) for text in ordered], [text[-1] for text in ordered])
@@ -95,7 +95,7 @@ class CompiledCode(TableTokenizer):
     def encode_batch(
         self, texts: Sequence[bytes], n_threads: int = 0
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """See `Tokenizer.encode_batch`. Texts are shared among threads; 0 = one for each core."""
+        """See `Tokenizer.encode_batch`. `n_threads` threads share the texts; 0 = one per core."""
         n_threads = min(n_threads or os.cpu_count() or 1, len(texts))
         if n_threads < 2:
             encoded = self._encode_joined(texts)
@@ -124,14 +124,14 @@ class CompiledCode(TableTokenizer):
 
     @functools.cached_property
     def _spelled(self) -> tuple[np.ndarray, np.ndarray]:
-        """All pieces one after the other, and where each begins."""
+        """All pieces joined, uint8[n], and the start of each piece, int32[vocab_size + 1]."""
         return (
             np.frombuffer(b"".join(self.pieces), np.uint8),
             np.cumsum([0, *map(len, self.pieces)], dtype=np.int32),
         )
 
     def tree_bytes(self) -> bytes:
-        """Return the whole code: the depths as little-endian uint16[2^W], the labels after them."""
+        """Return the whole code: depths as little-endian uint16[2^W], then labels as uint8[2^W]."""
         return self._depths.astype("<u2").tobytes() + self._labels.tobytes()
 
     def _files(self) -> dict[str, bytes]:
@@ -150,10 +150,10 @@ class CompiledCode(TableTokenizer):
 
 
 def _tree(depths: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, list[bytes]]:
-    """Return the parent of each id (-1: the root) and its text.
+    """Return the parent of each id, int32[2^W] with -1 for the root, and the text of each id.
 
     Raises:
-        ValueError: a depth leaves out a level.
+        ValueError: a depth exceeds that of the text before it by more than 1.
     """
     parents = np.full(len(depths), -1, np.int32)
     pieces: list[bytes] = []
@@ -169,7 +169,7 @@ def _tree(depths: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, list[byte
 
 
 def _equal_cuts(sizes: Sequence[int], n_parts: int) -> list[int]:
-    """Return where to cut a list so that the parts have about the same size."""
+    """Return the indices at which to cut a list into parts of about the same total size."""
     ends = np.cumsum(sizes)
     inner = np.searchsorted(ends, ends[-1] * np.arange(1, n_parts) / n_parts, side="right")
     return [0, *inner.tolist(), len(sizes)]
@@ -177,7 +177,7 @@ def _equal_cuts(sizes: Sequence[int], n_parts: int) -> list[int]:
 
 @numba.njit(cache=True, nogil=True)
 def _encode(text, bounds, slots, ids, root, out, ends):
-    """Code the texts between `bounds` one after the other; `ends` says where their ids end."""
+    """Write the ids of the texts between `bounds`, joined, and the end of each text's ids."""
     n_ids = 0
     for i in range(len(bounds) - 1):
         own = text[bounds[i] : bounds[i + 1]]

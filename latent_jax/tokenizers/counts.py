@@ -1,14 +1,14 @@
-"""Probabilities as integers: counts that sum to exactly 2^precision, every symbol at least 1.
+"""Probabilities as integer counts that sum to exactly 2^precision, with at least 1 per symbol.
 
-An arithmetic coder is exact only where encoder and decoder divide the interval alike, so what they
-divide by are integers. The floats that the counts are made of never reach the coder.
+An arithmetic coder is exact only if encoder and decoder divide the interval in the same way. So the
+coder divides it by integers, and the floats that the counts are made from never reach it.
 """
 
 import numba
 import numpy as np
 
 MIN_PRECISION, MAX_PRECISION = 9, 16
-"""Bits. 257 symbols of at least 1 do not fit into 8."""
+"""Bits. 8 are too few, because 257 symbols get at least 1 each."""
 
 
 def check_precision(precision: int) -> None:
@@ -24,16 +24,17 @@ def check_precision(precision: int) -> None:
 def cumulative_counts(probabilities_V, precision, out_C):
     """Write the cumulative integer counts of one distribution.
 
-    Every symbol gets 1, and what is left of 2^precision is shared in proportion to what the symbol
-    would have above 1; the rounding is that of a running sum, so the total is exact without a
-    second pass. Multiplications, sums in a fixed order and a floor: the same on every machine.
+    Every symbol gets 1. The rest of 2^precision is shared in proportion to max(p * 2^precision - 1,
+    0), the part of each symbol's share above 1. A running sum is rounded, so the total is exact
+    without a second pass. All operations are multiplications, sums in a fixed order and a floor,
+    and give the same counts on every machine.
 
     Args:
-        probabilities_V: float32, of at most 2^precision symbols; they need not sum to 1, but
-            their sum must be finite and positive.
-        precision: bits.
-        out_C: int64[V + 1]; symbol v owns [out_C[v], out_C[v + 1]), out_C[0] = 0 and out_C[V] =
-            2^precision.
+        probabilities_V: float32, V <= 2^precision; they need not sum to 1, but their sum must be
+            finite and positive.
+        precision: bits, `MIN_PRECISION` to `MAX_PRECISION`.
+        out_C: int64[V + 1], written: symbol v owns [out_C[v], out_C[v + 1]), out_C[0] = 0 and
+            out_C[V] = 2^precision.
     """
     n_symbols = len(probabilities_V)
     total = 0.0

@@ -17,36 +17,36 @@ from latent_jax.tokenizers.probe import Probed
 
 RULES = ("exact", "paper", "delay")
 RESETS = {"every": 1, "every_other": 2, "never": 0}
-"""After how many windows M1 forgets."""
+"""Name -> number of windows after which M1 forgets; 0 = never."""
 MAX_WINDOW_BITS = 128
 MAX_TABLE_BITS = 16
 
 
 def usual_rule(window_bits: int, vocab: int, reset: str) -> str:
-    """Return the rule of a method whose name leaves it open.
+    """Return the rule of a method whose name does not state one.
 
-    It is "likeliest" (`likeliest.py`), which is a table and not in `RULES`, where a window is one
-    token of at most 16 bits and M1 forgets after each; otherwise "exact".
+    It is "likeliest" (`likeliest.py`) where a window is one token of at most 16 bits and M1 forgets
+    after each window, otherwise "exact". "likeliest" is a `CompiledCode`, so `RULES` lacks it.
     """
     is_table = vocab == 1 << window_bits and window_bits <= MAX_TABLE_BITS and reset == "every"
     return "likeliest" if is_table else "exact"
 
 
 class EqualInfoAC(BitTokenizer):
-    """Windows of W bits, driven by a byte model.
+    """Arithmetic coding into windows of W bits, driven by a byte model.
 
     Args:
         model: M1.
         window_bits: W, 8 to 128.
-        vocab: 2^N.
-        rule: "exact", "paper" or "delay"; see `windows.Rule`. Only "paper" may fail to give a text
-            back.
-        reset: when M1 forgets, one of `RESETS`; only "exact" knows any but "every".
-        precision: bits of the integer counts.
-        probe: of a saved tokenizer; see `Probed`.
+        vocab: 2^N, with N at most W.
+        rule: "exact", "paper" or "delay"; see `windows.Rule`. Only under "paper" may decoding fail
+            to restore a text.
+        reset: when M1 forgets, one of `RESETS`; rules other than "exact" require "every".
+        precision: bits of the integer counts, which sum to 2^precision.
+        probe: the probe that a saved tokenizer stored, see `Probed`; "" for a new tokenizer.
 
     Raises:
-        ValueError: numbers or words that do not go together.
+        ValueError: an argument is outside its range, or two do not go together.
     """
 
     kind = "equal_info"
@@ -79,7 +79,8 @@ class EqualInfoAC(BitTokenizer):
         }
         self.flops_per_byte, self.lanes = model.flops_per_byte, model.lanes
         self.encode_width = model.lanes * model.workers
-        # Between resets windows are read by themselves, and a text has enough of them for all.
+        # Chains of windows between two resets are decoded independently, so one text has enough of
+        # them to fill all lanes.
         self.decode_width = 1 if RESETS[reset] else self.encode_width
         self._rule = windows.Rule(
             window_bits, precision, rule == "exact", rule == "delay", RESETS[reset]
@@ -98,7 +99,7 @@ class EqualInfoAC(BitTokenizer):
 
     @property
     def is_table(self) -> bool:
-        """Whether every id stands for one text, whatever its neighbours are."""
+        """Whether every id stands for the same text in every context."""
         rule = self._rule
         return rule.exact and rule.reset_every == 1 and rule.window_bits == self.token_bits
 
@@ -173,7 +174,7 @@ class EqualInfoAC(BitTokenizer):
     def _decode_group(
         self, chains: Sequence[np.ndarray], worker: int
     ) -> list[tuple[bytes, np.ndarray]]:
-        """Return the text of each chain of windows, and where bytes end from its first bit on."""
+        """Return the text of each chain and its `Stream.ends`, from the chain's first bit on."""
         rule, n_lanes = self._rule, self._model.lanes
         codes = np.concatenate(chains)
         bounds = np.cumsum([0, *map(len, chains)], dtype=np.int64)
@@ -216,7 +217,7 @@ class EqualInfoAC(BitTokenizer):
 
 
 def _name(window_bits, vocab, rule, reset, precision) -> str:
-    """Return the literature name; what is usual is left out."""
+    """Return the literature name, without options that have their default."""
     options = [f"b={window_bits}", f"v={vocab}"]
     options += [f"rule={rule}"] if rule != usual_rule(window_bits, vocab, reset) else []
     options += [f"reset={reset}"] if reset != "every" else []
@@ -225,7 +226,7 @@ def _name(window_bits, vocab, rule, reset, precision) -> str:
 
 
 def _check(name, window_bits, token_bits, rule, reset, precision) -> None:
-    """Raise a ValueError unless every byte can be coded and read."""
+    """Raise a ValueError unless every byte can be coded and decoded."""
     if not 8 <= window_bits <= MAX_WINDOW_BITS:
         raise ValueError(f"{name}: windows have 8 to {MAX_WINDOW_BITS} bits")
     if token_bits > window_bits:

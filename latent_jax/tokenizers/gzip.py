@@ -1,8 +1,8 @@
 """Deflate (RFC 1951) as a tokenizer: the method "GZip" of Lester et al. 2024, section 3.3.
 
-The text is cut into examples of 10,240 bytes, each compressed by itself with zlib's default level.
-A zlib stream (RFC 1950) has a header of 2 bytes and a checksum of 4; the paper keeps both, and
-measures in its table 10 what their removal changes.
+The text is cut into examples of 10,240 bytes, and each is compressed separately at zlib's default
+level. A zlib stream (RFC 1950) has a header of 2 bytes and a checksum of 4. The paper keeps both;
+its table 10 shows the effect of removing them.
 """
 
 import json
@@ -18,14 +18,14 @@ EXAMPLE_BYTES = 10_240
 
 
 class GZip(BitTokenizer):
-    """Tokens of one or two bytes of zlib streams.
+    """Tokens that are one or two bytes of zlib streams.
 
     Args:
         vocab: 256 or 65,536.
-        header: keep the header and the checksum of each stream.
+        header: whether each stream keeps its header and checksum.
 
     Raises:
-        ValueError: another vocabulary.
+        ValueError: `vocab` is another number.
     """
 
     kind = "gzip"
@@ -41,7 +41,7 @@ class GZip(BitTokenizer):
 
     @property
     def _window(self) -> int:
-        """The form of a stream in the words of zlib: negative without header and checksum."""
+        """The `wbits` of zlib; negative without header and checksum."""
         return zlib.MAX_WBITS if self._header else -zlib.MAX_WBITS
 
     def _encode_bits(self, texts: Sequence[bytes]) -> list[list[Stream]]:
@@ -60,7 +60,7 @@ class GZip(BitTokenizer):
         return [self._inflate(np.packbits(bits).tobytes()) for bits in streams]
 
     def _inflate(self, data: bytes) -> tuple[bytes, np.ndarray]:
-        """Return the text of streams, the last of which may be cut short, and where bytes end."""
+        """Return the text of joined streams and its `Stream.ends`; the last may be truncated."""
         size = self.token_bits // 8
         text, ends = bytearray(), []
         inflate = zlib.decompressobj(wbits=self._window)

@@ -1,9 +1,9 @@
 """A compiled code as a Hugging Face tokenizer, for tools that read a `tokenizer.json`.
 
-Their WordPiece takes the longest match that the vocabulary holds, then the next one, and with every
-prefix of a text in the vocabulary that is the walk down our tree. It looks for the match from the
-far end of the text, so the time grows with the square of the length: this is for interchange and
-short texts. The library's other models choose by merges or by probability and cannot represent it.
+Hugging Face's WordPiece takes the longest match in the vocabulary, then the next one. A compiled
+code does the same. WordPiece tries the longest substring first, so its time grows with the square
+of the text's length: use it for interchange and short texts. The library's other models choose by
+merges or by probability and cannot represent this code.
 """
 
 import tokenizers as hf
@@ -15,11 +15,11 @@ SEPARATOR = "<|separator|>"
 
 
 def to_hugging_face(code: CompiledCode, max_bytes: int = 100_000) -> hf.Tokenizer:
-    """Return a tokenizer with the same ids; bytes are spelled in GPT-2's alphabet.
+    """Return a Hugging Face tokenizer with the same ids; bytes are spelled in GPT-2's alphabet.
 
     Args:
         code: any compiled code.
-        max_bytes: longer texts become one separator, as WordPiece does with words it gives up on.
+        max_bytes: WordPiece turns a longer text into a single separator, its unknown token.
     """
     alphabet = byte_alphabet()
     vocab = {"".join(map(alphabet.__getitem__, piece)): i for i, piece in enumerate(code.pieces)}

@@ -1,10 +1,11 @@
-"""The likeliest texts: which 2^W texts a code of one token per window should hold.
+"""The likeliest texts: the best 2^W texts for a code of one token per window.
 
-A window that takes the longest text with a code holds as many bytes on average as the sum over all
-texts of the probability that it begins with them (Tunstall 1967 has the same sum, for trees whose
-leaves alone are words). The sum is largest for the likeliest texts; they form a tree, because no
-text is likelier than its beginning. Integer cells (`cells.py`) come near such a tree without
-looking beyond the next byte, as wide windows ask for; a tree of 2^16 texts can be had as it is.
+If a window takes the longest text that has a code, its average length in bytes is the sum, over all
+texts of the code, of the probability that the rest of the document begins with the text. (Tunstall
+1967 has the same sum, for trees in which only leaves are code words.) The 2^W likeliest texts make
+this sum largest. They form a tree, because no text is likelier than its prefix. Integer cells
+(`cells.py`) approximate such a tree and never look beyond the next byte; wide windows need that. A
+tree of 2^16 texts can be listed, so no approximation is needed.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,19 +26,19 @@ def likeliest_texts(
     batch: int = 1024,
     on_read: Callable[[int], object] = lambda n_read: None,
 ) -> dict[bytes, float]:
-    """Return the likeliest texts at the beginning of a window, and log2 of their probability.
+    """Return the likeliest texts at the beginning of a window, and log2 of their probabilities.
 
-    Every single byte is among them, however unlikely, so that all text can be coded; the others are
-    the likeliest of all texts, by the product of their bytes' integer counts.
+    Every single byte is among them, however unlikely, so that all text can be coded. The others are
+    the likeliest of all texts, by the product of the integer counts of their bytes.
 
     Args:
-        model: M1, which has read nothing before.
-        n_texts: how many, at least 256.
-        precision: of the counts, bits.
-        batch: how many texts M1 reads between two looks at what is likeliest. It decides the time,
-            not the result.
-        on_read: is told how many texts M1 has read, each time that it looks; in all somewhat more
-            than `n_texts`.
+        model: M1; every text is read without a context before it.
+        n_texts: number of texts, at least 256.
+        precision: bits of the counts.
+        batch: number of texts that M1 reads in one round of the search. It affects the time, not
+            the result.
+        on_read: called after each round with the number of texts that M1 read in it; these numbers
+            sum to somewhat more than `n_texts`.
     """
     singles = [bytes([byte]) for byte in range(N_BYTES)]
     found = dict(zip(singles, _next_byte_bits(model, [b""], precision)[0].tolist(), strict=True))
@@ -57,7 +58,7 @@ def likeliest_texts(
         )
         on_read(len(texts))
         child_logs = logs[:, None] + _next_byte_bits(model, texts, precision)
-        # Each text's likeliest continuations, no more than could be taken.
+        # Keep the continuations that can still be among the likeliest.
         for row, byte in zip(*np.nonzero(child_logs >= least), strict=True):
             waiting.append((texts[row] + singles[byte], float(child_logs[row, byte])))
         waiting = [item for item in waiting if item[1] >= least]
@@ -67,7 +68,7 @@ def likeliest_texts(
 
 
 def _rank(item: tuple[bytes, float]) -> tuple[float, bytes]:
-    """Order by falling probability, and by the text where it is equal."""
+    """Return a sort key: the likeliest first, and texts of equal probability in byte order."""
     return -item[1], item[0]
 
 

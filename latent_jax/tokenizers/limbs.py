@@ -1,7 +1,7 @@
-"""Whole numbers of up to 160 bits as rows of 32-bit limbs, lowest first, in int64 arrays.
+"""Non-negative integers of up to 160 bits as int64 arrays of 32-bit limbs, lowest limb first.
 
-The codes of a window of 128 bits fit into no machine word. A limb leaves 31 bits of an int64 for a
-factor or a carry, so no step overflows and none is rounded.
+The code of a window of 128 bits does not fit into a machine word. A limb leaves 31 bits of an int64
+for a factor or a carry, so no step overflows and none is rounded.
 """
 
 import numba
@@ -12,7 +12,7 @@ _MASK = (1 << LIMB) - 1
 
 
 def n_limbs(window_bits: int) -> int:
-    """Return how many limbs hold every number up to and including 2^window_bits."""
+    """Return the number of limbs that hold every number from 0 to 2^window_bits inclusive."""
     return window_bits // LIMB + 1
 
 
@@ -38,7 +38,7 @@ def add_small(a_L, b, out_L):
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def subtract(a_L, b_L, out_L):
-    """Write a - b, where b is not larger."""
+    """Write a - b, for b <= a."""
     carry = np.int64(0)
     for i in range(len(out_L)):
         total = a_L[i] - b_L[i] + carry
@@ -98,7 +98,7 @@ def is_below_power(a_L, power):
 
 @numba.njit(cache=True, nogil=True)
 def to_bits(a_L, bits_W):
-    """Write the lowest W bits of a, the highest first, into uint8[W]."""
+    """Write the lowest W bits of a into uint8[W], the most significant first."""
     width = len(bits_W)
     for j in range(width):
         at = width - 1 - j
@@ -107,7 +107,7 @@ def to_bits(a_L, bits_W):
 
 @numba.njit(cache=True, nogil=True)
 def from_bits(bits_W, out_L):
-    """Write the number whose bits are given, the highest first."""
+    """Write the number with these bits, the most significant first."""
     out_L[:] = 0
     width = len(bits_W)
     for j in range(width):

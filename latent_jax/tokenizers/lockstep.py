@@ -1,8 +1,8 @@
 """The loop between a byte model and the coders that it drives.
 
-One step of the model carries as many texts as it has lanes. More texts than lanes are shared among
-threads, each with lanes of its own and, where there are several, a device of its own; what a text
-becomes depends on none of these.
+One step of the model reads one id in each lane, and each lane holds one text. More texts than lanes
+are shared among threads. Each thread has its own lanes and, if there are several devices, its own
+device. The codes of a text do not depend on its lane, thread or device.
 """
 
 import itertools
@@ -22,14 +22,15 @@ def run(
     positions: np.ndarray,
     advance: Callable[[np.ndarray], int],
 ) -> None:
-    """Step the model until no lane is left.
+    """Step the model until no lane holds a text.
 
     Args:
-        model: of B lanes.
+        model: a byte model of B lanes.
         worker: see `ByteModel.start`.
-        ids: int32[B], what each lane reads next; `advance` changes it in place.
-        positions: int32[B], likewise.
-        advance: takes float32[B, N_SYMBOLS] and returns how many lanes hold a text still.
+        ids: int32[B], the id that each lane reads next; `advance` changes it in place.
+        positions: int32[B], the positions of these ids; `advance` changes it in place.
+        advance: takes the probabilities, float32[B, N_SYMBOLS], and returns how many lanes still
+            hold a text.
     """
     state, n_active = model.start(worker), 1
     while n_active:
@@ -43,17 +44,17 @@ def shared(
     """Return work(items, 0), computed by several workers where there are more items than lanes.
 
     Args:
-        work: takes some of the items and the number of a worker, and returns as many results.
-        items: any.
-        sizes: the length of each item: every worker gets about the same in all.
-        model: has the lanes and the workers.
+        work: takes some of the items and the number of a worker, and returns one result per item.
+        items: anything that `work` takes.
+        sizes: the length of each item; every worker gets about the same total.
+        model: the byte model, which decides the numbers of lanes and workers.
     """
     if not items:
         return []
     n_threads = min(model.workers, max(1, -(-len(items) // model.lanes)))
     if n_threads == 1:
         return work(list(items), 0)
-    # Longest first, so that none of the lanes works alone on a long text at the end.
+    # Longest first, so that at the end no lane is left alone with a long text.
     order = np.argsort(-np.asarray(sizes), kind="stable")
     groups = [order[first::n_threads] for first in range(n_threads)]
     with ThreadPoolExecutor(n_threads) as pool:

@@ -1,8 +1,9 @@
-"""A fingerprint of the numbers that a byte model really gives on this machine.
+"""A fingerprint of the probabilities that a byte model computes on this machine.
 
-The same weights need not give the same floats everywhere: libraries, devices and shapes differ in
-the last bits, and a single count that differs makes a decoder read something else. So a tokenizer
-keeps the hash of its integer counts on a probe, and refuses to code where they do not come out.
+The same weights do not give the same floats everywhere: results of other libraries, devices and
+shapes differ in the last bits, and one different count makes a decoder return another text. So a
+tokenizer stores a probe, the hash of the model's integer counts on a fixed text. It refuses to code
+where the model gives another hash.
 """
 
 import hashlib
@@ -22,13 +23,13 @@ _TEXT = (
 
 
 _PROBED: weakref.WeakKeyDictionary[ByteModel, dict[int, str]] = weakref.WeakKeyDictionary()
-"""What models have given already, by precision: several tokenizers share a model."""
+"""model -> precision -> probe. Probes are kept because several tokenizers share a model."""
 
 
 def probe(model: ByteModel, precision: int) -> str:
-    """Return the SHA-256 hex digest of the counts after every prefix of a text.
+    """Return the SHA-256 hex digest of the counts after every prefix of a fixed text.
 
-    Each lane reads the text from another place on, so that all of them are probed.
+    Each lane starts at another place of the text, so that all lanes are probed.
     """
     digest = hashlib.sha256()
     text = np.frombuffer(_TEXT, np.uint8).astype(np.int32)
@@ -52,16 +53,16 @@ def _count_all(probabilities_BV, precision, out_BC):
 
 
 class Probed:
-    """A byte model and the probe that it must give."""
+    """A byte model and the probe that it must reproduce."""
 
     def __init__(self, name: str, model: ByteModel, precision: int, expected: str = ""):
-        """Keep what is to be checked.
+        """Store the arguments; nothing is computed before `digest` or `check`.
 
         Args:
-            name: of the tokenizer, for messages.
+            name: name of the tokenizer, for messages.
             model: M1.
-            precision: of the counts.
-            expected: the probe where the tokenizer was made; empty if that is here.
+            precision: bits of the counts.
+            expected: the probe on the machine that made the tokenizer; "" if that is this one.
         """
         self._name, self._model, self._precision = name, model, precision
         self._expected = expected
@@ -75,7 +76,7 @@ class Probed:
 
     @property
     def digest(self) -> str:
-        """The probe where the tokenizer was made."""
+        """The probe on the machine that made the tokenizer."""
         return self._expected or self._here
 
     def check(self) -> None:

@@ -1,16 +1,18 @@
-"""Unigram language model subwords with byte fallback, by the sentencepiece library.
+"""Subwords of a unigram language model with byte fallback, by the sentencepiece library.
 
 Kudo 2018 (https://arxiv.org/abs/1804.10959): a vocabulary of pieces with probabilities, trained by
 EM and pruning; a text is cut into its most probable pieces. Kudo and Richardson 2018
-(https://arxiv.org/abs/1808.06226) describe the library. Its defaults change the text, so they are
-off: no Unicode normalisation, no space in front, no squeezing of spaces.
+(https://arxiv.org/abs/1808.06226) describe the library. Some of its defaults change the text, so
+they are switched off: Unicode normalisation, a space before the text, and the removal of extra
+spaces.
 
-What remains inexact is handled here. The library writes the space as U+2581 inside pieces, so a
-U+2581 in the text would come back as a space: it is spelled by its three bytes, as are bytes that
-are not UTF-8. Characters outside the vocabulary become bytes in the library itself.
+One case is left in which the library changes text. It writes the space as U+2581 inside pieces, so
+it would decode a U+2581 of the text to a space. Here U+2581 is therefore spelled by its three
+bytes, as are bytes that are not UTF-8. The library itself turns characters outside the vocabulary
+into bytes.
 
-Hence its unknown piece, which it insists on having, can never occur, and takes the place of the
-separator: id 0. Ids 1 to 256 are the bytes, the rest is learned.
+So the unknown piece, which the library requires, can never occur. It serves as the separator, id 0.
+Ids 1 to 256 are the bytes, and the rest is learned.
 """
 
 import io
@@ -30,19 +32,19 @@ SEPARATOR_ID = 0
 FIRST_BYTE_ID = 1
 
 _SPELLED = re.compile(r"([\udc80-\udcff\u2581]+)")
-# The trainer takes U+2581 for a space, and drops every sentence that holds its other mark, U+2585.
+# The trainer reads U+2581 as a space, and drops every sentence with its other mark, U+2585.
 _UNTRAINABLE = re.compile(r"([\udc80-\udcff\u2581\u2585]+)")
-# It also drops sentences longer than a limit, and builds a lattice over each word, so documents
-# are cut, before a space where there is one.
+# The trainer also drops sentences above a limit, and builds a lattice over each word. So documents
+# are cut, before a space if there is one.
 _SENTENCE = re.compile(r".{1,4000}(?= )|.{1,4000}", re.DOTALL)
 _LONGEST_CHARACTER = 4
 
 
 class SentencePiece(TableTokenizer):
-    """A unigram model; every character that it does not know is spelled in bytes.
+    """A unigram model; characters outside its vocabulary are spelled in bytes.
 
     Args:
-        model: a serialised model, as `train` makes it.
+        model: a serialised SentencePiece model, as `train` makes it.
     """
 
     kind = "sentencepiece"
@@ -50,7 +52,7 @@ class SentencePiece(TableTokenizer):
     separator_id = SEPARATOR_ID
 
     def __init__(self, model: bytes):
-        """Read the model and makes the table of what each id stands for."""
+        """Read the model and make the table of the bytes of each id."""
         self._serialized = model
         self._model = spm.SentencePieceProcessor(model_proto=model)
         self.vocab_size = self._model.get_piece_size()
@@ -66,12 +68,14 @@ class SentencePiece(TableTokenizer):
 
     @classmethod
     def train(cls, documents: Iterable[bytes], vocab_size: int) -> Self:
-        """Learns `vocab_size` ids, separator and bytes included; the same documents, the same ids.
+        """Train a model of `vocab_size` ids, separator and bytes included, on raw documents.
 
-        The library holds all documents in memory; a sample of some hundred MB is plenty.
+        The same documents give the same ids. The library holds all documents in memory; a sample of
+        some hundred MB is enough.
 
         Raises:
-            ValueError: the documents hold no text, support fewer ids, or need more.
+            ValueError: the documents hold no text, have too few pieces for `vocab_size`, or need
+                more ids for their frequent characters.
         """
         name = f"SentencePiece[v={vocab_size}]"
         sentences = _sentences(documents)
@@ -95,8 +99,8 @@ class SentencePiece(TableTokenizer):
                 bos_id=-1,
                 eos_id=-1,
                 pad_id=-1,
-                # Each thread sums its share of the expected counts, so the rounding, and with it
-                # the vocabulary, depends on their number: it must not be that of the cores.
+                # Each thread sums a share of the expected counts, so the rounding, and with it the
+                # vocabulary, depends on the number of threads. It must not depend on the machine.
                 num_threads=16,
                 minloglevel=2,
             )
@@ -123,7 +127,7 @@ class SentencePiece(TableTokenizer):
 
 
 def _explained(refusal: str) -> str:
-    """Says in our words why the trainer refused: its own name options that are not offered here."""
+    """Return why the trainer refused; its own text names options that are not offered here."""
     if most := re.search(r"too high .* value <= (\d+)", refusal):
         return (
             f"the corpus supports only {most[1]} ids. Ask for a smaller vocabulary, or train on "

@@ -25,15 +25,15 @@ from latent_jax.tokenizers.streams import (
 
 
 class StaticAC(BitTokenizer):
-    """Arithmetic coding by one fixed distribution over bytes and the end of a text.
+    """Arithmetic coding by one fixed distribution over the 256 bytes and the end of a text.
 
     Args:
-        frequencies: int[257], how often each was seen in training; those never seen may be 0.
+        frequencies: int[257], how often each symbol was seen in training; some may be 0.
         vocab: 2^N.
-        precision: bits of the integer counts.
+        precision: bits of the integer counts, which sum to 2^precision.
 
     Raises:
-        ValueError: numbers outside their range.
+        ValueError: an argument is outside its range.
     """
 
     kind = "static_ac"
@@ -56,7 +56,7 @@ class StaticAC(BitTokenizer):
 
     @classmethod
     def train(cls, documents: Iterable[bytes], vocab: int, precision: int = 14) -> Self:
-        """Count bytes and ends of texts."""
+        """Return the code of the frequencies of bytes and ends in `documents`."""
         frequencies = np.zeros(N_SYMBOLS, np.int64)
         for text in documents:
             frequencies[:END] += np.bincount(np.frombuffer(text, np.uint8), minlength=END)

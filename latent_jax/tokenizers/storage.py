@@ -1,9 +1,9 @@
-"""A folder of small files that is either wholly there or not there at all.
+"""Folders of small files that are written atomically.
 
-The files are written into a hidden folder beside the target, flushed to the disk, and only then
-renamed onto the target. A crash or a full disk leaves at most that hidden folder behind, never a
-target that holds a part of the files. In a bucket nothing is renamed; a writer that is cut off
-there leaves a part of the files, which reading refuses and writing again completes.
+The files are written into a hidden folder beside the target and flushed to the disk; then that
+folder is renamed to the target. A crash or a full disk leaves at most the hidden folder behind,
+never a target with a part of the files. A bucket cannot rename. A writer that is interrupted there
+leaves a part of the files; reading refuses it, and writing again completes it.
 """
 
 import os
@@ -16,21 +16,21 @@ from latent_jax.paths import is_remote, open_path, replace_file
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write `files` (name to content) as `folder`, in one atomic step.
+    """Write `files` (name -> content) to a new folder, in one atomic step on a disk.
 
     A folder that already holds these files with this content is left as it is, so that a resumed
-    run, or several hosts that share a disk, may save the same thing again.
+    run, or several hosts that share a disk, may save the same files again.
 
     Raises:
         ValueError: `folder` exists and holds anything else.
-        OSError: the disk refused; nothing is left behind.
+        OSError: the disk cannot be written; nothing is left behind.
     """
     folder = open_path(folder)
     if is_remote(folder):
         _write_objects(folder, files)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile.mkdtemp: its folders, and so the target, could be read by their owner only.
+    # Not tempfile.mkdtemp: only the owner could read its folder, and so the target.
     staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
     try:
         staging.mkdir()
@@ -66,7 +66,7 @@ def _other(folder: Path, files: Mapping[str, bytes]) -> ValueError:
 
 
 def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
-    """Whether every one of `files` is in `folder` with the same content."""
+    """Return whether every one of `files` is in `folder` with the same content."""
     paths = [(folder / name, content) for name, content in files.items()]
     return all(path.is_file() and path.read_bytes() == content for path, content in paths)
 

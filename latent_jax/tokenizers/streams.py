@@ -1,8 +1,9 @@
-"""Streams of an arithmetic code that follow each other: one for each example of a text.
+"""The arithmetic-coded streams of a text: one stream per example, one after the other.
 
-Lester et al. 2024, section 3.3: a text is cut into examples of 10,240 bytes, each one stream that
-begins with an empty context. The stream of a shorter example ends with a symbol for the end of the
-text; zeros fill its last token. The reader computes where the writer stopped.
+Lester et al. 2024, section 3.3: a text is cut into examples of 10,240 bytes. Each example is one
+stream, which begins with an empty context. The stream of a shorter example ends with a symbol for
+the end of the text. Zeros fill the last token of each stream. No lengths are stored: the reader
+computes where the writer stopped.
 """
 
 import numba
@@ -16,18 +17,19 @@ END = BEGIN
 
 
 def examples_of(text: bytes) -> list[bytes]:
-    """Cut a text into examples; an empty text has none."""
+    """Return the examples of a text, each of `EXAMPLE_BYTES` or fewer; an empty text has none."""
     return [text[at : at + EXAMPLE_BYTES] for at in range(0, len(text), EXAMPLE_BYTES)]
 
 
 READER_SIZE = arithmetic.STATE_SIZE + 3
-"""Of a reader: the state of the arithmetic coder, and the columns that follow."""
+"""Length of a reader, int64[READER_SIZE]: the state of the arithmetic coder, and 3 more columns."""
 CODE, POSITION, COUNT = range(arithmetic.STATE_SIZE, READER_SIZE)
+"""Columns of a reader: register, first bit of the stream, bytes read of the stream."""
 
 
 @numba.njit(cache=True, nogil=True)
 def begin_stream(reader, bits, position):
-    """Make a reader of the stream at `bits[position]`: register, place and bytes read so far."""
+    """Set a reader to the beginning of the stream at `bits[position]`."""
     arithmetic.start(reader)
     reader[CODE] = arithmetic.start_decoding(bits, position)
     reader[POSITION] = position
@@ -36,7 +38,7 @@ def begin_stream(reader, bits, position):
 
 @numba.njit(cache=True, nogil=True)
 def read_symbol(reader, bits, counts, precision):
-    """Return the next symbol of a stream, or -1 where its bits end before the symbol is settled."""
+    """Return the next symbol of a stream, or -1 if the bits end before they determine it."""
     symbol = find_symbol(counts, arithmetic.target(reader, reader[CODE], precision))
     reader[CODE] = arithmetic.decode_symbol(
         reader,
@@ -56,7 +58,11 @@ def read_symbol(reader, bits, counts, precision):
 
 @numba.njit(cache=True, nogil=True)
 def next_stream(reader, bits, first, token_bits):
-    """Go to the next stream of a text that begins at `bits[first]`; return whether there is one."""
+    """Go to the next stream of the text whose bits begin at `bits[first]`.
+
+    Returns:
+        Whether there is one.
+    """
     n_bits = reader[POSITION] - first + arithmetic.length(reader)
     position = first + (n_bits + token_bits - 1) // token_bits * token_bits
     if position >= len(bits):

@@ -1,8 +1,9 @@
-"""A double-array trie (Aoki 1989): the longest match, one look-up for each byte.
+"""A double-array trie (Aoki 1989), which finds the longest match with one look-up per byte.
 
-Every node with children has a `base` of its own. Its child by byte b lies in slot base + b, and the
-slot names the base that it belongs to, so a slot that another node uses is told apart. A slot is
-one number of 64 bits: the owner's base in the upper half, the child's own base in the lower.
+Every node with children has its own `base`. Its child for byte b lies in slot base + b. The slot
+also stores the base of the child's parent (its owner), which shows whether the slot belongs to this
+node or to another one. A slot is one number of 64 bits: the owner's base in the upper half, the
+child's own base in the lower.
 """
 
 from typing import NamedTuple
@@ -17,8 +18,8 @@ class Trie(NamedTuple):
     """A trie in which every node but the root has an id.
 
     Attributes:
-        slots: int64, owner's base << 32 | own base.
-        ids: int32, of the node in each slot.
+        slots: int64[n_slots], owner's base << 32 | own base; -1 where the slot is free.
+        ids: int32[n_slots], the id of the node in each slot; -1 where the slot is free.
         root: base of the root.
     """
 
@@ -28,17 +29,18 @@ class Trie(NamedTuple):
 
 
 def build(parents: np.ndarray, labels: np.ndarray) -> Trie:
-    """Lay out a tree.
+    """Return the trie of a tree of n nodes below a root.
 
     Args:
-        parents: int32[n], the parent of each node by id, before it; -1 is the root.
-        labels: uint8[n], the byte that leads to the node.
+        parents: int32[n], the id of each node's parent, smaller than the node's own; -1 is the
+            root.
+        labels: uint8[n], the byte that leads from the parent to the node.
     """
     n_nodes = len(parents)
     order = np.lexsort((labels, parents))
     starts = np.searchsorted(parents[order], np.arange(-1, n_nodes + 1))
     n_children = np.diff(starts)
-    # The widest first: those are the hardest to place. The root is node -1.
+    # The nodes with most children first: those are the hardest to place. The root is node -1.
     inner = np.flatnonzero(n_children) - 1
     inner = inner[np.argsort(-n_children[inner + 1], kind="stable")]
     size = 4 * (n_nodes + _N_BYTES)
@@ -75,10 +77,11 @@ def longest(trie: Trie) -> int:
 def _place(order, starts, labels, inner, ids, bases):
     """Choose bases first-fit; return the slots used, or 0 where there are too few.
 
-    A leaf keeps base 0, which no node has: nothing in the slots from 0 on belongs to it.
+    A leaf keeps base 0. No node with children has this base, so no slot matches it.
     """
     is_base = np.zeros(len(ids), np.bool_)
-    # Below it, no base has a free slot for the byte: slots are only ever filled.
+    # first[b]: no base below it is free and has a free slot for byte b. Slots are never freed, so
+    # the search need not go back.
     first = np.ones(_N_BYTES, np.int64)
     used = _N_BYTES
     for node in inner:
@@ -110,14 +113,14 @@ def _place(order, starts, labels, inner, ids, bases):
 
 @numba.njit(cache=True, nogil=True)
 def longest_matches(text, slots, ids, root, out):
-    """Cut a text into the longest matches, one after the other.
+    """Cut a text into longest matches, from its beginning on.
 
     Args:
         text: uint8[n].
-        slots: of the trie; every byte is a child of the root.
-        ids: of the trie.
-        root: of the trie.
-        out: int32[>= n], out: the ids.
+        slots: `Trie.slots`; every byte must be a child of the root.
+        ids: `Trie.ids`.
+        root: `Trie.root`.
+        out: int32[>= n], written: the ids.
 
     Returns:
         The number of ids.

@@ -1,4 +1,4 @@
-"""Equal-information windows: what the decoder does between two steps of M1 (`windows.py`)."""
+"""Equal-information windows: the decoder's work between two steps of M1; see `windows.py`."""
 
 import numba
 
@@ -8,22 +8,22 @@ from latent_jax.tokenizers.counts import cumulative_counts, find_symbol
 
 @numba.njit(cache=True, nogil=True)
 def decode_step(probabilities_BV, lanes, rule, codes, bounds, lengths, out, work):
-    """Advance every lane by one table of M1.
+    """Decode one byte of every lane with M1's probabilities.
 
     Args:
-        probabilities_BV: float32, of the next byte of each lane.
+        probabilities_BV: float32, M1's prediction of the next byte of each lane.
         lanes: changed in place.
-        rule: the windows.
+        rule: the rule of windows.
         codes: uint8[n, W], the windows of all chains.
-        bounds: int64, of the chains among them.
-        lengths: int64[n], out: how many bytes each finished window holds.
-        out: int64[>= B, 3], out: for each byte that was read its window, its value, and the bits
-            of the window in which its information ends. Under the paper's rule more are read than
-            the window holds.
+        bounds: int64, the bounds of the chains in `codes`.
+        lengths: int64[n], written: the number of bytes of each finished window.
+        out: int64[>= B, 3], written, for each byte that was read: its window, its value, and the
+            number of bits of the window after which its information is complete. Under the paper's
+            rule more bytes are read than the window holds.
         work: scratch from `windows.make_work`.
 
     Returns:
-        The number of bytes read, and how many lanes hold a chain still.
+        The number of bytes read, and how many lanes still hold a chain.
     """
     cumulative_C, work_KL, shares_V = work
     n_out, n_active = 0, 0
@@ -95,5 +95,5 @@ def _is_over(lanes, lane, rule, code_W, symbol, scratch_L):
         limbs.subtract(scratch_L, lanes.low[lane], scratch_L)
         return limbs.bit_length(scratch_L) == 0
     if symbol < 0 and lanes.matched[lane] == 0:
-        lanes.matched[lane] = lanes.depth[lane]  # no text has this code: what fits is read
+        lanes.matched[lane] = lanes.depth[lane]  # no text has this code: keep all bytes that fit
     return symbol < 0 or (rule.delay and lanes.matched[lane] > 0)

@@ -1,4 +1,4 @@
-"""Equal-information windows: what the encoder does between two steps of M1 (`windows.py`)."""
+"""Equal-information windows: the encoder's work between two steps of M1; see `windows.py`."""
 
 import numba
 import numpy as np
@@ -9,22 +9,22 @@ from latent_jax.tokenizers.counts import cumulative_counts
 
 @numba.njit(cache=True, nogil=True)
 def encode_step(probabilities_BV, lanes, rule, text, bounds, end_bits, out_items, out_bits, work):
-    """Advance every lane by one table of M1.
+    """Code one byte of every lane with M1's probabilities.
 
     Args:
-        probabilities_BV: float32, of the next byte of each lane.
+        probabilities_BV: float32, M1's prediction of the next byte of each lane.
         lanes: changed in place.
-        rule: the windows.
-        text: uint8[n], all documents.
-        bounds: int64, of the documents in it.
-        end_bits: int64[n], out: for each byte, the bits of its document's windows in which its
-            information ends.
-        out_items: int64[>= B], out: the document of each window that was finished.
-        out_bits: uint8[>= B, W], out: its code.
+        rule: the rule of windows.
+        text: uint8[n], all documents joined.
+        bounds: int64, the bounds of the documents in `text`.
+        end_bits: int64[n], written: `Stream.ends` of each document.
+        out_items: int64[>= 2 B], written: the document of each finished window. A lane may finish
+            two windows.
+        out_bits: uint8[>= 2 B, W], written: the code of each finished window.
         work: scratch from `windows.make_work`.
 
     Returns:
-        The number of finished windows, and how many lanes hold a document still.
+        The number of finished windows, and how many lanes still hold a document.
     """
     cumulative_C, work_KL, shares_V = work
     n_out, n_active = 0, 0

@@ -1,14 +1,13 @@
 """Equal-information windows, in lockstep: many texts at once, one byte of each per step of M1.
 
 Lester et al. 2024, sections 3.3 and A.5. A window takes bytes as long as its text still has a code
-of W bits; the byte that no longer fits begins the next window. What "has a code" means is the
-variant: integer cells (`cells.py`), or the paper's rule (`dyadic.py`).
+of W bits; the byte that no longer fits begins the next window. The rule decides which texts have a
+code: integer cells (`cells.py`), or the paper's rule (`dyadic.py`).
 
-Here stands what the lanes hold between two steps of the model, and how a window takes a byte; the
-steps themselves are in `window_encoder.py` and `window_decoder.py`. A lane holds one document when
-it encodes, and one chain of windows when it decodes: windows that share a context of the model,
-hence one window where the model is reset in each. What a lane reads next stands in `ids` and
-`positions`.
+This file defines the state of the lanes between two steps of the model, and how a window takes a
+byte. The steps are in `window_encoder.py` and `window_decoder.py`. A lane that encodes holds one
+document. A lane that decodes holds one chain: the windows between two resets of M1, so a single
+window where M1 is reset in each. `ids` and `positions` hold what M1 reads next in each lane.
 """
 
 from typing import NamedTuple
@@ -23,15 +22,15 @@ N_BYTES = 256
 
 
 class Rule(NamedTuple):
-    """How windows are made; plain numbers, so that compiled code can read them.
+    """The rule of windows, in plain numbers that Numba can read.
 
     Attributes:
         window_bits: W.
-        precision: of the counts.
-        exact: integer cells; otherwise the paper's rule.
-        delay: under the paper's rule, bytes at the end of a window that its code does not show go
-            to the next one.
-        reset_every: M1 forgets after so many windows; 0 = never.
+        precision: bits of the counts.
+        exact: True for integer cells, False for the paper's rule.
+        delay: whether, under the paper's rule, the last bytes of a window that do not change its
+            code go to the next window.
+        reset_every: number of windows after which M1 forgets; 0 = never.
     """
 
     window_bits: int
@@ -42,23 +41,23 @@ class Rule(NamedTuple):
 
 
 class Lanes(NamedTuple):
-    """What the lanes hold between two steps; arrays over B lanes, changed in place.
+    """The state of B lanes between two steps; arrays [B] unless stated, changed in place.
 
     Attributes:
-        ids: int32, what M1 reads next.
-        positions: int32, at which position of the lane.
-        item: int64, the document or chain at hand, -1 = none left.
-        at: int64, the next byte of the text, or the window that is read.
-        stop: int64, where the document or chain ends.
-        window: int64, windows finished in it.
-        depth: int64, bytes in the window at hand.
-        low: int64[B, L], the first code of the node, as limbs.
-        free: int64[B, L], the codes that the node shares.
-        coder: int64[B, 4], state of the arithmetic coder, of the paper's rule.
-        bits: uint8[B, W], what it has written.
-        register: int64, of its decoder.
-        matched: int64, bytes of the longest text so far that has the code of the window.
-        history: int64[B, depth, 4], codes of the prefixes, where `delay` needs them.
+        ids: int32, the id that M1 reads next.
+        positions: int32, the position of that id in the lane.
+        item: int64, the current document or chain; -1 = none left.
+        at: int64, the next byte of the text, or the window that is being decoded.
+        stop: int64, the end of the document or chain.
+        window: int64, finished windows of the document or chain.
+        depth: int64, bytes in the current window.
+        low: int64[B, limbs], the first code of the node.
+        free: int64[B, limbs], the number of codes that the node shares.
+        coder: int64[B, 4], state of the arithmetic coder; for the paper's rule.
+        bits: uint8[B, W], the bits that the coder has written; for the paper's rule.
+        register: int64, register of the arithmetic decoder; for the paper's rule.
+        matched: int64, length in bytes of the longest prefix so far that has the window's code.
+        history: int64[B, depth, 4], the codes of all prefixes of the window; empty unless `delay`.
         queue: int64[1], the next document or chain that no lane has taken.
     """
 
@@ -80,13 +79,13 @@ class Lanes(NamedTuple):
 
 
 def make_lanes(n_lanes: int, rule: Rule, bounds: np.ndarray) -> Lanes:
-    """Return lanes that hold the first items.
+    """Return B lanes that hold the first B items (documents or chains).
 
     Args:
         n_lanes: B.
-        rule: the windows.
-        bounds: int64[n + 1], where each document begins in the text, or each chain among the
-            windows, and where the last one ends. No item is empty.
+        rule: the rule of windows.
+        bounds: int64[n + 1]: item i is [bounds[i], bounds[i + 1]) of the text's bytes, or of the
+            windows. No item is empty.
     """
     n_limbs = limbs.n_limbs(rule.window_bits)
     deepest = dyadic.most_bytes(rule.window_bits, rule.precision) if rule.delay else 0
@@ -112,7 +111,7 @@ def make_lanes(n_lanes: int, rule: Rule, bounds: np.ndarray) -> Lanes:
 
 
 def make_work(rule: Rule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return scratch for one thread."""
+    """Return scratch arrays for one thread: cumulative counts, limbs, shares of codes."""
     return (
         np.zeros(N_BYTES + 1, np.int64),
         np.zeros((4, limbs.n_limbs(rule.window_bits)), np.int64),
@@ -137,20 +136,20 @@ def next_item(lanes, lane, rule, bounds):
 
 @numba.njit(cache=True, nogil=True)
 def _fill(lanes, rule, bounds):
-    """Give every lane its first item: thousands of calls from Python would be felt."""
+    """Give every lane its first item. Compiled, because a Python loop over lanes would be slow."""
     for lane in range(len(lanes.item)):
         next_item(lanes, lane, rule, bounds)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def reset(lanes, lane):
-    """Let M1 forget."""
+    """Make M1 forget the lane's text: the lane reads `BEGIN` next."""
     lanes.ids[lane], lanes.positions[lane] = BEGIN, 0
 
 
 @numba.njit(cache=True, nogil=True)
 def open_window(lanes, lane, rule):
-    """Begin a window."""
+    """Begin an empty window."""
     lanes.depth[lane] = 0
     if rule.exact:
         lanes.low[lane] = 0
@@ -162,7 +161,11 @@ def open_window(lanes, lane, rule):
 
 @numba.njit(cache=True, nogil=True)
 def enter(lanes, lane, rule, cumulative_C, symbol, work_KL, shares_V):
-    """Add a byte to the window; return whether it had a code (else nothing has changed)."""
+    """Add a byte to the window if the longer text has a code; else change nothing.
+
+    Returns:
+        Whether it has.
+    """
     if rule.exact:
         start_L, codes_L = work_KL[0], work_KL[1]
         at_root = lanes.depth[lane] == 0
@@ -188,13 +191,13 @@ def enter(lanes, lane, rule, cumulative_C, symbol, work_KL, shares_V):
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def is_full(lanes, lane, rule):
-    """Return whether it is known without a further table that no byte fits any more."""
+    """Return whether no further byte can fit, as far as that is known without M1's next table."""
     return rule.exact and limbs.bit_length(lanes.free[lane]) == 0
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def end_bit(lanes, lane, rule, scratch_L):
-    """Return the number of bits in which the information of the window so far ends, 0 to W."""
+    """Return the number of bits, 0 to W, that hold the information of the window so far."""
     if rule.exact:
         limbs.add_small(lanes.free[lane], 1, scratch_L)
         return rule.window_bits + 1 - limbs.bit_length(scratch_L)

@@ -20,7 +20,7 @@ def rows(config, changed=()):
     ("key", "comment"),
     [
         ("batch_size", "rows per optimizer step, all devices"),  # behind the statement
-        ("seed", "of the initial parameters, dropout"),  # within it
+        ("seed", "seed of initial parameters, dropout"),  # within it
         ("method", "A literature name, such as BPE[v=4096]; launch"),  # above it
         ("training.log_every", "steps summed into one training record"),  # of a dataclass
         ("data.files", "files: paths, folders, glob patterns"),

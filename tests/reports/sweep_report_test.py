@@ -237,7 +237,7 @@ def test_a_damaged_cell_and_an_empty_sweep_are_named(tmp_path):
     with pytest.raises(RunFolderError, match=r"cell\.json is damaged"):
         report([str(folder)])
     (tmp_path / "run").mkdir()
-    with pytest.raises(ValueError, match="name folders of sweeps"):
+    with pytest.raises(ValueError, match="name only folders of sweeps"):
         report([str(folder), str(tmp_path / "run")])
 
 

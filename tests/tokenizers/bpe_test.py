@@ -148,7 +148,7 @@ def test_merges_may_begin_with_a_hash(tmp_path):
     [
         (lambda v, m: v.pop("<|endoftext|>"), "has no <|endoftext|>"),
         (lambda v, m: v.update({"!": 1}), "ids of the 600 tokens are not 0 to 599"),
-        (lambda v, m: v.update({"!!!!!": v.pop("Ā")}), "lacks 1 single bytes, as 'Ā'"),
+        (lambda v, m: v.update({"!!!!!": v.pop("Ā")}), "lacks 1 single bytes, such as 'Ā'"),
         (lambda v, m: v.update({"a b": 600}), "'a b' is not spelled in GPT-2's byte alphabet"),
         (lambda v, m: m.append("Z Q"), "'Z' 'Q' uses a token not in the vocabulary"),
         (lambda v, m: m.append("Z"), "'Z' is not a pair"),

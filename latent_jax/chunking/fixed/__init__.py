@@ -1,4 +1,4 @@
-"""Learned shortening of sequences of vectors by a fixed factor, each beside its way back."""
+"""Compressors that shorten sequences of vectors by a fixed factor, each with its decompressor."""
 
 from latent_jax.chunking.fixed.base import CompressorConfig, latent_mask
 from latent_jax.chunking.fixed.registry import all_options, compressors, make_config

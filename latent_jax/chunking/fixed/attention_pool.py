@@ -1,13 +1,14 @@
-"""Compression by attention: the K positions that matter most ask all the others.
+"""Compression by attention: the K positions of the highest scores attend to all positions.
 
 A learned score picks ceil(n / C) of a row's n real positions, as in the top-k pooling of Gao and Ji
-2019 ("Graph U-Nets", arXiv 1905.05178, section 3.1), whose gate lets the gradient reach the scores.
-They stay in the order of time, and each gathers by attention what it needs from all real positions.
-Back, one query per position asks the latents.
+2019 ("Graph U-Nets", arXiv 1905.05178, section 3.1); its gate passes the gradient to the scores.
+The picked positions stay in the order of time. Each attends to all real positions. In the
+decompressor, one query per position attends to the latents.
 
-Heads know places by a bias that falls with the distance from an offset, both learned (the slopes of
-Press et al. 2022, "ALiBi", arXiv 2108.12409, with a centre). Everything starts where information
-passes: the scores pick the first of every C positions, and head h reads h mod C positions further.
+Every head has a bias that falls with the distance of a key from an offset; the offset and the slope
+are learned (the slopes of Press et al. 2022, "ALiBi", arXiv 2108.12409, with a centre). The initial
+values already pass information on: the scores pick the first of every C positions, and head h reads
+h mod C positions further.
 """
 
 import dataclasses
@@ -30,10 +31,10 @@ from latent_jax.layers.norms import LayerNorm
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttentionPoolConfig(CompressorConfig):
-    """Attention from the best positions, and back; see `CompressorConfig`.
+    """The config of attention pooling; see `CompressorConfig`.
 
     Attributes:
-        n_heads: H; must divide D.
+        n_heads: H, attention heads; must divide D.
     """
 
     kind = "attention_pool"
@@ -50,11 +51,11 @@ class AttentionPoolConfig(CompressorConfig):
         return AttentionPoolCompressor(self)
 
     def decompressor(self) -> Dechunker:
-        """Return the queries that read latents."""
+        """Return the attention of positions to latents."""
         return AttentionPoolDecompressor(self)
 
     def forward_flops(self, length: int) -> dict[str, float]:
-        """Return the FLOPs of both sides, without the queries of the way back, which rows share."""
+        """Return the FLOPs of both, without the decompressor's queries, which all rows share."""
         n_latents = self.n_latents(length)
         per_position, projection = n_latents / length, 2 * self.d_model**2
         attention = 2 * 2 * n_latents * self.d_model
@@ -64,20 +65,20 @@ class AttentionPoolConfig(CompressorConfig):
 
     @property
     def is_causal(self) -> tuple[bool, bool]:
-        """False: all positions are read."""
+        """False, False: every latent reads all positions, and every position all latents."""
         return False, False
 
 
 SLOPE = 2.0
-"""At the start, what a step away from a head's offset takes from the logit of a key."""
+"""Initial slope of the bias: the logit of a key falls by this per position from the offset."""
 
 
 class PlacedAttention(nn.Module):
-    """Multi-head attention from one sequence to another, with a learned preference for places.
+    """Multi-head attention from one sequence to another, with a learned bias on positions.
 
     Attributes:
-        config: D, H and the dtype.
-        spread: head h starts with the offset h mod `spread`.
+        config: the config with D, H and the dtype.
+        spread: the initial offset of head h is h mod `spread`.
     """
 
     config: AttentionPoolConfig
@@ -92,14 +93,14 @@ class PlacedAttention(nn.Module):
         mask_BS: jax.Array,
         distance_BQS: jax.Array,
     ) -> jax.Array:
-        """Return what each query reads from the places where `mask_BS` is True, [B, Q, D].
+        """Return the result of attention to the keys where `mask_BS` is True, [B, Q, D].
 
         Args:
-            queries_BQD: the batch axis may be 1, for queries that all rows share.
-            keys_BSD: what the queries are compared with.
-            values_BSD: what they read.
-            mask_BS: bool; a row without a True reads the mean of all values.
-            distance_BQS: float32, time of the key minus time of the query; may have batch axis 1.
+            queries_BQD: the inputs of the queries; B may be 1 if all rows share them.
+            keys_BSD: the inputs of the keys.
+            values_BSD: the inputs of the values.
+            mask_BS: bool; a row without a True returns the mean of all values.
+            distance_BQS: float32, position of the key minus position of the query; B may be 1.
         """
         config = self.config
         n_heads, head_dim = config.n_heads, config.d_model // config.n_heads
@@ -109,7 +110,7 @@ class PlacedAttention(nn.Module):
                 (n_heads, head_dim), dtype=config.dtype, kernel_init=init, name=name
             )(x_BSD)
 
-        # Small at the start: places decide first, contents later.
+        # Small initial queries, so that positions decide at first, and contents later.
         q_BQHd = project(queries_BQD, "query", nn.initializers.normal(0.02))
         k_BSHd = project(keys_BSD, "key", nn.initializers.lecun_normal())
         v_BSHd = project(values_BSD, "value", nn.initializers.lecun_normal())
@@ -119,7 +120,7 @@ class PlacedAttention(nn.Module):
         log_slope_H = self.param("log_slope", lambda *_: jnp.full((n_heads,), jnp.log(SLOPE)))
         q_BQHd = jnp.broadcast_to(q_BQHd, (k_BSHd.shape[0], *q_BQHd.shape[1:]))
 
-        # The backward pass computes it again: four arrays [B, H, Q, S] would be kept otherwise.
+        # Recomputed in the backward pass, which would otherwise keep four arrays [B, H, Q, S].
         @jax.checkpoint
         def attend(q_BQHd, k_BSHd, v_BSHd, offset_H, log_slope_H):
             away_BHQS = jnp.abs(distance_BQS[:, None] - offset_H[None, :, None, None])
@@ -136,7 +137,7 @@ class PlacedAttention(nn.Module):
 
 
 class AttentionPoolCompressor(nn.Module):
-    """The ceil(n / C) best-scored of a row's n real positions, each with what it read from all."""
+    """The compressor: the ceil(n / C) best-scored real positions, plus what each attends to."""
 
     config: AttentionPoolConfig
 
@@ -155,7 +156,7 @@ class AttentionPoolCompressor(nn.Module):
         score_BT = score_BT[..., 0].astype(jnp.float32) + place_score_T[None]
         chosen_BK = top_k_in_order(score_BT, mask_BT, jnp.sum(mask_BK, axis=-1), mask_BK.shape[1])
 
-        # Twice the sigmoid: a score of 0 leaves a latent as it is.
+        # Twice the sigmoid, so that a score of 0 leaves a latent unchanged.
         gate_BK = 2.0 * jax.nn.sigmoid(jnp.take_along_axis(score_BT, chosen_BK, axis=1))
         kept_BKD = jnp.take_along_axis(x_BTD, chosen_BK[..., None], axis=1)
         queries_BKD = jnp.take_along_axis(keys_BTD, chosen_BK[..., None], axis=1)
@@ -175,10 +176,10 @@ class AttentionPoolCompressor(nn.Module):
 
 
 class AttentionPoolDecompressor(nn.Module):
-    """One query per position reads from the latents; a gate per position sorts what it read.
+    """The decompressor: one query per position attends to the latents; a gate scales the result.
 
-    A query knows its place in the row and in its group of C. Positions of one group read the same
-    latents, so the gate, made of the query alone, is what lets them take different things.
+    A query encodes its position in the row and in its group of C. Positions of one group read the
+    same latents. The gate, which depends on the query alone, selects different features for each.
     """
 
     config: AttentionPoolConfig
@@ -200,7 +201,7 @@ class AttentionPoolDecompressor(nn.Module):
         offsets_TD = jnp.tile(offsets_CD, (z_BKD.shape[1], 1))[:length]
         queries_1TD = (places_TD[:length] + offsets_TD)[None].astype(config.dtype)
 
-        # A latent stands in the middle of its C positions.
+        # The position of a latent is the middle of its C positions.
         latent_time_K = jnp.arange(z_BKD.shape[1]) * factor + (factor - 1) / 2
         distance_TK = latent_time_K[None] - jnp.arange(length)[:, None]
         read_BTD = PlacedAttention(config, name="attention")(
@@ -215,10 +216,10 @@ class AttentionPoolDecompressor(nn.Module):
 def top_k_in_order(
     score_BT: jax.Array, mask_BT: jax.Array, n_kept_B: jax.Array, n_latents: int
 ) -> jax.Array:
-    """Return int32[B, K]: the places of the best `n_kept_B` real scores of each row, rising.
+    """Return int32[B, K]: the positions of the `n_kept_B` best real scores of each row, ascending.
 
-    Entries beyond `n_kept_B` of a row are T - 1 and stand for nothing. Of equal scores the earlier
-    place wins.
+    Entries of a row beyond `n_kept_B` are T - 1; ignore them. Of equal scores the earlier position
+    wins.
     """
     length = score_BT.shape[1]
     _, best_BK = jax.lax.top_k(jnp.where(mask_BT, score_BT, -jnp.inf), n_latents)

@@ -1,18 +1,18 @@
-"""What every fixed compressor shares: its config, its result, and the handling of padding.
+"""The base of all fixed compressors: their config, their result, and the handling of padding.
 
-A compressor turns T vectors into K = ceil(T / C) latents, its decompressor turns them back. Both
-are Flax modules that hold one `CompressorConfig`:
+A compressor turns T vectors into K = ceil(T / C) latents; its decompressor turns them back into T
+vectors. Both are Flax modules with one `CompressorConfig`:
 
     config.compressor()(x_BTD, mask_BT, train=...) -> Chunks
     config.decompressor()(z_BKD, chunks, train=...) -> x_BTD
 
-Padding stands at the end of a row. It never changes the latents of real positions, and a latent is
-real if any of its C positions is. Latents and positions that are not real come out as zeros. None
-of these methods draws random numbers: `train` is there for those that will.
+Padding is at the end of a row and never changes the latents of real positions. A latent is real if
+any of its C positions is real. Latents and positions that are not real are zeros in the results.
+No compressor here draws random numbers; the argument `train` is part of the protocol for others.
 
-The five methods that came first, ssm, conv1d, linear_merge, attention_pool and
-sequence_linear, are those of Fifty 2025, "Language, Entropy, and Language Modeling"
-(cfifty.github.io/writings/latent_lm.html), which names them without giving their sizes.
+The methods ssm, conv1d, linear_merge, attention_pool and sequence_linear are those of Fifty 2025,
+"Language, Entropy, and Language Modeling" (cfifty.github.io/writings/latent_lm.html), which names
+them but does not give their sizes.
 """
 
 import abc
@@ -29,17 +29,17 @@ from latent_jax.nearest import check_word
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompressorConfig(abc.ABC):
-    """Shapes and numerics of a compressor and its decompressor; each kind adds its own.
+    """Shapes and numerics of a compressor and its decompressor; each kind adds its own options.
 
     Attributes:
-        kind: the word that configs and method names use.
+        kind: the name of the compressor in configs and method names.
         factor: C, positions per latent.
         d_model: D, width of the positions and of the latents.
-        max_length: the longest T.
-        dtype: one of `DTYPES`, for activations and matmuls. Parameters are float32 always.
+        max_length: the largest T.
+        dtype: one of `DTYPES`, for activations and matmuls. Parameters are always float32.
 
     Raises:
-        ValueError: a word is not known (the nearest is named), or a number makes no compressor.
+        ValueError: a word is unknown (the message names the nearest), or a number is out of range.
     """
 
     kind: ClassVar[str]
@@ -49,7 +49,7 @@ class CompressorConfig(abc.ABC):
     dtype: str = "float32"
 
     def __post_init__(self):
-        """Check what all kinds read."""
+        """Check the options that all kinds have."""
         check_word("dtype", self.dtype, DTYPES)
         self.check_least("factor", "d_model", "max_length")
 
@@ -60,7 +60,7 @@ class CompressorConfig(abc.ABC):
                 raise ValueError(f"{field} must be at least 1; got {getattr(self, field)}")
 
     def check_divides(self, field: str, divisor: int) -> None:
-        """Raise ValueError if the number that `field` stands for does not divide D."""
+        """Raise ValueError if `divisor`, the value of `field`, does not divide D."""
         if self.d_model % divisor:
             raise ValueError(
                 f"{self.kind}: {field} must divide d_model; {self.d_model} is no multiple of "
@@ -69,30 +69,32 @@ class CompressorConfig(abc.ABC):
 
     @abc.abstractmethod
     def compressor(self) -> Chunker:
-        """Return the module that makes rows shorter."""
+        """Return the module that turns positions into latents."""
 
     @abc.abstractmethod
     def decompressor(self) -> Dechunker:
-        """Return the module that makes them longer again."""
+        """Return the module that turns latents into positions."""
 
     @abc.abstractmethod
     def forward_flops(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per input position, "compress" and "decompress", at T = `length`.
 
-        A multiply-add is two FLOPs and only matmuls count (and the scan of a state-space block),
-        without those that all rows of a batch share.
+        A multiply-add is two FLOPs. Only matmuls and the scan of a state-space block count, without
+        matmuls whose result all rows of a batch share.
         """
 
     @property
     @abc.abstractmethod
     def is_causal(self) -> tuple[bool, bool]:
-        """Whether a latent depends on no position after its group, and a position on no later
-        latent than its own.
+        """Whether the compressor is causal, and whether the decompressor is.
+
+        A compressor is causal if a latent depends on no position after its group of C; a
+        decompressor is causal if a position depends on no latent after its own.
         """
 
     @property
     def max_latents(self) -> int:
-        """K of the longest row."""
+        """K of a row of `max_length` positions."""
         return self.n_latents(self.max_length)
 
     def n_latents(self, length: int) -> int:
@@ -103,7 +105,7 @@ class CompressorConfig(abc.ABC):
         """Return positions in the compute dtype, zero where they are padding.
 
         Raises:
-            ValueError: they are too many, or have another width than the config says.
+            ValueError: there are more than `max_length`, or they are not `d_model` wide.
         """
         self._check_length(x_BTD.shape[1])
         if x_BTD.shape[2] != self.d_model:
@@ -114,7 +116,7 @@ class CompressorConfig(abc.ABC):
         """Return latents in the compute dtype, zero where they are not real.
 
         Raises:
-            ValueError: they cannot be those of rows as long as the chunks say.
+            ValueError: the shape of the latents does not fit the row length of `chunks`.
         """
         length = chunks.chunk_of_BT.shape[1]
         self._check_length(length)
@@ -134,7 +136,7 @@ class CompressorConfig(abc.ABC):
             )
 
     def chunks(self, z_BKD: jax.Array, mask_BK: jax.Array, length: int) -> Chunks:
-        """Return latents as the chunks of rows of `length` positions, zero where not real."""
+        """Return the `Chunks` of rows of `length` positions, with zeros for latents not real."""
         chunk_of_T = jnp.arange(length, dtype=jnp.int32) // self.factor
         chunk_of_BT = jnp.broadcast_to(chunk_of_T[None], (z_BKD.shape[0], length))
         z_BKD = zero_padding(z_BKD, mask_BK, self.dtype)
@@ -142,12 +144,12 @@ class CompressorConfig(abc.ABC):
 
 
 def zero_padding(x_BTD: jax.Array, mask_BT: jax.Array, dtype: str) -> jax.Array:
-    """Return x in `dtype`, zero where `mask_BT` is False, whatever stood there."""
+    """Return x in `dtype`, zero where `mask_BT` is False, even if x is NaN or infinite there."""
     return jnp.where(mask_BT[..., None], x_BTD, 0).astype(dtype)
 
 
 def pad_to_multiple(x_BT: jax.Array, factor: int) -> jax.Array:
-    """Return x with zeros (or False) behind its second axis, to a multiple of `factor`."""
+    """Return x with zeros (or False) appended to its second axis, to a multiple of `factor`."""
     padding = [(0, 0)] * x_BT.ndim
     padding[1] = (0, -x_BT.shape[1] % factor)
     return jnp.pad(x_BT, padding)
@@ -165,5 +167,8 @@ def latent_mask(mask_BT: jax.Array, factor: int) -> jax.Array:
 
 
 def position_mask(mask_BK: jax.Array, factor: int, length: int) -> jax.Array:
-    """Return bool[B, T]: the positions of real latents, the nearest that latents know."""
+    """Return bool[B, T], True at all positions of real latents.
+
+    These may include padding in the last group, because `mask_BK` does not tell it apart.
+    """
     return jnp.repeat(mask_BK, factor, axis=1)[:, :length]

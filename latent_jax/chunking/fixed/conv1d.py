@@ -1,8 +1,8 @@
-"""Compression by a strided convolution, and back by its transpose.
+"""Compression by a strided convolution, and decompression by a transposed one.
 
-Latent k sees `kernel_size` positions, centred on the C that it stands for. A convolution with
-stride C is a matmul over patches, and a transposed one too: XLA's transposed convolution and its
-gradient are some fifteen times slower on a CPU.
+Latent k reads `kernel_size` positions, centred on its own C positions. Both convolutions are
+written as matmuls over patches, because XLA's transposed convolution and its gradient are some
+fifteen times slower on a CPU.
 """
 
 import dataclasses
@@ -25,10 +25,10 @@ from latent_jax.contracts import Chunker, Chunks, Dechunker
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conv1DConfig(CompressorConfig):
-    """A strided convolution and its transpose; see `CompressorConfig`.
+    """The config of a strided and a transposed convolution; see `CompressorConfig`.
 
     Attributes:
-        kernel_size: taps, at least C; 0 means 2 C, so that neighbours share positions.
+        kernel_size: taps, at least C; 0 means 2 C, so that neighbouring latents share positions.
     """
 
     kind = "conv1d"
@@ -58,21 +58,21 @@ class Conv1DConfig(CompressorConfig):
 
     @property
     def is_causal(self) -> tuple[bool, bool]:
-        """Whether no tap reaches beyond the group, and none of the next latent back into it."""
+        """Whether no tap reads beyond a latent's group, and whether none reaches back before it."""
         left, _, _ = _geometry(self.n_taps, self.factor, self.max_length)
         return self.n_taps - left <= self.factor, left == 0
 
     @property
     def n_taps(self) -> int:
-        """Taps of the kernel."""
+        """The number of taps of the kernel."""
         return self.kernel_size or 2 * self.factor
 
 
 def strided_conv(x_BTD: jax.Array, kernel_JDE: jax.Array, factor: int) -> jax.Array:
-    """Return z_BKE, z[k] = sum_j x[k C + j - left] kernel[j], zeros outside the row.
+    """Return z_BKE, z[k] = sum_j x[k C + j - left] kernel[j], with x zero outside the row.
 
-    left = (J - C) // 2 taps reach back and the rest ahead; `lax.conv_general_dilated` says the same
-    with that padding and stride C. K = ceil(T / C).
+    K = ceil(T / C), and left = (J - C) // 2 taps read positions before the group. The result is
+    that of `lax.conv_general_dilated` with stride C and this padding.
     """
     n_taps, d_in, d_out = kernel_JDE.shape
     left, blocks, n_latents = _geometry(n_taps, factor, x_BTD.shape[1])
@@ -89,11 +89,11 @@ def strided_conv(x_BTD: jax.Array, kernel_JDE: jax.Array, factor: int) -> jax.Ar
 def transposed_conv(z_BKD: jax.Array, kernel_JDE: jax.Array, factor: int, length: int) -> jax.Array:
     """Return x_BTE, x[t] = sum of z[k] kernel[j] over all k, j with k C + j - left = t.
 
-    The transpose of `strided_conv` in which latents and positions meet.
+    Position t reads latent k by tap j exactly where latent k reads position t in `strided_conv`.
     """
     n_taps, d_in, d_out = kernel_JDE.shape
     left, blocks, n_latents = _geometry(n_taps, factor, length)
-    # Row g of the result, C positions, is written by the latents g - blocks + 1 to g.
+    # Row g of the result (C positions) is a sum over the latents g - blocks + 1 to g.
     padded = jnp.pad(z_BKD, ((0, 0), (blocks - 1, blocks - 1), (0, 0)))
     n_rows = n_latents + blocks - 1
     patches = [padded[:, blocks - 1 - j :][:, :n_rows] for j in range(blocks)]
@@ -105,7 +105,7 @@ def transposed_conv(z_BKD: jax.Array, kernel_JDE: jax.Array, factor: int, length
 
 
 class Conv1DCompressor(nn.Module):
-    """One latent per C positions: a convolution with stride C over [B, T, D]."""
+    """The compressor: a convolution with stride C over [B, T, D]."""
 
     config: Conv1DConfig
 
@@ -115,7 +115,7 @@ class Conv1DCompressor(nn.Module):
         del train
         config = self.config
         shape = (config.n_taps, config.d_model, config.d_model)
-        # Orthonormal columns over all taps: what white input carries arrives at unit variance.
+        # Orthonormal columns over all taps, so white input of unit variance keeps unit variance.
         kernel_JDD = self.param("kernel", nn.initializers.orthogonal(), shape, jnp.float32)
         bias_D = self.param("bias", nn.initializers.zeros, (config.d_model,), jnp.float32)
         x_BTD = config.real_positions(x_BTD, mask_BT)
@@ -125,7 +125,7 @@ class Conv1DCompressor(nn.Module):
 
 
 class Conv1DDecompressor(nn.Module):
-    """C positions per latent: a transposed convolution with stride C over [B, K, D]."""
+    """The decompressor: a transposed convolution with stride C over [B, K, D]."""
 
     config: Conv1DConfig
 
@@ -136,7 +136,7 @@ class Conv1DDecompressor(nn.Module):
         config = self.config
         mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
         shape = (config.n_taps, config.d_model, config.d_model)
-        # Orthonormal rows over all taps, scaled so that unit variance comes out again.
+        # Orthonormal rows over all taps, scaled so that the output has unit variance.
         init = nn.initializers.orthogonal(config.factor**0.5)
         kernel_JDD = self.param("kernel", lambda *args: _tap_first(init, *args), shape, jnp.float32)
         bias_D = self.param("bias", nn.initializers.zeros, (config.d_model,), jnp.float32)
@@ -147,7 +147,7 @@ class Conv1DDecompressor(nn.Module):
 
 
 def _geometry(n_taps: int, factor: int, length: int) -> tuple[int, int, int]:
-    """Return (taps that reach back, groups of C taps, number of latents)."""
+    """Return (taps that read before the group, groups of C taps, number of latents)."""
     return (n_taps - factor) // 2, -(-n_taps // factor), -(-length // factor)
 
 

@@ -1,6 +1,6 @@
-"""Compression by narrowing: each position to D / C numbers, and C neighbours side by side.
+"""Compression by narrowing: each position becomes D / C numbers, and C neighbours are joined.
 
-The only method in which no number of a latent mixes two positions.
+This is the only compressor in which no number of a latent mixes two positions.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from latent_jax.contracts import Chunker, Chunks, Dechunker
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LinearMergeConfig(CompressorConfig):
-    """C narrow positions side by side; see `CompressorConfig`. It has no options of its own."""
+    """The config of linear merge; see `CompressorConfig`. It has no options of its own."""
 
     kind = "linear_merge"
 
@@ -46,12 +46,12 @@ class LinearMergeConfig(CompressorConfig):
 
     @property
     def is_causal(self) -> tuple[bool, bool]:
-        """True: a latent and its C positions know nothing of others."""
+        """True, True: a latent depends only on its C positions, and they only on it."""
         return True, True
 
 
 class LinearMergeCompressor(nn.Module):
-    """Project every position from D to D / C, then merge C neighbours into one latent."""
+    """The compressor: it projects every position from D to D / C and joins C neighbours."""
 
     config: LinearMergeConfig
 
@@ -66,8 +66,8 @@ class LinearMergeCompressor(nn.Module):
             kernel_init=nn.initializers.orthogonal(),
             name="narrow",
         )
-        # Zeroed after the projection: its bias would otherwise mark the missing positions of the
-        # last group.
+        # Zeroed after the projection, because its bias would fill missing positions of the last
+        # group.
         x_BTD = config.real_positions(x_BTD, mask_BT)
         narrow_BTd = zero_padding(narrow(x_BTD), mask_BT, config.dtype)
         z_BKD = pad_to_multiple(narrow_BTd, config.factor)
@@ -76,7 +76,7 @@ class LinearMergeCompressor(nn.Module):
 
 
 class LinearMergeDecompressor(nn.Module):
-    """Split every latent into C parts of width D / C and widen each to one position."""
+    """The decompressor: it splits a latent into C parts and projects each from D / C to D."""
 
     config: LinearMergeConfig
 

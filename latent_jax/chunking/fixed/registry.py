@@ -1,4 +1,4 @@
-"""Every fixed compressor, each in one file of this room, by the word that method names use."""
+"""The registry of fixed compressors by their names in methods; each is one file of this folder."""
 
 import dataclasses
 import importlib
@@ -16,10 +16,10 @@ _SHARED = {field.name for field in dataclasses.fields(CompressorConfig)}
 
 
 def register(cls: type[CompressorConfig]) -> type[CompressorConfig]:
-    """Add a kind, which method names and configs then know.
+    """Register a compressor under its `kind`, for method names and configs, and return it.
 
     Raises:
-        TypeError: something is missing; the message says what.
+        TypeError: the class lacks its kind or an abstract method; the message lists them.
         ValueError: another kind has this name, or another default for an option of the same name.
     """
     missing = [] if getattr(cls, "kind", "") else ["kind"]
@@ -27,10 +27,10 @@ def register(cls: type[CompressorConfig]) -> type[CompressorConfig]:
     if missing:
         raise TypeError(
             f"the compressor {cls.__name__} in {inspect.getfile(cls)} lacks {', '.join(missing)}; "
-            "latent_jax/chunking/fixed/base.py says what each is"
+            "latent_jax/chunking/fixed/base.py describes each"
         )
     known = _KINDS.get(cls.kind)
-    # The same class comes again where a module is loaded anew, or is remade by a decorator.
+    # The same class is registered again if its module is reloaded or a decorator rebuilds it.
     places = [f"{each.__module__}.{each.__qualname__}" for each in (known or cls, cls)]
     if places[0] != places[1]:
         raise ValueError(f"two compressors are called {cls.kind}: {' and '.join(places)}")
@@ -47,7 +47,7 @@ def register(cls: type[CompressorConfig]) -> type[CompressorConfig]:
 
 
 def compressors() -> dict[str, type[CompressorConfig]]:
-    """Return the config class of every kind."""
+    """Return kind -> config class for every compressor; it imports their files."""
     package = importlib.import_module("latent_jax.chunking.fixed")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
@@ -70,12 +70,12 @@ def make_config(kind: str, options: Mapping[str, Any] = {}, **shared: Any) -> Co
     """Return the config of a compressor.
 
     Args:
-        kind: the word.
-        options: those of any kinds; the kind reads its own.
+        kind: the name of the compressor.
+        options: options of any kinds; those of other kinds are ignored.
         **shared: the shared fields, and options of this kind.
 
     Raises:
-        ValueError: the kind is unknown (the nearest is named), or a number makes no compressor.
+        ValueError: the kind is unknown (the message names the nearest), or a number is wrong.
     """
     check_word("compressor kind", kind, compressors())
     cls = compressors()[kind]

@@ -1,10 +1,10 @@
-"""Compression by a learned linear map on the time axis, T -> K, for every feature; and back.
+"""Compression by a learned linear map of the time axis, T -> K, and decompression by K -> T.
 
-The blog maps every feature's T values to K. One map per feature needs D T^2 / C parameters on
-each side (16.8M at D = 128, T = 512, C = 2) and, being bound by memory, about six times the time of
-one map for all features, which cannot tell the positions of a group apart by itself.
-`sequence_groups` sets how many maps there are: groups of neighbouring features share one.
-No map mixes features: that is left to the networks on both sides.
+Fifty 2025 maps the T values of every feature to K values. One map per feature needs D T^2 / C
+parameters in the compressor and as many in the decompressor (16.8M each at D = 128, T = 512,
+C = 2). It is bound by memory and takes about six times as long as one map for all features. A
+single map, however, cannot keep the positions of a group apart. `sequence_groups` sets the number
+of maps; groups of neighbouring features share one. No map mixes features; encoder and decoder do.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ from latent_jax.contracts import Chunker, Chunks, Dechunker
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SequenceLinearConfig(CompressorConfig):
-    """Linear maps over time; see `CompressorConfig`.
+    """The config of linear maps over time; see `CompressorConfig`.
 
     Attributes:
-        sequence_groups: maps over time: D / groups features share one. 0 means one map per
-            feature, max_length^2 / C parameters each.
+        sequence_groups: number of maps over time, each shared by D / sequence_groups features and
+            of max_length^2 / C parameters. 0 means one map per feature.
     """
 
     kind = "sequence_linear"
@@ -56,21 +56,22 @@ class SequenceLinearConfig(CompressorConfig):
 
     @property
     def is_causal(self) -> tuple[bool, bool]:
-        """False: a latent may read every position of the row."""
+        """False, False: a latent may read every position, and a position every latent."""
         return False, False
 
     @property
     def n_groups(self) -> int:
-        """Maps over time, with 0 resolved."""
+        """The number of maps over time: `sequence_groups`, or D where that is 0."""
         return self.sequence_groups or self.d_model
 
 
 NOISE = 0.02
-"""Standard deviation of a map's row norm around its start; breaks the symmetry between features."""
+"""Scale of the noise on initial maps, which breaks the symmetry between features: each weight gets
+a standard deviation of NOISE / sqrt(inputs)."""
 
 
 class SequenceLinearCompressor(nn.Module):
-    """z[k, d] = sum_t map[group of d, t, k] x[t, d] + bias[k]."""
+    """The compressor: z[k, d] = sum_t map[group of d, t, k] x[t, d] + bias[k]."""
 
     config: SequenceLinearConfig
 
@@ -78,7 +79,7 @@ class SequenceLinearCompressor(nn.Module):
     def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Chunks:
         """Return the latents of a batch; see `latent_jax.chunking.fixed.base`.
 
-        A latent may read every real position of the row; padding is zero and adds nothing.
+        A latent may read every real position of the row; padding is zero and has no effect.
         """
         del train
         config = self.config
@@ -90,7 +91,7 @@ class SequenceLinearCompressor(nn.Module):
 
 
 class SequenceLinearDecompressor(nn.Module):
-    """x[t, d] = sum_k map[group of d, k, t] z[k, d] + bias[t]."""
+    """The decompressor: x[t, d] = sum_k map[group of d, k, t] z[k, d] + bias[t]."""
 
     config: SequenceLinearConfig
 
@@ -112,8 +113,8 @@ def _time_map(
     """Return the maps [group, in, out] and a bias per output step, in the compute dtype."""
 
     def init(key, shape, dtype):
-        # Group g starts as "take position g mod C of every C", so that the features of a latent
-        # carry all C positions and the way back finds each where it came from.
+        # The map of group g begins by taking position g mod C of every C positions. So the features
+        # of a latent hold all C positions, and the initial decompressor puts each back in place.
         n_groups = shape[0]
         t = jnp.arange(config.max_length)[None]
         kept = t % config.factor == jnp.arange(n_groups)[:, None] % config.factor
@@ -128,7 +129,7 @@ def _time_map(
 
 
 def _map_time(x_BTD: jax.Array, map_GTS: jax.Array, bias_S: jax.Array) -> jax.Array:
-    """Return [B, S, D]: every group of features mapped from T to S steps."""
+    """Return [B, S, D]: every group of features mapped from T to S steps by its map, plus bias."""
     n_batch, length, d_model = x_BTD.shape
     n_groups, _, n_out = map_GTS.shape
     x_BTGF = x_BTD.reshape(n_batch, length, n_groups, d_model // n_groups)

@@ -1,7 +1,7 @@
-"""Compression by a state-space model: run over the sequence, and keep one step in C.
+"""Compression by a state-space model, which runs over the sequence; one step in C is kept.
 
-Back: every latent stands C times in a row, a learned offset says which of the C positions it
-stands for, and state-space blocks tell them apart.
+The decompressor repeats every latent C times, adds a learned offset for each of the C positions,
+and runs state-space blocks over the result.
 """
 
 import dataclasses
@@ -26,12 +26,12 @@ from latent_jax.layers.ssm import MambaBlock, SSMConfig
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SSMCompressorConfig(CompressorConfig):
-    """State-space blocks on both sides; see `CompressorConfig`.
+    """The config of state-space blocks in compressor and decompressor; see `CompressorConfig`.
 
     Attributes:
-        ssm_layers: blocks on each side.
-        ssm_state: N of those blocks.
-        ssm_head_dim: P of those blocks; must divide 2 D.
+        ssm_layers: blocks in the compressor, and as many in the decompressor.
+        ssm_state: N of the blocks, numbers of state per channel.
+        ssm_head_dim: P of the blocks, width of a head; must divide 2 D.
     """
 
     kind = "ssm"
@@ -46,26 +46,26 @@ class SSMCompressorConfig(CompressorConfig):
         _ = self.block
 
     def compressor(self) -> Chunker:
-        """Return the blocks that keep one step in C."""
+        """Return the blocks of which one step in C is kept."""
         return SSMCompressor(self)
 
     def decompressor(self) -> Dechunker:
-        """Return the blocks that tell C copies apart."""
+        """Return the blocks over C copies of every latent."""
         return SSMDecompressor(self)
 
     def forward_flops(self, length: int) -> dict[str, float]:
-        """Return the FLOPs of the blocks of both sides."""
+        """Return the FLOPs of the blocks of compressor and decompressor."""
         flops = float(self.ssm_layers * self.block.forward_flops(length))
         return {"compress": flops, "decompress": flops}
 
     @property
     def is_causal(self) -> tuple[bool, bool]:
-        """True: a state-space block reads from left to right."""
+        """True, True: a state-space block reads from left to right."""
         return True, True
 
     @property
     def block(self) -> SSMConfig:
-        """One state-space block."""
+        """The config of one state-space block."""
         return SSMConfig(
             d_model=self.d_model,
             d_state=self.ssm_state,
@@ -75,10 +75,10 @@ class SSMCompressorConfig(CompressorConfig):
 
 
 class SSMCompressor(nn.Module):
-    """State-space blocks over [B, T, D]; latent k is the last real step of the k-th group of C.
+    """The compressor: blocks over [B, T, D]; latent k is the last real step of group k.
 
-    Causal: latent k has seen the positions up to its own. What it can know of later ones is what
-    the encoder before it has put there.
+    It is causal: latent k depends on positions up to the end of its group. It knows later text only
+    as far as the encoder has put it into these positions.
     """
 
     config: SSMCompressorConfig
@@ -95,14 +95,14 @@ class SSMCompressor(nn.Module):
         mask_BKC = group_positions(mask_BT, config.factor)
         last_BK = jnp.maximum(jnp.sum(mask_BKC, axis=-1), 1) - 1
         is_last_BKC = last_BK[..., None] == jnp.arange(config.factor)[None, None]
-        # A sum with one term: its gradient is a product, a gather's would be a scatter.
+        # A masked sum, because the gradient of a gather would be a scatter.
         x_BKCD = group_positions(x_BTD, config.factor)
         z_BKD = jnp.sum(jnp.where(is_last_BKC[..., None], x_BKCD, 0), axis=2)
         return config.chunks(z_BKD, latent_mask(mask_BT, config.factor), mask_BT.shape[1])
 
 
 class SSMDecompressor(nn.Module):
-    """Repeat every latent C times, add the offsets 1..C, and run state-space blocks over it."""
+    """The decompressor: blocks over C copies of every latent, each plus its own offset."""
 
     config: SSMCompressorConfig
 
@@ -112,7 +112,7 @@ class SSMDecompressor(nn.Module):
         del train
         config = self.config
         mask_BK, length = chunks.mask_BK, chunks.chunk_of_BT.shape[1]
-        # Unit variance, like a latent: a small offset would leave the C copies alike at the start.
+        # Unit variance, like a latent: with small offsets the C copies would begin almost equal.
         offsets_CD = self.param(
             "offsets", nn.initializers.normal(1.0), (config.factor, config.d_model), jnp.float32
         )

@@ -1,7 +1,7 @@
-"""Files of analyses: lists of flat records that `launch/analyze.py --json` wrote.
+"""The section of analyses: files of flat records that `launch/analyze.py --json` wrote.
 
-What a file holds is told by the keys of its records, not by its name. Every file's table is shown;
-what draws the shapes that have figures is passed in, and finds here what it has in common.
+The keys of the records, not the file name, identify an analysis. Every file is shown as a table.
+Functions that draw figures of some analyses are passed in; this file also has their shared helpers.
 """
 
 import json
@@ -14,24 +14,24 @@ from latent_jax.reports.latent_figures import short_of
 from latent_jax.reports.page.parts import Figure, Records, Section, Table
 
 MOST_RECORDS = 2000
-"""A file of more, such as the map of every token, is no table for a page."""
+"""Most records of a file. Larger ones, such as the map of every token, do not fit on a page."""
 
 METHOD = "method"
 
 Draw = Callable[[str, Records], Sequence[Figure]]
-"""What draws records of one shape: the stem of their file and the records -> figures, or none."""
+"""A function (stem of a file, its records) -> figures; [] if it does not draw these records."""
 
 
 def analysis_sections(paths: Sequence[str | Path], drawers: Sequence[Draw] = ()) -> list[Section]:
     """Return one section with all files.
 
     Args:
-        paths: of the files.
-        drawers: the first that draws anything of a file draws it.
+        paths: paths of the files.
+        drawers: tried in order; for each file the first one that returns figures is used.
 
     Raises:
-        ValueError: a file cannot be read, or is no list of flat records, or has too many, or two
-            have one name.
+        ValueError: a file cannot be read, is not a list of flat records or has too many, or two
+            files have the same name.
     """
     if not paths:
         return []
@@ -71,7 +71,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _told_apart(records: Records) -> list[dict[str, Any]]:
-    """Return records in which runs of one method have a name each, as figures need it."""
+    """Return records in which several runs of one method get different names, for figures."""
     runs: dict[str, set[str]] = {}
     for record in records:
         if "run" in record:
@@ -88,12 +88,12 @@ def _told_apart(records: Records) -> list[dict[str, Any]]:
 
 
 def has(records: Records, *keys: str) -> bool:
-    """Return whether each of these keys is known in one of the records."""
+    """Return whether each of these keys has a value in at least one record."""
     return all(any(record.get(key) is not None for record in records) for key in keys)
 
 
 def grouped(records: Records, key: str) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the records by the text of a key, without groups that hold no number."""
+    """Return value of `key` -> records, without groups that contain no number."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         groups.setdefault(str(record.get(key) or ""), []).append(record)
@@ -105,7 +105,7 @@ def grouped(records: Records, key: str) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def ordered(records: Records, x: str, y: str) -> list[Mapping[str, Any]]:
-    """Return the records that have both, by method and x."""
+    """Return the records with numbers at both keys, sorted by method and x."""
     methods = list(dict.fromkeys(record[METHOD] for record in records))
     both = [r for r in records if is_number(r.get(x)) and is_number(r.get(y))]
     return sorted(both, key=lambda record: (methods.index(record[METHOD]), record[x]))
@@ -124,6 +124,6 @@ def words_of(key: str) -> str:
 
 
 def figure_id(*words: str) -> str:
-    """Return the id of a figure or a table: of the stem of its file, and what tells it apart."""
+    """Return the id of a figure or table from its words: the stem of its file, and a suffix."""
     joined = "_".join(["analysis", *filter(None, words)])
     return "".join(c if c.isalnum() else "_" for c in joined)

@@ -1,8 +1,9 @@
-"""Interactive charts, written with Altair: specifications that read the data set "records".
+"""Interactive charts made with Altair: Vega-Lite specifications that read the data set "records".
 
-Every chart comes twice, for wide screens with names at the ends of lines, as in the pictures of
-`latent_jax.reports.style`, and for narrow ones with a legend below. Colours are that palette; axes
-and letters take theirs from the page, which may be light or dark.
+Every chart has two versions: one for wide screens, with names at the ends of lines as in the
+pictures of `latent_jax.reports.style`, and one for narrow screens, with a legend below. Lines and
+bars have the colours of that palette. Axes and text get their colours from the page, which may be
+light or dark.
 """
 
 import dataclasses
@@ -27,13 +28,13 @@ class Axis:
     """One axis.
 
     Attributes:
-        key: of the records.
-        title: with the unit.
-        is_log: whether it is logarithmic.
+        key: key of the records.
+        title: title with the unit.
+        is_log: whether the axis is logarithmic.
         domain: least and largest value; None takes those of the records.
-        format: of the numbers at the axis, as d3 has it.
-        value_format: of numbers beside what is drawn.
-        ticks: where numbers stand; empty lets the library choose.
+        format: d3 format of the numbers at the axis.
+        value_format: d3 format of the numbers beside bars.
+        ticks: places of the numbers; empty lets the library choose.
     """
 
     key: str
@@ -47,7 +48,7 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """Colour and dashes of a line."""
+    """The colour and dashes of a line."""
 
     colour: str
     dash: Sequence[int] = (1, 0)
@@ -70,19 +71,19 @@ def lines(
     with_points: bool = True,
     with_values: bool = True,
 ) -> Figure:
-    """Return a line for each value of `series`, which stands out under the pointer.
+    """Return a figure with a line for each value of `series`; the pointer highlights a line.
 
     Args:
-        id_: of the figure.
-        title: of the figure.
-        caption: of the figure.
-        records: one for each point, in the order of a line.
-        x: across.
-        y: upwards.
+        id_: id of the figure.
+        title: title of the figure.
+        caption: caption of the figure.
+        records: one record per point, in the order along a line.
+        x: horizontal axis.
+        y: vertical axis.
         series: key of the name of the line.
         looks: name of a line -> its look; by default the palette in order.
-        with_points: whether to draw a dot for each record.
-        with_values: whether the last value stands after the name of each line.
+        with_points: whether a dot is drawn for each record.
+        with_values: whether the last value is written after the name of each line.
     """
     names = list(dict.fromkeys(record[series] for record in records))
     looks = looks or {name: palette_look(i) for i, name in enumerate(names)}
@@ -135,15 +136,17 @@ def bars(
     part: str | None = None,
     colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Return a bar for each name; with `part`, coloured by it and stacked where a name has several.
+    """Return a figure with a bar for each name.
+
+    With `part`, bars are coloured by part, and the parts of a name are stacked.
 
     Args:
-        id_: of the figure.
-        title: of the figure.
-        caption: of the figure.
-        records: one for each bar, or for each part of one, then with its "part_order".
+        id_: id of the figure.
+        title: title of the figure.
+        caption: caption of the figure.
+        records: one record per bar; or one per part of a bar, each with "part_order".
         name: key of the name of a bar.
-        x: how long it is.
+        x: axis of the bars' lengths.
         part: key of the name of a part.
         colours: name of a part -> its colour, in order.
     """
@@ -192,7 +195,7 @@ def bars(
             text=alt.Text(f"sum({x.key})", type="quantitative", format=x.value_format),
         )
         layers = [drawn, ends]
-        if not is_wide:  # names stand above the bars, which need the width
+        if not is_wide:  # names are above the bars, which need the full width
             above = base.mark_text(align="left", baseline="bottom", dy=-9, fontSize=11)
             layers.append(
                 above.encode(x=alt.value(0), text=alt.Text(f"min({name})", type="nominal"))
@@ -204,7 +207,7 @@ def bars(
 
 
 def settled(records: Records, x: str, y: str) -> tuple[float, float]:
-    """Return y limits by what follows the first tenth: a loss falls too steeply before to show."""
+    """Return y limits from the values after the first tenth of x, before which losses are steep."""
     start = 0.1 * max(record[x] for record in records)
     values = [r[y] for r in records if r[x] >= start] or [r[y] for r in records]
     margin = 0.06 * (max(values) - min(values)) or 0.1
@@ -242,11 +245,11 @@ def _encoding(channel: type, axis: Axis) -> Any:
 
 
 _ABOVE = dict(titleAlign="left", titleAnchor="end", titleX=-34, titleY=-16)
-"""The title of the y axis stands above it, where it is read without turning one's head."""
+"""Puts the title of the y axis above the axis, horizontally."""
 
 
 def _labels(records, names, looks, y: Axis, series: str, hovered, with_values) -> alt.Chart:
-    """Return the names right of the lines, level with their ends but never on another."""
+    """Return the names right of the lines, near their ends and without overlap."""
     last = {record[series]: record[y.key] for record in records}
     low, high = y.domain
     at = math.log if y.is_log else float
@@ -286,10 +289,10 @@ def _spec(chart: alt.LayerChart, is_wide: bool, top: int) -> dict[str, Any]:
         width="container",
         height=HEIGHT if is_wide else NARROW_HEIGHT,
         padding={"left": 4, "top": top, "right": 4, "bottom": 4},
-        # Names beside the lines are counted as a part of the figure, which fits its container.
+        # The figure, with the names beside the lines, fits its container.
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
     ).to_dict()
-    # The page has colours and letters of its own, and fetches no schema.
+    # The page has its own colours and fonts, and fetches no schema.
     return {key: value for key, value in spec.items() if key not in ("config", "$schema")}
 
 

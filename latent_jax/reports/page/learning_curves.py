@@ -1,4 +1,4 @@
-"""Curves of training, bits per byte over the raw bytes read."""
+"""Learning curves: bits per byte over the raw bytes read."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,11 +10,11 @@ from latent_jax.reports.records import Run
 from latent_jax.reports.style import bytes_unit, smooth
 
 CURVE_POINTS = 60
-"""Of a training curve, which has a record every few steps."""
+"""Most points of a training curve, which has a record every few steps."""
 
 
 def curve(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return bytes seen and bits per byte, those of training smoothed and thinned."""
+    """Return bytes seen and bits per byte; training curves are smoothed and thinned."""
     seen, bits = run.curve("bits_per_byte", split=split)
     if split == "validation" or not len(seen):
         return seen, bits
@@ -29,7 +29,7 @@ def curves_figure(
     look: Callable[[str], Look] | None = None,
     split: str = "validation",
 ) -> list[Figure]:
-    """Return bits per byte over the raw bytes read, a line for each run; none without records."""
+    """Return the figure of bits per byte over raw bytes, one line per run; [] without records."""
     rows = [
         {"run": name, "bytes_seen": seen, "bits_per_byte": bits}
         for name, run in runs.items()

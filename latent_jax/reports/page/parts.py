@@ -1,4 +1,4 @@
-"""What a page is made of: plain data that says what to show and nothing of how."""
+"""The parts of a page: plain data that states what to show, and not how."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ class Figure:
     """An interactive figure.
 
     Attributes:
-        id: of the element, and the name of what is downloaded.
-        title: what it shows, best a finding.
-        caption: how to read it.
+        id: id of the HTML element, and name of the downloaded file.
+        title: the title, if possible a finding.
+        caption: how to read the figure.
         wide: Vega-Lite specification that reads the data set "records".
         narrow: the same for a phone.
-        records: what is drawn, and what its CSV holds.
+        records: the data of the figure and of its CSV.
     """
 
     id: str
@@ -30,13 +30,13 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table that is sorted by its headers.
+    """A table that readers sort by clicking on its headers.
 
     Attributes:
         id: see `Figure`.
-        title: what it shows.
-        caption: how to read it.
-        records: all of them, unrounded; what its CSV holds.
+        title: the title.
+        caption: how to read the table.
+        records: all records, unrounded, which are also its CSV.
         columns: keys to show, in order.
     """
 
@@ -49,18 +49,18 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Verdicts:
-    """Claims and what became of them: the rows of `latent_jax.reports.verdicts.verdict_table`."""
+    """Claims with their verdicts: the rows of `latent_jax.reports.verdicts.verdict_table`."""
 
     rows: Records
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One held-out text and what several runs made of it.
+    """One held-out text and its reconstructions by several runs.
 
     Attributes:
-        text: on one line, as `samples/` of a run folder has it.
-        made: (run, what it made) of each.
+        text: the text on one line, as in `samples/` of a run folder.
+        made: (name of the run, its reconstruction) for each run.
     """
 
     text: str
@@ -72,9 +72,9 @@ class Cut:
     """A text cut by a tokenizer.
 
     Attributes:
-        name: of the tokenizer.
-        lengths: bytes of each token; they add up to the text.
-        ids: of the tokens; None where they are not known.
+        name: name of the tokenizer.
+        lengths: bytes of each token; they sum to the length of the text.
+        ids: ids of the tokens; None if unknown.
     """
 
     name: str
@@ -87,9 +87,9 @@ class BrowserCode:
     """A code that runs in the browser.
 
     Attributes:
-        name: of the tokenizer.
-        kind: "tree" or "merges"; codes.js says what each holds.
-        packed: base64 of a zlib stream.
+        name: name of the tokenizer.
+        kind: "tree" or "merges"; codes.js describes the data of each.
+        packed: the data, base64 of a zlib stream.
     """
 
     name: str
@@ -99,7 +99,7 @@ class BrowserCode:
 
 @dataclasses.dataclass(frozen=True)
 class Segmentation:
-    """One sentence by every tokenizer, and the codes that cut what is typed."""
+    """One sentence cut by every tokenizer, and the codes that cut text typed by the reader."""
 
     sentence: str
     cuts: Sequence[Cut]
@@ -111,14 +111,14 @@ Part = Figure | Table | Verdicts | Sample | Segmentation
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it.
+    """A section of a page: a heading and its parts.
 
     Attributes:
-        id: where the bar at the top leads.
-        name: in that bar.
-        title: the heading, best a finding.
-        text: a sentence or two below it; may be empty.
-        parts: in order.
+        id: id of the HTML element, to which the navigation bar links.
+        name: name in the navigation bar.
+        title: the heading, if possible a finding.
+        text: a sentence or two below the heading; may be empty.
+        parts: the parts, in order.
     """
 
     id: str
@@ -133,12 +133,12 @@ class Page:
     """A whole page.
 
     Attributes:
-        kind: of the study, such as "sweep".
+        kind: kind of the study, such as "report of a sweep".
         title: the heading.
         summary: a few sentences.
-        facts: numbers that stand for the study, (number, what it counts).
-        sections: in order.
-        made_by: the command that makes the page again.
+        facts: key numbers of the study, as (number, its label).
+        sections: the sections, in order.
+        made_by: the command that makes the page.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""A page as one HTML file: everything is in it, nothing is fetched."""
+"""Rendering of a page as one HTML file that contains everything and fetches nothing."""
 
 import difflib
 import functools
@@ -36,16 +36,20 @@ _CLASS = {SUPPORTED: "supported", REFUTED: "refuted", UNDECIDED: "undecided", UN
 
 
 def write_page(page: Page, path: str | Path) -> Path:
-    """Write a page; the file is whole or not there.
+    """Write a page in one atomic step, and return the path.
 
     Raises:
-        ValueError: a number in it is not finite.
+        ValueError: a number of the page is not finite.
     """
     return replace_file(path, render(page).encode())
 
 
 def render(page: Page) -> str:
-    """Return the HTML of a page."""
+    """Return the HTML of a page.
+
+    Raises:
+        ValueError: a number of the page is not finite.
+    """
     facts = "".join(f"<div><dt>{escape(b)}</dt><dd>{escape(a)}</dd></div>" for a, b in page.facts)
     return Template(_asset("page.html")).substitute(
         title=escape(page.title),
@@ -70,13 +74,13 @@ def _asset(name: str) -> str:
 
 @functools.cache
 def _library() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script, of the version that Altair writes."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script, in the version that Altair uses."""
     version = ".".join(altair.SCHEMA_VERSION.split(".")[:2])
     return vl_convert.javascript_bundle(vl_version=version).replace("</script", "<\\/script")
 
 
 def _data(page: Page) -> dict[str, Any]:
-    """Return what the scripts read."""
+    """Return the data that the scripts of the page read."""
     parts = [part for section in page.sections for part in section.parts]
     data: dict[str, Any] = {
         "figures": {
@@ -128,7 +132,7 @@ def _part(part: Part) -> str:
 
 
 def _framed(part: Figure | Table, formats: Sequence[str], body: str) -> str:
-    """Return a figure with its title, its downloads, and how to read it."""
+    """Return the HTML of a figure or table with its title, caption and download buttons."""
     buttons = "".join(
         f'<button data-download="{f} {part.id}" aria-label="Download {escape(part.title)} as '
         f'{f.upper()}">{f.upper()}</button>'
@@ -142,7 +146,7 @@ def _framed(part: Figure | Table, formats: Sequence[str], body: str) -> str:
 
 
 def _table(table: Table) -> str:
-    """Return the table; the lowest of each column of bits per byte stands out."""
+    """Return the HTML of a table; the lowest value of each column of bits per byte is marked."""
     columns = [column_of(key) for key in table.columns]
     numbers = [
         all(isinstance(r.get(c.key), int | float | np.number | None) for r in table.records)
@@ -184,12 +188,12 @@ def _cell_text(column: Column, record: Mapping[str, Any]) -> str:
 
 
 def _breakable(name: str) -> str:
-    """Return a name that a narrow column breaks where a reader would."""
+    """Return a name as HTML that may be broken after brackets and commas."""
     return re.sub(r"([\[,])", r"\1<wbr>", escape(name))
 
 
 def _verdicts(part: Verdicts) -> str:
-    """Return the claims; what was found at each place, and what was not tried, are a click away."""
+    """Return the HTML of claims; numbers of places and untested claims unfold on a click."""
     tried = [_verdict(row) for row in part.rows if row["n_tried"]]
     untried = [_verdict(row) for row in part.rows if not row["n_tried"]]
     more = (
@@ -225,7 +229,7 @@ def _sample(sample: Sample) -> str:
 
 
 def _marked(text: str, made: str) -> str:
-    """Return what was made, with marks where it is not the text."""
+    """Return a reconstruction as HTML, with marks where it differs from the text."""
     matcher = difflib.SequenceMatcher(None, text, made, autojunk=False)
     pieces = []
     for kind, _, _, start, stop in matcher.get_opcodes():
@@ -251,8 +255,8 @@ def _segmentation(part: Segmentation) -> str:
         f"{cuts}\n"
         '<h3 class="type"><label for="typed">Type, and see it cut</label></h3>\n'
         '<p class="quiet">These codes run in this page, and cut these <span id="typed-size"></span>'
-        " as the Python tokenizers of the same names do. Small marks stand for what is not seen: ⏎ "
-        "is the end of a line, two digits are a byte of a character that is divided.</p>\n"
+        " as the Python tokenizers of the same names do. Small marks stand for invisible bytes: ⏎ "
+        "is the end of a line, and two digits are one byte of a divided character.</p>\n"
         f'<textarea id="typed" spellcheck="false" autocomplete="off">{escape(part.sentence)}'
         f'</textarea>\n<div class="cuts live">'
         f"{rows((code.name for code in part.codes), 'data-live')}</div>"

@@ -1,4 +1,4 @@
-"""The page of a folder of runs: how they compare, over training and at the end."""
+"""The page of a folder of runs: their comparison, over training and at the end."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ PART_NAMES = {
 
 
 def run_summary(runs: Sequence[Run]) -> tuple[str, list[tuple[str, str]]]:
-    """Return what a comparison found in a sentence or two, and the numbers that stand for it."""
+    """Return the result of a comparison in a few sentences, and its key numbers with labels."""
     finals = named(runs)
     seen = max(run.final()["bytes_seen"] for run in runs)
     divisor, unit = bytes_unit(seen)
@@ -30,7 +30,7 @@ def run_summary(runs: Sequence[Run]) -> tuple[str, list[tuple[str, str]]]:
     if latent:
         best = max(latent, key=lambda name: latent[name]["reconstruction_accuracy"])
         share = 100 * latent[best]["reconstruction_accuracy"]
-        sentences.append(f"From its codes, {best} brings back most bytes: {share:.2f} %.")
+        sentences.append(f"{best} restores most bytes from its codes: {share:.2f} %.")
     facts = [
         (str(len(runs)), "run" if len(runs) == 1 else "runs"),
         (f"{seen / divisor:.3g} {unit}", "of text read in training, at most"),
@@ -42,7 +42,7 @@ def run_summary(runs: Sequence[Run]) -> tuple[str, list[tuple[str, str]]]:
 
 
 def run_sections(runs: Sequence[Run]) -> list[Section]:
-    """Return results and figures of runs."""
+    """Return the sections of runs: figures and results."""
     records = [run_record(run) for run in runs]
     known = {key for record in records for key in record}
     columns = [key for key in COLUMNS if key in known]
@@ -71,7 +71,8 @@ def run_sections(runs: Sequence[Run]) -> list[Section]:
             "results",
             "Results",
             "Every run in numbers",
-            "Click a header to sort, again to turn it round, and again for the first order.",
+            "Click a header to sort by it, again to reverse the order, and again for the original "
+            "one.",
             [table],
         ),
     ]
@@ -79,7 +80,7 @@ def run_sections(runs: Sequence[Run]) -> list[Section]:
 
 
 def named(runs: Sequence[Run]) -> dict[str, Run]:
-    """Return the runs by a name of their own: that of the folder where two have one."""
+    """Return unique name -> run; the folder's name is added where two runs share a name."""
     names = [run.name for run in runs]
     return {
         run.name if names.count(run.name) == 1 else f"{run.name} ({run.folder.name})": run
@@ -94,7 +95,7 @@ def _best_sentence(runs: Mapping[str, Run]) -> str:
 
 
 def _final_bars(runs: Mapping[str, Run]) -> Figure:
-    """Return a bar for each run, the lowest first, divided into the parts of latent methods."""
+    """Return a figure with one bar per run, lowest first; bars of latent methods show parts."""
     rows: list[dict[str, Any]] = []
     for name, run in sorted(runs.items(), key=lambda item: item[1].final()[BITS]):
         final = run.final()
@@ -118,7 +119,7 @@ def _final_bars(runs: Mapping[str, Run]) -> Figure:
 
 
 def _restored(runs: Mapping[str, Run]) -> list[Figure]:
-    """Return how many bytes the codes bring back, where some run has codes."""
+    """Return the figure of bytes restored from codes; none if no run has codes."""
     key = "reconstruction_accuracy"
     rows = [
         {"run": name, "bytes_right_percent": 100 * run.final()[key]}
@@ -129,5 +130,5 @@ def _restored(runs: Mapping[str, Run]) -> list[Figure]:
         return []
     rows.sort(key=lambda row: -row["bytes_right_percent"])
     x = Axis("bytes_right_percent", "bytes right, %", format="d", value_format=".2f")
-    title = "Bytes that come back from the codes"
+    title = "Bytes restored from the codes"
     return [bars("restored", title, "Of held-out text, in percent.", rows, "run", x)]

@@ -1,4 +1,4 @@
-"""What runs made of the same held-out texts, read from their `samples/`."""
+"""Reconstructions of the same held-out texts by several runs, read from their `samples/`."""
 
 import re
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ _LINE = re.compile(r"^ *(?P<name>[\w ]+?): (?P<text>.*)$")
 
 
 def sample_section(runs: Mapping[str, Run]) -> list[Section]:
-    """Return the samples of the last evaluation of every run, those of one text together.
+    """Return a section with the samples of each run's last evaluation, grouped by text.
 
-    Runs whose rows have different lengths have different texts; the texts of the most runs come
-    first.
+    Runs with different row lengths have different texts. Texts that most runs share come first.
+    Without samples the result is [].
     """
     made: dict[str, list[tuple[str, str]]] = {}
     for name, run in runs.items():
@@ -30,12 +30,12 @@ def sample_section(runs: Mapping[str, Run]) -> list[Section]:
     if not texts:
         return []
     parts = [Sample(text, made[text]) for text in texts]
-    text = "The beginning of the held-out text, and what comes back. Marked: what is not the text."
+    text = "The beginning of held-out texts, and their reconstructions. Differences are marked."
     return [Section("samples", "Samples", "What the codes bring back", text, parts)]
 
 
 def _last_blocks(run: Run) -> list[dict[str, str]]:
-    """Return the blocks of the last `samples/step_<n>.txt`, lines by their names; perhaps none."""
+    """Return the blocks of the last `samples/step_<n>.txt`, each as name -> line; may be []."""
     paths = sorted((run.folder / "samples").glob("step_*.txt"))
     if not paths:
         return []

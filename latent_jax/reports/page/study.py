@@ -1,4 +1,4 @@
-"""A study, the folder of a sweep or folders of runs, as a page."""
+"""The page of a study: of the folder of a sweep, or of folders of runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,14 +23,14 @@ def study_page(
     """Return the page of a study.
 
     Args:
-        folders: one of a sweep, or some that hold runs.
-        segmentation: a sentence by its tokenizers.
+        folders: the folder of a sweep, or folders that hold runs.
+        segmentation: a sentence cut by the tokenizers of the study.
         analyses: files that `launch/analyze.py --json` wrote.
-        drawers: what draws them, see `analysis_sections`.
-        made_by: the command.
+        drawers: functions that draw them, see `analysis_sections`.
+        made_by: the command that makes the page.
 
     Raises:
-        ValueError: a folder holds no run, or a file is no list of records.
+        ValueError: a folder holds no run, or a file is not a list of records.
     """
     first = Path(folders[0])
     if is_sweep(first):
@@ -50,8 +50,9 @@ def study_page(
 
 
 def _evaluated(folder: Path) -> list[Run]:
-    """Return the cells whose run folders are there and have been evaluated; the others, of a sweep
-    whose records alone were copied, have no curve.
+    """Return the runs of the cells whose run folders exist and hold a validation record.
+
+    Other cells have no curve; for example, only the records of a sweep may have been copied.
     """
     runs = []
     for path in sorted(folder.glob("cells/*/metrics.jsonl")):
@@ -72,8 +73,7 @@ def _segmentation_section(part: Segmentation) -> Section:
             "every tokenizer"
         )
     text = (
-        f"{n_bytes} bytes of UTF-8. Where a byte takes a part of the bits of several tokens, it "
-        "stands in the one in whose bits its information ends; a thin mark is a token in which "
-        "none does."
+        f"{n_bytes} bytes of UTF-8. If the information of a byte is spread over several tokens, "
+        "the byte is shown in the last of these. A thin mark is a token without a byte of its own."
     )
     return Section("segmentation", "Segmentation", title, text, [part])

@@ -37,7 +37,7 @@ CELL_COLUMNS = (
 
 
 def sweep_summary(records: Records) -> tuple[str, list[tuple[str, str]]]:
-    """Return what a sweep found in a sentence or two, and the numbers that stand for it."""
+    """Return the result of a sweep in a few sentences, and its key numbers with their labels."""
     scores = Scores(records)
     claims = Counter(row["verdict"] for row in sweep_tables(records).get("verdicts", ()))
     tried = sum(claims.values()) - claims[UNTRIED]
@@ -61,8 +61,8 @@ def sweep_sections(records: Records, runs: Sequence[Run]) -> list[Section]:
     """Return the sections of a sweep.
 
     Args:
-        records: of its cells.
-        runs: of those whose folders are there, for curves.
+        records: the records of its cells.
+        runs: the runs of the cells whose folders exist, for curves.
     """
     scores, tables = Scores(records), sweep_tables(records)
     verdicts = tables.pop("verdicts", None)
@@ -83,7 +83,9 @@ def sweep_sections(records: Records, runs: Sequence[Run]) -> list[Section]:
         key for key in CELL_COLUMNS if any(record.get(key) not in (None, "") for record in records)
     ]
     parts.append(Table("cells", "Every cell", _CAPTIONS["cells"], records, columns))
-    text = "Click a header to sort, again to turn it round, and again for the first order."
+    text = (
+        "Click a header to sort by it, again to reverse the order, and again for the original one."
+    )
     sections.append(Section("results", "Results", "The sweep in numbers", text, parts))
     return sections
 
@@ -91,17 +93,17 @@ def sweep_sections(records: Records, runs: Sequence[Run]) -> list[Section]:
 _CAPTIONS = {
     "main": "Of held-out text, means over seeds; uniform is a model that has learned nothing.",
     "baselines": "What tokens alone are worth before any network.",
-    "seeds": "Above the best: on the seeds that both have, with the half of a 95 % interval.",
+    "seeds": "Above the best: on the seeds that both have, with half the width of a 95 % interval.",
     "latents": "Bits per byte are those of the language model over codes and of reconstruction; "
     "LM's choice is reconstruction from the codes that the language model finds likeliest.",
-    "ablations": "Each group is compared within itself.",
-    "isoflop": "A parabola in the logarithm at each budget.",
+    "ablations": "Only methods of the same group are compared.",
+    "isoflop": "A parabola in the logarithm is fitted at each budget.",
     "cells": "One row for each trained cell; the CSV holds every number of its record.",
 }
 
 
 def _shortened(rows: Records) -> list[dict[str, Any]]:
-    """Return rows in which a setting takes no more room than it needs on a phone."""
+    """Return rows with short names of settings, which fit on a phone."""
     return [{**row, "method": short(row["method"])} for row in rows]
 
 
@@ -113,9 +115,9 @@ def _verdict_section(rows: Records) -> Section:
     claims = Counter(row["verdict"] for row in rows)
     title = f"Claims: {_counted(claims)}"
     text = (
-        "What papers claim or ask, tried at every size, vocabulary and setting, on the differences "
-        "of runs of the same seed. A claim is supported where it is at all of these places, and "
-        "refuted where one of them refutes it; one seed decides nothing."
+        "Claims and questions of papers, tested at every size, vocabulary and setting, on the "
+        "differences between runs of the same seed. A claim is supported if all of these places "
+        "support it, and refuted if one of them refutes it. A single seed decides nothing."
     )
     ordered = sorted(rows, key=lambda row: VERDICTS.index(row["verdict"]))
     return Section("verdicts", "Verdicts", title, text, [Verdicts(ordered)])
@@ -126,7 +128,7 @@ def _counted(claims: Counter) -> str:
 
 
 def _best_sentence(scores: Scores) -> str:
-    """Return which method has the fewest bits per byte at which size."""
+    """Return a sentence that names the method with the fewest bits per byte at each size."""
     best: dict[str, list[str]] = {}
     for size in scores.sizes:
         means = {m: scores.mean(m, size) for m in scores.methods}
@@ -138,19 +140,19 @@ def _best_sentence(scores: Scores) -> str:
 
 
 def shorten(method: str) -> str:
-    """Return a method's name as figures have it: v=65k."""
+    """Return a method's name as figures show it: "v=65k" for "v=65536"."""
     for long, brief in SHORT.items():
         method = method.replace(long, brief)
     return method
 
 
 def look_of(method: str) -> Look:
-    """Return the colour of its family; tokens of 8 bits are dashed."""
+    """Return the look of a method: the colour of its family, and dashes for tokens of 8 bits."""
     return Look(colour_of(method), (6, 3) if "v=256" in method else (1, 0))
 
 
 def _figures(scores: Scores) -> list[Figure]:
-    """Return bits per byte against parameters, FLOPs, bytes per step, and the width of windows."""
+    """Return figures of bits per byte against parameters, FLOPs, bytes per step, window width."""
     points = [
         {
             "method": _method_of(method),
@@ -206,12 +208,12 @@ def _ahead(scores: Scores) -> str:
 
 
 def _method_of(label: str) -> str:
-    """Return the method of `label_of` for a figure with one setting of each method."""
+    """Return the short method name in a label, for a figure with one setting per method."""
     return shorten(label.partition(", ")[0])
 
 
 def _windows(points: Records) -> list[Figure]:
-    """Return bits per byte over the width of windows, where there are several."""
+    """Return the figure of bits per byte over window width; none for a single width."""
     rows = []
     for point in points:
         match = re.fullmatch(r"EqualInfoAC\[b=(\d+),v=(256|65k)\]", point["method"])
@@ -229,7 +231,7 @@ def _windows(points: Records) -> list[Figure]:
 
 
 def _ablations(rows: Records) -> list[Figure]:
-    """Return how far each cell of a group is above the best of its group and size."""
+    """Return the figure of the bits per byte of all cells with a group; none without such cells."""
     if not rows:
         return []
     n_sizes = len({row["size"] for row in rows})
@@ -243,7 +245,7 @@ def _ablations(rows: Records) -> list[Figure]:
     ]
     x = Axis("bits_per_byte", "bits per byte", format=".2f")
     title = "Ablations, bits per byte"
-    caption = "Before the colon stands the group, within which cells are compared."
+    caption = "The name before the colon is the group; only cells of one group are compared."
     groups = dict.fromkeys(row["group"] for row in rows)
     colours = {group: palette_look(i).colour for i, group in enumerate(groups)}
     return [bars("ablation_bars", title, caption, drawn, "cell", x, "group", colours)]
@@ -256,9 +258,10 @@ def _latent_bars(records: Records) -> Figure:
 
 
 def _curves(runs: Sequence[Run]) -> list[Figure]:
-    """Return the curves of the largest size of each method, one seed of each.
+    """Return the curves of the largest size of each method, one seed each.
 
-    Cells that are scored only at the end have but the batches that they were trained on.
+    Cells that are evaluated only at the end have no validation curve, so their training curve is
+    drawn.
     """
     chosen = {run.method: run for run in sorted(runs, key=_extent)}
     by_name = {shorten(method): run for method, run in chosen.items()}
