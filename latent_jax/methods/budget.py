@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from latent_jax.nearest import check_word
 
 UNITS = ("steps", "tokens", "bytes", "flops", "bytes_per_parameter")
-"""Optimizer steps; tokens that the language model reads in training (Lester et al. 2024); raw bytes
-seen; training floating-point operations, those of the tokenizer's own model included; raw bytes
-seen for each parameter outside of embeddings ("Compute Optimal Tokenization", arXiv 2605.01188,
-finds about 60 best for English).
+"""In this order: optimizer steps; tokens that the language model reads in training (Lester et al.
+2024); raw bytes seen; training FLOPs, those of the tokenizer's own model included; raw bytes seen
+for each parameter outside of embeddings ("Compute Optimal Tokenization", arXiv 2605.01188, finds
+about 60 best for English).
 """
 
 
@@ -40,11 +40,11 @@ class Budget:
 
         Args:
             amounts: "tokens" and "bytes" of a step, on average.
-            flops: of training, of a step.
-            n_parameters: those outside of embeddings.
+            flops: training FLOPs of a step.
+            n_parameters: parameters outside of embeddings.
 
         Raises:
-            ValueError: a step costs nothing of this unit.
+            ValueError: a step costs nothing in this unit.
         """
         per_step = {
             "steps": 1.0,
@@ -54,8 +54,8 @@ class Budget:
         }[self.unit]
         if not per_step:
             raise ValueError(
-                f"a step costs 0 {self.unit}, so that {self} has no end: give the budget in steps, "
-                "tokens or bytes"
+                f"a step costs 0 {self.unit}, so {self} would never be spent: give the budget in "
+                "steps, tokens or bytes"
             )
         return max(1, math.ceil(self.amount / per_step))
 
@@ -64,7 +64,7 @@ def parse(text: str) -> Budget:
     """Read a budget such as "tokens:26.2e9" or "bytes_per_parameter:60".
 
     Raises:
-        ValueError: it is not written so, or the unit is unknown (the nearest is named).
+        ValueError: it is not written like this, or the unit is unknown (the nearest is named).
     """
     match = re.fullmatch(r"\s*(\w+)\s*:\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*", text)
     if not match:
