@@ -63,7 +63,7 @@ def rank_frequencies(ids: np.ndarray, n_ids: int) -> np.ndarray:
 
 
 def word_ids(texts: Sequence[bytes]) -> tuple[np.ndarray, int]:
-    """Return the words of texts as ids, int32[n], sorted by word, and how many words differ.
+    """Return the words of texts as ids, int32[n], grouped by word, and how many different words.
 
     A word is a run of letters, digits and underscores, or one other character that is no space.
     """

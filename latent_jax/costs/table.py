@@ -55,8 +55,8 @@ WORK_NOTE = (
     "ledger counts one forward pass."
 )
 COLLECTIVE_NOTE = (
-    "What stands in a branch runs in some steps only, such as the restart of dead codes, and is "
-    "in no bound."
+    "Collectives in a branch, such as those of the restart of dead codes, run in some steps only, "
+    "and are in no bound."
 )
 BOUND_NOTE = "By peaks of data sheets: a bound, not a prediction."
 
@@ -72,8 +72,8 @@ def tables(records: Sequence[Record]) -> str:
     ]
     if "fits" not in first:
         parts.append(
-            f"No compiler for {first['topology']} is at hand, so the programs are lowered only: "
-            "temporaries, bytes moved and collectives are not known."
+            f"There is no compiler for {first['topology']} here, so the programs are only lowered: "
+            "temporaries, memory traffic and collectives are not known."
         )
     for title, rows, columns, note in (
         ("Memory of one device", records, MEMORY, MEMORY_NOTE),

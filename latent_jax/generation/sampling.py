@@ -56,7 +56,9 @@ class Sampling:
 
 
 def penalized(logits_BV: jax.Array, seen_BV: jax.Array, penalty: float) -> jax.Array:
-    """Return logits float32[B, V]; those of seen ids are divided by a penalty, or times it below 0.
+    """Return logits float32[B, V] with a penalty on seen ids.
+
+    A seen id's logit is divided by the penalty if it is above 0, else multiplied by it.
 
     Args:
         logits_BV: float32.

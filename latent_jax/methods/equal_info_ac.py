@@ -35,8 +35,8 @@ class EqualInfoAC(TextCode):
     options = {
         "b": Option("bits of a window"),
         "v": Option("ids besides the separator: tokens of log2(v) bits"),
-        "rule": Option("what a window stands for", ("likeliest", *RULES)),
-        "reset": Option("when M1 forgets", tuple(RESETS), "every"),
+        "rule": Option("which texts windows stand for", ("likeliest", *RULES)),
+        "reset": Option("after which windows M1 is reset", tuple(RESETS), "every"),
         "p": Option("bits of the integer counts", default=14),
     }
     example = "EqualInfoAC[b=16,v=65k]"

@@ -35,7 +35,7 @@ class Latent(Family):
     rank, colour = 7, 4
     summary = "learned codes, one for every C bytes (Fifty 2025)"
     options = {
-        "compressor": Option("how rows are made shorter", tuple(compressors()), is_positional=True),
+        "compressor": Option("shortens rows of bytes", tuple(compressors()), is_positional=True),
         "c": Option("bytes per latent"),
         "k": Option("size of the codebook; left out with q=none"),
         "q": Option("quantizer; none keeps latents continuous", tuple(QUANTIZERS), "vq"),

@@ -133,7 +133,7 @@ class Feed:
         return put_batch(batch, self._mesh)
 
     def get_state(self) -> Any:
-        """Return the stream's state, a JSON tree: from there the next batch is that of `next`."""
+        """Return the stream's state, a JSON tree; a batch read ahead counts as not read."""
         return self._ahead_state if self._ahead is not None else self._stream.get_state()
 
     def set_state(self, state: Any) -> None:

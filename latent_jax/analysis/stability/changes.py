@@ -99,7 +99,7 @@ def pairwise_distances(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.
 
 
 class Changes(NamedTuple):
-    """What one replaced byte does to the ids, one entry for each replacement.
+    """The effects of replaced bytes on ids, one entry for each replacement.
 
     Attributes:
         n_tokens: int64[n], ids of the text before the change.

@@ -48,7 +48,7 @@ def distances_figure(records: Records, histograms: Records) -> Figure:
     """Draw a row for each method: distances after other prefixes, and how far a change travels."""
     figure, rows = row_panels(
         "Stability of tokenizations",
-        "Left: Levenshtein distance between one sentence's tokenizations behind different words. "
+        "Left: Levenshtein distance between one sentence's tokenizations after different words. "
         "Right: bytes that one changed byte's effect travels",
         n_rows=len(records),
         row_height=0.5,

@@ -30,7 +30,7 @@ RESULT = "cell.json"
 """File in the run folder of a finished cell, with its record."""
 
 SPLIT_MARGIN = 1.1
-"""Text is encoded for so many times the average need of a budget or of the paper's batches."""
+"""Factor on the bytes that a budget, or the batches of the paper's protocol, need on average."""
 
 
 def cell_folder(folder: Path, name: str) -> Path:

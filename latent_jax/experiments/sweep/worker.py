@@ -20,7 +20,7 @@ from latent_jax.experiments.sweep.loading import load_sweep
 from latent_jax.training import end_in_order, keep_memory
 
 COMPILED = "compiled"
-"""Folder in that of a sweep: compiled programs, which all its cells share."""
+"""Subfolder of a sweep's folder for compiled programs, which all its cells share."""
 
 
 def work_off(job: dict[str, Any]) -> None:
