@@ -1,23 +1,24 @@
-"""Look inside codes: one verb for each analysis, any number of tokenizers and trained runs.
+"""Analyze codes: one verb for each analysis, for any number of tokenizers and trained runs.
 
     python launch/analyze.py entropy --tokenizer Bytes --tokenizer 'EqualInfoAC[b=16,v=65k]' \\
         --text English=novels_en.jsonl.xz --text French=novels_fr.jsonl.xz --out figures
     python launch/analyze.py uniformity --tokenizer 'AC[v=256]' --tokenizer 'GZip[v=256]' \\
         --data 'text/*.jsonl.xz' --max_bytes 300000 --cut_bytes 2560
 
-entropy asks for the n-grams of the ids: plug-in and Miller-Madow in the training split, smoothed
-(Kneser-Ney) on held-out text, and beside them for a --workdir's own language model. uniformity sets
-n-grams and tokens of the bits of a code beside random bits: KL from uniform.
+entropy estimates the entropy of ids by n-grams: plug-in and Miller-Madow on the training split,
+smoothed (Kneser-Ney) on held-out text; for a --workdir it also scores its own language model.
+uniformity measures how far n-grams and tokens of a code's bits are from uniform (KL divergence),
+and compares them with random bits.
 
     python launch/analyze.py tokens --tokenizer 'EqualInfoAC[b=16,v=256]' \\
         --workdir runs/latent_lm --data 'text/*.jsonl.xz' --max_bytes 200000 --cut_bytes 2560
     python launch/analyze.py stability --tokenizer 'BPE[v=4096]' --tokenizer 'AC[v=256]' \\
         --data 'text/*.jsonl.xz' --max_bytes 200000 --cut_bytes 2560 --pieces 'BPE[v=4096]'
 
-tokens says what ids stand for: the bytes that each covers in held-out text, how sure they are, what
-ids decode to alone and in runs, and the vocabulary of codes whose ids stand for one text each.
-stability puts one sentence behind many words, changes single bytes, and compares token boundaries
-with spaces and with the pieces of another tokenizer. What tokenizers learn, they learn from 90
+tokens shows what ids stand for: the bytes that each covers in held-out text and how much they vary,
+the text that ids decode to alone and in runs, and the vocabulary of codes whose ids stand for one
+text each. stability puts one sentence after many words, changes single bytes, and compares token
+boundaries with spaces and with the boundaries of another tokenizer. Tokenizers learn from 90
 percent of the documents; everything is measured on the others.
 
     python launch/analyze.py windows --workdir runs/m2 --data 'text/*.jsonl.xz'
@@ -25,10 +26,10 @@ percent of the documents; everything is measured on the others.
     python launch/analyze.py zipf --tokenizer 'BPE[v=4096]' --workdir runs/quickstart/latent ...
 
 windows scores each token of an equal-information window. latents scores each byte of a group, and
-codes that the language model drew. zipf counts symbols by rank, beside words.
+codes that the language model drew. zipf counts the ids of codes, and words, by rank.
 
-Tokenizers are named as the literature names them; a --workdir is a run folder, whose latents are
-looked at if it learned some, else its tokenizer. Every verb prints a table; --json writes the
+Tokenizers are given by their literature names. A --workdir is a run folder; its latents are
+analyzed if it learned some, else its tokenizer. Every verb prints a table; --json writes the
 unrounded numbers, and --out is a folder for pictures.
 """
 

@@ -1,4 +1,4 @@
-"""Measure speed, beside peers in turns in one process where there are any.
+"""Measure speed, compared with peers where there are any, in turns in one process.
 
     python launch/benchmark.py train
     python launch/benchmark.py train --vocab_size=4096 --json configs/results/train_speed.json
@@ -13,17 +13,17 @@
 
 `train` trains the GPT of this project and the same model in PyTorch on the same random rows and
 prints tokens per second. `step` times the train step of any config on random ids, without text.
-With --profile both say what the device does in so many steps; the traces open in XProf and in
-ui.perfetto.dev.
-`agreement` computes attention and heads by the kernels of this platform and by plain XLA in
-float32, and says how far apart they are. `data` makes batches, with each number of worker
-processes, beside Grain's own packing. `tokenizers` encodes and decodes a text with the compiled
-code of the package, with tiktoken and with Hugging Face's tokenizers, both with GPT-2's vocabulary.
-`m1` encodes with M1 for every byte, beside what its FLOPs allow here and one forward pass per
-prefix; one row for each number of lanes, each within --seconds and its start-up. `generate` samples
-from a GPT and from the same weights in Hugging Face transformers on the same kind of device, two
-rows for each number of lanes, or ours alone where transformers is not installed; with --workdirs
-from trained runs of any method, in raw bytes per second beside the first of them.
+With --profile=N both also trace N steps and print what the device did in them; the traces open in
+XProf and in ui.perfetto.dev. `agreement` computes attention and heads by the kernels of this
+platform and by plain XLA in float32, and prints the errors. `data` makes batches with each number
+of worker processes, compared with Grain's own packing. `tokenizers` encodes and decodes a text with
+the compiled code of the package, with tiktoken and with Hugging Face's tokenizers, the last two
+with GPT-2's vocabulary. `m1` encodes with M1 for every byte, and compares the speed with what its
+FLOPs allow on this machine and with one forward pass per prefix; each number of lanes is a row, and
+takes --seconds and its start-up. `generate` samples from a GPT and from the same weights in Hugging
+Face transformers on the same kind of device, two rows for each number of lanes, or from the GPT
+alone if transformers is not installed. With --workdirs it samples from trained runs of any method,
+in raw bytes per second, compared with the first run.
 PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
 """
 
@@ -47,7 +47,7 @@ from latent_jax.data import DataConfig
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True
 )
-PROFILE = flags.DEFINE_integer("profile", 0, "Also trace so many steps, and sum them up.")
+PROFILE = flags.DEFINE_integer("profile", 0, "Steps to trace and sum up as well; 0 = none.")
 PROFILE_DIR = flags.DEFINE_string("profile_dir", "runs/profile", "Folder of the traces.")
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", TrainBenchmark.vocab_size, "Ids of the model.")
 ROW_LENGTH = flags.DEFINE_integer("row_length", TrainBenchmark.row_length, "Ids per row.")
@@ -55,50 +55,54 @@ BATCH_SIZE = flags.DEFINE_integer("batch_size", TrainBenchmark.batch_size, "Rows
 LANES = flags.DEFINE_list(
     "lanes",
     [],
-    "Texts at a time, several numbers between commas; by default 1 (generate) and what the "
-    "platform takes (m1).",
+    "Texts at a time, numbers between commas; by default 1 (generate) or the platform's choice "
+    "(m1).",
 )
 PROMPT_LENGTH = flags.DEFINE_integer(
     "prompt_length", GenerationBenchmark.prompt_length, "Ids of a prompt."
 )
-N_NEW = flags.DEFINE_integer("n_new", GenerationBenchmark.n_new, "Ids that are drawn.")
-WORKDIRS = flags.DEFINE_list("workdirs", [], "Trained runs, in place of a fresh GPT.")
-N_BYTES = flags.DEFINE_integer("n_bytes", 200, "New bytes of a text.")
+N_NEW = flags.DEFINE_integer("n_new", GenerationBenchmark.n_new, "Ids to draw for each text.")
+WORKDIRS = flags.DEFINE_list("workdirs", [], "Folders of trained runs, instead of a random GPT.")
+N_BYTES = flags.DEFINE_integer("n_bytes", 200, "New bytes of a text, at most.")
 N_LAYERS = flags.DEFINE_integer("n_layers", TrainBenchmark.n_layers, "Blocks.")
 D_MODEL = flags.DEFINE_integer("d_model", TrainBenchmark.d_model, "Width.")
 N_HEADS = flags.DEFINE_integer("n_heads", TrainBenchmark.n_heads, "Attention heads.")
-N_STEPS = flags.DEFINE_integer("n_steps", TrainBenchmark.n_steps, "How often, in turns.")
+N_STEPS = flags.DEFINE_integer(
+    "n_steps", TrainBenchmark.n_steps, "Timed turns (step: steps of a round)."
+)
 STEPS_PER_TURN = flags.DEFINE_integer(
-    "steps_per_turn", TrainBenchmark.steps_per_turn, "Steps between two looks at the clock."
+    "steps_per_turn", TrainBenchmark.steps_per_turn, "Steps in a turn, timed together."
 )
 DATA = flags.DEFINE_list("data", [], "Text: paths, globs or folders.")
-TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Of --data: field of .jsonl lines.")
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Of --data: raw bytes; 0 = all (m1: 1 MiB).")
+TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines that is the text.")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Raw bytes of --data; 0 = all (m1: 1 MiB).")
 VOCAB_FILE = flags.DEFINE_string("vocab_file", "", "GPT-2's vocab.json.")
 MERGES_FILE = flags.DEFINE_string("merges_file", "", "GPT-2's merges.txt.")
-WORKERS = flags.DEFINE_list("workers", [*map(str, DataBenchmark.workers)], "Processes.")
+WORKERS = flags.DEFINE_list(
+    "workers", [*map(str, DataBenchmark.workers)], "Numbers of worker processes."
+)
 SECONDS = flags.DEFINE_float(
     "seconds",
     3.0,
-    "data: of each of the 4 measurements of a row, ours and Grain's in two turns, each after a "
-    "warm-up a quarter as long. m1: for each number of lanes.",
+    "data: length of each of the 4 measurements of a row (ours and Grain's, in two turns), each "
+    "after a warm-up a quarter as long. m1: time for each number of lanes.",
 )
-CACHE_DIR = flags.DEFINE_string("cache_dir", DataConfig.cache_dir, "Where the corpus is built.")
+CACHE_DIR = flags.DEFINE_string("cache_dir", DataConfig.cache_dir, "Folder for the built corpus.")
 METHOD = flags.DEFINE_string(
     "method", "EqualInfoAC[b=32,v=256]", "Literature name; launch/prepare.py methods lists them."
 )
-M1 = flags.DEFINE_string("m1", "", "File of the byte model; empty is the one shipped.")
+M1 = flags.DEFINE_string("m1", "", "File of the byte model; by default the shipped one.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 APPEND = flags.DEFINE_bool("append", False, "Add the record to those in --json.")
 
 
 def train(json_path, profile=None, n_traced=0, **words):
-    """Training, beside PyTorch."""
+    """Measure training, compared with PyTorch."""
     benchmark_and_print(TrainBenchmark(**words), json_path, profile, n_traced)
 
 
 def step(config, **words):
-    """The train step of a config."""
+    """Measure the train step of a config."""
     if config is None:
         raise ValueError("step needs a config: --config configs/latent_lm.py:size=base")
     name = flags.FLAGS["config"].config_filename
@@ -106,7 +110,7 @@ def step(config, **words):
 
 
 def data(files, row_length, batch_size, workers, seconds, **words):
-    """Batches, beside Grain."""
+    """Measure the data pipeline, compared with Grain."""
     shape = dict(row_length=row_length, batch_size=batch_size)
     workers = tuple(_numbers("workers", workers))
     benchmark = DataBenchmark(**shape, workers=workers, seconds=seconds)
@@ -114,26 +118,26 @@ def data(files, row_length, batch_size, workers, seconds, **words):
 
 
 def tokenizers(files, vocab_file, merges_file, **words):
-    """Text into ids and back, beside tiktoken and Hugging Face."""
+    """Measure tokenizers, compared with tiktoken and Hugging Face."""
     if not (vocab_file and merges_file):
         raise ValueError("tokenizers needs GPT-2's vocabulary: --vocab_file and --merges_file")
     benchmark_tokenizers(_given(files), vocab_file, merges_file, **words)
 
 
 def m1(files, lanes, max_bytes, **words):
-    """The byte model, beside what its FLOPs allow."""
+    """Measure encoding with M1, compared with what its FLOPs allow."""
     lanes = _numbers("lanes", lanes) or [0]
     benchmark_m1(_given(files), lanes=lanes, max_bytes=max_bytes or 1 << 20, **words)
 
 
 def generate(lanes, json_path, **words):
-    """Sampling, beside transformers."""
+    """Measure sampling, compared with transformers."""
     lanes = tuple(_numbers("lanes", lanes) or [1])
     benchmark_generation_and_print(GenerationBenchmark(lanes=lanes, **words), json_path)
 
 
 def generate_from_runs(workdirs, lanes, **words):
-    """Trained runs beside each other."""
+    """Measure the writing of trained runs, compared with the first."""
     benchmark_writing_and_print(workdirs, lanes=_numbers("lanes", lanes) or [1], **words)
 
 

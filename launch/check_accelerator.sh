@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
-# What this machine's GPU makes of the project, in a quarter of an hour or less, without an index or a network.
+# Checks and measures the project on this machine's GPU, in a quarter of an hour or less, without a package index or a
+# network.
 #
-#   bash launch/check_accelerator.sh speed [OUT]            5 minutes: training beside PyTorch; are its numbers
-#                                                           right; the seconds to the first step; the steps of M1, M2
-#                                                           and the latent model; generation. What no time is left for
-#                                                           is named
+#   bash launch/check_accelerator.sh speed [OUT]            5 minutes: training beside PyTorch; whether kernels compute
+#                                                           the right numbers; the seconds to the first step; the steps
+#                                                           of M1, M2 and the latent model; generation. Steps that no
+#                                                           time is left for are named
 #   bash launch/check_accelerator.sh m1 OUT TEXT...         7 minutes: M1 in the paper's size, its compiled code, and how
 #                                                           fast it encodes
 #   bash launch/check_accelerator.sh latent OUT TEXT...     10 minutes: the latent language model with conv1d and ssm, and
 #                                                           BPE beside it
 #
 # TEXT are files such as text/enwiki_*.jsonl.xz; speed reads the documentation that Python carries. Every step has a time
-# limit of its own, and what it measures stands in OUT (runs/accelerator) as soon as it is known: small JSON records, logs,
+# limit of its own, and writes its results to OUT (runs/accelerator) as soon as they are known: small JSON records, logs,
 # M1's weights. A step that fails or runs out of time is named, and the next one begins. Run again into another OUT.
 #
-# PYTHON is the interpreter, .venv/bin/python where it exists. MODEL_SIZE and STEPS shrink everything for a rehearsal,
-# and SLOWER multiplies all times, for a machine that is:
+# PYTHON is the interpreter, by default .venv/bin/python if it exists, else python3. MODEL_SIZE and STEPS shrink
+# everything for a rehearsal, and SLOWER multiplies all time limits, for a slower machine:
 #   MODEL_SIZE=nano STEPS=2 SLOWER=10 JAX_PLATFORMS=cpu bash launch/check_accelerator.sh speed /tmp/rehearsal
 set -euo pipefail
 script="$(realpath "${BASH_SOURCE[0]}")"
@@ -56,10 +57,10 @@ for file in "${text[@]}"; do
   [[ -r "$file" ]] || fail "there is no text $file that can be read"
 done
 mkdir -p "$out" 2>/dev/null && [[ -w "$out" ]] || fail "records cannot be written to $out: name another folder"
-# What one step compiles, the next one finds.
+# The steps share their compiled programs.
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$out/programs}"
 export PYTHONUNBUFFERED=1
-# A command that is asked to end saves. In the middle of compiling it does not hear.
+# Seconds between SIGTERM, on which a command saves, and SIGKILL: while it compiles, it does not react to SIGTERM.
 grace=10
 failed=0
 
@@ -94,7 +95,7 @@ files() { # the texts as a tuple for --config.data.files
 
 speed() {
   local size="${MODEL_SIZE:-base}" n="${STEPS:-10}" small="${MODEL_SIZE:+100k}" m1="${MODEL_SIZE:-3m}"
-  # One after the other: XLA tries out kernels while it compiles, and another program on the card would decide for it.
+  # One after the other: XLA times kernels while it compiles, and another program on the GPU would distort its choice.
   local peer=(train "--n_steps=$n" --steps_per_turn=5)
   local generate=(generate --lanes=1,8,64,512 --n_steps=2)
   if [[ -n "${MODEL_SIZE:-}" ]]; then
@@ -128,7 +129,7 @@ speed() {
 m1() {
   local run="$out/m1" m1="${MODEL_SIZE:-3m}" steps="${STEPS:-16000}" data=("--config.data.source=files")
   local lanes="${MODEL_SIZE:+2,4}"
-  local every=$((steps / 8 + 1)) # evaluated and saved at once: a run that is cut short has a best checkpoint
+  local every=$((steps / 8 + 1)) # evaluate and save at the same steps, so that a run that is cut short has a best checkpoint
   data+=("--config.data.files=$(files)")
   step train_m1 260 "$PYTHON" launch/train.py --config "configs/m1.py:size=$m1,optimizer=adamw" --workdir "$run" \
     "${data[@]}" --config.data.num_workers=8 --config.budget.bytes=0 "--config.budget.steps=$steps" \

@@ -1,4 +1,4 @@
-"""Compile the train and the evaluation step of a config for chips that are not here.
+"""Compile the train and the evaluation step of a config for chips that this machine lacks.
 
     python launch/compile.py --config configs/latent_lm.py:size=nano --topology v5e:2x2
     python launch/compile.py --config configs/latent_lm.py:size=base --topology v5p:2x2x4 \\
@@ -7,14 +7,14 @@
         --n_devices 8
 
 Nothing is read, trained or run, and no chip is needed. For a TPU (v5e:4x4, v5p:2x2x1, v6e:2x4, ...)
-the program is compiled by libtpu, which `python -m pip install -e ".[tpu]"` brings on Linux; this
-takes one core half a minute to some minutes. The tables say: does it fit into the memory of a chip;
-do XLA's FLOPs agree with our ledger; which collectives a device takes part in; and the least time
-that a step can take. For NVIDIA GPUs no compiler is at hand: the program is lowered only, with the
-calls of cuDNN's attention, and its memory and collectives stay unknown.
+the program is compiled by libtpu, which `python -m pip install -e ".[tpu]"` installs on Linux; this
+takes one core half a minute to some minutes. The tables say whether the program fits into the
+memory of a chip, whether XLA's FLOPs agree with our ledger, which collectives a device takes part
+in, and the least time that a step can take. For NVIDIA GPUs there is no such compiler: the program
+is only lowered, with the calls of cuDNN's attention, and its memory and collectives stay unknown.
 
-The tokenizer is not made either: its number of ids is that of the method's name, and the raw bytes
-per id are assumed (--bytes_per_token). --config.KEY=VALUE sets any key, as in launch/train.py.
+No tokenizer is made either: its number of ids follows from the method's name, and the raw bytes per
+id are assumed (--bytes_per_token). --config.KEY=VALUE sets any key, as in launch/train.py.
 launch/compile_table.sh calls this for the models, slices and strategies of the results' table.
 """
 
@@ -32,17 +32,17 @@ CONFIG = config_flags.DEFINE_config_file(
 TOPOLOGY = flags.DEFINE_string(
     "topology", None, "v5e:LAYOUT, v5p:LAYOUT or v6e:LAYOUT, such as v5e:4x4; or cuda."
 )
-N_DEVICES = flags.DEFINE_integer("n_devices", 1, "cuda: GPUs.")
+N_DEVICES = flags.DEFINE_integer("n_devices", 1, "cuda: number of GPUs.")
 CHIP = flags.DEFINE_enum(
-    "chip", None, CUDA_CHIPS, "cuda: whose peaks and memory count; H100 if it is left out."
+    "chip", None, CUDA_CHIPS, "cuda: the GPU, whose peaks and memory are used; by default H100."
 )
 BYTES_PER_TOKEN = flags.DEFINE_float(
-    "bytes_per_token", 4.0, "Raw bytes per id that are assumed where ids are no bytes."
+    "bytes_per_token", 4.0, "Assumed raw bytes per id, for methods whose ids are not bytes."
 )
-PROGRAM = flags.DEFINE_multi_enum("program", PROGRAMS, PROGRAMS, "Which of the two steps.")
+PROGRAM = flags.DEFINE_multi_enum("program", PROGRAMS, PROGRAMS, "Steps to compile.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 APPEND = flags.DEFINE_bool(
-    "append", False, "Keep the records that --json has, and compile what it does not have."
+    "append", False, "Keep the records that --json has, and compile only programs that it lacks."
 )
 flags.mark_flags_as_required(["config", "topology"])
 

@@ -3,9 +3,9 @@
 #
 #   bash launch/compile_table.sh [JSON]     configs/results/ahead_of_time.json
 #
-# It needs no TPU, but libtpu (launch/test.sh brings it), and takes one core some 2 minutes for each of 36 programs. A
-# program whose record is in the file is not compiled again, so it may be stopped and started. What one program says of
-# itself, launch/compile.py prints.
+# It needs no TPU, but libtpu (launch/test.sh installs it), and takes one core about 2 minutes for each of 36 programs. A
+# program whose record is in the file is not compiled again, so the script may be stopped and started again.
+# launch/compile.py prints the tables of one program.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 json="${1:-configs/results/ahead_of_time.json}"

@@ -1,12 +1,12 @@
-"""Compress any file through a tokenizer, and restore it bit for bit.
+"""Compress any file with a tokenizer, and restore it bit for bit.
 
     python launch/compress.py compress book.txt --method 'AC[v=256]'
     python launch/compress.py decompress book.txt.latent --out copy.txt
     python launch/compress.py table book.txt photo.png --verify --methods 'AC[v=256],GZip[v=256]'
 
-`compress` writes FILE.latent: method, fingerprint, checksums and the ids. `decompress` refuses what
-is foreign, cut short or damaged, and leaves no partial output. `table` prints bits per byte and
-MB/s beside gzip, xz and zstd. Commas inside brackets belong to the name.
+`compress` writes FILE.latent: method, fingerprint, checksums and the ids. `decompress` refuses a
+file that is not of this format, cut short or damaged, and leaves no partial output. `table` prints
+bits per byte and MB/s, also for gzip, xz and zstd. Commas inside brackets belong to the name.
 """
 
 import re
@@ -32,12 +32,14 @@ METHODS = flags.DEFINE_string(
 TOKENIZER = flags.DEFINE_string(
     "tokenizer", "", "Folder of a saved tokenizer, instead of --method and --m1."
 )
-M1 = flags.DEFINE_string("m1", "", "Byte model of coders, a file; by default the shipped one.")
+M1 = flags.DEFINE_string("m1", "", "File of the byte model of coders; by default the shipped one.")
 LANES = flags.DEFINE_integer(
     "lanes", 0, "Texts that M1 reads side by side; 0 = the platform's choice."
 )
-OUT = flags.DEFINE_string("out", None, "File to write; by default FILE.latent, or without it.")
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Raw bytes of each file; 0 = all.")
+OUT = flags.DEFINE_string(
+    "out", None, "File to write; by default .latent is added to the name, or removed from it."
+)
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Bytes to read of each file; 0 = all.")
 VERIFY = flags.DEFINE_bool("verify", False, "Restore every file and compare.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 
@@ -49,7 +51,7 @@ def compress(paths, out, method="", **words):
 
 
 def decompress(paths, out, **words):
-    """Write the file again."""
+    """Restore the file."""
     path = _one(paths)
     if not out and path.suffix != SUFFIX:
         raise ValueError(f"{path} does not end with {SUFFIX}: name the output with --out")

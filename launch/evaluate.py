@@ -1,13 +1,12 @@
-"""Score a trained run on held-out text: every metric, exact sums over each document once. Or
-measure what tokenizers make of a text, before any model is trained on it.
+"""Score a trained run on held-out text, or measure tokenizers on text before any model is trained.
 
     python launch/evaluate.py --workdir runs/quickstart/latent
     python launch/evaluate.py --workdir runs/ssm4 --data 'text/*.jsonl.xz' --json scores.json
     python launch/evaluate.py --tokenizer 'EqualInfoAC[b=16,v=65k]' --tokenizer 'GZip[v=256]' \\
         --data 'text/*.jsonl.xz'
 
-Without --data it reads the validation split of the corpus that the run was trained on
-(--split=test for the other one).
+A run is scored by every metric, summed exactly, with each document counted once. Without --data it
+reads the validation split of the corpus that the run was trained on (or --split=test).
 """
 
 from absl import flags
@@ -18,19 +17,21 @@ from latent_jax.experiments.evaluate import evaluate_and_print
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder to read.")
 TOKENIZER = flags.DEFINE_multi_string(
-    "tokenizer", [], "Literature name; measure it on --data instead of a run. May be repeated."
+    "tokenizer", [], "Literature name of a tokenizer to measure on --data. May be repeated."
 )
 TRAIN_DATA = flags.DEFINE_list(
-    "train_data", [], "What tokenizers that learn are trained on; by default --data."
+    "train_data", [], "Text that learned tokenizers are trained on; by default --data."
 )
-M1 = flags.DEFINE_string("m1", "", "Byte model of coders, a file; by default the shipped one.")
+M1 = flags.DEFINE_string("m1", "", "File of the byte model of coders; by default the shipped one.")
 DATA = flags.DEFINE_list("data", [], "Text, read whole: paths, globs or folders.")
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines that is the text.")
 SPLIT = flags.DEFINE_enum(
     "split", "validation", ["train", "validation", "test"], "Part of the run's own corpus."
 )
 CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Score so many raw bytes; 0 = all.", lower_bound=0)
+MAX_BYTES = flags.DEFINE_integer(
+    "max_bytes", 0, "Raw bytes to score, about; 0 = all.", lower_bound=0
+)
 CUT_BYTES = flags.DEFINE_integer(
     "cut_bytes",
     0,
@@ -46,7 +47,7 @@ JSON = flags.DEFINE_string("json", None, "Also write the unrounded record to thi
 def main():
     """Evaluate."""
     if TOKENIZER.value and (WORKDIR.value or not DATA.value):
-        raise ValueError("--tokenizer is measured on --data, and a --workdir is scored: one")
+        raise ValueError("give either --workdir of a run, or --tokenizer and --data")
     if not (TOKENIZER.value or WORKDIR.value):
         raise ValueError("say what to score: --workdir of a run, or --tokenizer and --data")
     run_case("", CASES)

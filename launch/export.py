@@ -1,14 +1,14 @@
-"""Write a trained language model in Hugging Face's form, or make a run folder of such a model.
+"""Write a trained language model in Hugging Face's form, or make a run folder from such a model.
 
     python launch/export.py --workdir runs/quickstart/bpe --out runs/bpe_hf
     python launch/export.py --back runs/bpe_hf --workdir runs/bpe_again
 
 The folder has config.json and model.safetensors, which transformers reads by itself, and the
-tokenizer's files where it has such a code (BPE, the compiled code). A model with learned positions
-is a GPT2LMHeadModel; one with rotary positions, RMS norm and a gated feed-forward part
-(--config.model.positions=rotary --config.model.norm=rms --config.model.gated=True, and as Llama
-itself --config.model.activation=silu --config.model.use_bias=False) is a LlamaForCausalLM with tied
-embeddings. Others, and latent language models, are refused.
+tokenizer's files if transformers can read them (BPE, the compiled code). A model with learned
+positions becomes a GPT2LMHeadModel. One with rotary positions, RMS norm and a gated feed-forward
+part (--config.model.positions=rotary --config.model.norm=rms --config.model.gated=True, and as
+Llama itself --config.model.activation=silu --config.model.use_bias=False) becomes a
+LlamaForCausalLM with tied embeddings. Other models, and latent language models, are refused.
 """
 
 from absl import flags

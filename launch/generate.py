@@ -1,14 +1,15 @@
-"""Let trained language models go on from prompts.
+"""Let trained language models continue prompts.
 
     python launch/generate.py --workdir runs/quickstart/bpe --prompt 'A lambda expression'
     python launch/generate.py --compare runs/quickstart/latent runs/quickstart/bpe \\
         --prompts prompts.txt --n_samples 3 --n_bytes 300 --seed 1
 
-A language model over any tokenizer writes ids, which are read as text; a latent language model
-encodes the prompt, writes codes only, and decodes the whole once: its prompt comes back as the
-codes hold it, wrong bytes in [brackets]. Compressed streams cannot hold the last bytes of a prompt
-yet, which the model then writes itself. With --compare several runs write after the same prompts.
-The defaults are those of Fifty 2025; --temperature 0 is greedy. Text that stops short says why.
+A language model over a tokenizer's ids writes ids, which are decoded to text. A latent language
+model encodes the prompt, writes codes only, and decodes all codes at once at the end. So its prompt
+is shown as its codes restore it, with wrong bytes in [brackets]. A compressed stream cannot yet
+hold the last bytes of a prompt, so the model writes them itself. With --compare several runs
+continue the same prompts. The defaults are those of Fifty 2025; --temperature 0 is greedy. The
+output says why each text stops.
 """
 
 from absl import flags
@@ -18,24 +19,24 @@ from latent_jax.commands.generate import Request, generate_and_print, read_promp
 from latent_jax.generation import Sampling
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder.")
-COMPARE = flags.DEFINE_multi_string("compare", [], "Run folders, side by side.")
-PROMPT = flags.DEFINE_multi_string("prompt", [], "Text to go on from. May be repeated.")
+COMPARE = flags.DEFINE_multi_string("compare", [], "Run folders to compare.")
+PROMPT = flags.DEFINE_multi_string("prompt", [], "Text to continue. May be repeated.")
 PROMPTS = flags.DEFINE_string("prompts", "", "File with a prompt on each line.")
 N_SAMPLES = flags.DEFINE_integer("n_samples", Request.n_samples, "Samples of each prompt.")
 N_BYTES = flags.DEFINE_integer("n_bytes", Request.n_bytes, "New bytes in a sample, at most.")
 TEMPERATURE = flags.DEFINE_float(
     "temperature", Sampling.temperature, "Logits are divided by it; 0 takes the likeliest id."
 )
-TOP_K = flags.DEFINE_integer("top_k", Sampling.top_k, "Only the likeliest ids; 0 = all.")
-TOP_P = flags.DEFINE_float("top_p", Sampling.top_p, "Only the nucleus of this probability.")
+TOP_K = flags.DEFINE_integer("top_k", Sampling.top_k, "Draw from the top_k likeliest ids; 0 = all.")
+TOP_P = flags.DEFINE_float("top_p", Sampling.top_p, "Draw from the nucleus of this probability.")
 REPETITION_PENALTY = flags.DEFINE_float(
     "repetition_penalty",
     Sampling.repetition_penalty,
-    "Pushes down ids that a text already has; 1.0 = off.",
+    "Makes ids that a text already has less likely; 1.0 = off.",
 )
-SEED = flags.DEFINE_integer("seed", Request.seed, "Of the draws.")
+SEED = flags.DEFINE_integer("seed", Request.seed, "Seed of the draws.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
-JSON = flags.DEFINE_string("json", None, "Also write what each run cost to this file.")
+JSON = flags.DEFINE_string("json", None, "Also write the costs of each run to this file.")
 
 
 def main(words):

@@ -1,4 +1,4 @@
-"""Make what methods need before a language model is trained on them; list them.
+"""Make files that methods need before a language model is trained; list the methods.
 
     python launch/prepare.py methods
     python launch/train.py --config configs/m1.py --workdir runs/m1 \\
@@ -10,14 +10,14 @@
     python launch/train.py --config "configs/language_model.py:method=EqualInfoAC[b=32,v=256]" \\
         --config.data.source=encoded --config.data.files="('runs/rows',)" --config.row_length=512
 
-`methods` prints every family of methods, what it is and what its options mean. `m1` writes the byte
-model of a run as one file, beside it a record of how it was trained. `compile` turns it into the
-table of EqualInfoAC[b=16,v=65k]. Without --out both replace what the package carries; without --m1
-the byte model that the package carries is used. `encode` writes a corpus as rows of ids, for
-tokenizers that are slower than training; the same command goes on where it stopped, and several
-with --process=0..N-1 --n_processes=N share the work. `export` writes the compiled code as a
-tokenizer.json of Hugging Face's tokenizers (short texts: its longest match takes time that grows
-with the square of the length).
+`methods` prints every family of methods and its options. `m1` writes the byte model of a run as one
+file, and a record of its training beside it. `compile` turns a byte model into the table of
+EqualInfoAC[b=16,v=65k]. Without --out both replace the files in the package; without --m1 the byte
+model in the package is used. `encode` writes a corpus as rows of ids, for tokenizers that are
+slower than training. The same command goes on where it stopped, and several commands with
+--process=0..N-1 --n_processes=N share the work. `export` writes the compiled code as a
+tokenizer.json of Hugging Face's tokenizers. Use it for short texts: the time of its longest match
+grows with the square of the length.
 """
 
 from absl import flags
@@ -34,13 +34,13 @@ from latent_jax.commands.prepare import (
 from latent_jax.data import DataConfig
 from latent_jax.methods.registry import describe
 
-WORKDIR = flags.DEFINE_string("workdir", "runs/m1", "The run folder.")
+WORKDIR = flags.DEFINE_string("workdir", "runs/m1", "Run folder of the byte model.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
-M1 = flags.DEFINE_string("m1", "", "File of the byte model.")
+M1 = flags.DEFINE_string("m1", "", "File of the byte model; by default the shipped one.")
 LANES = flags.DEFINE_integer(
-    "lanes", 0, "Texts that M1 reads side by side; 0 = as begun, or the platform's choice."
+    "lanes", 0, "Texts that M1 reads side by side; 0 = as --out has, or the platform's choice."
 )
-METHOD = flags.DEFINE_string("method", COMPILED_METHOD, "What to compile.")
+METHOD = flags.DEFINE_string("method", COMPILED_METHOD, "Literature name of the code to compile.")
 OUT = flags.DEFINE_string("out", None, "File (m1, export) or folder (compile, encode) to write.")
 CODE = flags.DEFINE_string("code", "", "Folder of a compiled code; by default the shipped one.")
 TOKENIZER = flags.DEFINE_string("tokenizer", "", "Literature name; the verb methods lists them.")
@@ -59,32 +59,34 @@ CUT_BYTES = flags.DEFINE_integer(
     EncodeConfig.cut_bytes,
     "Cut documents into texts of so many bytes; M1 codes many short ones side by side.",
 )
-PROCESS = flags.DEFINE_integer("process", EncodeConfig.process, "Which process this is.")
-N_PROCESSES = flags.DEFINE_integer("n_processes", EncodeConfig.n_processes, "Of how many.")
+PROCESS = flags.DEFINE_integer("process", EncodeConfig.process, "Number of this process, from 0.")
+N_PROCESSES = flags.DEFINE_integer(
+    "n_processes", EncodeConfig.n_processes, "Processes that share the work."
+)
 
 
 def methods():
-    """Every family of methods."""
+    """Print every family of methods."""
     print(describe())
 
 
 def m1(out, **words):
-    """The byte model of a run as one file."""
+    """Write the byte model of a run as one file."""
     export_m1(out=out or shipped_paths()[0], **words)
 
 
 def compile(out, **words):
-    """The table of EqualInfoAC[b=16,v=65k]."""
+    """Write the table of EqualInfoAC[b=16,v=65k]."""
     compile_code(out or shipped_paths()[1], **words)
 
 
 def export(out, **words):
-    """The table as a tokenizer.json."""
+    """Write the table as a tokenizer.json."""
     export_hugging_face(out or "tokenizer.json", **words)
 
 
 def encode(out, data, text_field, max_bytes, **words):
-    """A corpus as rows of ids."""
+    """Write a corpus as rows of ids."""
     if not (words["tokenizer"] and out and data):
         raise ValueError("encode needs --tokenizer, --data and --out")
     text = dict(source="files", files=tuple(data), text_field=text_field, max_bytes=max_bytes)

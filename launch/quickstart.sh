@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Trains a small latent language model and the BPE language model beside it on English that every Python
-# carries, and compares them. Needs Python 3.11+ and a package index; no GPU, no data.
+# Trains a small latent language model and a BPE language model on English that every Python carries, and
+# compares them. Needs Python 3.11+ and a package index; no GPU, no data.
 #
-#   bash launch/quickstart.sh                                run it; run again, it goes on where it was stopped
+#   bash launch/quickstart.sh                                train, or go on where it was stopped
 #   bash launch/quickstart.sh --config.KEY=VALUE ...         the same with other settings (see launch/train.py --help)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

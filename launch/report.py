@@ -1,15 +1,15 @@
-"""Tables and pictures from run folders, and one page that shows them.
+"""Make tables and pictures of run folders, and one page that shows them.
 
     python launch/report.py runs/quickstart
     python launch/report.py runs/quickstart --out page
     python launch/report.py runs/compressors --results configs/results/compressors.json
     python launch/report.py --readme README.md
 
-The first prints the last validation record of every run below the folder and draws comparison.png
-into it; of a sweep's folder it makes tables, pictures and verdicts. --out also writes index.html
-there: one file that needs no network, with sortable tables, interactive figures, samples, and text
-cut live by the study's codes. --results also keeps the records, unrounded; --readme writes every
-marked table of a page anew from configs/results/.
+The first command prints the last validation record of every run below the folder, and draws
+comparison.png into it; for the folder of a sweep it makes tables, pictures and verdicts. --out also
+writes index.html: one file that needs no network, with sortable tables, interactive figures,
+samples, and text cut live by the study's codes. --results also keeps the records, unrounded.
+--readme writes every marked table of a page anew from configs/results/.
 """
 
 from absl import flags
@@ -19,14 +19,14 @@ from latent_jax.commands.report_page import SENTENCE, report_runs, report_with_p
 
 RESULTS = flags.DEFINE_string("results", None, "Also keep the records in this JSON file.")
 README = flags.DEFINE_string("readme", None, "Write the marked tables of this page anew.")
-OUT = flags.DEFINE_string("out", None, "Also write the study as one page, index.html, here.")
+OUT = flags.DEFINE_string("out", None, "Folder that also gets the study as one page, index.html.")
 ANALYSES = flags.DEFINE_list(
     "analyses", [], "Files of launch/analyze.py --json that the page draws, between commas."
 )
 TOKENIZER = flags.DEFINE_multi_string(
-    "tokenizer", [], "Folder of a saved tokenizer that also cuts the page's sentence. Repeatable."
+    "tokenizer", [], "Folder of one more tokenizer that cuts the page's sentence. May be repeated."
 )
-SENTENCE_FLAG = flags.DEFINE_string("sentence", SENTENCE, "What the page's tokenizers cut.")
+SENTENCE_FLAG = flags.DEFINE_string("sentence", SENTENCE, "Text that the page's tokenizers cut.")
 
 
 KEPT = dict(results=RESULTS, readme=README)

@@ -4,8 +4,8 @@
 #   PYTHON    the interpreter of .venv
 #   say       a function that prints one line of progress
 #
-# The caller has changed to the root of the repository. What was installed is remembered in
-# .venv/installed-from, so a run that finds nothing new does nothing and needs no network.
+# The caller must be in the root of the repository. .venv/installed-from records what was installed, so a
+# run that finds nothing new does nothing and needs no network.
 
 say() { printf '==> %s\n' "$*"; }
 
@@ -42,7 +42,7 @@ find_python() { # prints the first working Python 3.11+; lists what it found ins
     "A Python outside of PATH is named like this: LATENT_JAX_PYTHON=/opt/python/bin/python3 bash $0"
 }
 
-wanted() { # everything that decides what is installed; the path, because a moved .venv still points back
+wanted() { # everything that decides what is installed; also the path, because a moved .venv points to the old one
   printf '# %s\n' "$PWD"
   cat requirements.txt pyproject.toml
 }
@@ -54,7 +54,7 @@ if [[ -f "$INSTALLED_FROM" ]] && is_new_enough "$(version_of "$PYTHON")" &&
   wanted | cmp -s - "$INSTALLED_FROM"; then
   say "set-up: .venv is up to date (Python $(version_of "$PYTHON"))"
 else
-  # In two steps, because a failure inside $(...) of the same line as `local` or `say` would go unseen.
+  # An assignment of its own, because `local` or `say` with $(...) would hide a failure inside it.
   base_python="$(find_python)"
   rm -f "$INSTALLED_FROM" # an installation that is cut off is started again by the next run
   if ! is_new_enough "$(version_of "$PYTHON")" || ! "$PYTHON" -m pip --version >/dev/null 2>&1; then

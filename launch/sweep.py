@@ -5,12 +5,11 @@
     python launch/sweep.py lester_2024 --engine=ray --address=auto
     python launch/report.py runs/sweeps/laptop
 
-A sweep is a file in configs/sweeps; its docstring lists the arguments that stand after the colon.
+A sweep is a file in configs/sweeps; its docstring lists the arguments that may follow the colon.
 --dry_run prints every cell with its parameters, tokens, bytes, FLOPs, memory and expected time, and
-trains nothing. Cells that are finished are skipped, cells that fail are tried again and then
-reported, and a sweep that was killed goes on inside the cells that were running. The folder,
-runs/sweeps/NAME, holds manifest.json, rows/ (what M1 has encoded), cells/ (a run folder each) and
-logs/.
+trains nothing. Finished cells are skipped. Cells that fail are tried again, then reported. A sweep
+that was killed resumes the cells that were running. The folder, runs/sweeps/NAME, holds
+manifest.json, rows/ (text that M1 has encoded), cells/ (a run folder each) and logs/.
 """
 
 from absl import flags
@@ -23,15 +22,15 @@ WORKDIR = flags.DEFINE_string(
 )
 ENGINE = flags.DEFINE_string("engine", "local", "local: cores of this machine; ray: a cluster.")
 WORKERS = flags.DEFINE_integer(
-    "workers", 0, "Cells side by side; 0 = one for each core. On an accelerator, its devices."
+    "workers", 0, "Cells at the same time; 0 = one for each core. With accelerators, their number."
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan and train nothing.")
 RETRIES = flags.DEFINE_integer("retries", 2, "How often a cell that failed is started again.")
 ADDRESS = flags.DEFINE_string(
     "address",
     "",
-    "ray: the running cluster, as auto, HOST:6379 or ray://HOST:10001; empty starts one here. Its "
-    "nodes share the disk of --workdir, of the text and of this repository.",
+    "ray: a running cluster, as auto, HOST:6379 or ray://HOST:10001; empty starts one here. Its "
+    "nodes must share the disk of --workdir, of the text and of this repository.",
 )
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 

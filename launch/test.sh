@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks style (ruff) and runs the tests, after the same set-up as quickstart.sh.
 #
-#   bash launch/test.sh                                everything that is not marked slow
-#   bash launch/test.sh tests/layers -k causal         arguments go to pytest
+#   bash launch/test.sh                                all tests that are not marked slow
+#   bash launch/test.sh tests/layers -k causal         arguments are passed to pytest
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/setup.sh

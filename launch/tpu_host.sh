@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# What launch/tpu_vm.sh does on each host of a TPU slice, in the folder that it copied there. A command runs
-# in a session of its own, so that a lost connection does not end it; its log, process and exit status lie in
-# ~/latent_jax_run.
+# The part of launch/tpu_vm.sh that runs on each host of a TPU slice, in the folder that was copied there. A
+# command runs in a session of its own, so that a lost connection does not end it; its log, process id and exit
+# status lie in ~/latent_jax_run.
 #
-#   bash launch/tpu_host.sh unpack REVISION   ~/latent_jax.tar.gz in place of ~/latent_jax, unless a command runs there
-#   bash launch/tpu_host.sh install           Python, the project, jax[tpu] and what reads gs://
-#   bash launch/tpu_host.sh start COMMAND     unless it runs already
+#   bash launch/tpu_host.sh unpack REVISION   replace ~/latent_jax by ~/latent_jax.tar.gz, unless a command runs there
+#   bash launch/tpu_host.sh install           install Python, the project, jax[tpu] and the reader of gs://
+#   bash launch/tpu_host.sh start COMMAND     start the command, unless it runs already
 #   bash launch/tpu_host.sh follow LINES      show the log from its last LINES (+1: from its start) until the end
-#   bash launch/tpu_host.sh status            "running COMMAND", "ended STATUS", or "none"
-#   bash launch/tpu_host.sh stop              SIGTERM, on which a run saves; waits until it has ended
+#   bash launch/tpu_host.sh status            print "running COMMAND", "ended STATUS", or "none"
+#   bash launch/tpu_host.sh stop              send SIGTERM, on which a run saves, and wait until the command has ended
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,7 +20,7 @@ BOOT=/proc/sys/kernel/random/boot_id
 
 say() { printf '%s: %s\n' "$(hostname)" "$*"; }
 
-is_running() { # another process may have the number later, or after the next start of the machine
+is_running() { # checks the boot id too, because after a restart another process may have the same number
   [[ -f "$RUN/pid" && ! -f "$RUN/status" && "$(<"$RUN/boot")" == "$(<"$BOOT")" ]] &&
     kill -0 "$(<"$RUN/pid")" 2>/dev/null
 }
@@ -33,7 +33,7 @@ unpack() {
   fi
   mkdir -p "$HOME/latent_jax"
   cd "$HOME/latent_jax"
-  # What an earlier tree had and this one has not must go; the environment and local runs stay.
+  # Remove files of an earlier tree; keep the environment and local runs.
   find . -mindepth 1 -maxdepth 1 ! -name .venv ! -name runs -exec rm -rf {} +
   tar -xzf ../latent_jax.tar.gz
   echo "$1" >.revision
@@ -41,7 +41,7 @@ unpack() {
 
 install() {
   if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    # The images of TPU VMs carry Python 3.10; uv brings a newer one without touching the system's.
+    # The images of TPU VMs have Python 3.10; uv installs a newer one beside the system's.
     python3 -m pip install -q --user uv
     "$HOME/.local/bin/uv" python install -q 3.12
     LATENT_JAX_PYTHON="$("$HOME/.local/bin/uv" python find 3.12)"
@@ -73,7 +73,7 @@ start() {
 }
 
 supervise() {
-  trap : TERM # a machine that is taken away sends it to all processes: the command ends first
+  trap : TERM # a machine that is preempted sends it to all processes, and this one must outlive the command
   export JAX_DISTRIBUTED=1 PATH="$PWD/.venv/bin:$PATH" LATENT_JAX_REVISION="$(<.revision)"
   "$@" &
   local child=$! code=0
@@ -97,7 +97,7 @@ status() {
   if is_running; then
     echo "running $(<"$RUN/command")"
   else
-    # The supervisor writes the status a moment after the command has ended; one of before a restart never does.
+    # The supervisor writes the status a moment after the command has ended; after a restart of the machine it never does.
     for ((i = 0; i < 100; i++)); do
       [[ -f "$RUN/pid" && ! -f "$RUN/status" && "$(<"$RUN/boot")" == "$(<"$BOOT")" ]] || break
       sleep 0.02

@@ -5,50 +5,49 @@
 #       -- --config configs/latent_lm.py:size=small --workdir gs://BUCKET/runs/lat
 #
 # makes the slice "lat" (or attaches to it), copies the committed tree to every host, installs it, starts
-# `python launch/train.py` with these flags on all of them and shows the log until the end. When the slice is
-# preempted, at whatever step, it is made anew and the same command started again: a run goes on at its last
-# checkpoint. Ctrl-C leaves the run alone; the same line follows it again. A slice of several hosts needs a
-# --workdir in a bucket.
+# `python launch/train.py` with these flags on all hosts and shows the log until the end. When the slice is
+# preempted, it is made anew and the same command is started again: a run resumes from its last checkpoint. Ctrl-C
+# does not end the run; the same line shows its log again. A slice of several hosts needs a --workdir in a bucket.
 #
 # Commands
 #   run       all of the above; ends with the exit status of the command
-#   create    make the slice, or wait until it is ready; changes nothing where it is there
+#   create    make the slice and wait until it is ready; changes nothing if it exists
 #   install   copy the committed tree (HEAD) to all hosts and install it with launch/setup.sh; refused while a
 #             command runs there
 #   start     start the command after -- on all hosts; it goes on when this terminal is closed
 #   logs      show the log of one host (--worker, by default 0) until the end
-#   status    of the slice and, where it is READY, of the command on every host
-#   stop      SIGTERM to the command on all hosts: it saves and leaves
+#   status    show the state of the slice and, if it is READY, of the command on every host
+#   stop      send SIGTERM to the command on all hosts: it saves and ends
 #   fetch     copy --from (a folder on the first host, or gs://...) into the local folder --to
-#   delete    the slice, and its request if it was --queued
+#   delete    delete the slice, and its request if it was --queued
 #
 # Options of all commands
 #   --name NAME              of the slice (required)
 #   --zone ZONE              such as us-east5-a (required)
 #   --project PROJECT        by default the one gcloud is set to
-#   --dry_run                print every call of gcloud and what is packed, and do none of it, as if the slice were
-#                            absent and all went well
+#   --dry_run                print every call of gcloud and of git archive, and do none of them, as if the slice were
+#                            absent and every call succeeded
 #
-# Options of some
+# Options of some commands
 #   --type TYPE              (run, create) v4-8, v5litepod-16, v5p-32, v6e-64, ...
 #   --spot                   (run, create) cheaper, and may be preempted at any time
-#   --queued                 (run, create, delete) ask for it as a queued resource: waits in line until there is capacity
-#   --runtime_version V      (run, create) the image; by default the one that goes with the type
-#   --service_account A      (run, create) whose rights the hosts have, such as to write the bucket
+#   --queued                 (run, create, delete) ask for a queued resource, which waits until there is capacity
+#   --runtime_version V      (run, create) the image; by default the one for the type
+#   --service_account A      (run, create) account whose rights the hosts get, such as to write the bucket
 #   --network N              (run, create)
 #   --subnetwork N           (run, create)
 #   --max_restarts N         (run, create) how often a slice that is gone is made again (100)
-#   --env KEY=VALUE          (run, start) for the command; may be repeated
-#   --worker N               (run, logs) whose log is shown
+#   --env KEY=VALUE          (run, start) environment variable for the command; may be repeated
+#   --worker N               (run, logs) number of the host whose log is shown
 #   --delete                 (run) delete the slice once the command has succeeded
-#   --from PATH              (fetch) see there
-#   --to FOLDER              (fetch)
+#   --from PATH              (fetch) a folder on the first host, or gs://...
+#   --to FOLDER              (fetch) a local folder
 #
-# After -- stands the command of run and start. If it begins with "--" it is the flags of `python launch/train.py`.
-# The user's needs: the gcloud CLI, logged in (gcloud auth login), with the TPU API on and quota for the type; and
-# bash 4.4 or newer, which macOS does not bring (brew install bash).
+# The command of run and start follows --. If it begins with "--", it is flags of `python launch/train.py`.
+# Needs the gcloud CLI, logged in (gcloud auth login), with the TPU API on and quota for the type; and bash 4.4 or
+# newer, which macOS does not have (brew install bash).
 set -euo pipefail
-# An older bash reads as far as this, and could not read what follows.
+# Checked here, because an older bash could not parse the lines below.
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
   printf 'error: this is bash %s, and launch/tpu_vm.sh needs 4.4 or newer: brew install bash\n' "$BASH_VERSION" >&2
   exit 2
@@ -57,7 +56,7 @@ here="$PWD"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 POLL_SECONDS="${LATENT_JAX_POLL_SECONDS:-20}" # tests ask more often
-PREEMPTION_POLLS=6                            # until a slice whose hosts go away says so itself
+PREEMPTION_POLLS=6                            # until a slice whose hosts go away is no longer READY
 ANSWER_TRIES=15                               # a new host takes no connection for a while
 
 say() { printf '==> %s\n' "$*" >&2; }
@@ -187,8 +186,8 @@ runtime_of() { # runtime_of TYPE, see https://cloud.google.com/tpu/docs/runtimes
   esac
 }
 
-# Of the types whose size we know: the hosts of v2, v3, v4 and v5p have 4 chips of 2 cores, and their number counts
-# cores; that of v5litepod and v6e counts chips, and up to 8 are on one host. So 8 is one host at most, for all.
+# The number in a type: for v2, v3, v4 and v5p it counts cores, and a host has 4 chips of 2 cores; for v5litepod and v6e
+# it counts chips, and up to 8 are on one host. So for every type, more than 8 means several hosts.
 # The tables of https://cloud.google.com/tpu/docs/v5e (and /v4, /v5p, /v6e) say how many hosts a type has.
 has_several_hosts() { # has_several_hosts TYPE
   runtime_of "$1" >/dev/null && ((10#${1##*-} > 8))
@@ -240,7 +239,7 @@ host_line() { printf 'bash latent_jax/launch/tpu_host.sh%s' "$(printf ' %q' "$@"
 
 # ---- the slice
 
-state_of() { # state_of KIND ASSUMED: prints its state, nothing where there is none; fails if it cannot be told
+state_of() { # state_of KIND ASSUMED: prints the slice's state, nothing if there is no slice; fails without an answer
   local field=state
   [[ "$1" == tpu-vm ]] || field=state.state
   local call=(compute tpus "$1" describe "$name" "${at[@]}" --format "value($field)")
@@ -257,7 +256,7 @@ create() {
   ((queued)) && kind=queued-resources
   while :; do
     if ! state="$(state_of "$kind" "$assumed")"; then
-      # Where gcloud has answered before, it may again; where it never did, something is wrong with the line.
+      # If gcloud has answered before, it may answer again; if it never did, the arguments are probably wrong.
       ((answered + restarts && ++silent < ANSWER_TRIES)) || exit 1
       sleep "$POLL_SECONDS"
       continue
@@ -302,7 +301,7 @@ put() { # of create: makes what is absent
   if make; then
     made=1
   else
-    # The first time the request is wrong or asks too much. Where a slice stood before, there may be room later.
+    # A request that fails at first is wrong or asks too much. If there was a slice before, there may be room later.
     ((restarts)) || fail "gcloud could not make $name (see above)"
     again_after "could not be made"
   fi
@@ -384,18 +383,18 @@ host_status() { # host_status ASSUMED: what tpu_host.sh says of the command on t
   printf '%s\n' "$answer"
 }
 
-is_gone() { # is_gone POLLS: whether the slice says that it is no more, asked so often again while it is READY
+is_gone() { # is_gone POLLS: whether the slice is not READY any more; asks POLLS times again while it is READY
   local polls state
   for ((polls = 0; ; polls++)); do
-    state="$(state_of tpu-vm READY)" || state=READY # no answer says nothing
+    state="$(state_of tpu-vm READY)" || state=READY # no answer does not mean that it is gone
     [[ "$state" == READY ]] || return 0
     ((polls < $1)) || return 1
     sleep "$POLL_SECONDS"
   done
 }
 
-# Sets `outcome` to what the host says of the command; "gone" where there is no slice to ask. No answer is not "none":
-# a command may run there.
+# Sets `outcome` to the command's status on the host, or to "gone" if there is no slice. No answer does not mean "none":
+# a command may be running there.
 look() {
   local tries
   for ((tries = 1; ; tries++)); do
@@ -408,15 +407,15 @@ look() {
   done
 }
 
-# Sets `outcome`: "ended STATUS"; or "gone", where the slice or its memory of the command is no more.
+# Shows the log and sets `outcome`: "ended STATUS", or "gone" if the slice is gone or its host was started anew.
 follow() {
   local lines="+1" polls
   while :; do
     on_host "$worker" follow "$lines" || true # a connection may break
     lines=20 polls=0
     outcome="$(host_status "ended 0")" || outcome=unknown
-    # Before the end of a slice its hosts get SIGTERM (143), or miss another host (75; 134 where JAX aborts). What
-    # else ended the command would end it again.
+    # When a slice is taken away, a command ends by SIGTERM (143), or because another host is lost (75; 134 if JAX
+    # aborts). With another status, the command would end in the same way again.
     [[ ! "$outcome" =~ ^ended\ (143|75|134)$ ]] || polls=$PREEMPTION_POLLS
     is_gone "$polls" && outcome=gone && return
     case "$outcome" in
@@ -483,7 +482,7 @@ status() {
 }
 
 fetch() {
-  [[ "$to" == /* ]] || to="${here%/}/$to" # where the user is, not this script
+  [[ "$to" == /* ]] || to="${here%/}/$to" # relative to the user's folder, not to this script's
   ((dry_run)) || mkdir -p "$to"
   if [[ "$from" == gs://* ]]; then
     cloud storage cp --recursive "$from" "$to"

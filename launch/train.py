@@ -1,20 +1,23 @@
-"""Train what a config file describes, or go on where it stopped.
+"""Train the run or runs of a config file, or go on where they stopped.
 
     python launch/train.py --config configs/quickstart.py
     python launch/train.py --config configs/latent_lm.py:compressor=ssm,c=4 --workdir runs/ssm4
     python launch/train.py --config configs/language_model.py --config.data.source=files \\
         --config.data.files="('text/*.jsonl.xz',)" --config.optimizer.learning_rate=1e-3
 
-After the colon stand the arguments of the config file (its docstring lists them);
---config.KEY=VALUE sets any key of configs/common.py. The run folder --workdir receives config.json,
-metrics.jsonl, checkpoints, samples and curves.png; it may be gs://BUCKET/FOLDER. Ctrl-C or SIGTERM
-saves and leaves; the same command goes on. --config.training.profile=10 traces ten steps into the
-run folder and says at the end what the device did in them. --extend bytes:2e6 trains that much
-longer than the config's budget, also after the run has ended: the same command again adds nothing,
-and more is given as a larger whole. A cosine goes on at its last rate, the other schedules as if
-the run had been planned so long: wsd goes back to its peak, or with
---config.training.restore_step=N to the checkpoint before its decay, which is kept. Several
-machines: launch/tpu_vm.sh on a TPU slice, launch/slurm.sbatch under Slurm; or set
+The arguments of the config file follow the colon (its docstring lists them); --config.KEY=VALUE
+sets any key of configs/common.py. The run folder --workdir receives config.json, metrics.jsonl,
+checkpoints, samples and curves.png; it may be gs://BUCKET/FOLDER. Ctrl-C or SIGTERM saves and ends
+the run; the same command resumes it. --config.training.profile=10 traces ten steps into the run
+folder and prints at the end what the device did in them.
+
+--extend bytes:2e6 trains that much longer than the config's budget, also after the run has ended.
+The same command again adds nothing; to extend once more, give the larger total. A cosine goes on at
+its last rate. The other schedules go on as if the run had been planned for the larger budget: wsd
+goes back to its peak, or, with --config.training.restore_step=N, resumes from the checkpoint before
+its decay, which is kept.
+
+Several machines: use launch/tpu_vm.sh on a TPU slice, launch/slurm.sbatch under Slurm; or set
 JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID on each. They share the run folder.
 """
 
@@ -27,7 +30,7 @@ CONFIG = config_flags.DEFINE_config_file(
 EXTEND = flags.DEFINE_string(
     "extend",
     "",
-    "More budget after the end, UNIT:AMOUNT such as bytes:2e6; same run folder.",
+    "Budget to add to the config's own, as UNIT:AMOUNT, such as bytes:2e6; in the same run folder.",
 )
 PRINT_CONFIG = flags.DEFINE_bool(
     "print_config", False, "Print every key, its value, where it was set and its comment; no run."
@@ -50,7 +53,7 @@ def main():
     run_config(CONFIG.value, workdir, changed)
 
 
-# A process for data imports this file anew, and needs nothing of what training imports.
+# Every data worker imports this file anew, and needs none of the imports of training.
 if __name__ == "__main__":
     from latent_jax.command_line import run_command
 

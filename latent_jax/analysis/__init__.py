@@ -1,1 +1,1 @@
-"""What a code is like: its entropy, what its ids stand for, how stable it is."""
+"""Analyses of codes and runs: entropy, the meaning of ids, stability, and more."""

@@ -1,7 +1,7 @@
-"""A code: anything that makes ids of texts. The seam between analyses and what they look at.
+"""Codes, which turn texts into ids: the common interface that analyses measure.
 
-A tokenizer is one, and so are the learned latents of a trained run; an analysis asks no more of
-either than what is here, so that every code is measured on the same texts in the same way.
+A tokenizer is a code, and so are the learned latents of a trained run. An analysis uses only this
+interface, so that every code is measured on the same texts in the same way.
 """
 
 import abc
@@ -22,20 +22,20 @@ Records = Sequence[Mapping[str, Any]]
 """Flat records: unrounded, with units in the names of the keys."""
 
 Tables = dict[str, list[dict[str, Any]]]
-"""Lists of flat records, by the name of the table: what `measure` of an analysis returns for one
-code or one run, and, joined, what its `show` writes out and its `draw` draws."""
+"""Lists of flat records, by the name of the table. `measure` of an analysis returns them for one
+code or run; its `show` and `draw` take those of all codes or runs, joined."""
 
 CHUNK_TEXTS = 256
-"""Encoded together: several times as many as M1 codes side by side."""
+"""Texts that are encoded together: several times as many as M1 codes side by side."""
 
 
 class TrainedRun(Protocol):
-    """What analyses need of a run: its configuration, and how to apply its model.
+    """The parts of a run that analyses need: its configuration and its model.
 
     Attributes:
-        config: as it was trained, with `method` and `row_length`.
-        tokenizer: its own.
-        task: what was trained, with `model_config`.
+        config: the configuration that it was trained with; it has `method` and `row_length`.
+        tokenizer: the one that it was trained with.
+        task: the trained task; it has `model_config`.
         variables: the Flax collections of one checkpoint.
     """
 
@@ -63,9 +63,9 @@ class Code(abc.ABC):
     Attributes:
         name: the literature name.
         n_ids: how many ids there are; they lie in [0, n_ids).
-        window_tokens: ids of a text come in groups of so many, each with its own place in windows
-            of equal information; 1 where there are none, or each is one id.
-        pieces: for each id its text, where no neighbour changes it; else None.
+        window_tokens: ids in a group, after which windows of equal information begin again at the
+            same place; 1 for codes without windows, or with windows of one id.
+        pieces: the text of each id, if it does not depend on neighbours; else None.
     """
 
     name: str
@@ -75,15 +75,19 @@ class Code(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, texts: Sequence[bytes]) -> list[Coded]:
-        """Return each text by itself in the code."""
+        """Return each text in the code; texts are encoded independently."""
 
     @abc.abstractmethod
     def decode(self, batch: Sequence[np.ndarray]) -> list[bytes]:
-        """Return the text that each sequence of ids, int32[n], stands for, read from the left."""
+        """Return the text of each sequence of ids, int32[n], decoded from its first id.
+
+        Raises:
+            ValueError: a sequence does not decode, which only some codes do.
+        """
 
 
 def encode_texts(code: Code, texts: Sequence[bytes]) -> list[Coded]:
-    """Return each text in a code, and show how many bytes are done."""
+    """Return each text in a code, and show progress in bytes."""
     coded: list[Coded] = []
     words = dict(desc=code.name, unit="B", unit_scale=True, leave=False)
     with tqdm(total=sum(map(len, texts)), **words) as bar:
@@ -98,7 +102,7 @@ class TokenizerCode(Code):
     """A tokenizer as a code."""
 
     def __init__(self, tokenizer: Tokenizer):
-        """Take a tokenizer; its separator is no id of the code, unless it is not the last one."""
+        """Take a tokenizer; its separator is left out of the code's ids if it is the last id."""
         self.tokenizer = tokenizer
         self.name = tokenizer.name
         is_last = tokenizer.separator_id == tokenizer.vocab_size - 1
@@ -123,9 +127,9 @@ class LatentCode(Code):
 
     Args:
         name: the literature name.
-        config: of the model, whose latents are discrete.
-        variables: of the run.
-        tokenizer: what makes the ids that the encoder reads of bytes, one for each.
+        config: of the model; its latents are discrete.
+        variables: Flax collections of the model.
+        tokenizer: makes one id of each byte, for the encoder.
         row_length: bytes in a row.
         batch_size: rows at a time.
     """
@@ -149,7 +153,7 @@ class LatentCode(Code):
                 variables, ids_BT, mask_BT, method=LatentLanguageModel.encode_codes
             )
         )
-        # Only bytes: whoever decodes codes wants text, and no separator was in it.
+        # The separator is excluded: the encoded texts hold none.
         self._decode = jax.jit(
             lambda codes_BK, mask_BK, mask_BT: jnp.argmax(
                 model.apply(
@@ -179,7 +183,7 @@ class LatentCode(Code):
         return coded
 
     def decode(self, batch: Sequence[np.ndarray]) -> list[bytes]:
-        """See `Code.decode`; every code but those of a cut text stands for `factor` bytes."""
+        """See `Code.decode`; every code gives `factor` bytes, the last one of a text too."""
         per_row = self._length // self.factor
         rows, owners = _cut([np.asarray(ids) for ids in batch], per_row)
         texts = [b"" for _ in batch]
@@ -195,7 +199,7 @@ class LatentCode(Code):
 
 
 def score_ids(logits_BTV: jax.Array, ids_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return -log p of each id in nats, float32[B, T], and whether it is the likeliest."""
+    """Return -log p of each id in nats, float32[B, T], and if it is the likeliest, bool[B, T]."""
     log_p_BTV = jax.nn.log_softmax(logits_BTV, axis=-1)
     nats_BT = -jnp.take_along_axis(log_p_BTV, ids_BT[..., None], axis=-1)[..., 0]
     return nats_BT, jnp.argmax(logits_BTV, axis=-1) == ids_BT

@@ -1,7 +1,7 @@
-"""Pairs of labels counted: what one of them says of the other.
+"""Contingency tables: counts of pairs of labels, and what one label says about the other.
 
-Entropies of counts are plug-in estimates, too low where most pairs are rare; `agreement` has no
-such bias. Shuffling one side (`shuffled`) shows what the bias alone would look like.
+Entropies of counts are plug-in estimates, which are too low where most pairs are rare; `agreement`
+has no such bias. Entropies after one side is shuffled show the bias alone.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 
 class Contingency(NamedTuple):
-    """How often each row label meets each column label; only pairs that occur.
+    """Counts of pairs of a row label and a column label; P pairs occur.
 
     Attributes:
         rows: int64[P], ascending.
@@ -28,8 +28,8 @@ def contingency(rows: ArrayLike, columns: ArrayLike) -> Contingency:
     """Count pairs.
 
     Args:
-        rows: integers of 0 and more, [n].
-        columns: the same, [n].
+        rows: the row labels, integers of at least 0, [n].
+        columns: the column labels, likewise, [n].
     """
     rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
     base = int(columns.max(initial=0)) + 1
@@ -50,7 +50,7 @@ def transposed(table: Contingency) -> Contingency:
 
 
 def entropy_bits(counts: ArrayLike) -> float:
-    """Return the entropy of the distribution that counts make, in bits."""
+    """Return the entropy, in bits, of the relative frequencies of counts."""
     counts = np.asarray(counts, np.float64)
     p = counts[counts > 0] / counts.sum()
     return float(-(p * np.log2(p)).sum()) + 0.0  # no minus zero
@@ -65,11 +65,11 @@ def conditional_entropy_bits(table: Contingency) -> float:
 
 
 def agreement(table: Contingency) -> float | None:
-    """Return how often another occurrence of the same row label has the same column label.
+    """Return the probability that two occurrences of a row label have the same column label.
 
-    The mean over occurrences whose row label occurs at least twice, each met with every other
-    occurrence of its label: an unbiased estimate, whatever the number of columns is. None where no
-    label occurs twice.
+    It is the mean over all occurrences of row labels that occur at least twice; each is compared
+    with every other occurrence of its row label. The estimate is unbiased for any number of
+    columns. It is None if no label occurs twice.
     """
     labels, inverse = np.unique(table.rows, return_inverse=True)
     n = np.bincount(inverse, table.counts, minlength=len(labels))
@@ -83,7 +83,7 @@ def agreement(table: Contingency) -> float | None:
 def single_column_share(table: Contingency) -> float | None:
     """Return the share of row labels with one column label, among those that occur twice or more.
 
-    None where no label occurs twice.
+    It is None if no label occurs twice.
     """
     _, inverse = np.unique(table.rows, return_inverse=True)
     twice = np.bincount(inverse, table.counts) > 1

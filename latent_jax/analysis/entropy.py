@@ -1,4 +1,4 @@
-"""The entropy of text in every code: n-gram estimates, and what a trained model needs."""
+"""The entropy of text in every code: n-gram estimates, and the bits of a trained model."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ SUMMARY_COLUMNS = (
 )
 
 ORIGIN = ("text", "method", "run")
-"""What tells the codes of a table apart."""
+"""Keys that identify the code of a record."""
 
 RUN_WORDS = ("seed", "beta", "lm_gradient")
 
@@ -48,18 +48,18 @@ FIFTY_2025 = tuple(
     {"text": "OpenWebText", "method": method, "paper_bits_per_character": bits}
     for method, bits in (("English", 1.8), ("latent language, c=2", 3.0))
 )
-"""What the blog states of its 4-grams, to stand below what is measured here."""
+"""The 4-gram entropies that the blog states, shown below the measured ones."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EntropyOptions(TextOptions):
-    """Of `entropy`."""
+    """Options of the analysis `entropy`."""
 
     n: int = option(6, "The longest n-grams.", lower_bound=1)
     summary: str | None = option(None, "Also write the records of the second table to this file.")
 
     def __post_init__(self) -> None:
-        """Check that there is a second table where it is asked for."""
+        """Check that the second table can be made if a file is named for it."""
         if self.summary and self.n < SUMMARY_N:
             raise ValueError(
                 f"--summary is about {SUMMARY_N}-grams: set --n to {SUMMARY_N} or more"
@@ -75,17 +75,18 @@ def measure(
 ) -> Tables:
     """Return records of "entropy": one for each n = 1, ..., `options.n`, and a trained model's.
 
-    Plug-in and Miller-Madow are those of the training text, per n-gram whose context lies in one
-    text, and its bytes. "Held out" is what the n-gram model of the training text (`KneserNey`)
-    needs for the validation text: each of its ids, all of its bytes. Characters are code points.
+    The plug-in and Miller-Madow estimates are of the training text, per n-gram that lies inside one
+    text, and per byte of the last ids of these n-grams. "Held out" is the cross-entropy of the
+    n-gram model of the training text (`KneserNey`) on the validation text, over all of its ids and
+    bytes. Characters are code points.
 
     Args:
-        options: the longest n-grams.
+        options: `n` is the length of the longest n-grams.
         code: any.
-        train: texts to count in.
+        train: texts to count n-grams in.
         validation: texts to score.
         metrics: of a language model over the code on the validation text, with "bits_per_byte" and
-            "n_bytes"; None where there is no such model.
+            "n_bytes"; None if there is no such model.
 
     Raises:
         ValueError: no training text has `options.n` ids.
@@ -128,9 +129,10 @@ def measure(
 
 
 def _language_model_record(shared: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run's own language model needs for the text.
+    """Return the record of a run's own language model on the validation text.
 
-    Of latents it is the model over the codes; what the codes leave open stands beside it.
+    For latents, the bits are those of the model over the codes; the bits of the reconstruction
+    given the codes stand beside them.
     """
     bits = metrics.get("language_model_bits_per_byte", metrics["bits_per_byte"])
     kept = ("method", "n_ids", "n_tokens", "bytes_per_token", "bytes_per_character")
@@ -169,12 +171,12 @@ def summarize(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def count_characters(texts: Sequence[bytes]) -> int:
-    """Return how many code points UTF-8 texts have: bytes that continue none."""
+    """Return how many code points UTF-8 texts have: all bytes except continuation bytes."""
     return sum(int(((np.frombuffer(text, np.uint8) & 0xC0) != 0x80).sum()) for text in texts)
 
 
 def show(tables: Tables) -> str:
-    """Return the table of all estimates, and that of n = 4 where there is one."""
+    """Return the table of all estimates, and the summary of n = 4 if there is one."""
     parts = [text_table(tables["entropy"], _known(tables["entropy"], COLUMNS))]
     if rows := tables.get("summary"):
         parts.append(f"{SUMMARY_N}-grams, and what Fifty 2025 states of its own:")
@@ -229,9 +231,9 @@ def _draw_codes(axes: Axes, records: Records, codes: Sequence[str]) -> None:
 
 
 def ngram_page_figures(stem: str, records: Records) -> list[Figure]:
-    """Return for a page held-out bits per byte over the order of n-grams, a figure for each text.
+    """Return a page's figures of held-out bits per byte over n, one for each text.
 
-    None where the records are of something else.
+    The list is empty if the records are of another kind.
     """
     key, figures = "held_out_bits_per_byte", []
     if not has(records, METHOD, "n", key):
@@ -256,9 +258,9 @@ def ngram_page_figures(stem: str, records: Records) -> list[Figure]:
 
 
 def summary_page_figures(stem: str, records: Records) -> list[Figure]:
-    """Return for a page the best bits per byte of each method, a figure for each text."""
+    """Return a page's figures of the best bits per byte of each method, one for each text."""
     key, figures = "best_bits_per_byte", []
-    # What was counted on more text costs less: only equally much stands in one figure.
+    # Counts of more text give fewer bits: only codes counted on equally much share a figure.
     named = [{**r, "text": _counted(r)} for r in records if is_number(r.get(key))]
     for text, rows in grouped(named, "text").items():
         rows = sorted(rows, key=lambda r: r[key])
@@ -270,7 +272,7 @@ def summary_page_figures(stem: str, records: Records) -> list[Figure]:
 
 
 def _counted(record: Mapping[str, Any]) -> str:
-    """Return the text of a record, and how much of it was counted where that is known."""
+    """Return the name of a record's text, with the MB that were counted, if known."""
     text, n_bytes = str(record.get("text") or ""), record.get("train_bytes")
     return f"{text}, {n_bytes / 1e6:.1f} MB counted".lstrip(", ") if n_bytes else text
 

@@ -1,14 +1,15 @@
-"""Interpolated modified Kneser-Ney: n-grams of one text as a language model of another.
+"""Interpolated modified Kneser-Ney smoothing: n-grams of one text as a language model of another.
 
 Chen and Goodman 1998, "An Empirical Study of Smoothing Techniques for Language Modeling", section
-3: from each count c a discount D(c) is taken, one each for 1, 2 and 3 or more, and what is taken in
-a context goes to the model that knows one id less,
+3: a discount D(c) is subtracted from each count c; there is one for c = 1, one for 2, and one for 3
+or more. The discounted probability of a context goes to the model of the next shorter context,
 
     p(w | h) = (c(hw) - D(c(hw))) / c(h) + gamma(h) p(w | h without its first id),
 
-down to the uniform distribution. So every id has a probability above 0 after every context, and all
-add up to 1. The longest n-grams are counted as they occur, all others by how many different ids
-come before them, the beginning of a sequence being one.
+down to the uniform distribution. So every id has a probability above 0 after every context, and the
+probabilities add up to 1. The count of one of the longest n-grams is the number of its occurrences.
+The count of a shorter one is the number of different ids before it, where the beginning of a
+sequence counts as an id.
 """
 
 from collections.abc import Sequence
@@ -19,16 +20,17 @@ import numpy as np
 from latent_jax.analysis.ngrams import NGramCounts, join
 
 FALLBACK = (0.5, 1.0, 1.5)
-"""Discounts where the counts of counts give none, as in KenLM (Heafield et al. 2013): few distinct
-n-grams, each of them seen often, such as single bytes. They hardly matter there."""
+"""Discounts to use if the counts of counts give none, as in KenLM (Heafield et al. 2013). This
+happens for few distinct n-grams that all occur often, such as single bytes, where discounts hardly
+matter."""
 
 
 class _Smoothed(NamedTuple):
-    """One kind of counts of one n, discounted.
+    """Discounted counts of the n-grams of one n.
 
     Attributes:
         kept: float64[n-grams], (c - D(c)) / c(h).
-        passed_on: float64[contexts], gamma; 1 where nothing follows a context.
+        passed_on: float64[contexts], gamma(h); 1 for a context that no id follows.
     """
 
     kept: np.ndarray
@@ -36,12 +38,12 @@ class _Smoothed(NamedTuple):
 
 
 class _Order(NamedTuple):
-    """All that is known of one n.
+    """The n-grams of one n.
 
     Attributes:
         keys: int64[n-grams], see `NGramCounts`.
-        longest: from how often n-grams occur, for a model that ends with them.
-        shorter: from how many ids come before them, for models of larger n.
+        longest: discounted numbers of occurrences, for the model whose longest n-grams these are.
+        shorter: discounted numbers of different ids before them, for models of larger n.
     """
 
     keys: np.ndarray
@@ -53,11 +55,11 @@ class KneserNey:
     """The models of n = 1, ..., max_n, which share their counts.
 
     Args:
-        tables: of `count_ngrams`, n = 1, 2, ..., of the text to learn from.
+        tables: from `count_ngrams` on the training text, for n = 1, 2, ..., max_n.
     """
 
     def __init__(self, tables: Sequence[NGramCounts]):
-        """Take the discounts."""
+        """Discount the counts."""
         self.n_ids, self.max_n = tables[0].n_ids, len(tables)
         self._orders: list[_Order] = []
         n_contexts = 1
@@ -70,10 +72,15 @@ class KneserNey:
             n_contexts = len(table.keys)
 
     def nats(self, sequences: Sequence[np.ndarray]) -> np.ndarray:
-        """Return what each id costs after those before it, float64[max_n, all ids], end to end.
+        """Return -log p of each id given the ids before it, in nats.
 
-        Row n - 1 is the model of n; at the beginning of a sequence it is the one of the largest n
-        that finds enough ids before.
+        Args:
+            sequences: of ids, int[n] each.
+
+        Returns:
+            float64[max_n, N] for the N ids of all sequences, end to end. Row n - 1 is the model of
+            n. At the beginning of a sequence, where there are not enough ids before, it is the
+            model of the largest n for which there are.
 
         Raises:
             ValueError: there is no id, or one that is not in [0, n_ids).
@@ -83,7 +90,7 @@ class KneserNey:
         p_shorter = np.full(len(ids), 1 / self.n_ids)
         ranks = np.zeros(len(ids), np.int64)
         for row, order in enumerate(self._orders):
-            # Where a context was never seen, or a sequence begins, its rank is -1.
+            # The rank is -1 for a context that was never seen, and where a sequence begins.
             contexts = ranks if row == 0 else np.where(places >= row, np.roll(ranks, 1), -1)
             keys = np.where(contexts >= 0, contexts * self.n_ids + ids, -1)
             ranks = np.minimum(np.searchsorted(order.keys, keys), len(order.keys) - 1)
@@ -103,8 +110,11 @@ class KneserNey:
 def discounts(counts: np.ndarray) -> np.ndarray:
     """Return D(1), D(2) and D(3 or more), float64[3] (Chen and Goodman 1998, section 3).
 
-    One that the counts of counts do not give, or put outside of (0, its count], is that of
-    `FALLBACK`. Where all n-grams occur once, D(1) is 1: nothing was learned from them.
+    A discount is that of `FALLBACK` if the counts of counts do not give it, or give one outside of
+    (0, count]. If all n-grams occur once, D(1) is 1: nothing was learned from them.
+
+    Args:
+        counts: int64[n-grams], above 0.
     """
     n = np.bincount(np.minimum(counts, 5), minlength=6).astype(float)
     found = np.array(FALLBACK)
@@ -118,7 +128,7 @@ def discounts(counts: np.ndarray) -> np.ndarray:
 
 
 def _discount(counts: np.ndarray, contexts: np.ndarray, n_contexts: int) -> _Smoothed:
-    """Take the discounts from the counts of all n-grams, given the rank of each one's context."""
+    """Return the discounted counts of all n-grams, given the rank of each one's context."""
     taken = np.concatenate([[0.0], discounts(counts)])[np.minimum(counts, 3)]
     total = np.bincount(contexts, counts, n_contexts)
     passed_on = np.ones(n_contexts)

@@ -1,9 +1,9 @@
-"""What the latents of a trained model hold, and what happens when the language model writes them.
+"""Latents of a trained model: how well they restore text, also when the language model makes them.
 
-`position_sums` finds where in its group and in its row a byte is lost. `distortion_sums` decodes
-codes that are not the encoder's: Fifty 2025 reports -log p(x | z_hat) for the language model's
-likeliest codes after the true ones; here the codes may also be drawn, after the true ones or after
-each other.
+`position_sums` shows at which places of a group and of a row bytes are lost. `distortion_sums`
+decodes codes that do not come from the encoder. Fifty 2025 reports -log p(x | z_hat) for the
+language model's likeliest code after the true ones. Here codes are also drawn, after the true codes
+or after drawn ones.
 """
 
 import dataclasses
@@ -35,32 +35,32 @@ COLUMNS = (
 BATCH_SIZE = 16
 
 PARTS = {"group": "place in the group of a latent", "row": "sixteenth of the row"}
-"""Places that bytes are told apart by, and what they are called."""
+"""Two ways to group bytes by their place, and their names in pictures."""
 
 PLAIN = Sampling(temperature=1.0, top_k=0, top_p=1.0)
-"""As the model has it."""
+"""Sampling from the model's own distribution."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LatentsOptions(RunOptions):
-    """Of `latents`."""
+    """Options of the analysis `latents`."""
 
     seed: int = seed_option()
 
 
 def measure(options: LatentsOptions, run: TrainedRun, texts: Sequence[bytes]) -> Tables:
-    """Return records of "latents" of three kinds, told apart by "part".
+    """Return records of "latents" of three kinds, which differ by "part".
 
-    "group": by position in the group of C bytes; "row": in each sixteenth of the row; "codes of the
-    encoder" and of the other sources of `distortion_sums`.
+    Records of "group" are for positions in the group of C bytes, those of "row" for sixteenths of
+    the row. "codes: encoder" and the like are for the sources of `distortion_sums`.
 
     Args:
-        options: the seed of the codes that are drawn.
+        options: the seed of the drawn codes.
         run: with discrete latents.
-        texts: that it has not read.
+        texts: held-out texts.
 
     Raises:
-        ValueError: the run has no codes, or the text fills no row.
+        ValueError: the run has no codes, or the texts are shorter than a row.
     """
     task = run.task
     if not isinstance(task, LatentLanguage) or task.model_config.language_model is None:
@@ -108,10 +108,10 @@ def position_sums(
         config: of the model.
         variables: its Flax collections.
         ids_BT: int32, byte ids.
-        mask_BT: bool, True where there is one.
+        mask_BT: bool, True where there is a byte.
 
     Returns:
-        "nats", -log p(x_t | z); "hits", bytes that are right; "count".
+        "nats", -log p(x_t | z); "hits", the number of right bytes; "count", the number of bytes.
     """
     nats_BT, hits_BT, _ = _reconstruct(config, variables, ids_BT, mask_BT)
     mask_BT = np.asarray(mask_BT)
@@ -129,25 +129,27 @@ def distortion_sums(
     mask_BT: np.ndarray,
     key: jax.Array,
 ) -> dict[str, dict[str, float]]:
-    """Return for codes from several sources how well they decode; sums over a batch.
+    """Return how well codes from several sources decode, as sums over a batch, by source.
 
     Sources:
         encoder     the text's own codes.
-        likeliest   the language model's likeliest code after the text's own codes.
-        drawn       one drawn from the language model after the text's own codes.
-        written     the first half of each row keeps its codes, the second is drawn code after code.
-
-    Of the first three, "nats" is -log p(x | codes) of all bytes; of "written" that of the first
-    half, which the decoder reads together with what was written after it. "returned" counts the
-    codes that come back when the likeliest bytes of a source are encoded again, of "codes" in all;
-    for "written" only codes of the second half are counted.
+        likeliest   at each place, the language model's likeliest code after the text's own codes.
+        drawn       at each place, a code drawn from it after the text's own codes.
+        written     the first half of each row keeps its codes; the second half is drawn code by
+                    code.
 
     Args:
         config: of the model; its latents are discrete.
         variables: its Flax collections.
         ids_BT: int32, byte ids of whole rows.
-        mask_BT: bool, True where there is one.
-        key: typed, for what is drawn.
+        mask_BT: bool, True where there is a byte.
+        key: typed, for the drawn codes.
+
+    Returns:
+        "nats", -log p(x | codes) of "bytes" bytes: all bytes, but for "written" those of the first
+        half, which the decoder reads together with the codes drawn after them. "returned", the
+        number of codes that come back when the likeliest bytes are encoded again, out of "codes";
+        for "written" only codes of the second half are counted.
     """
     n_rows, length = ids_BT.shape
     factor = config.autoencoder.compressor.factor
@@ -203,7 +205,7 @@ def _decode_and_encode(config: LatentLMConfig, variables, codes_BK, mask_BK, ids
 
 
 def _rows(run: TrainedRun, texts: Sequence[bytes], length: int) -> Iterator[np.ndarray]:
-    """Yield batches of whole rows, int32[B, T], of the texts one after the other."""
+    """Yield batches of whole rows, int32[B, T]; a separator follows each text."""
     separator = [np.array([run.tokenizer.separator_id], np.int32)]
     ids = np.concatenate([part for t in texts for part in [run.tokenizer.encode(t), *separator]])
     rows = ids[: len(ids) // length * length].reshape(-1, length)
@@ -232,7 +234,7 @@ def show(tables: Tables) -> str:
 
 
 def draw(tables: Tables, folder: Path) -> list[Path]:
-    """Draw how many bytes come back wrong by place in the group and in the row."""
+    """Draw the share of wrongly restored bytes by place in the group and in the row."""
     records = _named(tables["latents"])
     with style.house_style():
         figure, all_axes = panels.line_panels(
@@ -254,7 +256,7 @@ def draw(tables: Tables, folder: Path) -> list[Path]:
 
 
 def _named(records: Records) -> list[dict[str, Any]]:
-    """Return records of places with the setting of a run as its name, and the share of errors."""
+    """Return the records of places, named by the run's settings, with the share of wrong bytes."""
     has_seeds = len({record.get("seed") for record in records}) > 1
     return [
         {

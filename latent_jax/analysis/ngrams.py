@@ -1,7 +1,8 @@
-"""n-grams of ids, counted by sorting, and the entropies that their frequencies plug in.
+"""n-grams of ids, counted by sorting, and plug-in entropies of their frequencies.
 
-An n-gram is known by its rank: the place of (rank of its first n - 1 ids, last id) among all such
-pairs that occur. Ranks fit in 64 bits for any vocabulary, and there is one sort for each n.
+An n-gram is identified by its rank: the place of the pair (rank of its first n - 1 ids, last id) in
+the sorted list of all pairs that occur. Ranks fit in 64 bits for any vocabulary, and each n takes
+one sort.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ class Sequences(NamedTuple):
 
     Attributes:
         ids: int64[T].
-        places: int64[T], how many ids of the same sequence come before.
+        places: int64[T], how many ids of the same sequence come before each.
     """
 
     ids: np.ndarray
@@ -26,12 +27,12 @@ class NGramCounts(NamedTuple):
     """The distinct n-grams of one n, U of them; none crosses from one sequence into the next.
 
     Attributes:
-        n: how many ids.
+        n: how many ids an n-gram has.
         n_ids: how many different ids there may be.
-        keys: int64[U], rising: the rank of the first n - 1 ids times n_ids, plus the last id.
+        keys: int64[U], ascending: the rank of the first n - 1 ids times n_ids, plus the last id.
         counts: int64[U], how often each occurs.
-        n_before: int64[U], how many different ids come before it, the beginning of a sequence being
-            one. Of the longest n-grams that were counted it is the beginning alone.
+        n_before: int64[U], how many different ids come before each; the beginning of a sequence
+            counts as an id. For the longest counted n-grams only the beginning is counted.
     """
 
     n: int
@@ -47,15 +48,15 @@ class NGramCounts(NamedTuple):
 
 
 class ConditionalEntropy(NamedTuple):
-    """What n-gram frequencies say about the entropy of an id after n - 1 others.
+    """Estimates of the entropy of an id after n - 1 others, from n-gram frequencies.
 
     Attributes:
-        n: how many ids.
+        n: ids in an n-gram.
         n_samples: n-grams counted.
-        n_contexts: distinct first n - 1 ids.
+        n_contexts: distinct contexts of n - 1 ids.
         n_grams: distinct n-grams.
-        plug_in_nats: per id.
-        miller_madow_nats: per id.
+        plug_in_nats: plug-in estimate, in nats per id.
+        miller_madow_nats: the same with Miller and Madow's correction.
     """
 
     n: int
@@ -96,7 +97,7 @@ def count_ngrams(sequences: Sequence[np.ndarray], n_ids: int, max_n: int) -> lis
         max_n: the longest n-grams.
 
     Raises:
-        ValueError: `max_n` is not positive, no sequence is so long, or see `join`.
+        ValueError: `max_n` is below 1, no sequence has `max_n` ids, or see `join`.
     """
     if max_n < 1:
         raise ValueError(f"an n-gram has at least 1 id, not n = {max_n}")
@@ -107,7 +108,7 @@ def count_ngrams(sequences: Sequence[np.ndarray], n_ids: int, max_n: int) -> lis
         at = np.flatnonzero(places >= n - 1)
         if not len(at):
             raise ValueError(
-                f"no sequence has {n} ids, so there is no {n}-gram: longer texts or a smaller n"
+                f"no sequence has {n} ids, so there is no {n}-gram: use longer texts or a smaller n"
             )
         # The empty context of n = 1 has one rank, 0, everywhere.
         contexts = shorter_T[at - 1] if n > 1 else np.zeros(len(at), np.int64)
@@ -132,10 +133,11 @@ def conditional_entropy(table: NGramCounts) -> ConditionalEntropy:
     """Return the plug-in estimates of H(X_n | X_1 ... X_{n-1}).
 
     Both are differences of block entropies, H(X_1 ... X_n) - H(X_1 ... X_{n-1}), over one sample of
-    N n-grams and their contexts. The plug-in entropy, of the relative frequencies, is too small by
-    about (K - 1) / 2N for K distinct blocks; Miller and Madow add that to each (Miller 1955, "Note
-    on the bias of information estimates"), which is right as long as K is far below N. Where most
-    n-grams occur once, both are too small by far: plug-in goes to 0 as contexts become unique.
+    N n-grams and their contexts. The plug-in entropy is that of the relative frequencies. For K
+    distinct blocks it is too small by about (K - 1) / 2N. Miller and Madow add this to each block
+    entropy (Miller 1955, "Note on the bias of information estimates"), which is right as long as K
+    is far below N. Where most n-grams occur once, both estimates are much too small: the plug-in
+    estimate goes to 0 as contexts become unique.
     """
     n_samples = int(table.counts.sum())
     context_counts = np.bincount(table.contexts, table.counts)
@@ -153,6 +155,6 @@ def conditional_entropy(table: NGramCounts) -> ConditionalEntropy:
 
 
 def block_entropy(counts: np.ndarray) -> float:
-    """Return the plug-in entropy in nats of positive counts."""
+    """Return the plug-in entropy, in nats, of positive counts."""
     n_samples = counts.sum()
     return float(np.log(n_samples) - (counts * np.log(counts)).sum() / n_samples)

@@ -1,4 +1,4 @@
-"""What analyses can be asked for: a frozen dataclass each, whose fields are flags of a command."""
+"""Options of the analyses: frozen dataclasses, whose fields are flags of `launch/analyze.py`."""
 
 import dataclasses
 from typing import Any
@@ -7,34 +7,34 @@ SENTENCE = (
     "The three currently living species are: African savanna elephants, African forest elephants, "
     "and the Asian elephants."
 )
-"""Of Lester et al. 2024, table 7."""
+"""The sentence of Lester et al. 2024, table 7."""
 
 
 def option(default: Any, help: str, **more: Any) -> Any:
-    """Return a field of a dataclass of options: its name, default and help are those of a flag.
+    """Return a field of an options dataclass; its name, default and help become those of a flag.
 
     Args:
-        default: a text, an integer, None for a text that may be missing, () for several texts.
+        default: a string, an integer, None for an optional string, or () for several strings.
         help: a sentence.
-        **more: `lower_bound` of an integer; `commas=True` for several texts in one flag, which is
-            repeated otherwise.
+        **more: `lower_bound` of an integer; `commas=True` if one flag takes several strings between
+            commas. Without it the flag is repeated.
     """
     return dataclasses.field(default=default, metadata={"help": help, **more})
 
 
 def seed_option() -> Any:
     """Return the field of a seed."""
-    return option(0, "Of everything that is drawn by chance.", lower_bound=0)
+    return option(0, "Seed of every random draw.", lower_bound=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """Of analyses that look at trained runs, on one text."""
+    """Options of analyses of trained runs, on one text."""
 
     workdir: tuple[str, ...] = option((), "Run folder. May be repeated.")
     data: tuple[str, ...] = option((), "Text: paths, globs or folders between commas.", commas=True)
     text_field: str = option("text", "Field of .jsonl lines that is the text.")
-    max_bytes: int = option(0, "Look at so many held-out bytes; 0 = all.", lower_bound=0)
+    max_bytes: int = option(0, "Held-out bytes to analyze, about; 0 = all.", lower_bound=0)
     cut_bytes: int = option(
         0,
         "Cut documents into texts of so many bytes: M1 codes many at once. 0 = none.",
@@ -46,27 +46,27 @@ class RunOptions:
 
 @dataclasses.dataclass(frozen=True)
 class CodeOptions(RunOptions):
-    """Of analyses that look at any codes: tokenizers, and what runs read and write."""
+    """Options of analyses of any codes: tokenizers and the codes of runs."""
 
     tokenizer: tuple[str, ...] = option((), "Literature name. May be repeated.")
-    m1: str = option("", "Byte model of coders, a file; by default the shipped one.")
+    m1: str = option("", "File of the byte model of coders; by default the shipped one.")
     train_bytes: int = option(
-        0, "Tokenizers and n-grams learn from so many bytes; 0 = all.", lower_bound=0
+        0, "Bytes that tokenizers and n-grams learn from; 0 = all.", lower_bound=0
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class TextOptions(CodeOptions):
-    """Of analyses that look at any codes, on several texts."""
+    """Options of analyses of any codes, on several texts."""
 
     text: tuple[str, ...] = option((), "One of several texts, NAME=FILES. May be repeated.")
 
 
 @dataclasses.dataclass(frozen=True)
 class SentenceOptions(CodeOptions):
-    """Of analyses that look at any codes, and at what they make of one sentence."""
+    """Options of analyses of any codes, which also use one sentence."""
 
     seed: int = seed_option()
     sentence: str = option(
-        SENTENCE, "Decoded id by id (tokens), or put behind other words (stability)."
+        SENTENCE, "Sentence to decode id by id (tokens), or to put after many words (stability)."
     )

@@ -1,8 +1,8 @@
-"""How far bits are from random ones: n-grams of bits, and tokens of N bits.
+"""The divergence of bits from random ones: of n-grams of bits, and of tokens of n bits.
 
-Lester et al. 2024, section 6.3 and appendix D.6: the Kullback-Leibler divergence of their
-frequencies from the uniform distribution. A finite sample of random bits is not uniform either, so
-that the same number of random bits, by the same estimator, belongs beside every measurement.
+Lester et al. 2024, section 6.3 and appendix D.6, measure the Kullback-Leibler divergence of their
+frequencies from the uniform distribution. A finite sample of random bits is not uniform either. So
+every measurement is shown beside that of the same number of random bits.
 """
 
 import dataclasses
@@ -35,12 +35,12 @@ REPEATS = 5
 """Draws of random bits."""
 
 MAX_BITS = 20
-"""Of one n-gram: there is a counter for each value."""
+"""The largest n: there is a counter for each of 2^n values."""
 
 
 @dataclasses.dataclass(frozen=True)
 class UniformityOptions(TextOptions):
-    """Of `uniformity`."""
+    """Options of the analysis `uniformity`."""
 
     seed: int = seed_option()
 
@@ -50,11 +50,11 @@ def measure(options: UniformityOptions, code: Code, texts: Sequence[bytes]) -> T
 
     Args:
         options: the seed of the random bits.
-        code: with 2^N ids, which are read as N bits each, first bit highest.
-        texts: encoded each by itself; no value crosses two of them.
+        code: with 2^N ids, which are read as N bits each, most significant bit first.
+        texts: encoded independently; no n-gram crosses from one text into the next.
 
     Raises:
-        ValueError: the ids are no groups of bits, or the texts have too few bits.
+        ValueError: the number of ids is no power of two, or the texts have too few bits.
     """
     check_bits(code)
     token_bits = check_token_bits(code.n_ids)
@@ -81,7 +81,11 @@ def measure(options: UniformityOptions, code: Code, texts: Sequence[bytes]) -> T
 
 
 def check_bits(code: Code) -> None:
-    """Raise a ValueError unless the ids of a code are groups of bits."""
+    """Check that the ids of a code are groups of bits.
+
+    Raises:
+        ValueError: the number of ids is no power of two.
+    """
     if code.n_ids & (code.n_ids - 1):
         raise ValueError(
             f"{code.name} has {code.n_ids} ids, which are no groups of bits: leave it out"
@@ -89,7 +93,7 @@ def check_bits(code: Code) -> None:
 
 
 def bit_values(bits: np.ndarray, n: int, stride: int = 1) -> np.ndarray:
-    """Return the values of n bits, first bit highest, that begin at every multiple of `stride`.
+    """Return the n-bit values, int32, that begin at every multiple of `stride`; high bits first.
 
     Args:
         bits: 0 or 1, [length].
@@ -118,7 +122,7 @@ def bit_values(bits: np.ndarray, n: int, stride: int = 1) -> np.ndarray:
 def kl_from_uniform(
     streams: Sequence[np.ndarray], n: int, tokens: bool = False
 ) -> dict[str, float]:
-    """Return how far the n-bit values of streams are from uniform; none crosses two streams.
+    """Return the divergence of n-bit values from uniform; no value crosses two streams.
 
     Args:
         streams: uint8[length] each, 0 or 1.
@@ -126,10 +130,10 @@ def kl_from_uniform(
         tokens: take only values that begin at multiples of n: tokens of n bits.
 
     Returns:
-        n. n_samples: values counted. n_values: distinct ones. kl_bits, KL(frequencies || uniform)
-        per value: random bits are not uniform either, but have about
-        (2^n - 1) / (2 ln 2 n_samples). corrected_kl_bits: less (n_values - 1) / (2 ln 2 n_samples)
-        (Miller 1955); may be below 0.
+        "n". "n_samples", the values counted. "n_values", the distinct ones. "kl_bits",
+        KL(frequencies || uniform) in bits per value; for random bits it is not 0 but about
+        (2^n - 1) / (2 ln 2 n_samples). "corrected_kl_bits", the same minus
+        (n_values - 1) / (2 ln 2 n_samples) (Miller 1955), which may be below 0.
 
     Raises:
         ValueError: n is not in [1, MAX_BITS], or no stream has n bits.
@@ -158,7 +162,7 @@ def random_streams(lengths: Sequence[int], seed: int) -> list[np.ndarray]:
 
 
 def show(tables: Tables) -> str:
-    """Return the table of some n, of all codes."""
+    """Return the table of all codes for the n of `PRINTED`."""
     return text_table([r for r in tables["uniformity"] if r["n"] in PRINTED], COLUMNS)
 
 

@@ -1,7 +1,7 @@
 """How well a language model predicts each token of an equal-information window.
 
 Lester et al. 2024, section 6.2: within a window the tokens after the first are harder to predict,
-because what they mean depends on those before.
+because their meaning depends on the tokens before them.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ COLUMNS = ("name", "position", "n_tokens", "uniform_bits_per_token", "bits_per_t
 
 @dataclasses.dataclass(frozen=True)
 class WindowsOptions(RunOptions):
-    """Of `windows`; it has none of its own."""
+    """Options of the analysis `windows`; it adds none."""
 
 
 def measure(run: TrainedRun, texts: Sequence[bytes]) -> Tables:
@@ -34,7 +34,7 @@ def measure(run: TrainedRun, texts: Sequence[bytes]) -> Tables:
 
     Args:
         run: of a language model over windows of several tokens.
-        texts: that it has not read.
+        texts: held-out texts.
 
     Raises:
         ValueError: its tokenizer has no windows, or they have one token.
@@ -43,7 +43,7 @@ def measure(run: TrainedRun, texts: Sequence[bytes]) -> Tables:
     if not isinstance(tokenizer, EqualInfoAC) or tokenizer.window_bits == tokenizer.token_bits:
         raise ValueError(
             f"{run.config.method} has no windows of several tokens: name a run of such a method, "
-            "as EqualInfoAC[b=16,v=256]"
+            "such as EqualInfoAC[b=16,v=256]"
         )
     scored = predictions(
         run.task.model_config,
@@ -65,7 +65,7 @@ def predictions(
     row_length: int,
     batch_size: int = 8,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return for every id of every text -log p in nats, float32[n], and whether it was likeliest.
+    """Return, for each text, -log p of its ids in nats, float32[n], and which were likeliest.
 
     Texts are cut into rows of `row_length` ids, and every row begins with an empty context after a
     separator, as in training.
@@ -74,8 +74,8 @@ def predictions(
         config: of the GPT.
         variables: its Flax collections.
         texts: ids, int32[n].
-        separator_id: what stands before a row.
-        row_length: L.
+        separator_id: id before each row.
+        row_length: ids in a row.
         batch_size: rows at a time.
     """
     pieces = [ids[at : at + row_length] for ids in texts for at in range(0, len(ids), row_length)]
@@ -135,7 +135,7 @@ def show(tables: Tables) -> str:
 
 
 def draw(tables: Tables, folder: Path) -> list[Path]:
-    """Draw the bits of each token of a window as a share of its uniform model's, and accuracy."""
+    """Draw bits per token, as a share of the uniform model's, and accuracy, by place in window."""
     records = [
         {**r, "share": 100 * r["bits_per_token"] / r["uniform_bits_per_token"]}
         for r in tables["windows"]

@@ -19,16 +19,16 @@ COLUMNS = (
 )
 
 N_DRAWN = 1000
-"""Ranks of a code in the picture; on a logarithmic axis they are as good as all."""
+"""Ranks of a code that are drawn; on a logarithmic axis more cannot be seen."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ZipfOptions(CodeOptions):
-    """Of `zipf`; it has none of its own."""
+    """Options of the analysis `zipf`; it adds none."""
 
 
 def measure(code: Code, texts: Sequence[bytes]) -> Tables:
-    """Return `measure_ids` of a code of texts."""
+    """Return `measure_ids` of the ids of texts in a code."""
     ids = np.concatenate([coded.ids for coded in encode_texts(code, texts)])
     return measure_ids(code.name, ids, code.n_ids)
 
@@ -63,9 +63,9 @@ def rank_frequencies(ids: np.ndarray, n_ids: int) -> np.ndarray:
 
 
 def word_ids(texts: Sequence[bytes]) -> tuple[np.ndarray, int]:
-    """Return words as ids, int32[n], and how many different ones there are.
+    """Return the words of texts as ids, int32[n], grouped by word, and how many different words.
 
-    A word is a run of letters and digits, or one sign that is neither these nor space.
+    A word is a run of letters, digits and underscores, or one other character that is no space.
     """
     found = Counter(re.findall(r"\w+|[^\w\s]", b"\n".join(texts).decode("utf-8", "replace")))
     counts = np.array([*found.values()], np.int64)
@@ -75,8 +75,8 @@ def word_ids(texts: Sequence[bytes]) -> tuple[np.ndarray, int]:
 def exponent(shares: np.ndarray, first: int = 10, last: int = 1000) -> float | None:
     """Return s of share ~ rank^-s: least squares in logarithms over ranks `first` to `last`.
 
-    Ranks are weighted by 1 / rank, so that each octave counts the same. None where fewer than two
-    of these ranks are used.
+    Ranks are weighted by 1 / rank, so that each octave counts the same. The result is None if fewer
+    than two of these ranks are used.
     """
     ranks = np.arange(first, min(last, len(shares)) + 1)
     if len(ranks) < 2:

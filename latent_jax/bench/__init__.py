@@ -1,1 +1,1 @@
-"""Speed, beside named peers in one run: what `launch/benchmark.py` measures."""
+"""Benchmarks of `launch/benchmark.py`: speed, compared with named peers in the same run."""

@@ -1,7 +1,7 @@
-"""Does this chip compute the right numbers? Its own kernels beside plain XLA in float32.
+"""A check that this chip computes the right numbers: its kernels against plain XLA in float32.
 
-Tests hold the paths of a CPU against each other, and see of a GPU's kernels only that they are
-called. What a kernel computes can be checked only where it runs.
+Tests on a CPU compare its implementations with each other, but see only that a GPU's kernels are
+called. The results of a kernel can be checked only on a chip that runs it.
 """
 
 import functools
@@ -25,16 +25,17 @@ Function = Callable[..., jax.Array]
 
 
 def agreement(platform: Platform | None = None) -> Iterator[dict[str, Any]]:
-    """Yield one flat record for each function: how far its kernel is from XLA in float32.
+    """Yield one flat record for each function: the error of its kernel against XLA in float32.
 
     Args:
-        platform: whose choices are checked; None: this process's, which must be able to run them.
+        platform: its choice of kernels is checked, which this process must be able to run; None =
+            the platform of this process.
     """
     platform = platform or Platform.current()
     for function, word, compute, reference, arrays in (*_attention(platform), *_heads(platform)):
         low = [x.astype(platform.dtype) for x in arrays]
         ours = _with_gradients(compute, low)
-        # The reference sees what rounding left of the inputs, so that only the kernel differs.
+        # The reference gets the rounded inputs, so that only the kernel differs.
         exact = _with_gradients(reference, [x.astype(jnp.float32) for x in low])
         errors = [float(_relative(a, b)) for a, b in zip(ours, exact, strict=True)]
         yield {
@@ -52,20 +53,21 @@ def agreement_and_print(json_path: str | None = None) -> None:
     """Print `agreement` as a table, and keep the records if a path is given.
 
     Raises:
-        ValueError: one does not agree.
+        ValueError: a function's error is above `LIMIT`.
     """
     records = keep_each(agreement(), json_path)
     print(text_table(records, COLUMNS))
     wrong = [record["function"] for record in records if not record["agrees"]]
     if wrong:
         raise ValueError(
-            f"{', '.join(wrong)}: not the numbers of XLA in float32 on {records[0]['device']}; "
-            "set model.attention_implementation=xla or head=whole, and report it"
+            f"{', '.join(wrong)}: the results differ from XLA's in float32 on "
+            f"{records[0]['device']}; set model.attention_implementation=xla or head=whole, and "
+            "report it"
         )
 
 
 def _attention(platform: Platform) -> Iterator[tuple]:
-    """Return attention in every form that a model has, at lengths that kernels like and do not."""
+    """Yield cases of attention in every form that models use, at even, odd and short lengths."""
     shape = {"causal": (512, 64), "lengths": (512, 64), "odd": (127, 64), "short": (16, 64)}
     shape |= {"relative": (256, 64), "relative and lengths": (256, 64), "narrow heads": (128, 16)}
     keys = jax.random.split(jax.random.key(0), 4)
@@ -82,13 +84,13 @@ def _attention(platform: Platform) -> Iterator[tuple]:
 
 
 def _attend(q, k, v, bias=None, *, word, words):
-    """Attend; the last row, which may read nothing, means nothing."""
+    """Attend, without the last row: it may have length 0, and its result then has no meaning."""
     bias_HTS = None if bias is None else bias.astype(jnp.float32)
     return attend(q, k, v, bias_HTS=bias_HTS, implementation=word, **words)[:3]
 
 
 def _heads(platform: Platform) -> Iterator[tuple]:
-    """Return the cross-entropy over few and over many ids, with the z-loss."""
+    """Yield cases of cross-entropy over few and over many ids, with the z-loss."""
     for n_ids in (257, 65_537):
         keys = jax.random.split(jax.random.key(n_ids), 3)
         x = jax.random.normal(keys[0], (2, 64, 128))
@@ -111,7 +113,7 @@ def _both(compute: Function, ours: str, reference: str) -> tuple[Function, Funct
 
 
 def _with_gradients(compute: Function, arrays: list[jax.Array]) -> list[jax.Array]:
-    """Return the result and the gradients of a weighted sum of it, in float32."""
+    """Return the result, and the gradients of a weighted sum of it, all cast to float32."""
 
     @jax.jit
     def run(arrays):

@@ -1,4 +1,4 @@
-"""Speed of the data pipeline alone beside Grain's own packing, on the same text, in turns."""
+"""Speed of the data pipeline by itself, compared with Grain's own packing, in turns on one text."""
 
 import dataclasses
 import importlib.metadata
@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 METHODS = ("Bytes", "BPE[v=4096]", "EqualInfoAC[b=16,v=65k]")
 N_TURNS = 2
 WARM_UP = 0.25
-"""Of the seconds of a measurement, before it: until all workers work and know common words."""
+"""Share of a measurement's seconds that is read before it, so that all workers run and have cached
+common words."""
 
 COLUMNS = (
     "method",
@@ -40,13 +41,16 @@ COLUMNS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataBenchmark:
-    """What is measured, and for how long.
+    """The settings of the benchmark.
 
     Attributes:
         row_length: ids in a row.
         batch_size: rows of a batch.
-        workers: processes, several numbers, one row of the table for each.
-        seconds: of one measurement; a row takes `N_TURNS` of ours and as many of Grain's.
+        workers: numbers of worker processes; each is one row of the table for each method.
+        seconds: of one measurement; a row of the table takes `N_TURNS` of ours and of Grain's.
+
+    Raises:
+        ValueError: a number is out of range.
     """
 
     row_length: int = 1024
@@ -55,7 +59,7 @@ class DataBenchmark:
     seconds: float = 3.0
 
     def __post_init__(self):
-        """Check what the pipeline does not."""
+        """Check values that the pipeline does not check."""
         if not self.workers or min(self.workers) < 0:
             raise ValueError(f"workers={self.workers}: give numbers of processes, such as 0,4,8")
         if min(self.row_length, self.batch_size) < 1 or self.seconds <= 0:
@@ -65,13 +69,13 @@ class DataBenchmark:
             )
         if max(self.workers) > self.batch_size:
             raise ValueError(
-                f"workers={self.workers}: each makes rows of the batch, and batch_size="
+                f"workers={self.workers}: each worker makes rows of the batch, and batch_size="
                 f"{self.batch_size} has fewer than {max(self.workers)}"
             )
 
     @property
     def row_seconds(self) -> float:
-        """What a row of the table takes, without the start of its processes."""
+        """Seconds for a row of the table, without the start of its processes."""
         return N_TURNS * 2 * (1 + WARM_UP) * self.seconds
 
 
@@ -91,17 +95,17 @@ def benchmark_data(
     Each row is printed, and written to `json_path`, as soon as it is known.
 
     Args:
-        benchmark: what is measured.
+        benchmark: the settings.
         files: the text.
         text_field: of .jsonl files.
         max_bytes: of the text; 0 = all.
         vocab_file: GPT-2's vocab.json; without the two files a BPE of 4,096 ids is trained.
         merges_file: GPT-2's merges.txt.
-        cache_dir: where the corpus is built.
-        json_path: also write the unrounded records there.
+        cache_dir: folder that the corpus is built in.
+        json_path: file that also gets the unrounded records.
 
     Raises:
-        ValueError: something cannot be read.
+        ValueError: a file cannot be read.
     """
     n_rows = len(METHODS) * len(benchmark.workers)
     logger.info(
@@ -118,7 +122,7 @@ def benchmark_data(
     for method in METHODS:
         logger.info("%s: making the tokenizer", method)
         if method.startswith("BPE") and (vocab_file or merges_file):
-            # Of files that are no BPE, or of half of one, `make_tokenizer` says so.
+            # `make_tokenizer` refuses files that are no BPE, and one file without the other.
             files = dict(vocab_file=vocab_file, merges_file=merges_file)
             tokenizer = make_tokenizer(parse("BPE[v=50257]"), **files)
         else:
@@ -187,13 +191,13 @@ def _measure(
 def grain_batches(
     benchmark: DataBenchmark, corpus: Corpus, tokenizer: Tokenizer, n_workers: int
 ) -> grain.DatasetIterator:
-    """Return Grain's own way from the same documents to batches.
+    """Return batches of the same documents, made by Grain's own packing.
 
-    Documents are joined and cut to rows, and each worker makes whole batches of its share of them,
-    so that a batch holds few documents, one after the other.
+    Documents are joined and cut into rows. Each worker makes whole batches of its share of the
+    documents, so a batch holds few documents, one after the other.
 
     Returns:
-        An iterator over {"ids": int32[B, L]}, and what Grain's packing adds to it.
+        An iterator over {"ids": int32[B, L]}, and the keys that Grain's packing adds.
     """
     rows = grain.experimental.ConcatThenSplitIterDataset(
         grain.MapDataset.source(corpus.split("train"))

@@ -1,7 +1,7 @@
-"""Tokens per second of generation beside Hugging Face transformers: the same weights, in turns.
+"""Speed of generation, compared with Hugging Face transformers: the same weights, in turns.
 
-On the same device, in the platform's dtype. Where transformers is not installed, this project's
-generation is measured alone, and the records say so.
+Both run on the same kind of device, in the platform's dtype. If transformers is not installed, only
+this project's generation is measured, and the records say so.
 """
 
 import dataclasses
@@ -48,12 +48,12 @@ VERSIONS = {
 }
 
 Generate = Callable[[np.ndarray, Sampling], np.ndarray]
-"""(prompts int32[B, T], how) -> new ids int32[B, N]."""
+"""(prompts int32[B, T], sampling) -> new ids int32[B, N]."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GenerationBenchmark:
-    """What is measured. The defaults are a GPT-2 of 3.3M parameters over bytes.
+    """The settings of the benchmark. The defaults are a GPT-2 of 3.3M parameters over bytes.
 
     Attributes:
         vocab_size: ids of the model.
@@ -61,10 +61,10 @@ class GenerationBenchmark:
         n_layers: blocks.
         d_model: width.
         n_heads: attention heads.
-        lanes: texts that grow side by side, several numbers.
+        lanes: numbers of texts that are drawn at the same time; one measurement for each.
         prompt_length: ids of every prompt, random.
         n_new: ids that are drawn, a multiple of `token_writer.CHUNK`.
-        n_steps: how often, in turns.
+        n_steps: turns; each side generates once per turn.
     """
 
     vocab_size: int = 257
@@ -107,18 +107,18 @@ class GenerationBenchmark:
 def benchmark_generation(
     benchmark: GenerationBenchmark, platform: Platform | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield flat records for each number of lanes: the peer's, where it is installed, and ours.
+    """Yield flat records for each number of lanes: the peer's, if it is installed, and ours.
 
-    Both draw with temperature 0.9, top-k 50 and top-p 0.95, which is timed, and greedily, which
-    shows that they compute the same; in bfloat16 choices that are nearly even may differ.
+    The timed draws have temperature 0.9, top-k 50 and top-p 0.95. Both sides also draw greedily,
+    which shows that they compute the same; in bfloat16, choices that are nearly even may differ.
 
     Args:
-        benchmark: what is measured.
-        platform: settles dtype and attention; None: this process's.
+        benchmark: the settings.
+        platform: decides dtype and attention; None = the platform of this process.
     """
     config = benchmark.model(platform or Platform.current())
     variables = GPT(config).init(jax.random.key(0), np.zeros((1, 1), np.int32))
-    # As far from 0 as trained parameters, so that greedy choices are clear.
+    # Scale weights to the size of trained ones, so that greedy choices are clear.
     variables = jax.tree.map(lambda leaf: 4 * leaf if leaf.ndim > 1 else leaf, variables)
     missing = [name for name in PEER_PACKAGES if importlib.util.find_spec(name) is None]
     sides: dict[str, Generate] = {}
@@ -140,14 +140,14 @@ def benchmark_generation(
 def _measured(
     benchmark: GenerationBenchmark, n_lanes: int, sides: Mapping[str, Generate]
 ) -> list[dict[str, Any]]:
-    """Return what differs among the records of one number of lanes."""
+    """Return the records of one number of lanes, without the keys that all records share."""
     draws, separator = np.random.default_rng(0), benchmark.vocab_size - 1
     shape = (n_lanes, benchmark.prompt_length)
     prompts = draws.integers(0, separator, shape, dtype=np.int32)
     compared = {}
     if "transformers" in sides:
         theirs, ours = (generate(prompts, Sampling(0.0)) for generate in sides.values())
-        # A lane of ours ends with the separator, theirs goes on.
+        # Our lanes end with the separator, those of transformers go on: compare up to there.
         is_open = np.cumsum(ours == separator, axis=1) == 0
         compared["greedy_agreement"] = float(np.mean((theirs == ours)[is_open]))
     seconds: dict[str, list[float]] = {peer: [] for peer in sides}

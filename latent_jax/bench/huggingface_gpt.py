@@ -1,5 +1,6 @@
-"""A GPT of this project as transformers runs it, to compare the speed of generation with; importing
-it needs PyTorch and transformers.
+"""A GPT of this project in transformers, to compare the speed of generation.
+
+Importing this module needs PyTorch and transformers.
 """
 
 import numpy as np
@@ -11,14 +12,14 @@ from latent_jax.models.gpt import GPTConfig
 
 
 def to_transformers(config: GPTConfig, params) -> PreTrainedModel:
-    """Return the same network, with the same parameters, as `transformers` runs it.
+    """Return the same model with the same parameters as a model of `transformers`.
 
     Args:
         config: see `models.hugging_face`.
         params: the "params" collection of that config.
 
     Raises:
-        ValueError: transformers has no such network.
+        ValueError: transformers has no such model.
     """
     words, tensors = hugging_face.to_hugging_face(config, params)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**words)).eval()

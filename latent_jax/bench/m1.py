@@ -1,4 +1,4 @@
-"""Speed of M1 where it drives a coder, by the number of texts that it reads side by side."""
+"""Speed of a coder that M1 drives, by the number of texts that M1 reads side by side."""
 
 import itertools
 import logging
@@ -27,7 +27,7 @@ from latent_jax.tokenizers.byte_model import BEGIN
 logger = logging.getLogger(__name__)
 
 FIRST_BYTES, LAST_BYTES = 16, 2048
-"""Of a text, in the first round and at most."""
+"""Bytes of a text in the first round, and at most."""
 N_STEPS = 50
 
 COLUMNS = (
@@ -57,22 +57,23 @@ def benchmark_m1(
     max_bytes: int = 1 << 20,
     json_path: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Print and return how fast M1 encodes, beside what its FLOPs allow and one pass per prefix.
+    """Print and return the speed of encoding with M1, and two speeds to compare it with.
 
-    Every lane of every worker gets a text, in rounds of texts that get longer as far as the time
-    allows; the last round counts. What a text costs however short it is weighs less in long ones,
-    so thousands of lanes want more seconds. Compilation and the tokenizer's probe do not count;
-    they are stated as `start_up_s`. Each number of lanes is printed when it is known.
+    They are the speed that M1's FLOPs allow, and that of one forward pass per prefix. Every lane of
+    every worker gets a text. There are rounds of longer and longer texts, as the time allows, and
+    the last round counts. The fixed cost of a text weighs less in long texts, so thousands of lanes
+    need more seconds. Compilation and the tokenizer's probe do not count; they are stated as
+    `start_up_s`. The result of each number of lanes is printed as soon as it is known.
 
     Args:
-        files: the text; where lanes need more than there is, it is read again.
+        files: the text; if the lanes need more, it is read again from the beginning.
         method: literature name.
-        m1: file of the byte model; empty is the one that the package carries.
-        lanes: of M1, one record for each; 0 is the platform's choice.
-        seconds: for the rounds of one number of lanes, start-up not counted.
+        m1: file of the byte model; "" = the one in the package.
+        lanes: numbers of lanes of M1, one record for each; 0 = the platform's choice.
+        seconds: for the rounds of one number of lanes, without start-up.
         text_field: of .jsonl files.
         max_bytes: of the text.
-        json_path: also write the unrounded records there.
+        json_path: file that also gets the unrounded records.
 
     Raises:
         ValueError: the method's M1 does not run for every byte, or a file cannot be read.
@@ -117,11 +118,11 @@ def _measured(
 
 
 def _started(method, m1: str, n_lanes: int) -> tuple[EqualInfoAC, float]:
-    """Return a coder of which all has been compiled, and the seconds that it took."""
+    """Return a coder whose programs are all compiled, and the seconds that this took."""
     began = time.perf_counter()
     tokenizer = step_by_step(method, m1, lanes=n_lanes)
     logger.info("%d lanes: compiling the step and reading the probe", tokenizer.lanes)
-    # On every device, by every worker.
+    # So many texts that every worker compiles for its device.
     tokenizer.encode_batch([b"now"] * tokenizer.lanes * tokenizer.model.workers)
     return tokenizer, time.perf_counter() - began
 
@@ -139,7 +140,7 @@ def _encode_rate(tokenizer: EqualInfoAC, text: bytes, seconds: float) -> tuple[f
             n_bytes = sum(map(len, texts))
             bar.update(length - bar.n)
             bar.set_postfix_str(f"{n_bytes / taken / 1e3:.1f} kB/s")
-            # A round takes as many times longer as its texts are, at most.
+            # A round with n times longer texts takes at most n times as long.
             times = int((ends - time.perf_counter()) / taken)
             if times < 2 or length == LAST_BYTES:
                 break
@@ -149,7 +150,7 @@ def _encode_rate(tokenizer: EqualInfoAC, text: bytes, seconds: float) -> tuple[f
 
 
 def _pieces(text: bytes, n_texts: int, length: int) -> list[bytes]:
-    """Return so many texts of the same length, from the beginning again where there are no more."""
+    """Return `n_texts` pieces of one length, which begin again at the start of a short text."""
     starts = itertools.islice(
         itertools.cycle(range(0, max(1, len(text) - length), length)), n_texts
     )
@@ -157,7 +158,7 @@ def _pieces(text: bytes, n_texts: int, length: int) -> list[bytes]:
 
 
 def _step_seconds(model: GPTByteModel) -> float:
-    """Return the seconds of one step of one worker, its numbers brought to the host."""
+    """Return the seconds of one step of one worker, with the copy of its result to the host."""
     state = model.start()
     began = 0.0
     for position in range(N_STEPS + 1):

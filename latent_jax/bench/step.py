@@ -1,7 +1,7 @@
-"""Speed of the train step of any config on the devices at hand: no text, no tokenizer, no files.
+"""Speed of the train step of any config on this machine's devices: no text, tokenizer or files.
 
-The step is the one that `training.train` runs. Its ids are random, and the number of ids is the one
-that the method's name promises, so a program is measured before anything has been prepared for it.
+The step is the one that `training.train` runs. Its ids are random, and their number follows from
+the method's name, so the step is measured before anything has been prepared for it.
 """
 
 import statistics
@@ -52,7 +52,7 @@ COLUMNS = (
 
 N_WARM_UP = 3
 N_ROUNDS = 3
-"""The rounds' median is reported: each is so many steps between two looks at the clock."""
+"""Timed rounds of `n_steps` steps; their median is reported."""
 
 
 def benchmark_step(
@@ -64,20 +64,20 @@ def benchmark_step(
     profile: str | Path | None = None,
     n_traced: int = 10,
 ) -> dict[str, Any]:
-    """Return one flat record: what a step of this config takes here.
+    """Return one flat record: the time and memory of a config's train step on this machine.
 
     Args:
         config: as `configs.common.default` makes it.
-        name: how the table calls it.
+        name: of the config in the table.
         n_steps: steps of a round; the host does not wait between them.
-        bytes_per_token: raw bytes per id, where ids are no bytes; FLOPs per step do not depend on
-            it.
-        profile: folder for a trace, see `costs.profile`.
-        n_traced: steps of it.
+        bytes_per_token: raw bytes per id, for methods whose ids are not bytes; FLOPs per step do
+            not depend on it.
+        profile: folder for a trace, see `costs.profile`; None = no trace.
+        n_traced: steps to trace.
 
     Raises:
-        ValueError: the config describes no network, the devices do not divide its batch, or there
-            are no steps to time or to trace.
+        ValueError: no model can be made from the config, the devices do not divide its batch, or
+            `n_steps` or `n_traced` is below 1.
     """
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1; got {n_steps}")
@@ -112,7 +112,7 @@ def benchmark_step(
     run(N_WARM_UP)
     seconds = statistics.median(run(n_steps) for _ in range(N_ROUNDS))
     if profile is not None:
-        # The loss of the last step is there, and the rest of it may not be.
+        # `run` waits for the last loss only, and the device may still compute the rest of the step.
         jax.block_until_ready(state)
         with jax.profiler.trace(str(profile)):
             run(n_traced)
@@ -146,9 +146,13 @@ def benchmark_step(
 def benchmark_step_and_print(
     config: ConfigDict, *, json_path: str | None = None, append: bool = False, **words: Any
 ) -> None:
-    """Print `benchmark_step` as a table, and what a profile shows; keep the record if asked to.
+    """Print `benchmark_step` as a table, and the tables of a profile.
 
-    With `append` it comes after the records that the file has.
+    Args:
+        config: see `benchmark_step`.
+        json_path: file that also gets the unrounded record.
+        append: keep the records that the file has, and add this one.
+        **words: the other arguments of `benchmark_step`.
     """
     earlier = kept_records(json_path, append)
     record = benchmark_step(config, **words)
@@ -160,7 +164,7 @@ def benchmark_step_and_print(
 
 
 def _random_batch(config: ConfigDict, vocabulary) -> dict[str, np.ndarray]:
-    """Return rows of ids without separators, each of the bytes that its ids are assumed to be."""
+    """Return rows of random ids without separators, with the assumed bytes of each row."""
     shape = (config.batch_size, config.row_length)
     ids_BT = np.random.default_rng(0).integers(0, vocabulary.separator_id, shape, dtype=np.int32)
     n_bytes = round(config.row_length * vocabulary.bytes_per_token)

@@ -1,4 +1,4 @@
-"""Speed of tokenizers beside tiktoken and Hugging Face's tokenizers, on the same text, in turns."""
+"""Speed of the compiled code, compared with tiktoken and Hugging Face's tokenizers, in turns."""
 
 import importlib.metadata
 import importlib.util
@@ -52,10 +52,10 @@ def benchmark_tokenizers(
         merges_file: GPT-2's merges.txt.
         text_field: of .jsonl files.
         max_bytes: of the text; 0 = all.
-        json_path: also write the unrounded records there.
+        json_path: file that also gets the unrounded records.
 
     Raises:
-        ValueError: tiktoken is not installed, or something cannot be read.
+        ValueError: tiktoken is not installed, or a file cannot be read.
     """
     if importlib.util.find_spec("tiktoken") is None:
         raise ValueError(
@@ -100,7 +100,7 @@ def benchmark_tokenizers(
 
 
 def read_texts(files: Sequence[str], text_field: str, max_bytes: int) -> list[bytes]:
-    """Return the documents of some files, of at most `max_bytes` in all; 0 = all."""
+    """Return the documents of files, up to the one that reaches `max_bytes` bytes; 0 = all."""
     words = dict(source="files", files=tuple(files), text_field=text_field)
     corpus = open_corpus(DataConfig(**words, validation_percent=0.0, test_percent=0.0))
     return [document.text for document in corpus.documents("train", max_bytes)]

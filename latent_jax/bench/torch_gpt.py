@@ -1,7 +1,8 @@
-"""The GPT of `latent_jax.models.gpt` in PyTorch, to compare speed with; importing it needs PyTorch.
+"""The GPT of `latent_jax.models.gpt` in PyTorch, to compare speed; importing it needs PyTorch.
 
-Written as a PyTorch user would: `scaled_dot_product_attention`, one matmul for queries, keys and
-values, the optimizer's fused kernel; on a GPU also `torch.compile` and autocast to bfloat16.
+It is written as a PyTorch user would write it: `scaled_dot_product_attention`, one matmul for
+queries, keys and values, the optimizer's fused kernel; on a GPU also `torch.compile` and autocast
+to bfloat16.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ class TorchGPT(nn.Module):
     """Logits float32[B, T, V] from ids int64[B, T]; GELU in its tanh form, no dropout."""
 
     def __init__(self, config: GPTConfig):
-        """Create the parameters; a step takes as long whatever their values are."""
+        """Create random parameters; the time of a step does not depend on their values."""
         super().__init__()
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.position_embedding = nn.Embedding(config.max_length, config.d_model)
@@ -116,7 +117,7 @@ def make_torch_step(config: GPTConfig, learning_rate: float):
 
 
 def torch_device() -> torch.device:
-    """Return the device of PyTorch that is compared with JAX's.
+    """Return PyTorch's device of the same kind as JAX's.
 
     Raises:
         ValueError: JAX has an accelerator that PyTorch does not see.
@@ -125,26 +126,26 @@ def torch_device() -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ValueError(
-            "JAX has an accelerator here and this PyTorch sees none: install a CUDA build of it, "
+            "JAX has an accelerator, but this PyTorch sees none: install a CUDA build of PyTorch, "
             "or compare on the CPU with JAX_PLATFORMS=cpu"
         )
     return torch.device("cuda")
 
 
 def at_depth(tree, depth: int):
-    """Return the parameters of one block from those of all."""
+    """Return the parameters of one block from stacked parameters of all blocks."""
     if isinstance(tree, dict):
         return {name: at_depth(leaf, depth) for name, leaf in tree.items()}
     return tree[depth]
 
 
 def copy(parameter, array) -> None:
-    """Give a PyTorch parameter the values of an array of as many."""
+    """Copy an array of the same size into a PyTorch parameter."""
     parameter.copy_(torch.from_numpy(np.array(array).reshape(parameter.shape)))
 
 
 def copy_norm(norm, ours) -> None:
-    """Give a layer norm our scale and bias."""
+    """Copy our scale and bias into a PyTorch layer norm."""
     copy(norm.weight, ours["scale"])
     copy(norm.bias, ours["bias"])
 

@@ -1,7 +1,7 @@
-"""Training throughput of the GPT beside the same model in PyTorch, in one process.
+"""Training throughput of the GPT, compared with the same model in PyTorch in one process.
 
-The two take turns, step by step, so that whatever else the machine does falls on both; what is
-reported are medians, and the median of the ratios of neighbouring steps.
+The two take turns, step by step, so that other load of the machine slows both. The results are
+medians, and the median of the ratios of neighbouring steps.
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ that may still be computed; float() waits for it."""
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainBenchmark:
-    """What is measured: the shapes of the model and of a batch, and how often.
+    """The settings of the benchmark: the shapes of model and batch, and the number of steps.
 
     The defaults are 3.3M parameters over bytes; AdamW, gradients clipped at norm 1. Both sides
     compute in the dtype of the platform: float32 on CPU, bfloat16 on a GPU.
@@ -72,7 +72,7 @@ class TrainBenchmark:
     steps_per_turn: int = 1
 
     def __post_init__(self):
-        """Check what the model does not."""
+        """Check values that the model does not check."""
         for field in ("row_length", "batch_size", "n_steps", "steps_per_turn"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1; got {getattr(self, field)}")
@@ -99,9 +99,10 @@ def benchmark_training(
     """Return one flat record for each side, PyTorch first.
 
     Args:
-        benchmark: what is measured.
-        profile: folder for a trace of each side, in a folder of its name; see `costs.profile`.
-        n_traced: steps of one.
+        benchmark: the settings.
+        profile: folder for the traces, each in a folder named like the side; see `costs.profile`.
+            None = no trace.
+        n_traced: steps to trace.
 
     Raises:
         ValueError: PyTorch is not installed.
@@ -116,7 +117,7 @@ def benchmark_training(
     theirs = make_torch_step(benchmark.model, LEARNING_RATE)
     rows = _rows(np.random.default_rng(0), benchmark)
     float(theirs(*rows))
-    # One after the other: both try out kernels on the card while they compile.
+    # Compile one after the other, because both time kernels on the GPU while they compile.
     steps = {"PyTorch": theirs, "latent_jax": make_jax_step(benchmark)}
     seconds = time_in_turns(steps, benchmark)
     if profile is not None:
@@ -153,13 +154,13 @@ def benchmark_and_print(
     profile: str | Path | None = None,
     n_traced: int = 5,
 ) -> None:
-    """Print `benchmark_training` as a table, and what profiles show; keep the records if asked to.
+    """Print `benchmark_training` as a table, and the tables of profiles; keep records if asked to.
 
     Raises:
         ValueError: see `benchmark_training`; or there are no steps to trace.
     """
     check_traced(profile, n_traced)
-    # PyTorch needs memory of the same GPU, of which JAX would take three quarters.
+    # PyTorch needs memory of the same GPU, and JAX takes three quarters of it by default.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
     spread_over_cores([benchmark.batch_size])
     records = benchmark_training(benchmark, profile, n_traced)
@@ -227,7 +228,7 @@ def time_in_turns(steps: dict[str, Step], benchmark: TrainBenchmark) -> dict[str
 
 
 def trace_steps(step: Step, benchmark: TrainBenchmark, folder: Path, n_steps: int) -> None:
-    """Trace so many steps of one side into a folder."""
+    """Trace `n_steps` steps of one side into a folder."""
     rows = _rows(np.random.default_rng(0), benchmark)
     float(step(*rows))
     with jax.profiler.trace(str(folder)):
@@ -235,7 +236,7 @@ def trace_steps(step: Step, benchmark: TrainBenchmark, folder: Path, n_steps: in
             with mark_step(number):
                 loss = step(*rows)
         float(loss)
-        # The loss is there before its step ends; what is left has been handed to the device.
+        # The loss is ready before its step ends: give the device time to finish the step.
         time.sleep(0.5)
 
 

@@ -1,4 +1,4 @@
-"""Raw bytes per second that trained runs write, of any method, in turns."""
+"""Speed of writing, in raw bytes per second, of trained runs of any method, in turns."""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -27,16 +27,15 @@ def benchmark_writing(
 ) -> Iterator[dict[str, Any]]:
     """Yield one flat record for each number of lanes and each run.
 
-    Of those with as many lanes, `speed_ratio` compares each with the first.
-
-    A text that ends early counts with the bytes that it has. Prompts are encoded and texts decoded
-    within the time; compilation is not.
+    `speed_ratio` compares each run with the first run of the same number of lanes. A text that ends
+    early counts with the bytes that it has. The time includes encoding prompts and decoding texts,
+    but not compilation.
 
     Args:
-        workdirs: trained runs.
-        lanes: how many texts grow side by side, several numbers.
-        n_bytes: new ones in each, at most.
-        n_steps: how often, in turns.
+        workdirs: run folders.
+        lanes: numbers of texts that are drawn at the same time.
+        n_bytes: new bytes in each text, at most.
+        n_steps: turns; each run writes once per turn.
 
     Raises:
         ValueError: a folder holds no run, a number is below 1, or a run's rows are too short.
@@ -52,7 +51,7 @@ def _written(runs: Sequence[Run], n_lanes: int, n_bytes: int, n_steps: int) -> l
     """Return the records of one number of lanes."""
     turns: list[list[dict[str, Any]]] = [[] for _ in runs]
     for step in range(1 + n_steps):
-        # Another seed each time: how long texts get is a matter of chance.
+        # Another seed each time, because the lengths of texts are random.
         request = Request(PROMPTS, n_samples=n_lanes, n_bytes=n_bytes, seed=step)
         for run, records in zip(runs, turns, strict=True):
             _, record = generate(run, request)

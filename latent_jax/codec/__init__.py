@@ -1,1 +1,1 @@
-"""Files made smaller and given back; texts as rows of ids, made beforehand."""
+"""Compression of files by tokenizers, and corpora encoded into rows of ids."""

@@ -1,4 +1,4 @@
-"""Files through tokenizers: compressed, restored, and compared with what everybody has."""
+"""Files compressed and restored by tokenizers, and compared with gzip, xz and zstd."""
 
 import gzip
 import io
@@ -47,20 +47,21 @@ def open_tokenizer(method: str, folder: str = "", m1: str = "", lanes: int = 0) 
 
     Args:
         method: literature name.
-        folder: of a saved tokenizer, which is as it was saved; "" makes the method's.
-        m1: file of the byte model; empty is the one that the package carries.
-        lanes: of the byte model; 0 is the platform's choice.
+        folder: of a saved tokenizer, for which the other arguments are ignored; "" makes the
+            method's.
+        m1: file of the byte model; "" = the one in the package.
+        lanes: of the byte model; 0 = the platform's choice.
 
     Raises:
-        ValueError: the method learns, or something cannot be read.
+        ValueError: the method learns from a corpus, or a file cannot be read.
     """
     if folder:
         return load(Path(folder))
     parsed = parse(method)
     if family(parsed.family).learns_code:
         raise ValueError(
-            f"{parsed} is not known without the text that it was learned from: give the folder of "
-            "a saved one with --tokenizer, such as runs/NAME/tokenizer"
+            f"{parsed} is learned from text: give the folder of a saved one with --tokenizer, such "
+            "as runs/NAME/tokenizer"
         )
     return make_tokenizer(parsed, m1=m1, lanes=lanes)
 
@@ -82,8 +83,8 @@ def decompress_file(path: Path, out: Path, folder: str = "", m1: str = "") -> No
     """Restore one file.
 
     Raises:
-        ValueError: it is foreign, cut short or damaged, its tokenizer is not here, or `out` exists;
-            then `out` does not.
+        ValueError: the file is not a compressed one, is cut short or damaged, its tokenizer cannot
+            be made, or `out` exists. Nothing is written then.
     """
     with _open(path) as source:
         header = container.read_header(source, str(path))
@@ -108,13 +109,16 @@ def compare_files(
     """Print bits per byte and speed of methods on files, beside gzip, xz and zstd.
 
     Args:
-        paths: each is compressed by itself.
+        paths: files; each is compressed by itself.
         methods: literature names.
-        max_bytes: of each file; 0 = all.
-        verify: restore every file and compare.
-        m1: file of the byte model; empty is the one that the package carries.
-        lanes: of the byte model; 0 is the platform's choice.
-        json_path: also write the unrounded records there.
+        max_bytes: bytes to read of each file; 0 = all.
+        verify: whether to restore every file and compare it.
+        m1: file of the byte model; "" = the one in the package.
+        lanes: of the byte model; 0 = the platform's choice.
+        json_path: file that also gets the unrounded records.
+
+    Returns:
+        The records.
 
     Raises:
         ValueError: a name is wrong or a file cannot be read.
@@ -178,7 +182,7 @@ def _measure(name, raws, pack, unpack, verify) -> dict[str, Any]:
 
 
 def _bar(blocks: Iterator[int], total: int | None, label: Any) -> Iterator[int]:
-    """Show how far the blocks have come."""
+    """Yield the bytes of each block, with a progress bar."""
     with tqdm(total=total, unit="B", unit_scale=True, desc=str(label), leave=False) as bar:
         for n_bytes in blocks:
             bar.update(n_bytes)

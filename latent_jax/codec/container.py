@@ -1,14 +1,15 @@
-"""A compressed file: any bytes through a tokenizer and back, bit for bit.
+"""The format of compressed files: any bytes, as ids of a tokenizer, restored bit for bit.
 
     magic, version      8 bytes
-    header              length, then JSON: method, fingerprint of the tokenizer, bits of an id; of a
-                        coder that a byte model drives also its lanes
+    header              length, then JSON: method, fingerprint of the tokenizer, bits of an id; and
+                        the lanes of the byte model, for a coder that one drives
     blocks              length of the raw bytes, their CRC-32, number of texts, ids of each text,
                         length of the packed ids, the packed ids
     end                 a block of 0 raw bytes, then the length of everything and its SHA-256
 
-A block is cut into texts of 10,240 bytes: 256, or as many as a byte model's lanes take four times.
-One block is in memory at a time, or as many as the workers of a byte model code side by side.
+A block is cut into texts of 10,240 bytes: 256 of them, or four for each lane of the byte model if
+that is more. One block is in memory at a time, or as many as the workers of a byte model code side
+by side.
 """
 
 import hashlib
@@ -27,7 +28,8 @@ MAGIC = b"latentj\x01"
 TEXT_BYTES = 10_240
 BLOCK_TEXTS = 256
 MAX_TEXTS = 1 << 15
-"""Of blocks that are coded together: 336 MB. A coder takes 50 times as much memory meanwhile."""
+"""Texts of blocks that are coded together, at most: 336 MB. A coder takes about 50 times as much
+memory meanwhile."""
 
 _NUMBER = struct.Struct("<I")
 _TOTAL = struct.Struct("<Q32s")
@@ -38,7 +40,7 @@ class ContainerError(ValueError):
 
 
 def id_bits(tokenizer: Tokenizer) -> int:
-    """Return the bits that an id is stored in; the separator, often the highest id, never is."""
+    """Return the bits that store an id; the separator, often the highest id, is never stored."""
     highest = tokenizer.vocab_size - 1
     return (highest - (tokenizer.separator_id == highest)).bit_length()
 
@@ -52,12 +54,12 @@ _IDENTITY = {
 
 def _header(tokenizer: Tokenizer) -> dict:
     header = {key: value(tokenizer) for key, value in _IDENTITY.items()}
-    # So that a decoder can be made that has as many.
+    # The decoder needs the same number of lanes.
     return header | ({"lanes": tokenizer.lanes} if tokenizer.lanes else {})
 
 
 def compress(source: BinaryIO, target: BinaryIO, tokenizer: Tokenizer) -> Iterator[int]:
-    """Write a container; yields the raw bytes of each block when it has been written."""
+    """Write a compressed file; yield the number of raw bytes of each block after it is written."""
     width = id_bits(tokenizer)
     content = json.dumps(_header(tokenizer)).encode()
     target.write(MAGIC + _NUMBER.pack(len(content)) + content)
@@ -83,7 +85,7 @@ def _read_texts(source: BinaryIO, tokenizer: Tokenizer) -> Iterator[list[bytes]]
 
 
 def _together(blocks: Iterator[Sequence], n_texts: int) -> Iterator[list[Sequence]]:
-    """Yield as many blocks at a time as hold so many texts, or as memory takes."""
+    """Yield groups of blocks, each with `n_texts` texts or more, or `MAX_TEXTS` if that is less."""
     group: list[Sequence] = []
     for block in blocks:
         group.append(block)
@@ -95,10 +97,10 @@ def _together(blocks: Iterator[Sequence], n_texts: int) -> Iterator[list[Sequenc
 
 
 def read_header(source: BinaryIO, name: str) -> dict:
-    """Return method, fingerprint, id_bits and lanes; older files do not have the last.
+    """Return "method", "fingerprint", "id_bits" and, except for older files, "lanes".
 
     Raises:
-        ContainerError: this is no container, or another version of one.
+        ContainerError: this is no compressed file, or one of another version.
     """
     start = source.read(len(MAGIC))
     if start[:-1] != MAGIC[:-1]:
@@ -122,19 +124,19 @@ def read_header(source: BinaryIO, name: str) -> dict:
 def decompress(
     source: BinaryIO, target: BinaryIO, tokenizer: Tokenizer, header: dict, name: str
 ) -> Iterator[int]:
-    """Write the raw bytes; yields those of each block when it has been written.
+    """Write the raw bytes; yield the number of raw bytes of each block after it is written.
 
     Args:
-        source: behind the header.
-        target: receives text as soon as its block is verified; what was written is wrong as a whole
-            where an error follows.
+        source: the compressed file, after its header.
+        target: receives the text of each block as soon as the block is verified. If an error
+            follows, do not use what was written.
         tokenizer: of the header's method.
         header: from `read_header`.
         name: of the file, for messages.
 
     Raises:
         ContainerError: the file is cut short or damaged.
-        ValueError: the tokenizer is another one.
+        ValueError: the tokenizer is not the one of the header.
     """
     if any(header[key] != value(tokenizer) for key, value in _IDENTITY.items()):
         raise ValueError(
@@ -155,14 +157,14 @@ def decompress(
             yield len(block)
     total, whole = _TOTAL.unpack(_read(source, _TOTAL.size, name))
     if (total, whole) != (n_bytes, digest.digest()) or source.read(1):
-        raise ContainerError(f"{name} is damaged: its end does not belong to what is before it")
+        raise ContainerError(f"{name} is damaged: its end does not fit the blocks before it")
 
 
 class _Block:
-    """A block as it is stored; its length is the number of its texts."""
+    """A block as it is stored; `len` gives the number of its texts."""
 
     def __init__(self, n_bytes: int, source: BinaryIO, name: str):
-        """Read what follows the length of the raw bytes."""
+        """Read the rest of a block, after the length of its raw bytes."""
         self.n_bytes, self.checksum = n_bytes, _read_number(source, name)
         n_texts = _read_number(source, name)
         self.counts = np.frombuffer(_read(source, 4 * n_texts, name), "<u4").astype(np.int64)
@@ -199,7 +201,9 @@ def _decode(blocks: Sequence[_Block], tokenizer: Tokenizer, width: int, name: st
 def _read(source: BinaryIO, n_bytes: int, name: str) -> bytes:
     content = source.read(n_bytes)
     if len(content) != n_bytes:
-        raise ContainerError(f"{name} is cut short: {n_bytes - len(content)} bytes or more lack")
+        raise ContainerError(
+            f"{name} is cut short: at least {n_bytes - len(content)} bytes are missing"
+        )
     return content
 
 

@@ -24,7 +24,7 @@ from latent_jax.tokenizers.bit_tokenizer import encode_batches
 
 SHARD_DOCUMENTS = 256
 JOINED_DOCUMENTS = 128
-"""Lester et al. 2024, section 3.1: so many are joined before they are cut into examples."""
+"""Documents that are joined before they are cut into examples (Lester et al. 2024, section 3.1)."""
 
 Row = tuple[np.ndarray, int, int]
 Encoded = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -37,18 +37,19 @@ class EncodeConfig:
     Attributes:
         tokenizer: literature name.
         row_length: ids in a row.
-        example_bytes: 0 packs whole documents, separators between them, into full rows. Otherwise
-            documents are joined and cut into examples of so many bytes, each encoded by itself, and
-            a row is the beginning of an example (the paper: 10,240).
-        cut_bytes: cut documents into texts of at most so many bytes, separators between them; 0 =
-            none. Many short texts are coded side by side, one long text is not.
-        split_bytes: the splits to encode and the raw bytes of each, in the order of the corpus, 0 =
-            all; empty is every split whole.
-        m1: file of the byte model; empty is the one that the package carries.
-        lanes: texts that it reads side by side; 0 takes as many as a folder was begun with, and
-            for a new one the platform's choice.
-        process: which of `n_processes` this is: each makes its share of the files.
-        n_processes: how many run beside each other, on one machine or several that share a disk.
+        example_bytes: 0 packs whole documents, with separators between them, into full rows.
+            Otherwise documents are joined and cut into examples of so many bytes, each encoded by
+            itself, and a row is the beginning of an example (the paper: 10,240).
+        cut_bytes: cut documents into texts of at most so many bytes, with separators between them;
+            0 = do not cut. Many short texts are coded side by side, one long text is not.
+        split_bytes: the splits to encode, and how many raw bytes of each, 0 = all; {} = all splits,
+            whole.
+        m1: file of the byte model; "" = the one in the package.
+        lanes: texts that it reads side by side; 0 = as many as the folder was begun with, or the
+            platform's choice for a new one.
+        process: number of this process, from 0: each process makes its share of the files.
+        n_processes: processes that work at the same time, on one machine or several that share a
+            disk.
     """
 
     tokenizer: str
@@ -70,7 +71,10 @@ class EncodeConfig:
         if self.example_bytes and self.cut_bytes:
             raise ValueError("example_bytes cuts joined documents: leave cut_bytes 0")
         if not 0 <= self.process < self.n_processes:
-            raise ValueError(f"process {self.process} is not among {self.n_processes}")
+            raise ValueError(
+                f"process must be from 0 to n_processes - 1 = {self.n_processes - 1}; "
+                f"got {self.process}"
+            )
 
 
 def encode_corpus(config: EncodeConfig, data: DataConfig, out: str | Path) -> bool:
@@ -81,12 +85,12 @@ def encode_corpus(config: EncodeConfig, data: DataConfig, out: str | Path) -> bo
 def encode_corpora(
     configs: Sequence[EncodeConfig], data: DataConfig, outs: Sequence[str | Path]
 ) -> bool:
-    """Write the rows of every split, or go on where it stopped.
+    """Write the rows of every split, or go on where an earlier call stopped.
 
     Args:
-        configs: one, or several that differ in the width of tokens only, for which M1 runs once.
+        configs: one, or several that differ in the width of tokens only; M1 then runs once for all.
         data: the corpus.
-        outs: a folder for each; see `latent_jax.data.rows`.
+        outs: a folder for each config; see `latent_jax.data.rows`.
 
     Returns:
         Whether the folders are complete now; other processes may still be at work.
@@ -168,13 +172,13 @@ def _plan(config: EncodeConfig, corpus: Corpus, tokenizer: Tokenizer) -> dict[st
 
 
 def _begun_lanes(out: Path) -> int:
-    """Return the lanes of the byte model that a folder was begun with; 0 where there is none."""
+    """Return the lanes of the byte model that a folder was begun with; 0 = there is none."""
     folder = out / TOKENIZER
     return load(folder).lanes if folder.exists() else 0
 
 
 def _check_plan(out: Path, plan: dict[str, Any]) -> None:
-    """Write the plan, or compare it with the one that was begun."""
+    """Write the plan of a new folder, or compare it with the plan that is there."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / PLAN
     if not path.exists():
@@ -184,7 +188,7 @@ def _check_plan(out: Path, plan: dict[str, Any]) -> None:
     different = [key for key in plan if begun.get(key) != plan[key]]
     if different:
         listed = ", ".join(f"{key}: {begun.get(key)} then, {plan[key]} now" for key in different)
-        raise ValueError(f"{out} was begun with something else ({listed}): choose another --out")
+        raise ValueError(f"{out} was begun with another plan ({listed}): choose another --out")
 
 
 def _packed(encoded: Encoded, separator_id: int, config: EncodeConfig) -> Iterator[Row]:
@@ -199,7 +203,7 @@ def _packed(encoded: Encoded, separator_id: int, config: EncodeConfig) -> Iterat
 
 
 def _examples(texts: Sequence[bytes], n_bytes: int) -> list[bytes]:
-    """Return documents, joined and cut."""
+    """Return examples of `n_bytes` bytes, from documents that are joined and cut."""
     examples = []
     for first in range(0, len(texts), JOINED_DOCUMENTS):
         joined = b"".join(texts[first : first + JOINED_DOCUMENTS])
@@ -208,7 +212,7 @@ def _examples(texts: Sequence[bytes], n_bytes: int) -> list[bytes]:
 
 
 def _beginnings(encoded: Encoded, separator_id: int, config: EncodeConfig) -> Iterator[Row]:
-    """Yield one row for each example; what does not fit into it is left out."""
+    """Yield one row for each example; ids that do not fit into it are left out."""
     for ids, lengths in encoded:
         row = np.full(config.row_length, separator_id, np.int32)
         n_ids = min(len(ids), config.row_length)
@@ -221,7 +225,7 @@ def _path(out: Path, split: str, number: int) -> Path:
 
 
 def _finish(out: Path, shards: Sequence[tuple[str, int, int]]) -> bool:
-    """Write the sums where every file is there."""
+    """Write the sums if every file is there; return whether it is."""
     sums: dict[str, dict[str, float]] = {}
     for split, number, _ in shards:
         path = _path(out, split, number).with_suffix(".json")

@@ -1,4 +1,4 @@
-"""What a tokenizer does to a text, before any model is trained on it: ratios, baselines, speed."""
+"""Measures of a tokenizer on text, before any model is trained: ratios, baselines, speed."""
 
 import logging
 import time
@@ -48,20 +48,20 @@ PAPER_BYTES_PER_TOKEN = {
     ("EqualInfoAC", 64, 65536): 8.33,
     ("EqualInfoAC", 128, 65536): 9.22,
 }
-"""Family, b and v -> bytes per token of C4 (Lester et al. 2024, table 12)."""
+"""(Family, b or 0, v) -> bytes per token on C4 (Lester et al. 2024, table 12)."""
 
 
 def measure(tokenizer: Tokenizer, texts: Sequence[bytes]) -> dict[str, Any]:
-    """Return one flat record.
+    """Return the ratios, baselines and speeds of a tokenizer on texts, as one flat record.
 
-    Uniform and unigram models over the ids are the paper's "compressors are language models"
-    (Lester et al. 2024, table 3): the unigram's frequencies are those of the text itself.
+    The uniform and unigram models over ids are the paper's "compressors are language models"
+    (Lester et al. 2024, table 3); the unigram model has the frequencies of the text itself.
 
     Args:
         tokenizer: any.
         texts: documents; each is encoded and decoded by itself.
     """
-    tokenizer.decode_batch([tokenizer.encode(texts[0][:100])])  # compiles what is compiled
+    tokenizer.decode_batch([tokenizer.encode(texts[0][:100])])  # so that timing excludes compiling
     start = time.perf_counter()
     encoded = tokenizer.encode_batch(texts)
     middle = time.perf_counter()
@@ -110,12 +110,15 @@ def measure_and_print(
         names: literature names.
         files: the text: paths, globs or folders.
         text_field: of .jsonl files.
-        train_files: what tokenizers that learn are trained on; by default the same text.
-        max_bytes: measure on so many raw bytes; 0 = all.
-        cut_bytes: cut documents into texts of so many bytes; 0 = none. Coders that run M1 for every
-            byte code many texts at once, and are slow on one long text.
-        m1: file of the byte model that drives coders; empty is the one that the package carries.
-        json_path: also write the unrounded records there.
+        train_files: text that learned tokenizers are trained on; by default the same text.
+        max_bytes: documents are read up to the one that reaches so many raw bytes; 0 = all.
+        cut_bytes: cut documents into texts of so many bytes; 0 = do not cut. Coders that run M1 for
+            every byte code many texts at once, and are slow on one long text.
+        m1: file of the byte model that drives coders; "" = the one in the package.
+        json_path: file that also gets the unrounded records.
+
+    Returns:
+        The records, one for each method.
 
     Raises:
         ValueError: a name is wrong, or the text cannot be read.
@@ -138,7 +141,7 @@ def measure_and_print(
 
 
 def _paper(method: MethodName) -> dict[str, float]:
-    """Return what the paper measured of a method: how many times the bits that AC needs."""
+    """Return the paper's bits of a method as a multiple of AC's; {} if the paper has none."""
     options = method.options
     usual = (options.get("reset", "every"), options.get("header", "yes")) == ("every", "yes")
     vocab = options.get("v")
@@ -149,14 +152,14 @@ def _paper(method: MethodName) -> dict[str, float]:
 
 
 def _relate_to_ac(records: list[dict[str, Any]]) -> None:
-    """Add how many times the bits of AC, which are M1's own, each method needs."""
+    """Add the bits of each method as a multiple of AC's, which needs just the bits of M1."""
     best = [r["uniform_bits_per_byte"] for r in records if r["method"].startswith("AC[")]
     for record in records if best else []:
         record["times_ac"] = record["uniform_bits_per_byte"] / min(best)
 
 
 def cut_texts(texts: Sequence[bytes], n_bytes: int) -> list[bytes]:
-    """Return the texts in pieces of at most `n_bytes`, empty ones left out; 0 cuts nothing."""
+    """Return the texts in pieces of at most `n_bytes` (0 = whole), without empty ones."""
     step = n_bytes or max(map(len, texts))
     return [text[at : at + step] for text in texts for at in range(0, len(text), step)]
 

@@ -1,1 +1,1 @@
-"""What commands do that stand on finished runs: analyses, exports, pages, texts."""
+"""Commands that use finished runs and codes: analyses, exports, pages, texts."""

@@ -1,4 +1,4 @@
-"""What `launch/analyze.py` does: codes and texts opened and measured, tables printed and kept."""
+"""The work of `launch/analyze.py`: open codes and texts, measure them, print and keep tables."""
 
 import dataclasses
 import logging
@@ -28,15 +28,17 @@ logger = logging.getLogger(__name__)
 
 
 def analyze(verb: str, options: Any) -> Tables:
-    """Measure what is asked for, print its tables, and keep records and pictures where asked to.
+    """Run one analysis, print its tables, and write records and pictures if options ask for them.
+
+    The table named like the verb is written to `options.json` after every code, so that a stopped
+    command has lost one code at most.
 
     Args:
-        verb: of `ANALYSES`.
-        options: of its dataclass.
+        verb: a key of `ANALYSES`.
+        options: an instance of its options dataclass.
 
     Returns:
-        The records by the name of their table; that of the verb itself is what `json` keeps, after
-        every code, so that a command that is stopped has lost one.
+        The records by the name of their table.
 
     Raises:
         ValueError: a name or a folder is wrong, or a text cannot be read or is too short.
@@ -57,7 +59,7 @@ def analyze(verb: str, options: Any) -> Tables:
 
 def _entropy(options: entropy.EntropyOptions) -> Iterator[Tables]:
     records = []
-    # The codes of runs are the last ones.
+    # One entry per code: `open_codes` gives tokenizers first, then runs.
     runs = [*[None] * len(options.tokenizer), *options.workdir]
     for text, corpus, codes, texts in _opened(options):
         train = read_texts(corpus, "train", options.train_bytes, options.cut_bytes)
@@ -120,7 +122,7 @@ def _latents(options: latents.LatentsOptions) -> Iterator[Tables]:
 
 
 def _opened(options: CodeOptions) -> Iterator[tuple[str, Corpus, list[Code], list[bytes]]]:
-    """Yield each text: its name, its corpus, codes that learned of it, and its held-out part."""
+    """Yield for each text its name, its corpus, codes trained on it, and its held-out texts."""
     for text, corpus in open_texts(options).items():
         codes = open_codes(options, corpus)
         texts = read_texts(corpus, "validation", options.max_bytes, options.cut_bytes)
@@ -128,9 +130,9 @@ def _opened(options: CodeOptions) -> Iterator[tuple[str, Corpus, list[Code], lis
 
 
 def _runs(options: RunOptions, what: str) -> Iterator[tuple[Run, list[bytes]]]:
-    """Yield each run with the text."""
+    """Yield each run with the held-out texts."""
     if not options.workdir:
-        raise ValueError(f"say which {what} to look into: --workdir RUN")
+        raise ValueError(f"say which {what} to analyze: --workdir RUN")
     (corpus,) = open_texts(options).values()
     texts = read_texts(corpus, "validation", options.max_bytes, options.cut_bytes)
     for workdir in options.workdir:
@@ -138,7 +140,7 @@ def _runs(options: RunOptions, what: str) -> Iterator[tuple[Run, list[bytes]]]:
 
 
 def _shown(codes: Sequence[Code]) -> Iterator[Code]:
-    """Yield codes and say how many are done."""
+    """Yield codes, with a progress bar."""
     for code in tqdm(codes, unit=" codes", leave=False):
         yield code
         logger.info("measured %s", code.name)
@@ -149,7 +151,7 @@ def _named(run: Run) -> dict[str, Any]:
 
 
 def _marked(tables: Tables, origin: dict[str, Any]) -> Tables:
-    """Return tables whose records begin with where they come from."""
+    """Return tables with the keys of `origin` at the start of each record."""
     return {name: [origin | record for record in rows] for name, rows in tables.items()}
 
 
@@ -162,6 +164,7 @@ ANALYSES: dict[str, tuple[ModuleType, type, Callable[[Any], Iterator[Tables]]]] 
     "windows": (windows, windows.WindowsOptions, _windows),
     "latents": (latents, latents.LatentsOptions, _latents),
 }
-"""Verb -> what shows and draws it, its options, and what opens those and yields tables by code."""
+"""Verb -> module with `show` and `draw`, options dataclass, and a function that yields the tables
+of each code or run."""
 
 OPTIONS = {verb: options for verb, (_, options, _) in ANALYSES.items()}

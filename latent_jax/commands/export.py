@@ -1,4 +1,4 @@
-"""A trained run as a folder that Hugging Face's transformers reads, and such a folder as a run."""
+"""Converts a trained run to a folder that Hugging Face's transformers reads, and back."""
 
 import json
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from latent_jax.training.state import abstract_state, create_state, initial_stat
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER = "tokenizer"
-"""Folder inside of an exported one with the tokenizer as this project saves it."""
+"""Folder inside an exported folder, with the tokenizer as this project saves it."""
 
 
 def export_run(workdir: str | Path, out: str | Path, checkpoint: str = "best") -> None:
@@ -42,14 +42,14 @@ def export_run(workdir: str | Path, out: str | Path, checkpoint: str = "best") -
         checkpoint: "best", "latest", or a step.
 
     Raises:
-        ValueError: the folder holds no run of a GPT over ids, transformers has no such network, or
+        ValueError: the folder holds no run of a GPT over ids, transformers has no such model, or
             `out` holds something else.
     """
     run = load_run(workdir, checkpoint)
     if not isinstance(run.task, LanguageModeling):
         raise ValueError(
-            f"{workdir} holds {run.config.method}: transformers has no such model; what can be "
-            "exported is a language model over a tokenizer's ids"
+            f"{workdir} holds {run.config.method}: transformers has no such model; only a language "
+            "model over a tokenizer's ids can be exported"
         )
     params = jax.device_get(run.variables["params"])
     separator_id = run.tokenizer.separator_id
@@ -65,25 +65,25 @@ def export_run(workdir: str | Path, out: str | Path, checkpoint: str = "best") -
     print(f"wrote {out}: {words['architectures'][0]}, {len(files[WEIGHTS]) / 1e6:.2f} MB")
     if not theirs:
         print(
-            f"{run.config.method} has no form in Hugging Face's tokenizers: {TOKENIZER}/ holds it "
-            "for --back; texts begin with the id "
-            f"{separator_id}, and so do the rows that the model was trained on"
+            f"Hugging Face's tokenizers cannot express {run.config.method}: {TOKENIZER}/ holds it "
+            f"for --back. Begin every text with the id {separator_id}, as the rows that the model "
+            "was trained on did"
         )
 
 
 def import_folder(folder: str | Path, workdir: str | Path, config: ConfigDict) -> None:
-    """Make a run folder of a model and tokenizer in Hugging Face's form, as if of step 0.
+    """Make a run folder, at step 0, from a model and tokenizer in Hugging Face's form.
 
-    It can be evaluated on any text, generate, and be exported again.
+    The run can be evaluated on any text, generate text, and be exported again.
 
     Args:
-        folder: as `export_run` writes it, or of a GPT-2 or a Llama with tied embeddings whose
-            tokenizer is GPT-2's two files.
+        folder: as `export_run` writes it; or a GPT-2 or a Llama with tied embeddings, with
+            GPT-2's two tokenizer files.
         workdir: the run folder; must not exist.
-        config: every word's default, see `configs.common.default`.
+        config: the defaults of all config keys, see `configs.common.default`.
 
     Raises:
-        ValueError: the folder is incomplete or holds another network, or `workdir` exists.
+        ValueError: the folder is incomplete or holds another kind of model, or `workdir` exists.
     """
     folder, workdir = Path(folder), Path(workdir)
     if workdir.exists():
@@ -116,7 +116,7 @@ def _run_config(
     """Return the configuration of a run that would have made this model."""
     config = ConfigDict(config.to_dict())
     config.update(name=folder.name, method=tokenizer.name, row_length=model.max_length)
-    # What a platform decides is left to it, as in every config.
+    # Keys that the platform decides keep their "auto", as in every config.
     shape = {k: getattr(model, k) for k in config.model if k not in PLATFORMS_CHOICE}
     config.model.update(shape)
     if isinstance(tokenizer, bpe.BPE):
@@ -128,7 +128,7 @@ def _run_config(
 def _save_checkpoint(
     folder: Path, config: ConfigDict, tokenizer: tokenizers.Tokenizer, params: Any
 ) -> None:
-    """Write the parameters as the checkpoint of step 0, with an optimizer that has done nothing."""
+    """Write the parameters as the checkpoint of step 0, with a fresh optimizer state."""
     task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
     strategy = config.training.strategy
     mesh = make_mesh(strategy, config.training.model_parallel)
@@ -155,7 +155,7 @@ def _save_checkpoint(
 
 
 def _tokenizer_files(tokenizer: tokenizers.Tokenizer, saved: Path) -> dict[str, bytes]:
-    """Return the files by which transformers reads a tokenizer; none where it has no such code.
+    """Return the files by which transformers reads a tokenizer, by name; {} if it cannot.
 
     Args:
         tokenizer: of the run.
@@ -185,13 +185,13 @@ def _read_tokenizer(folder: Path) -> tokenizers.Tokenizer:
     if vocab.exists() and merges.exists():
         return tokenizers.BPE.from_files(vocab, merges)
     raise ValueError(
-        f"{folder} has no tokenizer that is read here: GPT-2's {vocab.name} and {merges.name}, or "
-        f"the folder {TOKENIZER}/ that the export wrote"
+        f"{folder} has no tokenizer that can be read: it needs GPT-2's {vocab.name} and "
+        f"{merges.name}, or the folder {TOKENIZER}/ that the export wrote"
     )
 
 
 def _read_tensors(folder: Path) -> Mapping[str, Any]:
-    """Return all tensors, of one file or of the several that an index names."""
+    """Return all tensors by name, from one file or from the files that an index names."""
     if not (folder / INDEX).exists():
         return safetensors.read(folder / WEIGHTS)
     names = sorted(set(read_json(folder / INDEX)["weight_map"].values()))

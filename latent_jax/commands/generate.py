@@ -1,4 +1,4 @@
-"""What `launch/generate.py` does: prompts in, what each run writes out, side by side."""
+"""The work of `launch/generate.py`: read prompts, and print what each run writes, side by side."""
 
 import dataclasses
 import sys
@@ -19,7 +19,7 @@ from latent_jax.methods.registry import family
 from latent_jax.reports.tables import text_table, write_json
 
 LANES = 32
-"""Texts that grow side by side."""
+"""Texts that are drawn at the same time."""
 
 COLUMNS = (
     "name",
@@ -36,12 +36,12 @@ COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is asked of every run.
+    """The texts that every run is asked for.
 
     Attributes:
-        prompts: texts.
-        n_samples: of each.
-        n_bytes: new ones in each sample, at most.
+        prompts: raw bytes.
+        n_samples: samples of each prompt.
+        n_bytes: new bytes in each sample, at most.
         sampling: how ids are drawn.
         seed: of the draws.
 
@@ -75,7 +75,7 @@ def read_prompts(prompts: Sequence[str], path: str = "") -> tuple[bytes, ...]:
         try:
             found = [line for line in Path(path).read_bytes().splitlines() if line]
         except OSError as error:
-            raise ValueError(f"cannot read the prompts of {path}: {error.strerror}") from error
+            raise ValueError(f"cannot read the prompts in {path}: {error.strerror}") from error
         if not found:
             raise ValueError(f"{path} has no prompt: write one on each line")
         lines += found
@@ -83,10 +83,10 @@ def read_prompts(prompts: Sequence[str], path: str = "") -> tuple[bytes, ...]:
 
 
 def make_writer(run: Run) -> Writer:
-    """Return what goes on from prompts with a trained run.
+    """Return the writer of a trained run, which continues prompts.
 
     Raises:
-        ValueError: what was trained has no language model that could go on.
+        ValueError: the run has no language model.
     """
     known = family(parse(run.config.method).family)
     return known.make_writer(run.task, run.variables, run.tokenizer, run.config.row_length)
@@ -95,15 +95,15 @@ def make_writer(run: Run) -> Writer:
 def generate(
     run: Run, request: Request, show: Callable[[bytes], None] | None = None
 ) -> tuple[list[list[Written]], dict[str, Any]]:
-    """Return for each prompt its samples, and what they cost as a flat record.
+    """Return the samples of each prompt, and a flat record of what they cost.
 
-    A sample is drawn with a key of its prompt's and its own number: other prompts, samples and
-    batches do not change it.
+    The key of a sample is made from the numbers of its prompt and of the sample, so other prompts,
+    samples and batches do not change it.
 
     Args:
         run: trained.
-        request: what is asked.
-        show: called with the text so far, where a single sample is asked for.
+        request: prompts, and how many samples of which length.
+        show: called with the text so far, if a single sample is asked for.
 
     Raises:
         ValueError: there is no language model, or a prompt leaves no room for new text.
@@ -132,7 +132,7 @@ def _record(run: Run, writer: Writer, request: Request, written, seconds: float)
     per_byte = max(n_bytes, 1)
     flops = 0.0
     for one in written:
-        # As many ids a byte as the new text has, where the prompt has not been counted in ids.
+        # `Written` does not count the prompt's ids: estimate them by the new text's ids per byte.
         n_prompt = round(len(one.kept) * n_ids / per_byte)
         flops += writer.flops(n_prompt, one.n_ids)
         flops += run.tokenizer.flops_per_byte * (len(one.kept) + len(one.text))
@@ -169,9 +169,9 @@ def generate_and_print(
     checkpoint: str = "best",
     json_path: str | None = None,
 ) -> None:
-    """Print what each run writes after each prompt, then what it cost.
+    """Print what each run writes after each prompt, then a table of the costs.
 
-    One sample of one run appears while it grows, where a person looks on.
+    On a terminal, a single sample of a single run is shown while it is drawn.
 
     Raises:
         ValueError: a folder holds no run, or a prompt leaves no room.
@@ -204,14 +204,14 @@ def generate_and_print(
 
 
 def readable(text: bytes) -> str:
-    """Return bytes for a person; what is no UTF-8 becomes U+FFFD."""
+    """Return bytes as text for people; invalid UTF-8 becomes U+FFFD."""
     return text.decode("utf-8", "replace")
 
 
 def marked(prompt: bytes, kept: bytes) -> str:
-    """Return what was kept of a prompt, with every run of wrong bytes in brackets.
+    """Return the kept part of a prompt, with every run of wrong bytes in brackets.
 
-    Bytes that are missing at the end, because a stream cannot hold them yet, stand as [...].
+    "[...]" stands for bytes that are missing at the end, because a stream cannot hold them yet.
     """
     pieces, at = [], 0
     while at < len(kept):
@@ -226,7 +226,7 @@ def marked(prompt: bytes, kept: bytes) -> str:
 
 
 class _Live:
-    """Prints a text while it grows; a character that is not whole yet waits for its bytes."""
+    """Prints a text while it grows; an incomplete character waits for its missing bytes."""
 
     def __init__(self):
         self._shown = 0

@@ -1,4 +1,4 @@
-"""The codes and the texts that an analysis is asked for."""
+"""Opens the codes and texts that the options of an analysis name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,20 +20,21 @@ from latent_jax.tasks.latent_language import LatentLanguage
 def open_codes(options: CodeOptions, corpus: Corpus) -> list[Code]:
     """Return the codes of literature names, then those of trained runs.
 
-    A run, whose code is its tokenizer, or its latents where it learned some, is called by its
-    folder as well where its code has the name of another one.
+    The code of a run is its tokenizer, or its latents if it learned some. If its name is taken, the
+    run folder is added to it.
 
     Args:
-        options: which codes.
-        corpus: what tokenizers that learn are trained on.
+        options: names the codes.
+        corpus: text that learned tokenizers are trained on.
 
     Raises:
-        ValueError: a name is no tokenizer's, or a folder holds no run or one without codes.
+        ValueError: a name is that of a latent method, or a folder holds no run or a run without
+            codes.
     """
     codes: list[Code] = []
     for method in map(parse, options.tokenizer):
         if not family(method.family).reads_ids:
-            raise ValueError(f"{method} is learned: name the run folder of one with --workdir")
+            raise ValueError(f"{method} is learned in a run: name its run folder with --workdir")
         tokenizer = make_tokenizer(method, corpus, train_bytes=options.train_bytes, m1=options.m1)
         codes.append(TokenizerCode(tokenizer))
     for workdir in options.workdir:
@@ -47,7 +48,7 @@ def open_codes(options: CodeOptions, corpus: Corpus) -> list[Code]:
 
 
 def code_of_run(workdir: str | Path) -> Code:
-    """Return the code that a run reads and writes.
+    """Return the code of a run: its tokenizer, or its latents if it learned some.
 
     Raises:
         ValueError: the folder holds no run, or its latents are continuous.
@@ -69,13 +70,14 @@ def code_of_run(workdir: str | Path) -> Code:
 def open_texts(options: RunOptions) -> dict[str, Corpus]:
     """Return the one text of `options.data`, or each of `options.text`, by its name.
 
-    None is a run's own; each has a training and a validation split of 10 percent. Documents fall
-    into splits by a hash of their key, so every analysis of one text sees the same. A run on the
-    same files with the default splits was not trained on this validation split either: it is that
-    run's own validation and test split together.
+    The corpora of runs are not used. Each text has a validation split of 10 percent; the rest is
+    its training split. A hash of a document's key decides its split, so every analysis of a text
+    sees the same splits. A run on the same files with the default splits was not trained on this
+    validation split: it is that run's validation and test splits together.
 
     Raises:
-        ValueError: there is none, both are given, one is written wrongly, or cannot be read.
+        ValueError: no text is given, or both options are; or one is written wrongly or cannot be
+            read.
     """
     files, named = options.data, getattr(options, "text", ())
     if not named:
@@ -103,17 +105,24 @@ def _open(files: Sequence[str], text_field: str) -> Corpus:
 
 
 def read_texts(corpus: Corpus, split: str, max_bytes: int = 0, cut_bytes: int = 0) -> list[bytes]:
-    """Return the documents of a split, up to the one that reaches `max_bytes` (0: all), each in
-    pieces of at most `cut_bytes` (0: whole).
+    """Return the documents of a split, cut into pieces.
 
-    No tokenizer has learned from the validation split. Coders that run M1 for every byte code many
-    texts side by side, and are slow on one long text.
+    Coders that run M1 for every byte code many texts side by side, and are slow on one long text.
+
+    Args:
+        corpus: from `open_texts`.
+        split: "train" or "validation"; no tokenizer learns from "validation".
+        max_bytes: documents are read up to the one that reaches so many raw bytes; 0 = all.
+        cut_bytes: length of a piece in bytes, at most; 0 = whole documents.
     """
     return cut_texts([each.text for each in corpus.documents(split, max_bytes)], cut_bytes)
 
 
 def run_words(config: ConfigDict) -> dict[str, Any]:
-    """Return what tells a run from others of its method: its seed, and how latents came about."""
+    """Return config values that tell a run from others of its method, for its records.
+
+    They are its seed, and for latents beta and the gradient of the language model.
+    """
     words = {"seed": config.seed}
     method = parse(config.method)
     if family(method.family).bytes_per_latent(method):

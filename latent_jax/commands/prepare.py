@@ -1,4 +1,4 @@
-"""What a method needs before a language model is trained on it: M1 as a file, its compiled code."""
+"""Prepares files that methods need before training: M1 as a file, and its compiled code."""
 
 import json
 import time
@@ -20,7 +20,7 @@ COMPILED_METHOD = "EqualInfoAC[b=16,v=65k]"
 
 
 def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") -> dict:
-    """Write the byte model of a run as one file, and beside it what it was trained on.
+    """Write the byte model of a run as one file, and a record of its training beside it.
 
     Args:
         workdir: run folder of `configs/m1.py`.
@@ -71,11 +71,12 @@ def compile_code(out: str | Path, m1: str = "", method: str = COMPILED_METHOD) -
 
     Args:
         out: folder of the saved tokenizer.
-        m1: file of the byte model; empty is the one that the package carries.
+        m1: file of the byte model; "" = the one in the package.
         method: literature name.
 
     Raises:
-        ValueError: the method is no table, M1 cannot be read, or the folder holds another code.
+        ValueError: the method cannot be a table, M1 cannot be read, or the folder holds another
+            code.
     """
     start = time.monotonic()
     code = compiled(parse(method), m1)
@@ -94,7 +95,7 @@ def export_hugging_face(out: str | Path, folder: str | Path = "") -> None:
 
     Args:
         out: the file.
-        folder: of the saved code; empty is the one that the package carries.
+        folder: of the saved code; "" = the one in the package.
     """
     code = CompiledCode.load(Path(folder or shipped_paths()[1]))
     replace_file(out, to_hugging_face(code).to_str().encode())
@@ -119,5 +120,5 @@ def _validation(workdir: Path, step: int) -> dict:
 
 
 def shipped_paths() -> tuple[Path, Path]:
-    """Return where the package keeps its M1 and its compiled code."""
+    """Return the paths of the package's M1 and of its compiled code."""
     return artefacts.FOLDER / artefacts.M1_FILE, artefacts.FOLDER / artefacts.COMPILED_FOLDER

@@ -1,6 +1,4 @@
-"""What the page of a study needs of its tokenizers: a sentence cut by each, and codes that run in a
-browser.
-"""
+"""The tokenizers on a study's page: a sentence cut by each, and codes that run in a browser."""
 
 import base64
 import json
@@ -32,7 +30,7 @@ SENTENCE = (
     "The naïve café on Rue Cuvier sold 1,024 pastries — roughly £3,500 worth — before the "
     "tokenizer had read its first sentence."
 )
-"""English with some of what is hard: accents, numbers, dashes, signs of more than one byte."""
+"""English with some difficulties: accents, numbers, dashes, characters of more than one byte."""
 
 INDEX = "index.html"
 
@@ -44,11 +42,11 @@ DRAWERS = (
     stability.stability_page_figures,
     decoding_page_figures,
 )
-"""What draws the records of analyses; the first that knows their shape draws them."""
+"""Functions that draw the records of analyses; the first that knows their shape draws them."""
 
 
 def report_runs(folders: Sequence[str], **words: Any) -> None:
-    """Do what `reports.command.report` does, with every family as it looks."""
+    """Call `reports.command.report`, with the colour and rank of every family."""
     show_families(looks())
     report(folders, **words)
 
@@ -61,7 +59,7 @@ def report_with_page(
     readme: str | None = None,
     **words: Any,
 ) -> None:
-    """Do what `reports.command.report` does, then `write_report_page`, whose arguments `words` are.
+    """Call `report_runs`, then `write_report_page`, which gets `words` as further arguments.
 
     Raises:
         ValueError: see both.
@@ -83,12 +81,12 @@ def write_report_page(
     """Write `out`/index.html and return its path.
 
     Args:
-        folders: one of a sweep, or some that hold runs.
-        out: where the page goes.
+        folders: one folder of a sweep, or several that hold runs.
+        out: folder for the page.
         analyses: files that `launch/analyze.py --json` wrote.
-        extra: folders of saved tokenizers that no run of the study reads.
-        sentence: what every tokenizer cuts.
-        made_by: the command that makes it again.
+        extra: folders of saved tokenizers that no run of the study uses.
+        sentence: text that every tokenizer cuts.
+        made_by: the command that makes the page again.
 
     Raises:
         ValueError: a folder holds no run or no tokenizer, a file is no list of records, or there is
@@ -113,10 +111,15 @@ def write_report_page(
 def segment(
     folders: Sequence[str | Path], sentence: str, extra: Sequence[str | Path] = ()
 ) -> Segmentation:
-    """Return a sentence cut by the tokenizers of a study, each once, and those for the browser.
+    """Return a sentence cut by each tokenizer of a study, and the codes for the browser.
 
-    For the browser are the compiled code, which is the shipped one where the study has none, and
-    the study's BPE, the one with the largest vocabulary.
+    The browser gets a compiled code (the shipped one if the study has none) and the study's BPE
+    with the largest vocabulary.
+
+    Args:
+        folders: see `write_report_page`.
+        sentence: see `write_report_page`.
+        extra: see `write_report_page`.
     """
     found = _study_tokenizers(folders)
     for folder in extra:
@@ -157,7 +160,7 @@ def _study_tokenizers(folders: Sequence[str | Path]) -> dict[str, Tokenizer]:
     found: dict[str, Tokenizer] = {}
     for path in _runs(folders):
         saved = path / "tokenizer" / "tokenizer.json"
-        # The fingerprint is stated there, so a tokenizer of many runs is read once.
+        # The file names the fingerprint, so a tokenizer that many runs use is loaded once.
         if saved.exists() and json.loads(saved.read_text())["fingerprint"] not in found:
             tokenizer = tokenizers.load(saved.parent)
             found[tokenizer.fingerprint()] = tokenizer
@@ -165,7 +168,7 @@ def _study_tokenizers(folders: Sequence[str | Path]) -> dict[str, Tokenizer]:
 
 
 def _latent_factors(folders: Sequence[str | Path]) -> list[int]:
-    """Return how many bytes one latent stands for in the runs that learned some, each once."""
+    """Return the bytes per latent of all runs with latents, ascending, each number once."""
     methods = {json.loads((path / "config.json").read_text())["method"] for path in _runs(folders)}
     parsed = map(parse, methods)
     factors = {family(method.family).bytes_per_latent(method) for method in parsed}
@@ -173,7 +176,7 @@ def _latent_factors(folders: Sequence[str | Path]) -> list[int]:
 
 
 def _cut_by_latents(factor: int, n_bytes: int) -> Cut:
-    """Return a text in latents: whatever they hold, each stands for `factor` bytes."""
+    """Return a text cut by latents, each of which stands for `factor` bytes."""
     whole, rest = divmod(n_bytes, factor)
     return Cut(f"Latent, c={factor}", [factor] * whole + [rest] * (rest > 0))
 
@@ -187,7 +190,7 @@ def _runs(folders: Sequence[str | Path]) -> list[Path]:
 
 
 def _with_own_names(cuts: Sequence[Cut]) -> list[Cut]:
-    """Number those of one name: two BPEs of one size, trained on different texts."""
+    """Number cuts of the same name, such as two BPEs of one size trained on different texts."""
     names: dict[str, int] = {}
     own = []
     for cut in cuts:

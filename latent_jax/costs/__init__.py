@@ -1,1 +1,1 @@
-"""What programs cost: compiled for a chip that is not here, or traced on one that is."""
+"""Costs of programs: compiled for a chip that this machine lacks, or traced on one that it has."""

@@ -1,4 +1,4 @@
-"""What a compiled program sends over the links between devices."""
+"""The collectives of a compiled program, and the bytes that they send between devices."""
 
 import dataclasses
 import math
@@ -23,10 +23,11 @@ class Collective:
 
     Attributes:
         kind: one of `COLLECTIVES`.
-        payload_bytes: of the whole array on one device: what is reduced, or what has been gathered.
+        payload_bytes: bytes of the whole array on one device: the array to reduce, or the gathered
+            one.
         group_size: devices that take part in one exchange.
         times: how often a step runs it.
-        in_branch: it stands in a branch of a conditional, which a step may not take.
+        in_branch: whether it is in a branch of a conditional, which a step may not take.
     """
 
     kind: str
@@ -37,10 +38,10 @@ class Collective:
 
     @property
     def sent_bytes(self) -> float:
-        """Least bytes that a device sends for it, all its runs together.
+        """Least bytes that a device sends for it in a step, over all its runs.
 
-        Reducing in a ring sends each part once to be summed and once to be told (2 (n - 1) / n of
-        the array); gathering, scattering and exchanging send it once.
+        An all-reduce in a ring sends each part of the array twice, once to sum it and once to
+        distribute the sum: 2 (n - 1) / n of the array. Other collectives send each part once.
         """
         share = (self.group_size - 1) / self.group_size
         share = {"all-reduce": 2.0 * share, "collective-permute": 1.0}.get(self.kind, share)
@@ -50,12 +51,12 @@ class Collective:
 def collectives(text: str, n_devices: int) -> list[Collective]:
     """Return every collective that one step of a compiled program runs.
 
-    A collective that the TPU's compiler spreads over several fusions, so that it runs beside
-    computation, stands in the text several times under one channel and counts once.
+    The TPU's compiler may spread a collective over several fusions, so that it runs during
+    computation. The text then has it several times with one channel, and it counts once.
 
     Args:
-        text: `jax.stages.Compiled.as_text()`.
-        n_devices: of the program.
+        text: from `jax.stages.Compiled.as_text()`.
+        n_devices: devices of the program.
     """
     found: list[Collective] = []
     channels: set[str] = set()
@@ -66,7 +67,7 @@ def collectives(text: str, n_devices: int) -> list[Collective]:
         channel = step.instruction.word(r"channel_id=(\d+)")
         if channel is None or channel not in channels:
             channels.add(channel)
-            # A fusion that sums an array and keeps a part of it, which is cheaper than a sum.
+            # This fusion sums an array and keeps only a part of it, so it is a reduce-scatter.
             kind = "reduce-scatter" if step.computation.startswith("all-reduce-scatter") else kind
             found.append(_collective(kind, step, n_devices))
     return found
@@ -76,20 +77,20 @@ def _collective(kind: str, step: Step, n_devices: int) -> Collective:
     instruction = step.instruction
     sizes = [array.n_bytes for array in instruction.arrays]
     if instruction.op.endswith("-start") and len(sizes) > 1 and kind != "all-reduce":
-        payload = sizes[1]  # of (operand, result, and what the exchange needs)
+        payload = sizes[1]  # of (operand, result, context)
     else:
         payload = sum(sizes)
     group = _group_size(instruction.line, n_devices)
     if instruction.op.startswith("reduce-scatter"):
-        payload *= group  # the result is one part of what is reduced
+        payload *= group  # the result is one part of the reduced array
     return Collective(kind, payload, group, step.times, step.in_branch)
 
 
 def _group_size(line: str, n_devices: int) -> int:
-    """Return how many devices exchange, from any of the ways in which XLA writes their groups."""
+    """Return how many devices a group has, from any notation in which XLA writes groups."""
     if found := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", line):
         sizes = dict(re.findall(r"'(\w+)'=(\d+)", found[1]))
-        # An axis may be split further: 'axis_0':(2)4 are 4 devices of it.
+        # An axis may be split further: 'axis_0':(2)4 means 4 of its devices.
         axes = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", found[2])
         return math.prod(int(part or sizes[axis]) for axis, part in axes) if axes else n_devices
     if found := re.search(r"replica_groups=\[\d+,(\d+)\]<=", line):
@@ -100,16 +101,16 @@ def _group_size(line: str, n_devices: int) -> int:
 
 
 def totals(found: list[Collective]) -> dict[str, float]:
-    """Return flat sums: count, payload bytes and sent bytes, by kind and in all.
+    """Return flat sums: count, payload bytes and sent bytes, by kind and in total.
 
     Args:
         found: from `collectives`.
 
     Returns:
-        For each kind that there is "KIND_count" and "KIND_bytes" (of the arrays, times how often),
-        and in all "collective_count", "collective_bytes" and "link_bytes", which a device sends at
-        least. "branch_collective_count" and "branch_collective_bytes" have those in branches, which
-        are in no other sum.
+        "KIND_count" and "KIND_bytes" (payloads, times their runs) for each kind that occurs; the
+        totals "collective_count" and "collective_bytes"; and "link_bytes", the least bytes that a
+        device sends. "branch_collective_count" and "branch_collective_bytes" are of collectives in
+        branches, which are in no other sum.
     """
     always = [each for each in found if not each.in_branch]
     sums: dict[str, float] = {}

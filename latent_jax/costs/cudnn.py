@@ -1,19 +1,19 @@
-"""cuDNN's attention traced on a machine that has no NVIDIA GPU."""
+"""Tracing of cuDNN's attention on a machine without an NVIDIA GPU."""
 
 import contextlib
 from collections.abc import Iterator
 from unittest import mock
 
 CUDNN_VERSION = 91_100
-"""cuDNN 9.11.0, as `cudnnGetVersion` says it."""
+"""cuDNN 9.11.0, as `cudnnGetVersion` returns it."""
 
 STAND_INS = {
     "check_cudnn_version": lambda: CUDNN_VERSION,
     "check_compute_capability": lambda capability: _number(capability) <= (9, 0),
     "is_cuda_compute_capability_equal": lambda capability: _number(capability) == (9, 0),
 }
-"""What JAX asks of the machine while it traces cuDNN's attention, answered as an H100 with cuDNN
-9.11 would. The names are those of `jax._src.cudnn.fused_attention_stablehlo`."""
+"""Functions of `jax._src.cudnn.fused_attention_stablehlo` by which JAX asks about the machine while
+it traces cuDNN's attention -> replacements that answer as an H100 with cuDNN 9.11 would."""
 
 
 @contextlib.contextmanager
@@ -22,13 +22,13 @@ def traceable_cudnn() -> Iterator[bool]:
 
     JAX looks for the cuDNN library and for the GPU's compute capability while it traces. Where this
     process has JAX's CUDA libraries, nothing is replaced. Elsewhere the three functions of
-    `STAND_INS` are, until the context ends. The kernels' shapes and dtypes are still checked, and
-    the lowered program is the same; only it cannot run here.
+    `STAND_INS` are replaced until the context ends. The kernels' shapes and dtypes are still
+    checked, and the lowered program is the same, but it cannot run here.
 
     Yields:
         Whether the functions were replaced.
     """
-    # Names of JAX that may change: imported where they are needed, so that nothing else fails.
+    # These names are private to JAX and may change: if they do, only this function fails.
     from jax._src.cudnn import fused_attention_stablehlo
     from jax._src.lib import cuda_versions
 

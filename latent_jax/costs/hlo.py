@@ -1,7 +1,7 @@
-"""A compiled program's text, as XLA prints it, made into computations of instructions.
+"""A parser of compiled programs: XLA's text, read as computations made of instructions.
 
-A loop's body and the branches of a conditional are computations of their own, and so is what a
-fusion computes. `steps` walks through all that one run of the program executes.
+The body of a loop, a branch of a conditional and the content of a fusion are computations of their
+own. `steps` walks through all instructions that one run of the program executes.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class Array:
 
     Attributes:
         n_bytes: of its elements, without padding.
-        in_memory: it lies in the chip's main memory, and not in one of its faster ones.
+        in_memory: whether it lies in the chip's main memory, not in a faster one.
     """
 
     n_bytes: int
@@ -42,11 +42,11 @@ class Instruction:
     """One line of a computation.
 
     Attributes:
-        name: what other instructions call its result.
+        name: by which other instructions refer to its result.
         op: such as "fusion" or "all-reduce-start".
         shape: of its result, as text.
-        line: all of it.
-        is_root: its result is that of the computation.
+        line: the whole line.
+        is_root: whether its result is that of the computation.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Instruction:
 
     @functools.cached_property
     def arrays(self) -> tuple[Array, ...]:
-        """The arrays of the result, those of nested tuples too, in order."""
+        """The arrays of the result in order, including those of nested tuples."""
         return tuple(_array(found) for found in _ARRAY.finditer(self.shape))
 
     @functools.cached_property
@@ -72,19 +72,24 @@ class Instruction:
         return tuple(re.findall(r"%([\w.\-]+)", self.line[start:end]))
 
     def word(self, pattern: str) -> str | None:
-        """Return the first group of a pattern in the line."""
+        """Return the first group of a pattern's match in the line; None if it does not match."""
         found = re.search(pattern, self.line)
         return found and found[1]
 
     @property
     def called(self) -> list[str]:
-        """Computations that it computes once, such as a fusion's."""
+        """Names of the computations that it calls once, such as a fusion's."""
         return _CALLED.findall(self.line)
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """All computations by name, each as its instructions by name, and the name of the first."""
+    """All computations of a program.
+
+    Attributes:
+        computations: by name; each has its instructions by name.
+        entry: name of the computation that runs first.
+    """
 
     computations: dict[str, dict[str, Instruction]]
     entry: str
@@ -95,10 +100,10 @@ class Step:
     """An instruction that a program executes.
 
     Attributes:
-        computation: where it stands.
-        instruction: itself.
+        computation: name of the computation that holds it.
+        instruction: the instruction itself.
         times: how often one run of the program executes it.
-        in_branch: it stands in a branch of a conditional, which may not be taken.
+        in_branch: whether it is in a branch of a conditional, which may not be taken.
     """
 
     computation: str
@@ -111,7 +116,7 @@ def parse(text: str) -> Program:
     """Read `jax.stages.Compiled.as_text()`.
 
     Raises:
-        ValueError: it holds no program that is written so.
+        ValueError: the text has no ENTRY computation.
     """
     computations, entry, current = {}, "", {}
     for line in text.splitlines():
@@ -128,12 +133,12 @@ def parse(text: str) -> Program:
 
 
 def steps(program: Program, into_fusions: bool) -> Iterator[Step]:
-    """Yield every instruction that one run executes, with what loops and branches make of it.
+    """Yield every instruction that one run executes, with its number of runs.
 
     Args:
         program: from `parse`.
-        into_fusions: also what stands in computations that an instruction calls, such as a
-            fusion's.
+        into_fusions: whether to include the instructions of computations that an instruction
+            calls, such as a fusion's.
     """
 
     def visit(name: str, times: int, in_branch: bool) -> Iterator[Step]:
@@ -157,7 +162,7 @@ def steps(program: Program, into_fusions: bool) -> Iterator[Step]:
 
 
 def _trip_count(loop: Instruction, condition: dict[str, Instruction]) -> int:
-    """Return how often a loop runs: what XLA says, or the constant that its counter is below.
+    """Return how often a loop runs: XLA's own count, or the constant bound of its counter.
 
     A loop whose end depends on data counts once.
     """

@@ -1,4 +1,4 @@
-"""Which kernels a lowered program asks other libraries for, and how often."""
+"""The kernels of other libraries that a lowered program calls, and how often."""
 
 import collections
 import re
@@ -8,8 +8,8 @@ _CALL = re.compile(r"\b(?:func\.)?call @(?P<name>[\w.$]+)\(")
 _KERNEL = re.compile(r"stablehlo\.custom_call @(?P<name>[\w.$]+)\(")
 
 PARTITIONED = "CustomSPMDPartitioning"
-"""What stands for a kernel of cuDNN where a program has several devices: the partitioner, which is
-part of the compiler, calls the kernel by its name on each of them."""
+"""Name of the call that stands for a kernel of cuDNN in a program for several devices. The
+compiler's partitioner later calls the kernel by its own name on each of them."""
 
 _ANNOTATIONS = ("Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape")
 
@@ -18,11 +18,11 @@ NAMES = {
     PARTITIONED: "cuDNN attention, by way of the partitioner",
     "tpu_custom_call": "kernel in Pallas",
 }
-"""How tables call what has no telling name."""
+"""Names in tables for kernels whose own names say little."""
 
 
 def describe_kernels(text: str) -> str:
-    """Return what `kernels` counts as one line for people."""
+    """Return the counts of `kernels` as one line for people."""
     return ", ".join(f"{n} x {NAMES.get(name, name)}" for name, n in kernels(text).items())
 
 

@@ -1,9 +1,9 @@
-"""Where libtpu is, the compiler of TPUs, on a machine without one.
+"""Finds libtpu, which has the TPU compiler, on a machine without a TPU.
 
-Where libtpu can be imported, JAX looks for a TPU in every process: that takes two seconds, and
-prints what it does not find. So the tests have it in a folder beside the packages, where only
-`launch/compile.py` looks. `python -m latent_jax.costs.libtpu` prints the folder, and what
-pip has to put there.
+If libtpu can be imported, JAX looks for a TPU in every process, which takes two seconds and prints
+warnings. So tests keep libtpu in a folder beside the packages, where only `launch/compile.py`
+looks. `python -m latent_jax.costs.libtpu` prints this folder and the requirement for pip to install
+there.
 """
 
 import importlib.metadata
@@ -15,11 +15,11 @@ from pathlib import Path
 import jax
 
 FOLDER = Path(sys.prefix) / "share" / f"libtpu-{jax.__version__}"
-"""Beside the packages of this environment; another JAX wants another libtpu."""
+"""Folder in this environment; its name has JAX's version, because each JAX needs its own libtpu."""
 
 
 def find_libtpu() -> bool:
-    """Return whether there is a libtpu, and tell JAX where, if it would not find it by itself."""
+    """Return whether there is a libtpu; tell JAX its path if JAX would not find it by itself."""
     if "TPU_LIBRARY_PATH" in os.environ or importlib.util.find_spec("libtpu"):
         return True
     library = FOLDER / "libtpu" / "libtpu.so"

@@ -38,10 +38,10 @@ class Programs:
     """The two steps of a config.
 
     Attributes:
-        config: its row length and width solved.
+        config: with row length and width solved.
         task: made for the target's platform.
-        argument_bytes: of one device, by the names of `PROGRAMS`.
-        lowered: likewise.
+        argument_bytes: bytes of the arguments on one device, by the names of `PROGRAMS`.
+        lowered: the lowered steps, by the names of the programs that were asked for.
     """
 
     config: ConfigDict
@@ -51,11 +51,12 @@ class Programs:
 
 
 def assumed_vocabulary(config: ConfigDict, bytes_per_token: float) -> Vocabulary:
-    """Return the vocabulary that a method's name promises; no tokenizer is made.
+    """Return the vocabulary that follows from a method's name; no tokenizer is made.
 
     Args:
         config: as `configs.common.default` makes it.
-        bytes_per_token: raw bytes per id, which only a text can tell. Where ids are bytes it is 1.
+        bytes_per_token: raw bytes per id, which can be measured only on text; for methods whose ids
+            are bytes it is ignored and 1 is used.
     """
     method = parse(config.method)
     known = family(method.family)
@@ -72,13 +73,14 @@ def lower(
     """Return the train and the evaluation step of a config, lowered for a target.
 
     Args:
-        config: as `configs.common.default` makes it; its strategy lays the mesh.
-        vocabulary: of its tokenizer, such as `assumed_vocabulary` returns.
+        config: as `configs.common.default` makes it; its strategy decides the mesh.
+        vocabulary: of its tokenizer, for example from `assumed_vocabulary`.
         target: from `make_target`.
         programs: some of `PROGRAMS`; the others are left out.
 
     Raises:
-        ValueError: the config describes no network, or does not divide among the devices.
+        ValueError: no model can be made from the config, or its batch does not divide among the
+            devices.
     """
     training = TrainingConfig(**config.training, seed=config.seed)
     mesh = make_mesh(training.strategy, training.model_parallel, target.devices)
@@ -127,8 +129,8 @@ def count_flops(
 ) -> dict[str, float]:
     """Return XLA's count of the FLOPs of a global batch, by the names of `PROGRAMS`.
 
-    XLA counts the body of a loop once, and what a kernel of cuDNN does not at all. So the same
-    network is lowered for one device without loops over layers, micro-batches and blocks of the
+    XLA counts the body of a loop once, and does not count the work of cuDNN's kernels. So the same
+    model is lowered for one device without loops over layers, micro-batches and blocks of the
     vocabulary, and with XLA's attention. Nothing is compiled. Element-wise operations count too.
 
     Args:
@@ -149,8 +151,8 @@ def count_flops(
 def ledger_flops(task: Task, config: ConfigDict, vocabulary: Vocabulary) -> dict[str, float]:
     """Return the analytic FLOPs of a global batch, by the names of `PROGRAMS`.
 
-    The ledger counts one forward pass. The evaluation of a latent method also decodes the codes
-    that its language model finds likeliest, and that of a run with snippets also scores snippets.
+    "evaluation" is one forward pass. This leaves out two things: a latent method also decodes its
+    language model's likeliest codes, and a run with snippets also scores snippets.
     """
     n_bytes = config.batch_size * config.row_length * vocabulary.bytes_per_token
     return {

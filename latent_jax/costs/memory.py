@@ -1,7 +1,7 @@
-"""The remat word of a run: what the memory of its devices allows.
+"""The choice of remat="auto": what the backward pass keeps, given the memory of the devices.
 
-An estimate, made before anything is compiled. What it cannot see, a compressor's own arrays and the
-pieces in which a head makes its logits, must fit into the share that is spared.
+The choice is by an estimate, made before anything is compiled. It does not count a compressor's own
+arrays and the pieces of a head's logits; they must fit into the share that is left free.
 """
 
 import dataclasses
@@ -19,20 +19,20 @@ from latent_jax.platform import Chip, Platform, chip
 logger = logging.getLogger(__name__)
 
 SPARED = 0.25
-"""Share of a device's memory that is left for what is not counted."""
+"""Share of a device's memory that is left for arrays that are not counted."""
 
 MOMENTS = {"adamw": 2, "adafactor": 1}
-"""Float32 numbers that an optimizer keeps for each parameter. Adafactor's second moment is a row
-and a column."""
+"""Float32 numbers that an optimizer keeps for each parameter. Adafactor's second moment is not
+counted: it is one row and one column of a matrix."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Bytes of one device in a train step.
+    """Bytes that a train step needs on one device.
 
     Attributes:
         state_bytes: parameters, their gradients and the optimizer's moments.
-        kept_bytes: what the backward pass reads of the forward pass of all stacks of blocks.
+        kept_bytes: arrays that all stacks of blocks keep from the forward for the backward pass.
     """
 
     state_bytes: float
@@ -45,11 +45,11 @@ class Estimate:
 
 
 def estimate(task: Task, config: ConfigDict, mesh: Mesh) -> Estimate:
-    """Return what a train step needs on one device.
+    """Return an estimate of the bytes that a train step needs on one device.
 
     Args:
         task: of the configuration.
-        config: its row length and width solved.
+        config: with row length and width solved.
         mesh: of its strategy.
     """
     training, optimizer = config.training, config.optimizer
@@ -70,15 +70,17 @@ def settle_remat(
     platform: Platform | None = None,
     device: Chip | None = None,
 ) -> ConfigDict:
-    """Return a copy in which every remat="auto" is the first word that fits into memory.
+    """Return a copy in which every remat="auto" is replaced by a policy that fits into memory.
+
+    It is the first of `REMAT_POLICIES` that fits, or the last if none does. For a device of unknown
+    memory, such as a CPU, it is "none", which keeps everything.
 
     Args:
-        config: its row length and width solved.
+        config: with row length and width solved.
         vocabulary: of its tokenizer.
         mesh: of its strategy.
-        platform: what the programs are made for; None: this process's.
-        device: one of its devices; None: the mesh has them. Where nothing is known of a device, all
-            is kept.
+        platform: the platform that the programs are made for; None = that of this process.
+        device: one device; None = a device of the mesh.
     """
     sections = [name for name in ("model", "autoencoder") if config[name].remat == "auto"]
     if not sections:

@@ -1,4 +1,4 @@
-"""What a step waits for: a trace of some steps, summed by kind of work on a device.
+"""The time of a step by kind of work on a device, from a trace of some steps.
 
 The trace itself opens in XProf (`pip install xprof; xprof FOLDER`), and its .trace.json.gz in
 ui.perfetto.dev.
@@ -16,10 +16,10 @@ from latent_jax.reports.columns import Column
 from latent_jax.reports.tables import text_table
 
 KINDS = (
-    # (kind of work, what names of kernels and of XLA's instructions contain); the first counts
+    # (kind of work, pattern for names of kernels and of XLA's instructions); the first match counts
     ("collectives", r"nccl|all-?reduce|all-?gather|reduce-?scatter|all-?to-?all|permute|ppermute"),
     ("attention kernels", r"fmha|flash|cudnn|sdpa|splash"),
-    # XLA's library for CPUs; its instructions do not say in their name which of the two they are.
+    # XLA's library for CPUs: the names of its instructions do not tell which of the two they are.
     ("matrix products or reductions (YNN)", r"ynn_"),
     ("matrix products", r"gemm|nvjet|cutlass|cublas|\bdot|dot_|convolution|matmul|wgmma"),
     ("scatter and gather", r"scatter|gather|dynamic-?slice|dynamic_update"),
@@ -39,14 +39,14 @@ COLUMNS = (
 
 
 def summarize_profile(folder: str | Path, n_names: int = 12) -> str:
-    """Return tables of the newest trace in a folder: by kind of work, and its slowest kernels.
+    """Return tables of the newest trace in a folder: of kinds of work, and of the slowest kernels.
 
-    Both are of one step on one device, a mean over all. The first adds up to the time of a step:
-    kernels that run at once on one device share it, a loop is without what runs in it, and the
-    device waits while nothing at all runs on it.
+    Both are for one step on one device, a mean over all steps and devices. The first table adds up
+    to the time of a step: kernels that run at the same time share that time, a loop does not
+    include the kernels inside it, and the device waits while nothing runs on it.
 
     Args:
-        folder: what `jax.profiler.trace` was given.
+        folder: the one that `jax.profiler.trace` wrote to.
         n_names: how many kernels are listed.
 
     Raises:
@@ -75,13 +75,21 @@ def summarize_profile(folder: str | Path, n_names: int = 12) -> str:
 
 
 def check_traced(profile: str | Path | None, n_traced: int) -> None:
-    """Raise ValueError where a trace is asked for, and no steps of it."""
+    """Check the number of steps to trace.
+
+    Args:
+        profile: folder of the trace; None = no trace.
+        n_traced: steps to trace.
+
+    Raises:
+        ValueError: a trace of fewer than 1 step is asked for.
+    """
     if profile is not None and n_traced < 1:
         raise ValueError(f"profile must be at least 1, or left out for no trace; got {n_traced}")
 
 
 def describe_profile(folder: str | Path) -> str:
-    """Return `summarize_profile`, or why there is none: no reason for a measurement to fail."""
+    """Return `summarize_profile`, or its error as text, so that a measurement does not fail."""
     try:
         return summarize_profile(folder)
     except ValueError as error:

@@ -40,12 +40,12 @@ def program_costs(
     """Return one flat record for each program of a config: its memory, work and collectives.
 
     Memory, bytes and collectives are those of one device; FLOPs are those of a step on all devices.
-    A target that is not compiled has no temporaries, no peak, no bytes and no collectives.
+    Records of a target without a compiler lack temporaries, peak, memory traffic and collectives.
 
     Args:
         config: as `configs.common.default` makes it.
         target: from `make_target`.
-        bytes_per_token: assumed raw bytes per id, where ids are no bytes.
+        bytes_per_token: assumed raw bytes per id, for methods whose ids are not bytes.
         programs: some of `PROGRAMS`.
 
     Raises:
@@ -80,9 +80,9 @@ def program_costs(
 
 
 def identity(config: ConfigDict, target: Target, bytes_per_token: float) -> Record:
-    """Return what tells the programs of a config on a target from others; nothing is lowered.
+    """Return the keys that identify a config's programs on a target; nothing is lowered.
 
-    Args: see `program_costs`.
+    The arguments are those of `program_costs`.
     """
     vocabulary = assumed_vocabulary(config, bytes_per_token)
     solved, training = solve_shape(config, vocabulary), config.training
@@ -105,11 +105,11 @@ def identity(config: ConfigDict, target: Target, bytes_per_token: float) -> Reco
 
 
 def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
-    """Compile, and return what the compiler says of one device."""
+    """Compile, and return the compiler's numbers for one device."""
     start = time.perf_counter()
     try:
         with warnings.catch_warnings():
-            # A cache of programs keeps them, and cannot load what no chip here can run.
+            # The compilation cache stores the program, but cannot load it without the chip.
             warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
             compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -139,7 +139,7 @@ def _compiled(lowered: jax.stages.Lowered, target: Target) -> Record:
 
 
 def _needed(message: str) -> Record:
-    """Return what a program that does not fit would need, as far as the compiler says it."""
+    """Return the bytes that a program that does not fit would need, if the compiler says them."""
     patterns = {
         "peak_bytes": r"Used ([\d.]+)([KMGT]) of [\d.]+[KMGT] hbm",
         "temporary_bytes": r"HLO temporaries \(([\d.]+)([KMGT])\) exceeds",
@@ -153,9 +153,9 @@ def _needed(message: str) -> Record:
 
 
 def _bound(record: Record, target: Target) -> Record:
-    """Return the least time of a step on each of the three roofs, and the highest of them."""
+    """Return the least time of a step by FLOPs, memory and links (a roofline), and the longest."""
     chip = target.chip
-    # The ledger's FLOPs are the matmuls that no program can leave out.
+    # The ledger's FLOPs are of matmuls, which no program can leave out.
     roofs = {"flops": 1e3 * record["ledger_flops"] / record["n_devices"] / chip.flops}
     if "link_bytes" in record:
         roofs["memory"] = 1e3 * record["traffic_bytes"] / chip.memory_bandwidth

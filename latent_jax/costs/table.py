@@ -55,14 +55,14 @@ WORK_NOTE = (
     "ledger counts one forward pass."
 )
 COLLECTIVE_NOTE = (
-    "What stands in a branch runs in some steps only, such as the restart of dead codes, and is "
-    "in no bound."
+    "Collectives in a branch, such as those of the restart of dead codes, run in some steps only, "
+    "and are in no bound."
 )
 BOUND_NOTE = "By peaks of data sheets: a bound, not a prediction."
 
 
 def tables(records: Sequence[Record]) -> str:
-    """Return what a target's compiler said as text: four tables."""
+    """Return the records of a target as text: four tables."""
     first = records[0]
     parts = [
         f"{first['method']} on {first['n_devices']} x {first['chip']} ({first['topology']}), "
@@ -72,8 +72,8 @@ def tables(records: Sequence[Record]) -> str:
     ]
     if "fits" not in first:
         parts.append(
-            f"No compiler for {first['topology']} is at hand, so the programs are lowered only: "
-            "temporaries, bytes moved and collectives are not known."
+            f"There is no compiler for {first['topology']} here, so the programs are only lowered: "
+            "temporaries, memory traffic and collectives are not known."
         )
     for title, rows, columns, note in (
         ("Memory of one device", records, MEMORY, MEMORY_NOTE),
@@ -88,7 +88,7 @@ def tables(records: Sequence[Record]) -> str:
 
 
 def _strategy(record: Record) -> str:
-    """Return the word, and over how many devices it splits a model if it does."""
+    """Return the strategy, with the devices that a model is split over under "tensor"."""
     if record["strategy"] != "tensor":
         return record["strategy"]
     return f"tensor, model_parallel={record['model_parallel']}"
@@ -130,22 +130,20 @@ def compile_and_print(
 ) -> None:
     """Print `tables` of a config on a topology, and keep the records if a path is given.
 
-    With `append` the records that the file has stay in it, and a program that it has is not
-    compiled again.
-
     Args:
         config: as `configs.common.default` makes it.
         topology: "cuda" or a slice, such as "v5e:4x4"; see `target.make_target`.
-        n_devices: of "cuda".
-        cuda_chip: whose data sheet is meant under "cuda"; None = the usual one.
-        bytes_per_token: raw bytes per id, where ids are no bytes.
+        n_devices: number of devices of "cuda".
+        cuda_chip: the chip of "cuda", whose data sheet is used; None = the default of
+            `make_target`.
+        bytes_per_token: raw bytes per id, for methods whose ids are not bytes.
         programs: some of `lowering.PROGRAMS`.
-        json_path: where the records are kept.
-        append: see above.
+        json_path: file for the records.
+        append: keep the records that the file has, and do not compile their programs again.
 
     Raises:
-        ValueError: a word is unknown, the config does not fit the topology, or the file holds
-            something else.
+        ValueError: the topology or chip is unknown, the config does not fit the topology, or the
+            file holds something else.
     """
     if not (math.isfinite(bytes_per_token) and bytes_per_token > 0):
         raise ValueError(f"bytes_per_token must be more than 0; got {bytes_per_token}")

@@ -1,4 +1,4 @@
-"""What a program is compiled for: chips that this machine does not have."""
+"""Targets that programs are compiled for: chips that this machine need not have."""
 
 import contextlib
 import dataclasses
@@ -13,17 +13,17 @@ from latent_jax.nearest import check_word
 from latent_jax.platform import Chip, Platform, chip
 
 TPU_GENERATIONS = {"v5e": 2, "v5p": 3, "v6e": 2}
-"""Generation -> axes of its torus."""
+"""TPU generation -> number of axes of its torus."""
 
 MAX_DEVICES = 4096
-"""CPU devices that stand for so many GPUs at most: each takes memory and threads."""
+"""Most CPU devices that may stand for GPUs: each takes memory and threads."""
 
 CUDA_CHIPS = ("A100", "H100", "H100 PCIe", "H100 NVL", "H200")
 
 _LIBTPU = {
-    # No metadata server says which machine this is.
+    # There is no metadata server to ask about this machine.
     "TPU_SKIP_MDS_QUERY": "1",
-    # Only a compiler is asked for, so several processes may load the library at a time.
+    # Only the compiler is used, so several processes may load the library at a time.
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     # Without these three the library warns that it cannot find a TPU.
     "TPU_ACCELERATOR_TYPE": "v5litepod-16",
@@ -34,15 +34,15 @@ _LIBTPU = {
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What a program is compiled for.
+    """The hardware that a program is compiled for.
 
     Attributes:
-        topology: how the user wrote it.
-        platform: settles every "auto" of a config.
-        devices: to make a mesh of. Those of a TPU topology have a compiler and no memory. For cuda
-            they are CPU devices, which only say how many there are.
+        topology: as the user wrote it.
+        platform: decides every "auto" of a config.
+        devices: of the mesh. Those of a TPU topology can be compiled for but hold no arrays. For
+            cuda they are CPU devices, of which only the number matters.
         chip: peaks of one device.
-        compiles: whether the compiler is at hand; else programs are lowered only.
+        compiles: whether the compiler is available; if not, programs are lowered only.
     """
 
     topology: str
@@ -53,16 +53,16 @@ class Target:
 
 
 def make_target(topology: str, n_devices: int = 1, cuda_chip: str | None = None) -> Target:
-    """Return the target of a topology word.
+    """Return the target of a topology.
 
     Args:
         topology: a TPU generation and its layout, such as "v5e:4x4" or "v5p:2x2x1"; or "cuda".
-        n_devices: of cuda.
-        cuda_chip: one of `CUDA_CHIPS`, whose peaks count for cuda; None is the H100.
+        n_devices: number of devices of cuda.
+        cuda_chip: one of `CUDA_CHIPS`, the chip of cuda; None = H100.
 
     Raises:
-        ValueError: the topology is unknown, libtpu is missing, a word is for cuda only,
-            or there are too few CPU devices.
+        ValueError: the topology is unknown, libtpu is missing, an argument for cuda is given with a
+            TPU topology, or there are too few CPU devices.
     """
     if topology == "cuda":
         cuda_chip = cuda_chip or "H100"
@@ -107,13 +107,13 @@ def _cpu_devices(n_devices: int) -> tuple[jax.Device, ...]:
     if not 1 <= n_devices <= MAX_DEVICES:
         raise ValueError(f"n_devices must be 1 to {MAX_DEVICES}; got {n_devices}")
     if n_devices > 1:
-        # Once JAX has started, their number stays as it is, which is checked below.
+        # JAX may have started, and then their number cannot be changed; it is checked below.
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", n_devices)
     devices = jax.devices("cpu")
     if len(devices) < n_devices:
         raise ValueError(
-            f"n_devices={n_devices} and JAX has started with {len(devices)} CPU devices: set "
+            f"n_devices={n_devices}, but JAX has started with {len(devices)} CPU devices: set "
             f"JAX_NUM_CPU_DEVICES={n_devices}"
         )
     return tuple(devices[:n_devices])

@@ -1,4 +1,4 @@
-"""What a trace holds: the steps that it marks, and what each device ran in them."""
+"""Reads traces: the steps that a trace marks, and the work of each device in them."""
 
 import collections
 import re
@@ -12,7 +12,7 @@ from latent_jax.training.profiler import STEP
 
 
 class Event(NamedTuple):
-    """One kernel on a GPU, one instruction of XLA elsewhere.
+    """One run of a kernel on a GPU, or of an instruction of XLA elsewhere.
 
     Attributes:
         line: the stream or thread that ran it.
@@ -28,7 +28,7 @@ class Event(NamedTuple):
 
 
 def traces(folder: str | Path) -> list[Path]:
-    """Return the traces in a folder that `jax.profiler.trace` was given, the newest last."""
+    """Return the traces in a folder that `jax.profiler.trace` wrote to, the newest last."""
     return sorted(Path(folder).rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
 
 
@@ -44,7 +44,7 @@ def count_steps(data: ProfileData) -> int:
 
 
 def device_events(data: ProfileData) -> dict[str, list[Event]]:
-    """Return what each device ran, of those that ran anything."""
+    """Return the events of each device that ran anything, by the device's name."""
     chips = [plane for plane in data.planes if re.fullmatch(r"/device:\w+:\d+", plane.name)]
     by_device = collections.defaultdict(list)
     for plane in chips:
@@ -53,8 +53,8 @@ def device_events(data: ProfileData) -> dict[str, list[Event]]:
             if re.match(r"Stream|XLA Ops", line.name):
                 by_device[plane.name] += [_event(line, event) for event in line.events]
     if not chips:
-        # On a CPU, XLA's instructions run in threads of the host, among much else. A thread works
-        # for any device, and several may work for one.
+        # On a CPU, XLA's instructions run in threads of the host, among other work. A thread works
+        # for any device, and several threads may work for one.
         for line in (line for plane in data.planes for line in plane.lines):
             for event in line.events:
                 stats = dict(event.stats)
@@ -66,8 +66,8 @@ def device_events(data: ProfileData) -> dict[str, list[Event]]:
 def own_times(events: Sequence[Event]) -> collections.Counter[str]:
     """Return the nanoseconds of each kernel of one device; they add up to the time it is busy.
 
-    In each line the event that began last has the time, so a loop is without what runs in it. Lines
-    that are busy at once share the time equally.
+    In each line the time belongs to the event that began last, so a loop does not include the
+    events inside it. Lines that are busy at the same time share that time equally.
     """
     # At equal times an end comes before a start.
     moments = sorted(

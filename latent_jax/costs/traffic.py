@@ -1,9 +1,9 @@
-"""What a compiled program reads from a chip's main memory and writes to it.
+"""The bytes that a compiled program reads from a chip's main memory and writes to it.
 
-XLA's own count, `Compiled.cost_analysis()["bytes accessed"]`, takes a loop's body once, and counts
-what lies in the TPU's vector memory as if it moved. Here every instruction counts the arrays that
-lie in main memory, as often as it runs. What a fusion slices counts as long as the slice, and what
-it updates in place as long as the update.
+XLA's own count, `Compiled.cost_analysis()["bytes accessed"]`, takes the body of a loop once, and
+also counts arrays in the TPU's vector memory. Here every instruction counts its arrays in main
+memory, as often as it runs. Where a fusion slices an array, only the slice counts; where it updates
+an array in place, only the update counts.
 """
 
 from latent_jax.costs.hlo import Array, Instruction, Program, parse, steps
@@ -15,20 +15,21 @@ _FREE = frozenset(
         *("partition-id", "replica-id"),
     )
 )
-"""They name arrays, or what they do is counted where they lead to."""
+"""Instructions that move nothing themselves: they name arrays, or call computations whose own
+instructions are counted."""
 
 _SLICING = frozenset(("dynamic-slice", "slice", "gather"))
 _UPDATING = {"dynamic-update-slice": 1, "scatter": 2}
-"""Which operand is the update."""
+"""Instruction -> number of the operand that is the update."""
 
 
 def memory_traffic_bytes(text: str) -> int:
     """Return the bytes that one device reads from main memory and writes to it in one run.
 
-    What stands in a branch of a conditional is left out.
+    Branches of conditionals are left out.
 
     Args:
-        text: `jax.stages.Compiled.as_text()`.
+        text: from `jax.stages.Compiled.as_text()`.
     """
     program = parse(text)
     return sum(
@@ -39,7 +40,7 @@ def memory_traffic_bytes(text: str) -> int:
 
 
 def _moved(program: Program, around: dict[str, Instruction], what: Instruction) -> int:
-    """Return what one instruction reads and writes."""
+    """Return the bytes that one instruction reads and writes."""
     if what.op in _FREE or what.op.endswith(("-done", "-update")) or not what.operands:
         return 0
     operands = [around[name].arrays for name in what.operands if name in around]
@@ -58,7 +59,7 @@ def _moved(program: Program, around: dict[str, Instruction], what: Instruction) 
 
 
 def _moved_by_fusion(program: Program, what: Instruction, operands: list[tuple[Array, ...]]) -> int:
-    """Return what a fusion reads of its operands and writes of its results."""
+    """Return the bytes that a fusion reads of its operands and writes of its results."""
     moved = sum(
         min(_sum(arrays), _read(program, what, number, _sum(arrays)))
         for number, arrays in enumerate(operands)
@@ -74,7 +75,7 @@ def _moved_by_fusion(program: Program, what: Instruction, operands: list[tuple[A
 
 
 def _read(program: Program, fusion: Instruction, number: int, whole: int) -> int:
-    """Return how much a fusion reads of the operand with this number, which is `whole` bytes."""
+    """Return the bytes that a fusion reads of operand `number`, which is `whole` bytes."""
     inside = program.computations[fusion.called[0]]
     own = f" parameter({number})"
     total, sources = 0, [i.name for i in inside.values() if own in i.line]
@@ -95,7 +96,7 @@ def _read(program: Program, fusion: Instruction, number: int, whole: int) -> int
 def _written(
     program: Program, inside: dict[str, Instruction], result: Instruction, whole: int
 ) -> int:
-    """Return how much of one of its results, which is `whole` bytes, a fusion writes."""
+    """Return the bytes that a fusion writes of one of its results, which is `whole` bytes."""
     while result.op == "bitcast":
         result = inside[result.operands[0]]
     if result.op in _UPDATING:
@@ -109,7 +110,7 @@ def _written(
 
 
 def _sum(arrays: tuple[Array, ...], where: tuple[Array, ...] | None = None) -> int:
-    """Return the bytes of arrays that lie in main memory, or all where `where` lies there."""
+    """Return the bytes of arrays in main memory; with `where`, of all arrays if it lies there."""
     if where is not None:
         return sum(a.n_bytes for a in arrays) if any(a.in_memory for a in where) else 0
     return sum(array.n_bytes for array in arrays if array.in_memory)

@@ -1,6 +1,4 @@
-"""A trained run, scored on any corpus: a checkpoint, its own tokenizer, and sums over every
-document once.
-"""
+"""A trained run scored on any corpus, with its own tokenizer; every document counts once."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -35,12 +33,12 @@ class Run:
     """A trained run, read back from its folder.
 
     Attributes:
-        config: as it was trained.
-        tokenizer: its own.
+        config: the configuration that it was trained with.
+        tokenizer: the one that it was trained with.
         task: of the configuration.
         variables: the Flax collections of one checkpoint.
         metadata: of the checkpoint: "step", and how much of each amount the run has seen.
-        mesh: what the variables lie on.
+        mesh: the devices that hold the variables.
     """
 
     config: ConfigDict
@@ -65,7 +63,7 @@ def load_run(workdir: str | Path, checkpoint: str = "best") -> Run:
     config = read_config(workdir)
     tokenizer = tokenizers.load(workdir / "tokenizer")
     mesh = make_mesh(config.training.strategy, config.training.model_parallel)
-    # What a checkpoint holds does not depend on how many bytes an id stands for; only FLOPs do.
+    # Any number will do: bytes per token decide the task's FLOPs, not the checkpoint's arrays.
     task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
     # A reader: the run may be training.
     variables, metadata = Checkpoints(workdir / "checkpoints", is_reader=True).restore_variables(
@@ -92,7 +90,7 @@ def evaluate(
         files: other text, read whole: paths, globs or folders.
         text_field: of .jsonl files.
         checkpoint: "best", "latest", or a step.
-        max_bytes: score so many raw bytes; 0 = all.
+        max_bytes: raw bytes to score at most; 0 = all.
         batch_size: rows at a time; 0 = as in training. The sums do not depend on it.
 
     Raises:
@@ -127,7 +125,7 @@ def score_corpus(
         run: see `load_run`.
         corpus: any.
         split: of it.
-        max_bytes: score so many raw bytes; 0 = all.
+        max_bytes: raw bytes to score at most; 0 = all.
         batch_size: rows at a time; 0 = as in training. The sums do not depend on it.
     """
     words = _rows(run, max_bytes, batch_size)

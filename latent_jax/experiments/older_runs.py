@@ -1,4 +1,4 @@
-"""Config keys that were added since: a run folder that lacks one was made under its old meaning."""
+"""Config keys that are younger than some run folders, and how runs without them behaved."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ ADDED = {
     "training.profile": 0,
     "training.wandb": "",
 }
-"""Dotted key -> what runs without it did."""
+"""Dotted key -> the value that describes a run whose configuration lacks the key."""
 
 
 def with_added_keys(stored: dict[str, Any]) -> ConfigDict:
-    """Return the configuration of a run folder, with the keys that were added since."""
+    """Return the stored configuration of a run; missing keys get their values of `ADDED`."""
     config = ConfigDict(stored)
     for key, value in ADDED.items():
         section, _, name = key.rpartition(".")

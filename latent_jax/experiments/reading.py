@@ -1,4 +1,4 @@
-"""What a run reads: documents that are encoded when their turn comes, or rows encoded before."""
+"""The data of a run: documents that are encoded while it trains, or rows encoded before."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,13 @@ from latent_jax.training import StartUp
 
 @dataclasses.dataclass(frozen=True)
 class Documents:
-    """A corpus that is encoded on the way to training."""
+    """A corpus that is encoded while the run trains.
+
+    Attributes:
+        corpus: the text.
+        tokenizer: encodes it.
+        bytes_per_token: raw bytes per id, measured on the corpus.
+    """
 
     corpus: Corpus
     tokenizer: Tokenizer
@@ -40,32 +46,32 @@ class Documents:
 
     @property
     def fingerprint(self) -> str:
-        """Of the text, wherever it lies."""
+        """The fingerprint of the text; it does not depend on where the files lie."""
         return self.corpus.fingerprint
 
     def train(self, *, num_workers: int, **batches) -> TrainBatches:
-        """See `latent_jax.data.train_batches`.
+        """Return training batches, see `latent_jax.data.train_batches`.
 
         Raises:
-            ValueError: also where worker processes, which keep to the CPU, would run a byte model
-                whose codes are those of another platform.
+            ValueError: worker processes, which use the CPU only, would encode with a byte model
+                whose codes this process makes on another platform.
         """
         platform = Platform.current().kind
         if num_workers and platform != "cpu" and self.tokenizer.flops_per_byte:
             raise ValueError(
                 f"data.num_workers={num_workers}: {self.tokenizer.name} is driven by M1, whose "
-                f"codes on {platform} are not those of worker processes, which keep to the CPU: "
+                f"codes on {platform} differ from those on the CPU, which worker processes use: "
                 "encode the text beforehand (launch/prepare.py encode), or set data.num_workers=0"
             )
         return train_batches(self.corpus, self.tokenizer, num_workers=num_workers, **batches)
 
     def evaluation(self, **batches) -> Iterator[Batch]:
-        """See `latent_jax.data.evaluation_batches`."""
+        """Return evaluation batches, see `latent_jax.data.evaluation_batches`."""
         return evaluation_batches(self.corpus, self.tokenizer, **batches)
 
     @property
     def parts(self) -> dict[str, "Documents"]:
-        """Of a mixture, each of its corpora by name."""
+        """The corpora of a mixture, by name; {} if the corpus is no mixture."""
         return {
             name: dataclasses.replace(self, corpus=part) for name, part in self.corpus.parts.items()
         }
@@ -73,7 +79,14 @@ class Documents:
 
 @dataclasses.dataclass(frozen=True)
 class EncodedRows:
-    """Rows that `launch/prepare.py encode` wrote."""
+    """Rows that `launch/prepare.py encode` wrote.
+
+    Attributes:
+        rows: the folder, opened.
+        tokenizer: the one that made them.
+        bytes_per_token: raw bytes per id of the training split.
+        parts: always {}: rows are of one corpus.
+    """
 
     rows: Rows
     tokenizer: Tokenizer
@@ -82,16 +95,19 @@ class EncodedRows:
 
     @property
     def fingerprint(self) -> str:
-        """Of how the rows were made, and of which text."""
+        """The fingerprint of the text and of how its rows were made."""
         return repr(sorted(self.rows.plan.items()))
 
     def train(self, *, row_length: int, num_workers: int, **batches) -> TrainBatches:
-        """See `latent_jax.data.rows.train_row_batches`; nothing is left for worker processes."""
+        """Return training batches, see `latent_jax.data.rows.train_row_batches`.
+
+        `row_length` is that of the rows, and `num_workers` is ignored: nothing is left to encode.
+        """
         del row_length, num_workers
         return train_row_batches(self.rows, **batches)
 
     def evaluation(self, *, row_length: int, **batches) -> Iterator[Batch]:
-        """See `latent_jax.data.rows.evaluation_row_batches`."""
+        """Return evaluation batches, see `latent_jax.data.rows.evaluation_row_batches`."""
         del row_length
         return evaluation_row_batches(self.rows, **batches)
 
@@ -100,11 +116,11 @@ Reading = Documents | EncodedRows
 
 
 def open_reading(config: ConfigDict, startup: StartUp | None = None) -> Reading:
-    """Open what a configuration reads, and train or load its tokenizer.
+    """Open the data of a configuration, and train or load its tokenizer.
 
     Args:
         config: as `configs.common.default` makes it.
-        startup: where the phases "corpus" and "tokenizer" are counted.
+        startup: gets the seconds of the phases "corpus" and "tokenizer".
 
     Raises:
         ValueError: the text or the rows cannot be read, or were made for another method.
@@ -131,8 +147,8 @@ def _open_rows(config: ConfigDict) -> EncodedRows:
         )
     if config.context_bytes:
         raise ValueError(
-            "context_bytes decides how long rows are, and those of data.source=encoded have been "
-            "made: set row_length instead"
+            "context_bytes decides how long rows are, but the rows of data.source=encoded are made "
+            "already: set row_length instead"
         )
     rows = open_rows(folders[0])
     asked = {"method": str(parse(config.method)), "row_length": config.row_length}

@@ -1,4 +1,4 @@
-"""One configuration made into corpus, tokenizer, task, budget and run folder, and trained."""
+"""One run: a configuration is made into corpus, tokenizer, task and budget, and is trained."""
 
 import dataclasses
 import functools
@@ -49,23 +49,23 @@ RATE_OF_EXTENSION = {
     "cosine": "stays at what the cosine ended with",
     "constant": "stays at the peak",
     "rsqrt": "goes on falling as before",
-    "wsd": "is that of a run planned so long: at the peak, until it decays at the new end",
+    "wsd": "is that of a run planned for all steps: at the peak, until it decays at the new end",
 }
 """What the learning rate does after the planned end, by schedule; see `make_schedule`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What a configuration describes, opened and checked before any run folder is made.
+    """A configuration, opened and checked before any run folder is made.
 
     Attributes:
-        config: its row length and width solved.
+        config: with row length and width solved.
         reading: the text, or rows of ids.
         task: of the configuration.
-        training: its words.
-        optimizer: its words.
-        total_steps: what the budget and its extension buy.
-        extension_steps: those of them that the extension buys.
+        training: the section `training` of the configuration, with its seed.
+        optimizer: the section `optimizer`.
+        total_steps: optimizer steps that the budget and its extension pay for.
+        extension_steps: how many of them the extension pays for.
         mesh: over all devices.
     """
 
@@ -80,7 +80,7 @@ class Experiment:
 
     @property
     def batches(self) -> dict[str, Any]:
-        """What every reader of this experiment is asked for."""
+        """The arguments that training and evaluation batches have in common."""
         return dict(
             batch_size=self.config.batch_size,
             row_length=self.config.row_length,
@@ -88,12 +88,12 @@ class Experiment:
         )
 
     def evaluation(self, split: str, max_bytes: int, part: str = "") -> Iterator[Batch]:
-        """Return the batches of a split, up to so many raw bytes; 0 = all.
+        """Return the batches of a split.
 
         Args:
             split: of the corpus.
-            max_bytes: see above.
-            part: of a mixture; "" = all of it.
+            max_bytes: raw bytes at most; 0 = all.
+            part: name of one corpus of a mixture; "" = all of it.
         """
         reading = self.reading.parts[part] if part else self.reading
         return reading.evaluation(split=split, max_bytes=max_bytes, **self.batches)
@@ -104,11 +104,10 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
 
     Args:
         config: as `configs.common.default` makes it.
-        startup: where its phases are counted.
+        startup: gets the seconds of the phases.
 
     Raises:
-        ValueError: a word of the configuration is wrong, or the corpus cannot be read; see the
-            parts.
+        ValueError: a value of the configuration is wrong, or the corpus cannot be read.
     """
     startup = startup or StartUp()
     training = TrainingConfig(**config.training, seed=config.seed)  # refused before text is read
@@ -125,7 +124,7 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     planned_steps, _ = solve_steps(config, task)
     extension = solve_extension(config, task)
     total_steps = planned_steps + extension
-    make_schedule(optimizer, total_steps, extension)  # refuses what it cannot do
+    make_schedule(optimizer, total_steps, extension)  # only to raise its errors now
     config.training.best_metric = config.training.best_metric or task.headline
     training = TrainingConfig(**config.training, seed=config.seed)
     startup.mark("task")
@@ -141,17 +140,17 @@ def run(
     pictures: bool = True,
     startup: StartUp | None = None,
 ) -> dict[str, Any]:
-    """Train what a configuration describes into a run folder, or go on where it stopped.
+    """Train a configuration into a run folder, or go on where the run stopped.
 
-    A run that was extended stays so, whether or not `config` says it again.
+    A run that was extended keeps its extension, whether or not `config` names it again.
 
     Args:
         config: as `configs.common.default` makes it.
         workdir: the run folder; made where it is missing.
         overrides: what was changed on the command line, for the record.
-        more_evaluations: what else than its validation split the experiment is scored on.
-        pictures: also write samples and curves after each evaluation.
-        startup: what has passed until here; None begins to count now.
+        more_evaluations: returns what the experiment is scored on besides its validation split.
+        pictures: whether to write samples and curves after each evaluation.
+        startup: the seconds that the start has taken so far; None begins to count now.
 
     Returns:
         The last validation record.
@@ -169,7 +168,7 @@ def run(
     check_batch(experiment.mesh, config.batch_size, training.accumulation)
     if training.init_from and not recorded:
         _check_weights(experiment)
-    # Before the run folder, because a corpus may be too small for one row.
+    # Before the run folder is made, because this fails if a corpus is too small for one row.
     train_data = reading.train(
         seed=config.seed, num_workers=config.data.num_workers, **experiment.batches
     )
@@ -243,7 +242,7 @@ def run(
             batch_spec=RowLayout.of(tokenizer, config.row_length).batch_spec(config.batch_size),
             startup=startup,
         )
-    # A start that finds all steps done traces none, and the folder may hold an earlier trace.
+    # If all steps were done already, no step was traced, and the folder may hold an older trace.
     if training.profile and is_primary() and traces(folder.profile) != earlier:
         print(describe_profile(folder.profile))
     return validation_record
@@ -276,13 +275,13 @@ def _check_extension(experiment: Experiment, recorded: Mapping[str, Any]) -> Non
     if solve_extension(earlier, experiment.task) > experiment.extension_steps:
         raise ValueError(
             f"the run has been extended by {known}, which is more than {config.budget.extend}: an "
-            "extension counts from the end of the run's own budget, so give the whole of it, or "
-            "leave it out to go on with the one that the run has"
+            "extension counts from the end of the run's own budget, so give the total of all "
+            "extensions, or leave it out to keep the run's extension"
         )
 
 
 def _check_weights(experiment: Experiment) -> None:
-    """Refuse weights that do not fit, before a run folder is made for them."""
+    """Refuse weights that do not fit the model before the run folder is made."""
     config, training = experiment.config, experiment.training
     spec = batch_spec(config.batch_size, config.row_length)
     shapes = jax.eval_shape(initial_state(experiment.task, optax.identity(), spec, 0)).variables

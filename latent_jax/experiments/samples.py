@@ -1,6 +1,4 @@
-"""What a latent language makes of held-out text, for a person to read: originals, reconstructions,
-and the LM's choice.
-"""
+"""Samples of a latent language for people: held-out text, reconstructions, and the LM's choice."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,10 +23,9 @@ def write_samples(
     tokenizer: Tokenizer,
     batches: Iterable[Batch],
 ) -> None:
-    """Write `step_<n>.txt` with the first rows of the held-out text, line by line under each other.
+    """Write `step_<n>.txt`: the first held-out rows, each with its reconstructions below it.
 
-    A task that reconstructs nothing (it has no method `reconstruct`) writes nothing. All processes
-    must call this.
+    Nothing is written for a task without a method `reconstruct`. All processes must call this.
     """
     if not hasattr(task, "reconstruct"):
         return

@@ -1,4 +1,4 @@
-"""Several runs of one config file: trained one after the other, then laid side by side."""
+"""The runs of one config file: trained one after the other, then compared."""
 
 import logging
 import re
@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 def run_config(
     config: ConfigDict, workdir: str | Path, overrides: Mapping[str, Any] | None = None
 ) -> list[Path]:
-    """Train what a config file describes: one run, or each of `config.runs` in a folder of its own.
+    """Train the runs of a config file: one, or each of `config.runs` in a folder of its own.
 
-    Starting it again goes on where it stopped; what is finished is not trained again. At the end it
+    Called again, it goes on where it stopped; finished runs are not trained again. At the end it
     prints a table of the runs, and several runs get one picture, `comparison.png`.
 
     Returns:
@@ -55,10 +55,10 @@ def run_config(
 
 
 def extend(config: ConfigDict, extension: str) -> dict[str, Any]:
-    """Give what a config file describes more budget; return the changed words by dotted key.
+    """Extend the budget of a config file's runs; return the changed config keys and their values.
 
     Args:
-        config: of one run, or with `config.runs`, which all get the same.
+        config: of one run, or with `config.runs`, which all get the same extension.
         extension: "UNIT:AMOUNT", counted from the end of the run's own budget; "" changes nothing.
     """
     if not extension:
@@ -71,8 +71,9 @@ def extend(config: ConfigDict, extension: str) -> dict[str, Any]:
 def default_workdir(config_file: str) -> Path:
     """Return runs/<config file and arguments>, such as runs/latent_lm-compressor=ssm,c=4.
 
-    An argument may be a path or a glob: what is special in a file's name becomes "_", brackets too,
-    which Orbax takes for a glob: checkpoints below them are saved without an error and not found.
+    An argument may be a path or a glob: its special characters become "_". So do brackets, because
+    Orbax reads them as a glob: it saves checkpoints below them without an error and cannot find
+    them again.
     """
     path, _, arguments = str(config_file).partition(":")
     stem = Path(path).stem
@@ -81,7 +82,7 @@ def default_workdir(config_file: str) -> Path:
 
 
 def _rows_per_micro_batch(config: ConfigDict) -> int:
-    # A number that makes no sense is refused by name when the run is prepared.
+    # An accumulation below 1 is refused, with its name, when the run is prepared.
     return config.batch_size // max(1, config.training.accumulation)
 
 

@@ -1,4 +1,4 @@
-"""Sampling from trained models, with a cache; ids and latents back to text."""
+"""Sampling from trained models with a cache, and text made from the drawn ids or latents."""
 
 from latent_jax.generation.decoders import CodeDecoder, Decoder, TokenDecoder
 from latent_jax.generation.decoding import Drawn, Lanes, draw, start

@@ -1,4 +1,4 @@
-"""Causal models as decoding sees them: one id in, the logits of the next one out."""
+"""The interface of causal models for decoding: one id in, the logits of the next one out."""
 
 import abc
 import dataclasses
@@ -20,8 +20,10 @@ Caches = tuple[Cache, ...]
 class Decoder(abc.ABC):
     """A model whose ids are drawn one after the other.
 
+    A lane is one text of a batch.
+
     Attributes:
-        separator_id: ends a lane that draws it; None where lanes do not end.
+        separator_id: the id that ends a lane when it is drawn; None = lanes do not end.
     """
 
     separator_id: int | None
@@ -35,29 +37,46 @@ class Decoder(abc.ABC):
     def prefill(
         self, variables: Variables, prompts_BT: jax.Array, lengths_B: jax.Array, cache: Cache
     ) -> tuple[jax.Array, Cache]:
-        """Return the logits of the first new id, float32[B, V], and the cache, which then stands at
-        position `lengths_B` + 1.
+        """Read the prompts.
+
+        Args:
+            variables: Flax collections of the model.
+            prompts_BT: int32, padded at the end.
+            lengths_B: int32, ids in each prompt.
+            cache: empty.
+
+        Returns:
+            The logits of the first new id, float32[B, V], and the filled cache. That id's position
+            is `lengths_B` + 1.
         """
 
     @abc.abstractmethod
     def read_one(
         self, variables: Variables, ids_B: jax.Array, cache: Cache, position_B: jax.Array
     ) -> tuple[jax.Array, Cache]:
-        """Read one id per lane with unrolled layers; return the logits of the next, and the cache.
+        """Read one id per lane with unrolled layers.
 
-        Blocks and cache are stacked.
+        Args:
+            variables: Flax collections of the model, with stacked blocks.
+            ids_B: int32.
+            cache: stacked.
+            position_B: int32, the position of each id.
+
+        Returns:
+            The logits of the next id, float32[B, V], and the cache.
         """
 
     @property
     def max_ids(self) -> int | None:
-        """How many ids a lane can have in all, its prompt included; None where there is no end."""
+        """How many ids a lane can have, its prompt included; None = there is no limit."""
         return self.network.max_length if self.network.positions == "learned" else None
 
     def step(
         self, variables: Variables, ids_B: jax.Array, caches: Caches, position_B: jax.Array
     ) -> tuple[jax.Array, Caches]:
-        """Do what `read_one` does with blocks and caches by layer, which spares copies of both; see
-        `map_blocks`.
+        """Do the same as `read_one`, but with blocks and caches by layer.
+
+        XLA then copies neither of them in a loop over ids; see `map_blocks`.
         """
         variables = map_blocks(stacked, variables)
         logits_BV, cache = self.read_one(variables, ids_B, stacked(caches), position_B)
@@ -92,7 +111,7 @@ class TokenDecoder(Decoder):
 class CodeDecoder(Decoder):
     """The language model of a latent language, which draws codes.
 
-    They begin with a vector of their own, and do not end.
+    A learned vector stands before the first code. No code ends a lane.
     """
 
     config: LatentLMConfig

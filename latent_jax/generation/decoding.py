@@ -1,7 +1,7 @@
 """Ids drawn one after the other from a causal model, in many lanes, with a cache.
 
-`start` reads all prompts at once; `draw` is one `lax.scan` over new ids, and goes on where the last
-one stopped, so that a caller can show text while it grows. Both are pure and jitted, with one
+`start` reads all prompts at once. `draw` is one `lax.scan` over new ids; the next call goes on
+where it stopped, so that a caller can show text while it grows. Both are pure and jitted, with one
 program for each number of lanes, slots and ids.
 """
 
@@ -17,14 +17,15 @@ from latent_jax.layers.block import by_layer, map_blocks
 
 
 class Lanes(NamedTuple):
-    """Texts that grow side by side.
+    """The state of a batch of texts while they are drawn.
 
     Attributes:
         logits_BV: float32, of each lane's next id.
-        caches: what each lane has read, by layer.
-        position_B: int32, the position that its next id will have.
-        is_done_B: bool, whether it has drawn the separator.
-        seen_BV: bool, which ids it has read in its prompt or drawn; None where nobody asks.
+        caches: keys and values of what each lane has read, one cache per layer.
+        position_B: int32, the position of each lane's next id.
+        is_done_B: bool, whether the lane has drawn the separator.
+        seen_BV: bool, which ids the lane has read in its prompt or drawn; None if they are not
+            tracked.
     """
 
     logits_BV: jax.Array
@@ -38,8 +39,8 @@ class Drawn(NamedTuple):
     """New ids of each lane.
 
     Attributes:
-        ids_BN: int32; separators from the one that ends a lane on.
-        nats_BN: float32, -log p of each under the model as it is, without temperature, truncation
+        ids_BN: int32; after the separator that ends a lane, all further ids are separators.
+        nats_BN: float32, -log p of each id under the model itself, without temperature, truncation
             or penalty; 0 after a lane's end.
     """
 
@@ -63,10 +64,13 @@ def start(
         variables: its Flax collections.
         prompts_BT: int32, padded at the end with any id.
         lengths_B: int32, ids in each prompt; 0 is allowed.
-        n_slots: positions that the cache holds: more than T, and for a model of learned positions
+        n_slots: positions that the cache holds: more than T, and for a model with learned positions
             as many as the longest lane will have. With relative or rotary positions it may be
             fewer; a lane then attends to its last `n_slots` positions.
-        tracks_seen: also keep which ids each lane has seen, for a repetition penalty.
+        tracks_seen: also track which ids each lane has seen, for a repetition penalty.
+
+    Returns:
+        Lanes whose next id is the first new one.
     """
     cache = decoder.network.empty_cache(prompts_BT.shape[0], n_slots)
     logits_BV, cache = decoder.prefill(variables, prompts_BT, lengths_B, cache)
@@ -95,11 +99,15 @@ def draw(
     Args:
         decoder: the model.
         variables: its Flax collections.
-        lanes: donated: from `start`, or the call before.
-        keys_B: typed keys; a lane draws with its own key and position, so that neither its
-            neighbours nor the number of calls change what it draws.
-        sampling: how; a repetition penalty needs lanes that track what they have seen.
-        n_new: a lane that ends earlier waits for the others.
+        lanes: from `start` or the last call; they are donated.
+        keys_B: typed keys; a lane draws with its own key and position, so neither its neighbours
+            nor the number of calls change what it draws.
+        sampling: how ids are drawn; a repetition penalty needs lanes that track what they have
+            seen.
+        n_new: ids drawn for every lane; one that ends earlier gets separators.
+
+    Raises:
+        ValueError: there is a repetition penalty, and the lanes do not track what they have seen.
     """
 
     def body(lanes: Lanes, _: None) -> tuple[Lanes, Drawn]:

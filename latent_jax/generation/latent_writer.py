@@ -1,4 +1,4 @@
-"""Text from a latent language model: the prompt encoded, codes drawn, the whole decoded at once.
+"""Text from a latent language model: encode the prompt, draw codes, decode all at once.
 
 Fifty 2025, "Language, Entropy, and Language Modeling": generation happens in latent space only, and
 one decoding at the end turns all codes, the prompt's included, into bytes.
@@ -24,11 +24,11 @@ from latent_jax.tokenizers import Tokenizer
 class LatentWriter:
     """A `Writer` over codes.
 
-    The encoder reads whole groups of C bytes, so separators, which stand between texts, fill up the
-    first group of a prompt.
+    The encoder reads whole groups of C bytes. So separators are put before a prompt to fill up its
+    first group, as they stand before texts in training.
 
     Args:
-        config: whose latents are discrete.
+        config: of a model with discrete latents.
         variables: its Flax collections.
         tokenizer: of bytes, one id each.
         row_length: bytes in a row of its training.
@@ -48,7 +48,7 @@ class LatentWriter:
         self._decoder = CodeDecoder(config)
 
     def flops(self, n_prompt_ids: int, n_ids: int) -> float:
-        """See `Writer.flops`: the encoder reads the prompt, the decoder all."""
+        """See `Writer.flops`; ids are codes. The encoder reads the prompt, other parts read all."""
         parts = self._config.forward_flops((n_prompt_ids + n_ids) * self._factor)
         encode = sum(parts.pop(name) for name in ("encoder", "compressor", "quantizer"))
         read = n_prompt_ids * self._factor

@@ -1,4 +1,4 @@
-"""Prompts as ids that can be gone on from, and drawn ids as text."""
+"""Prompts as ids that a model can continue, and drawn ids as text."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from latent_jax.tokenizers import Tokenizer
 from latent_jax.tokenizers.bit_tokenizer import BitTokenizer
 
 CONTINUATIONS = (b" and so on.", b"\n\nZebra", b"es? 7", b"\xff")
-"""Unlike texts: ids that a prompt has before all of them do not depend on how it goes on."""
+"""Unlike endings: ids that a prompt has with each of them do not depend on how the text goes on."""
 
 
 def open_ids(tokenizer: Tokenizer, prompt: bytes) -> np.ndarray:
-    """Return the ids of a text that goes on, int32[n].
+    """Return the ids of a prompt that do not depend on the text after it, int32[n].
 
-    A table of pieces gives the ids of the prompt. A compressed stream ends with bits that say where
-    the text ends, and its last window is filled up: these ids are left out, and with them a few of
-    the prompt's last bytes, which the model then writes itself.
+    A tokenizer with a table of pieces gives the ids of the whole prompt. A compressed stream ends
+    with bits that say where the text ends, and its last window is filled up. These ids are left
+    out. With them go a few of the prompt's last bytes, which the model then writes itself.
     """
     if not isinstance(tokenizer, BitTokenizer):
         return tokenizer.encode(prompt)
@@ -28,10 +28,10 @@ def open_ids(tokenizer: Tokenizer, prompt: bytes) -> np.ndarray:
 
 
 def decode_valid(tokenizer: Tokenizer, batch: Sequence[np.ndarray]) -> list[tuple[bytes, int]]:
-    """Return of each sequence of ids the text and how many ids of it make sense.
+    """Return, for each sequence of ids, its text and the number of its ids that are valid.
 
-    Almost every code reads any ids. One that does not, such as Deflate, is read up to the first id
-    that cannot follow those before it.
+    Almost every code decodes any ids. For one that does not, such as Deflate, a sequence is valid
+    up to the first id that cannot follow the ones before it.
     """
     try:
         texts = tokenizer.decode_batch(batch)
@@ -41,7 +41,7 @@ def decode_valid(tokenizer: Tokenizer, batch: Sequence[np.ndarray]) -> list[tupl
 
 
 def _longest(tokenizer: Tokenizer, ids: np.ndarray) -> tuple[bytes, int]:
-    """Return the longest beginning that decodes: what follows an id that fails, fails too."""
+    """Return the longest prefix that decodes, by bisection: all longer ones fail too."""
     text, good, bad = b"", 0, len(ids) + 1
     while bad - good > 1:
         middle = (good + bad) // 2

@@ -3,8 +3,8 @@
 Top-k sampling is Fan et al. 2018 ("Hierarchical Neural Story Generation", section 5.4), nucleus
 sampling Holtzman et al. 2020 ("The Curious Case of Neural Text Degeneration", section 3.1). Fifty
 2025 samples latents with temperature 0.9, top-p 0.95 and top-k 50. The repetition penalty is that
-of Keskar et al. 2019 ("CTRL", section 4.1), which divides the logits of ids that were there before;
-negative ones are multiplied, as Hugging Face does, or the penalty would make them likelier.
+of Keskar et al. 2019 ("CTRL", section 4.1), which divides the logits of ids that were seen before.
+Negative logits are multiplied instead, as Hugging Face does: division would make ids likelier.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ class Sampling:
 
     Attributes:
         temperature: logits are divided by it; 0 takes the likeliest id (greedy).
-        top_k: only so many of the likeliest ids can be drawn; 0 = all.
-        top_p: of those, only the likeliest whose probabilities first reach this sum; 1 = all. At
-            least one id is left.
-        repetition_penalty: how far ids are pushed down that a lane has read in its prompt or has
-            drawn, see `penalized`; 1 = off, 1.2 in the paper. The separator before a prompt does
-            not count as read.
+        top_k: only the `top_k` likeliest ids can be drawn; 0 = all.
+        top_p: of those, only the smallest set of the likeliest whose probabilities sum to at least
+            this; 1 = all. At least one id is left.
+        repetition_penalty: lowers the logits of ids that a lane has read in its prompt or drawn,
+            see `penalized`; 1 = off, 1.2 in the paper. The separator before a prompt does not count
+            as read.
 
     Raises:
         ValueError: a number is outside its range.
@@ -51,12 +51,14 @@ class Sampling:
 
     @property
     def needs_seen(self) -> bool:
-        """Whether what can be drawn depends on the ids that a lane has seen."""
+        """Whether sampling needs the ids that each lane has seen."""
         return self.repetition_penalty != 1
 
 
 def penalized(logits_BV: jax.Array, seen_BV: jax.Array, penalty: float) -> jax.Array:
-    """Return the logits, those of ids that were seen divided by a penalty, or times it below 0.
+    """Return logits float32[B, V] with a penalty on seen ids.
+
+    A seen id's logit is divided by the penalty if it is above 0, else multiplied by it.
 
     Args:
         logits_BV: float32.
@@ -70,19 +72,19 @@ def penalized(logits_BV: jax.Array, seen_BV: jax.Array, penalty: float) -> jax.A
 def log_probabilities(
     logits_BV: jax.Array, sampling: Sampling, seen_BV: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the ids that can be drawn, likeliest first, and what each is drawn with.
+    """Return the ids that can be drawn, likeliest first, and their log-probabilities.
 
     Args:
         logits_BV: float32.
-        sampling: see above; K below is `top_k`, or V where that is 0 or more than V, or 1 where the
-            choice is greedy.
-        seen_BV: bool, the ids that each lane has seen; read only where `needs_seen`.
+        sampling: how ids are drawn. K below is `top_k`; it is V if that is 0 or more than V, and 1
+            if the choice is greedy.
+        seen_BV: bool, the ids that each lane has seen; read only if `sampling.needs_seen`.
 
     Returns:
-        Log-probabilities float32[B, K], -inf where the nucleus ends, and ids int32[B, K].
+        Log-probabilities float32[B, K], -inf outside of the nucleus, and ids int32[B, K].
 
     Raises:
-        ValueError: there is a repetition penalty, and nobody knows what was seen.
+        ValueError: there is a repetition penalty and no `seen_BV`.
     """
     if sampling.needs_seen:
         if seen_BV is None:
@@ -100,7 +102,7 @@ def log_probabilities(
     if sampling.top_p < 1:
         p_BK = jnp.exp(log_p_BK)
         before_BK = jnp.cumsum(p_BK, axis=-1) - p_BK
-        # The first id stays whatever rounding does to the sum before it.
+        # Rounding may make the sum before the first id other than 0; the id must stay.
         is_inside_BK = (before_BK < sampling.top_p).at[:, 0].set(True)
         log_p_BK = jax.nn.log_softmax(jnp.where(is_inside_BK, log_p_BK, -jnp.inf), axis=-1)
     return log_p_BK, ids_BK
@@ -114,8 +116,11 @@ def sample(
     Args:
         keys_B: typed keys, one per lane, so that a lane's draw does not depend on its neighbours.
         logits_BV: float32.
-        sampling: see above.
+        sampling: how ids are drawn.
         seen_BV: see `log_probabilities`.
+
+    Raises:
+        ValueError: see `log_probabilities`.
     """
     log_p_BK, ids_BK = log_probabilities(logits_BV, sampling, seen_BV)
     if sampling.temperature == 0:

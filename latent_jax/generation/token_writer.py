@@ -1,4 +1,4 @@
-"""Text from a GPT over any tokenizer's ids."""
+"""Text from a GPT over the ids of any tokenizer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,10 +16,11 @@ from latent_jax.models.gpt import GPTConfig
 from latent_jax.tokenizers import Tokenizer
 
 CHUNK = 32
-"""Ids that are drawn before the text is looked at."""
+"""Ids that are drawn between two looks at the text."""
 
 MAX_IDS_PER_BYTE = 64
-"""Drawn at most for a byte of text: Deflate, for one, has blocks that are empty."""
+"""Ids drawn at most for a byte of text: a model over Deflate, for example, can draw empty blocks
+without end."""
 
 
 class TokenWriter:
@@ -28,7 +29,7 @@ class TokenWriter:
     Args:
         config: of the GPT.
         variables: its Flax collections.
-        tokenizer: its own.
+        tokenizer: the one that it was trained with.
         row_length: ids in a row of its training.
     """
 
@@ -44,7 +45,7 @@ class TokenWriter:
         self._variables, self._tokenizer, self._row_length = variables, tokenizer, row_length
 
     def flops(self, n_prompt_ids: int, n_ids: int) -> float:
-        """See `Writer.flops`; where M1 drives the tokenizer, its share comes on top."""
+        """See `Writer.flops`; the FLOPs of an M1 that drives the tokenizer are not included."""
         n = n_prompt_ids + n_ids
         return n * sum(self._decoder.config.forward_flops(n).values())
 
@@ -72,7 +73,8 @@ class TokenWriter:
         drawn = [_Lane() for _ in prompts]
         while True:
             lanes, new = draw(self._decoder, self._variables, lanes, keys, sampling, CHUNK)
-            # Every call draws as many, so that one program serves all: the last may have too many.
+            # Every call draws the same number, so that one program serves all; the last call may
+            # draw more ids than there is room for.
             n_new = min(CHUNK, room - len(drawn[0].ids))
             for row, lane in enumerate(drawn):
                 lane.append(new.ids_BN[row, :n_new], new.nats_BN[row, :n_new])
@@ -92,7 +94,7 @@ class TokenWriter:
         ]
 
     def _room(self, begun: Sequence[np.ndarray], n_bytes: int) -> int:
-        """Return how many ids can be drawn for every lane."""
+        """Return how many ids can be drawn for each lane."""
         longest = max(map(len, begun))
         if longest >= self._row_length - 1:
             raise ValueError(
@@ -104,7 +106,7 @@ class TokenWriter:
         return min(most - longest, enough) if most else enough
 
     def _decode(self, begun: Sequence[np.ndarray], drawn: Sequence["_Lane"]) -> None:
-        """Read all lanes as text, up to their end, and note why one is over."""
+        """Decode all lanes up to their end, and set why a lane stopped."""
         separator = self._tokenizer.separator_id
         ends = [_find(lane.ids, separator) for lane in drawn]
         whole = [
@@ -119,7 +121,7 @@ class TokenWriter:
     def _written(
         self, prompt: bytes, kept: bytes, begun: np.ndarray, lane: "_Lane", n_bytes: int
     ) -> Written:
-        """Count what was drawn up to the id in whose bits the last byte of the text ends."""
+        """Return the result of a lane; it counts the ids up to the one that ends the last byte."""
         text, stop, n_ids = lane.text(kept, n_bytes), lane.stop, len(lane.ids)
         if stop == END:
             n_ids = len(lane.valid) - len(begun) + 1  # the separator
@@ -131,7 +133,7 @@ class TokenWriter:
 
 
 class _Lane:
-    """What was drawn for one prompt, and what it stands for together with the prompt's own ids."""
+    """The ids drawn for one prompt, and the text of prompt and drawn ids together."""
 
     def __init__(self):
         self.ids, self.nats = np.zeros(0, np.int32), np.zeros(0, np.float32)

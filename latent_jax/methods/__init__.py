@@ -1,1 +1,1 @@
-"""The seam: literature names built into tokenizers and models, and budgets turned into steps."""
+"""Methods: literature names made into tokenizers, tasks and writers; budgets made into steps."""

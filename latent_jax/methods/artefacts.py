@@ -1,7 +1,7 @@
-"""What the package carries: a trained M1, and the code that was compiled from it.
+"""The trained files in the package: an M1, and a code that was compiled from it.
 
 m1.msgpack               the byte model; `launch/prepare.py m1` writes it from a run folder
-m1.json                  on what it was trained, for how long, and to how many bits per byte
+m1.json                  its training text, the length of its training, and its bits per byte
 equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py compile`
 """
 
@@ -18,17 +18,18 @@ M1_FILE = "m1.msgpack"
 COMPILED_FOLDER = "equal_info_16_65k"
 
 MIN_CONTEXT, MAX_CONTEXT = 32, 256
-"""Bytes that M1 attends to: the least where it is reset after a few, the most where it is not."""
+"""Bounds of the bytes that M1 attends to: MIN where it is reset after a few bytes, MAX where it is
+never reset."""
 
 
 def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> GPTByteModel:
     """Return a byte model.
 
     Args:
-        path: a file that `launch/prepare.py m1` wrote; empty is the one that the package carries.
+        path: a file that `launch/prepare.py m1` wrote; "" = the one in the package.
         context: how many positions it attends to.
-        lanes: texts that it reads side by side; 0 is the platform's choice. A decoder must take the
-            encoder's.
+        lanes: texts that it reads side by side; 0 = the platform's choice. A decoder must use as
+            many as the encoder.
 
     Raises:
         ValueError: there is no such file, it holds something else, or `lanes` is negative.
@@ -51,7 +52,14 @@ def _parsed(content: bytes, context: int, lanes: int) -> GPTByteModel:
 
 
 def m1_digest(path: str = "") -> str:
-    """Return the SHA-256 hex digest of the file of a byte model; arguments and errors as above."""
+    """Return the SHA-256 hex digest of a byte model's file.
+
+    Args:
+        path: see `load_m1`.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
     return hashlib.sha256(_read_m1(path)).hexdigest()
 
 
@@ -67,9 +75,10 @@ def _read_m1(path: str) -> bytes:
 
 
 def load_compiled(folder: str = "") -> CompiledCode:
-    """Return a compiled code; an empty `folder` is the one that the package carries.
+    """Return a compiled code; an empty `folder` stands for the one in the package.
 
     Raises:
-        ValueError: there is none; FingerprintError: its files were changed.
+        ValueError: there is none.
+        FingerprintError: its files were changed.
     """
     return CompiledCode.load(Path(folder).expanduser() if folder else FOLDER / COMPILED_FOLDER)

@@ -10,7 +10,7 @@ from latent_jax.methods.text_code import TextCode
 
 @register
 class BPE(TextCode):
-    """Subwords by merges of neighbours, learned from the corpus or read from GPT-2's files."""
+    """Subwords made by merging neighbours; merges are learned or read from GPT-2's files."""
 
     name = "BPE"
     rank, colour = 2, 1

@@ -13,8 +13,8 @@ from typing import Any
 from latent_jax.nearest import check_word
 
 ALWAYS = ("steps", "flops")
-"""Optimizer steps, and training floating-point operations, those of the tokenizer's own model
-included: units that every method has.
+"""The units that every method has: optimizer steps, and training FLOPs, those of the tokenizer's
+own model included.
 """
 
 PER_PARAMETER = "_per_parameter"
@@ -63,12 +63,12 @@ class Budget:
         """Return the optimizer steps that spend this budget, rounded up, at least one.
 
         Args:
-            amounts: what a step is worth on average in each unit that the method counts.
-            flops: of training, of a step.
-            n_parameters: those outside of embeddings.
+            amounts: of a step, on average, in each unit that the method counts.
+            flops: training FLOPs of a step.
+            n_parameters: parameters outside of embeddings.
 
         Raises:
-            ValueError: a step costs nothing of this unit, or the method does not count it.
+            ValueError: a step costs nothing in this unit, or the method does not count the unit.
         """
         check_word("unit of a budget", self.unit, units(tuple(amounts)))
         per_step = {
@@ -80,7 +80,7 @@ class Budget:
         if not per_step:
             others = " or ".join(unit for unit in ("steps", *amounts) if unit != self.unit)
             raise ValueError(
-                f"a step costs 0 {self.unit}, so that {self} has no end: give the budget in "
+                f"a step costs 0 {self.unit}, so {self} would never be spent: give the budget in "
                 f"{others}"
             )
         return max(1, math.ceil(self.amount / per_step))
@@ -94,7 +94,7 @@ def parse(text: str, counted: Sequence[str] = TEXT) -> Budget:
         counted: units that the method counts.
 
     Raises:
-        ValueError: it is not written so, or the unit is unknown (the nearest is named).
+        ValueError: it is not written like this, or the unit is unknown (the nearest is named).
     """
     match = re.fullmatch(r"\s*(\w+)\s*:\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*", text)
     if not match:

@@ -1,6 +1,6 @@
-"""Sweeps as data: cells made by a small algebra.
+"""Sweeps as data: lists of cells, and functions that build them from axes.
 
-A cell is a dictionary: the arguments of a config file, and perhaps a "group". Cells of one group
+A cell is a dictionary: the arguments of a config file, and an optional "group". Cells of one group
 and size are compared with each other, so they must have one budget.
 """
 
@@ -30,31 +30,31 @@ def zipped(**axes: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def crossed(first: Sequence[Cell], second: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Return every cell of the first with the words of every cell of the second."""
+    """Return every pair of a first and a second cell, merged; the second one's values win."""
     return [{**a, **b} for a, b in itertools.product(first, second)]
 
 
 def where(cells: Sequence[Cell], keep: Callable[[Cell], bool]) -> list[dict[str, Any]]:
-    """Return the cells that are to be kept."""
+    """Return the cells for which `keep` is true."""
     return [dict(cell) for cell in cells if keep(cell)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What `get_sweep` of a file in configs/sweeps returns.
+    """A sweep, as `get_sweep` of a file in configs/sweeps returns it.
 
     Attributes:
-        cells: see above; `name_of` is different for each.
-        config: the config file whose arguments the cells are.
-        overrides: dotted keys of the configuration that every cell sets, such as "data.source".
-        train_bytes: raw bytes of the training split that are encoded at most for methods that M1
-            drives, which are read again where a budget needs more; 0 = what the budgets need.
-        cut_bytes: into texts of so many bytes; see `EncodeConfig`.
-        example_bytes: or as the beginnings of examples; see `EncodeConfig`.
-        paper_batches: batches of its own tokens on which a cell is scored as in the paper
-            (Lester et al. 2024, section 3.8), beside the same raw bytes for every method.
-        follow_up: called with the records of all cells when they are finished; returns the cells
-            that are to be trained then, such as seeds of the best.
+        cells: dictionaries; `name_of` is different for each.
+        config: the config file that takes the cells as its arguments.
+        overrides: values of config keys for every cell, by dotted key, such as "data.source".
+        train_bytes: raw bytes of the training split to encode at most, for methods that M1 drives;
+            a larger budget reads them again. 0 = as many as the budgets need.
+        cut_bytes: see `EncodeConfig`; documents are cut into texts of so many bytes.
+        example_bytes: see `EncodeConfig`; or texts are the beginnings of examples.
+        paper_batches: batches of the method's own tokens on which a cell is also scored as in the
+            paper (Lester et al. 2024, section 3.8), besides the same raw bytes for every method.
+        follow_up: called with the records of all cells when they are finished; returns further
+            cells to train, such as other seeds of the best ones.
     """
 
     cells: Sequence[Cell]
@@ -70,7 +70,7 @@ class Sweep:
         """Refuse cells that cannot be told apart.
 
         Raises:
-            ValueError: there is none, or two have one name.
+            ValueError: there is no cell, or two have the same name.
         """
         if not self.cells:
             raise ValueError("a sweep needs at least one cell")
@@ -81,15 +81,16 @@ class Sweep:
 
 
 def name_of(cell: Cell) -> str:
-    """Return the name of a cell, which is the name of its run folder too."""
+    """Return the name of a cell, which is also the name of its run folder."""
     words = [str(v) if key in _PLAIN else f"{key}={v}" for key, v in cell.items()]
     return re.sub(r"[^\w=,.\-]+", "_", "-".join(words))
 
 
 def setting_of(cell: Cell) -> dict[str, Any]:
-    """Return what else than its method, size, seed and budget tells a cell from others.
+    """Return the arguments of a cell other than its group, method, size, seed and budget.
 
-    "setting" has all of it in words, as tables name it; it is missing where there is nothing.
+    The key "setting" lists them in one string, as tables show it. Without such arguments the result
+    is {}.
     """
     words = {key: value for key, value in cell.items() if key not in (*_PLAIN, "seed")}
     if not words:

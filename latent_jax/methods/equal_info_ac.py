@@ -23,9 +23,9 @@ from latent_jax.tokenizers.likeliest import likeliest_texts
 
 @register
 class EqualInfoAC(TextCode):
-    """Arithmetic coding in windows of W bits, after each of which M1 and the coder begin anew.
+    """Arithmetic coding in windows of W bits; after each one, M1 and the coder begin anew.
 
-    Where a window is one token, `rule=likeliest` lists the text of every id: the code is compiled
+    Where a window is one token, `rule=likeliest` lists the text of every id. This code is compiled
     into a table, and M1 does not run while text is coded.
     """
 
@@ -35,14 +35,14 @@ class EqualInfoAC(TextCode):
     options = {
         "b": Option("bits of a window"),
         "v": Option("ids besides the separator: tokens of log2(v) bits"),
-        "rule": Option("what a window stands for", ("likeliest", *RULES)),
-        "reset": Option("when M1 forgets", tuple(RESETS), "every"),
+        "rule": Option("which texts windows stand for", ("likeliest", *RULES)),
+        "reset": Option("after which windows M1 is reset", tuple(RESETS), "every"),
         "p": Option("bits of the integer counts", default=14),
     }
     example = "EqualInfoAC[b=16,v=65k]"
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the usual values; that of the rule depends on the others."""
+        """Return the defaults; that of the rule depends on b, v and reset."""
         usual = super().defaults(options)
         if "b" in options and "v" in options:
             reset = options.get("reset", usual["reset"])
@@ -50,7 +50,7 @@ class EqualInfoAC(TextCode):
         return usual
 
     def is_driven(self, method: MethodName) -> bool:
-        """Return whether M1 runs for every byte: always but for a compiled code."""
+        """Return whether M1 runs for every byte: always, except for a compiled code."""
         return method["rule"] != "likeliest"
 
     def vocab_size(self, method: MethodName) -> int:
@@ -58,7 +58,7 @@ class EqualInfoAC(TextCode):
         return method["v"] + 1
 
     def make_code(self, method: MethodName, sources: Sources) -> tokenizers.Tokenizer:
-        """Return the coder, or the compiled code, which is kept beside the corpus; see `Family`."""
+        """Return the coder, or the compiled code, which the corpus folder keeps; see `Family`."""
         if self.is_driven(method):
             return step_by_step(method, sources.m1, sources.lanes)
         shipped = FOLDER / COMPILED_FOLDER
@@ -79,14 +79,14 @@ class EqualInfoAC(TextCode):
 
 
 def compiled(method: MethodName, m1: str = "") -> tokenizers.CompiledCode:
-    """Compile the code of windows of one token, which takes a minute on a CPU.
+    """Compile a code whose windows are one token; it takes a minute on a CPU.
 
     Args:
         method: parsed, of this family.
-        m1: file of the byte model; "" is the one that the package carries.
+        m1: file of the byte model; "" = the one in the package.
 
     Raises:
-        ValueError: the method is no table, or M1 cannot be read.
+        ValueError: the method cannot be a table, or M1 cannot be read.
     """
     if method["rule"] != "likeliest":
         return tokenizers.CompiledCode.compile(step_by_step(method, m1))
@@ -104,18 +104,18 @@ def compiled(method: MethodName, m1: str = "") -> tokenizers.CompiledCode:
 
 
 def step_by_step(method: MethodName, m1: str = "", lanes: int = 0) -> tokenizers.EqualInfoAC:
-    """Return the coder that runs M1 for every byte, also where its code has been compiled.
+    """Return the coder that runs M1 for every byte, even if its code has been compiled.
 
     Args:
         method: parsed, of this family.
-        m1: file of the byte model; "" is the one that the package carries.
+        m1: file of the byte model; "" = the one in the package.
         lanes: see `load_m1`.
 
     Raises:
         ValueError: options do not go together, or M1 cannot be read.
     """
     window_bits, reset = method["b"], method["reset"]
-    # As many bytes as M1 sees bits between two resets: few windows hold more.
+    # M1 attends to as many bytes as there are bits between two resets: few windows hold more bytes.
     bits = window_bits * RESETS[reset] or MAX_CONTEXT
     model = load_m1(m1, min(max(bits, MIN_CONTEXT), MAX_CONTEXT), lanes)
     return tokenizers.EqualInfoAC(

@@ -1,8 +1,8 @@
-"""What a family of methods declares: its name and options, and how code, task and writer are made.
+"""The interface of a family of methods: name, options, and how code, task and writer are made.
 
-A family stands in one file of this room, decorated with `registry.register`. Everything that asks
-for methods by name asks the registry: names and their errors, `--help`, tokenizers, tasks, writers,
-and the tests that run over all methods.
+A family is a class in a file of its own in this folder, decorated with `registry.register`.
+Everything that looks up methods by name uses the registry: names and their errors, `--help`,
+tokenizers, tasks, writers, and the tests that run over all methods.
 """
 
 import abc
@@ -28,9 +28,9 @@ class Option:
 
     Attributes:
         meaning: for people, in a few words.
-        words: the values it can have; () where it is a positive whole number.
-        default: what a name that leaves it out means; None where a name must state it, or where
-            `Family.defaults` says.
+        words: the values it can have; () = any positive whole number.
+        default: its value in a name that leaves it out; None if a name must state it, or if
+            `Family.defaults` decides.
         is_positional: whether names give its value without "NAME=".
     """
 
@@ -44,7 +44,7 @@ class Option:
 class MethodName:
     """A parsed name: family "Latent", options {"compressor": "conv1d", "c": 2, "k": 512, ...}.
 
-    `str` prints it as `names.parse` reads it, without what is usual.
+    `str` gives the name as `names.parse` reads it, without options that have their defaults.
     """
 
     family: str
@@ -60,14 +60,13 @@ class MethodName:
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """What a tokenizer may be made from; a family takes what it needs.
+    """The sources of a tokenizer; a family takes those that it needs.
 
     Attributes:
-        corpus: what to learn from, and where to keep what was learned; None where there is no text.
+        corpus: text to learn from; its folder keeps what was learned. None if there is no text.
         train_bytes: raw bytes of the training split to learn from; 0 = all.
-        m1: file of the byte model that drives a coder; "" is the one that the package carries.
-        lanes: texts that M1 reads side by side, which is part of what a coder is; 0 = the
-            platform's choice.
+        m1: file of the byte model that drives a coder; "" = the one in the package.
+        lanes: texts that M1 reads side by side; the codes depend on it. 0 = the platform's choice.
         vocab_file: GPT-2's vocab.json; "" = none.
         merges_file: GPT-2's merges.txt; "" = none.
     """
@@ -80,16 +79,17 @@ class Sources:
     merges_file: str = ""
 
     def kept(self, method: MethodName, train: Callable[[Iterator[bytes]], Tokenizer]) -> Tokenizer:
-        """Return the tokenizer that is kept in the corpus's folder; train and keep it if none is.
+        """Return the tokenizer kept in the corpus's folder; if there is none, train and keep it.
 
-        A change of the text changes the folder, so the tokenizer is then trained anew.
+        Other text has another folder, so the tokenizer is then trained anew.
 
         Args:
             method: its options name the folder.
-            train: makes a tokenizer of texts.
+            train: makes a tokenizer from texts.
 
         Raises:
-            ValueError: there is no corpus; FingerprintError: the kept files were changed.
+            ValueError: there is no corpus.
+            FingerprintError: the kept files were changed.
         """
         if self.corpus is None:
             raise ValueError(f"{method} is learned from text: name some with --data")
@@ -109,17 +109,17 @@ class Family(abc.ABC):
     """A family of methods. Subclasses are registered as classes and used as one instance.
 
     Attributes:
-        name: as the literature writes it; what stands before the bracket.
-        summary: what its code is, in one line.
+        name: as the literature writes it: the part before the bracket.
+        summary: one line that describes its code.
         options: by name, in the order in which names print them, positional ones first.
         example: a name of this family, for messages and for the tests that run over all families.
-        rank: tables show families in the order of their ranks.
-        colour: in pictures, a number in `reports.style.PALETTE`; None is grey.
-        learns_code: whether its code is learned from a corpus or a run, so that a file cannot be
-            coded without what was learned.
+        rank: tables show families in ascending order of rank.
+        colour: in pictures, an index into `reports.style.PALETTE`; None = grey.
+        learns_code: whether its code is learned from a corpus or in a run, so that a file cannot be
+            coded without the learned part.
         reads_ids: whether its language model reads the ids of the tokenizer.
-        reads_gpt2_files: whether its tokenizer can be made of GPT-2's two files.
-        amounts: units that its tasks count; budgets are given in them.
+        reads_gpt2_files: whether its tokenizer can be read from GPT-2's two files.
+        amounts: the units that its tasks count, in which budgets can be given.
         ids_are_bytes: whether each id of a row is one raw byte, on any text.
     """
 
@@ -136,7 +136,7 @@ class Family(abc.ABC):
     amounts: ClassVar[tuple[str, ...]] = TEXT
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of options that a name may leave out, given those that it states."""
+        """Return the values of options that a name may leave out, given the stated ones."""
         del options
         return {key: o.default for key, o in self.options.items() if o.default is not None}
 
@@ -145,7 +145,7 @@ class Family(abc.ABC):
         del method
 
     def is_driven(self, method: MethodName) -> bool:
-        """Return whether a byte model runs for every byte, so that rows are encoded beforehand."""
+        """Return whether a byte model runs for every byte; sweeps encode such rows beforehand."""
         del method
         return False
 
@@ -156,45 +156,45 @@ class Family(abc.ABC):
 
     @abc.abstractmethod
     def vocab_size(self, method: MethodName) -> int:
-        """Return how many ids the tokenizer has, the separator included; nothing is made."""
+        """Return how many ids the tokenizer has, the separator included, without making it."""
 
     @abc.abstractmethod
     def make_code(self, method: MethodName, sources: Sources) -> Tokenizer:
         """Return the tokenizer that turns raw bytes into the ids of rows.
 
         Raises:
-            ValueError: something that it needs is missing, or options do not go together.
+            ValueError: a source that it needs is missing, or options do not go together.
         """
 
     @abc.abstractmethod
     def make_task(
         self, method: MethodName, config: ConfigDict, vocabulary: Vocabulary, platform: Platform
     ) -> Task:
-        """Return what is trained.
+        """Return the task: model, loss and scores.
 
         Args:
             method: parsed.
             config: as `configs.common.default` makes it.
             vocabulary: of its tokenizer.
-            platform: settles what the configuration leaves open.
+            platform: decides every "auto" of the configuration.
 
         Raises:
-            ValueError: the configuration describes no network; the message names the key.
+            ValueError: no model can be made from a value; the message names its config key.
         """
 
     @abc.abstractmethod
     def make_writer(
         self, task: Task, variables: Variables, tokenizer: Tokenizer, row_length: int
     ) -> Writer:
-        """Return what goes on from prompts with a trained model of this family.
+        """Return a writer, which continues prompts with a trained model of this family.
 
         Raises:
-            ValueError: what was trained has no language model that could go on.
+            ValueError: the trained model has no language model.
         """
 
 
 def transformer_keys(section: ConfigDict, platform: Platform) -> dict[str, Any]:
-    """Return the keys of a transformer's section with the dtype settled."""
+    """Return the keys and values of a transformer's config section, with "auto" dtype resolved."""
     keys = dict(section)
     if keys["dtype"] == "auto":
         keys["dtype"] = platform.dtype
@@ -202,5 +202,5 @@ def transformer_keys(section: ConfigDict, platform: Platform) -> dict[str, Any]:
 
 
 def head_of(config: ConfigDict, n_ids: int, platform: Platform) -> str:
-    """Return how cross-entropy over so many ids is computed, one of `tasks.heads.HEADS`."""
+    """Return the head that computes cross-entropy over `n_ids` ids, one of `tasks.heads.HEADS`."""
     return platform.head(n_ids) if config.head == "auto" else config.head

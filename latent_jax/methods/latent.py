@@ -35,7 +35,7 @@ class Latent(Family):
     rank, colour = 7, 4
     summary = "learned codes, one for every C bytes (Fifty 2025)"
     options = {
-        "compressor": Option("how rows are made shorter", tuple(compressors()), is_positional=True),
+        "compressor": Option("shortens rows of bytes", tuple(compressors()), is_positional=True),
         "c": Option("bytes per latent"),
         "k": Option("size of the codebook; left out with q=none"),
         "q": Option("quantizer; none keeps latents continuous", tuple(QUANTIZERS), "vq"),
@@ -46,27 +46,27 @@ class Latent(Family):
     ids_are_bytes = True
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the usual values; continuous latents have no codes to count."""
+        """Return the defaults; continuous latents have no codebook, so its size is 0."""
         usual = super().defaults(options)
         return {**usual, "k": 0} if options.get("q") == "none" else usual
 
     def check(self, method: MethodName) -> None:
-        """Refuse codes of continuous latents."""
+        """Refuse a codebook size for continuous latents."""
         if method["q"] == "none" and method["k"]:
             raise ValueError(
                 f"'{method}' has continuous latents (q=none) and no codes: leave k out"
             )
 
     def bytes_per_latent(self, method: MethodName) -> int:
-        """Return C."""
+        """Return C, the compression factor."""
         return method["c"]
 
     def vocab_size(self, method: MethodName) -> int:
-        """Return the ids of bytes, of which rows are made."""
+        """Return the number of byte ids, because rows hold bytes."""
         return Bytes.vocab_size
 
     def make_code(self, method: MethodName, sources: Sources) -> Tokenizer:
-        """Return bytes: what is learned is a part of the model."""
+        """Return the tokenizer of bytes: the learned code is part of the model."""
         return Bytes()
 
     def make_task(
@@ -75,7 +75,8 @@ class Latent(Family):
         """Return autoencoder and language model, trained together; see `Family`.
 
         Raises:
-            ValueError: z_loss or snippets are set, which are for a tokenizer's ids.
+            ValueError: z_loss or snippets are set, which need a language model over a tokenizer's
+                ids.
         """
         if config.z_loss or config.snippets.every:
             raise ValueError(
@@ -85,7 +86,8 @@ class Latent(Family):
         length, factor = config.row_length, method["c"]
         transformer = transformer_keys(config.autoencoder, platform)
         d_model = transformer["d_model"]
-        # A list where the configuration was read from a run folder; jit's static arguments hash it.
+        # A configuration read from a run folder has a list here, which cannot be hashed; jit hashes
+        # its static arguments.
         quantizer = {**config.quantizer, "fsq_levels": tuple(config.quantizer.fsq_levels)}
         encoder = BERTConfig(**transformer, vocab_size=vocabulary.size, max_length=length)
         decoder = BERTConfig(**transformer, vocab_size=0, max_length=length)

@@ -1,8 +1,8 @@
-"""What a method costs at a size: parameters, and FLOPs per raw byte by component.
+"""The cost of a method at a size: parameters, and FLOPs per raw byte by component.
 
 The paper's own count (Lester et al. 2024, section 3.8) is stated beside ours. It takes two FLOPs
-for each parameter outside of embeddings and each token, and leaves attention's scores and the head
-out; ours counts every matmul, and agrees with the compiler's count.
+per token for each parameter outside of embeddings, and leaves out attention scores and the head.
+Ours counts every matmul, and agrees with the compiler's count.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from latent_jax.data import batch_spec
 
 
 def count_parameters(task: Any, row_length: int) -> dict[str, int]:
-    """Return how many parameters a task draws; nothing is computed.
+    """Return how many parameters a task has; no array is computed.
 
     Args:
         task: see `latent_jax.contracts.Task`.
@@ -68,7 +68,8 @@ def paper_flops_per_byte(
 ) -> float:
     """Return inference FLOPs per raw byte as Lester et al. 2024 count them, 2 N / ratio + 2 N_M1.
 
-    Their tables 15 to 17 enter the nominal sizes, 25, 113, 403 and 2,000 million, and 3 for M1.
+    Their tables 15 to 17 use the nominal sizes, 25, 113, 403 and 2,000 million, and 3 million for
+    M1.
 
     Args:
         n_parameters: N, outside of embeddings.

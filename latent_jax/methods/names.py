@@ -2,8 +2,8 @@
 `Latent[conv1d,c=2,k=512]`.
 
 A name is the one string that every command accepts and prints. Numbers may be written with k and M
-as the literature does: powers of two where the field means them (65k = 65,536), thousands
-otherwise.
+as in the literature: 1k, 2k, 4k, 8k, 16k, 32k and 65k are powers of two (65k = 65,536), every other
+k is a thousand.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ def parse(name: str) -> MethodName:
 
     Raises:
         ValueError: for an unknown family or option (with the nearest known one), a missing option,
-            a value that is not a number where one is due, or options that do not go together.
+            a value that should be a number and is none, or options that do not go together.
     """
     match = re.fullmatch(r"\s*(\w+)\s*(?:\[(.*)\])?\s*", name)
     if not match:
@@ -43,7 +43,7 @@ def parse(name: str) -> MethodName:
 
 
 def with_options(method: MethodName, **options: Any) -> MethodName:
-    """Return a method with other options; they are not checked."""
+    """Return a method with some options changed; they are not checked."""
     changed = {**method.options, **options}
     text = _print(registry.family(method.family), changed)
     return dataclasses.replace(method, options=changed, text=text)
@@ -78,7 +78,7 @@ def _listed(family: Family, keys: Iterable[str]) -> str:
 
 
 def _print(family: Family, options: Mapping[str, Any]) -> str:
-    """Return the name without the options that are usual."""
+    """Return the name, without options that have their defaults."""
     usual = family.defaults(options)
     parts = [
         f"{options[key]}" if option.is_positional else f"{key}={options[key]}"

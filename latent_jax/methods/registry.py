@@ -1,4 +1,4 @@
-"""All families of methods, each in one file of this room."""
+"""The registry of all families of methods; each family is one file of this folder."""
 
 import importlib
 import inspect
@@ -14,11 +14,11 @@ _WANTED = ("name", "summary", "example")
 
 
 def register(cls: type[Family]) -> type[Family]:
-    """Add a family, which is then known to every command.
+    """Add a family, which every command then knows.
 
     Raises:
-        TypeError: something is missing; the message says what.
-        ValueError: another family has this name.
+        TypeError: an attribute, a method or the docstring is missing; the message names it.
+        ValueError: another family has this name, or it is no name.
     """
     missing = [key for key in _WANTED if not getattr(cls, key, "")]
     missing += [f"{key}()" for key in sorted(cls.__abstractmethods__)]
@@ -31,7 +31,7 @@ def register(cls: type[Family]) -> type[Family]:
     if not re.fullmatch(r"\w+", cls.name):
         raise ValueError(f"{cls.name!r} cannot be the name of a family: letters and digits only")
     known = _FAMILIES.get(cls.name)
-    # The same class comes again where a module is loaded anew.
+    # A module that is loaded anew registers its class again.
     places = [f"{each.__module__}.{each.__qualname__}" for each in (type(known), cls)]
     if known is not None and places[0] != places[1]:
         raise ValueError(f"two families are called {cls.name}: {' and '.join(places)}")
@@ -63,13 +63,13 @@ def family(name: str) -> Family:
 
 
 def examples() -> str:
-    """Return a name of each family, as a sentence lists them."""
+    """Return an example of each family, as a list within a sentence."""
     *others, last = (known.example for known in families().values())
     return f"{', '.join(others)} or {last}"
 
 
 def describe() -> str:
-    """Return what each family is and what its options mean, a paragraph each, for people."""
+    """Return a paragraph for people on each family and its options."""
     return "\n\n".join(_described(known) for known in families().values())
 
 
@@ -83,7 +83,7 @@ def _described(known: Family) -> str:
 
 
 def _import_all() -> None:
-    """Import every file of this room, so that one that was added is known without another edit."""
+    """Import every file of this folder, so that a new family needs no other edit."""
     package = importlib.import_module("latent_jax.methods")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")

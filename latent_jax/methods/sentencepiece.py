@@ -22,6 +22,6 @@ class SentencePiece(TextCode):
         return method["v"]
 
     def make_code(self, method: MethodName, sources: Sources) -> tokenizers.Tokenizer:
-        """Return the pieces; see `Family`."""
+        """Return the tokenizer of pieces; see `Family`."""
         v = method["v"]
         return sources.kept(method, lambda texts: tokenizers.SentencePiece.train(texts, v))

@@ -1,4 +1,4 @@
-"""What a configuration leaves to the text: how long a row is, how wide a model, how many steps."""
+"""Values that depend on the tokenizer's ratio: row length, width of the model, optimizer steps."""
 
 from ml_collections import ConfigDict
 
@@ -11,22 +11,22 @@ from latent_jax.methods.registry import family
 from latent_jax.methods.tasks import make_task
 
 ROW_MULTIPLE = 8
-"""Rows that are fitted to a context in bytes have a multiple of so many ids."""
+"""A row length that is solved from a context in bytes is a multiple of this."""
 
 
 def solve_shape(config: ConfigDict, vocabulary: Vocabulary) -> ConfigDict:
-    """Return a copy whose row length and width are numbers.
+    """Return a copy of a configuration with its row length and width solved.
 
     `context_bytes` sets `row_length`: the ids that stand for so many raw bytes on average.
-    `inference_flops_per_byte` sets the width of the language model: the widest, in whole heads as
-    wide as those that the configuration has, whose forward pass, M1 included, costs no more.
+    `inference_flops_per_byte` sets the width of the language model: the widest whose forward pass,
+    M1 included, costs no more. Widths are whole heads of the size that the configuration has.
 
     Args:
-        config: of a language model over a tokenizer's ids where one of the two is set.
-        vocabulary: measured.
+        config: where one of the two keys is set, of a language model over a tokenizer's ids.
+        vocabulary: with the measured bytes per token.
 
     Raises:
-        ValueError: a latent method, or no width is narrow enough.
+        ValueError: the method is a latent one, or even the narrowest width costs too much.
     """
     for key in ("row_length", "batch_size"):
         if config[key] < 1:
@@ -60,7 +60,7 @@ def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
         cost, before = task.flops_per_byte + vocabulary.flops_per_byte, cost
         if cost <= before:
             raise ValueError(
-                f"{config.method} costs {cost:.3g} FLOPs per byte at any width, so that "
+                f"{config.method} costs {cost:.3g} FLOPs per byte at any width, so "
                 f"inference_flops_per_byte={target:.3g} cannot choose one: leave it 0"
             )
         if cost > target:
@@ -68,8 +68,8 @@ def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
         fitted = n_heads
     if not fitted:
         raise ValueError(
-            f"{config.method} costs at least {cost:.3g} FLOPs per byte {step * head_size} wide "
-            f"and with {model.n_layers} layers, {vocabulary.flops_per_byte:.3g} of them for M1: "
+            f"{config.method} costs at least {cost:.3g} FLOPs per byte at width {step * head_size} "
+            f"with {model.n_layers} layers, {vocabulary.flops_per_byte:.3g} of them for M1: "
             f"raise inference_flops_per_byte={target:.3g}, or use fewer layers"
         )
     model.update(d_model=fitted * head_size, n_heads=fitted)
@@ -100,7 +100,7 @@ def solve_steps(config: ConfigDict, task: Task) -> tuple[int, Budget]:
 
     Args:
         config: solved, see `solve_shape`.
-        task: made of it.
+        task: of the configuration.
 
     Raises:
         ValueError: see `budget_of`; or all steps would be warm-up.
@@ -120,11 +120,11 @@ def solve_steps(config: ConfigDict, task: Task) -> tuple[int, Budget]:
 def solve_extension(config: ConfigDict, task: Task) -> int:
     """Return the optimizer steps that `budget.extend` adds to those of `solve_steps`.
 
-    In the unit of the budget both together buy what one budget of their sum buys. Arguments are
-    those of `solve_steps`.
+    If budget and extension have the same unit, the run has as many steps as a budget of their sum
+    gives. The arguments are those of `solve_steps`.
 
     Raises:
-        ValueError: it is not written as UNIT:AMOUNT.
+        ValueError: the extension is not written as UNIT:AMOUNT.
     """
     if not config.budget.extend:
         return 0

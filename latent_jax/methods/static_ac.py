@@ -25,6 +25,6 @@ class StaticAC(TextCode):
         return method["v"] + 1
 
     def make_code(self, method: MethodName, sources: Sources) -> tokenizers.Tokenizer:
-        """Return the coder, whose frequencies are the corpus's; see `Family`."""
+        """Return the coder, with the byte frequencies of the corpus; see `Family`."""
         v, p = method["v"], method["p"]
         return sources.kept(method, lambda texts: tokenizers.StaticAC.train(texts, v, p))

@@ -1,4 +1,4 @@
-"""A configuration made into a task; nothing is read, so that a test can build every config."""
+"""Makes the task of a configuration; no file is read, so a test can build every config."""
 
 from ml_collections import ConfigDict
 
@@ -14,11 +14,12 @@ def make_task(config: ConfigDict, vocabulary: Vocabulary, platform: Platform | N
     Args:
         config: as `configs.common.default` makes it.
         vocabulary: of its tokenizer.
-        platform: what its programs are made for; it settles every "auto". None: this process's.
+        platform: the platform its programs are for, which decides every "auto"; None = that of
+            this process.
 
     Raises:
-        ValueError: the configuration describes no network; the message names the key.
-        TypeError: the task does not count what its family says.
+        ValueError: no model can be made from a value; the message names its config key.
+        TypeError: the task counts other units than its family says.
     """
     method = parse(config.method)
     known, platform = family(method.family), platform or Platform.current()

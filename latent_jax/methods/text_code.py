@@ -15,7 +15,7 @@ from latent_jax.tokenizers.trie import Trie
 
 
 class TextCode(Family):
-    """A family that is no more than a tokenizer: `make_code` and `vocab_size` are left to it."""
+    """A family that differs from others by its tokenizer only: `make_code` and `vocab_size`."""
 
     def make_task(
         self, method: MethodName, config: ConfigDict, vocabulary: Vocabulary, platform: Platform
@@ -47,7 +47,7 @@ class TextCode(Family):
 
 
 def _windows(snippets: ConfigDict) -> Trie | None:
-    """Return the tree of the code at whose windows snippets begin."""
+    """Return the trie of the code at whose windows snippets begin; None = they begin anywhere."""
     if not snippets.every or not snippets.windows:
         return None
     code = load_compiled("" if snippets.windows == "shipped" else snippets.windows)

@@ -1,4 +1,4 @@
-"""From a literature name to a tokenizer, trained or built once and kept."""
+"""From a literature name to a tokenizer, which is trained or compiled once and kept."""
 
 from latent_jax.data import Corpus
 from latent_jax.methods.family import MethodName, Sources
@@ -11,13 +11,13 @@ def make_tokenizer(method: MethodName, corpus: Corpus | None = None, **sources) 
 
     Args:
         method: parsed.
-        corpus: what to learn from, and where to keep what was learned.
+        corpus: text to learn from; its folder keeps what was learned.
         **sources: the other fields of `Sources`.
 
     Raises:
-        ValueError: the text supports no vocabulary of this size, options do not go together, files
-            are given that the method cannot use, or one cannot be read; FingerprintError: the kept
-            files were changed.
+        ValueError: the text is too small for the vocabulary, options do not go together, files are
+            given that the method cannot use, or one cannot be read.
+        FingerprintError: the kept files were changed.
     """
     given = Sources(corpus, **sources)
     known = family(method.family)

@@ -6,9 +6,9 @@ One checkpoint is three items:
     optimizer   step, optimizer state, random key
     run         metadata.json, and the state of every process's data iterator
 
-Orbax renames a finished folder into place, or in a bucket marks it as whole by a last file, so a
-killed process leaves no half checkpoint. What it
-does not notice is a flipped bit inside an array; a digest of the bits, kept in the metadata, does.
+Orbax renames a finished folder into place; in a bucket it writes a last file that marks the folder
+as complete. So a killed process leaves no half checkpoint. Orbax does not notice a flipped bit
+inside an array; a digest of the bits, kept in the metadata, shows it.
 """
 
 import functools
@@ -33,12 +33,18 @@ from latent_jax.training.state import TrainState
 PyTree = Any
 
 SLICE_BYTES = 2**24
-"""Devices that hold the same array share the writing of it, if each has at least so much to write:
-every slice of another shape compiles a program of its own."""
+"""Devices that hold the same array share the writing of it if each slice has at least so many
+bytes. Smaller slices do not pay, because each shape of a slice compiles a program of its own."""
 
 
 class Restored(NamedTuple):
-    """What a checkpoint gives back."""
+    """The content of a checkpoint.
+
+    Attributes:
+        state: on the mesh.
+        data_state: JSON tree, of this process's data iterator.
+        metadata: JSON, as `Checkpoints.save` was given it, with "step", "metric" and "digests".
+    """
 
     state: TrainState
     data_state: Any
@@ -46,7 +52,7 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints in one folder: the latest, and besides them the best."""
+    """The checkpoints in one folder: the latest ones and the best ones."""
 
     def __init__(
         self,
@@ -57,14 +63,14 @@ class Checkpoints:
         *,
         is_reader: bool = False,
     ):
-        """Open the folder; what a killed process left unfinished in it is removed.
+        """Open the folder, and remove what a killed process left unfinished in it.
 
         Args:
             folder: of all checkpoints of a run.
-            keep_latest: so many of the most recent ones are kept,
-            keep_best: besides so many of the lowest metric,
-            keep_step: and besides that of this step, if it is saved.
-            is_reader: nothing is removed, because the run may be training.
+            keep_latest: how many of the most recent checkpoints are kept.
+            keep_best: how many with the lowest metric are kept besides.
+            keep_step: a step whose checkpoint is kept besides, if it is saved; None = no such step.
+            is_reader: remove nothing, because the run may still be training.
 
         Raises:
             RunFolderError: see `run_folder.check_path`.
@@ -95,7 +101,7 @@ class Checkpoints:
         self._saving: int | None = None
         self._has_failed = False
         # Orbax logs one traceback per thread for a failed write; `wait` raises it once, in words.
-        # An own object, because another open folder takes its filter away when it is closed.
+        # Each folder needs its own filter object, because closing one folder removes its filter.
         self._filter = functools.partial(_is_no_orbax_error)
         logging.getLogger("absl").addFilter(self._filter)
 
@@ -103,7 +109,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind, *_):
-        # A save of several processes waits for all of them, and would wait for a lost one.
+        # A save of several processes waits for all of them, so it would never end without one.
         if kind is not LostProcessError:
             self.close()
 
@@ -119,13 +125,14 @@ class Checkpoints:
         metadata: Mapping[str, Any],
         metric: float | None,
     ) -> None:
-        """Begin to write a checkpoint; returns as soon as the arrays are copied to the host.
+        """Begin to write a checkpoint; return as soon as the arrays are copied to the host.
 
         Args:
             state: on the mesh; it may be donated afterwards.
-            data_state: JSON tree, of this process's iterator.
+            data_state: JSON tree, the state of this process's data iterator.
             metadata: JSON; "identity" holds the keys of `identity.WAYS_OUT`.
-            metric: by which the best is kept, lower is better; None if not measured at this step.
+            metric: decides which checkpoints are best, lower is better; None if it was not measured
+                at this step.
 
         Raises:
             CheckpointError: this save, or the one before it, could not be written.
@@ -190,7 +197,7 @@ class Checkpoints:
     def restore(
         self, abstract: TrainState, identity: Mapping[str, Any], step: int = -1
     ) -> Restored:
-        """Load a checkpoint onto the mesh that `abstract` describes, whichever it was saved on.
+        """Load a checkpoint onto the mesh of `abstract`, whatever mesh it was saved on.
 
         Checkpoints after `step` are removed: the run that goes on from here writes them anew.
 
@@ -286,7 +293,7 @@ class Checkpoints:
         try:
             items = self._checkpointer.load_checkpointables(step, abstract)
         except Exception as error:
-            # Orbax wraps one cause in many handlers' names; the innermost says what is wrong.
+            # Orbax wraps the cause several times; the innermost exception says what is wrong.
             while error.__cause__ is not None:
                 error = error.__cause__
             raise CheckpointError(
@@ -324,7 +331,7 @@ class Checkpoints:
     def _remove_unfinished(self) -> None:
         """Remove what a failed save left, until Orbax's other threads have given up on it too."""
         if is_remote(self.folder):
-            return  # without its mark of success a folder counts for nothing; the next start cleans
+            return  # readers ignore a folder without its last file, and the next start removes it
         quiet = 0
         for _ in range(50):
             unfinished = list(self.folder.glob("*orbax-checkpoint-tmp*"))
@@ -336,7 +343,7 @@ class Checkpoints:
             time.sleep(0.1)
 
     def _guard(self, action: Callable[[], Any]) -> None:
-        """Run what may raise the error of a background write; leave nothing half-written behind."""
+        """Run an action of Orbax; if a write has failed, remove what it left and say so."""
         try:
             action()
         except Exception as error:
@@ -344,22 +351,21 @@ class Checkpoints:
             self._has_failed = True
             self._remove_unfinished()
             self._checkpointer.reload()
-            good = (
-                f"the one of step {self.steps[-1]} is intact" if self.steps else "there is none yet"
-            )
+            good = "there is no earlier checkpoint"
+            if self.steps:
+                good = f"the checkpoint of step {self.steps[-1]} is intact"
             free, way_out = "", "Start"
             if not is_remote(self.folder):
                 free = f" ({shutil.disk_usage(self.folder).free / 1e6:.1f} MB free)"
                 way_out = "Free some space and start"
             raise CheckpointError(
                 f"writing the checkpoint of step {failed} to {self.folder} failed{free}: "
-                f"{_first_line(error)}; of the earlier checkpoints, {good}. {way_out} the same "
-                "command again"
+                f"{_first_line(error)}; {good}. {way_out} the same command again"
             ) from error
 
 
 class _JsonFiles:
-    """Small files, captured when the save begins; Orbax's protocol `StatefulCheckpointable`."""
+    """Small JSON files, serialized when the save begins (Orbax's `StatefulCheckpointable`)."""
 
     def __init__(self, files: Mapping[str, Any]):
         self._files = {name: json.dumps(value) for name, value in files.items()}

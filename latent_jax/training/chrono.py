@@ -9,7 +9,7 @@ class Chrono:
     """A clock that runs from `start` on, except inside `pause`."""
 
     def __init__(self, seconds: float = 0.0):
-        """Take over the seconds of the run so far; the clock stands until `start`."""
+        """Begin at the seconds of the run so far; the clock stands still until `start`."""
         self._total = seconds
         self._since: float | None = None
 

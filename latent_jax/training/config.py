@@ -1,4 +1,4 @@
-"""The words that describe a training run: what the loop does when, and how parameters move."""
+"""The config keys of a training run: what the loop does and when, and the optimizer."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ class TrainingConfig:
     """What the loop does, and when. All durations are optimizer steps.
 
     Raises:
-        ValueError: a word is unknown or a number makes no sense; the message names the field.
+        ValueError: a choice is unknown or a number out of range; the message names the field.
     """
 
     seed: int = 0  # of the parameters and of every random draw in a step; the data has its own
@@ -67,16 +67,16 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """How parameters move.
+    """The optimizer and its learning-rate schedule.
 
     Raises:
-        ValueError: a word is unknown or a number makes no sense; the message names the field.
+        ValueError: a choice is unknown or a number out of range; the message names the field.
     """
 
     name: str = "adamw"  # one of OPTIMIZERS
     learning_rate: float = 1e-3  # peak, reached at the end of the warm-up
     schedule: str = "cosine"  # after the warm-up, one of SCHEDULES
-    warmup_steps: int = 100  # linear from 0; must be less than the steps of the run
+    warmup_steps: int = 100  # of a linear rise to the peak; must be less than the steps of the run
     final_fraction: float = 0.1  # cosine and wsd end at this share of the peak
     decay_fraction: float = 0.1  # wsd: share of all steps in which it decays, at the end
     b1: float = 0.9  # decay of the first moment; 0 saves its memory under Adafactor
@@ -90,7 +90,7 @@ class OptimizerConfig:
         r"norm",
         r"codebook",
         r"(^|/)(A_log|D|dt_bias)$",  # of a state-space block: Gu and Dao 2023 do not decay them
-    )  # regexes searched in "/"-joined paths; what has one axis or none is never decayed either
+    )  # regexes searched in "/"-joined paths; arrays of one axis or none are never decayed either
     clip_norm: float = 1.0  # global norm of the gradient is scaled down to this; 0 turns it off
 
     def __post_init__(self):

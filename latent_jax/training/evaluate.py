@@ -1,6 +1,7 @@
 """Scores of held-out text, summed exactly.
 
-Float32 inside a batch on the device, float64 across batches on the host.
+The device sums within a batch, in float32 or integers; the host sums across batches, in float64 or
+int64.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,8 +26,7 @@ class Evaluator:
         Args:
             task: see `latent_jax.contracts.Task`.
             mesh: from `make_mesh`.
-            step: from `compile_eval_step`, waited for where it is needed; None compiles one for
-                the first batch.
+            step: future of `compile_eval_step`; None compiles the step for the first batch.
         """
         self._task, self._mesh, self._step = task, mesh, step
 
@@ -36,12 +36,12 @@ class Evaluator:
         batches: Iterable[Mapping[str, Any]],
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Sums | None:
-        """Return the sums of all scores over all batches; None if it was told to stop half-way.
+        """Return the sums of all scores over all batches; None if `should_stop` ended it half-way.
 
         Args:
             variables: Flax collections on the mesh; they are read, not consumed.
-            batches: of one shape, numpy or global arrays; as many in every process.
-            should_stop: asked after every batch; the same answer in every process.
+            batches: of one shape, numpy or global arrays; the same number in every process.
+            should_stop: called after every batch; it must answer the same in every process.
 
         Raises:
             ValueError: there is no batch, or one of another shape.
@@ -74,18 +74,18 @@ class Evaluator:
 
 
 class Evaluations:
-    """Everything that a run is scored on, one after the other."""
+    """All evaluations of a run, done one after the other."""
 
     def __init__(
         self, evaluations: Sequence[Evaluation], task, mesh: Mesh, step: Future[CompiledStep]
     ):
-        """Keep them; those that are scored alike share a program.
+        """Keep the evaluations; those with the same `evaluate` function share a compiled program.
 
         Args:
-            evaluations: the first one is always due, and has the headline of the run.
-            task: that is trained.
+            evaluations: the first one is always due, and gives the headline metric of the run.
+            task: the task that is trained.
             mesh: from `make_mesh`.
-            step: its evaluation, which may still be compiled.
+            step: future of the task's compiled evaluation step.
 
         Raises:
             ValueError: there is none, or the first is not always due.
@@ -102,7 +102,7 @@ class Evaluations:
             self._all.append((evaluation, scored, evaluators[scored.evaluate]))
 
     def check(self) -> None:
-        """Raise why the program cannot be compiled, once that is known."""
+        """Raise the error of the evaluation step's compilation if it has failed; never wait."""
         if self._step.done():
             self._step.result()
 
@@ -113,16 +113,16 @@ class Evaluations:
         is_last: bool,
         should_stop: Callable[[], bool],
     ) -> dict[str, float] | None:
-        """Return the metrics of all that are due; None if it was told to stop half-way.
+        """Return the metrics of all evaluations that are due; None if it was stopped half-way.
 
         Args:
             variables: see `Evaluator`.
-            turn: number of the run's evaluation.
-            is_last: whether all are due.
+            turn: how many times the run has been evaluated before and now.
+            is_last: whether this is the last time, at which all are due.
             should_stop: see `Evaluator`.
 
         Raises:
-            ValueError: two have a metric of the same name, or see `Evaluator`.
+            ValueError: two evaluations have a metric of the same name, or see `Evaluator`.
         """
         metrics: dict[str, float] = {}
         for evaluation, scored, evaluator in self._all:

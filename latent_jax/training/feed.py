@@ -1,7 +1,7 @@
 """Batches for the step: from a stream onto the mesh, with a state that can be saved.
 
-It gives either numpy arrays, the rows of this process, or global arrays that are already on the
-mesh. Both become global arrays whose rows are split over "data".
+A stream gives either numpy arrays with the rows of this process, or global arrays that are already
+on the mesh. Both become global arrays whose rows are split over "data".
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ class DataError(ValueError):
 
 
 def put_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
-    """Return the global batch on the mesh; arrays that are on it already stay where they are."""
+    """Return the global batch on the mesh; arrays that are already on it stay where they are."""
     sharding = batch_sharding(mesh)
     if jax.process_count() == 1:
         # One call for all arrays is several times cheaper than one for each.
@@ -66,17 +66,23 @@ def check_fields(task: Task, spec: Spec) -> None:
 
 
 class Feed:
-    """A `Stream`, or an endless iterator of batches with `get_state` and `set_state`.
+    """Batches from a `Stream`, or from an endless iterator with `get_state` and `set_state`.
 
-    The latter is a Grain `DatasetIterator`. A batch of it that was read ahead is given out when it
-    is asked for; until then `get_state` answers for the time before it was read.
+    Grain's `DatasetIterator` is such an iterator. `read_ahead` reads one of its batches early;
+    until `next` has given that batch out, `get_state` returns the state from before it was read.
 
     Attributes:
         spec: shapes and dtypes of a global batch.
     """
 
     def __init__(self, stream: Iterator[Batch] | Stream, mesh: Mesh, spec: Spec | None = None):
-        """Take over a stream; None reads the first batch of an iterator for the spec.
+        """Take over a stream.
+
+        Args:
+            stream: of batches.
+            mesh: from `make_mesh`.
+            spec: shapes and dtypes of a global batch; None reads them off the first batch of an
+                iterator.
 
         Raises:
             ValueError: a stream that is no iterator has no spec.
@@ -108,8 +114,8 @@ class Feed:
         """Return the batch for the step after `step`, on the mesh.
 
         Args:
-            step: finished ones.
-            state: after them.
+            step: number of finished steps.
+            state: the state after them.
 
         Raises:
             DataError: the stream ended or broke, such as when a worker process was killed.
@@ -127,7 +133,7 @@ class Feed:
         return put_batch(batch, self._mesh)
 
     def get_state(self) -> Any:
-        """Return the stream's state, a JSON tree; the batch not yet given comes next."""
+        """Return the stream's state, a JSON tree; a batch read ahead counts as not read."""
         return self._ahead_state if self._ahead is not None else self._stream.get_state()
 
     def set_state(self, state: Any) -> None:
@@ -143,7 +149,7 @@ class Feed:
                 f"the training data ended {when}: repeat it (Grain: .repeat()) or train fewer steps"
             ) from None
         except jax.errors.JaxRuntimeError:
-            raise  # of the devices, as when another process of the run is gone
+            raise  # an error of the devices, such as when another process of the run is gone
         except Exception as error:
             advice = (
                 "If a worker process was killed, the machine is probably out of memory: lower the "

@@ -1,8 +1,8 @@
 """The CPU as a device: all its cores at work, and memory that is kept from step to step.
 
-XLA's CPU backend runs element-wise work on one core, and asks for the buffers of a step anew every
-time, which glibc maps and unmaps page by page. configs/results/cpu_speed.md has what
-each of the two is worth.
+XLA's CPU backend runs element-wise work on one core. It also allocates the buffers of a step anew
+every time, and glibc maps and unmaps them page by page. configs/results/cpu_speed.md has what each
+remedy gains.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import jax
 
 MAX_CPU_DEVICES = 8
-"""More cores than these help inside the matmuls of a device, which use threads of their own."""
+"""Cores beyond these get no device of their own: the threads of a device's matmuls use them."""
 
 # Parameters of mallopt(3), from glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1

@@ -1,4 +1,4 @@
-"""Whether a checkpoint belongs to this run, and whether its bits are those that were saved."""
+"""Checks that a checkpoint belongs to this run, and that its bits are those that were saved."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,8 @@ WAYS_OUT = {
     "data_workers": "set the number of workers back: the state of the data iterator depends on it",
     "process_count": "start as many processes as before: each has its own data iterator",
 }
-"""What must be the same when a run resumes, and what to do where it is not."""
+"""Keys of a run's identity, which must be the same when it resumes; and what to do where they are
+not."""
 
 
 class CheckpointError(ValueError):
@@ -54,7 +55,7 @@ def run_identity(
     tokenizer_fingerprint: str,
     data_workers: int,
 ) -> dict[str, Any]:
-    """Return what a checkpoint says of its run, and a run that goes on from it must say too.
+    """Return the identity of a run, as JSON data; only a run with the same one may resume from it.
 
     Args:
         task: what is trained.
@@ -62,7 +63,7 @@ def run_identity(
         batch_size: rows of a global batch.
         row_length: ids of a row.
         tokenizer_fingerprint: see `tokenizers.Tokenizer.fingerprint`.
-        data_workers: processes that make batches, which decide their order.
+        data_workers: number of processes that make batches; it decides the order of batches.
     """
     return {
         "task": task.name,
@@ -84,7 +85,10 @@ def describe_shapes(params: PyTree) -> dict[str, str]:
 
 
 def digests(items: Mapping[str, PyTree]) -> dict[str, int]:
-    """Return for each item the sum of its bits as words, modulo 2^32; the mesh does not matter."""
+    """Return for each item the sum modulo 2^32 of its numbers' bits, read as unsigned integers.
+
+    The sum does not depend on the mesh.
+    """
     return {name: int(digest) for name, digest in jax.device_get(_digest(items)).items()}
 
 

@@ -1,4 +1,4 @@
-"""Weights that a run begins with instead of drawn ones: those of another run, or of a file.
+"""Initial weights taken from another run or from a file, instead of drawn ones.
 
 A name is the path of an array, joined by "/": "params/..." for parameters, as the optimizer's
 patterns see them, and "codebook/..." and the like for the other Flax collections. A file of weights
@@ -45,7 +45,7 @@ class Weights:
     Attributes:
         source: where they are, for messages and records.
         shapes: of every array, by name.
-        read: returns the arrays of some names on the host.
+        read: function that returns the arrays of the given names, on the host.
     """
 
     source: str
@@ -54,10 +54,10 @@ class Weights:
 
 
 def open_weights(path: str, mesh: Mesh) -> Weights:
-    """Return the weights in a run folder (its last checkpoint), in RUN/checkpoints/STEP, or a file.
+    """Return the weights in a run folder (its last checkpoint), RUN/checkpoints/STEP, or a file.
 
     Args:
-        path: on a disk, or of a run in a bucket.
+        path: of one of the three; a run may also lie in a bucket.
         mesh: from `make_mesh`; checkpoints are read onto it.
 
     Raises:
@@ -93,7 +93,7 @@ def choose_names(weights: Weights, variables: PyTree, patterns: Iterable[str]) -
 
     Args:
         weights: from `open_weights`.
-        variables: Flax collections of the model; `ShapeDtypeStruct`s do.
+        variables: Flax collections of the model, arrays or `ShapeDtypeStruct`s.
         patterns: regular expressions that match a whole name.
 
     Raises:
@@ -111,7 +111,9 @@ def choose_names(weights: Weights, variables: PyTree, patterns: Iterable[str]) -
             )
         chosen |= matched
     if not chosen:
-        raise ValueError("training.init_patterns is empty: name what init_from is to give")
+        raise ValueError(
+            "training.init_patterns is empty: give patterns for the arrays to take from init_from"
+        )
     narrower = "choose others by training.init_patterns"
     for name in sorted(chosen):
         if name not in weights.shapes:
@@ -156,7 +158,7 @@ def _of_run(folder, step: int, mesh: Mesh) -> Weights:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated(mesh)),
             shapes,
         )
-        # All of it, because its digest is that of the whole.
+        # Read the whole checkpoint, because its digest is of all arrays together.
         with Checkpoints(folder / "checkpoints", is_reader=True) as checkpoints:
             variables, _ = checkpoints.restore_variables(abstract, step)
         arrays = _named(variables)

@@ -46,30 +46,31 @@ def train(
 ) -> dict[str, Any]:
     """Train until `total_steps`, from the last checkpoint if the run folder has one.
 
-    A run of which `config.patience` evaluations were no better than the best ends before.
+    The run ends earlier if its last `config.patience` evaluations were no better than the best one
+    before them.
 
     Args:
         task: see `latent_jax.contracts.Task`.
         config: when to evaluate, save and log, and how to lay the work over devices.
-        optimizer_config: how parameters move.
+        optimizer_config: the optimizer and its schedule.
         total_steps: optimizer steps of the whole run, those before a resume included.
-        extension_steps: those of them that were added to a run that was planned; what they mean to
-            the learning rate says `make_schedule`.
+        extension_steps: how many of them were added to the planned run; `make_schedule` says which
+            learning rates they get.
         train_data: endless iterator of batches with `get_state` and `set_state` (Grain), or a
             `Stream`; numpy arrays with the rows of this process, or global arrays on the mesh. It
             is closed at the end.
-        evaluations: what it is scored on; the first is always due and has the headline.
+        evaluations: what the run is scored on; the first is always due and has the headline metric.
         run_folder: from `open_run_folder`.
         mesh: from `make_mesh` of the same strategy.
         tokenizer_fingerprint: of the tokenizer that made the batches; a resume with another is
             refused.
         data_workers: Grain worker processes; a resume with another number is refused.
-        on_evaluation: called with (step, variables, validation record) after each evaluation, such
-            as to write samples; its time does not count as training.
+        on_evaluation: called with (step, variables, validation record) after each evaluation, for
+            example to write samples; its time does not count as training.
         batch_spec: shapes and dtypes of a global batch, for training and for evaluation; None reads
-            the first one before anything is compiled.
-        startup: what has passed until here; None begins to count now. It is printed after the first
-            step, and kept in environment.json.
+            the first batch before anything is compiled.
+        startup: the seconds that the start has taken so far; None begins to count now. They are
+            printed after the first step, and kept in environment.json.
 
     Returns:
         The last validation record.
@@ -85,7 +86,7 @@ def train(
     startup, platform = startup or StartUp(), Platform.current()
     step = None  # finished steps; None until the run has a state
     with contextlib.ExitStack() as opened, name_lost_process(lambda: step):
-        # Ends Grain's worker processes, which else keep their shared memory.
+        # Ends Grain's worker processes, which would otherwise keep their shared memory.
         opened.callback(getattr(train_data, "close", lambda: None))
         feed = Feed(train_data, mesh, batch_spec)
         check_fields(task, feed.spec)
@@ -102,7 +103,8 @@ def train(
             ),
             evaluation_step=lambda: compile_eval_step(task, abstract.variables, feed.spec, mesh),
         )
-        # Kept, because an extension can go on from there as if the run had been planned so long.
+        # The checkpoint before the decay is kept: an extension can resume from it as if the run had
+        # been planned for the larger budget.
         before_decay = decay_start(optimizer_config, total_steps)
         checkpoints = opened.enter_context(
             Checkpoints(run_folder.checkpoints, config.keep_latest, config.keep_best, before_decay)
@@ -117,14 +119,14 @@ def train(
         )
 
         # Restore, or draw and initialize. Nothing is overwritten before a checkpoint has proved
-        # good: it is checked and loaded, then data, counters and clock go to its step, and last the
-        # recorder cuts what metrics.jsonl holds after it.
+        # good: it is checked and loaded, then data, counters and clock go to its step, and at last
+        # the recorder cuts off the records of metrics.jsonl after that step.
         origin = {}
         if checkpoints.steps:
             restored = checkpoints.restore(abstract, identity, config.restore_step)
             state, saved = restored.state, restored.metadata
             feed.set_state(restored.data_state)
-            # Not before: a checkpoint of another run is refused without waiting for a compiler.
+            # Only now: a checkpoint of another run is refused without waiting for a compiler.
             programs = compile_steps()
         else:
             programs = compile_steps()
@@ -160,8 +162,8 @@ def train(
         train_step = programs["train_step"].result()
         evaluate = Evaluations(evaluations, task, mesh, programs["evaluation_step"])
         if not platform.works_beside_host:
-            # Else the first steps would be slow, and a speed is measured from the first one on. A
-            # chip that trains while XLA tries out kernels may choose other ones for evaluation.
+            # Compilation beside them would slow the first steps, whose speed is measured too. On a
+            # chip, XLA may choose other kernels for evaluation if it times them during training.
             programs["evaluation_step"].result()
         startup.mark("waiting for programs")
 
@@ -233,7 +235,7 @@ def train(
             profiler.after(step, state)
             evaluate.check()
 
-            # One step late: the host reads the step before while the device works on this one.
+            # Read one step late: the device computes this step while the host reads the one before.
             recorder.add_step(step, metrics)
             if step == first_step + 1:
                 recorder.end_startup(startup, origin)

@@ -13,8 +13,9 @@ from jax.sharding import AxisType, Mesh
 from latent_jax.training.config import STRATEGIES
 
 HEARTBEAT_SECONDS = 30
-"""JAX's own 100 are paid for on every machine after each one that is lost. Threads without Python's
-lock send the beats, so a long compilation or garbage collection delays none."""
+"""A process is taken for dead after so long without a heartbeat. JAX's default is 100, for which
+all other machines of a run would wait. The threads that send heartbeats do not need Python's lock,
+so a long compilation or garbage collection delays none."""
 
 
 def initialize_distributed(
@@ -29,7 +30,7 @@ def initialize_distributed(
     the cluster itself (Cloud TPU, Slurm, Open MPI). Call it before anything touches a device.
 
     A process that has not been heard of for LATENT_JAX_HEARTBEAT_SECONDS (by default 30) is taken
-    for dead, and JAX ends the others, which else wait in a collective that never ends.
+    for dead, and JAX ends the others, which would otherwise wait in a collective forever.
 
     Raises:
         ValueError: some of the three are given and others are missing, or one is no number.
@@ -50,7 +51,7 @@ def initialize_distributed(
             f"a run of several processes needs {', '.join(missing)} too: pass it, or set "
             f"{', '.join('JAX_' + name.upper() for name in missing)}"
         )
-    # XLA's CPU backend has no collectives between processes of its own; Gloo brings them.
+    # XLA's CPU backend itself has no collectives between processes; Gloo brings them.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     heartbeat = _first(None, environment.get("LATENT_JAX_HEARTBEAT_SECONDS"))
     jax.distributed.initialize(**given, heartbeat_timeout_seconds=heartbeat or HEARTBEAT_SECONDS)
@@ -70,6 +71,11 @@ def make_mesh(
 
     The second axis exists only where it is used: XLA plans a scanned backward pass over an idle
     axis with needless rematerialization.
+
+    Args:
+        strategy: one of `STRATEGIES`.
+        model_parallel: devices along "model", under "tensor".
+        devices: of the mesh; None = all devices of all processes.
 
     Raises:
         ValueError: the strategy is unknown, or `model_parallel` does not divide the devices.

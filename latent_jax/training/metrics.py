@@ -1,8 +1,8 @@
-"""Exact sums on the host, and the files they end in: metrics.jsonl and TensorBoard's.
+"""Exact sums on the host, and the files they are written to: metrics.jsonl and TensorBoard's.
 
 metrics.jsonl is the record of the run; TensorBoard shows the same numbers. One line is one flat
-record: {"step", "split", "seconds", "train_flops", of text "bytes_seen" and "tokens_seen", metric:
-value, ...}, never rounded.
+record: {"step", "split", "seconds", "train_flops", metric: value, ...}, never rounded; for text it
+also has "bytes_seen" and "tokens_seen".
 """
 
 import io
@@ -53,7 +53,7 @@ class Window:
         self._gradient_norm += float(gradient_norm)
 
     def speed(self, unit: str, seconds: float) -> float:
-        """Return so much of an amount per second, up to `seconds`."""
+        """Return how much of an amount was seen per second, from the last `clear` to `seconds`."""
         elapsed = max(seconds - self._start_seconds, 1e-9)
         return float(self.sums[amount_key(unit)]) / elapsed
 
@@ -71,15 +71,15 @@ class Window:
 class MetricsWriter:
     """Appends records to metrics.jsonl and to TensorBoard files.
 
-    What a run wrote after the step it resumes from is cut off first, so no step is recorded twice;
-    so is a last line that a killed process left half-written.
+    Records after the step that a run resumes from are cut off first, so no step is recorded twice.
+    A last line that a killed process left half-written is cut off too.
 
-    On a disk each record is written at once. An object in a bucket cannot be appended to, so there
-    both are kept here, and `flush` writes them anew and whole.
+    On a disk each record is written at once. An object in a bucket cannot be appended to, so for a
+    bucket both are kept on this machine, and `flush` writes them anew as a whole.
     """
 
     def __init__(self, path: Path, tensorboard: Path, step: int):
-        """Open both for a run that goes on after `step` optimizer steps (0: a new run)."""
+        """Open the files of a run that goes on after `step` optimizer steps (0: a new run)."""
         self._path = open_path(path)
         kept = [r for r in read_records(self._path) if r["step"] <= step] if step else []
         text = "".join(json.dumps(record) + "\n" for record in kept)

@@ -36,14 +36,14 @@ def make_schedule(
       in the last `decay_fraction` of all steps, to `final_fraction` of the peak and by the shape
       1 - sqrt, which Hägele et al. 2024, section 3, found the best.
 
-    An extension makes a run longer than it was planned. Until there the rates of a cosine stay as
-    they were, and then it stays at its last one; the others are those of a run that was planned for
-    all of `total_steps`. So under `wsd` a run that had decayed goes back to the peak.
+    An extension makes a run longer than it was planned. A cosine keeps its rates up to the planned
+    end and stays at the last one from there on. The other schedules are those of a run that was
+    planned for all of `total_steps`; so under `wsd` a run that had decayed goes back to the peak.
 
     Args:
         config: of the optimizer.
         total_steps: of the run, its extension included.
-        extension_steps: those of them that were added to what was planned.
+        extension_steps: how many of them were added to the planned ones.
 
     Raises:
         ValueError: the warm-up is not shorter than the run, or leaves no place for the decay of

@@ -11,7 +11,7 @@ SKIPPED = 5
 """Steps that are not traced: the first ones fill caches and queues."""
 
 STEP = "train step"
-"""The event of a trace that `mark_step` leaves."""
+"""Name of the event that `mark_step` writes into a trace."""
 
 
 def mark_step(step: int) -> jax.profiler.StepTraceAnnotation:
@@ -43,7 +43,7 @@ class Profiler:
     def before(self, step: int, state: Any) -> None:
         """Start the trace if the step after `step` is the first of it.
 
-        The devices may still be computing `state`, which `step` makes; the trace is without that.
+        It first waits for `state`, the result of `step`, so that the trace holds nothing of it.
         """
         if step == self._first < self._last:
             jax.block_until_ready(state)
@@ -51,7 +51,7 @@ class Profiler:
             self._running = True
 
     def after(self, step: int, state: Any) -> None:
-        """End the trace if `step` was the last of it, when the `state` that it makes is there."""
+        """End the trace if `step` was its last, once `state`, the result of `step`, is there."""
         if self._running and step == self._last:
             jax.block_until_ready(state)
             self.close()

@@ -20,9 +20,14 @@ class Progress:
     def __init__(
         self, total_steps: int, step: int, enabled: bool, metric: str = "bits_per_byte", stream=None
     ):
-        """Begin at `step` of `total_steps`; if not `enabled`, nothing but `message` is shown.
+        """Begin at `step` of `total_steps`.
 
-        `metric` is what is shown of each record that has it.
+        Args:
+            total_steps: of the whole run.
+            step: finished steps.
+            enabled: whether more than `message` is shown.
+            metric: shown of each record that has it.
+            stream: file to write to; None = stderr.
         """
         self._stream = stream or sys.stderr
         self._enabled = enabled

@@ -1,7 +1,7 @@
-"""What a run says of itself: counts, a clock, and records for files and for people.
+"""The records of a run: counts, a clock, and metrics for files and for people.
 
-The metrics of a step are read one step late, so that the host waits for none that the device still
-works on.
+The metrics of a step are read one step late, so that the host never waits for a step that the
+device still computes.
 """
 
 import math
@@ -26,7 +26,7 @@ from latent_jax.training.weights_and_biases import WandbWriter
 
 
 def nothing_seen(task: Task) -> dict[str, Any]:
-    """Return what the metadata of a checkpoint says of amounts and time, before the first step."""
+    """Return the counts before the first step: amounts and seconds, as checkpoints keep them."""
     amounts = {f"{unit}_seen": 0 for unit in task.amounts}
     return {**amounts, "seconds": 0.0, "evaluated_step": 0}
 
@@ -63,8 +63,8 @@ class Recorder:
             task: see `latent_jax.contracts.Task`.
             config: of the run.
             folder: of the run.
-            checkpoints: of the run, for the message of a run that diverged.
-            mesh: whose peak the utilization is held against.
+            checkpoints: of the run; the message of a run that diverged names the last good one.
+            mesh: its peak FLOPs per second are what utilization is a share of.
             learning_rate: by step; see `make_schedule`.
             total_steps: of the whole run.
             step: finished steps.
@@ -79,8 +79,9 @@ class Recorder:
         unsaid = [unit for unit in task.amounts if f"{unit}_seen" not in saved]
         if unsaid:
             raise ValueError(
-                f"the checkpoint that this run goes on from does not say how many {unsaid[0]} it "
-                f"has seen, which {task.name} counts: start a new run, with init_from its weights"
+                f"the checkpoint that this run goes on from has no count of the {unsaid[0]} seen, "
+                f"which {task.name} needs: start a new run that takes its weights by "
+                "training.init_from"
             )
         self._seen = {unit: saved[f"{unit}_seen"] for unit in task.amounts}
         self._unit = next(iter(task.amounts))
@@ -122,11 +123,11 @@ class Recorder:
 
     @property
     def counters(self) -> dict[str, Any]:
-        """What a checkpoint keeps, so that the counts go on from it."""
+        """The counts that a checkpoint keeps, so that a resumed run continues them."""
         return {**self._amounts(), "seconds": self.chrono.seconds}
 
     def add_step(self, step: int, metrics: StepMetrics) -> None:
-        """Take over the metrics of a step that the device still works on, and read those before."""
+        """Keep the metrics of a step that the device still computes, and read the ones before."""
         self.read_step()
         self._unread = (step, metrics)
 
@@ -134,7 +135,7 @@ class Recorder:
         """Read the metrics of the step not read yet, if any; write a record where one is due.
 
         Raises:
-            NonFiniteError: it diverged.
+            NonFiniteError: the step diverged.
         """
         if self._unread is None:
             return
@@ -156,7 +157,7 @@ class Recorder:
 
     def end_window(self, step: int) -> None:
         """Write a training record of the steps since the last one, if there are any."""
-        # Ids may stand for no byte yet, as those of GZip's header: then the window goes on.
+        # Ids may stand for no byte yet, such as those of GZip's header: then the window goes on.
         if not self._window.n_steps or not self._window.sums[amount_key(self._unit)]:
             return
         seconds = self.chrono.seconds
@@ -167,7 +168,7 @@ class Recorder:
             **self._task.summarize(self._window.sums),
         }
         if self._peak is not None:
-            # What M1 costs is spent elsewhere: by who encodes.
+            # M1's FLOPs are not spent by the mesh, but where the text is encoded.
             speed = {unit: self._window.speed(unit, seconds) for unit in self._seen}
             elsewhere = self._task.tokenizer_flops_per_byte * speed.get("bytes", 0.0)
             flops = self._task.train_flops(speed) - elsewhere
@@ -188,7 +189,7 @@ class Recorder:
         self._progress.validation(record)
 
     def best_metric(self) -> float:
-        """Return the metric of the last validation record by which checkpoints are kept.
+        """Return the metric that ranks checkpoints, from the last validation record.
 
         Raises:
             ValueError: the record has none of that name.
@@ -213,11 +214,11 @@ class Recorder:
         )
 
     def end_startup(self, startup: StartUp, origin: Mapping[str, Any]) -> None:
-        """Wait for the first step; tell and keep what it took to get there.
+        """Wait for the first step; print and keep the seconds that the start took.
 
         Args:
             startup: of the run.
-            origin: what else is kept of this start, JSON.
+            origin: JSON data kept with them, such as where the initial weights came from.
         """
         step, _ = self._unread
         self.read_step()
@@ -227,14 +228,14 @@ class Recorder:
             try:
                 self._folder.add_start({"step": step, **startup.record(), **origin})
             except OSError as error:  # no reason to end a run
-                self.say(f"what the start took could not be kept: {error}")
+                self.say(f"the times of this start could not be written: {error}")
 
     def say(self, text: str) -> None:
         """Print a line, also where no progress is shown."""
         self._progress.message(text)
 
     def flush(self) -> None:
-        """Write all records to where they are kept."""
+        """Write all records to their files."""
         for writer in self._writers:
             writer.flush()
 

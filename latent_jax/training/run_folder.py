@@ -42,13 +42,13 @@ class RunFolderError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """Paths inside a run folder; `path` is of `latent_jax.paths.open_path`."""
+    """Paths inside a run folder; `path` comes from `latent_jax.paths.open_path`."""
 
     path: Path
 
     @property
     def metrics(self) -> Path:
-        """The record of the run, see `training.metrics`."""
+        """The records of the run, see `training.metrics`."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -83,15 +83,16 @@ class RunFolder:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """See `environment`; and "starts", what each start took, see `training.startup`.
+        """The content of environment.json; {} where the file was not kept.
 
-        Empty where the file was not kept.
+        It is what `environment` returned, and "starts": the seconds of each start, see
+        `training.startup`.
         """
         path = self.path / "environment.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def add_start(self, start: Mapping[str, Any]) -> None:
-        """Add what a start took to environment.json."""
+        """Add the record of a start to environment.json."""
         found = self.environment
         starts = [*found.get("starts", []), dict(start)]
         write_json(self.path / "environment.json", {**found, "starts": starts})
@@ -109,17 +110,17 @@ def open_run_folder(
 
     Args:
         path: a new or empty folder, or a run folder.
-        config: nested plain values; all that decides the run.
+        config: nested plain values: everything that decides the run.
         overrides: what the user changed on the command line.
         may_differ: dotted keys of `config` that a resume may change, such as "training.progress".
-        added: dotted keys that older folders lack, and what runs without them did.
+        added: values of keys that older folders lack, by dotted key: what runs without them did.
         agreed: what besides `config` must be the same in all processes of the run, by name; JSON.
 
     Raises:
         RunFolderError: the folder holds something else, or a run of another configuration (every
-            key that differs is named with both values), or see `check_path`; nothing is written. Or
-            it cannot be written, or a process of the run does not see what another one wrote or was
-            started with another configuration.
+            key that differs is named with both values), or see `check_path`; then nothing is
+            written. Or the folder cannot be written; or a process of the run does not see it, or
+            was started with another configuration.
         ValueError: see `latent_jax.paths.open_path`.
     """
     check_path(path)
@@ -158,7 +159,7 @@ def _open(
         write_json(folder.path / "overrides.json", dict(overrides or {}))
         starts = folder.environment.get("starts", []) if is_resume else []
         write_json(folder.path / "environment.json", {**environment(), "starts": starts})
-        # Last: a folder with a config is a whole run folder.
+        # Written last: a folder that has its config is a complete run folder.
         write_json(folder.path / "config.json", config)
     except OSError as error:
         raise RunFolderError(
@@ -168,7 +169,7 @@ def _open(
 
 
 def _agree(folder: RunFolder, error: ValueError | None, agreed: Mapping[str, Any]) -> None:
-    """Let all processes go on together, or none: one that goes on alone waits for the others."""
+    """Let all processes go on or none; one that went on alone would wait for the others forever."""
     if jax.process_count() == 1:
         if error is not None:
             raise error
@@ -183,7 +184,9 @@ def _agree(folder: RunFolder, error: ValueError | None, agreed: Mapping[str, Any
     if error is not None:
         raise error
     if np.any(has_failed):
-        raise RunFolderError(f"process 0 could not open the run folder {folder.path}; see there")
+        raise RunFolderError(
+            f"process 0 could not open the run folder {folder.path}: its log says why"
+        )
     if blind.size:
         raise RunFolderError(
             f"process {blind[0]} does not see the run folder {folder.path} that process 0 made: "
@@ -204,8 +207,8 @@ def _agree(folder: RunFolder, error: ValueError | None, agreed: Mapping[str, Any
 def check_path(path: str | Path) -> None:
     """Refuse a path below which Orbax would save checkpoints that nothing can read.
 
-    Orbax looks for the parts of a checkpoint by a glob of its whole path, so that `a[b]` stands
-    for `ab` there, and `*` for other runs too.
+    Orbax finds the parts of a checkpoint by a glob of its whole path. In it `a[b]` matches `ab`,
+    and `*` matches other runs too.
 
     Raises:
         RunFolderError: the absolute path has a "[", "*" or "?".
@@ -219,7 +222,7 @@ def check_path(path: str | Path) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """Return what a number may depend on besides the configuration: versions, devices, revision."""
+    """Return what results depend on besides the configuration: versions, devices, revision."""
     device = jax.devices()[0]
     return {
         "python": platform.python_version(),
@@ -230,7 +233,7 @@ def environment() -> dict[str, Any]:
         "device_kind": device.device_kind,
         "device_count": jax.device_count(),
         "process_count": jax.process_count(),
-        # A tree that was copied without its repository is told by whoever copied it.
+        # Who copies the source without its repository names the revision by the variable.
         "git_revision": _git("rev-parse", "HEAD") or os.environ.get("LATENT_JAX_REVISION"),
         "git_is_dirty": _git("status", "--porcelain") not in ("", None),
         "command": sys.argv,

@@ -1,8 +1,9 @@
-"""Where every array of a run lives: path and shape -> PartitionSpec. Models know nothing of it.
+"""Where every array of a run lives: path and shape -> PartitionSpec. Models do not know it.
 
     pmap    everything replicated, the batch split over "data": data parallelism
-    fsdp    besides, each big parameter is split over "data" along its first axis that divides, but
-            not along depth, and gathered where it is used: Rajbhandari et al. 2020, ZeRO stage 3
+    fsdp    the batch as above; each large parameter is split over "data" along its first axis that
+            the devices divide, depth excepted, and gathered where it is used: Rajbhandari et al.
+            2020, ZeRO stage 3
     tensor  attention heads, feed-forward width and vocabulary are split over "model":
             Shoeybi et al. 2019, Megatron-LM, section 3
 
@@ -25,7 +26,7 @@ from latent_jax.training.optimizer import path_name
 PyTree = Any
 
 FSDP_MIN_SIZE = 2**12
-"""Scalars. fsdp replicates smaller leaves: gathering them costs more than keeping them."""
+"""In numbers. fsdp replicates smaller leaves: gathering them costs more than keeping them."""
 
 SCANNED = r"(^|/)blocks/"
 """Regex of the paths whose leaves carry a leading axis of depth. Their layers gather them one by
@@ -50,8 +51,9 @@ TENSOR_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"feed_forward/down/kernel$", ("model", None)),  # [F, D]
     (r"token_embedding/embedding$", ("model", None)),  # [V, D]
 )
-"""The layers of `latent_jax.layers` that split; a leaf that no rule names, or whose axis the mesh
-does not divide (a vocabulary of 257 on 2 devices, one head of keys and values), is replicated."""
+"""Leaves of `latent_jax.layers` that "tensor" splits. A leaf that no rule names, or whose axis the
+mesh does not divide (a vocabulary of 257 on 2 devices, one head of keys and values), is replicated.
+"""
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -60,7 +62,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Return the sharding of what every device holds whole."""
+    """Return the sharding of arrays that every device holds whole."""
     return NamedSharding(mesh, P())
 
 
@@ -80,9 +82,9 @@ def tree_shardings(tree: PyTree, mesh: Mesh, strategy: str) -> PyTree:
 
 
 def gathered(params: PyTree) -> PyTree:
-    """Return parameters as a model reads them: whole, but for those that are scanned over depth.
+    """Return parameters whole, as a model reads them; those scanned over depth stay as they are.
 
-    To be called inside a step, under `latent_jax.sharding_constraints.placed_on`.
+    Call it inside a step, under `latent_jax.sharding_constraints.placed_on`.
     """
 
     def gather(path, leaf):
@@ -103,11 +105,12 @@ def leaf_spec(name: str, shape: tuple[int, ...], mesh: Mesh, strategy: str) -> P
 def _fsdp_spec(name: str, shape: tuple[int, ...], n_devices: int) -> P:
     if not re.search(SPLIT, name):
         return P()
-    # A loop over depth slices layer by layer: split there, each slice would lie on one device.
+    # A loop over depth slices layer by layer: if depth were split, each slice would lie on one
+    # device.
     depth = 1 if re.search(SCANNED, name) else 0
     if np.prod(shape[depth:], dtype=np.int64) < FSDP_MIN_SIZE:
         return P()
-    # The first, because its parts stand one after the other in memory, however long it is.
+    # The first axis, because its parts are contiguous in memory, whatever its length.
     for axis in range(depth, len(shape)):
         if shape[axis] % n_devices == 0:
             return P(*(None,) * axis, "data")

@@ -1,7 +1,7 @@
-"""What ends a run before its time: another process that is gone, or a wish to stop.
+"""Early ends of a run: it is asked to stop, or another of its processes is gone.
 
-SIGTERM and the first Ctrl-C are such wishes; the loop grants them between two batches. Before and
-after the loop nothing is saved, but all that is open gets closed.
+SIGTERM and the first Ctrl-C ask a run to stop. The loop saves and stops between two batches; before
+and after the loop nothing is saved, but everything that is open is closed.
 """
 
 import contextlib
@@ -18,17 +18,20 @@ class TrainingInterrupted(SystemExit):
 
 
 class LostProcessError(ValueError):
-    """A run of several processes lost one; what is left of it must not wait for it."""
+    """A run of several processes lost one; the others must not wait for it."""
 
 
 @contextlib.contextmanager
 def name_lost_process(finished_steps: Callable[[], int | None]) -> Iterator[None]:
-    """Name as a LostProcessError what fails in a `with` block because another process is gone.
+    """Turn an error of JAX's runtime in a `with` block into a LostProcessError.
 
     In a run of one process, and where a device has no memory left, the error stays as it is.
 
     Args:
-        finished_steps: how many there are when it fails; None before the run has a state.
+        finished_steps: returns the number of finished steps; None before the run has a state.
+
+    Raises:
+        LostProcessError: most likely because another process is gone.
     """
     try:
         yield
@@ -46,10 +49,11 @@ def name_lost_process(finished_steps: Callable[[], int | None]) -> Iterator[None
 
 
 def end_in_order() -> None:
-    """Make SIGTERM a SystemExit from now on, so that `with` blocks close what they opened.
+    """Make SIGTERM raise SystemExit from now on, so that `with` blocks close what they opened.
 
-    Processes for data would else leave shared memory behind. The second SIGTERM ends the process at
-    once. In a run of several processes JAX's preemption service, which starts later, takes it over.
+    Otherwise data workers would leave shared memory behind. The second SIGTERM ends the process at
+    once. In a run of several processes JAX's preemption service, which starts later, takes the
+    signal over.
     """
 
     def leave(kind, frame):
@@ -63,12 +67,13 @@ def end_in_order() -> None:
 class StopSignal:
     """A `with` block inside which SIGTERM and SIGINT set `requested` instead of ending the process.
 
-    The second signal of a kind does what it always did. Among several processes JAX's preemption
-    service takes SIGTERM of any of them, and all agree on one place in their common work.
+    The second signal of a kind does what it did before. In a run of several processes, JAX's
+    preemption service receives the SIGTERM of any of them, and all stop at the same point of their
+    common work.
     """
 
     def __init__(self):
-        """Install nothing yet."""
+        """Begin without a signal; `__enter__` installs the handlers."""
         self.signal: int | None = None
         self._previous = {}
         self._times_asked = 0
@@ -97,8 +102,8 @@ class StopSignal:
         return self.signal is not None
 
     def agreed(self) -> bool:
-        """Return whether all processes stop here; all must ask at the same places of their work."""
-        # The service lets all stop one question after the last that any of them has asked.
+        """Return whether all processes stop here; all must call it at the same points."""
+        # The service stops all processes one call after the last one that any of them has made.
         self._times_asked += 1
         if (
             jax.process_count() > 1

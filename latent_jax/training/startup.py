@@ -15,26 +15,26 @@ from latent_jax.platform import Platform
 
 
 class StartUp:
-    """Phases of the main thread, one after the other, and work in threads beside them.
+    """The seconds of a start: phases of the main thread, and work in other threads beside them.
 
     Attributes:
-        phases: seconds by name; they add up to all that has passed until the last mark.
-        beside: seconds by name; they passed while phases did.
+        phases: seconds by name, of the main thread; they add up to the time until the last mark.
+        beside: seconds by name, of other threads during these phases.
     """
 
     def __init__(self, seconds_ago: float = 0.0):
-        """Begin so many seconds before now."""
+        """Begin the first phase `seconds_ago` before now."""
         self._last = time.monotonic() - seconds_ago
         self.phases: dict[str, float] = {}
         self.beside: dict[str, float] = {}
 
     @classmethod
     def of_process(cls) -> Self:
-        """Return one that began with this process; elsewhere than on Linux it begins now."""
+        """Return a start that began with this process, or now on systems other than Linux."""
         return cls(_process_seconds() if sys.platform == "linux" else 0.0)
 
     def mark(self, phase: str) -> None:
-        """Count what has passed since the last mark for a phase."""
+        """Add the seconds since the last mark to a phase."""
         now = time.monotonic()
         self.phases[phase] = self.phases.get(phase, 0.0) + now - self._last
         self._last = now
@@ -44,7 +44,7 @@ class StartUp:
 
         Args:
             n_threads: programs that are compiled at the same time.
-            **programs: what compiles each, by name.
+            **programs: functions that compile a program each, by name.
 
         Returns:
             The futures by name; `result` raises what the compilation raised.

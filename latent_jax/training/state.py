@@ -1,4 +1,4 @@
-"""All that a step changes, as one pytree that is born on the mesh."""
+"""The state that a step changes: one pytree, created on the mesh."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ class TrainState(flax.struct.PyTreeNode):
         step: int32 scalar, optimizer steps done.
         params: the Flax collection "params", float32.
         state: the other collections, such as codebook statistics; {} if the model keeps none.
-        opt_state: of the parameters that are trained.
+        opt_state: optax's state of the parameters that are trained.
         key: typed PRNG key, constant; a step draws from `fold_in(key, step)`.
     """
 
@@ -50,7 +50,7 @@ class TrainState(flax.struct.PyTreeNode):
 def initial_state(
     task, optimizer: optax.GradientTransformation, batch_spec, seed: int
 ) -> Callable[[], TrainState]:
-    """Return a function of nothing that draws the first TrainState, for the two functions below.
+    """Return a function without arguments that draws the first TrainState.
 
     Args:
         task: see `latent_jax.contracts.Task`.
@@ -96,9 +96,9 @@ def abstract_state(init: Callable[[], TrainState], mesh: Mesh, strategy: str) ->
 def create_state(init: Callable[[], TrainState], abstract: TrainState) -> TrainState:
     """Draw the first TrainState into the shardings of `abstract`.
 
-    The same seed gives the same values on every mesh. Where the platform says so, a CPU of each
-    host draws. Elsewhere, where JAX_PLATFORMS leaves no CPU, and where hosts of one run do not draw
-    the same, the devices do, each its part.
+    The same seed gives the same values on every mesh. Where `Platform.draws_on_host` says so, each
+    host draws all values on its CPU. Otherwise every device draws its own part; this also happens
+    where JAX_PLATFORMS leaves no CPU, and where the hosts of a run drew different bits.
     """
     platform = Platform.current()
     n_numbers = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
@@ -119,15 +119,15 @@ def draw_on_host(
 
     Args:
         init: from `initial_state`.
-        cpu: of this process.
-        options: of the compiler.
+        cpu: a device of this process.
+        options: compiler options.
     """
     with jax.default_device(cpu):
         return jax.jit(init, compiler_options=options)()
 
 
 def place(drawn: TrainState, abstract: TrainState) -> TrainState:
-    """Hand each device its part of a TrainState that every process has whole.
+    """Give each device its part of a TrainState that every process has whole.
 
     Args:
         drawn: on a device of this process.

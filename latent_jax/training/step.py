@@ -21,7 +21,7 @@ PyTree = Any
 
 
 class StepMetrics(NamedTuple):
-    """What a step tells the host; all replicated."""
+    """The results of a step for the host; every array is replicated."""
 
     loss: jax.Array
     """float32 scalar, mean over the scored positions of the global batch."""
@@ -61,7 +61,7 @@ def make_train_step(
             (value, (scores, collections)), gradient = jax.value_and_grad(loss, has_aux=True)(
                 trained
             )
-            # Each device keeps the part of the gradient that it has of the parameter.
+            # Each device keeps the same part of the gradient as of the parameter.
             gradient = jax.lax.with_sharding_constraint(gradient, shardings)
             return value, gradient, scores, {**collections}
 
@@ -201,8 +201,8 @@ class CompiledStep:
 
         Args:
             name: what the error message calls it.
-            lowered: from one of the two functions above.
-            batch_spec: the one that it was lowered for.
+            lowered: from `lower_train_step` or `lower_eval_step`.
+            batch_spec: the spec that the step was lowered for.
         """
         self._name = name
         self._spec = {key: (tuple(x.shape), np.dtype(x.dtype)) for key, x in batch_spec.items()}

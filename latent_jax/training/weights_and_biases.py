@@ -1,7 +1,7 @@
 """Records of a run sent to Weights & Biases (wandb.ai), beside metrics.jsonl and TensorBoard.
 
-The package is an optional extra. WANDB_MODE=offline, a word of its own, keeps everything on the
-disk, for `wandb sync` to send later.
+The package is an optional extra. Its variable WANDB_MODE=offline keeps everything on the disk, for
+`wandb sync` to send later.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ from latent_jax.training.run_folder import RunFolder
 
 
 def check_wandb(project: str) -> None:
-    """Refuse a project where the package is missing; "" needs none.
+    """Check that the package is installed; an empty project needs none.
 
     Raises:
         ValueError: `wandb` is not installed.
@@ -31,9 +31,9 @@ def check_wandb(project: str) -> None:
 class WandbWriter:
     """One run in a project of Weights & Biases; a run that is resumed goes on under its old id.
 
-    Records carry their own "step", which all metrics are drawn over. A resume may go back to an
-    earlier step than the last record that was sent; W&B's own step counter would drop such records,
-    so here they appear twice there, as lines do that were trained twice.
+    All metrics are drawn over the records' own "step". A resume may go back behind the last record
+    that was sent. W&B's own step counter would drop the records of steps that are trained again;
+    this way they appear twice.
     """
 
     def __init__(self, project: str, folder: RunFolder):
@@ -44,7 +44,7 @@ class WandbWriter:
         """
         import wandb
 
-        # Its own files lie in the run folder, or where a run in a bucket has none.
+        # W&B's own files lie in the run folder; a run in a bucket has a temporary one for them.
         self._temporary = tempfile.TemporaryDirectory() if is_remote(folder.path) else None
         place = folder.path if self._temporary is None else self._temporary.name
         try:
@@ -85,7 +85,7 @@ class WandbWriter:
 
 
 def _id_of(folder: RunFolder) -> str:
-    """Return the id of the run, which its folder keeps."""
+    """Return the id of the run in W&B, which the run folder keeps."""
     path = folder.path / "wandb" / "id.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))["id"]

@@ -70,7 +70,7 @@ def test_no_cut_goes_unnoticed(tokenizer):
     for n_bytes in range(len(packed)):
         with pytest.raises(container.ContainerError, match=r"cut short|was not written by"):
             unpack(packed[:n_bytes], tokenizer)
-    with pytest.raises(container.ContainerError, match="its end does not belong"):
+    with pytest.raises(container.ContainerError, match="its end does not fit"):
         unpack(packed + b"x", tokenizer)
 
 

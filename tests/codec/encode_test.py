@@ -117,7 +117,7 @@ def test_a_folder_begun_with_something_else_is_refused(data, tmp_path):
     other = EncodeConfig(tokenizer="GZip[v=256]", row_length=32)
     with pytest.raises(ValueError, match="row_length: 64 then, 32 now"):
         encode_corpus(other, data, tmp_path / "rows")
-    with pytest.raises(ValueError, match="process 2 is not among 2"):
+    with pytest.raises(ValueError, match="process must be from 0 to n_processes - 1 = 1; got 2"):
         EncodeConfig(tokenizer="Bytes", process=2, n_processes=2)
 
 
@@ -227,5 +227,5 @@ def test_a_folder_goes_on_with_the_lanes_that_it_was_begun_with(data, tmp_path):
     encode_corpus(EncodeConfig(**words, lanes=3), data, tmp_path / "rows")
     assert tokenizers.load(tmp_path / "rows" / "tokenizer").lanes == 3
     assert encode_corpus(EncodeConfig(**words), data, tmp_path / "rows")
-    with pytest.raises(ValueError, match="was begun with something else"):
+    with pytest.raises(ValueError, match="was begun with another plan"):
         encode_corpus(EncodeConfig(**words, lanes=2), data, tmp_path / "rows")

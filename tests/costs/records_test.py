@@ -32,7 +32,7 @@ def test_a_target_without_compiler_says_what_lowering_knows(records):
 def test_tables_leave_out_what_is_not_known(records):
     text = tables(records)
     assert "Bytes on 1 x H100 (cuda), pmap: 8 x 128 of 257 ids a step" in text
-    assert "No compiler for cuda is at hand" in text
+    assert "There is no compiler for cuda here" in text
     assert "a bound, not a prediction" in text
     for absent in ("temporaries\n", "Collectives of", "main memory"):
         assert absent not in text

@@ -130,5 +130,5 @@ def test_the_tokens_of_a_latent_method_are_its_codes():
 def test_a_task_that_costs_the_same_at_any_width_is_refused(monkeypatch):
     task = make_task(config_of(), VOCABULARY)
     monkeypatch.setattr(solve, "make_task", lambda config, vocabulary: task)
-    with pytest.raises(ValueError, match="FLOPs per byte at any width, so that inference_flops"):
+    with pytest.raises(ValueError, match="FLOPs per byte at any width, so inference_flops"):
         solve_shape(config_of(inference_flops_per_byte=1e9), VOCABULARY)

@@ -269,7 +269,7 @@ def test_a_full_disk_is_named_and_the_previous_checkpoint_stays_whole(tmp_path):
     assert process.returncode == 0, errors
     assert "ERROR:absl" not in errors
     assert "ERROR writing the checkpoint of step 12" in output
-    assert "the one of step 6 is intact" in output
+    assert "the checkpoint of step 6 is intact" in output
     assert "No space left" in output or "File too large" in output or "RESOURCE" in output
     assert "LEFT ['6']" in output and "SAVED 6" in output
     assert "FINAL 12 ['12']" in output

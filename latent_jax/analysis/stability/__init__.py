@@ -1,1 +1,1 @@
-"""How much of a tokenization changes with the text, and where its tokens end."""
+"""Stability of tokenizations: how much changes with the text, and where tokens end."""

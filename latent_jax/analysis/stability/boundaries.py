@@ -1,8 +1,8 @@
-"""Where tokens end, beside where words and word pieces do.
+"""Token boundaries compared with the boundaries of words and word pieces.
 
-A place is a stretch of neighbouring positions between bytes, any of which will do: white space has
-one before it and one behind it, since some codes put the space before a word and some behind it.
-The ends of a text, which every code shares, do not count.
+A place is a range of positions between bytes, and a token boundary at any of them meets it. White
+space is a place from the position before it to the one after it, because some codes put a space at
+the start of a word and some at the end. The ends of a text, which all codes share, do not count.
 """
 
 import re
@@ -18,11 +18,11 @@ _SPACE = re.compile(rb"\s+")
 
 
 class Places(NamedTuple):
-    """Stretches of positions in a text; position p lies before byte p.
+    """Places in a text: ranges of positions; position p lies before byte p.
 
     Attributes:
         first: int64[n], the first position of each, ascending.
-        last: int64[n], the last one; no two stretches share a position.
+        last: int64[n], the last position of each; no two places share a position.
     """
 
     first: np.ndarray
@@ -30,7 +30,7 @@ class Places(NamedTuple):
 
 
 def space_places(text: bytes) -> Places:
-    """Return the edges of all white space between words, with the positions between them."""
+    """Return a place for each white space between words, from its first edge to its last."""
     spans = [match.span() for match in _SPACE.finditer(text)]
     between = [(start, stop) for start, stop in spans if start > 0 and stop < len(text)]
     first, last = np.array(between, np.int64).reshape(-1, 2).T
@@ -38,29 +38,29 @@ def space_places(text: bytes) -> Places:
 
 
 def token_places(coded: Coded) -> Places:
-    """Return the boundaries between tokens inside of a text, each a place of one position."""
+    """Return the boundaries between tokens inside a text, each as a place of one position."""
     positions = boundaries(coded)
     return Places(positions, positions)
 
 
 def boundaries(coded: Coded) -> np.ndarray:
-    """Return the positions inside of a text where one token's bytes end, int64[n], ascending."""
+    """Return the positions inside a text where the bytes of a token end, int64[n], ascending."""
     stops = np.cumsum(coded.byte_lengths, dtype=np.int64)
     return np.unique(stops[(stops > 0) & (stops < stops[-1:])])
 
 
 def alignment(coded: Sequence[Coded], places: Sequence[Places]) -> dict[str, float | None]:
-    """Return how well token boundaries and places meet, with what chance would give.
+    """Return how well token boundaries and places meet, and what chance would give.
 
     Args:
         coded: texts in a code.
-        places: in each of them.
+        places: the places of each text.
 
     Returns:
-        recall_share: of the places that have a token boundary. precision_share: of the token
-        boundaries that lie at a place. random_recall_share, random_precision_share: expected of
-        as many boundaries in each text, at positions drawn without replacement. None where there
-        is no place, or no boundary.
+        "recall_share", the share of places that have a token boundary. "precision_share", the share
+        of token boundaries that lie at a place. "random_recall_share" and
+        "random_precision_share", the values expected if each text had as many boundaries at
+        positions drawn without replacement. A value is None if there is no place, or no boundary.
     """
     n_places = n_boundaries = met_places = met_boundaries = 0
     random_places = random_boundaries = 0.0
@@ -75,7 +75,7 @@ def alignment(coded: Sequence[Coded], places: Sequence[Places]) -> dict[str, flo
         met_boundaries += int(inside.sum())
         if n_positions:
             random_boundaries += len(cuts) * sizes.sum() / n_positions
-            # That a draw of the positions of a place has no boundary among them.
+            # The probability that none of the random boundaries lies at the place.
             missed = hypergeom.pmf(0, n_positions, len(cuts), sizes)
             random_places += (1 - missed).sum()
     return {

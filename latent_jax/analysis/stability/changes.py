@@ -1,6 +1,6 @@
-"""How much of a tokenization changes when a little of the text does.
+"""How much of a tokenization changes after a small change of the text.
 
-`prefix_test` is the test of Lester et al. 2024, section 6.1: one sentence behind many different
+`prefix_test` is the test of Lester et al. 2024, section 6.1: one sentence after many different
 words. `change_test` replaces one byte and follows the change through the ids.
 """
 
@@ -20,9 +20,9 @@ class Distances(NamedTuple):
     """Levenshtein distances between all pairs of tokenizations, one entry for each pair.
 
     Attributes:
-        whole: int32[pairs], in tokens, prefix and sentence.
-        sentence: int32[pairs], of the tokens that begin behind the prefix alone.
-        n_whole: int32[pairs], tokens of the longer one.
+        whole: int32[pairs], in tokens, of prefix and sentence together.
+        sentence: int32[pairs], in tokens, of only the tokens that begin after the prefix.
+        n_whole: int32[pairs], tokens of the longer tokenization of `whole`.
         n_sentence: int32[pairs], the same for `sentence`.
     """
 
@@ -33,18 +33,18 @@ class Distances(NamedTuple):
 
 
 def common_words(texts: Sequence[bytes], n_common: int, n_drawn: int, seed: int) -> list[bytes]:
-    """Draw different words from the most common ones of a text, of two and more letters a to z.
+    """Draw different words from the most common ones of texts, of two or more letters a to z.
 
     The paper draws 500 from a published list of 3,000 common English words.
 
     Args:
         texts: documents.
-        n_common: from so many.
-        n_drawn: so many.
+        n_common: how many of the most common words to draw from.
+        n_drawn: how many words to draw.
         seed: of the draw.
 
     Raises:
-        ValueError: the text has fewer words than are to be drawn.
+        ValueError: the texts have fewer different words than `n_drawn`.
     """
     counts = collections.Counter(
         word for text in texts for word in re.findall(rb"(?<![^ ])[a-z]{2,}(?![^ ,.])", text)
@@ -54,19 +54,19 @@ def common_words(texts: Sequence[bytes], n_common: int, n_drawn: int, seed: int)
     if len(common) < n_drawn:
         raise ValueError(
             f"the text has {len(common)} different words, and {n_drawn} are to be drawn: give more "
-            "text, or fewer prefixes"
+            "text, or a smaller --prefixes"
         )
     chosen = np.random.default_rng(seed).choice(len(common), n_drawn, replace=False)
     return [common[i] for i in sorted(chosen)]
 
 
 def prefix_test(code: Code, prefixes: Sequence[bytes], sentence: bytes) -> Distances:
-    """Return the distances between one sentence's tokenizations behind different prefixes.
+    """Return the distances between the tokenizations of one sentence after different prefixes.
 
     Args:
         code: any.
         prefixes: at least two, different; a space is put between each and the sentence.
-        sentence: the same each time.
+        sentence: the text after each prefix.
     """
     coded = code.encode([prefix + b" " + sentence for prefix in prefixes])
     whole = [code.ids for code in coded]
@@ -99,17 +99,17 @@ def pairwise_distances(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.
 
 
 class Changes(NamedTuple):
-    """What one replaced byte does to the ids, one entry for each replacement.
+    """The effects of replaced bytes on ids, one entry for each replacement.
 
     Attributes:
-        n_tokens: int64[n], of the text before the change.
+        n_tokens: int64[n], ids of the text before the change.
         changed_tokens: int64[n], Levenshtein distance between the ids before and after.
-        back_bytes: int64[n], how far the first id that is not the same stands before the one that
-            covered the byte.
-        travel_bytes: int64[n], how far behind that the last one ends: from there on ids and the
-            bytes that they cover are the same. 0 where the change stays in the byte's own token.
-        reaches_end: bool[n], the last id of the text has changed.
-        left_bytes: int64[n], of text behind the byte: the most that `travel_bytes` can be.
+        back_bytes: int64[n], bytes from the start of the first id that changed to the start of the
+            id that covered the replaced byte; 0 if no earlier id changed.
+        travel_bytes: int64[n], bytes from the end of the id that covered the replaced byte to the
+            end of the last id that changed; 0 if no later id changed.
+        reaches_end: bool[n], whether the last id of the text has changed.
+        left_bytes: int64[n], bytes of text after the replaced byte: `travel_bytes` is at most this.
     """
 
     n_tokens: np.ndarray
@@ -125,15 +125,15 @@ def change_test(
 ) -> Changes:
     """Replace single bytes and compare the ids.
 
-    The place is drawn from the first half of a text, so that at least the other half is left to
-    travel through; the new byte is one from another place of the same text, so it is a likely one.
-    Texts take turns, at one change each.
+    The place is drawn from the first half of a text, so that the change can travel through at least
+    the other half. The new byte is drawn from the same text, so it is a likely one. Texts take
+    turns, with one change at a time.
 
     Args:
         code: any.
-        texts: of which those are used that have two different bytes in them.
-        coded: each of them in the code.
-        n_changes: so many.
+        texts: those with fewer than two different bytes are not used.
+        coded: the texts in the code.
+        n_changes: how many changes to make.
         seed: of places and bytes.
 
     Raises:
@@ -160,11 +160,11 @@ def change_test(
 
 
 def compare(before: Coded, after: Coded, place: int) -> tuple[int, int, int, int, bool, int]:
-    """Return one entry of `Changes`; the byte at `place` is what differs between the two texts."""
+    """Return one entry of `Changes`, for two texts that differ in the byte at `place`."""
     n_bytes = int(before.byte_lengths.sum(dtype=np.int64))
     first = _n_equal(before, after, 1)
     if first == len(before.ids) == len(after.ids):
-        # A code that loses something can give both texts the same ids.
+        # A lossy code can give both texts the same ids.
         return first, 0, 0, 0, False, n_bytes - place - 1
     last = min(_n_equal(before, after, -1), len(before.ids) - first, len(after.ids) - first)
     start = int(before.byte_lengths[:first].sum(dtype=np.int64))
@@ -182,7 +182,7 @@ def compare(before: Coded, after: Coded, place: int) -> tuple[int, int, int, int
 
 
 def _n_equal(a: Coded, b: Coded, step: int) -> int:
-    """Return how many ids, with the bytes that they cover, agree from the start (or the end)."""
+    """Return how many ids and their byte lengths agree, from the start (1) or the end (-1)."""
     n = min(len(a.ids), len(b.ids))
     equal = (a.ids[::step][:n] == b.ids[::step][:n]) & (
         a.byte_lengths[::step][:n] == b.byte_lengths[::step][:n]

@@ -1,4 +1,4 @@
-"""From text to tokens: whether a word has the same ids wherever it stands."""
+"""Whether a word has the same ids wherever it stands in the text."""
 
 import re
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from latent_jax.analysis.codes import Coded
 from latent_jax.analysis.contingency import Contingency, contingency
 
 WORD = re.compile(rb"[A-Za-z\x80-\xff]{4,}")
-"""Four and more letters; what UTF-8 writes in several bytes is taken for letters."""
+"""Four or more letters; every character of several UTF-8 bytes is taken for letters."""
 
 
 def word_table(texts: Sequence[bytes], coded: Sequence[Coded]) -> Contingency:
     """Count which ids each word has.
 
-    The ids of a word are those whose bytes overlap it. Where the code does not cut at its edges
-    they also cover a part of its neighbours, and differ where these do: so they should, since the
+    The ids of a word are those whose bytes overlap it. If the code does not cut at the edges of the
+    word, they also cover parts of its neighbours, and change with them. This is intended: the
     question is whether a model sees the same word as the same ids.
 
     Args:
@@ -24,7 +24,7 @@ def word_table(texts: Sequence[bytes], coded: Sequence[Coded]) -> Contingency:
         coded: one for each.
 
     Returns:
-        Words by sequences of ids, both numbered.
+        Counts of words (rows) by sequences of ids (columns), both numbered.
     """
     words: dict[bytes, int] = {}
     sequences: dict[bytes, int] = {}

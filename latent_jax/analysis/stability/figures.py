@@ -1,4 +1,4 @@
-"""Pictures of stability: histograms of distances, and how often words and tokens mean the same."""
+"""Pictures of stability: histograms of distances, and shares of stable ids and boundaries."""
 
 from collections.abc import Callable, Sequence
 
@@ -40,14 +40,15 @@ PROBABILITIES = {
     "same_text_probability": "one id stands for the same text, probability",
     "same_ids_probability": "one word has the same ids, probability",
 }
-"""Keys that a page draws as bars, and what they say; these two are not of stability alone."""
+"""Key -> title of the bars on a page. A page is drawn only if a key of `DISTANCES` is there: these
+two keys may also be in the records of other analyses."""
 
 
 def distances_figure(records: Records, histograms: Records) -> Figure:
-    """One row for each method: distances behind other prefixes, and how far a change travels."""
+    """Draw a row for each method: distances after other prefixes, and how far a change travels."""
     figure, rows = row_panels(
         "Stability of tokenizations",
-        "Left: Levenshtein distance between one sentence's tokenizations behind different words. "
+        "Left: Levenshtein distance between one sentence's tokenizations after different words. "
         "Right: bytes that one changed byte's effect travels",
         n_rows=len(records),
         row_height=0.5,
@@ -79,7 +80,7 @@ def _strips(
     quantity: str,
     place: Callable[[float], float],
 ) -> None:
-    """Draw one histogram in each axes, all on one scale of x, each on its own of y."""
+    """Draw one histogram in each axes; they share the x scale, and each has its own y scale."""
     for row, (axes, record) in enumerate(zip(column, records, strict=True)):
         key = (record["method"], quantity)
         bins = [bin_ for bin_ in histograms if (bin_["method"], bin_["quantity"]) == key]
@@ -94,7 +95,7 @@ def _strips(
 
 
 def shares_figure(records: Records) -> Figure:
-    """One panel for each share, one row for each method; a hollow dot is chance."""
+    """Draw a panel for each share and a row for each method; a hollow dot is chance."""
     shown = [(key, name) for key, name in SHARES if any(r.get(key) is not None for r in records)]
     n_rows = -(-len(shown) // 2)
     height = 0.9 + n_rows * (0.75 + 0.2 * len(records))
@@ -124,14 +125,14 @@ def shares_figure(records: Records) -> Figure:
 
 
 def histogram_page_figures(stem: str, records: Records) -> list[PageFigure]:
-    """Return for a page the share of each bin over where it begins, a figure for each quantity."""
+    """Return a page's figures of histograms, one for each quantity; [] for other records."""
     if not has(records, METHOD, "quantity", "start", "share"):
         return []
     figures = []
     for quantity, rows in grouped(records, "quantity").items():
         rows = ordered(rows, "start", "share")
         is_wide = max(row["start"] for row in rows) > 200
-        # A logarithmic axis has no 0, which is where the first bin may begin.
+        # The first bin may begin at 0, which a logarithmic axis cannot show.
         shown = [{**row, "at": max(row["start"], 0.5) if is_wide else row["start"]} for row in rows]
         name = words_of(quantity).lower()
         figures.append(
@@ -150,7 +151,7 @@ def histogram_page_figures(stem: str, records: Records) -> list[PageFigure]:
 
 
 def stability_page_figures(stem: str, records: Records) -> list[PageFigure]:
-    """Return for a page bars of what makes a tokenization stable."""
+    """Return a page's bar charts of stability, one for each key; [] for other records."""
     if not any(has(records, METHOD, key) for key in DISTANCES):
         return []
     figures = []

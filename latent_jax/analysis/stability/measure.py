@@ -1,4 +1,4 @@
-"""How stable codes are: small changes of a text, and the same words in other places."""
+"""The stability of codes: under small changes of a text, and of the same words in other places."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -48,33 +48,35 @@ COLUMNS = {
 }
 
 N_COMMON_WORDS = 3000
-"""Prefixes are drawn from so many, as in Lester et al. 2024, section 6.1."""
+"""Prefixes are drawn from so many common words, as in Lester et al. 2024, section 6.1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StabilityOptions(SentenceOptions):
-    """Of `stability`."""
+    """Options of the analysis `stability`."""
 
     prefixes: int = option(500, "Words put before the sentence.", lower_bound=2)
     changes: int = option(200, "Bytes that are changed, one at a time.", lower_bound=1)
-    pieces: str = option("", "Tokenizer whose pieces are compared with; empty = spaces alone.")
+    pieces: str = option(
+        "", "Tokenizer whose token boundaries are compared with; empty = spaces only."
+    )
 
     def __post_init__(self) -> None:
-        """Check that there is something to take the mean of."""
+        """Check that there are enough prefixes and changes."""
         if self.prefixes < 2 or self.changes < 1:
             raise ValueError(
-                "distances need two prefixes and a change to follow; got "
-                f"{self.prefixes} and {self.changes}"
+                "give at least 2 prefixes and 1 change; got "
+                f"prefixes={self.prefixes} and changes={self.changes}"
             )
 
 
 def draw_prefixes(options: StabilityOptions, texts: Sequence[bytes]) -> list[bytes]:
-    """Return the words that are put before the sentence, from the most common ones of texts."""
+    """Return the words to put before the sentence, drawn from the most common ones of texts."""
     return common_words(texts, N_COMMON_WORDS, options.prefixes, options.seed)
 
 
 def find_places(texts: Sequence[bytes], reference: Code | None = None) -> dict[str, list[Places]]:
-    """Return where a code may cut texts well: at spaces, and at pieces of another code."""
+    """Return the places of spaces and, with a reference code, of its token boundaries."""
     places = {"space": [space_places(text) for text in texts]}
     if reference is not None:
         places["piece"] = [token_places(coded) for coded in encode_texts(reference, texts)]
@@ -88,18 +90,18 @@ def measure(
     prefixes: Sequence[bytes],
     places: Mapping[str, Sequence[Places]],
 ) -> Tables:
-    """Return how much a code changes with the text.
+    """Return how stable a code is on some texts.
 
     Args:
-        options: the sentence that stands behind every prefix, bytes that are changed, and the seed
-            of their places and values.
+        options: the sentence after every prefix, the number of changed bytes, and the seed of their
+            places and values.
         code: any.
-        texts: that it did not learn from.
+        texts: held-out texts.
         prefixes: see `draw_prefixes`.
         places: see `find_places`.
 
     Returns:
-        "stability" has one record, "histograms" one for each bin that is not empty.
+        "stability" with one record, and "histograms" with one for each bin that is not empty.
     """
     coded = encode_texts(code, texts)
     distances = prefix_test(code, prefixes, options.sentence.encode())
@@ -155,11 +157,11 @@ def _change_scores(changes: Changes) -> dict[str, float]:
 
 
 TRAVEL_EDGES = np.array([0, 1, *(2**k for k in range(1, 21))])
-"""Of the histogram of distances in bytes: 0, 1, 2 and 3, 4 to 7, ..."""
+"""Edges of the histogram of distances in bytes: 0, 1, 2 to 3, 4 to 7, ..."""
 
 
 def _histogram(quantity: str, values: np.ndarray, edges: np.ndarray) -> list[dict[str, Any]]:
-    """Return one record for each bin that is not empty; a bin holds its start and not its stop."""
+    """Return a record for each bin that is not empty; a bin includes its start, not its stop."""
     counts, _ = np.histogram(values, edges)
     return [
         {"quantity": quantity, "start": int(a), "stop": int(b), "share": float(n / len(values))}

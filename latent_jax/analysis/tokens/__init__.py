@@ -1,1 +1,1 @@
-"""What ids stand for: the bytes that each covers, what they decode to alone, vocabularies."""
+"""The meaning of ids: the bytes that each covers, the text it decodes to alone, vocabularies."""

@@ -1,8 +1,8 @@
-"""Ids decoded alone, and in runs.
+"""Runs of neighbouring ids, decoded without the rest of their text.
 
 Fifty 2025, "Mapping Latent Tokens to English": single latent tokens decode to gibberish, sequences
-of them to text. The same question is asked of every code here: cut a run out of an encoded text,
-decode it as if it were all there is, and compare with the bytes that it covers.
+of them to text. Here every code is tested: a run is cut out of an encoded text and decoded alone,
+and the result is compared with the bytes that the run covers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,9 @@ ERROR = "decoding_error_share"
 
 
 def decode_each(code: Code, batch: Sequence[np.ndarray]) -> list[bytes | None]:
-    """Return the text of each sequence of ids, None where it is no beginning of any text.
+    """Return the text of each sequence of ids; None for one that does not decode.
 
-    Deflate has such sequences: most ids from the middle of its streams are no header.
+    Deflate has such sequences: ids from the middle of its streams mostly do not form a header.
     """
     try:
         return list(code.decode(batch))
@@ -54,24 +54,24 @@ def decoding_scores(
     from_windows: bool = False,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return for each length of runs how wrong runs are that are decoded alone.
+    """Return the errors of runs that are decoded alone, for each length of runs.
 
-    The error is the Levenshtein distance in bytes between what was decoded and what the run covers,
-    summed over runs, as a share of the longer of the two: 0 is right, 1 has nothing in common, or
-    cannot be decoded.
+    The error is the Levenshtein distance in bytes between the decoded text and the bytes that the
+    run covers, as a share of the longer of the two; both are summed over runs. 0 is right; 1 has
+    nothing in common or cannot be decoded.
 
     Args:
         code: of the texts.
         texts: documents.
-        coded: one for each.
-        runs: numbers of ids.
-        n_samples: runs of each length, drawn with replacement among all that there are.
-        from_windows: only runs that begin where a window does.
+        coded: the texts in the code.
+        runs: lengths of runs in ids.
+        n_samples: runs of each length, drawn with replacement from all runs.
+        from_windows: whether to draw only runs that begin with a window.
         seed: of the places.
 
     Returns:
-        Records of run_tokens, decoding_error_share, exact_share (of the runs that cover anything)
-        and undecodable_share; a length that no text has is left out.
+        Records of "run_tokens", "decoding_error_share", "exact_share" (among runs that cover at
+        least one byte) and "undecodable_share"; lengths that no text has are left out.
     """
     generator = np.random.default_rng(seed)
     step = code.window_tokens if from_windows else 1
@@ -115,7 +115,8 @@ def decoding_records(
 ) -> list[dict[str, Any]]:
     """Return one record for runs that begin anywhere, and one for runs that begin with a window.
 
-    The keys are those of `decoding_scores` with the length of the run, as decoding_error_share@16.
+    The keys are those of `decoding_scores` with the length of the run, such as
+    "decoding_error_share@16".
     """
     records = []
     for from_windows in (False, True) if code.window_tokens > 1 else (False,):
@@ -131,7 +132,7 @@ def decoding_records(
 def exhibit(
     code: Code, sentence: bytes, runs: Sequence[int] = (1, 2, 4, 8)
 ) -> dict[int, list[bytes | None]]:
-    """Return a sentence decoded in runs of so many ids, one after the other; 0: all together."""
+    """Return a sentence cut into runs of each length, each run decoded alone; 0 = all ids."""
     ids = code.encode([sentence])[0].ids
     parts = {run: [ids[at : at + run] for at in range(0, len(ids), run)] for run in runs}
     parts[0] = [ids]
@@ -140,7 +141,7 @@ def exhibit(
 
 
 def errors_by_run(record: Mapping[str, Any]) -> list[tuple[int, float]]:
-    """Return the length of each run and its error, the shortest first."""
+    """Return pairs of the length of runs and their error, the shortest first."""
     runs = [(key.partition("@")[2], value) for key, value in record.items() if f"{ERROR}@" in key]
     return sorted((int(run), value) for run, value in runs if is_number(value))
 
@@ -168,7 +169,7 @@ def decoding_figure(records: Records) -> Figure:
 
 
 def decoding_page_figures(stem: str, records: Records) -> list[PageFigure]:
-    """Return the same for a page; none where the records are of something else."""
+    """Return the same figure for a page; [] for other records."""
     rows = [
         {METHOD: record[METHOD], "run_tokens": run, ERROR: error}
         for record in records

@@ -1,4 +1,4 @@
-"""What a token stands for, under any number of codes on the same text."""
+"""The meaning of tokens: which text each id stands for, measured for any code on the same text."""
 
 import dataclasses
 import re
@@ -34,7 +34,7 @@ COLUMNS = (
 )
 
 SHOWN = ("sentence", "most used ids", "vocabulary", "longest texts", "most used texts")
-"""Tables that are shown for one code after the other."""
+"""Tables that are shown for each code by itself."""
 
 N_SHOWN = 8
 """Rows of the tables that show ids and their texts."""
@@ -44,24 +44,24 @@ POSITIONS_SHOWN = 4
 
 @dataclasses.dataclass(frozen=True)
 class TokensOptions(SentenceOptions):
-    """Of `tokens`."""
+    """Options of the analysis `tokens`."""
 
     samples: int = option(200, "Runs of ids of each length that are decoded alone.", lower_bound=1)
 
 
 def measure(options: TokensOptions, code: Code, texts: Sequence[bytes]) -> Tables:
-    """Return what ids cover in held-out text, what they decode to alone, and the vocabulary.
+    """Return the bytes that ids cover in held-out text, what they decode to alone, the vocabulary.
 
     Args:
-        options: the sentence that is decoded in longer and longer runs; runs of ids of each length
-            that are decoded alone; the seed of their places, and of the shuffle that shows the bias
-            of entropies. With `out`, all tokens stand in the table "map".
+        options: the sentence to decode in runs; how many runs of each length to decode alone; the
+            seed of their places, and of the shuffle that shows the bias of entropies. With `out`,
+            the table "map" has all tokens.
         code: any.
-        texts: that it did not learn from.
+        texts: held-out texts.
 
     Returns:
-        "tokens" has one record. "decoding", "windows" and, where ids stand for one text each,
-        "vocabulary" have several; so have those of `SHOWN`, which hold texts for people.
+        "tokens" with one record; "decoding" and "windows"; "vocabulary" if each id stands for one
+        text; and the tables of `SHOWN`, which hold texts for people.
     """
     coded = encode_texts(code, texts)
     tokens = map_tokens(texts, coded, code.window_tokens)
@@ -103,7 +103,7 @@ def measure(options: TokensOptions, code: Code, texts: Sequence[bytes]) -> Table
 
 
 def show(tables: Tables) -> str:
-    """Return what is shown of each code, and the tables of all of them."""
+    """Return the tables of each code, then the tables that compare all codes."""
     parts = [_shown(tables, record["method"]) for record in tables["tokens"]]
     if tables["windows"]:
         parts += ["Places in windows", text_table(tables["windows"])]
@@ -127,9 +127,9 @@ def _of(records: Sequence[dict], method: str) -> list[dict]:
 
 
 def draw(tables: Tables, folder: Path) -> list[Path]:
-    """Draw the pictures, and write the maps and small tables as JSON beside them.
+    """Draw the pictures, and write maps and other tables as JSON beside them.
 
-    A picture of vocabularies is drawn only where there are some.
+    The picture of vocabularies is drawn only if a code has one.
     """
     paths, slugs = [], []
     for method in dict.fromkeys(record["method"] for record in tables.get("map", ())):

@@ -1,8 +1,8 @@
-"""What ids stand for: the bytes that each covers in real text, and how sure they are.
+"""The bytes that each id covers in real text, and how much they vary.
 
 Lester et al. 2024, section 6.1 and appendix D.8: a token of equal-information windows stands for
-one text only where it is a whole window; within a window the text depends on the tokens before it.
-What an id covers are the bytes whose information ends in it (`Tokenizer.byte_lengths`), so an id of
+one text only if it is a whole window; within a window the text depends on the tokens before it. An
+id covers the bytes whose last bit of information it holds (`Tokenizer.byte_lengths`), so an id of
 an arithmetic code may cover nothing.
 """
 
@@ -34,8 +34,8 @@ class TokenMap:
 
     Attributes:
         ids: int64[N], all ids of all texts.
-        positions: int64[N], the place of each in its window, 0 where a window is one id.
-        labels: int64[N], which spelling each covers.
+        positions: int64[N], the place of each in its window, 0 if a window is one id.
+        labels: int64[N], the index into `spellings` of the byte string that each covers.
         spellings: the different byte strings that are covered.
     """
 
@@ -56,7 +56,7 @@ class TokenMap:
 
     @property
     def table(self) -> Contingency:
-        """Ids by spellings."""
+        """Counts of ids (rows) by spellings (columns)."""
         return contingency(self.ids, self.labels)
 
     def texts_of(self, id_: int) -> list[tuple[bytes, int]]:
@@ -71,8 +71,8 @@ def map_tokens(texts: Sequence[bytes], coded: Sequence[Coded], window_tokens: in
 
     Args:
         texts: documents.
-        coded: of a code, one for each.
-        window_tokens: of the code; the ids of a text begin with a window.
+        coded: the texts in a code.
+        window_tokens: of the code; each text begins with a window.
 
     Raises:
         ValueError: byte lengths do not add up to a text.
@@ -126,12 +126,13 @@ def label_spans(
 
 
 def token_scores(tokens: TokenMap, seed: int = 0) -> dict[str, Any]:
-    """Return what ids and texts say of each other, as one flat record.
+    """Return how much ids and the texts that they cover say about each other, as one flat record.
 
-    Probabilities are means over the tokens of the text: take one, and another occurrence of its id
-    (of its text): do they cover the same text (have the same id)? `text_given_shuffled_id_bits` is
-    what H(text | id) reads where the ids are the same and say nothing of the text: H(text | id)
-    below it is information, H(text) above it is not.
+    `same_text_probability` is the probability that two occurrences of an id cover the same text,
+    and `same_id_probability` that two occurrences of a text have the same id; both are means over
+    all tokens. `text_given_shuffled_id_bits` estimates H(text | id) with shuffled ids, which say
+    nothing about the text. It is below H(text) only by the bias of the estimate, so only the
+    difference between it and H(text | id) is information.
 
     Args:
         tokens: of at least one text that is not empty.
@@ -157,7 +158,10 @@ def token_scores(tokens: TokenMap, seed: int = 0) -> dict[str, Any]:
 
 
 def window_records(tokens: TokenMap, window_tokens: int) -> list[dict[str, Any]]:
-    """Return for each place in windows how sure the text of its ids is; none of windows of one."""
+    """Return a record for each place in windows: how much the text of its ids varies.
+
+    The list is empty if windows are one id.
+    """
     records = []
     for position in range(window_tokens) if window_tokens > 1 else ():
         part = tokens.at(position)
@@ -178,13 +182,13 @@ def window_records(tokens: TokenMap, window_tokens: int) -> list[dict[str, Any]]
 
 
 def most_used_ids(tokens: TokenMap, n_ids: int, n_texts: int, n_places: int) -> Records:
-    """Return the most used ids, and in words what they cover at each place of a window.
+    """Return the most used ids, and as strings the texts that they cover at each place of a window.
 
     Args:
         tokens: of a text.
-        n_ids: so many.
-        n_texts: so many of the texts of an id.
-        n_places: so many places of a window, 1 where a window is one id.
+        n_ids: how many ids.
+        n_texts: how many texts of an id at each place.
+        n_places: how many places of a window, 1 if a window is one id.
     """
     ids, counts = row_sums(tokens.table)
     places = [tokens.at(position) for position in range(n_places)]
@@ -204,7 +208,7 @@ def most_used_ids(tokens: TokenMap, n_ids: int, n_texts: int, n_places: int) -> 
 def map_records(tokens: TokenMap) -> list[dict[str, Any]]:
     """Return one record for each id, place in windows and text, with its count.
 
-    Sorted by id, then place, then falling count. Texts are `printable`.
+    They are sorted by id, then place, then descending count. Texts are made `printable`.
     """
     n_positions = int(tokens.positions.max(initial=0)) + 1
     table = contingency(tokens.ids * n_positions + tokens.positions, tokens.labels)
@@ -221,29 +225,29 @@ def map_records(tokens: TokenMap) -> list[dict[str, Any]]:
 
 
 def printable(text: bytes) -> str:
-    r"""Return bytes as one line, without loss: UTF-8 where it is, else \xNN; a backslash twice."""
+    r"""Return bytes as one line, without loss: UTF-8 if valid, else \xNN; backslashes doubled."""
     characters = text.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else _escaped(c) for c in characters)
 
 
 def quoted(text: bytes) -> str:
-    """Return a text on one line whose spaces at the ends are seen."""
+    """Return a text on one line in quotes, so that spaces at its ends can be seen."""
     return f"'{printable(text)}'"
 
 
 def _escaped(character: str) -> str:
     if character.isascii():
         return character.encode("unicode_escape").decode()
-    # Not \xNN, which is a byte that is no character.
+    # Not \xNN, which stands for a byte of invalid UTF-8.
     code = ord(character)
     return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
 
 
 def ambiguity_figure(records: Records) -> Figure:
-    """Draw what the id leaves open of the text, of all that there is; a row for each code.
+    """Draw H(text | id) beside H(text), a row for each code.
 
     Args:
-        records: of method, text_bits, text_given_id_bits and text_given_shuffled_id_bits.
+        records: with "method", "text_bits", "text_given_id_bits", "text_given_shuffled_id_bits".
     """
     height = 1.45 + 0.32 * len(records)
     figure = Figure(figsize=(9.2, height))

@@ -1,4 +1,4 @@
-"""The texts of a code whose every id stands for one: how long they are, and which are used."""
+"""Vocabularies, for codes whose ids stand for one text each: lengths of texts, and their use."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,8 @@ def length_records(
         coded: a text in that code.
 
     Returns:
-        Records of piece_bytes, n_ids, n_used_ids, n_tokens, and how often each id is used, int64.
+        Records of "piece_bytes", "n_ids", "n_used_ids" and "n_tokens", for each length that occurs;
+        and how often each id is used, int64[n_ids].
     """
     ids = np.concatenate([np.zeros(0, np.int64), *(code.ids for code in coded)]).astype(np.int64)
     uses = np.bincount(ids, minlength=len(pieces))
@@ -59,7 +60,7 @@ def most_used_pieces(uses: np.ndarray, n: int) -> list[int]:
 
 
 def vocabulary_figure(records: Records) -> Figure:
-    """Draw lengths of texts, of the vocabulary and of the tokens of a text; a row for each code."""
+    """Draw the lengths of the vocabulary's texts and of a text's tokens, a row for each code."""
     methods = list(dict.fromkeys(record["method"] for record in records))
     figure, rows = row_panels(
         "Lengths of the texts that ids stand for",
@@ -89,7 +90,7 @@ def _draw_lengths(axes: Axes, records: Records, key: str, colour: str) -> None:
 
 
 def vocabulary_page_figures(stem: str, records: Records) -> list[PageFigure]:
-    """Return for a page how much of the text tokens of each length make up."""
+    """Return a page's figure of the share of tokens of each length; [] for other records."""
     if not has(records, METHOD, "piece_bytes", "n_tokens"):
         return []
     totals: dict[str, float] = {}

@@ -1,1 +1,1 @@
-"""Many runs at equal budgets: cells as data, their plan, a manifest on disk, and two engines."""
+"""Sweeps, many runs at equal budgets: cells as data, a plan, a manifest on disk, two engines."""

@@ -1,4 +1,4 @@
-"""What `launch/sweep.py` does."""
+"""The work of `launch/sweep.py`: plan a sweep, train its cells, print the results."""
 
 import dataclasses
 import logging
@@ -50,10 +50,11 @@ RESULT_COLUMNS = (
 )
 
 USUAL_SHARE = 0.2
-"""Of the rate of matrix products that training reaches, until cells of the sweep say better."""
+"""Share of the rate of matrix products that training is assumed to reach, until finished cells of
+the sweep show theirs."""
 
 SHOWN_EVERY = 2.0
-"""Seconds between two looks at running cells."""
+"""Seconds between two updates of the table of running cells."""
 
 
 def sweep_and_print(
@@ -67,17 +68,18 @@ def sweep_and_print(
     address: str = "",
     json_path: str | None = None,
 ) -> list[Record]:
-    """Plan a sweep and train what is not finished, or go on where it stopped.
+    """Plan a sweep and train the cells that are not finished.
 
     Args:
         words: NAME or NAME:ARGUMENTS of a file in configs/sweeps.
         workdir: folder of the sweep; by default runs/sweeps/NAME.
         engine: one of `ENGINES`.
-        n_workers: cells side by side; 0 = one for each core. With accelerators, give their number.
+        n_workers: cells trained at the same time; 0 = one for each core. With accelerators, give
+            their number.
         dry_run: print the plan and train nothing.
         retries: how many times a cell that failed is started again.
         address: of a Ray cluster; empty starts one on this machine.
-        json_path: also write the unrounded records there.
+        json_path: file that also gets the unrounded records.
 
     Returns:
         The records of the plan, or of all cells.
@@ -89,7 +91,8 @@ def sweep_and_print(
     check_word("engine", engine, ENGINES)
     if address and engine != "ray":
         raise ValueError(f"--address={address} is that of a Ray cluster: add --engine=ray")
-    # Accelerators belong to the workers: a plan needs none, and who asks first takes their memory.
+    # A plan needs no accelerator, and the first process that asks for one takes its memory, which
+    # the workers need.
     jax.config.update("jax_platforms", "cpu")
     name, sweep = load_sweep(words)
     folder = Path(workdir or Path("runs") / "sweeps" / name).absolute()
@@ -102,7 +105,7 @@ def sweep_and_print(
     if dry_run:
         _print_plan(records, n_workers)
         if sweep.follow_up is not None:
-            print("When these are finished, their results decide on more cells.")
+            print("When these cells are finished, their results decide which others are added.")
         if json_path:
             write_json(records, json_path)
         return records
@@ -132,7 +135,7 @@ def sweep_and_print(
 
 
 def _run(schedule: Schedule, folder: Path, words_of_engine: tuple) -> Schedule:
-    """Work off what is not finished; return the schedule."""
+    """Do all jobs of the schedule that can be done, and return it."""
     with Live(schedule, folder) as live, _engine(*words_of_engine) as workers:
         for ended in workers.run(schedule.next, SHOWN_EVERY):
             if ended is not None:
@@ -157,10 +160,10 @@ def _engine(engine: str, folder: Path, n_workers: int, address: str) -> Any:
 
 
 def _expect(records: Sequence[Record], folder: Path, n_workers: int) -> None:
-    """Add the seconds that a cell is expected to take, from what this machine can do.
+    """Add "expected_seconds" to each record, for this machine.
 
-    It is the measured rate of matrix products, shared among the workers, and the share of it that
-    finished cells of this sweep have reached.
+    The rate of matrix products is measured and divided among the workers. Training reaches a share
+    of it: the median of the finished cells of this sweep, or `USUAL_SHARE`.
     """
     rate = matmul_rate() / n_workers
     results = [result for r in records if (result := read_result(folder, r["name"])) is not None]
@@ -171,7 +174,7 @@ def _expect(records: Sequence[Record], folder: Path, n_workers: int) -> None:
 
 
 def _own_flops(record: Record) -> float:
-    """Return the training FLOPs of the cell itself, without M1's: those seen, or else planned."""
+    """Return the training FLOPs of a cell without M1's: spent if it is finished, else planned."""
     per_byte = record["train_flops_per_byte"] - record["tokenizer_flops_per_byte"]
     return record.get("bytes_seen", record["planned_bytes_seen"]) * per_byte
 
@@ -193,7 +196,7 @@ def _print_plan(records: Sequence[Record], n_workers: int) -> None:
 
 
 def _overhead(results: Sequence[Record]) -> str:
-    """Return what planning, compiling, evaluating and saving took beside training."""
+    """Return a line on the time that compiling, evaluating, saving and reading took."""
     seconds = sum(result["seconds"] for result in results)
     wall = sum(max(result["wall_seconds"], result["seconds"]) for result in results)
     return (

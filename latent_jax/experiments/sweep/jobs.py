@@ -1,7 +1,8 @@
-"""What a worker does: encode the rows of a coder, or train and score one cell.
+"""The two jobs of a worker: encode the rows of a coder, or train and score one cell.
 
-A job is a flat dictionary, so that it passes to another process or machine; what it needs and makes
-lies in the folder of the sweep. A job that was cut off is started again and goes on.
+A job is a dictionary of plain values, so that it can be sent to another process or machine. Its
+inputs and results lie in the folder of the sweep. A job that was cut off continues when it is
+started again.
 """
 
 import dataclasses
@@ -26,10 +27,10 @@ from latent_jax.methods.solve import solve_shape
 from latent_jax.training.run_folder import write_json
 
 RESULT = "cell.json"
-"""In the run folder of a cell that is finished."""
+"""File in the run folder of a finished cell, with its record."""
 
 SPLIT_MARGIN = 1.1
-"""More text than a budget, or the batches of the paper's protocol, need on average."""
+"""Factor on the bytes that a budget, or the batches of the paper's protocol, need on average."""
 
 
 def cell_folder(folder: Path, name: str) -> Path:
@@ -46,9 +47,9 @@ def read_result(folder: Path, name: str) -> Record | None:
 def encode_cells(sweep: Sweep, folder: Path, records: Sequence[Record]) -> None:
     """Make the rows of cells whose methods differ in the width of tokens only.
 
-    Training text is as long as the longest budget needs, or as the sweep allows; validation text is
-    the same raw bytes for every method; the test split has what the batches of the paper's protocol
-    need.
+    The training text is as long as the largest budget needs, or as the sweep allows. The validation
+    text is the same raw bytes for every method. The test text is as long as the batches of the
+    paper's protocol need.
     """
     configs = [config_of(sweep, record["config"]) for record in records]
     configs = [_solved(c, r) for c, r in zip(configs, records, strict=True)]
@@ -82,7 +83,7 @@ def train_cell(sweep: Sweep, folder: Path, record: Record) -> Record:
     """Train a cell, or go on where it stopped, and score it by both protocols.
 
     Returns:
-        The plan's record, with what was measured; it is kept in the run folder.
+        The plan's record and the measured values; it is also written to the run folder.
     """
     began = time.monotonic()
     config = _solved(config_of(sweep, record["config"]), record)
@@ -107,7 +108,7 @@ def train_cell(sweep: Sweep, folder: Path, record: Record) -> Record:
 
 
 def _solved(config: ConfigDict, record: Record) -> ConfigDict:
-    """Return the configuration with the shape that was planned, whatever is measured later."""
+    """Return the configuration with the planned shape, even if ratios are measured anew later."""
     if config.context_bytes or config.inference_flops_per_byte:
         vocabulary = Vocabulary(record["vocab_size"], 0, record["bytes_per_token"])
         vocabulary = dataclasses.replace(

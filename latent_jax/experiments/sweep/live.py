@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a table that is drawn again on a terminal, else lines."""
+"""The display of a running sweep: a table that is redrawn on a terminal, lines elsewhere."""
 
 import json
 import sys
@@ -9,16 +9,16 @@ from typing import Any
 from latent_jax.experiments.sweep.jobs import cell_folder
 
 LINE_EVERY_SECONDS = 60.0
-"""Without a terminal: seconds between two lines about what runs."""
+"""Without a terminal: seconds between two lines about running jobs."""
 
 
 class Live:
-    """Shows what has ended, what runs and how far it is.
+    """Shows which jobs have ended, which are running, and how far they are.
 
     Args:
         schedule: see `Schedule`.
         folder: of the sweep.
-        stream: where to; by default stderr.
+        stream: file to write to; by default stderr.
     """
 
     def __init__(self, schedule: Any, folder: Path, stream: Any = None):
@@ -29,7 +29,7 @@ class Live:
         self._began = self._last_line = time.monotonic()
 
     def __enter__(self) -> "Live":
-        """Say what is finished already."""
+        """Print how many cells are finished already."""
         n_cells = len(self._schedule.results)
         n_done = n_cells - len(self._schedule.unfinished)
         if n_done:
@@ -37,11 +37,11 @@ class Live:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the table away."""
+        """Erase the table."""
         self._erase()
 
     def ended(self, job: dict[str, Any], error: str | None, is_over: bool) -> None:
-        """Say how a job ended."""
+        """Print how a job ended."""
         result = self._schedule.results.get(job["name"])
         if error is not None:
             then = "given up" if is_over else "tried again"
@@ -55,7 +55,7 @@ class Live:
             )
 
     def show(self) -> None:
-        """Draw the table anew, or write a line where one is due."""
+        """Redraw the table, or print a line if one is due."""
         n_cells = len(self._schedule.results)
         n_done = n_cells - len(self._schedule.unfinished)
         minutes = (time.monotonic() - self._began) / 60

@@ -1,4 +1,4 @@
-"""The sweeps of configs/sweeps, read; their cells made into configurations, and compared."""
+"""Loads the sweeps of configs/sweeps, makes their cells into configurations, checks budgets."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SWEEPS = ROOT / "configs" / "sweeps"
 
 
 def config_words(sweep: Sweep, cell: Cell) -> str:
-    """Return what `launch/train.py --config` takes for a cell, FILE:ARGUMENTS."""
+    """Return FILE:ARGUMENTS of a cell, as `launch/train.py --config` takes them."""
     return f"{sweep.config}:{arguments_of(cell)}"
 
 
@@ -26,8 +26,8 @@ def config_of(sweep: Sweep, words: str) -> ConfigDict:
     """Return the configuration of a cell.
 
     Args:
-        sweep: whose overrides count.
-        words: see `config_words`.
+        sweep: its overrides are applied.
+        words: FILE:ARGUMENTS, see `config_words`.
 
     Raises:
         ValueError: an argument is wrong, or an override names no key (the nearest is named).
@@ -46,10 +46,9 @@ def config_of(sweep: Sweep, words: str) -> ConfigDict:
 
 
 def check_comparable(sweep: Sweep, configs: Sequence[ConfigDict]) -> None:
-    """Refuse a sweep whose comparisons mix budgets.
+    """Refuse a sweep that compares cells of different budgets.
 
-    Cells of one group are measured in one unit, and those of one group and size have the same
-    amount of it.
+    The budgets of a group must have one unit, and those of a group and size one amount.
 
     Raises:
         ValueError: naming two cells that differ, and both budgets; or a cell that is extended.
@@ -72,8 +71,8 @@ def check_comparable(sweep: Sweep, configs: Sequence[ConfigDict]) -> None:
             )
         if peer_budget != budget:
             raise ValueError(
-                f"{peer} has the budget {peer_budget} and {name} {budget}: what is compared must "
-                "have one budget. Give both the same, or different groups"
+                f"{peer} has the budget {peer_budget} and {name} {budget}: cells that are compared "
+                "must have one budget. Give both the same, or different groups"
             )
 
 

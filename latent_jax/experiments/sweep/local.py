@@ -17,7 +17,7 @@ Job = dict[str, Any]
 
 @dataclasses.dataclass
 class _Worker:
-    """A process, the way to it, and its job at hand."""
+    """A process, the connection to it, and the job that it is doing."""
 
     process: multiprocessing.Process
     connection: Connection
@@ -30,7 +30,7 @@ class LocalEngine:
 
     Args:
         folder: of the sweep.
-        n_workers: jobs side by side; the cores are shared out evenly.
+        n_workers: jobs at the same time; the cores are shared out evenly.
     """
 
     def __init__(self, folder: Path, n_workers: int):
@@ -45,7 +45,7 @@ class LocalEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ask those at work to save and leave, and wait for them."""
+        """End idle workers, ask busy ones to save and end, and wait for all."""
         for worker in self._workers:
             if worker.job is None:
                 _send(worker, None)
@@ -57,11 +57,11 @@ class LocalEngine:
     def run(
         self, next_job: Callable[[], Job | None], seconds: float
     ) -> Iterator[tuple[Job, str | None] | None]:
-        """Yield each job that ended, with None or what went wrong; and None now and then.
+        """Yield each job that ended, with None or its error; and None whenever none has ended.
 
         Args:
-            next_job: returns a job that may begin now, or None where there is none.
-            seconds: between two times that nothing has ended.
+            next_job: returns a job that may begin now, or None if there is none.
+            seconds: how long to wait for a job to end before None is yielded.
         """
         while True:
             for worker in self._workers:
@@ -111,6 +111,6 @@ class LocalEngine:
 
 
 def _send(worker: _Worker, message: Any) -> None:
-    """Send, or leave it to the sentinel to say that the worker is gone."""
+    """Send a message; if the worker is gone, its sentinel says so later."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         worker.connection.send(message)

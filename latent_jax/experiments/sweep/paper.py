@@ -1,4 +1,4 @@
-"""Bits per byte as Lester et al. 2024 count them, beside the same raw bytes for every method."""
+"""Bits per byte as Lester et al. 2024 count them: on a fixed number of the method's own tokens."""
 
 import dataclasses
 import itertools
@@ -13,13 +13,15 @@ from latent_jax.experiments.run import Experiment
 
 @dataclasses.dataclass(frozen=True)
 class PaperProtocol:
-    """A task, scored as in section 3.8 of Lester et al. 2024: the mean over some batches of the
-    method's own tokens, times its tokens per byte over the whole text.
+    """A task scored as in section 3.8 of Lester et al. 2024.
+
+    The score is the mean bits per token over some batches, times the tokens per byte of the whole
+    text.
 
     Attributes:
-        task: that is trained, and whose program scores.
+        task: the task that is trained; its program computes the scores.
         bytes_per_id: raw bytes per id of a row, measured on the corpus.
-        expected_ids: as many as the batches should hold.
+        expected_ids: the number of ids that full batches would hold.
     """
 
     task: Task
@@ -28,11 +30,11 @@ class PaperProtocol:
 
     @property
     def evaluate(self):
-        """The task's own, so that both share a program."""
+        """The task's own `evaluate`, so that both share a compiled program."""
         return self.task.evaluate
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Return bits per byte, the ids that were scored, and those that were expected."""
+        """Return "bits_per_byte", the number of scored "ids", and the number of "expected_ids"."""
         bits = self.task.summarize(sums)["bits_per_byte"]
         n_ids = float(sums["n_tokens"]) / self.task.amounts["tokens"]
         return {
@@ -46,8 +48,8 @@ def paper_evaluation(experiment: Experiment, n_batches: int) -> Evaluation:
     """Return the evaluation on the first batches of the test split.
 
     Args:
-        experiment: opened.
-        n_batches: of the method's own tokens.
+        experiment: from `prepare`.
+        n_batches: how many batches are scored, at most.
     """
     config = experiment.config
 

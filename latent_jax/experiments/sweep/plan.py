@@ -1,4 +1,4 @@
-"""What a sweep will train, cell by cell, before anything is trained."""
+"""The plan of a sweep: a record of each cell, made before anything is trained."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -26,13 +26,14 @@ from latent_jax.reports.tables import read_json, write_json
 logger = logging.getLogger(__name__)
 
 SAMPLE_BYTES, SAMPLE_TEXT_BYTES = 32_768, 512
-"""Text on which the ratio of a method that M1 drives is measured before its rows are made."""
+"""The bytes per token of a method that M1 drives are estimated before its rows are made, on so many
+bytes of text, cut into texts of so many bytes."""
 
 Record = dict[str, Any]
 
 
 def rows_folder(folder: Path, config: ConfigDict) -> Path:
-    """Return where the rows of a driven method lie in the folder of a sweep."""
+    """Return the folder, inside that of a sweep, for the rows of a method that M1 drives."""
     return folder / "rows" / f"{parse(config.method)}-{config.row_length}"
 
 
@@ -41,7 +42,7 @@ def plan(sweep: Sweep, folder: Path) -> list[Record]:
 
     Args:
         sweep: the cells.
-        folder: of the sweep, where what has been measured is kept.
+        folder: of the sweep; measured ratios are kept there.
 
     Raises:
         ValueError: a cell is wrong, or budgets are mixed.
@@ -88,10 +89,11 @@ def _plan_cell(
 
 
 def memory_bytes(config: ConfigDict, n_parameters: int) -> float:
-    """Return an estimate of what training holds: state, gradient, and activations of a step.
+    """Return an estimate of the bytes that training holds: state, gradient, activations of a step.
 
-    Parameters, their gradient and AdamW's two moments take 16 bytes each (Adafactor's second moment
-    is factored: 8 in all); a position takes the inputs of every matmul of a block, and its scores.
+    A parameter takes 16 bytes: itself, its gradient and AdamW's two moments. Under Adafactor, whose
+    second moment is factored, it takes 8. A position takes the inputs of every matmul of a block,
+    and its attention scores.
     """
     model = config.model
     words = 4 if config.optimizer.name == "adamw" else 2
@@ -102,7 +104,7 @@ def memory_bytes(config: ConfigDict, n_parameters: int) -> float:
 
 
 class _Vocabularies:
-    """What tokenizers make of the text: measured once, and kept in the folder of the sweep."""
+    """The vocabularies of methods; ratios measured on samples are kept in the sweep's folder."""
 
     def __init__(self, folder: Path):
         self._folder, self._path = folder, folder / "ratios.json"
@@ -126,7 +128,7 @@ class _Vocabularies:
         if not family(method.family).is_driven(method):
             return bytes_per_token(tokenizer, corpus)
         made = rows_folder(self._folder, config)
-        # A shape that was solved from the sample's ratio stays as it is when the rows are there.
+        # A shape solved from the sample's ratio must not change when the rows have been made.
         is_solved = config.context_bytes or config.inference_flops_per_byte
         if (made / DONE).exists() and not is_solved:
             rows = open_rows(made)
@@ -144,14 +146,14 @@ class _Vocabularies:
 
 
 def _coder(method: MethodName) -> MethodName:
-    """Return a method that M1 drives without the width of its tokens."""
+    """Return the name of a method that M1 drives, without the width of its tokens."""
     return with_options(method, v=0)
 
 
 def encodings(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Return the cells whose rows are encoded beforehand, one of each kind of rows, by coder.
+    """Return the cells whose rows are encoded beforehand, one for each kind of rows, by coder.
 
-    Those of one coder differ in the width of tokens only, so that M1 runs once for all of them.
+    Cells of one coder differ in the width of tokens only, so M1 runs once for all of them.
     """
     by_coder: dict[str, dict[str, Record]] = {}
     for record in records:

@@ -1,7 +1,7 @@
-"""The Ray engine: one cell for each worker of a cluster whose nodes share a disk.
+"""The Ray engine: cells trained on a cluster whose nodes share a disk.
 
-Needs `pip install -e .[ray]`. A node that dies takes its jobs with it; they are started again on
-another one and go on at their last checkpoint.
+It needs `pip install -e .[ray]`. When a node dies, its jobs are started again on another node and
+go on from their last checkpoint.
 """
 
 import os
@@ -23,10 +23,10 @@ CONNECT_SECONDS = 10.0
 
 
 class RayEngine:
-    """Runs jobs as tasks of a Ray cluster; the schedule, not Ray, tries them again.
+    """Runs jobs as tasks of a Ray cluster; the schedule, not Ray, starts failed ones again.
 
     Args:
-        n_workers: jobs side by side where a cluster is started here.
+        n_workers: jobs at the same time, where a cluster is started on this machine.
         address: of a running cluster: "auto" (one that this machine is part of), HOST:6379 (the
             same, by its head node) or ray://HOST:10001 (from a machine that is not part of it and
             shares its disk); empty starts one on this machine.
@@ -58,7 +58,7 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End what still runs, and leave the cluster."""
+        """Cancel running jobs, and leave the cluster."""
         for task in self._pending:
             ray.cancel(task, force=True)
         ray.shutdown()
@@ -66,12 +66,12 @@ class RayEngine:
     def run(
         self, next_job: Callable[[], Job | None], seconds: float
     ) -> Iterator[tuple[Job, str | None] | None]:
-        """Yield each job that ended, with None or what went wrong; see `LocalEngine.run`."""
+        """Yield each job that ended, with None or its error; see `LocalEngine.run`."""
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0
         needs = {"num_gpus": 1} if has_gpus else {"num_cpus": 1}
         task = ray.remote(max_retries=0, **needs)(_work_off)
         while True:
-            # Nodes come and go, and with them the jobs that fit.
+            # Nodes come and go, so the number of jobs that fit changes.
             slots = int(ray.cluster_resources().get("GPU" if has_gpus else "CPU", 0))
             while len(self._pending) < max(slots, 1) and (job := next_job()) is not None:
                 self._pending[task.remote({**job, "cwd": os.getcwd()})] = job
@@ -92,7 +92,7 @@ def _check_port(address: str) -> None:
 
 
 def _work_off(job: Job) -> str | None:
-    """Do one job in a worker of the cluster; return None or what went wrong."""
+    """Do one job in a worker of the cluster; return None or the error."""
     os.chdir(job["cwd"])
     if not ray.get_gpu_ids() and jax.config.jax_num_cpu_devices < 1:
         jax.config.update("jax_num_cpu_devices", 1)

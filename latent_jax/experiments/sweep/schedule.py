@@ -1,4 +1,4 @@
-"""Which job may begin next, and what became of those before: the state of a sweep, on disk."""
+"""The schedule of a sweep: which job may begin next, and the state of every cell, kept on disk."""
 
 import heapq
 import json
@@ -16,7 +16,7 @@ from latent_jax.methods.cells import Sweep
 from latent_jax.training.run_folder import write_json
 
 MANIFEST = "manifest.json"
-"""In the folder of a sweep: every cell, what became of it, and why attempts failed."""
+"""File in the folder of a sweep: every cell, its state, and the errors of its attempts."""
 
 Job = dict[str, Any]
 
@@ -24,11 +24,11 @@ Job = dict[str, Any]
 class Schedule:
     """Jobs in the order in which they should begin.
 
-    Rows are encoded first, because cells wait for them; then the most expensive cell that can
-    begin, so that none of the long ones is left for the end.
+    Rows are encoded first, because cells wait for them. Then come the cells, the most expensive
+    first, so that no long one is left for the end.
 
     Args:
-        words: that name the sweep.
+        words: NAME:ARGUMENTS of the sweep.
         sweep: its cells.
         folder: of the sweep.
         records: the plan.
@@ -38,7 +38,11 @@ class Schedule:
     def __init__(
         self, words: str, sweep: Sweep, folder: Path, records: Sequence[Record], retries: int
     ):
-        """Find out what is finished."""
+        """Read the results of finished cells, and queue the other jobs.
+
+        Raises:
+            ValueError: a finished cell belongs to another plan.
+        """
         self._words, self._folder, self._retries = words, folder, retries
         self.records = {record["name"]: record for record in records}
         self.results = {name: read_result(folder, name) for name in self.records}
@@ -72,7 +76,7 @@ class Schedule:
         return self._jobs[name]
 
     def ended(self, job: Job, error: str | None) -> bool:
-        """Take note of the end of a job; return whether it is over, rather than tried again."""
+        """Record the end of a job; return False if it will be tried again."""
         name = job["name"]
         self.running.discard(name)
         if error is not None:
@@ -93,7 +97,7 @@ class Schedule:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Return each job that was given up, and its last error."""
+        """Jobs that were given up, by name, with their last errors."""
         return {
             name: errors[-1]
             for name, errors in self.errors.items()
@@ -102,7 +106,7 @@ class Schedule:
 
     @property
     def unfinished(self) -> list[str]:
-        """Return the cells without a result."""
+        """Names of the cells without a result."""
         return [name for name, result in self.results.items() if result is None]
 
     def write(self) -> None:

@@ -1,6 +1,6 @@
-"""A process that works off jobs, one after the other, on cores of its own.
+"""A worker process, which does jobs one after the other on cores of its own.
 
-It lives as long as its sweep: what it has imported and compiled serves all its jobs.
+It lives as long as its sweep, so that all its jobs share its imports and compiled programs.
 """
 
 import logging
@@ -20,15 +20,15 @@ from latent_jax.experiments.sweep.loading import load_sweep
 from latent_jax.training import end_in_order, keep_memory
 
 COMPILED = "compiled"
-"""In the folder of a sweep: programs that one cell has compiled and others use."""
+"""Subfolder of a sweep's folder for compiled programs, which all its cells share."""
 
 
 def work_off(job: dict[str, Any]) -> None:
     """Do one job.
 
     Args:
-        job: "sweep", the words that name it; "folder"; "kind", "encode" or "train"; "records" of
-            the plan, one for training.
+        job: "sweep", its NAME:ARGUMENTS; "folder"; "kind", "encode" or "train"; "records" of the
+            plan, one for training.
     """
     _, sweep = load_sweep(job["sweep"])
     folder = Path(job["folder"])
@@ -39,7 +39,7 @@ def work_off(job: dict[str, Any]) -> None:
 
 
 def serve(connection: Connection, folder: str, cores: Sequence[int], log: str) -> None:
-    """Receive jobs and send back None for each that was done, or why it was not.
+    """Receive jobs until None comes; send back None for each that was done, or its error.
 
     Args:
         connection: to the sweep.
@@ -81,7 +81,7 @@ def share_compiled(folder: str | Path) -> None:
 
 
 def _follow_parent() -> None:
-    """Leave when the sweep is gone, however it went: it starts the job again."""
+    """End this process when the sweep's process is gone, so that nothing else writes its files."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

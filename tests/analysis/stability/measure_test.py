@@ -41,5 +41,5 @@ def test_stability_is_drawn_with_and_without_pieces(tmp_path, with_pieces):
 
 
 def test_one_prefix_has_no_distance():
-    with pytest.raises(ValueError, match="distances need two prefixes"):
+    with pytest.raises(ValueError, match="give at least 2 prefixes and 1 change"):
         StabilityOptions(prefixes=1)

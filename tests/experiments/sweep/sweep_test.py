@@ -74,7 +74,7 @@ def test_a_sweep_trains_every_cell_once_and_says_what_failed(sweep_file, tmp_pat
     words = f"{sweep_file}:8;Bytes;then;GZip[v=256]"
     plan = launch("sweep.py", words, f"--workdir={tmp_path}", "--dry_run")
     assert plan.returncode == 0, plan.stderr
-    assert "1 cells" in plan.stdout and "decide on more cells" in plan.stdout
+    assert "1 cells" in plan.stdout and "decide which others are added" in plan.stdout
     assert "feed" in plan.stdout and not results(tmp_path)
     first = launch(
         "sweep.py", words, f"--workdir={tmp_path}", "--workers=2", f"--json={tmp_path}/all.json"
