@@ -121,7 +121,10 @@ def test_files_are_compared_beside_gzip_xz_and_zstd(folder):
             ("compress.py", "shrink", "x"),
             "unknown verb 'shrink'; known: compress, decompress, table",
         ),
-        (("compress.py", "compress", "x", "--method=BPE[v=300]"), "give the folder of a saved one"),
+        (
+            ("compress.py", "compress", __file__, "--method=BPE[v=300]"),
+            "give the folder of a saved one",
+        ),
         (("compress.py", "decompress", "x"), "does not end with .latent"),
         (("evaluate.py",), "say what to score: --workdir of a run, or --tokenizer and --data"),
         (("benchmark.py", "speed"), "unknown verb 'speed'"),
