@@ -44,7 +44,8 @@ class GPTByteModel:
         lanes: B.
 
     Raises:
-        ValueError: the model does not read bytes, its positions end, or it has no lane.
+        ValueError: the model does not read bytes, its positions end, it has no lane, or a parameter
+            is not finite in float16.
     """
 
     kind = "gpt"
@@ -71,6 +72,14 @@ class GPTByteModel:
         self.context, self.lanes = context, lanes
         # Kept with 16 bits, which a file of a few MB needs, and so everywhere.
         self._weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self._weights):
+            if not np.isfinite(leaf).all():
+                name = jax.tree_util.keystr(path, simple=True, separator="/")
+                raise ValueError(
+                    f"the parameter {name} of a byte model has a value that is not finite in "
+                    "float16 (at most 65,504), which its file holds: its training diverged, or the "
+                    "file is damaged"
+                )
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
         self._params = map_blocks(by_layer, params)
         self.flops_per_byte = float(sum(config.forward_flops(context).values()))
