@@ -4,11 +4,14 @@
     python launch/compress.py decompress book.txt.latent --out copy.txt
     python launch/compress.py table book.txt photo.png --verify --methods 'AC[v=256],GZip[v=256]'
 
-`compress` writes FILE.latent: method, fingerprint, checksums and the ids. `decompress` refuses a
-file that is not of this format, cut short or damaged, and leaves no partial output. `table` prints
-bits per byte and MB/s, also for gzip, xz and zstd. Commas inside brackets belong to the name.
+`compress` writes FILE.latent: method, fingerprint, checksums and the ids. It decodes what it wrote
+before it reports success. A block that ids would make longer is stored unchanged. `decompress`
+refuses a file that is not of this format, cut short or damaged. Both leave no partial output and
+replace no file. `table` prints bits per byte and MB/s, also for gzip, xz and zstd. Commas inside
+brackets belong to the name.
 """
 
+import functools
 import re
 from pathlib import Path
 
@@ -40,14 +43,18 @@ OUT = flags.DEFINE_string(
     "out", None, "File to write; by default .latent is added to the name, or removed from it."
 )
 MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Bytes to read of each file; 0 = all.")
+NO_VERIFY = flags.DEFINE_bool(
+    "no_verify", False, "Do not decode the written file before success is reported."
+)
 VERIFY = flags.DEFINE_bool("verify", False, "Restore every file and compare.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 
 
-def compress(paths, out, method="", **words):
+def compress(paths, out, no_verify, method="", **words):
     """Write FILE.latent."""
     path = _one(paths)
-    compress_file(path, Path(out or f"{path}{SUFFIX}"), open_tokenizer(method, **words))
+    make = functools.partial(open_tokenizer, method, **words)
+    compress_file(path, Path(out or f"{path}{SUFFIX}"), make, verify=not no_verify)
 
 
 def decompress(paths, out, **words):
@@ -69,13 +76,13 @@ def _one(paths):
     return paths[0]
 
 
-SAVED = dict(out=OUT, folder=TOKENIZER)
+MADE = dict(out=OUT, no_verify=NO_VERIFY)
 
 CASES = {
-    "compress": (compress, dict(out=OUT, method=METHOD, m1=M1, lanes=LANES)),
-    "compress --tokenizer": (compress, SAVED),
+    "compress": (compress, dict(**MADE, method=METHOD, m1=M1, lanes=LANES)),
+    "compress --tokenizer": (compress, dict(**MADE, folder=TOKENIZER)),
     "decompress": (decompress, dict(out=OUT, m1=M1)),
-    "decompress --tokenizer": (decompress, SAVED),
+    "decompress --tokenizer": (decompress, dict(out=OUT, folder=TOKENIZER)),
     "table": (
         table,
         dict(

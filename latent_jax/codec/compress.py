@@ -5,7 +5,6 @@ import io
 import lzma
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +13,7 @@ import zstandard
 from tqdm import tqdm
 
 from latent_jax.codec import container
+from latent_jax.codec.new_file import new_file
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.methods.tokenizers import make_tokenizer
@@ -66,17 +66,60 @@ def open_tokenizer(method: str, folder: str = "", m1: str = "", lanes: int = 0) 
     return make_tokenizer(parsed, m1=m1, lanes=lanes)
 
 
-def compress_file(path: Path, out: Path, tokenizer: Tokenizer) -> None:
-    """Compress one file of any size.
+def compress_file(
+    path: Path, out: Path, make: Callable[[], Tokenizer], verify: bool = True
+) -> None:
+    """Compress one file of any size, or what comes out of a pipe.
+
+    Args:
+        path: of the file.
+        out: is made, and is there only when all is well.
+        make: returns the tokenizer; called when files have proved good, because it may take long.
+        verify: decode what was written, and compare, before `out` appears.
 
     Raises:
-        ValueError: it cannot be read, or `out` exists.
+        ValueError: the file cannot be read or does not come back from what was written, `out`
+            exists, or the tokenizer is not made to give every text back.
     """
-    with _open(path) as source, _whole(out) as target:
-        for _ in _bar(container.compress(source, target, tokenizer), path.stat().st_size, path):
+    with _open(path) as source, new_file(out) as target:
+        tokenizer = make()
+        if not tokenizer.is_lossless:
+            raise ValueError(
+                f"{tokenizer.name} does not give every text back, and a file must come back: give "
+                "another rule, such as rule=exact; launch/compress.py table measures this one"
+            )
+        size = os.fstat(source.fileno()).st_size or None  # a pipe does not say
+        raw = sum(_bar(container.compress(source, target, tokenizer), size, path))
+        packed = target.tell()
+        if verify:
+            _verify(target, path, out, tokenizer, raw)
+    checked = "" if verify else ", not verified"
+    print(
+        f"{out}: {packed:,} of {raw:,} bytes, {8 * packed / max(raw, 1):.3f} bits per byte{checked}"
+    )
+
+
+def _verify(packed: BinaryIO, path: Path, out: Path, tokenizer: Tokenizer, n_bytes: int) -> None:
+    """Decode a container; it knows the SHA-256 of what was compressed."""
+    packed.seek(0)
+    try:
+        header = container.read_header(packed, str(out))
+        blocks = container.decompress(packed, _Nowhere(), tokenizer, header, str(out))
+        for _ in _bar(blocks, n_bytes, f"verify {path}"):
             pass
-    packed, raw = out.stat().st_size, path.stat().st_size
-    print(f"{out}: {packed:,} of {raw:,} bytes, {8 * packed / max(raw, 1):.3f} bits per byte")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} was not compressed: {tokenizer.name} does not give it back ({error}). Use "
+            "another --method, such as GZip[v=256], and report this one"
+        ) from error
+
+
+class _Nowhere(io.RawIOBase):
+    """Takes bytes and keeps none."""
+
+    def write(self, content: Any) -> int:
+        """Return how many they were."""
+        return len(content)
 
 
 def decompress_file(path: Path, out: Path, folder: str = "", m1: str = "") -> None:
@@ -86,14 +129,15 @@ def decompress_file(path: Path, out: Path, folder: str = "", m1: str = "") -> No
         ValueError: the file is not a compressed one, is cut short or damaged, its tokenizer cannot
             be made, or `out` exists. Nothing is written then.
     """
-    with _open(path) as source:
+    with _open(path) as source, new_file(out) as target:
         header = container.read_header(source, str(path))
-        tokenizer = open_tokenizer(header["method"], folder, m1, header.get("lanes", LANES))
-        with _whole(out) as target:
-            blocks = container.decompress(source, target, tokenizer, header, str(path))
-            for _ in _bar(blocks, None, path):
-                pass
-    print(f"{out}: {out.stat().st_size:,} bytes")
+        tokenizer = None
+        if header.method:
+            lanes = LANES if header.lanes is None else header.lanes
+            tokenizer = open_tokenizer(header.method, folder, m1, lanes)
+        blocks = container.decompress(source, target, tokenizer, header, str(path))
+        n_bytes = sum(_bar(blocks, None, path))
+    print(f"{out}: {n_bytes:,} bytes")
 
 
 def compare_files(
@@ -121,12 +165,14 @@ def compare_files(
         The records.
 
     Raises:
-        ValueError: a name is wrong or a file cannot be read.
+        ValueError: a name is wrong, a file cannot be read, or all are empty.
     """
     raws = []
     for path in paths:
         with _open(path) as file:
             raws.append(file.read(max_bytes or -1))
+    if not any(raws):
+        raise ValueError(f"{' '.join(map(str, paths))}: there is no byte to measure bits of")
     records = []
     for name, (pack, unpack) in PEERS.items():
         records.append(_measure(name, raws, pack, unpack, verify))
@@ -194,30 +240,3 @@ def _open(path: Path) -> BinaryIO:
         return open(path, "rb")
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-
-
-class _whole:
-    """A file that appears under its name only when it is complete."""
-
-    def __init__(self, path: Path):
-        if path.exists():
-            raise ValueError(f"{path} exists already: remove it, or name another one with --out")
-        self._path = path
-        self._staging = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
-
-    def __enter__(self) -> BinaryIO:
-        try:
-            self._file = open(self._staging, "wb")
-        except OSError as error:
-            raise ValueError(f"{self._path} cannot be written: {error.strerror}") from error
-        return self._file
-
-    def __exit__(self, kind, error, traceback) -> None:
-        try:
-            self._file.close()
-            if kind is None:
-                os.replace(self._staging, self._path)
-        finally:
-            self._staging.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise ValueError(f"{self._path} cannot be written: {error.strerror}") from error

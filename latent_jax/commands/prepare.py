@@ -1,5 +1,6 @@
 """Prepares files that methods need before training: M1 as a file, and its compiled code."""
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -55,10 +56,11 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
         "snippet_bits_per_byte": scores.get("snippet_bits_per_byte"),
         "device": f"{environment['device_kind']} x {environment['cpu_count']} cores",
         "packages": environment["packages"],
+        "sha256": hashlib.sha256(content := model.to_bytes()).hexdigest(),
     }
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(out, model.to_bytes())
+    replace_file(out, content)
     replace_file(out.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
     print(
         f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB: {record['bits_per_byte']:.3f} bits/byte"

@@ -1,7 +1,7 @@
 """The trained files in the package: an M1, and a code that was compiled from it.
 
 m1.msgpack               the byte model; `launch/prepare.py m1` writes it from a run folder
-m1.json                  its training text, the length of its training, and its bits per byte
+m1.json                  its training text, length of training, bits per byte, and SHA-256
 equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py compile`
 """
 
@@ -10,6 +10,7 @@ import hashlib
 from pathlib import Path
 
 from latent_jax.models.byte_model import GPTByteModel
+from latent_jax.paths import read_json
 from latent_jax.platform import Platform
 from latent_jax.tokenizers import CompiledCode
 
@@ -32,14 +33,15 @@ def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> GPTByteModel:
             many as the encoder.
 
     Raises:
-        ValueError: there is no such file, it holds something else, or `lanes` is negative.
+        ValueError: there is no such file, it holds something else, it is not the one that the
+            record beside it describes, or `lanes` is negative.
     """
     if lanes < 0:
         raise ValueError(f"lanes={lanes}: give at least 1, or 0 for the platform's choice")
     content = _read_m1(path)
     try:
         return _parsed(content, context, lanes or Platform.current().byte_model_lanes)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path or M1_FILE} is no byte model, or was cut short: write it again with "
             f"python launch/prepare.py m1 ({error})"
@@ -66,12 +68,20 @@ def m1_digest(path: str = "") -> str:
 def _read_m1(path: str) -> bytes:
     file = Path(path).expanduser() if path else FOLDER / M1_FILE
     try:
-        return file.read_bytes()
+        content, record = file.read_bytes(), file.with_suffix(".json")
+        # A file that is moved without its record is taken as it is.
+        expected = read_json(record).get("sha256") if record.exists() else None
     except OSError as error:
         raise ValueError(
             f"the byte model {file} cannot be read ({error.strerror}): make one with "
             "python launch/train.py --config configs/m1.py and python launch/prepare.py m1"
         ) from error
+    if expected not in (None, hashlib.sha256(content).hexdigest()):
+        raise ValueError(
+            f"the byte model {file} is not the one that {record.name} beside it describes: its "
+            "SHA-256 differs, so it was changed, or is damaged. Restore both from a copy"
+        )
+    return content
 
 
 def load_compiled(folder: str = "") -> CompiledCode:

@@ -45,7 +45,8 @@ class GPTByteModel:
         lanes: B.
 
     Raises:
-        ValueError: the GPT does not have 257 ids or relative positions, or `lanes` is below 1.
+        ValueError: the GPT does not have 257 ids or relative positions, `lanes` is below 1, or a
+            parameter is not finite in float16.
     """
 
     kind = "gpt"
@@ -73,6 +74,14 @@ class GPTByteModel:
         # A file of a few MB needs 16-bit weights. They are rounded here too, so that a model and
         # its saved form give equal numbers.
         self._weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self._weights):
+            if not np.isfinite(leaf).all():
+                name = jax.tree_util.keystr(path, simple=True, separator="/")
+                raise ValueError(
+                    f"the parameter {name} of a byte model has a value that is not finite in "
+                    "float16 (at most 65,504), which its file holds: its training diverged, or the "
+                    "file is damaged"
+                )
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self._weights)
         self._params = map_blocks(by_layer, params)
         self.flops_per_byte = float(sum(config.forward_flops(context).values()))

@@ -1,5 +1,6 @@
 """Arithmetic coding driven by a byte model: AC[v=2^N] of Lester et al. 2024, section 3.3."""
 
+import functools
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -98,14 +99,17 @@ class AC(BitTokenizer):
             Stream(b, e[:n].astype(np.int64)) for b, e, n in zip(bits, ends, sizes, strict=True)
         ]
 
-    def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
+    def _decode_bits(
+        self, streams: Sequence[np.ndarray], max_bytes: int | None = None
+    ) -> list[tuple[bytes, np.ndarray]]:
         self._probed.check()
         full = [bits for bits in streams if len(bits)]
-        read = iter(shared(self._decode_group, full, [*map(len, full)], self._model))
+        decode = functools.partial(self._decode_group, max_bytes=max_bytes)
+        read = iter(shared(decode, full, [*map(len, full)], self._model))
         return [next(read) if len(bits) else (b"", _NOTHING) for bits in streams]
 
     def _decode_group(
-        self, streams: Sequence[np.ndarray], worker: int
+        self, streams: Sequence[np.ndarray], worker: int, max_bytes: int | None
     ) -> list[tuple[bytes, np.ndarray]]:
         n_lanes, precision = self._model.lanes, self._precision
         lanes = _Queue(n_lanes, len(streams))
@@ -114,7 +118,7 @@ class AC(BitTokenizer):
         readers = np.zeros((n_lanes, READER_SIZE), np.int64)
         out_N3 = np.zeros((n_lanes, 3), np.int64)
         counts = np.zeros(N_SYMBOLS + 1, np.int64)
-        read = []
+        read, n_read = [], 0
         for lane in np.flatnonzero(lanes.item >= 0):
             begin_stream(
                 readers[lane], bits[: bounds[lanes.item[lane] + 1]], bounds[lanes.item[lane]]
@@ -132,6 +136,9 @@ class AC(BitTokenizer):
                 precision,
                 counts,
             )
+            nonlocal n_read
+            n_read += n_bytes
+            self._check_total(n_read, max_bytes, len(streams))
             read.append(out_N3[:n_bytes].astype(np.int32))  # int32 halves the memory of a batch
             for lane in np.flatnonzero(lanes.is_done):
                 lanes.next(lane)

@@ -71,6 +71,7 @@ class Tokenizer(abc.ABC):
             without such a model.
         lanes: number of texts that this model reads side by side; its probabilities depend on it.
             0 without such a model.
+        is_lossless: whether every text comes back from its ids.
         encode_width: number of texts that `encode_batch` codes side by side; 1 where a batch is no
             faster than single texts.
         decode_width: the same for `decode_batch`.
@@ -86,6 +87,7 @@ class Tokenizer(abc.ABC):
     separator_id: int
     flops_per_byte: float = 0.0
     lanes: int = 0
+    is_lossless: bool = True
     encode_width: int = 1
     decode_width: int = 1
 
@@ -163,9 +165,24 @@ class Tokenizer(abc.ABC):
         encoded = (self.encode(text) for text in texts)
         return [(ids, self.byte_lengths(ids)) for ids in encoded]
 
-    def decode_batch(self, batch: Sequence[ArrayLike]) -> list[bytes]:
-        """Return what `decode` returns for each element."""
-        return [self.decode(ids) for ids in batch]
+    def decode_batch(self, batch: Sequence[ArrayLike], max_bytes: int | None = None) -> list[bytes]:
+        """Return what `decode` returns for each element.
+
+        Args:
+            batch: ids of each text.
+            max_bytes: that a text can have. Ids from a stranger may stand for more than fits into
+                memory; then no more than a few times as many are made.
+
+        Raises:
+            ValueError: an id is outside the vocabulary, or a text is longer.
+        """
+        return [self._short(self.decode(ids), max_bytes) for ids in batch]
+
+    def _short(self, text: bytes, max_bytes: int | None) -> bytes:
+        """Return a text; raise a ValueError if it is longer."""
+        if max_bytes is not None and len(text) > max_bytes:
+            raise ValueError(f"{self.name}: ids stand for a text of more than {max_bytes} bytes")
+        return text
 
     def _files(self) -> dict[str, bytes]:
         """Return name -> content of the kind's files, which hold all that decides the code."""

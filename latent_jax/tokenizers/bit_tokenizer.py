@@ -72,8 +72,19 @@ class BitTokenizer(Tokenizer):
         """
 
     @abc.abstractmethod
-    def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
-        """Return the text and the `Stream.ends` of each text's bits, uint8[multiple of N]."""
+    def _decode_bits(
+        self, streams: Sequence[np.ndarray], max_bytes: int | None = None
+    ) -> list[tuple[bytes, np.ndarray]]:
+        """Return the text and the `Stream.ends` of each text's bits, uint8[multiple of N].
+
+        Raises:
+            ValueError: the texts have far more than `max_bytes` on average; None = any number.
+        """
+
+    def _check_total(self, n_bytes: int, max_bytes: int | None, n_texts: int) -> None:
+        """Raise a ValueError if texts have more bytes together than so many texts can have."""
+        if max_bytes is not None and n_bytes > max_bytes * n_texts:
+            raise ValueError(f"{self.name}: ids stand for texts of more than {max_bytes} bytes")
 
     def encode(self, text: bytes) -> np.ndarray:
         """See `Tokenizer.encode`."""
@@ -92,13 +103,12 @@ class BitTokenizer(Tokenizer):
         """See `Tokenizer.decode`."""
         return self.decode_batch([ids])[0]
 
-    def decode_batch(self, batch: Sequence[ArrayLike]) -> list[bytes]:
+    def decode_batch(self, batch: Sequence[ArrayLike], max_bytes: int | None = None) -> list[bytes]:
         """See `Tokenizer.decode_batch`."""
         parts = [self._parts(ids) for ids in batch]
-        texts = iter(
-            self._decode_bits([from_tokens(p, self.token_bits) for ps in parts for p in ps])
-        )
-        return [b"".join(next(texts)[0] for _ in ps) for ps in parts]
+        bits = [from_tokens(p, self.token_bits) for ps in parts for p in ps]
+        texts = iter(self._decode_bits(bits, max_bytes))
+        return [self._short(b"".join(next(texts)[0] for _ in ps), max_bytes) for ps in parts]
 
     def byte_lengths(self, ids: ArrayLike) -> np.ndarray:
         """See `Tokenizer.byte_lengths`. `ids` must be [n] and start at the beginning of a text."""

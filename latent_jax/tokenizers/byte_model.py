@@ -8,6 +8,7 @@ texts. The result of a lane must not depend on the other lanes, nor on the numbe
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numba
 import numpy as np
 
 BEGIN = 256
@@ -55,6 +56,45 @@ class ByteModel(Protocol):
 
     def to_bytes(self) -> bytes:
         """Return the content of one file that holds all that decides the probabilities."""
+
+
+MAX_DEFECT = 1e-2
+"""How far from 1 the float32 sum of a distribution may be: what a step in half precision gives."""
+
+
+def checked_step(
+    model: ByteModel, state: Any, ids_B: np.ndarray, positions_B: np.ndarray
+) -> tuple[np.ndarray, Any]:
+    """Do what `model.step` does.
+
+    Raises:
+        ValueError: what it gives is no distribution: counts made of it would code something, which
+            nobody could read.
+    """
+    probabilities_BV, state = model.step(state, ids_B, positions_B)
+    lane = first_defect(probabilities_BV)
+    if lane >= 0:
+        row_V = probabilities_BV[lane]
+        raise ValueError(
+            f"the byte model gives no distribution: after id {ids_B[lane]} the probabilities lie "
+            f"from {row_V.min()} to {row_V.max()}, and their sum is {row_V.sum()}. Its file is "
+            "damaged, or its training diverged: use another M1"
+        )
+    return probabilities_BV, state
+
+
+@numba.njit(cache=True, nogil=True)
+def first_defect(probabilities_BV: np.ndarray) -> int:
+    """Return the first row that is no distribution; -1 if all are."""
+    for lane in range(len(probabilities_BV)):
+        total, least = 0.0, 0.0
+        for probability in probabilities_BV[lane]:
+            total += probability
+            least = min(least, probability)
+        # NaN and infinity fail every comparison with the sum.
+        if not (abs(total - 1.0) <= MAX_DEFECT and least >= 0.0):
+            return lane
+    return -1
 
 
 FILE = "byte_model.bin"

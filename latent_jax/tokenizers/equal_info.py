@@ -1,5 +1,6 @@
 """Equal-information windows as a tokenizer: EqualInfoAC[b=W, v=2^N] of Lester et al. 2024."""
 
+import functools
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,7 @@ class EqualInfoAC(BitTokenizer):
         }
         self.flops_per_byte, self.lanes = model.flops_per_byte, model.lanes
         self.encode_width = model.lanes * model.workers
+        self.is_lossless = rule != "paper"
         # Chains of windows between two resets are decoded independently, so one text has enough of
         # them to fill all lanes.
         self.decode_width = 1 if RESETS[reset] else self.encode_width
@@ -148,7 +150,9 @@ class EqualInfoAC(BitTokenizer):
             for i, (first, stop) in enumerate(itertools.pairwise(starts))
         ]
 
-    def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
+    def _decode_bits(
+        self, streams: Sequence[np.ndarray], max_bytes: int | None = None
+    ) -> list[tuple[bytes, np.ndarray]]:
         self._probed.check()
         width, every = self._rule.window_bits, self._rule.reset_every
         codes, chains, first_windows = [], [], []
@@ -160,7 +164,11 @@ class EqualInfoAC(BitTokenizer):
             first_windows += range(0, n_windows, step)
             chains.append(parts)
         flat = [chain for parts in chains for chain in parts]
-        read = shared(self._decode_group, flat, [*map(len, flat)], self._model)
+        # A group has a share of the windows, and under the paper's rule reads bytes that belong to
+        # the next one.
+        most = None if max_bytes is None else 2 * max_bytes * len(streams)
+        decode = functools.partial(self._decode_group, max_bytes=most)
+        read = shared(decode, flat, [*map(len, flat)], self._model)
         offsets = iter(first_windows)
         results = iter(read)
         texts = []
@@ -172,7 +180,7 @@ class EqualInfoAC(BitTokenizer):
         return texts
 
     def _decode_group(
-        self, chains: Sequence[np.ndarray], worker: int
+        self, chains: Sequence[np.ndarray], worker: int, max_bytes: int | None
     ) -> list[tuple[bytes, np.ndarray]]:
         """Return the text of each chain and its `Stream.ends`, from the chain's first bit on."""
         rule, n_lanes = self._rule, self._model.lanes
@@ -182,12 +190,15 @@ class EqualInfoAC(BitTokenizer):
         work = windows.make_work(rule)
         lengths = np.zeros(len(codes), np.int64)
         out_N3 = np.zeros((n_lanes, 3), np.int64)
-        read = []
+        read, n_read = [], 0
 
         def advance(probabilities):
             n_bytes, n_active = window_decoder.decode_step(
                 probabilities, lanes, rule, codes, bounds, lengths, out_N3, work
             )
+            nonlocal n_read
+            n_read += n_bytes
+            self._check_total(n_read, max_bytes, 1)
             read.append(out_N3[:n_bytes].astype(np.int32))
             return n_active
 

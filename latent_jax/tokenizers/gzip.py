@@ -56,10 +56,12 @@ class GZip(BitTokenizer):
             streams.append([Stream(bits, self._inflate(bytes(data))[1])])
         return streams
 
-    def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
-        return [self._inflate(np.packbits(bits).tobytes()) for bits in streams]
+    def _decode_bits(
+        self, streams: Sequence[np.ndarray], max_bytes: int | None = None
+    ) -> list[tuple[bytes, np.ndarray]]:
+        return [self._inflate(np.packbits(bits).tobytes(), max_bytes) for bits in streams]
 
-    def _inflate(self, data: bytes) -> tuple[bytes, np.ndarray]:
+    def _inflate(self, data: bytes, max_bytes: int | None = None) -> tuple[bytes, np.ndarray]:
         """Return the text of joined streams and its `Stream.ends`; the last may be truncated."""
         size = self.token_bits // 8
         text, ends = bytearray(), []
@@ -75,6 +77,7 @@ class GZip(BitTokenizer):
                     f"({error}): these ids were not made by this tokenizer, or are damaged"
                 ) from error
             text += found
+            self._check_total(len(text), max_bytes, 1)
             ends += [8 * (start + size)] * len(found)
         return bytes(text), np.array(ends, np.int64)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from latent_jax.tokenizers.byte_model import BEGIN, ByteModel
+from latent_jax.tokenizers.byte_model import BEGIN, ByteModel, checked_step
 from latent_jax.tokenizers.counts import cumulative_counts
 from latent_jax.tokenizers.lockstep import shared
 
@@ -91,7 +91,8 @@ def _next_byte_bits(model: ByteModel, texts: Sequence[bytes], precision: int) ->
         state, cumulative_C = model.start(worker), np.zeros(N_BYTES + 1, np.int64)
         for position in range(ids.shape[1]):
             positions_B = np.full(model.lanes, position, np.int32)
-            probabilities_BV, state = model.step(state, ids[:, position], positions_B)
+            read = ids[:, position], positions_B
+            probabilities_BV, state = checked_step(model, state, *read)
             for lane in np.flatnonzero(lengths == position):
                 cumulative_counts(probabilities_BV[lane, :N_BYTES], precision, cumulative_C)
                 rows[places[lane]] = np.log2(np.diff(cumulative_C)) - precision

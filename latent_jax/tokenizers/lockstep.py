@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from latent_jax.tokenizers.byte_model import ByteModel
+from latent_jax.tokenizers.byte_model import ByteModel, checked_step
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     """
     state, n_active = model.start(worker), 1
     while n_active:
-        probabilities, state = model.step(state, ids, positions)
+        probabilities, state = checked_step(model, state, ids, positions)
         n_active = advance(probabilities)
 
 

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from latent_jax.tokenizers.base import FingerprintError
-from latent_jax.tokenizers.byte_model import BEGIN, N_SYMBOLS, ByteModel
+from latent_jax.tokenizers.byte_model import BEGIN, N_SYMBOLS, ByteModel, checked_step
 from latent_jax.tokenizers.counts import cumulative_counts
 
 _TEXT = (
@@ -39,7 +39,8 @@ def probe(model: ByteModel, precision: int) -> str:
         if position == 0:
             ids_B = np.full(model.lanes, BEGIN, np.int32)
         positions_B = np.full(model.lanes, position, np.int32)
-        probabilities_BV, state = model.step(state, ids_B.astype(np.int32), positions_B)
+        ids_B = ids_B.astype(np.int32)
+        probabilities_BV, state = checked_step(model, state, ids_B, positions_B)
         _count_all(probabilities_BV, precision, counts_BC)
         digest.update(counts_BC.tobytes())
     return digest.hexdigest()

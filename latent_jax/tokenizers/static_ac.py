@@ -72,10 +72,15 @@ class StaticAC(BitTokenizer):
             for text in texts
         ]
 
-    def _decode_bits(self, streams: Sequence[np.ndarray]) -> list[tuple[bytes, np.ndarray]]:
+    def _decode_bits(
+        self, streams: Sequence[np.ndarray], max_bytes: int | None = None
+    ) -> list[tuple[bytes, np.ndarray]]:
         texts = []
+        most = np.iinfo(np.int64).max if max_bytes is None else max_bytes
         for bits in streams:
-            text, ends = _decode_static(bits, self._counts, self.token_bits, self._precision)
+            words = self.token_bits, self._precision, most
+            text, ends = _decode_static(bits, self._counts, *words)
+            self._check_total(len(text), max_bytes, 1)
             texts.append((text.tobytes(), ends))
         return texts
 
@@ -109,7 +114,8 @@ def _encode_static(text, counts, precision):
 
 
 @numba.njit(cache=True, nogil=True)
-def _decode_static(bits, counts, token_bits, precision):
+def _decode_static(bits, counts, token_bits, precision, most):
+    """Return bytes and where they end; it stops after more than `most`."""
     capacity = 64
     text, ends = np.zeros(capacity, np.uint8), np.zeros(capacity, np.int64)
     n_bytes = 0
@@ -117,7 +123,7 @@ def _decode_static(bits, counts, token_bits, precision):
     is_open = len(bits) > 0
     if is_open:
         begin_stream(reader, bits, 0)
-    while is_open:
+    while is_open and n_bytes <= most:
         symbol = read_symbol(reader, bits, counts, precision)
         if symbol < 0:
             break

@@ -1,5 +1,6 @@
 """From a run of M1 to files compressed by it, by the commands that a user types."""
 
+import hashlib
 import json
 
 import pytest
@@ -23,6 +24,7 @@ def folder(tmp_path_factory):
 
 def test_the_file_of_m1_says_how_it_was_made(folder):
     record = json.loads((folder / "m1.json").read_text())
+    assert record["sha256"] == hashlib.sha256((folder / "m1.msgpack").read_bytes()).hexdigest()
     assert record["bytes_seen"] > 0 and record["step"] in (3, 6) and record["text"] == ["text"]
     assert 3 < record["bits_per_byte"] < 8.1 and 3 < record["snippet_bits_per_byte"] < 8.1
     assert (folder / "m1.msgpack").stat().st_size < 2.2 * record["n_parameters"] + 2000
@@ -121,7 +123,10 @@ def test_files_are_compared_beside_gzip_xz_and_zstd(folder):
             ("compress.py", "shrink", "x"),
             "unknown verb 'shrink'; known: compress, decompress, table",
         ),
-        (("compress.py", "compress", "x", "--method=BPE[v=300]"), "give the folder of a saved one"),
+        (
+            ("compress.py", "compress", __file__, "--method=BPE[v=300]"),
+            "give the folder of a saved one",
+        ),
         (("compress.py", "decompress", "x"), "does not end with .latent"),
         (("evaluate.py",), "say what to score: --workdir of a run, or --tokenizer and --data"),
         (("benchmark.py", "speed"), "unknown verb 'speed'"),

@@ -1,0 +1,373 @@
+"""Files that are compressed: nothing is lost, replaced or believed, whatever happens meanwhile."""
+
+import io
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latent_jax.codec import container, new_file
+from latent_jax.codec.compress import compare_files, compress_file, decompress_file
+from latent_jax.tokenizers import AC, BPE, Bytes, EqualInfoAC, GZip, StaticAC
+from tests.tokenizers.byte_models import byte_model
+
+TEXT = b"".join(b"%d green bottles, " % i for i in range(60))
+NOISE = np.random.default_rng(0).integers(0, 256, 500, np.uint8).tobytes()
+NUMBER = struct.Struct("<I")
+
+
+def gzip():
+    return GZip(65536)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    path = tmp_path / "raw"
+    path.write_bytes(TEXT)
+    return path
+
+
+def packed_by(tokenizer, raw):
+    target = io.BytesIO()
+    assert sum(container.compress(io.BytesIO(raw), target, tokenizer)) == len(raw)
+    return target.getvalue()
+
+
+def unpacked(packed, tokenizer):
+    source, target = io.BytesIO(packed), io.BytesIO()
+    header = container.read_header(source, "FILE")
+    for _ in container.decompress(source, target, tokenizer, header, "FILE"):
+        pass
+    return target.getvalue()
+
+
+def with_header(header, rest=b"", version=container.VERSION):
+    content = header if isinstance(header, bytes) else json.dumps(header).encode()
+    checksum = NUMBER.pack(zlib.crc32(content)) if version > 1 else b""
+    start = container.MAGIC + bytes([version]) + NUMBER.pack(len(content))
+    return start + content + checksum + rest
+
+
+# --- What was written comes back, or compress fails.
+
+
+class Forgetful(GZip):
+    """Loses a byte of every text, as a coder with a mistake may."""
+
+    def encode_batch(self, texts):
+        return super().encode_batch([text[:-1] for text in texts])
+
+
+class Swapping(GZip):
+    """Gives another byte back."""
+
+    def decode_batch(self, batch, max_bytes=None):
+        return [text.replace(b"7", b"1") for text in super().decode_batch(batch, max_bytes)]
+
+
+@pytest.mark.parametrize("tokenizer", [Forgetful, Swapping])
+def test_what_does_not_come_back_is_not_compressed(raw, tmp_path, tokenizer):
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=r"raw was not compressed: .* does not give it back"):
+        compress_file(raw, out, lambda: tokenizer(256))
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+    compress_file(raw, out, lambda: tokenizer(256), verify=False)
+    assert out.exists()
+
+
+@pytest.mark.parametrize("words", [dict(), dict(precision=10)])
+def test_a_rule_that_may_lose_text_is_refused_for_files(raw, tmp_path, words):
+    model = byte_model()
+    with pytest.raises(ValueError, match=r"rule=paper.* does not give every text back, and a file"):
+        compress_file(raw, tmp_path / "out", lambda: EqualInfoAC(model, 32, 256, "paper", **words))
+    assert not (tmp_path / "out").exists()
+    assert EqualInfoAC(model, 32, 256, rule="delay").is_lossless
+
+
+# --- No file is replaced, and none is left half-made.
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_somebody_makes_meanwhile_stays(raw, tmp_path, monkeypatch, links):
+    if not links:
+
+        def link(*_):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", link)
+    out = tmp_path / "out"
+
+    def make():
+        out.write_bytes(b"theirs")
+        return gzip()
+
+    with pytest.raises(ValueError, match="out was made by somebody else meanwhile"):
+        compress_file(raw, out, make)
+    assert out.read_bytes() == b"theirs"
+    out.unlink()
+    compress_file(raw, out, gzip)
+    decompress_file(out, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == TEXT
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "out", "raw"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.mkdir(), "is no place for a file"),
+        (lambda path: os.mkfifo(path), "is no place for a file"),
+        (lambda path: path.symlink_to("/dev/null"), "is no place for a file"),
+        (lambda path: path.symlink_to("nowhere"), "is no place for a file"),
+        (lambda path: path.write_bytes(b""), "exists already"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused_before_a_tokenizer_is_made(raw, tmp_path, make, message):
+    make(tmp_path / "out")
+    with pytest.raises(ValueError, match=message):
+        compress_file(raw, tmp_path / "out", lambda: pytest.fail("made a tokenizer"))
+
+
+def test_the_longest_names_are_taken(raw, tmp_path):
+    name = tmp_path / ("n" * 255)
+    compress_file(raw, name, gzip)
+    assert name.exists()
+    with pytest.raises(ValueError, match="File name too long"):
+        compress_file(raw, tmp_path / ("n" * 256), gzip)
+
+
+def test_a_full_disk_leaves_nothing(raw, tmp_path, monkeypatch):
+    def fsync(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(new_file.os, "fsync", fsync)
+    with pytest.raises(ValueError, match="out cannot be written: No space left on device"):
+        compress_file(raw, tmp_path / "out", gzip)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_nothing(tmp_path, number):
+    code = (
+        "import sys, pathlib, time\n"
+        "from latent_jax.codec.new_file import new_file\n"
+        "with new_file(pathlib.Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); print('ready', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout.readline() == b"ready\n"
+    assert len([*tmp_path.iterdir()]) == 1
+    process.send_signal(number)
+    assert process.wait(30) != 0
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_what_comes_out_of_a_pipe_is_compressed(tmp_path):
+    pipe, out = tmp_path / "pipe", tmp_path / "out"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(TEXT,))
+    writer.start()
+    compress_file(pipe, out, gzip)
+    writer.join()
+    decompress_file(out, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == TEXT
+
+
+# --- What cannot be made smaller grows by little.
+
+
+@pytest.mark.parametrize(
+    ("content", "most"), [(b"", 70), (b"x", 75), (NOISE, 575), (NOISE[:256] * 45, 11_600)]
+)
+@pytest.mark.parametrize("tokenizer", [Bytes, gzip, lambda: StaticAC.train([TEXT], 256)])
+def test_what_cannot_be_made_smaller_is_stored(content, most, tokenizer):
+    packed = packed_by(tokenizer(), content)
+    assert len(packed) <= most and unpacked(packed, tokenizer()) == content
+
+
+def test_a_stored_block_stands_among_others(monkeypatch):
+    monkeypatch.setattr(container, "BLOCK_TEXTS", 1)
+    monkeypatch.setattr(container, "TEXT_BYTES", 500)
+    content = TEXT[:500] + NOISE + TEXT[500:1000] + NOISE
+    packed = packed_by(gzip(), content)
+    assert NOISE in packed and unpacked(packed, gzip()) == content
+    assert len(packed) < 500 * 3 + 200
+
+
+def test_a_file_of_nothing_needs_no_tokenizer_to_open(tmp_path):
+    empty, out = tmp_path / "empty", tmp_path / "out"
+    empty.write_bytes(b"")
+    compress_file(empty, out, gzip)
+    decompress_file(out, tmp_path / "copy", folder="no folder of a tokenizer")
+    assert (tmp_path / "copy").read_bytes() == b""
+    with pytest.raises(ValueError, match="empty: there is no byte to measure bits of"):
+        compare_files([empty], ["Bytes"])
+
+
+# --- A container from anybody: nothing is believed.
+
+IDENTITY = dict(method="Bytes", fingerprint=Bytes().fingerprint(), id_bits=8)
+
+
+def block(n_bytes, checksum=0, n_texts=1, rest=b""):
+    return NUMBER.pack(n_bytes) + NUMBER.pack(checksum) + NUMBER.pack(n_texts) + rest
+
+
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [
+        (with_header(IDENTITY, block(10, n_texts=0xFFFFFFFF)), "10 raw bytes has 4294967295 texts"),
+        (with_header(IDENTITY, block(10, n_texts=2)), "10 raw bytes has 2 texts"),
+        (with_header({}, block(10, n_texts=1)), "10 raw bytes has 1 texts"),
+        (with_header(IDENTITY, block(0xFFFFFFFF, n_texts=0)), "4294967295 bytes are missing"),
+        (with_header(IDENTITY, block(0xFFFFFFFF, n_texts=419431)), "1677724 bytes are missing"),
+        (
+            with_header(IDENTITY, block(10, rest=NUMBER.pack(0xFFFFFFFF) + NUMBER.pack(4))),
+            "at least 4 bytes are missing",
+        ),
+        (
+            with_header(IDENTITY, block(10, rest=NUMBER.pack(0xFFFFFFFF) + NUMBER.pack(0))),
+            "a block has 0 bytes for 4294967295 ids",
+        ),
+        (container.MAGIC + b"\x02\xff\xff\xff\xff", "a header of 4,294,967,295 bytes"),
+        (container.MAGIC + b"\x02\x01\x10\x00\x00" + b"x" * 5000, "a header of 4,097 bytes"),
+        (container.MAGIC + b"\x03", "container of version 3, and this program reads 1 and 2"),
+        (with_header(IDENTITY)[:-4] + b"abcd", "the checksum of its header differs"),
+        (with_header(b"[" * 4000), "its header cannot be read"),
+        (with_header([]), "its header cannot be read"),
+        (with_header(None), "its header cannot be read"),
+        (with_header(5), "its header cannot be read"),
+        (with_header({}, version=1), "its header cannot be read"),
+        (with_header({"method": "Bytes"}), "its header cannot be read"),
+        (with_header({**IDENTITY, "method": "\x1b[31mred"}), r"method is '\\x1b\[31mred'"),
+        (with_header({**IDENTITY, "method": "Bytes\n"}), r"method is 'Bytes\\n'"),
+        (with_header({**IDENTITY, "fingerprint": "\x9b0m"}), r"fingerprint is '\\x9b0m'"),
+        (with_header({**IDENTITY, "fingerprint": None}), "fingerprint is None"),
+        (with_header({**IDENTITY, "id_bits": 1 << 40}), "id_bits is 1099511627776"),
+        (with_header({**IDENTITY, "id_bits": True}), "id_bits is True"),
+        (with_header({**IDENTITY, "lanes": 0}), "lanes is 0"),
+        (with_header({**IDENTITY, "lanes": 1e300}), r"lanes is 1e\+300"),
+        (with_header({**IDENTITY, "lanes": 10**9}), "lanes is 1000000000"),
+        (b"\xff\xfe" + b"latentj\x02", "was not written by"),
+    ],
+)
+def test_sizes_and_words_of_a_container_are_not_believed(packed, message):
+    tracemalloc.start()
+    try:
+        with pytest.raises(container.ContainerError, match=message) as error:
+            unpacked(packed, Bytes())
+        assert str(error.value).isprintable()
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def bomb(tokenizer, text):
+    """A container that says 10 raw bytes and holds the ids of another text."""
+    ids = tokenizer.encode(text)
+    width = container.id_bits(tokenizer)
+    header = {key: value(tokenizer) for key, value in container._IDENTITY.items()}
+    packed = np.packbits(container.from_tokens(ids, width)).tobytes()
+    rest = NUMBER.pack(len(ids)) + NUMBER.pack(len(packed)) + packed
+    return with_header(header, block(10, rest=rest) + NUMBER.pack(0) + bytes(40))
+
+
+def coder():
+    return AC(byte_model(), 256)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "n_bytes"),
+    [
+        (gzip, 3_000_000),
+        (lambda: GZip(256, header=False), 1100),
+        (lambda: StaticAC.train([b"a" * 10_000], 65536), 200_000),
+        (lambda: BPE.train([TEXT], 270), 1100),
+        (coder, 1100),
+    ],
+)
+def test_ids_that_stand_for_more_than_a_text_are_refused(tokenizer, n_bytes, monkeypatch):
+    monkeypatch.setattr(container, "TEXT_BYTES", 1000)
+    tokenizer = tokenizer()
+    packed = bomb(tokenizer, b"a" * n_bytes)
+    tracemalloc.start()
+    try:
+        with pytest.raises(container.ContainerError, match="more than 1000 bytes"):
+            unpacked(packed, tokenizer)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(packed) + 20e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture(scope="module")
+def containers():
+    """A container of each kind of block, with the tokenizer that reads it."""
+    static = StaticAC.train([TEXT], 256)
+    mixed = TEXT * 12 + NOISE * 25
+    return [
+        (mixed, packed_by(gzip(), mixed), gzip()),
+        (TEXT, packed_by(static, TEXT), static),
+        (NOISE, packed_by(Bytes(), NOISE), Bytes()),
+    ]
+
+
+@given(data=st.data())
+@settings(max_examples=300)
+def test_a_damaged_container_is_refused_or_harmless(containers, data):
+    raw, packed, tokenizer = data.draw(st.sampled_from(containers))
+    check_damaged(raw, damaged(packed, data), tokenizer)
+
+
+@pytest.mark.slow
+@given(data=st.data())
+@settings(max_examples=100_000)
+def test_no_damage_of_many_goes_unnoticed(containers, data):
+    raw, packed, tokenizer = data.draw(st.sampled_from(containers))
+    check_damaged(raw, damaged(packed, data), tokenizer)
+
+
+def damaged(packed, data):
+    """A container with bytes flipped, cut out, put in or doubled, most of them near its start."""
+    packed = bytearray(packed)
+    for _ in range(data.draw(st.integers(1, 3))):
+        far = data.draw(st.booleans())
+        at = data.draw(st.integers(0, len(packed) if far else min(250, len(packed))))
+        size = data.draw(st.integers(1, 9))
+        match data.draw(st.integers(0, 4)):
+            case 0:
+                packed[at : at + size] = data.draw(st.binary(min_size=size, max_size=size))
+            case 1:
+                del packed[at : at + size]
+            case 2:
+                packed[at:at] = data.draw(st.binary(min_size=1, max_size=9))
+            case 3:
+                packed[at:at] = packed[at : at + 4 * size]
+            case 4:
+                del packed[at:]
+    return bytes(packed)
+
+
+def check_damaged(raw, packed, tokenizer):
+    source, target = io.BytesIO(packed), io.BytesIO()
+    try:
+        header = container.read_header(source, "FILE")
+        for _ in container.decompress(source, target, tokenizer, header, "FILE"):
+            pass
+    except ValueError as error:
+        assert "FILE" in str(error) and str(error).isprintable()
+        return
+    # A flipped bit that fills up a token, or damage that was undone, changes nothing.
+    assert target.getvalue() == raw
