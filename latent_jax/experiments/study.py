@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from latent_jax.experiments.run import prepare, run
 from latent_jax.paths import open_path
 from latent_jax.reports.command import comparison_table
-from latent_jax.reports.curves import write_comparison
+from latent_jax.reports.comparison import write_comparison
 from latent_jax.training import StartUp, spread_over_cores
 from latent_jax.training.mesh import is_primary
 

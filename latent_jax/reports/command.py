@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from latent_jax.reports.curves import write_comparison
+from latent_jax.reports.comparison import write_comparison
 from latent_jax.reports.records import find_runs, read_run
 from latent_jax.reports.results import refresh_tables, run_record, write_results
 from latent_jax.reports.scores import is_sweep

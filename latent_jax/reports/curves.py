@@ -1,4 +1,4 @@
-"""Pictures of training: one run in detail, and several runs compared.
+"""The picture of one run: its curves over training.
 
 Axes of text are in raw bytes, and losses in bits per raw byte, so that methods with different
 tokens can be compared in one picture. Axes of other data are in the first unit that the method
@@ -6,7 +6,6 @@ counts. For latent methods the compared line is the full code length: the cost o
 the language model, plus the cost of the bytes given the codes.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from latent_jax.reports.style import (
     few_ticks,
     house_style,
     label_ends,
-    line_look,
     save,
     smooth,
     titles,
@@ -42,34 +40,12 @@ def write_curves(folder: str | Path) -> Path:
     run = read_run(folder)
     run.final()  # raises if there is nothing to draw
     with house_style():
-        figure = _latent_figure(run) if _is_latent(run) else _single_figure(run)
+        figure = _latent_figure(run) if is_latent(run) else _single_figure(run)
         return save(figure, run.folder / "curves.png")
 
 
-def write_comparison(folders: Sequence[str | Path], path: str | Path) -> Path:
-    """Draw the validation bits per byte of several runs over the raw bytes they have read.
-
-    Bars beside the curves show the last values; those of latent methods show their parts.
-
-    Args:
-        folders: run folders, in the order of their colours.
-        path: path of the PNG.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: there is no run.
-        RunFolderError: a folder is damaged or has no validation record yet.
-    """
-    if not folders:
-        raise ValueError("a comparison needs at least one run folder")
-    runs = [read_run(folder) for folder in folders]
-    with house_style():
-        return save(_comparison_figure(runs), path)
-
-
-def _is_latent(run):
+def is_latent(run):
+    """Return whether the run's records have the parts of a full code length."""
     return all(run.has(part) for part in PARTS)
 
 
@@ -102,7 +78,7 @@ def _latent_figure(run):
 
 def _draw_code_length(axes, run):
     """Draw the bits per byte of training and validation."""
-    scale = _seen_axis(axes, [run])
+    scale = seen_axis(axes, [run])
     xs, ys = run.curve(run.metric, split="train")
     ends = []
     if len(xs):
@@ -115,13 +91,13 @@ def _draw_code_length(axes, run):
     xs, ys = run.curve(run.metric)
     axes.plot(xs / scale, ys, color=BLUE, marker="o", markersize=3)
     ends.append((xs[-1] / scale, ys[-1], f"validation {ys[-1]:.2f}", BLUE))
-    _fit_height(axes)
+    fit_height(axes)
     label_ends(axes, ends)
 
 
 def _draw_parts(axes, run):
     """Draw the parts of the code length, and the baselines that a language model must beat."""
-    scale = _seen_axis(axes, [run])
+    scale = seen_axis(axes, [run])
     axes.set_title("Its parts on validation text, bits/byte")
     ends = []
     for key, name, colour, style in (
@@ -136,14 +112,14 @@ def _draw_parts(axes, run):
             continue
         width = 1.8 if style == "-" else 1.2
         axes.plot(xs / scale, ys, color=colour, linestyle=style, linewidth=width)
-        ends.append((xs[-1] / scale, ys[-1], f"{name} {_bits(ys[-1])}", colour))
-    _fit_height(axes, from_zero=True)
+        ends.append((xs[-1] / scale, ys[-1], f"{name} {bits(ys[-1])}", colour))
+    fit_height(axes, from_zero=True)
     label_ends(axes, ends)
 
 
 def _draw_restored(axes, run):
     """Draw the share of bytes that the decoder restores from their codes."""
-    scale = _seen_axis(axes, [run])
+    scale = seen_axis(axes, [run])
     axes.set_title("Bytes restored from the codes, %")
     ends = []
     for split, name, colour in (("train", "training", ORANGE), ("validation", "validation", BLUE)):
@@ -161,7 +137,7 @@ def _draw_restored(axes, run):
 
 def _draw_codebook(axes, run):
     """Draw the number of codes in use, and the size of the codebook."""
-    scale = _seen_axis(axes, [run])
+    scale = seen_axis(axes, [run])
     axes.set_title("Codebook, number of codes")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     xs, perplexity = run.curve("codebook_perplexity")
@@ -188,81 +164,7 @@ def _codebook_size(run):
     return round(last["codebook_perplexity"] / share) if share > 0 else 0
 
 
-def _comparison_figure(runs):
-    """Return the figure of a comparison: curves on the left, last values as bars on the right."""
-    finals = [run.final() for run in runs]
-    height = max(4.8, 2.1 + 0.52 * len(runs))
-    figure = Figure(figsize=(11.6, height))
-    bottom, top = 0.5 / height, 1 - 1.2 / height
-    latent = any(_is_latent(run) for run in runs)
-    titles(
-        figure,
-        0.05,
-        "Bits per byte of held-out text",
-        "Lower is better. Latent methods pay for their codes and for what the codes leave open: "
-        "the full code length"
-        if latent
-        else "Lower is better. Raw bytes are counted alike for all methods",
-    )
-    curves = figure.add_axes((0.05, bottom, 0.37, top - bottom))
-    curves.set_title("Over the text read in training")
-    scale = _seen_axis(curves, runs)
-    ends = []
-    for i, run in enumerate(runs):
-        xs, ys = run.curve(run.metric)
-        look = line_look(i)
-        curves.plot(xs / scale, ys, **look, marker="o", markersize=2.5)
-        ends.append((xs[-1] / scale, ys[-1], _short(run.name), look["color"]))
-    _fit_height(curves)
-    label_ends(curves, ends)
-    bars = figure.add_axes((0.655, bottom, 0.335, top - bottom))
-    _draw_bars(bars, runs, finals, latent)
-    return figure
-
-
-def _draw_bars(axes, runs, finals, latent):
-    """Draw one bar per run: its last bits per byte, divided into parts for latent methods."""
-    axes.grid(False)
-    axes.set_title("At the end" + (", and what it is made of" if latent else ""))
-    axes.spines["left"].set_visible(False)
-    axes.spines["bottom"].set_visible(False)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    largest = max(final[run.metric] for run, final in zip(runs, finals, strict=True))
-    for row, (run, final) in enumerate(zip(runs, finals, strict=True)):
-        colour = line_look(row)["color"]
-        total = final[run.metric]
-        if _is_latent(run):
-            reconstruction, language_model = (final[part] for part in PARTS)
-            axes.barh(row, language_model, 0.3, color=colour)
-            axes.barh(row, reconstruction, 0.3, left=language_model, color=colour, alpha=0.45)
-            sum_of = f"= {_bits(language_model)} LM + {_bits(reconstruction)} reconstruction"
-        else:
-            axes.barh(row, total, 0.3, color=colour)
-            sum_of = ""
-        axes.text(0, row - 0.21, _short(run.name), size=8.5, color=colour, va="bottom")
-        axes.annotate(
-            _bits(total),
-            (total, row),
-            (5, 0),
-            textcoords="offset points",
-            va="center",
-            weight="bold",
-        )
-        axes.annotate(
-            sum_of,
-            (total, row),
-            (9 + 6.3 * len(_bits(total)), 0),  # after the total, in points
-            textcoords="offset points",
-            va="center",
-            size=8,
-            color=QUIET,
-        )
-    axes.set_xlim(0, largest * (2.5 if latent else 1.15))
-    axes.set_ylim(max(len(runs), 2) - 0.5, -0.65)
-
-
-def _seen_axis(axes, runs):
+def seen_axis(axes, runs):
     """Set up the x axis, what all runs have seen in training; return the divisor.
 
     Raises:
@@ -281,7 +183,7 @@ def _seen_axis(axes, runs):
     return scale
 
 
-def _fit_height(axes, from_zero=False):
+def fit_height(axes, from_zero=False):
     """Choose the y limits from the values after the first tenth of the text.
 
     Losses fall so steeply at first that their start would flatten the rest of the curve.
@@ -311,10 +213,6 @@ def _extent(run):
     return f"{method}{last['step']:,} steps, {amount}"
 
 
-def _bits(value):
+def bits(value):
+    """Return a number of bits for people."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
-
-
-def _short(name, length=34):
-    """Return the name, shortened to `length` characters so that it fits beside the curves."""
-    return name if len(name) <= length else name[: length - 3] + "..."

@@ -6,7 +6,8 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from latent_jax.reports import RunFolderError, read_run, write_comparison, write_curves
-from latent_jax.reports.curves import _comparison_figure, _latent_figure, _single_figure
+from latent_jax.reports.comparison import _comparison_figure
+from latent_jax.reports.curves import _latent_figure, _single_figure
 from latent_jax.reports.style import house_style
 
 
