@@ -1,5 +1,6 @@
 """Settings that must hold before JAX starts, such as eight virtual CPU devices."""
 
+import gc
 import os
 
 import jax
@@ -15,6 +16,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+
+
+def pytest_collection_finish():
+    """Keep collections of garbage from what was imported, which is most of what there is."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config):
