@@ -27,7 +27,7 @@ def pytest_collection_finish():
 def pytest_configure(config):
     """Share what has been compiled: among tests, their processes, and from one run to the next."""
     folder = str(config.rootpath / ".pytest_cache" / "xla")
-    words = {"compilation_cache_dir": folder, "persistent_cache_min_compile_time_secs": 0.1}
+    words = {"compilation_cache_dir": folder, "persistent_cache_min_compile_time_secs": 0.0}
     for name, value in words.items():
         jax.config.update(f"jax_{name}", value)
         os.environ[f"JAX_{name.upper()}"] = str(value)
