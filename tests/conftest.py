@@ -12,10 +12,12 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # What these tests cost is compiling; without LLVM's optimizations it takes a quarter of the time,
-# and half of that without MLIR between HLO and LLVM. Processes that tests start inherit both.
+# half of that without MLIR between HLO and LLVM, and two thirds of that where a program is not
+# split for threads. Processes that tests start inherit it all.
 jax.config.update("jax_disable_most_optimizations", True)
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+FLAGS = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
+os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *FLAGS))
 
 
 def pytest_collection_finish():
