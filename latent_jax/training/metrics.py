@@ -8,16 +8,23 @@ also has "bytes_seen" and "tokens_seen".
 import io
 import json
 import math
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from latent_jax.contracts import amount_key
 from latent_jax.paths import is_remote, open_path, replace_file
+
+# Where PyTorch is installed, tensorboardX imports it to know its tensors: seconds of every start.
+sys.modules.setdefault("torch", None)
+from tensorboardX import SummaryWriter  # noqa: E402
+
+if sys.modules["torch"] is None:
+    del sys.modules["torch"]
 
 Sums = dict[str, Any]
 
