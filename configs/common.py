@@ -77,6 +77,8 @@ def default() -> ConfigDict:
     config.tokenizer.lanes = 0  # texts that it reads side by side; 0 = the platform's choice
 
     config.z_loss = 0.0  # weight of (log Z)^2 in the loss; of the language model of one tokenizer
+    # Train the byte model of coders in integers (latent_jax/models/quantized_gpt.py); of Bytes.
+    config.quantized = False
     config.head = "auto"  # auto | whole | blocks | fused: how cross-entropy is computed
     config.snippets = _section(Snippets)  # latent_jax/tasks/snippets.py; likewise
 
