@@ -1,4 +1,4 @@
-"""The numbers that bound exact arithmetic (`exact.operations`), and the proof that a product keeps them.
+"""The numbers that bound exact arithmetic, and the proof that a product keeps them.
 
 No JAX: who decodes on a processor alone reads these too.
 """

@@ -1,4 +1,4 @@
-"""The operations of `exact.operations` for training: the same integers, carried by float32, and gradients.
+"""The operations of `exact.operations` for training: integers in float32, with gradients.
 
 Forward, every function here *is* the integer operation: its operands are integers below 2^24 in
 float32, are cast to int32, and the result is cast back. So what is trained gives, to the last bit,

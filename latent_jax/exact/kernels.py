@@ -423,3 +423,32 @@ def _table(w, sums_V, out_V):
         below = peak - np.int64(out_V[v])
         octaves = min(below >> OCTAVE, 31)
         out_V[v] = np.int64(w.output_powers[below & ((1 << OCTAVE) - 1)]) >> octaves
+
+
+@numba.njit(cache=True, nogil=True)
+def step(w, rings, scratch, ids_B, positions_B, idle, out_BV):
+    """Read one id in every lane that is not idle.
+
+    Args:
+        w: from `make_weights`.
+        rings: of B lanes.
+        scratch: from `make_scratch`.
+        ids_B: int32; `idle` where a lane reads nothing.
+        positions_B: int32.
+        idle: the id of such lanes.
+        out_BV: int32[B, 257]; rows of idle lanes are left as they are.
+    """
+    lanes_R, ids_R = np.zeros(ROWS, np.int64), np.zeros(ROWS, np.int32)
+    positions_R = np.zeros(ROWS, np.int32)
+    table_RV = np.empty((ROWS, out_BV.shape[1]), np.int32)
+    n_rows = 0
+    for lane in range(len(ids_B)):
+        if ids_B[lane] != idle:
+            lanes_R[n_rows], ids_R[n_rows] = lane, ids_B[lane]
+            positions_R[n_rows] = positions_B[lane]
+            n_rows += 1
+        if n_rows == ROWS or (n_rows and lane == len(ids_B) - 1):
+            advance(w, rings, scratch, lanes_R, ids_R, positions_R, n_rows, table_RV)
+            for r in range(n_rows):
+                out_BV[lanes_R[r]] = table_RV[r]
+            n_rows = 0

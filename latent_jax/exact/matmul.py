@@ -7,6 +7,8 @@ LLVM's vectors of 8 floats, which become one AVX register, two of SSE or NEON; m
 addition may be fused or not. With sums below 2^24 (`exact.bounds`) every choice gives one result.
 """
 
+import itertools
+
 import numba
 import numpy as np
 from llvmlite import ir
@@ -48,7 +50,7 @@ def _tile(typingctx, x_IR, w_OI, out_OR, first):
             [cgutils.alloca_once_value(builder, zero) for _ in range(n_vectors)]
             for _ in range(OUTPUTS)
         ]
-        for place in sum(sums, []):
+        for place in itertools.chain.from_iterable(sums):
             builder.store(zero, place)
         starts = [
             builder.mul(builder.add(arguments[3], ir.Constant(index, o)), n_inputs)

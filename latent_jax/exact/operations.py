@@ -1,4 +1,4 @@
-"""Integer arithmetic that gives the same bits on every device, in every order, under every compiler.
+"""Integer arithmetic: the same bits on every device, in every order, under every compiler.
 
 What a network of these operations computes is defined by integers alone, so that a decoder on
 another machine, years later, sees what the encoder saw. Three facts carry it.

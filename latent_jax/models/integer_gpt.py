@@ -2,16 +2,16 @@
 
 The shape is that of `models.gpt` as `configs/m1.py` has it: pre-norm blocks, RMS norms, attention
 with a bias by distance, a gated feed-forward part with ReLU, no biases, a head tied to the
-embedding. Every number is an integer, and `exact.operations` says why every operation has one result.
-The network takes its operations as a module: `exact.operations`, or `exact.gradients` which
-carries the same integers in floats and can be trained.
+embedding. Every number is an integer, and `exact.operations` says why every operation has one
+result. The network takes its operations as a module: `exact.operations`, or `exact.gradients`,
+which carries the same integers in floats and can be trained.
 
-Weights are a tree of arrays, those of the blocks with a leading axis of depth; `integer_file` names
-them and checks their bounds. In `stream` units a position is a vector of D integers within +-2^19.
+Weights are a tree of arrays, those of the blocks with a leading axis of depth; `exact.model_file`
+names them and checks their bounds. In `stream` units a position is a vector of D integers within +-2^19.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from latent_jax.exact import bounds, operations
 from latent_jax.exact.model_file import NORM_BITS, WIDE_NORM_BITS
 from latent_jax.layers.block import by_layer
+from latent_jax.layers.cache import Cache, ages
 
 Weights = Mapping[str, Any]
 
@@ -154,6 +155,71 @@ def attend_rows(
         is_read = ((age_QS >= 0) & (age_QS < context))[None, None]
         tiles.append(ops.mix(scores, is_read, powers, v_BHTd[:, :, first:stop], dtype))
     return jnp.concatenate(tiles, axis=2).swapaxes(1, 2)
+
+
+def step_logits(
+    w: Weights,
+    powers: jax.Array,
+    rings: Sequence[Cache],
+    ids_B: jax.Array,
+    position_B: jax.Array,
+    dtype: str = "float32",
+) -> tuple[jax.Array, list[Cache]]:
+    """Return the logits after one more id of each lane, int32[B, V], and the rings with it.
+
+    Args:
+        w: the weights.
+        powers: the table of attention weights.
+        rings: of each layer, int8[B, H, S, d]; S is the context.
+        ids_B: int32.
+        position_B: int32, how many ids the lane has read.
+        dtype: of the operands of products.
+    """
+    x_B1D, written = embed(operations, w, ids_B[:, None]), []
+    for layer, ring in zip(by_layer(w["blocks"]), rings, strict=True):
+
+        def attend(q_B1Hd, k_B1Hd, v_B1Hd, layer=layer, ring=ring):
+            mixed_BHd, ring = attend_step(
+                layer, powers, ring, q_B1Hd[:, 0], k_B1Hd[:, 0], v_B1Hd[:, 0], position_B, dtype
+            )
+            written.append(ring)
+            return mixed_BHd[:, None]
+
+        x_B1D = block(operations, layer, x_B1D, attend, dtype)
+    return logits(operations, w, x_B1D, dtype)[:, 0], written
+
+
+def attend_step(
+    w: Weights,
+    powers: jax.Array,
+    ring: Cache,
+    q_BHd: jax.Array,
+    k_BHd: jax.Array,
+    v_BHd: jax.Array,
+    position_B: jax.Array,
+    dtype: str = "float32",
+) -> tuple[jax.Array, Cache]:
+    """Write one position of each lane, and return what it makes of itself and those before it."""
+    n_slots, n_ages = ring.k_BGSd.shape[2], w["position_bias"].shape[1]
+    lanes_B, slot_B = jnp.arange(len(q_BHd)), position_B % n_slots
+    ring = Cache(
+        *(
+            old.at[lanes_B, :, slot_B].set(new.astype(old.dtype), unique_indices=True)
+            for old, new in zip(ring, (k_BHd, v_BHd), strict=True)
+        )
+    )
+    sums_BH1S = operations.product(q_BHd[:, :, None], ring.k_BGSd.swapaxes(2, 3), dtype)
+    age_BS = ages(position_B, n_slots)
+    bias_BHS = jnp.take(w["position_bias"], jnp.minimum(age_BS, n_ages - 1), axis=1).swapaxes(0, 1)
+    scores = bias_BHS[:, :, None] + operations.requantize(
+        sums_BH1S,
+        w["score_multiplier"][:, None, None],
+        w["score_shift"],
+        -bounds.SCORE,
+        bounds.SCORE,
+    )
+    is_read = (age_BS <= position_B[:, None])[:, None, None]
+    return operations.mix(scores, is_read, powers, ring.v_BGSd, dtype)[:, :, 0], ring
 
 
 def _bias_of_rows(bias_HA: jax.Array, start: int, stop: int, first: int) -> jax.Array:

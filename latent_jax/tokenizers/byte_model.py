@@ -2,7 +2,9 @@
 
 Encoder and decoder must see the same numbers to the last bit. Floats depend on the shape of the
 computation, so a model offers one step of one fixed shape: `lanes` texts, each one id further. What
-a lane holds must not depend on the other lanes, nor on how often the step was called.
+a lane holds must not depend on the other lanes, nor on how often the step was called. A model in
+integers gives one result whatever the shape, on every device: it steps lanes that are not idle
+only, and reads a text that is known in one go.
 """
 
 from collections.abc import Callable
@@ -14,6 +16,8 @@ BEGIN = 256
 """The id that a lane reads at position 0, where it forgets what it held; as a prediction: the end
 of the text."""
 N_SYMBOLS = 257
+IDLE = -1
+"""The id of a lane that has nothing to read; its row of the table means nothing."""
 
 
 class ByteModel(Protocol):
@@ -24,12 +28,14 @@ class ByteModel(Protocol):
         lanes: how many texts one step carries.
         workers: how many threads may step at once, each with a state of its own.
         flops_per_byte: forward floating-point operations for each byte read.
+        is_exact: whether tables are integers that depend on the model's file alone.
     """
 
     kind: str
     lanes: int
     workers: int
     flops_per_byte: float
+    is_exact: bool
 
     def start(self, worker: int = 0) -> Any:
         """Return the state before any step. Every lane must then read `BEGIN` at position 0.
@@ -45,13 +51,13 @@ class ByteModel(Protocol):
 
         Args:
             state: from `start` or the step before; not to be used again.
-            ids_B: int32[lanes], bytes or `BEGIN`.
+            ids_B: int32[lanes], bytes, `BEGIN` or `IDLE`.
             positions_B: int32[lanes], how many ids the lane has read since `BEGIN`, which itself
                 is read at 0.
 
         Returns:
-            float32[lanes, N_SYMBOLS], the probabilities of the next byte or of the end, and the
-            state.
+            Probabilities of the next byte or of the end, float32[lanes, N_SYMBOLS], or integers
+            that they are proportional to (see `counts.cumulative_counts`); and the state.
         """
 
     def to_bytes(self) -> bytes:
