@@ -14,14 +14,13 @@ import zstandard
 from tqdm import tqdm
 
 from latent_jax.codec import container
-from latent_jax.methods.names import parse
-from latent_jax.methods.registry import family
-from latent_jax.methods.tokenizers import make_tokenizer
-from latent_jax.models.byte_model import LANES
-from latent_jax.reports.tables import text_table, write_json
-from latent_jax.tokenizers import Tokenizer, load
+from latent_jax.methods.shipped_files import INTEGER_M1
+from latent_jax.models.integer_byte_model import LANES, IntegerByteModel
+from latent_jax.tokenizers import AC, Tokenizer, load
 
 SUFFIX = ".latent"
+DEFAULT = "AC[v=256]"
+"""The method of a file that names none; from the package's integer M1 it needs no JAX."""
 
 COLUMNS = (
     "method",
@@ -42,7 +41,9 @@ PEERS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
 }
 
 
-def open_tokenizer(method: str, folder: str = "", m1: str = "", lanes: int = 0) -> Tokenizer:
+def open_tokenizer(
+    method: str, folder: str = "", m1: str = "", lanes: int = 0, version: int = 2
+) -> Tokenizer:
     """Return a saved tokenizer, or the one of a method that learns nothing from a corpus.
 
     Args:
@@ -50,10 +51,19 @@ def open_tokenizer(method: str, folder: str = "", m1: str = "", lanes: int = 0) 
         folder: of a saved tokenizer, which is as it was saved; "" makes the method's.
         m1: file of the byte model; empty is the one that the package carries.
         lanes: of the byte model; 0 is the platform's choice.
+        version: of the container; the package's model is the float one for 1, and else in integers.
 
     Raises:
         ValueError: the method learns, or something cannot be read.
     """
+    if method == DEFAULT and not folder and not m1 and version > 1:
+        return AC(IntegerByteModel.from_bytes(Path(INTEGER_M1).read_bytes(), lanes=lanes), 256)
+    # JAX, which these import, takes longer than a small file.
+    from latent_jax.methods import artefacts  # noqa: F401
+    from latent_jax.methods.names import parse
+    from latent_jax.methods.registry import family
+    from latent_jax.methods.tokenizers import make_tokenizer
+
     if folder:
         return load(Path(folder))
     parsed = parse(method)
@@ -62,6 +72,8 @@ def open_tokenizer(method: str, folder: str = "", m1: str = "", lanes: int = 0) 
             f"{parsed} is not known without the text that it was learned from: give the folder of "
             "a saved one with --tokenizer, such as runs/NAME/tokenizer"
         )
+    if version > 1 and not m1 and family(parsed.family).is_driven(parsed):
+        m1 = INTEGER_M1
     return make_tokenizer(parsed, m1=m1, lanes=lanes)
 
 
@@ -87,7 +99,8 @@ def decompress_file(path: Path, out: Path, folder: str = "", m1: str = "") -> No
     """
     with _open(path) as source:
         header = container.read_header(source, str(path))
-        tokenizer = open_tokenizer(header["method"], folder, m1, header.get("lanes", LANES))
+        lanes = header.get("lanes", LANES) if header["version"] == 1 else 0
+        tokenizer = open_tokenizer(header["method"], folder, m1, lanes, header["version"])
         with _whole(out) as target:
             blocks = container.decompress(source, target, tokenizer, header, str(path))
             for _ in _bar(blocks, None, path):
@@ -119,6 +132,8 @@ def compare_files(
     Raises:
         ValueError: a name is wrong or a file cannot be read.
     """
+    from latent_jax.reports.tables import text_table, write_json
+
     raws = []
     for path in paths:
         with _open(path) as file:

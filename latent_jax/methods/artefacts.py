@@ -1,7 +1,8 @@
 """What the package carries: a trained M1, and the code that was compiled from it.
 
-m1.msgpack               the byte model; `launch/prepare.py m1` writes it from a run folder
+m1.msgpack               the float byte model; `launch/prepare.py m1` writes it from a run folder
 m1.json                  on what it was trained, for how long, and to how many bits per byte
+m1_integer.safetensors   the same network in integers, trained on from m1.msgpack; and its .json
 equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py compile`
 """
 
@@ -9,19 +10,20 @@ import functools
 import hashlib
 from pathlib import Path
 
+from latent_jax.exact.model_file import is_integer_file
+from latent_jax.methods.shipped_files import COMPILED_FOLDER, FOLDER, M1_FILE
 from latent_jax.models.byte_model import GPTByteModel
+from latent_jax.models.integer_byte_model import IntegerByteModel
+from latent_jax.models.integer_device import IntegerDeviceModel
 from latent_jax.platform import Platform
 from latent_jax.tokenizers import CompiledCode
-
-FOLDER = Path(__file__).parent / "shipped"
-M1_FILE = "m1.msgpack"
-COMPILED_FOLDER = "equal_info_16_65k"
+from latent_jax.tokenizers.byte_model import ByteModel
 
 MIN_CONTEXT, MAX_CONTEXT = 32, 256
 """Bytes that M1 attends to: the least where it is reset after a few, the most where it is not."""
 
 
-def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> GPTByteModel:
+def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> ByteModel:
     """Return a byte model.
 
     Args:
@@ -46,8 +48,11 @@ def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> GPTByteModel:
 
 
 @functools.lru_cache(maxsize=16)
-def _parsed(content: bytes, context: int, lanes: int) -> GPTByteModel:
-    return GPTByteModel.from_bytes(content, context=context, lanes=lanes)
+def _parsed(content: bytes, context: int, lanes: int) -> ByteModel:
+    kind = GPTByteModel
+    if is_integer_file(content):
+        kind = IntegerByteModel if Platform.current().kind == "cpu" else IntegerDeviceModel
+    return kind.from_bytes(content, context=context, lanes=lanes)
 
 
 def m1_digest(path: str = "") -> str:

@@ -7,7 +7,7 @@ result. The network takes its operations as a module: `exact.operations`, or `ex
 which carries the same integers in floats and can be trained.
 
 Weights are a tree of arrays, those of the blocks with a leading axis of depth; `exact.model_file`
-names them and checks their bounds. In `stream` units a position is a vector of D integers within +-2^19.
+names them and checks their bounds. In `stream` units a position is D integers within +-2^19.
 """
 
 import functools

@@ -16,6 +16,7 @@ from latent_jax.tokenizers.byte_model import (
     IDLE,
     N_SYMBOLS,
     ByteModel,
+    digest_of,
     load_byte_model,
 )
 from latent_jax.tokenizers.counts import check_precision, cumulative_counts
@@ -60,6 +61,7 @@ class AC(BitTokenizer):
         self._model, self._precision = model, precision
         self.flops_per_byte, self.lanes = model.flops_per_byte, model.lanes
         self.encode_width = self.decode_width = model.lanes * model.workers
+        self.model_digest = digest_of(model)
         self._probed = Probed(self.name, model, precision, probe)
 
     @property

@@ -98,6 +98,9 @@ class Tokenizer(abc.ABC):
             raise TypeError(f"two tokenizers have the kind {kind!r}: {known} and {cls}")
         cls.kinds[kind] = cls
 
+    model_digest: str = ""
+    """SHA-256 of the file of the integer byte model that drives it; "" where there is none."""
+
     @property
     def fields(self) -> dict[str, FieldSpec]:
         """Return the one field of text."""

@@ -7,6 +7,7 @@ integers gives one result whatever the shape, on every device: it steps lanes th
 only, and reads a text that is known in one go.
 """
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -87,3 +88,10 @@ def load_byte_model(kind: str, content: bytes) -> ByteModel:
             f"{', '.join(_LOADERS) or 'none'} can be built: import latent_jax.methods.artefacts"
         )
     return _LOADERS[kind](content)
+
+
+def digest_of(model: ByteModel) -> str:
+    """Return the SHA-256 hex digest of the file of an exact model, which decides all that it says;
+    "" of one whose tables depend on more.
+    """
+    return hashlib.sha256(model.to_bytes()).hexdigest() if model.is_exact else ""
