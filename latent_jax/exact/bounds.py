@@ -37,8 +37,10 @@ MEAN = 5
 """Fraction bits of a mean of values."""
 
 
-def check_sum(weights: np.ndarray, name: str, largest: int = INT8, limit: int = EXACT) -> int:
-    """Return the largest sum that a product with these weights can give.
+def check_sum(
+    weights: np.ndarray, name: str, largest: int = INT8, limit: int = EXACT
+) -> np.ndarray:
+    """Return the largest sum that a product with these weights can give, int64[outputs].
 
     Args:
         weights: integers [inputs, outputs].
@@ -52,10 +54,10 @@ def check_sum(weights: np.ndarray, name: str, largest: int = INT8, limit: int = 
     weights = np.asarray(weights, np.int64)
     if weights.size and np.abs(weights).max() > INT8:
         raise ValueError(f"{name}: weights up to {np.abs(weights).max()}; at most {INT8} are exact")
-    bound = int(np.abs(weights).sum(axis=0).max(initial=0)) * largest
-    if bound >= limit:
-        raise ValueError(f"{name}: sums up to {bound:,} are not below {limit:,}: fewer inputs")
-    return bound
+    bounds = np.abs(weights).sum(axis=0) * largest
+    if bounds.max(initial=0) >= limit:
+        raise ValueError(f"{name}: sums up to {bounds.max():,} are not below {limit:,}")
+    return bounds
 
 
 def powers(n_bits: int) -> list[int]:

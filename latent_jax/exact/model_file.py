@@ -161,8 +161,8 @@ def _check_bounds(config: IntegerConfig, arrays: Mapping[str, np.ndarray]) -> No
             _requantized(name, bound, w[f"{name}_multiplier"], w[f"{name}_shift"])
 
 
-def _wide_bound(name: str, weights: np.ndarray) -> int:
-    """Return the largest number that a wide product gives."""
+def _wide_bound(name: str, weights: np.ndarray) -> np.ndarray:
+    """Return the largest number that each output of a wide product gives."""
     exact.check_sum(weights, name, exact.INT8 + 1)  # of either half
     limit = (1 << 31) - (1 << (exact.WIDE - 1))
     return (exact.check_sum(weights, name, exact.INT15, limit) >> exact.WIDE) + 1
@@ -174,10 +174,13 @@ def _within(name: str, values: np.ndarray, limit: int) -> None:
         raise ValueError(f"{name}: {largest} is over {limit}")
 
 
-def _requantized(name: str, bound: int, multipliers: np.ndarray, shift: np.ndarray) -> None:
+def _requantized(
+    name: str, bounds: np.ndarray | int, multipliers: np.ndarray, shift: np.ndarray
+) -> None:
+    """Check the product of each sum and its multiplier."""
     if not 0 <= int(shift) <= 30:
         raise ValueError(f"{name}_shift: {int(shift)} is outside of 0 to 30")
-    largest = bound * int(np.abs(multipliers.astype(np.int64)).max(initial=0))
+    largest = int(np.max(np.abs(multipliers.astype(np.int64)) * bounds, initial=0))
     if largest + ((1 << int(shift)) >> 1) >= 1 << 31:
         raise ValueError(f"{name}: up to {largest:,} before the shift, which int32 does not hold")
 

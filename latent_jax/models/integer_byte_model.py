@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from latent_jax.exact import kernels, model_file
+from latent_jax.exact.kernel_data import make_weights
 from latent_jax.exact.matmul import ROWS
 from latent_jax.exact.model_file import IntegerConfig
 from latent_jax.tokenizers.byte_model import BEGIN, IDLE, N_SYMBOLS, register
@@ -43,7 +44,7 @@ class IntegerByteModel:
         model_file.check(config, arrays)
         self.config, self.lanes = config, lanes
         self._arrays = dict(arrays)
-        self._weights = kernels.make_weights(config, arrays)
+        self._weights = make_weights(config, arrays)
         self.flops_per_byte = flops_per_byte(config)
         self.workers = os.cpu_count() or 1
 
@@ -55,7 +56,7 @@ class IntegerByteModel:
     def start(self, worker: int = 0) -> Any:
         """See `ByteModel.start`."""
         del worker  # a state is all that a thread needs
-        return kernels.make_rings(self.config, self.lanes), kernels.make_scratch(self.config)
+        return make_rings(self.config, self.lanes), make_scratch(self.config)
 
     def step(
         self, state: Any, ids_B: np.ndarray, positions_B: np.ndarray
@@ -71,7 +72,7 @@ class IntegerByteModel:
         The first is that of the empty text; together they are len(text) + 1.
         """
         ids = np.concatenate([[BEGIN], np.frombuffer(text, np.uint8)]).astype(np.int32)
-        rings, scratch = kernels.make_rings(self.config, 1), kernels.make_scratch(self.config)
+        rings, scratch = make_rings(self.config, 1), make_scratch(self.config)
         positions, lanes = np.arange(len(ids), dtype=np.int32), np.zeros(ROWS, np.int64)
         for first in range(0, len(ids), ROWS):
             part = ids[first : first + ROWS]

@@ -85,15 +85,15 @@ def _block(layer, seen, unit, config) -> dict[str, Any]:
     # Queries and keys have a step for each head, values one for each feature.
     parts_BTH3d = seen["query_key_value"]
     q_H1, k_H1 = (
-        np.array([[_step(parts_BTH3d[:, :, h, part], bounds.INT8)] for h in range(config.n_heads)])
+        np.array([[_step(parts_BTH3d[:, :, h, part])] for h in range(config.n_heads)])
         for part in (0, 1)
     )
     v_HD = _steps(parts_BTH3d[:, :, :, 2].reshape(-1, d)).reshape(config.n_heads, head_size)
     part_H3d = np.stack([np.broadcast_to(x, v_HD.shape) for x in (q_H1, k_H1, v_HD)], axis=1)
     to_scores = q_H1[:, 0] * k_H1[:, 0] * head_size**-0.5 * BITS_PER_NAT * 2**bounds.OCTAVE
-    mixed_step = _step(seen["mixed"], bounds.INT8)
+    mixed_step = _step(seen["mixed"])
     gate_step, up_step = (1.2 * np.abs(seen[n]).max() / bounds.GATE for n in ("gate", "up"))
-    norm_steps = {n: _step(seen[n], bounds.INT8) for n in ("attention_norm", "feed_forward_norm")}
+    norm_steps = {n: _step(seen[n]) for n in ("attention_norm", "feed_forward_norm")}
     out_steps = {
         "query_key_value": part_H3d.reshape(-1),
         "attention_out": unit,
@@ -143,21 +143,26 @@ def _sums(weights_IO: np.ndarray, step_O: np.ndarray) -> np.ndarray:
     return np.abs(np.round(weights_IO / step_O)).sum(axis=0)
 
 
-def _steps(weights_IO: np.ndarray) -> np.ndarray:
-    """Return the step of each output's integers that makes the squared error small."""
-    return np.array([_step(column, bounds.INT8) for column in weights_IO.T])
+def _steps(values_NO: np.ndarray) -> np.ndarray:
+    """Return the step of each column's integers, up to 127, that makes the squared error small."""
+    values_NO = values_NO[:: max(1, len(values_NO) // 4096)]
+    largest_O = np.maximum(np.abs(values_NO).max(axis=0), 1e-6)
+    best_O, least_O = largest_O / bounds.INT8, np.full(len(largest_O), np.inf)
+    for ratio in np.linspace(0.3, 1.0, 29):
+        step_O = ratio * largest_O / bounds.INT8
+        rounded = np.clip(np.round(values_NO / step_O), -bounds.INT8, bounds.INT8) * step_O
+        error_O = np.square(rounded - values_NO).sum(axis=0)
+        best_O = np.where(error_O < least_O, step_O, best_O)
+        least_O = np.minimum(error_O, least_O)
+    return best_O
 
 
-def _step(values: np.ndarray, limit: int) -> float:
-    """Return the step between integers up to `limit` that makes the squared error small."""
+def _step(values: np.ndarray) -> float:
+    """Return the one step of an array; see `_steps`."""
     values = np.asarray(values, np.float64).reshape(-1)
     values = values[:: max(1, len(values) // 200_000)]
-    largest = max(np.abs(values).max(), 1e-6)
-    steps = [largest * ratio / limit for ratio in np.linspace(0.3, 1.0, 29)]
-    errors = [
-        np.square(np.clip(np.round(values / s), -limit, limit) * s - values).sum() for s in steps
-    ]
-    return steps[int(np.argmin(errors))]
+    order = np.argsort(-np.abs(values))[: max(1, len(values) // 4096)]  # the largest stay in
+    return float(_steps(np.concatenate([values[order], values])[:, None])[0])
 
 
 def _activations(params, config: GPTConfig, ids_BT: np.ndarray) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import json
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -196,5 +197,4 @@ def decompress(model_file, packed):
 
 
 if __name__ == "__main__":
-    model_bytes, packed_bytes = (open(path, "rb").read() for path in sys.argv[1:3])
-    sys.stdout.buffer.write(decompress(model_bytes, packed_bytes))
+    sys.stdout.buffer.write(decompress(*(Path(path).read_bytes() for path in sys.argv[1:3])))
