@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from latent_jax.exact import kernels, model_file
-from latent_jax.exact.kernel_data import make_weights
+from latent_jax.exact.kernel_data import make_rings, make_scratch, make_weights
 from latent_jax.exact.matmul import ROWS
 from latent_jax.exact.model_file import IntegerConfig
 from latent_jax.tokenizers.byte_model import BEGIN, IDLE, N_SYMBOLS, register
