@@ -64,7 +64,8 @@ def wide_product(x: jax.Array, w: jax.Array, dtype: str = "float32") -> jax.Arra
 
 def requantize(x, multiplier, n_bits, low: int, high: int) -> jax.Array:
     """See `exact.operations.requantize`. Multipliers and shifts are constants of a run."""
-    multiplier, n_bits = jax.lax.stop_gradient((multiplier, n_bits))
+    constants = jax.lax.stop_gradient((multiplier, n_bits))
+    multiplier, n_bits = (operations.like(constant, x) for constant in constants)
     return _straight_through(
         lambda x, m, n: operations.requantize(x, m, n, low, high),
         lambda x, m, n: jnp.clip(x * (m * jnp.exp2(-n)), low, high),
@@ -98,7 +99,7 @@ def norm(x_BTD, gain_D, n_bits: int, limit: int) -> jax.Array:
         return jnp.clip(y_BTD * gain_D * 2.0 ** (bounds.DIRECTION - n_bits), -limit, limit)
 
     return _straight_through(lambda x, gain: operations.norm(x, gain, n_bits, limit), smooth)(
-        x_BTD, gain_D
+        x_BTD, operations.like(gain_D, x_BTD)
     )
 
 

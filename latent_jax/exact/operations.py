@@ -69,7 +69,15 @@ def requantize(
     """Return x multiplier / 2^n, rounded and clipped; the file's check holds the product below
     2^31 - 2^(n-1) by the bound of x.
     """
-    return jnp.clip(rounded_shift(x * multiplier, n_bits), low, high)
+    return jnp.clip(rounded_shift(x * like(multiplier, x), like(n_bits, x)), low, high)
+
+
+def like(constant: jax.Array | int, x: jax.Array) -> jax.Array | int:
+    """Return a constant of the last axes with as many axes as x; a scalar stays one."""
+    n_axes = jnp.ndim(constant)
+    if n_axes in (0, x.ndim):
+        return constant
+    return constant.reshape((1,) * (x.ndim - n_axes) + constant.shape)
 
 
 def add(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -1,0 +1,86 @@
+"""The integer M1 gives one table for a text under every setting of XLA; the float one does not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latent_jax.methods.shipped_files import INTEGER_M1
+from tests.exact import probe, reference
+
+ROOT = Path(__file__).parents[2]
+N_BYTES = 40
+
+SETTINGS = {
+    "as it is": "",
+    "8 devices": "--xla_force_host_platform_device_count=8",
+    "one thread": "--xla_cpu_multi_thread_eigen=false",
+    "SSE4.2": "--xla_cpu_max_isa=SSE4_2",
+    "AVX": "--xla_cpu_max_isa=AVX",
+    "vectors of 128 bits": "--xla_cpu_prefer_vector_width=128",
+    "fast math": "--xla_cpu_enable_fast_math=true --xla_cpu_enable_fast_min_max=true "
+    "--xla_cpu_fast_math_honor_nans=false --xla_cpu_fast_math_honor_infs=false "
+    "--xla_cpu_fast_math_honor_division=false --xla_cpu_fast_math_honor_functions=false",
+    "no thunks": "--xla_cpu_use_thunk_runtime=false",
+    "no fusion emitters": "--xla_cpu_use_fusion_emitters=false",
+    "XNNPACK": "--xla_cpu_use_xnnpack=true",
+    "oneDNN": "--xla_cpu_use_onednn=true",
+    "not optimized": "--xla_backend_optimization_level=0",
+    "no excess precision": "--xla_allow_excess_precision=false",
+}
+
+
+def probed(flags, **environment):
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.exact.probe", str(N_BYTES)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def expected():
+    """By the reference in NumPy, which knows neither JAX nor the package."""
+    model = reference.Model(Path(INTEGER_M1).read_bytes())
+    model.context = probe.CONTEXT
+    text = probe.TEXT[5000 : 5000 + N_BYTES]
+    tables = [model.read(byte) for byte in (reference.BEGIN, *text)]
+    return probe.digest(np.array(tables, np.int32))
+
+
+def test_other_instructions_give_other_floats_and_the_same_integers():
+    found = [
+        probed(SETTINGS[name], JAX_DISABLE_MOST_OPTIMIZATIONS="0")
+        for name in ("as it is", "SSE4.2")
+    ]
+    assert {digest for part in found for digest in part["integer"].values()} == {expected()}
+    assert len(found[0]["integer"]) == 5
+    assert found[0]["float"] != found[1]["float"], "nothing was tested"
+
+
+@pytest.mark.slow
+def test_no_setting_changes_a_table():
+    """Minutes: a process for each setting."""
+    found = {
+        name: probed(flags, JAX_DISABLE_MOST_OPTIMIZATIONS="0") for name, flags in SETTINGS.items()
+    }
+    assert len(found) >= 8
+    wanted = expected()
+    wrong = {
+        (name, way)
+        for name, part in found.items()
+        for way, digest in part["integer"].items()
+        if digest != wanted
+    }
+    assert not wrong
+    floats = {name: part["float"] for name, part in found.items()}
+    assert len(set(floats.values())) > 1, "the float model tells settings apart"
+    print("\n".join(f"{name}: integer {wanted[:12]}, float {x[:12]}" for name, x in floats.items()))
