@@ -108,7 +108,7 @@ def test_the_lanes_of_the_byte_model_are_in_the_file(tmp_path, monkeypatch):
     """A decoder has as many as the encoder; a file that says nothing has those of old."""
     raw, packed, older = (tmp_path / name for name in ("raw.txt", "raw.latent", "raw.older"))
     raw.write_bytes(TEXT[:100])
-    compress_file(raw, packed, open_tokenizer("AC[v=256]", lanes=3))
+    compress_file(raw, packed, open_tokenizer("AC[v=256]", lanes=3, version=1))
     with open(packed, "rb") as file:
         assert container.read_header(file, "FILE")["lanes"] == 3
     decompress_file(packed, tmp_path / "copy.txt")
