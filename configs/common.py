@@ -77,6 +77,7 @@ def default() -> ConfigDict:
     config.tokenizer.lanes = 0  # texts that m1 reads side by side; 0 = the platform's choice
 
     config.z_loss = 0.0  # weight of (log Z)^2 in the loss; not for Latent
+    config.quantized = False  # train the byte model of coders in integers; for Bytes only
     config.head = "auto"  # auto | whole | blocks | fused: how cross-entropy is computed
     config.snippets = _section(Snippets)  # latent_jax/tasks/snippets.py; not for Latent
 

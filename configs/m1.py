@@ -13,6 +13,8 @@ Arguments   size       3m: the paper's shape (3 layers of 256, feed-forward 1,02
                        equal-information windows; 0 = no snippets
             windows    folder of a compiled code; snippets begin where its windows begin. shipped =
                        the code in this package; anywhere = consecutive snippets
+            quantized  false, or true: the integers of a model file are in the loop, from weights
+                       that launch/prepare.py quantize wrote
 Commands    python launch/train.py --config configs/m1.py --config.data.source=files \
                 --config.data.files="('enwiki/*.jsonl.xz',)"
 """
@@ -34,7 +36,14 @@ WARMUP_STEPS = {"nano": 200, "3m": 10_000}
 
 def get_config(arguments: str = ""):
     """Return one run."""
-    a = parse_args(arguments, size="nano", optimizer="adafactor", snippets=2, windows="shipped")
+    a = parse_args(
+        arguments,
+        size="nano",
+        optimizer="adafactor",
+        snippets=2,
+        windows="shipped",
+        quantized=False,
+    )
     check_word("size", a.size, SHAPES)
     config = common.default()
     config.method = "Bytes"
@@ -42,6 +51,7 @@ def get_config(arguments: str = ""):
     config.batch_size = BATCH_SIZE[a.size]
     config.budget.bytes = BUDGET_BYTES[a.size]
     set_decoder(config, SHAPES[a.size])
+    config.quantized = a.quantized
     config.z_loss = 1e-4
     config.evaluation_bytes = 300_000
     config.snippets.every = a.snippets

@@ -5,6 +5,7 @@ import functools
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +16,6 @@ from ml_collections import config_flags
 
 import latent_jax
 from latent_jax.nearest import check_word
-from latent_jax.training import (
-    LostProcessError,
-    end_in_order,
-    initialize_distributed,
-    keep_memory,
-)
 
 # Config files contain `from configs import common`, which must work from every working directory.
 sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
@@ -40,8 +35,26 @@ of flags alone.
 """
 
 
+def end_in_order() -> None:
+    """Make SIGTERM a SystemExit from now on, so that `with` blocks close what they opened.
+
+    Processes for data would else leave shared memory behind. The second SIGTERM ends the process at
+    once. In a run of several processes JAX's preemption service, which starts later, takes it over.
+    """
+
+    def leave(kind, frame):
+        del frame
+        signal.signal(kind, signal.SIG_DFL)
+        raise SystemExit(128 + kind)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
 def run_command(
-    main: Callable[..., Any], takes_arguments: bool = False, may_be_remote: Collection[str] = ()
+    main: Callable[..., Any],
+    takes_arguments: bool = False,
+    may_be_remote: Collection[str] = (),
+    is_alone: bool = False,
 ) -> None:
     """Parse the flags, join a distributed run if there is one, and run `main`.
 
@@ -54,20 +67,22 @@ def run_command(
         takes_arguments: whether the command line may have arguments that are not flags.
         may_be_remote: names of flags whose folder may lie in a bucket (gs://). A bucket in any
             other flag is refused, because `pathlib` would make a local folder of that name.
+        is_alone: whether the command never takes part in a distributed run. Such a command may not
+            need JAX, which takes seconds to import.
     """
 
     def body(arguments: Sequence[str]) -> None:
         end_in_order()
+        join, lost = (_do_nothing, ()) if is_alone else _training()
         _show_own_messages()
         if arguments[1:] and not takes_arguments:
             _fail(f"unexpected {' '.join(arguments[1:])!r}: options are written --name=value")
         try:
             _check_local(arguments[1:], may_be_remote)
             _check_files()
-            keep_memory()
-            initialize_distributed()
+            join()
             main(arguments[1:]) if takes_arguments else main()
-        except LostProcessError as error:
+        except lost as error:
             print(f"error: {error}", file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
@@ -78,7 +93,22 @@ def run_command(
     app.run(body, flags_parser=_parse_flags)
 
 
-def run_verbs(cases: Cases, takes_files: bool = False) -> None:
+def _do_nothing() -> None:
+    pass
+
+
+def _training() -> tuple[Callable[[], None], type[Exception]]:
+    """Return what a run does first, and the error that says that another process is gone."""
+    from latent_jax import training
+
+    def join():
+        training.keep_memory()
+        training.initialize_distributed()
+
+    return join, training.LostProcessError
+
+
+def run_verbs(cases: Cases, takes_files: bool = False, is_alone: bool = False) -> None:
     """Run a command whose first argument is a verb, as `run_command` does.
 
     A missing or unknown verb, missing files and files that no verb takes end the command with one
@@ -87,6 +117,7 @@ def run_verbs(cases: Cases, takes_files: bool = False) -> None:
     Args:
         cases: the cases of the command.
         takes_files: whether files follow the verb; its function gets them before the flags.
+        is_alone: see `run_command`.
     """
 
     def main(words: Sequence[str]) -> None:
@@ -101,7 +132,7 @@ def run_verbs(cases: Cases, takes_files: bool = False) -> None:
         run_case(verb, cases, *([[Path(file) for file in files]] if takes_files else []))
 
     name_cases(cases)
-    run_command(main, takes_arguments=True)
+    run_command(main, takes_arguments=True, is_alone=is_alone)
 
 
 def option_cases(function: Callable[[str, Any], Any], options: Mapping[str, type]) -> Cases:

@@ -18,6 +18,7 @@ from pathlib import Path
 from absl import flags
 
 from latent_jax.codec.compress import (
+    DEFAULT,
     SUFFIX,
     compare_files,
     compress_file,
@@ -27,7 +28,7 @@ from latent_jax.codec.compress import (
 from latent_jax.command_line import run_verbs
 
 METHOD = flags.DEFINE_string(
-    "method", "AC[v=256]", "Literature name; launch/prepare.py methods lists them."
+    "method", DEFAULT, "Literature name; launch/prepare.py methods lists them."
 )
 METHODS = flags.DEFINE_string(
     "methods", "GZip[v=256],AC[v=256],EqualInfoAC[b=16,v=65k]", "Literature names between commas."
@@ -97,4 +98,4 @@ CASES = {
 }
 
 if __name__ == "__main__":
-    run_verbs(CASES, takes_files=True)
+    run_verbs(CASES, takes_files=True, is_alone=True)

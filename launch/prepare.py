@@ -4,6 +4,11 @@
     python launch/train.py --config configs/m1.py --workdir runs/m1 \\
         --config.data.source=files --config.data.files="('enwiki/*.jsonl.xz',)"
     python launch/prepare.py m1 --workdir runs/m1 --out runs/m1.msgpack
+    python launch/prepare.py quantize --data 'enwiki/*.jsonl.xz' --out runs/start.npz
+    python launch/train.py --config configs/m1.py:quantized=true --workdir runs/m1_integer \\
+        --config.training.init_from=runs/start.npz \\
+        --config.data.source=files --config.data.files="('enwiki/*.jsonl.xz',)"
+    python launch/prepare.py m1 --workdir runs/m1_integer --out runs/m1_integer.safetensors
     python launch/prepare.py compile --m1 runs/m1.msgpack --out runs/code
     python launch/prepare.py encode --tokenizer 'EqualInfoAC[b=32,v=256]' \\
         --data 'enwiki/*.jsonl.xz' --out runs/rows
@@ -11,12 +16,13 @@
         --config.data.source=encoded --config.data.files="('runs/rows',)" --config.row_length=512
 
 `methods` prints every family of methods and its options. `m1` writes the byte model of a run as one
-file, and a record of its training beside it. `compile` turns a byte model into the table of
-EqualInfoAC[b=16,v=65k]. Without --out both replace the files in the package; without --m1 the byte
-model in the package is used. `encode` writes a corpus as rows of ids, for tokenizers that are
-slower than training. The same command goes on where it stopped, and several commands with
---process=0..N-1 --n_processes=N share the work. `export` writes the compiled code as a
-tokenizer.json of Hugging Face's tokenizers. Use it for short texts: the time of its longest match
+file, and a record of its training beside it. `quantize` turns a float byte model into integers: a
+.npz to train on from, or a .safetensors to code with. `compile` turns a byte model into the table
+of EqualInfoAC[b=16,v=65k]. Without --out `m1` and `compile` replace the files in the package;
+without --m1 the float byte model in the package is used. `encode` writes a corpus as rows of ids,
+for tokenizers that are slower than training. The same command goes on where it stopped, and several
+commands with --process=0..N-1 --n_processes=N share the work. `export` writes the compiled code as
+a tokenizer.json of Hugging Face's tokenizers. Use it for short texts: the time of its longest match
 grows with the square of the length.
 """
 
@@ -24,6 +30,7 @@ from absl import flags
 
 from latent_jax.codec.encode import EncodeConfig, encode_corpus
 from latent_jax.command_line import run_verbs
+from latent_jax.commands.integer_m1 import quantize_m1
 from latent_jax.commands.prepare import (
     COMPILED_METHOD,
     compile_code,
@@ -41,7 +48,9 @@ LANES = flags.DEFINE_integer(
     "lanes", 0, "Texts that M1 reads side by side; 0 = as --out has, or the platform's choice."
 )
 METHOD = flags.DEFINE_string("method", COMPILED_METHOD, "Literature name of the code to compile.")
-OUT = flags.DEFINE_string("out", None, "File (m1, export) or folder (compile, encode) to write.")
+OUT = flags.DEFINE_string(
+    "out", None, "File (m1, quantize, export) or folder (compile, encode) to write."
+)
 CODE = flags.DEFINE_string("code", "", "Folder of a compiled code; by default the shipped one.")
 TOKENIZER = flags.DEFINE_string("tokenizer", "", "Literature name; the verb methods lists them.")
 DATA = flags.DEFINE_list("data", [], "Text: paths, globs or folders.")
@@ -75,6 +84,13 @@ def m1(out, **words):
     export_m1(out=out or shipped_paths()[0], **words)
 
 
+def quantize(out, data, **words):
+    """A float byte model in integers."""
+    if not (out and data):
+        raise ValueError("quantize needs --data and --out")
+    quantize_m1(out, files=tuple(data), **words)
+
+
 def compile(out, **words):
     """Write the table of EqualInfoAC[b=16,v=65k]."""
     compile_code(out or shipped_paths()[1], **words)
@@ -96,6 +112,7 @@ def encode(out, data, text_field, max_bytes, **words):
 CASES = {
     "methods": (methods, {}),
     "m1": (m1, dict(workdir=WORKDIR, checkpoint=CHECKPOINT, out=OUT)),
+    "quantize": (quantize, dict(m1=M1, data=DATA, text_field=TEXT_FIELD, out=OUT)),
     "compile": (compile, dict(m1=M1, method=METHOD, out=OUT)),
     "export": (export, dict(folder=CODE, out=OUT)),
     "encode": (

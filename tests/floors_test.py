@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = (
     {"contracts", "platform", "nearest", "paths", "sharding_constraints"},
-    {"layers", "quantizers", "tokenizers", "reports"},
+    {"layers", "quantizers", "exact", "tokenizers", "reports"},
     {"data", "chunking"},
     {"models"},
     {"tasks", "generation"},

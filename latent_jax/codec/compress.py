@@ -13,15 +13,15 @@ import zstandard
 from tqdm import tqdm
 
 from latent_jax.codec import container
+from latent_jax.codec.header import read_header
 from latent_jax.codec.new_file import new_file
-from latent_jax.methods.names import parse
-from latent_jax.methods.registry import family
-from latent_jax.methods.tokenizers import make_tokenizer
-from latent_jax.models.byte_model import LANES
-from latent_jax.reports.tables import text_table, write_json
-from latent_jax.tokenizers import Tokenizer, load
+from latent_jax.methods.shipped_files import INTEGER_M1
+from latent_jax.models.integer_byte_model import IntegerByteModel
+from latent_jax.tokenizers import AC, Tokenizer, load
 
 SUFFIX = ".latent"
+DEFAULT = "AC[v=256]"
+"""The method of a file that names none; from the package's integer M1 it needs no JAX."""
 
 COLUMNS = (
     "method",
@@ -42,19 +42,31 @@ PEERS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
 }
 
 
-def open_tokenizer(method: str, folder: str = "", m1: str = "", lanes: int = 0) -> Tokenizer:
+def open_tokenizer(
+    method: str, folder: str = "", m1: str = "", lanes: int = 0, is_exact: bool = True
+) -> Tokenizer:
     """Return a saved tokenizer, or the one of a method that learns nothing from a corpus.
 
     Args:
+        method: literature name.
         method: literature name.
         folder: of a saved tokenizer, for which the other arguments are ignored; "" makes the
             method's.
         m1: file of the byte model; "" = the one in the package.
         lanes: of the byte model; 0 = the platform's choice.
+        is_exact: whether the package's integer M1 is taken, or its float one.
 
     Raises:
         ValueError: the method learns from a corpus, or a file cannot be read.
     """
+    if method == DEFAULT and not folder and not m1 and is_exact:
+        return AC(IntegerByteModel.from_bytes(Path(INTEGER_M1).read_bytes(), lanes=lanes), 256)
+    # JAX, which these import, takes longer than a small file.
+    from latent_jax.methods import artefacts  # noqa: F401
+    from latent_jax.methods.names import parse
+    from latent_jax.methods.registry import family
+    from latent_jax.methods.tokenizers import make_tokenizer
+
     if folder:
         return load(Path(folder))
     parsed = parse(method)
@@ -63,6 +75,8 @@ def open_tokenizer(method: str, folder: str = "", m1: str = "", lanes: int = 0) 
             f"{parsed} is learned from text: give the folder of a saved one with --tokenizer, such "
             "as runs/NAME/tokenizer"
         )
+    if is_exact and not m1 and family(parsed.family).is_driven(parsed):
+        m1 = INTEGER_M1
     return make_tokenizer(parsed, m1=m1, lanes=lanes)
 
 
@@ -103,7 +117,7 @@ def _verify(packed: BinaryIO, path: Path, out: Path, tokenizer: Tokenizer, n_byt
     """Decode a container; it knows the SHA-256 of what was compressed."""
     packed.seek(0)
     try:
-        header = container.read_header(packed, str(out))
+        header = read_header(packed, str(out))
         blocks = container.decompress(packed, _Nowhere(), tokenizer, header, str(out))
         for _ in _bar(blocks, n_bytes, f"verify {path}"):
             pass
@@ -130,11 +144,11 @@ def decompress_file(path: Path, out: Path, folder: str = "", m1: str = "") -> No
             be made, or `out` exists. Nothing is written then.
     """
     with _open(path) as source, new_file(out) as target:
-        header = container.read_header(source, str(path))
+        header = read_header(source, str(path))
         tokenizer = None
         if header.method:
-            lanes = LANES if header.lanes is None else header.lanes
-            tokenizer = open_tokenizer(header.method, folder, m1, lanes)
+            is_exact = bool(header.model)
+            tokenizer = open_tokenizer(header.method, folder, m1, header.lanes, is_exact)
         blocks = container.decompress(source, target, tokenizer, header, str(path))
         n_bytes = sum(_bar(blocks, None, path))
     print(f"{out}: {n_bytes:,} bytes")
@@ -167,6 +181,8 @@ def compare_files(
     Raises:
         ValueError: a name is wrong, a file cannot be read, or all are empty.
     """
+    from latent_jax.reports.tables import text_table, write_json
+
     raws = []
     for path in paths:
         with _open(path) as file:
@@ -198,7 +214,7 @@ def _packers(tokenizer: Tokenizer) -> tuple[Callable[[bytes], bytes], Callable[[
 
     def unpack(packed):
         source, target = io.BytesIO(packed), io.BytesIO()
-        header = container.read_header(source, name)
+        header = read_header(source, name)
         for _ in container.decompress(source, target, tokenizer, header, name):
             pass
         return target.getvalue()

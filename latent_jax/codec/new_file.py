@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import signal
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +30,8 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading and writing; at the end of the context it is at `path`, on the disk.
 
     It is written beside `path` under a name that begins with a dot. That name goes away however
-    the context ends: by an error, Ctrl-C, or SIGTERM. A file that somebody else puts at `path`
-    meanwhile stays.
+    the context ends: by an error, Ctrl-C, or under `command_line.end_in_order` SIGTERM. A file that
+    somebody else puts at `path` meanwhile stays.
 
     Raises:
         ValueError: `path` is taken, or cannot be written.
@@ -42,7 +40,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     staging = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         check_new(path)
-        with _ended_by_sigterm(), open(staging, "xb+") as file:
+        with open(staging, "xb+") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -68,20 +66,3 @@ def _move(staging: Path, path: Path) -> None:
             f"{path} was made by somebody else meanwhile, and is left as it is: name another file "
             "with --out"
         ) from None
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM leave the context by SystemExit, so that it is cleaned up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number, frame):
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

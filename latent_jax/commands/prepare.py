@@ -12,7 +12,10 @@ from latent_jax.methods import artefacts
 from latent_jax.methods.equal_info_ac import compiled
 from latent_jax.methods.names import parse
 from latent_jax.models.byte_model import GPTByteModel
+from latent_jax.models.integer_byte_model import IntegerByteModel
+from latent_jax.models.quantized_gpt import export, integer_config
 from latent_jax.paths import read_json, replace_file
+from latent_jax.tasks.integer_language_modeling import IntegerLanguageModeling
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import CompiledCode
 from latent_jax.tokenizers.hugging_face import to_hugging_face
@@ -25,7 +28,8 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
 
     Args:
         workdir: run folder of `configs/m1.py`.
-        out: the file, `.msgpack`; the record gets the same name and `.json`.
+        out: the file, `.msgpack`, or `.safetensors` of a run in integers; the record gets the same
+            name and `.json`.
         checkpoint: "best", "latest", or a step.
 
     Returns:
@@ -39,7 +43,12 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
         raise ValueError(
             f"{workdir} is a run of {run.config.method}: M1 is trained by configs/m1.py"
         )
-    model = GPTByteModel(run.task.model_config, run.variables["params"], context=64)
+    model_config, params = run.task.model_config, run.variables["params"]
+    if isinstance(run.task, IntegerLanguageModeling):
+        shape = integer_config(model_config, artefacts.MAX_CONTEXT)
+        model = IntegerByteModel(shape, export(params, model_config))
+    else:
+        model = GPTByteModel(model_config, params, context=64)
     scores = _validation(Path(workdir), run.metadata["step"])
     environment = read_json(Path(workdir) / "environment.json")
     record = {
@@ -48,6 +57,7 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
         "n_layers": run.config.model.n_layers,
         "d_model": run.config.model.d_model,
         "optimizer": run.config.optimizer.name,
+        **({"init_from": Path(started).name} if (started := run.config.training.init_from) else {}),
         **{f"snippets_{key}": value for key, value in run.config.snippets.items()},
         "seed": run.config.seed,
         "text": [Path(path).name for path in run.config.data.files] or run.config.data.source,

@@ -13,6 +13,7 @@ ADDED = {
     "model.n_kv_heads": 0,
     "model.rope_theta": 10_000.0,
     "optimizer.decay_fraction": 0.1,
+    "quantized": False,
     "quantizer.n_codebooks": 2,
     "tokenizer.lanes": 0,
     "training.init_from": "",

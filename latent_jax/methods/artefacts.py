@@ -1,7 +1,8 @@
 """The trained files in the package: an M1, and a code that was compiled from it.
 
-m1.msgpack               the byte model; `launch/prepare.py m1` writes it from a run folder
+m1.msgpack               the float byte model; `launch/prepare.py m1` writes it from a run folder
 m1.json                  its training text, length of training, bits per byte, and SHA-256
+m1_integer.safetensors   the same network in integers, trained on from m1.msgpack; and its .json
 equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py compile`
 """
 
@@ -9,21 +10,22 @@ import functools
 import hashlib
 from pathlib import Path
 
+from latent_jax.exact.model_file import is_integer_file
+from latent_jax.methods.shipped_files import COMPILED_FOLDER, FOLDER, M1_FILE
 from latent_jax.models.byte_model import GPTByteModel
+from latent_jax.models.integer_byte_model import IntegerByteModel
+from latent_jax.models.integer_device import IntegerDeviceModel
 from latent_jax.paths import read_json
 from latent_jax.platform import Platform
 from latent_jax.tokenizers import CompiledCode
-
-FOLDER = Path(__file__).parent / "shipped"
-M1_FILE = "m1.msgpack"
-COMPILED_FOLDER = "equal_info_16_65k"
+from latent_jax.tokenizers.byte_model import ByteModel
 
 MIN_CONTEXT, MAX_CONTEXT = 32, 256
 """Bounds of the bytes that M1 attends to: MIN where it is reset after a few bytes, MAX where it is
 never reset."""
 
 
-def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> GPTByteModel:
+def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> ByteModel:
     """Return a byte model.
 
     Args:
@@ -49,8 +51,11 @@ def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> GPTByteModel:
 
 
 @functools.lru_cache(maxsize=16)
-def _parsed(content: bytes, context: int, lanes: int) -> GPTByteModel:
-    return GPTByteModel.from_bytes(content, context=context, lanes=lanes)
+def _parsed(content: bytes, context: int, lanes: int) -> ByteModel:
+    kind = GPTByteModel
+    if is_integer_file(content):
+        kind = IntegerByteModel if Platform.current().kind == "cpu" else IntegerDeviceModel
+    return kind.from_bytes(content, context=context, lanes=lanes)
 
 
 def m1_digest(path: str = "") -> str:

@@ -8,6 +8,7 @@ from latent_jax.methods.artefacts import load_compiled
 from latent_jax.methods.family import Family, MethodName, head_of, transformer_keys
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.platform import Platform
+from latent_jax.tasks.integer_language_modeling import IntegerLanguageModeling
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tasks.snippets import Snippets
 from latent_jax.tokenizers import Tokenizer
@@ -27,7 +28,8 @@ class TextCode(Family):
             vocab_size=vocabulary.size,
             max_length=config.row_length,
         ).resolved(platform)
-        return LanguageModeling(
+        task = IntegerLanguageModeling if config.quantized else LanguageModeling
+        return task(
             model,
             vocabulary.separator_id,
             config.row_length,

@@ -17,7 +17,7 @@ from latent_jax.layers.block import by_layer, map_blocks, stacked
 from latent_jax.layers.cache import Cache
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.platform import Platform
-from latent_jax.tokenizers.byte_model import N_SYMBOLS, register
+from latent_jax.tokenizers.byte_model import BEGIN, IDLE, N_SYMBOLS, register
 
 LANES = 64
 """The default number of lanes, also for compressed files that do not store one."""
@@ -50,6 +50,7 @@ class GPTByteModel:
     """
 
     kind = "gpt"
+    is_exact = False
 
     def __init__(self, config: GPTConfig, params: Any, context: int, lanes: int = LANES):
         """Store the weights on the host; a device gets them at its first step."""
@@ -127,7 +128,8 @@ class GPTByteModel:
         """See `ByteModel.step`."""
         # Copies, because the caller changes its arrays in place and JAX may read them later.
         number, caches = state
-        probabilities_BV, caches = self._on(number)(caches, ids_B.copy(), positions_B.copy())
+        ids_B = np.where(ids_B == IDLE, BEGIN, ids_B)
+        probabilities_BV, caches = self._on(number)(caches, ids_B, positions_B.copy())
         return np.asarray(probabilities_BV), (number, caches)
 
     def to_bytes(self) -> bytes:

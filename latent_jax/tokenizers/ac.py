@@ -11,7 +11,15 @@ import numpy as np
 
 from latent_jax.tokenizers import arithmetic
 from latent_jax.tokenizers.bit_tokenizer import BitTokenizer, Stream
-from latent_jax.tokenizers.byte_model import BEGIN, FILE, N_SYMBOLS, ByteModel, load_byte_model
+from latent_jax.tokenizers.byte_model import (
+    BEGIN,
+    FILE,
+    IDLE,
+    N_SYMBOLS,
+    ByteModel,
+    digest_of,
+    load_byte_model,
+)
 from latent_jax.tokenizers.counts import check_precision, cumulative_counts
 from latent_jax.tokenizers.lockstep import run, shared
 from latent_jax.tokenizers.probe import Probed
@@ -54,6 +62,7 @@ class AC(BitTokenizer):
         self._model, self._precision = model, precision
         self.flops_per_byte, self.lanes = model.flops_per_byte, model.lanes
         self.encode_width = self.decode_width = model.lanes * model.workers
+        self.model_digest = digest_of(model)
         self._probed = Probed(self.name, model, precision, probe)
 
     @property
@@ -65,9 +74,30 @@ class AC(BitTokenizer):
         self._probed.check()
         examples = [examples_of(text) for text in texts]
         flat = [example for part in examples for example in part]
-        done = shared(self._encode_group, flat, [*map(len, flat)], self._model)
+        work = self._encode_known if self._model.is_exact else self._encode_group
+        done = shared(work, flat, [*map(len, flat)], self._model)
         streams = iter(done)
         return [[next(streams) for _ in part] for part in examples]
+
+    def _encode_known(self, examples: Sequence[bytes], worker: int) -> list[Stream]:
+        """Code one example after the other, each from tables that are made of its whole text."""
+        del worker
+        precision, streams = self._precision, []
+        coder = np.zeros(arithmetic.STATE_SIZE, np.int64)
+        counts = np.zeros(N_SYMBOLS + 1, np.int64)
+        for example in examples:
+            symbols = np.append(np.frombuffer(example, np.uint8), [END]).astype(np.int64)
+            symbols = symbols[:EXAMPLE_BYTES]
+            bits = np.zeros((len(symbols) + 1) * precision + 64, np.uint8)
+            ends, at = np.zeros(len(example), np.int64), 0
+            arithmetic.start(coder)
+            for table in self._model.tables(example):
+                part = symbols[at : at + len(table)]
+                _encode_rows(table, part, ends[at:], coder, bits, precision, counts)
+                at += len(part)
+            arithmetic.finish(coder, bits)
+            streams.append(Stream(bits[: coder[arithmetic.WRITTEN]].copy(), ends))
+        return streams
 
     def _encode_group(self, examples: Sequence[bytes], worker: int) -> list[Stream]:
         """Return the stream of each example. A lane that is done takes the next of the queue."""
@@ -195,7 +225,8 @@ class _Queue:
     def next(self, lane: int) -> None:
         """Give the lane the next item, or none."""
         self.item[lane] = next(self._items, -1)
-        self.ids[lane], self.positions[lane], self.at[lane] = BEGIN, 0, 0
+        self.ids[lane] = BEGIN if self.item[lane] >= 0 else IDLE
+        self.positions[lane], self.at[lane] = 0, 0
         self.is_done[lane] = False
 
 
@@ -233,6 +264,17 @@ def _encode_step(
         if symbol == END or at[lane] == EXAMPLE_BYTES:
             arithmetic.finish(coder[lane], bits[lane])
             is_done[lane] = True
+
+
+@numba.njit(cache=True, nogil=True)
+def _encode_rows(tables, symbols, ends, coder, bits, precision, counts):
+    """Code some symbols of one example, each by its own table."""
+    for i in range(len(symbols)):
+        cumulative_counts(tables[i], precision, counts)
+        symbol = symbols[i]
+        arithmetic.encode_symbol(coder, bits, counts[symbol], counts[symbol + 1], precision)
+        if symbol != END:
+            ends[i] = arithmetic.information(coder)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -110,6 +110,9 @@ class Tokenizer(abc.ABC):
             raise TypeError(f"two tokenizers have the kind {kind!r}: {known} and {cls}")
         cls.kinds[kind] = cls
 
+    model_digest: str = ""
+    """SHA-256 of the file of the integer byte model that drives it; "" where there is none."""
+
     @property
     def fields(self) -> dict[str, FieldSpec]:
         """The field specs of text: "ids", padded with the separator."""

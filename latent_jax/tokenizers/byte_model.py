@@ -2,9 +2,12 @@
 
 Encoder and decoder must see the same probabilities to the last bit. Floats depend on the shape of a
 computation, so a model has one step of one fixed shape, which reads one id in each of its `lanes`
-texts. The result of a lane must not depend on the other lanes, nor on the number of calls.
+texts. The result of a lane must not depend on the other lanes, nor on the number of calls. A model
+in integers gives the same result for any shape on every device: it steps only lanes that are not
+idle, and reads a known text in one go.
 """
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,6 +18,8 @@ BEGIN = 256
 """As an input: the id that a lane reads at position 0, where it forgets its text. As a prediction:
 the end of the text."""
 N_SYMBOLS = 257
+IDLE = -1
+"""The id of a lane that has nothing to read; its row of the table means nothing."""
 
 
 class ByteModel(Protocol):
@@ -25,12 +30,14 @@ class ByteModel(Protocol):
         lanes: number of texts of one step.
         workers: number of threads that may step at the same time, each with its own state.
         flops_per_byte: forward FLOPs per byte read.
+        is_exact: whether its tables are integers that depend on the model's file alone.
     """
 
     kind: str
     lanes: int
     workers: int
     flops_per_byte: float
+    is_exact: bool
 
     def start(self, worker: int = 0) -> Any:
         """Return the initial state. The first step must read `BEGIN` at position 0 in every lane.
@@ -46,12 +53,12 @@ class ByteModel(Protocol):
 
         Args:
             state: from `start` or the previous step; it must not be used again.
-            ids_B: int32[lanes], bytes or `BEGIN`.
+            ids_B: int32[lanes], bytes, `BEGIN` or `IDLE`.
             positions_B: int32[lanes], the position of each id: 0 for `BEGIN`, then 1, 2, ...
 
         Returns:
-            float32[lanes, N_SYMBOLS], the probabilities of the next byte or of the end, and the new
-            state.
+            The probabilities of the next byte or of the end, float32[lanes, N_SYMBOLS], or integers
+            in proportion to them (see `counts.cumulative_counts`); and the new state.
         """
 
     def to_bytes(self) -> bytes:
@@ -123,3 +130,10 @@ def load_byte_model(kind: str, content: bytes) -> ByteModel:
             f"{', '.join(_LOADERS) or 'none'} can be built: import latent_jax.methods.artefacts"
         )
     return _LOADERS[kind](content)
+
+
+def digest_of(model: ByteModel) -> str:
+    """Return the SHA-256 hex digest of the file of an exact model, which decides all that it says;
+    "" of one whose tables depend on more.
+    """
+    return hashlib.sha256(model.to_bytes()).hexdigest() if model.is_exact else ""

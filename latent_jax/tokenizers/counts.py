@@ -1,7 +1,7 @@
 """Probabilities as integer counts that sum to exactly 2^precision, with at least 1 per symbol.
 
 An arithmetic coder is exact only if encoder and decoder divide the interval in the same way. So the
-coder divides it by integers, and the floats that the counts are made from never reach it.
+coder divides it by integers, and floats that counts are made from never reach it.
 """
 
 import numba
@@ -21,21 +21,39 @@ def check_precision(precision: int) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def cumulative_counts(probabilities_V, precision, out_C):
+def cumulative_counts(table_V, precision, out_C):
     """Write the cumulative integer counts of one distribution.
 
     Every symbol gets 1. The rest of 2^precision is shared in proportion to max(p * 2^precision - 1,
     0), the part of each symbol's share above 1. A running sum is rounded, so the total is exact
-    without a second pass. All operations are multiplications, sums in a fixed order and a floor,
-    and give the same counts on every machine.
+    without a second pass. From float32, all operations are multiplications, sums in a fixed order
+    and a floor, and give the same counts on every machine that has the same floats. From integers,
+    there is no float at all.
 
     Args:
-        probabilities_V: float32, V <= 2^precision; they need not sum to 1, but their sum must be
-            finite and positive.
+        table_V: probabilities, float32, which need not sum to 1, but their sum must be finite and
+            positive; or int32, from 0 to 2^20, of which one is at least 1. V <= 2^precision / 2.
         precision: bits, `MIN_PRECISION` to `MAX_PRECISION`.
         out_C: int64[V + 1], written: symbol v owns [out_C[v], out_C[v + 1]), out_C[0] = 0 and
             out_C[V] = 2^precision.
     """
+    _write_counts(table_V, precision, out_C)
+
+
+def _write_counts(table_V, precision, out_C):
+    """Choose by dtype, while Numba compiles."""
+    raise NotImplementedError("compiled code only")
+
+
+@numba.extending.overload(_write_counts, inline="always")
+def _choose(table_V, precision, out_C):
+    if isinstance(table_V.dtype, numba.types.Float):
+        return lambda table_V, precision, out_C: _from_floats(table_V, precision, out_C)
+    return lambda table_V, precision, out_C: _from_integers(table_V, precision, out_C)
+
+
+@numba.njit(cache=True, nogil=True)
+def _from_floats(probabilities_V, precision, out_C):
     n_symbols = len(probabilities_V)
     total = 0.0
     for v in range(n_symbols):
@@ -52,6 +70,24 @@ def cumulative_counts(probabilities_V, precision, out_C):
         running += max(probabilities_V[v] * scale - 1.0, 0.0) * ratio
         out_C[v + 1] = v + 1 + np.int64(min(running, shared) + 0.5)
     out_C[n_symbols] = 1 << precision
+
+
+@numba.njit(cache=True, nogil=True)
+def _from_integers(weights_V, precision, out_C):
+    """With weights up to 2^20, 257 of them and 16 bits of precision, all is below 2^61."""
+    n_symbols = len(weights_V)
+    total = np.int64(0)
+    for v in range(n_symbols):
+        total += weights_V[v]
+    above = np.int64(0)
+    for v in range(n_symbols):
+        above += max((np.int64(weights_V[v]) << precision) - total, 0)
+    shared = np.int64((1 << precision) - n_symbols)
+    half, running = above >> 1, np.int64(0)
+    out_C[0] = 0
+    for v in range(n_symbols):
+        running += max((np.int64(weights_V[v]) << precision) - total, 0)
+        out_C[v + 1] = v + 1 + (running * shared + half) // above
 
 
 @numba.njit(cache=True, nogil=True)

@@ -11,7 +11,7 @@ import numpy as np
 from latent_jax.nearest import check_word
 from latent_jax.tokenizers import window_decoder, window_encoder, windows
 from latent_jax.tokenizers.bit_tokenizer import BitTokenizer, Stream
-from latent_jax.tokenizers.byte_model import FILE, ByteModel, load_byte_model
+from latent_jax.tokenizers.byte_model import FILE, ByteModel, digest_of, load_byte_model
 from latent_jax.tokenizers.counts import check_precision
 from latent_jax.tokenizers.lockstep import run, shared
 from latent_jax.tokenizers.probe import Probed
@@ -87,6 +87,7 @@ class EqualInfoAC(BitTokenizer):
         self._rule = windows.Rule(
             window_bits, precision, rule == "exact", rule == "delay", RESETS[reset]
         )
+        self.model_digest = digest_of(model)
         self._probed = Probed(self.name, model, precision, probe)
 
     @property

@@ -51,7 +51,9 @@ def shared(
     """
     if not items:
         return []
-    n_threads = min(model.workers, max(1, -(-len(items) // model.lanes)))
+    # A model in integers fills its lanes however few the texts are; the others step whole ones.
+    lanes = 1 if model.is_exact else model.lanes
+    n_threads = min(model.workers, max(1, -(-len(items) // lanes)))
     if n_threads == 1:
         return work(list(items), 0)
     # Longest first, so that at the end no lane is left alone with a long text.

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from latent_jax.tokenizers.base import FingerprintError
-from latent_jax.tokenizers.byte_model import BEGIN, N_SYMBOLS, ByteModel, checked_step
+from latent_jax.tokenizers.byte_model import BEGIN, IDLE, N_SYMBOLS, ByteModel, checked_step
 from latent_jax.tokenizers.counts import cumulative_counts
 
 _TEXT = (
@@ -29,19 +29,22 @@ _PROBED: weakref.WeakKeyDictionary[ByteModel, dict[int, str]] = weakref.WeakKeyD
 def probe(model: ByteModel, precision: int) -> str:
     """Return the SHA-256 hex digest of the counts after every prefix of a fixed text.
 
-    Each lane starts at another place of the text, so that all lanes are probed.
+    Each lane starts at another place of the text, so that all lanes are probed. Of an exact model
+    one lane is.
     """
     digest = hashlib.sha256()
     text = np.frombuffer(_TEXT, np.uint8).astype(np.int32)
-    state, counts_BC = model.start(), np.zeros((model.lanes, N_SYMBOLS + 1), np.int32)
+    n_lanes = 1 if model.is_exact else model.lanes
+    state, counts_BC = model.start(), np.zeros((n_lanes, N_SYMBOLS + 1), np.int32)
     for position in range(len(text)):
         ids_B = text[(np.arange(model.lanes) + position) % len(text)]
         if position == 0:
             ids_B = np.full(model.lanes, BEGIN, np.int32)
+        ids_B[n_lanes:] = IDLE
         positions_B = np.full(model.lanes, position, np.int32)
         ids_B = ids_B.astype(np.int32)
         probabilities_BV, state = checked_step(model, state, ids_B, positions_B)
-        _count_all(probabilities_BV, precision, counts_BC)
+        _count_all(probabilities_BV[:n_lanes], precision, counts_BC)
         digest.update(counts_BC.tobytes())
     return digest.hexdigest()
 

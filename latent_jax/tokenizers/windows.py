@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 from latent_jax.tokenizers import arithmetic, cells, dyadic, limbs
-from latent_jax.tokenizers.byte_model import BEGIN
+from latent_jax.tokenizers.byte_model import BEGIN, IDLE
 
 N_BYTES = 256
 
@@ -131,6 +131,8 @@ def next_item(lanes, lane, rule, bounds):
         lanes.item[lane] = -1
     lanes.window[lane] = 0
     reset(lanes, lane)
+    if lanes.item[lane] < 0:
+        lanes.ids[lane] = IDLE
     open_window(lanes, lane, rule)
 
 

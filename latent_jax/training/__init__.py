@@ -10,7 +10,7 @@ from latent_jax.training.loop import train
 from latent_jax.training.mesh import check_batch, initialize_distributed, make_mesh
 from latent_jax.training.recorder import NonFiniteError
 from latent_jax.training.run_folder import RunFolder, RunFolderError, open_run_folder
-from latent_jax.training.signals import LostProcessError, TrainingInterrupted, end_in_order
+from latent_jax.training.signals import LostProcessError, TrainingInterrupted
 from latent_jax.training.startup import StartUp, keep_programs
 from latent_jax.training.state import TrainState, abstract_state, create_state, initial_state
 
@@ -32,7 +32,6 @@ __all__ = [
     "abstract_state",
     "check_batch",
     "create_state",
-    "end_in_order",
     "initial_state",
     "initialize_distributed",
     "keep_memory",

@@ -48,22 +48,6 @@ def name_lost_process(finished_steps: Callable[[], int | None]) -> Iterator[None
         ) from error
 
 
-def end_in_order() -> None:
-    """Make SIGTERM raise SystemExit from now on, so that `with` blocks close what they opened.
-
-    Otherwise data workers would leave shared memory behind. The second SIGTERM ends the process at
-    once. In a run of several processes JAX's preemption service, which starts later, takes the
-    signal over.
-    """
-
-    def leave(kind, frame):
-        del frame
-        signal.signal(kind, signal.SIG_DFL)
-        raise SystemExit(128 + kind)
-
-    signal.signal(signal.SIGTERM, leave)
-
-
 class StopSignal:
     """A `with` block inside which SIGTERM and SIGINT set `requested` instead of ending the process.
 

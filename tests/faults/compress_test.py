@@ -18,7 +18,10 @@ from hypothesis import strategies as st
 
 from latent_jax.codec import container, new_file
 from latent_jax.codec.compress import compare_files, compress_file, decompress_file
+from latent_jax.codec.header import MAGIC, VERSION, id_bits, read_header
+from latent_jax.codec.reading import ContainerError
 from latent_jax.tokenizers import AC, BPE, Bytes, EqualInfoAC, GZip, StaticAC
+from latent_jax.tokenizers.bits import from_tokens
 from tests.tokenizers.byte_models import byte_model
 
 TEXT = b"".join(b"%d green bottles, " % i for i in range(60))
@@ -45,16 +48,16 @@ def packed_by(tokenizer, raw):
 
 def unpacked(packed, tokenizer):
     source, target = io.BytesIO(packed), io.BytesIO()
-    header = container.read_header(source, "FILE")
+    header = read_header(source, "FILE")
     for _ in container.decompress(source, target, tokenizer, header, "FILE"):
         pass
     return target.getvalue()
 
 
-def with_header(header, rest=b"", version=container.VERSION):
+def with_header(header, rest=b"", version=VERSION):
     content = header if isinstance(header, bytes) else json.dumps(header).encode()
     checksum = NUMBER.pack(zlib.crc32(content)) if version > 1 else b""
-    start = container.MAGIC + bytes([version]) + NUMBER.pack(len(content))
+    start = MAGIC + bytes([version]) + NUMBER.pack(len(content))
     return start + content + checksum + rest
 
 
@@ -159,7 +162,9 @@ def test_a_full_disk_leaves_nothing(raw, tmp_path, monkeypatch):
 def test_a_signal_leaves_nothing(tmp_path, number):
     code = (
         "import sys, pathlib, time\n"
+        "from latent_jax.command_line import end_in_order\n"
         "from latent_jax.codec.new_file import new_file\n"
+        "end_in_order()\n"
         "with new_file(pathlib.Path(sys.argv[1])) as file:\n"
         "    file.write(b'half'); print('ready', flush=True); time.sleep(60)\n"
     )
@@ -242,9 +247,9 @@ def block(n_bytes, checksum=0, n_texts=1, rest=b""):
             with_header(IDENTITY, block(10, rest=NUMBER.pack(0xFFFFFFFF) + NUMBER.pack(0))),
             "a block has 0 bytes for 4294967295 ids",
         ),
-        (container.MAGIC + b"\x02\xff\xff\xff\xff", "a header of 4,294,967,295 bytes"),
-        (container.MAGIC + b"\x02\x01\x10\x00\x00" + b"x" * 5000, "a header of 4,097 bytes"),
-        (container.MAGIC + b"\x03", "container of version 3, and this program reads 1 and 2"),
+        (MAGIC + b"\x02\xff\xff\xff\xff", "a header of 4,294,967,295 bytes"),
+        (MAGIC + b"\x02\x01\x10\x00\x00" + b"x" * 5000, "a header of 4,097 bytes"),
+        (MAGIC + b"\x03", "file of version 3, and this program reads 1 and 2"),
         (with_header(IDENTITY)[:-4] + b"abcd", "the checksum of its header differs"),
         (with_header(b"[" * 4000), "its header cannot be read"),
         (with_header([]), "its header cannot be read"),
@@ -258,7 +263,9 @@ def block(n_bytes, checksum=0, n_texts=1, rest=b""):
         (with_header({**IDENTITY, "fingerprint": None}), "fingerprint is None"),
         (with_header({**IDENTITY, "id_bits": 1 << 40}), "id_bits is 1099511627776"),
         (with_header({**IDENTITY, "id_bits": True}), "id_bits is True"),
-        (with_header({**IDENTITY, "lanes": 0}), "lanes is 0"),
+        (with_header({**IDENTITY, "lanes": -1}), "lanes is -1"),
+        (with_header({**IDENTITY, "model": "00"}), "a method has a fingerprint or a model"),
+        (with_header({"model": "00"}), "a method has a fingerprint or a model"),
         (with_header({**IDENTITY, "lanes": 1e300}), r"lanes is 1e\+300"),
         (with_header({**IDENTITY, "lanes": 10**9}), "lanes is 1000000000"),
         (b"\xff\xfe" + b"latentj\x02", "was not written by"),
@@ -267,7 +274,7 @@ def block(n_bytes, checksum=0, n_texts=1, rest=b""):
 def test_sizes_and_words_of_a_container_are_not_believed(packed, message):
     tracemalloc.start()
     try:
-        with pytest.raises(container.ContainerError, match=message) as error:
+        with pytest.raises(ContainerError, match=message) as error:
             unpacked(packed, Bytes())
         assert str(error.value).isprintable()
         assert tracemalloc.get_traced_memory()[1] < 20e6
@@ -278,9 +285,11 @@ def test_sizes_and_words_of_a_container_are_not_believed(packed, message):
 def bomb(tokenizer, text):
     """A container that says 10 raw bytes and holds the ids of another text."""
     ids = tokenizer.encode(text)
-    width = container.id_bits(tokenizer)
-    header = {key: value(tokenizer) for key, value in container._IDENTITY.items()}
-    packed = np.packbits(container.from_tokens(ids, width)).tobytes()
+    width = id_bits(tokenizer)
+    header = dict(
+        method=tokenizer.name, fingerprint=tokenizer.fingerprint(), id_bits=id_bits(tokenizer)
+    )
+    packed = np.packbits(from_tokens(ids, width)).tobytes()
     rest = NUMBER.pack(len(ids)) + NUMBER.pack(len(packed)) + packed
     return with_header(header, block(10, rest=rest) + NUMBER.pack(0) + bytes(40))
 
@@ -305,7 +314,7 @@ def test_ids_that_stand_for_more_than_a_text_are_refused(tokenizer, n_bytes, mon
     packed = bomb(tokenizer, b"a" * n_bytes)
     tracemalloc.start()
     try:
-        with pytest.raises(container.ContainerError, match="more than 1000 bytes"):
+        with pytest.raises(ContainerError, match="more than 1000 bytes"):
             unpacked(packed, tokenizer)
         assert tracemalloc.get_traced_memory()[1] < 10 * len(packed) + 20e6
     finally:
@@ -363,7 +372,7 @@ def damaged(packed, data):
 def check_damaged(raw, packed, tokenizer):
     source, target = io.BytesIO(packed), io.BytesIO()
     try:
-        header = container.read_header(source, "FILE")
+        header = read_header(source, "FILE")
         for _ in container.decompress(source, target, tokenizer, header, "FILE"):
             pass
     except ValueError as error:

@@ -15,6 +15,7 @@ from latent_jax.tokenizers.equal_info import EqualInfoAC
 from latent_jax.tokenizers.gzip import GZip
 from latent_jax.tokenizers.static_ac import StaticAC
 from latent_jax.tokenizers.streams import EXAMPLE_BYTES
+from tests.exact.models import integer_model
 from tests.tokenizers.base_test import FRAGMENTS
 from tests.tokenizers.byte_models import byte_model
 
@@ -41,6 +42,8 @@ def make(name):
         "every other": lambda: EqualInfoAC(model, 32, 256, reset="every_other"),
         "never": lambda: EqualInfoAC(model, 16, 65536, reset="never"),
         "delay": lambda: EqualInfoAC(model, 32, 65536, rule="delay"),
+        "integer ac": lambda: AC(integer_model(), 512),
+        "integer b32": lambda: EqualInfoAC(integer_model(), 32, 65536),
     }[name]()
 
 
@@ -59,6 +62,8 @@ NAMES = {
     "every other": "EqualInfoAC[b=32,v=256,reset=every_other]",
     "never": "EqualInfoAC[b=16,v=65536,reset=never]",
     "delay": "EqualInfoAC[b=32,v=65536,rule=delay]",
+    "integer ac": "AC[v=512]",
+    "integer b32": "EqualInfoAC[b=32,v=65536]",
 }
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from latent_jax.tokenizers.counts import check_precision, cumulative_counts, find_symbol
@@ -52,6 +52,36 @@ def test_a_count_points_to_its_symbol():
     for count in range(1 << 12):
         symbol = find_symbol(cumulative, count)
         assert cumulative[symbol] <= count < cumulative[symbol + 1]
+
+
+def integer_counts(weights, precision):
+    cumulative = np.zeros(len(weights) + 1, np.int64)
+    cumulative_counts(np.asarray(weights, np.int32), precision, cumulative)
+    return cumulative
+
+
+@given(
+    weights=st.lists(st.integers(0, (1 << 20) - 1), min_size=2, max_size=257),
+    precision=st.integers(9, 16),
+)
+@example(weights=[(1 << 20) - 1] * 257, precision=16)
+@example(weights=[0] * 256 + [1], precision=9)
+def test_integers_are_shared_as_python_would(weights, precision):
+    """The rule of the specification, in numbers without a width."""
+    weights = [*weights, (1 << 20) - 1][-257:]  # the largest is always there
+    above = [max((w << precision) - sum(weights), 0) for w in weights]
+    rest, running, expected = (1 << precision) - len(weights), 0, [0]
+    for v, part in enumerate(above):
+        running += part
+        expected.append(v + 1 + (running * rest + sum(above) // 2) // sum(above))
+    assert integer_counts(weights, precision).tolist() == expected
+    assert expected[-1] == 1 << precision
+
+
+def test_integers_and_floats_are_shared_alike():
+    weights = (np.random.default_rng(0).dirichlet(np.full(257, 0.1)) * 2**20).astype(np.int64)
+    difference = integer_counts(weights, 14) - counts_of(weights / weights.sum(), 14)
+    assert np.abs(difference).max() <= 1
 
 
 @pytest.mark.parametrize("precision", [8, 17])

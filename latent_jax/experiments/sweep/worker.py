@@ -15,9 +15,10 @@ from typing import Any
 
 import jax
 
+from latent_jax.command_line import end_in_order
 from latent_jax.experiments.sweep.jobs import encode_cells, train_cell
 from latent_jax.experiments.sweep.loading import load_sweep
-from latent_jax.training import end_in_order, keep_memory
+from latent_jax.training import keep_memory
 
 COMPILED = "compiled"
 """Subfolder of a sweep's folder for compiled programs, which all its cells share."""

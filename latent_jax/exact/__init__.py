@@ -1,0 +1,1 @@
+"""Networks in integers, which give the same bits on every device: numbers, files, operations."""

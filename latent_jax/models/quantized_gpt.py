@@ -1,0 +1,182 @@
+"""An integer GPT while it is trained: float32 parameters that stand for the integers of a file.
+
+A parameter p of the kinds in `SCALES` stands for the integer round(p scale), clipped; scales are
+powers of two, so that the integer does not depend on how a compiler multiplies. Multipliers and
+shifts are integers that `quantize` chose once, from the ranges that a float model shows on text;
+they stay as they are. The gradient passes the rounding straight through (`exact.gradients`).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from latent_jax.exact import bounds, gradients
+from latent_jax.exact.model_file import (
+    ATTENTION_BITS,
+    NORM_BITS,
+    OUTPUT_BITS,
+    IntegerConfig,
+    dtype_of,
+)
+from latent_jax.layers.relative import buckets
+from latent_jax.models import integer_gpt
+from latent_jax.models.gpt import GPTConfig
+
+SCALES = {
+    "embedding": (512.0, bounds.INT8),
+    "query_key_value": (512.0, bounds.INT8),
+    "attention_out": (512.0, bounds.INT8),
+    "gate": (512.0, bounds.INT8),
+    "up": (512.0, bounds.INT8),
+    "down": (512.0, bounds.INT8),
+    "final_gain": (8192.0, bounds.GAIN),
+    "attention_gain": (8192.0, bounds.GAIN),
+    "feed_forward_gain": (8192.0, bounds.GAIN),
+    "position_bias": (64.0, bounds.SCORE),
+}
+"""Last part of a name -> scale and largest integer of what is trained."""
+
+FROZEN = (r"params/(.*/)?\w+_(multiplier|shift)",)
+"""Paths of the constants, see `Task.frozen`."""
+
+
+def integer_config(config: GPTConfig, context: int) -> IntegerConfig:
+    """Return the shape of the file of a GPT.
+
+    Raises:
+        ValueError: it is not of the shape that integers are written for.
+    """
+    wrong = [
+        f"{name}={getattr(config, name)} (not {wanted})"
+        for name, wanted in WANTED.items()
+        if getattr(config, name) != wanted
+    ]
+    if wrong or config.key_value_heads != config.n_heads:
+        raise ValueError(
+            f"no integer model has {', '.join(wrong) or 'grouped heads'}: "
+            "take the shapes of configs/m1.py"
+        )
+    return IntegerConfig(
+        n_layers=config.n_layers,
+        d_model=config.d_model,
+        n_heads=config.n_heads,
+        d_ff=config.hidden_size,
+        n_ages=config.relative_distance + 1,
+        context=context,
+    )
+
+
+WANTED = dict(
+    vocab_size=257,
+    positions="relative",
+    norm="rms",
+    gated=True,
+    use_bias=False,
+    activation="relu",
+    dropout=0.0,
+)
+
+
+def initial(key: jax.Array, config: GPTConfig) -> dict[str, Any]:
+    """Return drawn parameters: integers of deviation 30, and constants that keep them in range.
+
+    A branch begins with half of the deviation of the embedding, as in `layers.dense`.
+    """
+    n, d, f, h = config.n_layers, config.d_model, config.hidden_size, config.n_heads
+    size, wide = 30.0, 30.0 * 2**bounds.HALF
+    drawn = {
+        "embedding": (config.vocab_size, d),
+        "query_key_value": (n, d, 3 * d),
+        "attention_out": (n, d, d),
+        "gate": (n, d, f),
+        "up": (n, d, f),
+        "down": (n, f, d),
+    }
+    keys = jax.random.split(key, len(drawn))
+    weights = {
+        name: jax.random.normal(one, shape) * (size / SCALES[name][0])
+        for one, (name, shape) in zip(keys, drawn.items(), strict=True)
+    }
+    gain = size * d**0.5 * 2.0 ** (NORM_BITS - bounds.DIRECTION)
+    gain = gain / SCALES["final_gain"][0]
+    sums, stream, hidden = d**0.5 * size**2, 4096.0, 300.0
+    into_down = f**0.5 * size * hidden**2
+    constants = {
+        "query_key_value": ((n, 3 * d), 40.0 / sums),
+        "score": ((n, h), 20.0 / (config.head_size**0.5 * 40.0**2)),
+        "mixed": ((n, h, d // h), 2.0**-bounds.MEAN),
+        "attention_out": ((n, d), stream / 2 / sums),
+        "gate": ((n, f), hidden / sums),
+        "up": ((n, f), hidden / sums),
+        "down": ((n, d), stream / 2 / into_down),
+    }
+    blocks = {
+        "attention_gain": jnp.full((n, d), gain),
+        "feed_forward_gain": jnp.full((n, d), gain),
+        "position_bias": jnp.zeros((n, h, config.relative_buckets)),
+        **{name: value for name, value in weights.items() if name != "embedding"},
+    }
+    for name, (shape, factor) in constants.items():
+        blocks |= _constant(name, shape, factor, shape[:1])
+    head = 32.0 / (d**0.5 * wide * size * 2.0**-bounds.WIDE)
+    return {
+        "embedding": weights["embedding"],
+        "final_gain": jnp.full((d,), gain),
+        **_constant("embedding", (config.vocab_size,), stream / size, ()),
+        **_constant("head", (config.vocab_size,), head, ()),
+        "blocks": blocks,
+    }
+
+
+def _constant(name: str, shape: tuple, factor: float, shift_shape: tuple) -> dict[str, jax.Array]:
+    """Return a multiplier of 8 bits and its shift."""
+    n_bits = min(max(0, 8 - math.ceil(math.log2(factor))), 30)
+    return {
+        f"{name}_multiplier": jnp.full(shape, float(round(factor * 2**n_bits))),
+        f"{name}_shift": jnp.full(shift_shape, float(n_bits)),
+    }
+
+
+def integers(params: Mapping[str, Any], config: GPTConfig) -> dict[str, Any]:
+    """Return the integers that parameters stand for, float32, as `integer_gpt` takes them.
+
+    The bias is trained by bucket and stands by age.
+    """
+
+    def whole(name, value):
+        return gradients.whole(value, *SCALES[name]) if name in SCALES else value
+
+    found = {name: whole(name, value) for name, value in params.items() if name != "blocks"}
+    blocks = {name: whole(name, value) for name, value in params["blocks"].items()}
+    ages = np.arange(config.relative_distance + 1)
+    bucket_A = buckets(
+        ages, causal=True, n_buckets=config.relative_buckets, last=config.relative_distance
+    )
+    is_bucket_RA = (np.arange(config.relative_buckets)[:, None] == bucket_A).astype(np.float32)
+    blocks["position_bias"] = jnp.matmul(blocks["position_bias"], is_bucket_RA, precision="highest")
+    return {**found, "blocks": blocks}
+
+
+def logits(
+    params: Mapping[str, Any], config: GPTConfig, ids_BT: jax.Array, context: int
+) -> jax.Array:
+    """Return `integer_gpt.logits` of whole rows, float32[B, T, V] of integers, differentiable."""
+    weights = integers(params, config)
+    powers = jnp.asarray(bounds.powers(ATTENTION_BITS), jnp.float32)
+    return integer_gpt.row_logits(gradients, weights, powers, context, ids_BT)
+
+
+def export(params: Mapping[str, Any], config: GPTConfig) -> dict[str, np.ndarray]:
+    """Return the arrays of the file; see `model_file.to_bytes`."""
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), dict(params))
+    found = integers(params, config)
+    blocks = found.pop("blocks")
+    arrays = {**found, **{f"blocks/{name}": value for name, value in blocks.items()}}
+    arrays = {name: np.asarray(value).astype(dtype_of(name)) for name, value in arrays.items()}
+    for name, n_bits in (("attention_powers", ATTENTION_BITS), ("output_powers", OUTPUT_BITS)):
+        arrays[name] = np.asarray(bounds.powers(n_bits), np.int32)
+    return arrays
