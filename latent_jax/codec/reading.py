@@ -1,6 +1,7 @@
 """Numbers and bytes of compressed files, which may come from anybody.
 
-Their sizes are not believed: bytes are read in pieces, and no memory is taken before they are there.
+Their sizes are not believed: bytes are read in pieces, and no memory is taken before bytes are
+there.
 """
 
 import struct
