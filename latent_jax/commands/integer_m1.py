@@ -1,5 +1,6 @@
 """M1 in integers: from a float M1 to where its training begins, or straight to its file."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from latent_jax.data import DataConfig, open_corpus
 from latent_jax.exact import model_file
 from latent_jax.methods.artefacts import MAX_CONTEXT, load_m1
+from latent_jax.methods.shipped_files import M1_FILE
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.quantize import quantize
 from latent_jax.models.quantized_gpt import export, integer_config
@@ -29,7 +31,7 @@ def quantize_m1(
 
     Args:
         out: a `.npz` that `--config.training.init_from` of a run with quantized=true reads, or a
-            `.safetensors`, the integer byte model itself.
+            `.safetensors`, the integer byte model itself, beside which goes a record, `.json`.
         m1: file of the float byte model; empty is the one that the package carries.
         files: text on whose ranges the scales rest.
         text_field: of .jsonl files.
@@ -57,6 +59,15 @@ def quantize_m1(
     if out.suffix == ".safetensors":
         arrays = export(params, config)
         replace_file(out, model_file.to_bytes(integer_config(config, MAX_CONTEXT), arrays))
+        record = {
+            "model": "m1",
+            "init_from": Path(m1).name or M1_FILE,
+            "scale_text": [Path(path).name for path in files],
+            "scale_bytes": n_bytes,
+            "step": 0,
+        }
+        content = (json.dumps(record, indent=2) + "\n").encode()
+        replace_file(out.with_suffix(".json"), content)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         blocks = {f"params/blocks/{name}": x for name, x in params.pop("blocks").items()}

@@ -32,7 +32,8 @@ def cumulative_counts(table_V, precision, out_C):
 
     Args:
         table_V: probabilities, float32, which need not sum to 1, but their sum must be finite and
-            positive; or int32, from 0 to 2^20, of which one is at least 1. V <= 2^precision / 2.
+            positive; or int32, from 0 to 2^20, where all may be 0 and are then equal. V <=
+            2^precision / 2.
         precision: bits, `MIN_PRECISION` to `MAX_PRECISION`.
         out_C: int64[V + 1], written: symbol v owns [out_C[v], out_C[v + 1]), out_C[0] = 0 and
             out_C[V] = 2^precision.
@@ -79,12 +80,16 @@ def _from_integers(weights_V, precision, out_C):
     total = np.int64(0)
     for v in range(n_symbols):
         total += weights_V[v]
+    out_C[0] = 0
+    if total == 0:  # windows leave out the end of the text, which may have all the weight
+        for v in range(n_symbols):
+            out_C[v + 1] = (np.int64(v + 1) << precision) // n_symbols
+        return
     above = np.int64(0)
     for v in range(n_symbols):
         above += max((np.int64(weights_V[v]) << precision) - total, 0)
     shared = np.int64((1 << precision) - n_symbols)
     half, running = above >> 1, np.int64(0)
-    out_C[0] = 0
     for v in range(n_symbols):
         running += max((np.int64(weights_V[v]) << precision) - total, 0)
         out_C[v + 1] = v + 1 + (running * shared + half) // above

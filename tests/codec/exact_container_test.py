@@ -14,7 +14,7 @@ from latent_jax.methods.shipped_files import INTEGER_M1
 from latent_jax.tokenizers import AC, EqualInfoAC, FingerprintError
 from tests.codec.versions import as_version_1
 from tests.exact import reference
-from tests.exact.models import content, integer_model
+from tests.exact.models import content, integer_model, shipped_model
 
 TEXT = b"".join(b"%d green bottles, hanging on the wall\n" % i for i in range(40))
 TEXT += bytes(range(256))
@@ -36,10 +36,12 @@ def unpack(packed, tokenizer):
 @pytest.mark.parametrize(("vocab", "precision"), [(256, 14), (65536, 16)])
 def test_the_reference_reads_what_is_written(vocab, precision, monkeypatch):
     monkeypatch.setattr(container, "TEXT_BYTES", 150)  # several texts
-    packed = pack(TEXT[-400:], AC(integer_model(), vocab, precision))
-    assert reference.decompress(content(), packed) == TEXT[-400:]
+    packed = pack(TEXT[:400], AC(shipped_model(), vocab, precision))
+    assert reference.decompress(shipped_model().to_bytes(), packed) == TEXT[:400]
     with pytest.raises(AssertionError):
-        reference.decompress(content(seed=1), packed)
+        reference.decompress(content(), packed)
+    packed = pack(bytes(range(256)), AC(shipped_model(), vocab, precision))  # stored
+    assert reference.decompress(content(), packed) == bytes(range(256))
 
 
 def test_known_text_gives_the_bits_that_steps_give(monkeypatch):
@@ -57,8 +59,8 @@ def test_known_text_gives_the_bits_that_steps_give(monkeypatch):
 
 
 def test_neither_lanes_nor_workers_are_in_a_file(monkeypatch):
-    packed = pack(TEXT, AC(integer_model(lanes=2), 256))
-    other = integer_model(lanes=7)
+    packed = pack(TEXT, AC(shipped_model(lanes=2), 256))
+    other = shipped_model(lanes=7)
     monkeypatch.setattr(other, "workers", 3)
     assert pack(TEXT, AC(other, 256)) == packed
     assert unpack(packed, AC(other, 256)) == TEXT
@@ -67,13 +69,13 @@ def test_neither_lanes_nor_workers_are_in_a_file(monkeypatch):
 
 
 def test_another_model_is_refused_by_its_digest():
-    packed = pack(TEXT[:50], AC(integer_model(), 256))
+    packed = pack(TEXT[:200], AC(shipped_model(), 256))
     with pytest.raises(ValueError, match=r"FILE was written .* model \w{12}, .* with --m1"):
         unpack(packed, AC(integer_model(seed=1), 256))
-    windows = EqualInfoAC(integer_model(), 32, 256)
+    windows = EqualInfoAC(shipped_model(), 32, 256)
     assert unpack(pack(TEXT, windows), windows) == TEXT
     with pytest.raises(ValueError, match="driven by the integer byte model"):
-        unpack(pack(TEXT, windows), AC(integer_model(), 256))
+        unpack(pack(TEXT, windows), AC(shipped_model(), 256))
 
 
 def test_a_saved_coder_that_was_changed_is_refused(tmp_path):

@@ -78,6 +78,11 @@ def test_integers_are_shared_as_python_would(weights, precision):
     assert expected[-1] == 1 << precision
 
 
+def test_where_no_integer_is_more_than_0_all_are_equal():
+    counts = np.diff(integer_counts([0] * 256, 9))
+    assert counts.tolist() == [2] * 256
+
+
 def test_integers_and_floats_are_shared_alike():
     weights = (np.random.default_rng(0).dirichlet(np.full(257, 0.1)) * 2**20).astype(np.int64)
     difference = integer_counts(weights, 14) - counts_of(weights / weights.sum(), 14)
