@@ -75,13 +75,14 @@ class Latent(Family):
         """Return autoencoder and language model, trained together; see `Family`.
 
         Raises:
-            ValueError: z_loss or snippets are set, which need a language model over a tokenizer's
-                ids.
+            ValueError: z_loss, snippets or quantized are set, which need a language model over a
+                tokenizer's ids.
         """
-        if config.z_loss or config.snippets.every:
+        if config.z_loss or config.snippets.every or config.quantized:
             raise ValueError(
-                f"z_loss={config.z_loss} and snippets.every={config.snippets.every} are keys of a "
-                f"language model over a tokenizer's ids: leave them 0 for {method}"
+                f"z_loss={config.z_loss}, snippets.every={config.snippets.every} and "
+                f"quantized={config.quantized} are keys of a language model over a tokenizer's "
+                f"ids: leave them as they are for {method}"
             )
         length, factor = config.row_length, method["c"]
         transformer = transformer_keys(config.autoencoder, platform)

@@ -41,6 +41,7 @@ CONFIGS = {
         for optimizer in ("adafactor", "adamw")
         for snippets in (0, 4)
     },
+    "m1:quantized": m1.get_config("quantized=true,optimizer=adamw,snippets=4"),
 }
 
 
@@ -55,6 +56,7 @@ TRACED = (
     "language_model:base,BPE[v=4096]",
     "m1:nano,adafactor,4",
     "m1:3m,adamw,0",
+    "m1:quantized",
 )
 """Every config file, compressor, quantizer and loss, whose steps are traced in every run."""
 

@@ -8,6 +8,7 @@ import pytest
 from latent_jax.methods import artefacts
 from latent_jax.methods.equal_info_ac import compiled
 from latent_jax.methods.names import parse
+from latent_jax.methods.shipped_files import INTEGER_M1
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tokenizers import AC, CompiledCode, EqualInfoAC
 
@@ -54,6 +55,16 @@ def test_its_record_says_what_m1_was_trained_on():
     assert record["d_model"] == model.config.d_model
     assert record["text"] and record["bytes_seen"] > 1e6 and record["seconds"] > 60
     assert record["bits_per_byte"] < 2.31, "xz needs 2.31 bits per byte of this kind of text"
+
+
+def test_the_integer_m1_is_read_and_says_where_it_comes_from():
+    record = json.loads(Path(INTEGER_M1).with_suffix(".json").read_text())
+    model = artefacts.load_m1(INTEGER_M1, context=artefacts.MAX_CONTEXT)
+    assert model.is_exact and model.to_bytes() == Path(INTEGER_M1).read_bytes()
+    float_m1 = artefacts.load_m1()
+    assert not float_m1.is_exact and float_m1.config.d_model == model.config.d_model
+    assert record["init_from"] and record["step"] > 100 and record["d_model"] == 192
+    assert len(Path(INTEGER_M1).read_bytes()) < 2e6
 
 
 @pytest.mark.slow
