@@ -125,5 +125,6 @@ def _with_gradients(compute: Function, arrays: list[jax.Array]) -> list[jax.Arra
         return [x.astype(jnp.float32) for x in run(arrays)]
 
 
+@jax.jit
 def _relative(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.linalg.norm((a - b).ravel()) / jnp.linalg.norm(b.ravel())

@@ -9,6 +9,7 @@ import pytest
 from latent_jax.chunking.fixed import make_config
 from latent_jax.chunking.fixed.attention_pool import top_k_in_order
 from latent_jax.chunking.fixed.conv1d import strided_conv, transposed_conv
+from tests.compiled import apply, init
 
 NWC = ("NWC", "WIO", "NWC")
 
@@ -81,10 +82,10 @@ def test_ssm_takes_the_last_real_step_of_a_group():
     compressor = config.compressor()
     x = jax.random.normal(jax.random.key(0), (1, 8, 8))
     mask = jnp.arange(8)[None] < 6
-    variables = compressor.init(jax.random.key(1), x, mask)
-    z = compressor.apply(variables, x, mask).z_BKD
+    variables = init(compressor, jax.random.key(1), x, mask)
+    z = apply(compressor, variables, x, mask).z_BKD
     every_step = make_config("ssm", factor=1, d_model=8, max_length=8, ssm_head_dim=8)
-    steps = every_step.compressor().apply(variables, x, mask).z_BKD
+    steps = apply(every_step.compressor(), variables, x, mask).z_BKD
     chex.assert_trees_all_close(z, steps[:, jnp.array([3, 5])], atol=1e-6)
 
 
@@ -131,12 +132,12 @@ def test_attention_pool_follows_its_scores():
     compressor = config.compressor()
     x = jax.random.normal(jax.random.key(0), (1, 8, 8))
     mask = jnp.ones((1, 8), bool)
-    variables = compressor.init(jax.random.key(1), x, mask)
-    z = compressor.apply(variables, x, mask).z_BKD
+    variables = init(compressor, jax.random.key(1), x, mask)
+    z = apply(compressor, variables, x, mask).z_BKD
     params = variables["params"]
     np.testing.assert_array_equal(params["place_score"], [0, -1] * 4)
     # Raise the score of one position that was passed over: it takes the place of another.
     params = params | {"place_score": params["place_score"].at[3].set(5.0)}
-    other = compressor.apply({"params": params}, x, mask).z_BKD
+    other = apply(compressor, {"params": params}, x, mask).z_BKD
     changed = np.asarray(jnp.any(other != z, axis=-1)[0])
     assert changed.any() and not changed[0]

@@ -18,8 +18,12 @@ def inputs(length):
 
 
 def with_gradients(function, q, k, v, cotangent):
-    out, backward = jax.jit(lambda *qkv: jax.vjp(function, *qkv))(q, k, v)
-    return out, backward(cotangent)
+    @jax.jit
+    def both(q, k, v, cotangent):
+        out, backward = jax.vjp(function, q, k, v)
+        return out, backward(cotangent)
+
+    return both(q, k, v, cotangent)
 
 
 @pytest.mark.parametrize(

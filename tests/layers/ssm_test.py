@@ -1,3 +1,5 @@
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from latent_jax.layers.ssm import (
 )
 
 
+@functools.partial(jax.jit, static_argnums=0, static_argnames="dtype")
 def scan_inputs(length, *, batch=2, heads=3, head_dim=4, state=5, dtype=jnp.float32):
     keys = jax.random.split(jax.random.key(0), 5)
     x = jax.random.normal(keys[0], (batch, length, heads, head_dim), dtype)

@@ -11,6 +11,7 @@ from latent_jax.methods import artefacts
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.gpt import GPT
 from latent_jax.tokenizers.byte_model import BEGIN, load_byte_model
+from tests.compiled import apply, init
 from tests.tokenizers.byte_models import CONFIG, byte_model, params
 
 
@@ -29,7 +30,7 @@ def test_the_step_predicts_what_the_whole_row_does():
     ids_BT = np.random.default_rng(0).integers(0, 256, (4, 15))
     row = jnp.asarray(np.concatenate([np.full((4, 1), BEGIN), ids_BT], axis=1), jnp.int32)
     rounded = jax.tree.map(lambda leaf: leaf.astype(jnp.float16).astype(jnp.float32), params())
-    whole = jax.nn.softmax(GPT(CONFIG).apply({"params": rounded}, row), axis=-1)
+    whole = jax.nn.softmax(apply(GPT(CONFIG), {"params": rounded}, row), axis=-1)
     np.testing.assert_allclose(read(model, ids_BT), np.swapaxes(whole, 0, 1), rtol=1e-4, atol=1e-7)
 
 
@@ -83,7 +84,8 @@ def test_a_file_of_before_some_fields_stays_what_it_was():
     assert load_byte_model("gpt", content).to_bytes() == content
     grouped = dataclasses.replace(CONFIG, n_kv_heads=1)
     ids = jnp.zeros((1, 4), jnp.int32)
-    made = GPTByteModel(grouped, GPT(grouped).init(jax.random.key(0), ids)["params"], 16, lanes=2)
+    drawn = init(GPT(grouped), jax.random.key(0), ids)["params"]
+    made = GPTByteModel(grouped, drawn, 16, lanes=2)
     assert load_byte_model("gpt", made.to_bytes()).config.n_kv_heads == 1
 
 

@@ -211,12 +211,12 @@ def test_rotary_positions_take_rows_of_any_length_and_have_no_table():
     variables = _variables(LLAMA)
     assert set(variables["params"]) == {"stack", "token_embedding"}
     longer = jnp.tile(IDS, (1, 3))
-    logits = GPT(LLAMA).apply(variables, longer)
-    np.testing.assert_allclose(logits[:, :10], GPT(LLAMA).apply(variables, IDS), atol=1e-5)
-    swapped = GPT(LLAMA).apply(variables, IDS[:, jnp.array([1, 0, *range(2, 10)])])
+    logits = apply(LLAMA, variables, longer)
+    np.testing.assert_allclose(logits[:, :10], apply(LLAMA, variables, IDS), atol=1e-5)
+    swapped = apply(LLAMA, variables, IDS[:, jnp.array([1, 0, *range(2, 10)])])
     assert float(jnp.abs(swapped[:, -1] - logits[:, 9]).max()) > 1e-5, "the order is not seen"
     other = dataclasses.replace(LLAMA, rope_theta=100.0)
-    assert float(jnp.abs(GPT(other).apply(variables, IDS) - logits[:, :10]).max()) > 1e-6
+    assert float(jnp.abs(apply(other, variables, IDS) - logits[:, :10]).max()) > 1e-6
 
 
 def test_caches_are_smaller_by_the_group_factor():

@@ -10,6 +10,7 @@ import pytest
 
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.models.hugging_face import from_hugging_face, to_hugging_face
+from tests.compiled import init
 
 GPT2 = GPTConfig(vocab_size=31, max_length=12, n_layers=2, d_model=24, n_heads=3, d_ff=40)
 LLAMA = dataclasses.replace(
@@ -35,7 +36,7 @@ IDS = np.random.default_rng(0).integers(0, 31, (2, 11)).astype(np.int32)
 
 def make(config):
     """Return parameters of which none is at its initial constant."""
-    params = GPT(config).init(jax.random.key(0), IDS)["params"]
+    params = init(GPT(config), jax.random.key(0), IDS)["params"]
     random = np.random.default_rng(1)
     return jax.tree.map(
         lambda x: np.asarray(x) + 0.1 * random.standard_normal(x.shape).astype(np.float32), params

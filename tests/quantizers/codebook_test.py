@@ -24,9 +24,10 @@ def _clusters(n=240, n_clusters=12, width=4, seed=0):
     return jnp.asarray(centres[labels] + 0.05 * rng.normal(size=(n, width)), jnp.float32)
 
 
+@jax.jit
 def _distortion(z_NE, codes_VE):
     code_N = nearest.nearest_codes(z_NE, codes_VE)
-    return float(jnp.mean(jnp.sum(jnp.square(z_NE - codes_VE[code_N]), axis=-1)))
+    return jnp.mean(jnp.sum(jnp.square(z_NE - codes_VE[code_N]), axis=-1))
 
 
 def test_moving_average_equals_the_ratio_of_the_papers_two_averages():

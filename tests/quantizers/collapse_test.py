@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from latent_jax.quantizers import QuantizerConfig, codebook_perplexity, make_quantizer
+from tests.compiled import init
 
 V, D, BATCH, LENGTH, STEPS, WINDOW = 256, 64, 4, 128, 150, 30
 PLAIN = {
@@ -50,7 +51,7 @@ def _train(**words):
     rows = text[starts[..., None] + np.arange(LENGTH)].astype(np.int32)
 
     model = _Autoencoder(QuantizerConfig(codebook_size=V, d_model=D, **words))
-    state = model.init(jax.random.key(0), rows[0])
+    state = init(model, jax.random.key(0), rows[0])
     params = state.pop("params")
     optimizer = optax.adam(3e-3)
 
@@ -75,7 +76,7 @@ def _train(**words):
         updates, opt_state = optimizer.update(gradient, opt_state)
         return optax.apply_updates(params, updates), state, opt_state, counts, accuracy
 
-    opt_state = optimizer.init(params)
+    opt_state = jax.jit(optimizer.init)(params)
     history = []
     for i, ids_BT in enumerate(rows):
         params, state, opt_state, *seen = step(

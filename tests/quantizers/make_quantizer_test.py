@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from latent_jax.quantizers import QUANTIZERS, QuantizerConfig, make_quantizer
+from tests.compiled import init
 
 
 def _config(kind, **words):
@@ -110,7 +111,7 @@ def test_flops_equal_the_matmuls_that_are_compiled(words):
     config = QuantizerConfig(codebook_size=250, d_model=96, **words)
     module = make_quantizer(config)
     z_BKD, mask_BK = jnp.ones((4, 128, 96)), jnp.ones((4, 128), bool)
-    variables = module.init(jax.random.key(0), z_BKD, mask_BK)
+    variables = init(module, jax.random.key(0), z_BKD, mask_BK)
     compiled = jax.jit(lambda v, z: module.apply(v, z, mask_BK).z_q_BKD).lower(variables, z_BKD)
     counted = compiled.compile().cost_analysis()["flops"] / 512
     claimed = sum(config.forward_flops().values())

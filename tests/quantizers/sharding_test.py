@@ -8,6 +8,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from latent_jax.quantizers import QuantizerConfig, make_quantizer
+from tests.compiled import init
 
 
 @pytest.mark.parametrize("kind", ["vq", "rvq", "fsq"])
@@ -22,7 +23,7 @@ def test_eight_devices_equal_one(kind):
     module = make_quantizer(config)
     mask_BK = jnp.arange(24)[None] < jnp.arange(9, 25)[:, None]
     z_SBKD = np.asarray(jax.random.normal(jax.random.key(0), (5, 16, 24, 12)))
-    variables = module.init(jax.random.key(1), z_SBKD[0], mask_BK)
+    variables = init(module, jax.random.key(1), z_SBKD[0], mask_BK)
 
     def loss(params, state, z_BKD, mask_BK, key):
         quantized, state = module.apply(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from latent_jax.quantizers import QuantizerConfig, make_quantizer
+from tests.compiled import apply, init
 
 B, K, D, V = 3, 16, 12, 8
 KEY = jax.random.key(7)
@@ -25,7 +26,7 @@ def _setup(**words):
     module = make_quantizer(QuantizerConfig(codebook_size=V, d_model=D, **words))
     z_BKD = jax.random.normal(jax.random.key(0), (B, K, D))
     mask_BK = jnp.arange(K)[None] < jnp.array([K, 5, 9])[:, None]
-    return module, module.init(jax.random.key(1), z_BKD, mask_BK), z_BKD, mask_BK
+    return module, init(module, jax.random.key(1), z_BKD, mask_BK), z_BKD, mask_BK
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -96,12 +97,13 @@ def test_a_learned_codebook_gets_the_codebook_loss_and_ema_does_not():
         params = variables.pop("params", {})
 
         def loss(params, module=module, variables=variables, z_BKD=z_BKD, mask_BK=mask_BK):
-            return module.apply({"params": params, **variables}, z_BKD, mask_BK).aux_loss
+            return apply(module, {"params": params, **variables}, z_BKD, mask_BK).aux_loss
 
-        value, gradients[update] = jax.value_and_grad(loss)(params)
+        value, gradients[update] = jax.jit(jax.value_and_grad(loss))(params)
         assert (value > 0) == (update == "learned")
     assert gradients["ema"] == {}
-    codes, chosen = variables["codebook"]["codes"], module.apply(variables, z_BKD, mask_BK).codes_BK
+    codes = variables["codebook"]["codes"]
+    chosen = apply(module, variables, z_BKD, mask_BK).codes_BK
     z, chosen, mask = z_BKD.reshape(-1, D), chosen.reshape(-1), np.array(mask_BK).reshape(-1)
     expected = np.zeros((V, D))
     for n in np.flatnonzero(mask):
@@ -119,8 +121,8 @@ def test_lookup_gives_what_the_call_gave(update, metric, code_dim):
         codebook_update=update, metric=metric, code_dim=code_dim
     )
     _, variables = _step(module, variables, z_BKD, mask_BK)
-    quantized = module.apply(variables, z_BKD, mask_BK)
-    looked_up = module.apply(variables, quantized.codes_BK, method="lookup")
+    quantized = apply(module, variables, z_BKD, mask_BK)
+    looked_up = apply(module, variables, quantized.codes_BK, method="lookup")
     chex.assert_trees_all_close(looked_up, quantized.z_q_BKD, atol=1e-6)
     chex.assert_shape(looked_up, (B, K, D))
     assert len(np.unique(quantized.codes_BK)) > 2
@@ -163,7 +165,7 @@ def test_only_a_training_step_with_a_mutable_codebook_changes_it():
 def test_kmeans_runs_at_the_first_training_step_only_and_serves_that_step():
     words = {"restart_threshold": 0.0, "ema_decay": 0.999999}
     module, variables, z_BKD, mask_BK = _setup(**words)
-    random_codes = module.apply(variables, z_BKD, mask_BK).stats["quantization_error_sum"]
+    random_codes = apply(module, variables, z_BKD, mask_BK).stats["quantization_error_sum"]
     first, after_first = _step(module, variables, z_BKD, mask_BK)
     assert first.stats["quantization_error_sum"] < 0.5 * random_codes
     _, after_second = _step(module, after_first, 2.0 + z_BKD, mask_BK)
@@ -245,7 +247,7 @@ def test_bfloat16_latents_keep_float32_statistics():
     chex.assert_type([quantized.aux_loss, *quantized.stats.values()], jnp.float32)
     chex.assert_type(quantized.codes_BK, jnp.int32)
     chex.assert_type([after["codebook"]["codes"], after["codebook"]["usage"]], jnp.float32)
-    assert module.apply(after, quantized.codes_BK, method="lookup").dtype == jnp.float32
+    assert apply(module, after, quantized.codes_BK, method="lookup").dtype == jnp.float32
 
 
 def test_log_assignment_is_a_differentiable_softmax_of_distances():
@@ -254,18 +256,19 @@ def test_log_assignment_is_a_differentiable_softmax_of_distances():
     log_p_BKV = module.apply(variables, z_BKD, method="log_assignment")
     chex.assert_shape(log_p_BKV, (B, K, V))
     np.testing.assert_allclose(jnp.exp(log_p_BKV).sum(axis=-1), 1.0, atol=1e-5)
-    projected = module.apply(variables, z_BKD, method="_encode")
+    projected = apply(module, variables, z_BKD, method="_encode")
     offsets = projected[:, :, None] - variables["codebook"]["codes"][None, None]
     expected = jax.nn.log_softmax(-jnp.sum(jnp.square(offsets), axis=-1) / 0.2)
     np.testing.assert_allclose(log_p_BKV, expected, atol=1e-3)
-    codes_BK = module.apply(variables, z_BKD, mask_BK).codes_BK
+    codes_BK = apply(module, variables, z_BKD, mask_BK).codes_BK
     chex.assert_trees_all_equal(jnp.argmax(log_p_BKV, axis=-1).astype(jnp.int32), codes_BK)
 
     def likelihood(variables, z_BKD):
-        return jnp.mean(module.apply(variables, z_BKD, method="log_assignment")[..., 0])
+        return jnp.mean(apply(module, variables, z_BKD, method="log_assignment")[..., 0])
 
-    assert jnp.any(jax.grad(likelihood, argnums=1)(variables, z_BKD) != 0)
-    to_state = jax.grad(likelihood, allow_int=True)(variables, z_BKD)["codebook"]["codes"]
+    assert jnp.any(jax.jit(jax.grad(likelihood, argnums=1))(variables, z_BKD) != 0)
+    to_state = jax.jit(jax.grad(likelihood, allow_int=True))(variables, z_BKD)
+    to_state = to_state["codebook"]["codes"]
     chex.assert_trees_all_equal(to_state, jnp.zeros_like(to_state))
 
 
@@ -276,9 +279,9 @@ def test_the_encoder_gets_a_gradient_and_rotation_differs_from_straight_through(
         _, variables = _step(module, variables, z_BKD, mask_BK)
 
         def total(z_BKD, module=module, variables=variables, mask_BK=mask_BK):
-            return jnp.sum(jnp.sin(module.apply(variables, z_BKD, mask_BK).z_q_BKD))
+            return jnp.sum(jnp.sin(apply(module, variables, z_BKD, mask_BK).z_q_BKD))
 
-        gradients[gradient] = jax.grad(total)(z_BKD)
+        gradients[gradient] = jax.jit(jax.grad(total))(z_BKD)
         assert jnp.all(jnp.isfinite(gradients[gradient]))
         assert jnp.mean(jnp.abs(gradients[gradient])) > 0
     difference = gradients["rotation"] - gradients["straight_through"]
@@ -293,7 +296,7 @@ def test_65536_codes_train_from_a_batch_far_smaller_than_the_codebook():
     )
     z_BKD = jax.random.normal(jax.random.key(0), (2, 32, D))
     mask_BK = jnp.ones((2, 32), bool)
-    variables = module.init(jax.random.key(1), z_BKD, mask_BK)
+    variables = init(module, jax.random.key(1), z_BKD, mask_BK)
     used = jnp.zeros(65536)
     for i in range(3):
         z_BKD = jax.random.normal(jax.random.key(i), (2, 32, D))

@@ -18,6 +18,7 @@ N, D = 7, 5
 VOCAB = 8192
 
 
+@jax.jit
 def whole_nats(x_ND, table_VD, ids_N):
     logits_1NV = (x_ND @ table_VD.T)[None]
     return token_nats(logits_1NV, ids_N[None])[0], log_partition(logits_1NV)[0]
@@ -63,7 +64,7 @@ def test_values_and_gradients_are_those_of_whole_logits(n_ids, block):
 
 def test_large_logits_stay_finite():
     x_ND, table_VD, ids_N = drawn(40, scale=300.0)
-    nats_N, log_z_N = blockwise_nats(x_ND, table_VD, ids_N, 16)
+    nats_N, log_z_N = jax.jit(blockwise_nats, static_argnums=3)(x_ND, table_VD, ids_N, 16)
     chex.assert_trees_all_close(
         (nats_N, log_z_N), whole_nats(x_ND, table_VD, ids_N), rtol=1e-5, atol=1e-3
     )
@@ -72,12 +73,13 @@ def test_large_logits_stay_finite():
 
 def test_bfloat16_features_give_float32_losses():
     x_ND, table_VD, ids_N = drawn(40)
-    nats_N, log_z_N = blockwise_nats(x_ND.astype(jnp.bfloat16), table_VD, ids_N, 16)
+    in_blocks = jax.jit(blockwise_nats, static_argnums=3)
+    nats_N, log_z_N = in_blocks(x_ND.astype(jnp.bfloat16), table_VD, ids_N, 16)
     assert nats_N.dtype == log_z_N.dtype == jnp.float32
     expected, _ = whole_nats(x_ND, table_VD, ids_N)
     np.testing.assert_allclose(nats_N, expected, atol=0.1)
     assert float(jnp.max(jnp.abs(nats_N - expected))) > 1e-5
-    x_gradient = jax.grad(lambda x: jnp.sum(blockwise_nats(x, table_VD, ids_N, 16)[0]))(
+    x_gradient = jax.jit(jax.grad(lambda x: jnp.sum(blockwise_nats(x, table_VD, ids_N, 16)[0])))(
         x_ND.astype(jnp.bfloat16)
     )
     assert x_gradient.dtype == jnp.bfloat16
