@@ -5,7 +5,6 @@ and an object that is being written is not there until it is whole.
 """
 
 import importlib.util
-import json
 import os
 import re
 from pathlib import Path
@@ -80,21 +79,3 @@ def replace_file(path: str | os.PathLike, data: bytes) -> Any:
     finally:
         unfinished.unlink(missing_ok=True)
     return path
-
-
-def read_json(path: Any) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Args:
-        path: of `pathlib` or etils.
-
-    Raises:
-        ValueError: it cannot be read, or holds something else; the message names it.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is no JSON object")
-    return found

@@ -9,7 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    {"contracts", "platform", "nearest", "paths", "sharding_constraints"},
+    {
+        *("contracts", "platform", "nearest", "paths", "sharding_constraints"),
+        *("json_files", "folder_lock", "processes"),
+    },
     {"layers", "quantizers", "tokenizers", "reports"},
     {"data", "chunking"},
     {"models"},

@@ -1,5 +1,6 @@
 """A corpus encoded once into rows of ids, for tokenizers that are slower than training."""
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -16,6 +17,7 @@ from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.data.packing import Lane, RowLayout
 from latent_jax.data.pipeline import FirstBytes
 from latent_jax.data.rows import DONE, PLAN, TOKENIZER, write_json_whole, write_rows
+from latent_jax.folder_lock import hold
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tokenizers import Tokenizer, load
@@ -92,8 +94,8 @@ def encode_corpora(
         Whether the folders are complete now; other processes may still be at work.
 
     Raises:
-        ValueError: a folder was begun with another corpus, tokenizer or rows, or the tokenizers do
-            not share their bits.
+        ValueError: a folder was begun with another corpus, tokenizer or rows, another process makes
+            the same files of it, or the tokenizers do not share their bits.
     """
     corpus = open_corpus(data)
     config, folders = configs[0], [Path(out) for out in outs]
@@ -101,6 +103,22 @@ def encode_corpora(
         make_tokenizer(parse(c.tokenizer), corpus, m1=c.m1, lanes=c.lanes or _begun_lanes(out))
         for c, out in zip(configs, folders, strict=True)
     ]
+    with contextlib.ExitStack() as opened:
+        for out in folders:
+            # Those that share a folder have a share of the files each, and a lock each.
+            lock = f"lock-{config.process}-of-{config.n_processes}.json"
+            opened.enter_context(hold(out, "the rows of one text", lock))
+        return _encode(corpus, configs, folders, makers)
+
+
+def _encode(
+    corpus: Corpus,
+    configs: Sequence[EncodeConfig],
+    folders: Sequence[Path],
+    makers: Sequence[Tokenizer],
+) -> bool:
+    """Do what `encode_corpora` says, in folders where no other process does the same."""
+    config = configs[0]
     for out, one, tokenizer in zip(folders, configs, makers, strict=True):
         _check_plan(out, _plan(one, corpus, tokenizer))
         tokenizer.save(out / TOKENIZER)

@@ -7,11 +7,12 @@ from pathlib import Path
 import jax
 
 from latent_jax.experiments.evaluate import load_run
+from latent_jax.json_files import read_json
 from latent_jax.methods import artefacts
 from latent_jax.methods.equal_info_ac import compiled
 from latent_jax.methods.names import parse
 from latent_jax.models.byte_model import GPTByteModel
-from latent_jax.paths import read_json, replace_file
+from latent_jax.paths import replace_file
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import CompiledCode
 from latent_jax.tokenizers.hugging_face import to_hugging_face

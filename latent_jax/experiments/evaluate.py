@@ -24,9 +24,9 @@ from latent_jax.data import (
 from latent_jax.experiments.older_runs import with_added_keys
 from latent_jax.experiments.reading import open_reading
 from latent_jax.methods.tasks import make_task
-from latent_jax.paths import open_path, read_json
+from latent_jax.paths import open_path
 from latent_jax.reports.tables import text_table, write_json
-from latent_jax.training import Checkpoints, Evaluator, make_mesh, spread_over_cores
+from latent_jax.training import Checkpoints, Evaluator, RunFolder, make_mesh, spread_over_cores
 from latent_jax.training.sharding import batch_sharding, tree_shardings
 
 
@@ -196,4 +196,4 @@ def read_config(workdir: Path) -> ConfigDict:
         inside = sorted(folder.parent.name for folder in workdir.glob("*/config.json"))
         hint = f"; it holds the runs {', '.join(inside)}: name one" if inside else ""
         raise ValueError(f"{workdir} is no run folder (it has no config.json){hint}")
-    return with_added_keys(read_json(path))
+    return with_added_keys(RunFolder(workdir).config)

@@ -80,6 +80,7 @@ def train(
         DataError: the training data ended or broke.
         NonFiniteError: training diverged; the message names the step and the last good checkpoint.
         LostProcessError: a step failed in a run of several processes, as when another one died.
+        RunFolderError: another process writes into the run folder.
         TrainingInterrupted: (a SystemExit) after SIGTERM or Ctrl-C, once all is saved.
     """
     startup, platform = startup or StartUp(), Platform.current()
@@ -87,6 +88,7 @@ def train(
     with contextlib.ExitStack() as opened, name_lost_process(lambda: step):
         # Ends Grain's worker processes, which else keep their shared memory.
         opened.callback(getattr(train_data, "close", lambda: None))
+        opened.enter_context(run_folder.hold())
         feed = Feed(train_data, mesh, batch_spec)
         check_fields(task, feed.spec)
         batch_size, row_length = feed.spec["weights"].shape
@@ -201,6 +203,7 @@ def train(
                 recorder.end_window(step)
                 if step != saved_step:
                     with recorder.chrono.pause():
+                        run_folder.check_held()
                         recorder.flush()  # first: a resume must find the records before its step
                         is_ranked = evaluated_step == step and config.keep_best > 0
                         checkpoints.save(

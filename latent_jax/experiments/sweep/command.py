@@ -18,10 +18,11 @@ from latent_jax.experiments.sweep.local import LocalEngine
 from latent_jax.experiments.sweep.plan import Record, encodings, plan
 from latent_jax.experiments.sweep.schedule import Schedule
 from latent_jax.experiments.sweep.worker import share_compiled
+from latent_jax.folder_lock import hold
 from latent_jax.nearest import check_word
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.training.host import n_cores
-from latent_jax.training.run_folder import check_path
+from latent_jax.training.run_files import check_path, named_errors
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +84,8 @@ def sweep_and_print(
         The records of the plan, or of all cells.
 
     Raises:
-        ValueError: the sweep is wrong, its folder holds another one, no cluster answers, or cells
-            failed.
+        ValueError: the sweep is wrong, its folder holds another one or another process works in
+            it, no cluster answers, or cells failed.
     """
     check_word("engine", engine, ENGINES)
     if address and engine != "ray":
@@ -94,7 +95,8 @@ def sweep_and_print(
     name, sweep = load_sweep(words)
     folder = Path(workdir or Path("runs") / "sweeps" / name).absolute()
     check_path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with named_errors(folder, "the folder"):
+        folder.mkdir(parents=True, exist_ok=True)
     n_workers = n_workers or n_cores()
     share_compiled(folder)
     records = plan(sweep, folder)
@@ -108,13 +110,15 @@ def sweep_and_print(
         return records
     began = time.monotonic()
     words_of_engine = (engine, folder, n_workers, address)
-    schedule = _run(Schedule(words, sweep, folder, records, retries), folder, words_of_engine)
-    if sweep.follow_up is not None and not schedule.unfinished:
-        more = sweep.follow_up([schedule.results[record["name"]] for record in records])
-        sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more], follow_up=None)
-        records = plan(sweep, folder)
-        _expect(records, folder, n_workers)
+    with named_errors(folder, "the folder"), hold(folder, "one sweep"):
         schedule = _run(Schedule(words, sweep, folder, records, retries), folder, words_of_engine)
+        if sweep.follow_up is not None and not schedule.unfinished:
+            more = sweep.follow_up([schedule.results[record["name"]] for record in records])
+            sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more], follow_up=None)
+            records = plan(sweep, folder)
+            _expect(records, folder, n_workers)
+            schedule = Schedule(words, sweep, folder, records, retries)
+            schedule = _run(schedule, folder, words_of_engine)
     results = [result for result in schedule.results.values() if result is not None]
     if results:
         print(text_table(results, RESULT_COLUMNS))
