@@ -53,6 +53,7 @@ class Kind:
     Attributes:
         type: of the value; one of `WORDS`.
         keys: that an object must have, and the type of each.
+        maybe: that it may have, likewise.
         items: type of each element of a list, or of each value of an object.
         error: class of the error, which is a ValueError.
         way_out: the last clause of its message.
@@ -60,6 +61,7 @@ class Kind:
 
     type: type | None = dict
     keys: Keys = dataclasses.field(default_factory=dict)
+    maybe: Keys = dataclasses.field(default_factory=dict)
     items: type | None = None
     error: type[ValueError] = JsonError
     way_out: str = ""
@@ -109,7 +111,9 @@ def check(value: Any, place: Any, kind: Kind) -> Any:
         kind.fail(place, f"is nested more than {MOST_DEPTH} deep, which is not what we write")
     if kind.type is not None and not is_a(value, kind.type):
         kind.fail(place, f"holds {describe(value)}, where {WORDS[kind.type]} was expected")
-    for key, wanted in kind.keys.items():
+    for key, wanted in {**kind.maybe, **kind.keys}.items():
+        if key not in value and key in kind.maybe:
+            continue
         if key not in value:
             kind.fail(place, f"has no {key!r}, where {WORDS[wanted]} was expected")
         if not is_a(value[key], wanted):
@@ -248,7 +252,7 @@ def _word(value: Any) -> str:
 
 
 def _unsealed(text: str, path: Any, kind: Kind) -> tuple[Any, bool]:
-    value = parse(text, path, dataclasses.replace(kind, type=None, keys={}, items=None))
+    value = parse(text, path, Kind(None, error=kind.error, way_out=kind.way_out))
     is_sealed = isinstance(value, dict) and bool({SEALED, DIGEST} & value.keys())
     if is_sealed:
         if not {SEALED, DIGEST} <= value.keys():

@@ -149,7 +149,7 @@ def take_weights(variables: PyTree, weights: Weights, names: Iterable[str]) -> P
 
 def _of_run(folder, step: int, mesh: Mesh) -> Weights:
     with Checkpoints(folder / "checkpoints", is_reader=True) as checkpoints:
-        step, shapes = checkpoints.variable_shapes(step)
+        found, shapes = checkpoints.variable_shapes(step)
 
     def read(names):
         abstract = jax.tree.map(
@@ -162,7 +162,7 @@ def _of_run(folder, step: int, mesh: Mesh) -> Weights:
         arrays = _named(variables)
         return {name: jax.device_get(arrays[name]) for name in names}
 
-    return Weights(str(folder / "checkpoints" / str(step)), _named(shapes), read)
+    return Weights(str(folder / "checkpoints" / str(found)), _named(shapes), read)
 
 
 def _of_npz(path: Path) -> Weights:

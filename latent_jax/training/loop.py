@@ -20,7 +20,7 @@ from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.optimizer import decay_start, make_optimizer, make_schedule
 from latent_jax.training.profiler import Profiler, mark_step
 from latent_jax.training.recorder import Recorder, nothing_seen
-from latent_jax.training.run_folder import RunFolder
+from latent_jax.training.run_files import RunFolder
 from latent_jax.training.signals import StopSignal, TrainingInterrupted, name_lost_process
 from latent_jax.training.startup import StartUp
 from latent_jax.training.state import abstract_state, create_state, initial_state
@@ -122,7 +122,7 @@ def train(
         # good: it is checked and loaded, then data, counters and clock go to its step, and last the
         # recorder cuts what metrics.jsonl holds after it.
         origin = {}
-        if checkpoints.steps:
+        if not checkpoints.is_empty:
             restored = checkpoints.restore(abstract, identity, config.restore_step)
             state, saved = restored.state, restored.metadata
             feed.set_state(restored.data_state)

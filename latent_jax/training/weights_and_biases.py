@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from latent_jax.paths import is_remote, replace_file
-from latent_jax.training.run_folder import RunFolder
+from latent_jax.training.run_files import RunFolder
 
 
 def check_wandb(project: str) -> None:

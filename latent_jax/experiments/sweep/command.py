@@ -168,7 +168,7 @@ def _expect(records: Sequence[Record], folder: Path, n_workers: int) -> None:
     """
     rate = matmul_rate() / n_workers
     results = [result for r in records if (result := read_result(folder, r["name"])) is not None]
-    shares = [_own_flops(r) / r["seconds"] / rate for r in results if r["seconds"] > 0]
+    shares = [_own_flops(r) / r["seconds"] / rate for r in results if r.get("seconds", 0) > 0]
     share = statistics.median(shares) if shares else USUAL_SHARE
     for record in records:
         record["expected_seconds"] = _own_flops(record) / (share * rate)

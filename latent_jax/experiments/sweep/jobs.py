@@ -28,7 +28,8 @@ RESULT = "cell.json"
 """In the run folder of a cell that is finished."""
 
 _RESULT = Kind(
-    keys={"name": str, "config": str, "seconds": float},
+    keys={"name": str, "config": str},
+    maybe={"seconds": float, "wall_seconds": float, "bytes_seen": int, "bits_per_byte": float},
     way_out="remove the file, and the cell is read from its checkpoint and scored again",
 )
 
