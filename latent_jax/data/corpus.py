@@ -9,29 +9,36 @@ for a name is complete. An index from the stamp of the source (paths, sizes, tim
 fingerprint spares later runs the reading.
 """
 
-import contextlib
 import dataclasses
 import errno
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from absl import logging
 
 from latent_jax.contracts import Document, Source
-from latent_jax.data.dataset import FORMAT_VERSION, TFDS_FOLDER, write_dataset
+from latent_jax.data.dataset import FORMAT_VERSION, SPLITS, TFDS_FOLDER, files_of, write_dataset
 from latent_jax.data.documents import CorpusError
-from latent_jax.data.records import SplitRecords
+from latent_jax.data.record_files import check_files, describe_files
+from latent_jax.data.records import DELETE, SplitRecords
 from latent_jax.data.sources import DataConfig, make_source
+from latent_jax.json_files import Kind, check, read_sealed, write_sealed
 from latent_jax.paths import is_remote
+from latent_jax.processes import why_gone
+
+logger = logging.getLogger(__name__)
 
 _BUILDING = ".building-"
+_INFO = Kind(
+    keys={"format_version": int, "fingerprint": str, "n_documents": dict, "n_bytes": dict},
+    maybe={"files": dict},
+)
 _DISK_FULL = {
     errno.ENOSPC: "disk is full",
     errno.EDQUOT: "disk quota is used up",
@@ -98,12 +105,11 @@ def open_one(config: DataConfig) -> Corpus:
     try:
         (cache / "index").mkdir(parents=True, exist_ok=True)
         entry = cache / "index" / f"{_stamp_hash(config, source)}.json"
-        if entry.exists():
-            folder = cache / json.loads(entry.read_text())["folder"]
-            if folder.is_dir():
-                return load_corpus(folder)
+        folder = _indexed(entry, cache)
+        if folder is not None:
+            return load_corpus(folder)
         corpus = _build(source, config, cache)
-        _write_atomically(entry, {"folder": corpus.folder.name})
+        write_sealed(entry, {"folder": corpus.folder.name, "stamp": entry.stem})
         return corpus
     except (OSError, RuntimeError) as error:
         reason = _disk_full(error)
@@ -122,16 +128,44 @@ def open_one(config: DataConfig) -> Corpus:
 
 def load_corpus(folder: Path) -> Corpus:
     """Return the corpus in a folder of the cache. Raises CorpusError where it is damaged."""
+    path, files = folder / "corpus.json", folder / TFDS_FOLDER
     try:
-        info = json.loads((folder / "corpus.json").read_text())
+        info, is_sealed = read_sealed(path, _INFO)
         if info["format_version"] != FORMAT_VERSION:
             raise ValueError(f"its format is {info['format_version']}, not {FORMAT_VERSION}")
+        for key in ("n_documents", "n_bytes"):
+            check(info[key], f"{key!r} of {path}", Kind(items=int))
+        if not info["n_documents"].keys() <= set(SPLITS) or "train" not in info["n_documents"]:
+            raise ValueError(f"its splits are {', '.join(info['n_documents'])}")
+        if is_sealed:
+            check_files(files, info["files"], DELETE)
+        else:
+            logger.warning("%s carries no digest: damage to it would not be noticed", path)
         return Corpus(folder, info["fingerprint"], info["n_documents"], info["n_bytes"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise CorpusError(
-            f"{folder} holds no corpus that can be read ({error}): delete the folder to have it "
-            "built again."
+            f"{folder} holds no corpus that can be read ({error}): {DELETE}."
         ) from error
+
+
+def _indexed(entry: Path, cache: Path) -> Path | None:
+    """Return the folder of a corpus that was built before; None where none is known.
+
+    The index only spares reading the source: an entry that is damaged, or another's, is made anew.
+    """
+    if not entry.exists():
+        return None
+    try:
+        known, is_sealed = read_sealed(entry, Kind(keys={"folder": str}))
+        if is_sealed and known.get("stamp") != entry.stem:
+            raise ValueError(f"{entry} is that of another source")
+        if not re.fullmatch(r"[0-9a-f]{32}", known["folder"]):
+            raise ValueError(f"{entry} names {known['folder']!r}, which is no corpus of the cache")
+    except ValueError as error:
+        logger.warning("%s: the text is read again", error)
+        return None
+    folder = cache / known["folder"]
+    return folder if folder.is_dir() else None
 
 
 def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
@@ -139,11 +173,14 @@ def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
     _sweep(cache)
     mine = f"{_BUILDING}{socket.gethostname()}-{os.getpid()}-"
     building = Path(tempfile.mkdtemp(prefix=mine, dir=cache))
-    logging.info("Building a corpus from %s in %s", config.source, cache)
+    logger.debug("Building a corpus from %s in %s", config.source, cache)
     try:
         made = building / "corpus"
+        data = made / TFDS_FOLDER
         info = write_dataset(source, config, made, building)
-        (made / "corpus.json").write_text(json.dumps({"source": config.source, **info}, indent=2))
+        files = [path for split in info["n_documents"] for path in files_of(data, split)]
+        info = {"source": config.source, **info, "files": describe_files(files)}
+        write_sealed(made / "corpus.json", info)
         folder = cache / info["fingerprint"][:32]
         try:
             made.rename(folder)
@@ -158,25 +195,14 @@ def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
 def _sweep(cache: Path) -> None:
     """Delete what builders on this machine left behind when they were killed."""
     for folder in cache.glob(f"{_BUILDING}{socket.gethostname()}-*"):
-        with contextlib.suppress(PermissionError):  # alive, and another user's
-            try:
-                os.kill(int(folder.name.split("-")[-2]), 0)
-            except ProcessLookupError:
-                shutil.rmtree(folder, ignore_errors=True)
+        number = folder.name.split("-")[-2]
+        if number.isdecimal() and why_gone(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stamp_hash(config: DataConfig, source: Source) -> str:
     rule = [FORMAT_VERSION, config.validation_percent, config.test_percent, config.max_bytes]
     return hashlib.sha256(json.dumps([rule, source.stamp()]).encode()).hexdigest()[:32]
-
-
-def _write_atomically(path: Path, content: Any) -> None:
-    temporary = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(content))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _disk_full(error: BaseException) -> str | None:

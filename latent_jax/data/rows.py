@@ -3,13 +3,14 @@
 A folder of ArrayRecord files. A record is one row: L ids, how many of them are scored, and the raw
 bytes that those stand for, all int32 and little-endian. `plan.json` says what was encoded and how;
 each file is complete when the .json of its name is there, the whole folder when `rows.json` is.
+They carry digests, and `rows.json` says what each file of rows must be.
 
     plan.json  rows.json  tokenizer/
     train-00000.array_record  train-00000.json  ...  validation-00000.array_record  ...
 """
 
 import dataclasses
-import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,8 +25,22 @@ from latent_jax.contracts import Batch
 from latent_jax.data.documents import CorpusError
 from latent_jax.data.pipeline import TrainBatches, prefetch
 from latent_jax.data.placement import own_rows, placement
+from latent_jax.data.record_files import RecordFiles, check_files, describe_files
+from latent_jax.json_files import Kind, check, read_json, read_sealed
 
 PLAN, DONE, TOKENIZER = "plan.json", "rows.json", "tokenizer"
+
+WAY_OUT = (
+    "remove the file and the .json of its name, and run launch/prepare.py encode again, which "
+    "makes what lacks"
+)
+
+PLAN_KIND = Kind(
+    keys={"method": str, "tokenizer": str, "corpus": str, "row_length": int}, error=CorpusError
+)
+_DONE = Kind(keys={"n_rows": dict, "n_bytes": dict, "n_tokens": dict}, maybe={"files": dict})
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +53,7 @@ class Rows:
         n_rows: By split.
         n_bytes: Raw bytes that the scored ids stand for, by split.
         n_tokens: Scored ids, by split.
+        files: See `record_files.describe_files`; {} where an older version wrote the folder.
     """
 
     folder: Path
@@ -45,6 +61,7 @@ class Rows:
     n_rows: dict[str, int]
     n_bytes: dict[str, int]
     n_tokens: dict[str, int]
+    files: dict[str, Any]
 
     @property
     def row_length(self) -> int:
@@ -57,15 +74,24 @@ class Rows:
             raise CorpusError(
                 f"{self.folder} holds no {name!r} rows, only {', '.join(self.n_rows)}"
             )
-        return RowRecords(sorted(self.folder.glob(f"{name}-*.array_record")), self.row_length)
+        names = [file for file in sorted(self.files) if file.startswith(f"{name}-")]
+        paths = [self.folder / file for file in names]
+        paths = paths or sorted(self.folder.glob(f"{name}-*.array_record"))
+        records = RowRecords(paths, self.row_length)
+        if len(records) != self.n_rows[name]:
+            raise CorpusError(
+                f"{self.folder} holds {len(records)} {name!r} rows, and {DONE} says "
+                f"{self.n_rows[name]}: {WAY_OUT}"
+            )
+        return records
 
 
 class RowRecords(Sequence):
     """Random access to rows; an element is a Batch without its first axis."""
 
     def __init__(self, paths: Sequence[Path], row_length: int):
-        """Open the files."""
-        self._source = grain.sources.ArrayRecordDataSource([os.fspath(path) for path in paths])
+        """Open the files. Raises CorpusError where one cannot be read."""
+        self._source = RecordFiles(paths, WAY_OUT)
         self._row_length = row_length
 
     def __len__(self) -> int:
@@ -73,8 +99,14 @@ class RowRecords(Sequence):
         return len(self._source)
 
     def __getitem__(self, index: int) -> Batch:
-        """Read one row."""
-        numbers = np.frombuffer(self._source[index], "<i4")
+        """Read one row. Raises CorpusError where it is damaged, or of another length."""
+        record = self._source[index]
+        if len(record) != 4 * (self._row_length + 2):
+            raise CorpusError(
+                f"{self._source} has a record of {len(record)} bytes, which is no row of "
+                f"{self._row_length} ids: {WAY_OUT}"
+            )
+        numbers = np.frombuffer(record, "<i4")
         ids, (n_ids, n_bytes) = numbers[: self._row_length], numbers[self._row_length :]
         return {
             "ids": ids.astype(np.int32),
@@ -95,10 +127,10 @@ def write_rows(path: Path, rows: Iterable[tuple[np.ndarray, int, int]]) -> dict[
         rows: int32[L] ids, how many are scored, raw bytes.
 
     Returns:
-        n_rows, n_tokens and n_bytes.
+        n_rows, n_tokens, n_bytes, and "files", see `record_files.describe_files`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    sums = {"n_rows": 0, "n_tokens": 0, "n_bytes": 0}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sums: dict[str, Any] = {"n_rows": 0, "n_tokens": 0, "n_bytes": 0}
     try:
         writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")
         for ids, n_ids, n_bytes in rows:
@@ -110,32 +142,33 @@ def write_rows(path: Path, rows: Iterable[tuple[np.ndarray, int, int]]) -> dict[
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return sums
-
-
-def write_json_whole(path: Path, content: Any) -> None:
-    """Write JSON in one atomic step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    return {**sums, "files": describe_files([path])}
 
 
 def open_rows(folder: str | Path) -> Rows:
     """Return the rows in a folder.
 
     Raises:
-        CorpusError: It holds none, or is not complete.
+        CorpusError: It holds none, is not complete, or was damaged.
     """
     folder = Path(folder).expanduser()
     try:
-        plan = json.loads((folder / PLAN).read_text())
-        done = json.loads((folder / DONE).read_text())
-        return Rows(folder, plan, done["n_rows"], done["n_bytes"], done["n_tokens"])
-    except (OSError, ValueError, KeyError) as error:
+        plan = read_json(folder / PLAN, PLAN_KIND)
+        done, is_sealed = read_sealed(folder / DONE, _DONE)
+        for key in ("n_rows", "n_bytes", "n_tokens"):
+            check(done[key], f"{key!r} of {folder / DONE}", Kind(items=int))
+            if done[key].keys() != done["n_rows"].keys():
+                raise ValueError(f"{folder / DONE} has {key!r} of other splits than its rows")
+    except ValueError as error:
         raise CorpusError(
             f"{folder} holds no encoded rows, or not all of them ({error}): run "
             "launch/prepare.py encode; the same command goes on where it stopped"
         ) from error
+    if not is_sealed:
+        logger.warning("%s carries no digest: damage to it would not be noticed", folder / DONE)
+    files = done.get("files", {})
+    check_files(folder, files, WAY_OUT)
+    return Rows(folder, plan, done["n_rows"], done["n_bytes"], done["n_tokens"], files)
 
 
 def train_row_batches(
