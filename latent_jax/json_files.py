@@ -78,13 +78,19 @@ RECORDS = Kind(list, items=dict)
 """A list of objects."""
 
 
-def parse(text: str | bytes, place: Any, kind: Kind = OBJECT) -> Any:
+def parse(
+    text: str | bytes,
+    place: Any,
+    kind: Kind = OBJECT,
+    unreadable: str = "cannot be read as JSON",
+) -> Any:
     """Return a value of JSON text.
 
     Args:
         text: UTF-8 where it is bytes.
         place: what the message names: a file, or a line of one.
         kind: what is expected.
+        unreadable: what the message says of text that is no JSON.
 
     Raises:
         ValueError: of the kind's class; it is no JSON, or something else than was expected.
@@ -97,7 +103,7 @@ def parse(text: str | bytes, place: Any, kind: Kind = OBJECT) -> Any:
     except RecursionError as error:
         kind.fail(place, "is nested too deeply to be read as JSON", error)
     except ValueError as error:
-        kind.fail(place, f"cannot be read as JSON: {error}", error)
+        kind.fail(place, f"{unreadable}: {error}", error)
     return check(value, place, kind)
 
 
@@ -163,8 +169,8 @@ def read_lines(path: str | os.PathLike, kind: Kind = OBJECT) -> Iterator[Any]:
     if last and is_json(last):  # a torn object is never JSON, so this one is whole
         lines.append(last)
     for number, line in enumerate(lines, start=1):
-        place = f"{path}, line {number},"
-        value = parse(line, place, kind)
+        place = f"{path}, line {number}"
+        value = parse(line, place, kind, "is not JSON")
         has_digest = isinstance(value, dict) and DIGEST in value
         first = has_digest if first is None else first
         if has_digest != first:

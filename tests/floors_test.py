@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     {
         *("contracts", "platform", "nearest", "paths", "sharding_constraints"),
-        *("json_files", "folder_lock", "processes"),
+        *("json_files", "config_file", "folder_lock", "processes"),
     },
     {"layers", "quantizers", "tokenizers", "reports"},
     {"data", "chunking"},

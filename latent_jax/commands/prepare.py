@@ -1,5 +1,6 @@
 """What a method needs before a language model is trained on it: M1 as a file, its compiled code."""
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import jax
 
 from latent_jax.experiments.evaluate import load_run
-from latent_jax.json_files import read_json
+from latent_jax.json_files import Kind, read_json
 from latent_jax.methods import artefacts
 from latent_jax.methods.equal_info_ac import compiled
 from latent_jax.methods.names import parse
@@ -16,6 +17,7 @@ from latent_jax.paths import replace_file
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import CompiledCode
 from latent_jax.tokenizers.hugging_face import to_hugging_face
+from latent_jax.training.metrics import read_records
 
 COMPILED_METHOD = "EqualInfoAC[b=16,v=65k]"
 
@@ -41,7 +43,8 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
         )
     model = GPTByteModel(run.task.model_config, run.variables["params"], context=64)
     scores = _validation(Path(workdir), run.metadata["step"])
-    environment = read_json(Path(workdir) / "environment.json")
+    keys = {"device_kind": str, "cpu_count": int, "packages": dict}
+    environment = read_json(Path(workdir) / "environment.json", Kind(keys=keys))
     record = {
         "model": "m1",
         "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables["params"])),
@@ -59,7 +62,9 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
     }
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(out, model.to_bytes())
+    content = model.to_bytes()
+    record["sha256"] = hashlib.sha256(content).hexdigest()
+    replace_file(out, content)
     replace_file(out.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
     print(
         f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB: {record['bits_per_byte']:.3f} bits/byte"
@@ -108,9 +113,7 @@ def _validation(workdir: Path, step: int) -> dict:
     Raises:
         ValueError: there is none.
     """
-    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
-    for record in records:
+    for record in read_records(workdir / "metrics.jsonl"):
         if (record["step"], record["split"]) == (step, "validation"):
             return record
     raise ValueError(

@@ -126,6 +126,29 @@ def open_one(config: DataConfig) -> Corpus:
         raise
 
 
+def own_cache(cache_dir: str) -> str:
+    """Return a cache of corpora that this user may be led to by a configuration of others.
+
+    A configuration that is read from a run folder says where its corpus was kept. That is believed
+    where this user has such a cache there; else nothing is written but to the user's own.
+    """
+    usual = DataConfig.cache_dir
+    if cache_dir == usual:
+        return cache_dir
+    index = Path(cache_dir).expanduser() / "index"
+    try:
+        if not is_remote(cache_dir) and index.is_dir():
+            owners = {path.stat().st_uid for path in (index, index.parent)}
+            if not hasattr(os, "getuid") or owners == {os.getuid()}:
+                return cache_dir
+    except OSError:
+        pass
+    logger.warning(
+        "data.cache_dir is %s, which is no cache of this user: %s is used", cache_dir, usual
+    )
+    return usual
+
+
 def load_corpus(folder: Path) -> Corpus:
     """Return the corpus in a folder of the cache. Raises CorpusError where it is damaged."""
     path, files = folder / "corpus.json", folder / TFDS_FOLDER

@@ -7,11 +7,15 @@ equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py 
 
 import functools
 import hashlib
+import logging
 from pathlib import Path
 
+from latent_jax.json_files import Kind, read_json
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.platform import Platform
 from latent_jax.tokenizers import CompiledCode
+
+logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent / "shipped"
 M1_FILE = "m1.msgpack"
@@ -58,12 +62,33 @@ def m1_digest(path: str = "") -> str:
 def _read_m1(path: str) -> bytes:
     file = Path(path).expanduser() if path else FOLDER / M1_FILE
     try:
-        return file.read_bytes()
+        content = file.read_bytes()
     except OSError as error:
         raise ValueError(
             f"the byte model {file} cannot be read ({error.strerror}): make one with "
             "python launch/train.py --config configs/m1.py and python launch/prepare.py m1"
         ) from error
+    _check_digest(file, content)
+    return content
+
+
+@functools.cache
+def _warn(file: Path) -> None:
+    logger.warning("%s has no digest beside it: damage to it would not be noticed", file)
+
+
+def _check_digest(file: Path, content: bytes) -> None:
+    """Refuse a byte model that is not the one whose record lies beside it."""
+    record = file.with_suffix(".json")
+    kind = Kind(None, way_out="restore it, or remove it to go without")
+    known = read_json(record, kind) if record.exists() else {}
+    if not isinstance(known, dict) or "sha256" not in known:
+        _warn(file)
+    elif hashlib.sha256(content).hexdigest() != known["sha256"]:
+        raise ValueError(
+            f"the byte model {file} was damaged or changed since {record.name} was written beside "
+            "it (another SHA-256): restore it, or write it again with python launch/prepare.py m1"
+        )
 
 
 def load_compiled(folder: str = "") -> CompiledCode:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from latent_jax import json_files
 from latent_jax.nearest import nearest
 from latent_jax.paths import replace_file
 from latent_jax.reports.columns import Column, column_of
@@ -93,10 +94,9 @@ def read_json(path: str | Path) -> list[dict[str, Any]]:
         ValueError: the file cannot be read, or holds no list of records.
     """
     try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"{path} cannot be read as a list of records: {reason}") from error
+        records = json_files.read_json(path, json_files.ANY)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as a list of records: {error}") from error
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise ValueError(f"{path} holds no list of records: name another file")
     return records

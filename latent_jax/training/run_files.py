@@ -9,7 +9,6 @@ It lies on a disk, or in a bucket (gs://), where folders are only names. Several
 import contextlib
 import dataclasses
 import glob
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,11 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from latent_jax.config_file import read_config, read_environment
 from latent_jax.folder_lock import LockedError, check_held, hold
-from latent_jax.json_files import Kind, digest_of, read_json, write_sealed
+from latent_jax.json_files import Kind, write_sealed
 from latent_jax.paths import is_remote, open_path
 from latent_jax.training.mesh import is_primary
-
-logger = logging.getLogger(__name__)
-
-CONFIG_DIGESTS = "config_digests"
-"""In environment.json: of config.json as it is and, while it is rewritten, as it was."""
 
 
 class RunFolderError(ValueError):
@@ -34,9 +29,6 @@ class RunFolderError(ValueError):
 
 
 _KIND = Kind(error=RunFolderError, way_out="restore the file from a copy, or use another folder")
-_ENVIRONMENT = dataclasses.replace(
-    _KIND, way_out="restore the file, or remove it, which loses what earlier starts took"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,18 +74,7 @@ class RunFolder:
         Raises:
             RunFolderError: the file cannot be read, or was changed since it was written.
         """
-        path = self.path / "config.json"
-        config = read_json(path, _KIND)
-        digests = self.environment.get(CONFIG_DIGESTS)
-        if digests is None:
-            logger.warning("%s carries no digest: damage to it would not be noticed", path)
-        elif digest_of(config) not in digests:
-            raise RunFolderError(
-                f"{path} was damaged or changed since the run was made (its digest is another one "
-                "than environment.json says): restore it from a copy; to use it as it is, remove "
-                "environment.json"
-            )
-        return config
+        return read_config(self.path, _KIND)
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -104,12 +85,7 @@ class RunFolder:
         Raises:
             RunFolderError: the file cannot be read, or is damaged.
         """
-        path = self.path / "environment.json"
-        found = read_json(path, _ENVIRONMENT) if path.exists() else {}
-        for key in ("starts", CONFIG_DIGESTS):
-            if not isinstance(found.get(key, []), list):
-                _ENVIRONMENT.fail(path, f"has no list as its {key!r}")
-        return found
+        return read_environment(self.path, _KIND)
 
     def add_start(self, start: Mapping[str, Any]) -> None:
         """Add what a start took to environment.json."""

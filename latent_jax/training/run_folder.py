@@ -17,13 +17,13 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from latent_jax.config_file import DIGESTS
 from latent_jax.folder_lock import LOCK, hold
 from latent_jax.json_files import digest_of, write_json, write_sealed
 from latent_jax.paths import is_remote, open_path
 from latent_jax.training.environment import environment
 from latent_jax.training.mesh import is_primary
 from latent_jax.training.run_files import (
-    CONFIG_DIGESTS,
     RunFolder,
     RunFolderError,
     check_path,
@@ -103,7 +103,7 @@ def _open(
                 part.mkdir(parents=True, exist_ok=True)
         write_json(folder.path / "overrides.json", dict(overrides or {}))
         # Of both, because a process may be killed between the two files.
-        made[CONFIG_DIGESTS] = [*digests, digest_of(config)]
+        made[DIGESTS] = [*digests, digest_of(config)]
         write_sealed(folder.path / "environment.json", made)
         # Last: a folder with a config is a whole run folder.
         write_json(folder.path / "config.json", config)

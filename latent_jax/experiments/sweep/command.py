@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import shutil
 import statistics
 import time
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ def sweep_and_print(
     with named_errors(folder, "the folder"):
         folder.mkdir(parents=True, exist_ok=True)
     n_workers = n_workers or n_cores()
-    share_compiled(folder)
+    programs = share_compiled(folder)
     records = plan(sweep, folder)
     _expect(records, folder, n_workers)
     if dry_run:
@@ -119,6 +120,8 @@ def sweep_and_print(
             _expect(records, folder, n_workers)
             schedule = Schedule(words, sweep, folder, records, retries)
             schedule = _run(schedule, folder, words_of_engine)
+    if programs is not None and not schedule.unfinished:
+        shutil.rmtree(programs, ignore_errors=True)  # nothing is left to compile
     results = [result for result in schedule.results.values() if result is not None]
     if results:
         print(text_table(results, RESULT_COLUMNS))

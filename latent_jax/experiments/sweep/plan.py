@@ -1,7 +1,7 @@
 """What a sweep will train, cell by cell, before anything is trained."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from latent_jax.contracts import Vocabulary
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.data.rows import DONE, open_rows
 from latent_jax.experiments.sweep.loading import check_comparable, config_of, config_words
+from latent_jax.json_files import Kind, read_json, write_sealed
 from latent_jax.methods.cells import Cell, Sweep, name_of, setting_of
 from latent_jax.methods.family import MethodName
 from latent_jax.methods.ledger import ledger
@@ -21,12 +22,13 @@ from latent_jax.methods.registry import family
 from latent_jax.methods.solve import amounts_of_step, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
-from latent_jax.reports.tables import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_BYTES, SAMPLE_TEXT_BYTES = 32_768, 512
 """Text on which the ratio of a method that M1 drives is measured before its rows are made."""
+
+_RATIOS = Kind(items=float, way_out="remove it, and it is measured again")
 
 Record = dict[str, Any]
 
@@ -105,10 +107,10 @@ class _Vocabularies:
     """What tokenizers make of the text: measured once, and kept in the folder of the sweep."""
 
     def __init__(self, folder: Path):
-        self._folder, self._path = folder, folder / "ratios.json"
-        self._known: dict[str, Mapping[str, Any]] = {}
+        self._folder, self._path = folder, folder / "bytes_per_bit.json"
+        self._known: dict[str, float] = {}
         if self._path.exists():
-            self._known = {record["key"]: record for record in read_json(self._path)}
+            self._known = read_json(self._path, _RATIOS)
         self._made: dict[str, Vocabulary] = {}
 
     def of(self, config: ConfigDict) -> Vocabulary:
@@ -138,9 +140,9 @@ class _Vocabularies:
             texts = texts[: SAMPLE_BYTES // SAMPLE_TEXT_BYTES]
             n_ids = sum(len(ids) for ids, _ in tokenizer.encode_batch(texts))
             ratio = sum(map(len, texts)) / (n_ids * tokenizer.token_bits)
-            self._known[coder] = {"key": coder, "bytes_per_bit": ratio}
-            write_json([*self._known.values()], self._path)
-        return self._known[coder]["bytes_per_bit"] * tokenizer.token_bits
+            self._known[coder] = ratio
+            write_sealed(self._path, self._known)
+        return self._known[coder] * tokenizer.token_bits
 
 
 def _coder(method: MethodName) -> MethodName:
