@@ -26,6 +26,7 @@ from latent_jax.methods.registry import family, looks
 from latent_jax.reports.command import report
 from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, write_page
 from latent_jax.reports.records import find_runs
+from latent_jax.reports.spelling import whole
 from latent_jax.reports.style import show_families
 from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
 from latent_jax.tokenizers.base import read_metadata
@@ -127,7 +128,8 @@ def segment(
     if not any(isinstance(tokenizer, CompiledCode) for tokenizer in found.values()):
         shipped = tokenizers.load(FOLDER / COMPILED_FOLDER)
         found[shipped.fingerprint()] = shipped
-    text = sentence.encode()
+    text = sentence.encode("utf-8", "surrogateescape")
+    sentence = whole(text.decode("utf-8", "replace"))
     cuts = []
     for tokenizer in tqdm(found.values(), desc="cutting", unit=" tokenizers", leave=False):
         ((ids, lengths),) = tokenizer.encode_batch([text])

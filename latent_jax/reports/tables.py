@@ -16,6 +16,7 @@ from latent_jax import json_files
 from latent_jax.nearest import nearest
 from latent_jax.paths import replace_file
 from latent_jax.reports.columns import Column, column_of
+from latent_jax.reports.spelling import markdown_cell, one_line
 
 
 def text_table(
@@ -31,7 +32,8 @@ def text_table(
         ValueError: for a column that no record has.
     """
     columns, rows = _cells(records, columns)
-    headers = [column.header.split("\n") for column in columns]
+    rows = [[*map(one_line, row)] for row in rows]
+    headers = [[*map(one_line, column.header.split("\n"))] for column in columns]
     height = max(len(header) for header in headers)
     head = [[*[""] * (height - len(header)), *header] for header in headers]
     widths = [max(map(len, [*lines, *(row[i] for row in rows)])) for i, lines in enumerate(head)]
@@ -54,8 +56,8 @@ def markdown_table(
     """Return the same table in Markdown; arguments and errors as in `text_table`."""
     columns, rows = _cells(records, columns)
     marks = ["---:" if number else ":---" for number in _numeric(records, columns)]
-    headers = [column.header.replace("\n", " ") for column in columns]
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    headers = [markdown_cell(column.header) for column in columns]
+    escaped = [[*map(markdown_cell, row)] for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (headers, marks, *escaped))
 
 
