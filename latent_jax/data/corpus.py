@@ -100,10 +100,10 @@ def open_one(config: DataConfig) -> Corpus:
             f"data.cache_dir is {config.cache_dir}, and a corpus lies on a disk: each machine of a "
             "run builds its own copy"
         )
-    cache = Path(config.cache_dir).expanduser()
+    cache = _expanded(config.cache_dir)
     source = make_source(config)
     try:
-        (cache / "index").mkdir(parents=True, exist_ok=True)
+        _make(cache)
         entry = cache / "index" / f"{_stamp_hash(config, source)}.json"
         folder = _indexed(entry, cache)
         if folder is not None:
@@ -119,11 +119,29 @@ def open_one(config: DataConfig) -> Corpus:
                 "Free some space, set data.cache_dir to a larger disk, or read less with "
                 "data.max_bytes."
             ) from error
-        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
-            raise CorpusError(
-                f"{cache} is no folder that this user may write to ({error}): set data.cache_dir."
-            ) from error
+        if str(getattr(error, "filename", "")).startswith(str(cache)):
+            raise _unwritable(cache, error) from error
         raise
+
+
+def _expanded(cache_dir: str) -> Path:
+    try:
+        return Path(cache_dir).expanduser()
+    except RuntimeError as error:  # a home that is not known
+        raise _unwritable(Path(cache_dir), error) from error
+
+
+def _make(cache: Path) -> None:
+    try:
+        (cache / "index").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(cache, error) from error
+
+
+def _unwritable(cache: Path, error: Exception) -> CorpusError:
+    return CorpusError(
+        f"{cache} is no folder that this user may write to ({error}): set data.cache_dir."
+    )
 
 
 def own_cache(cache_dir: str) -> str:

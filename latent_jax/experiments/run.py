@@ -41,7 +41,7 @@ from latent_jax.training.config import RESUMABLE
 from latent_jax.training.init_from import choose_names, open_weights
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.optimizer import make_schedule
-from latent_jax.training.run_files import check_path
+from latent_jax.training.run_files import check_path, named_errors
 from latent_jax.training.run_folder import discard
 from latent_jax.training.sharding import batch_sharding
 from latent_jax.training.weights_and_biases import check_wandb
@@ -206,7 +206,8 @@ def _run(
             agreed={"text": reading.fingerprint, "tokenizer": tokenizer.fingerprint()},
         )
         if is_primary():
-            tokenizer.save(folder.tokenizer)
+            with named_errors(folder.path):
+                tokenizer.save(folder.tokenizer)
         logger.info(
             "%s: %d steps of %d x %d ids, %.3f bytes per id, %.3g forward FLOPs per byte",
             config.name or config.method,
@@ -231,9 +232,12 @@ def _run(
             del record
             if not pictures:
                 return
-            write_samples(folder.samples, step, experiment.task, variables, tokenizer, validation())
-            if is_primary():
-                write_curves(folder.path)
+            with named_errors(folder.path):
+                write_samples(
+                    folder.samples, step, experiment.task, variables, tokenizer, validation()
+                )
+                if is_primary():
+                    write_curves(folder.path)
 
         earlier = traces(folder.profile) if training.profile else []
         startup.mark("folder")

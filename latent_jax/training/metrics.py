@@ -90,7 +90,10 @@ class MetricsWriter:
         self._path = open_path(path)
         kept = [r for r in read_records(self._path) if r["step"] <= step] if step else []
         text = "".join(json.dumps(with_digest(record)) + "\n" for record in kept)
-        replace_file(self._path, text.encode())
+        try:
+            replace_file(self._path, text.encode())
+        except OSError as error:
+            raise self._failed(error) from error
         self._remote_tensorboard = None
         if is_remote(path):
             self._file = io.StringIO()

@@ -109,7 +109,7 @@ def _open(
         write_json(folder.path / "config.json", config)
     except OSError:
         if not is_resume:
-            discard(folder)
+            _empty(folder)
         raise
 
 
@@ -121,10 +121,17 @@ def discard(folder: RunFolder) -> None:
     """
     if is_remote(folder.path) or not is_primary() or not folder.path.is_dir():
         return
-    if not (folder.path / "overrides.json").exists():
-        return  # nothing of ours has been begun there
+    if not (folder.path / "config.json").exists():
+        return  # it is not ours
     is_used = folder.metrics.exists() and folder.metrics.stat().st_size
     if is_used or any(_entries(folder.checkpoints)) or any(_entries(folder.samples)):
+        return
+    _empty(folder)
+
+
+def _empty(folder: RunFolder) -> None:
+    """Remove what a start writes, and the folder if nothing else is in it."""
+    if is_remote(folder.path):
         return
     for name in ("config.json", "environment.json", "overrides.json", "metrics.jsonl"):
         (folder.path / name).unlink(missing_ok=True)
