@@ -5,7 +5,6 @@ appears only when it has been written completely.
 """
 
 import importlib.util
-import json
 import os
 import re
 from pathlib import Path
@@ -79,21 +78,3 @@ def replace_file(path: str | os.PathLike, data: bytes) -> Any:
     finally:
         unfinished.unlink(missing_ok=True)
     return path
-
-
-def read_json(path: Any) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Args:
-        path: a path of `pathlib` or of `etils.epath`.
-
-    Raises:
-        ValueError: the file cannot be read or holds no JSON object; the message names the file.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is no JSON object")
-    return found

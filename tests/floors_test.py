@@ -9,7 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    {"contracts", "platform", "nearest", "paths", "sharding_constraints"},
+    {
+        *("contracts", "platform", "nearest", "paths", "sharding_constraints"),
+        *("json_files", "config_file", "folder_lock", "processes"),
+    },
     {"layers", "quantizers", "exact", "tokenizers", "reports"},
     {"data", "chunking"},
     {"models"},

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from latent_jax.data import DataConfig, open_corpus
+from latent_jax.json_files import Kind, read_json
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.reports.columns import Column
@@ -120,7 +120,7 @@ def _own_jobs(code: CompiledCode, texts: Sequence[bytes]) -> dict:
 def _tiktoken(vocab_file: str) -> Any:
     import tiktoken
 
-    vocab = json.loads(Path(vocab_file).read_text(encoding="utf-8"))
+    vocab = read_json(vocab_file, Kind(items=int))
     byte_of = {character: byte for byte, character in enumerate(byte_alphabet())}
     ranks = {
         bytes(byte_of[character] for character in token): rank

@@ -1,7 +1,7 @@
 """A corpus encoded once into rows of ids, for tokenizers that are slower than training."""
 
+import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +13,12 @@ from tqdm import tqdm
 from latent_jax.codec.measure import cut_texts
 from latent_jax.contracts import FieldSpec
 from latent_jax.data import Corpus, DataConfig, open_corpus
+from latent_jax.data.documents import CorpusError
 from latent_jax.data.packing import Lane, RowLayout
 from latent_jax.data.pipeline import FirstBytes
-from latent_jax.data.rows import DONE, PLAN, TOKENIZER, write_json_whole, write_rows
+from latent_jax.data.rows import DONE, PLAN, PLAN_KIND, TOKENIZER, write_rows
+from latent_jax.folder_lock import hold
+from latent_jax.json_files import Kind, read_json, write_sealed
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tokenizers import Tokenizer, load
@@ -25,6 +28,14 @@ from latent_jax.tokenizers.bit_tokenizer import encode_batches
 SHARD_DOCUMENTS = 256
 JOINED_DOCUMENTS = 128
 """Documents that are joined before they are cut into examples (Lester et al. 2024, section 3.1)."""
+
+_SHARD = Kind(
+    keys=dict.fromkeys(("n_rows", "n_tokens", "n_bytes", "n_documents", "raw_bytes"), int)
+    | {"seconds": float},
+    maybe={"files": dict},
+    error=CorpusError,
+    way_out="remove it, and the same command makes its rows again",
+)
 
 Row = tuple[np.ndarray, int, int]
 Encoded = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -96,8 +107,8 @@ def encode_corpora(
         Whether the folders are complete now; other processes may still be at work.
 
     Raises:
-        ValueError: a folder was begun with another corpus, tokenizer or rows, or the tokenizers do
-            not share their bits.
+        ValueError: a folder was begun with another corpus, tokenizer or rows, another process makes
+            the same files of it, or the tokenizers do not share their bits.
     """
     corpus = open_corpus(data)
     config, folders = configs[0], [Path(out) for out in outs]
@@ -105,6 +116,22 @@ def encode_corpora(
         make_tokenizer(parse(c.tokenizer), corpus, m1=c.m1, lanes=c.lanes or _begun_lanes(out))
         for c, out in zip(configs, folders, strict=True)
     ]
+    with contextlib.ExitStack() as opened:
+        for out in folders:
+            # Those that share a folder have a share of the files each, and a lock each.
+            lock = f"lock-{config.process}-of-{config.n_processes}.json"
+            opened.enter_context(hold(out, "the rows of one text", lock))
+        return _encode(corpus, configs, folders, makers)
+
+
+def _encode(
+    corpus: Corpus,
+    configs: Sequence[EncodeConfig],
+    folders: Sequence[Path],
+    makers: Sequence[Tokenizer],
+) -> bool:
+    """Do what `encode_corpora` says, in folders where no other process does the same."""
+    config = configs[0]
     for out, one, tokenizer in zip(folders, configs, makers, strict=True):
         _check_plan(out, _plan(one, corpus, tokenizer))
         tokenizer.save(out / TOKENIZER)
@@ -125,7 +152,7 @@ def encode_corpora(
             stop = min(start + SHARD_DOCUMENTS, len(documents))
             texts = [documents[i].text for i in range(start, stop)]
             paths = [_path(out, split, number) for out in folders]
-            if not all(path.with_suffix(".json").exists() for path in paths):
+            if not all(path.exists() and path.with_suffix(".json").exists() for path in paths):
                 _write_shard(texts, makers, configs, paths)
             bar.update(sum(map(len, texts)))
     return all([_finish(out, shards) for out in folders])
@@ -146,7 +173,7 @@ def _write_shard(
     for number, encodings in enumerate(encoded or encode_batches(makers, pieces)):
         one, rows = configs[number], _beginnings if config.example_bytes else _packed
         sums = write_rows(paths[number], rows(encodings, makers[number].separator_id, one))
-        write_json_whole(
+        write_sealed(
             paths[number].with_suffix(".json"),
             {
                 **sums,
@@ -182,9 +209,9 @@ def _check_plan(out: Path, plan: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / PLAN
     if not path.exists():
-        write_json_whole(path, plan)
+        write_sealed(path, plan)
         return
-    begun = json.loads(path.read_text())
+    begun = read_json(path, PLAN_KIND)
     different = [key for key in plan if begun.get(key) != plan[key]]
     if different:
         listed = ", ".join(f"{key}: {begun.get(key)} then, {plan[key]} now" for key in different)
@@ -227,14 +254,17 @@ def _path(out: Path, split: str, number: int) -> Path:
 def _finish(out: Path, shards: Sequence[tuple[str, int, int]]) -> bool:
     """Write the sums if every file is there; return whether it is."""
     sums: dict[str, dict[str, float]] = {}
+    files: dict[str, Any] = {}
     for split, number, _ in shards:
         path = _path(out, split, number).with_suffix(".json")
         if not path.exists():
             return False
-        for key, value in json.loads(path.read_text()).items():
+        made = read_json(path, _SHARD)
+        files |= made.pop("files", {})
+        for key, value in made.items():
             by_split = sums.setdefault(key, {})
             by_split[split] = by_split.get(split, 0) + value
-    write_json_whole(out / DONE, sums)
+    write_sealed(out / DONE, {**sums, "files": files})
     raw, seconds = sum(sums["raw_bytes"].values()), sum(sums["seconds"].values())
     ratio = sum(sums["n_bytes"].values()) / sum(sums["n_tokens"].values())
     n_rows = sum(sums["n_rows"].values())

@@ -12,12 +12,12 @@ from latent_jax import tokenizers
 from latent_jax.contracts import Vocabulary
 from latent_jax.data import batch_spec
 from latent_jax.experiments.evaluate import load_run
+from latent_jax.json_files import Kind, check, read_json
 from latent_jax.layers.config import PLATFORMS_CHOICE
 from latent_jax.methods.tasks import make_task
 from latent_jax.models import safetensors
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.hugging_face import from_hugging_face, to_hugging_face
-from latent_jax.paths import read_json
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import bpe, hugging_face
 from latent_jax.tokenizers.storage import write_folder
@@ -194,6 +194,7 @@ def _read_tensors(folder: Path) -> Mapping[str, Any]:
     """Return all tensors by name, from one file or from the files that an index names."""
     if not (folder / INDEX).exists():
         return safetensors.read(folder / WEIGHTS)
-    names = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
+    index = read_json(folder / INDEX, Kind(keys={"weight_map": dict}))["weight_map"]
+    names = sorted(set(check(index, folder / INDEX, Kind(items=str)).values()))
     parts = [safetensors.read(folder / Path(name).name) for name in names]
     return {name: x for part in parts for name, x in part.items()}

@@ -8,17 +8,19 @@ from pathlib import Path
 import jax
 
 from latent_jax.experiments.evaluate import load_run
+from latent_jax.json_files import Kind, read_json
 from latent_jax.methods import artefacts
 from latent_jax.methods.equal_info_ac import compiled
 from latent_jax.methods.names import parse
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.integer_byte_model import IntegerByteModel
 from latent_jax.models.quantized_gpt import export, integer_config
-from latent_jax.paths import read_json, replace_file
+from latent_jax.paths import replace_file
 from latent_jax.tasks.integer_language_modeling import IntegerLanguageModeling
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import CompiledCode
 from latent_jax.tokenizers.hugging_face import to_hugging_face
+from latent_jax.training.metrics import read_records
 
 COMPILED_METHOD = "EqualInfoAC[b=16,v=65k]"
 
@@ -50,7 +52,8 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
     else:
         model = GPTByteModel(model_config, params, context=64)
     scores = _validation(Path(workdir), run.metadata["step"])
-    environment = read_json(Path(workdir) / "environment.json")
+    keys = {"device_kind": str, "cpu_count": int, "packages": dict}
+    environment = read_json(Path(workdir) / "environment.json", Kind(keys=keys))
     record = {
         "model": "m1",
         "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables["params"])),
@@ -120,9 +123,7 @@ def _validation(workdir: Path, step: int) -> dict:
     Raises:
         ValueError: there is none.
     """
-    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
-    for record in records:
+    for record in read_records(workdir / "metrics.jsonl"):
         if (record["step"], record["split"]) == (step, "validation"):
             return record
     raise ValueError(

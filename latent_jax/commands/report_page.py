@@ -1,7 +1,6 @@
 """The tokenizers on a study's page: a sentence cut by each, and codes that run in a browser."""
 
 import base64
-import json
 import shlex
 import sys
 import zlib
@@ -17,14 +16,18 @@ from latent_jax.analysis import entropy
 from latent_jax.analysis.stability import figures as stability
 from latent_jax.analysis.tokens.decoding import decoding_page_figures
 from latent_jax.analysis.tokens.vocabulary import vocabulary_page_figures
+from latent_jax.config_file import read_config
+from latent_jax.json_files import Kind
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family, looks
 from latent_jax.reports.command import report
 from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, write_page
 from latent_jax.reports.records import find_runs
+from latent_jax.reports.spelling import whole
 from latent_jax.reports.style import show_families
 from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
+from latent_jax.tokenizers.base import read_metadata
 
 SENTENCE = (
     "The naïve café on Rue Cuvier sold 1,024 pastries — roughly £3,500 worth — before the "
@@ -128,7 +131,8 @@ def segment(
     if not any(isinstance(tokenizer, CompiledCode) for tokenizer in found.values()):
         shipped = tokenizers.load(FOLDER / COMPILED_FOLDER)
         found[shipped.fingerprint()] = shipped
-    text = sentence.encode()
+    text = sentence.encode("utf-8", "surrogateescape")
+    sentence = whole(text.decode("utf-8", "replace"))
     cuts = []
     for tokenizer in tqdm(found.values(), desc="cutting", unit=" tokenizers", leave=False):
         ((ids, lengths),) = tokenizer.encode_batch([text])
@@ -161,7 +165,7 @@ def _study_tokenizers(folders: Sequence[str | Path]) -> dict[str, Tokenizer]:
     for path in _runs(folders):
         saved = path / "tokenizer" / "tokenizer.json"
         # The file names the fingerprint, so a tokenizer that many runs use is loaded once.
-        if saved.exists() and json.loads(saved.read_text())["fingerprint"] not in found:
+        if saved.exists() and read_metadata(saved.parent)["fingerprint"] not in found:
             tokenizer = tokenizers.load(saved.parent)
             found[tokenizer.fingerprint()] = tokenizer
     return found
@@ -169,7 +173,8 @@ def _study_tokenizers(folders: Sequence[str | Path]) -> dict[str, Tokenizer]:
 
 def _latent_factors(folders: Sequence[str | Path]) -> list[int]:
     """Return the bytes per latent of all runs with latents, ascending, each number once."""
-    methods = {json.loads((path / "config.json").read_text())["method"] for path in _runs(folders)}
+    kind = Kind(keys={"method": str})
+    methods = {read_config(path, kind)["method"] for path in _runs(folders)}
     parsed = map(parse, methods)
     factors = {family(method.family).bytes_per_latent(method) for method in parsed}
     return sorted(factors - {0})

@@ -1,7 +1,7 @@
 """Sources of documents, the corpus on disk, and the pipeline from the corpus to batches."""
 
 from latent_jax.contracts import Batch, Document, Source
-from latent_jax.data.corpus import Corpus, load_corpus
+from latent_jax.data.corpus import Corpus, load_corpus, own_cache
 from latent_jax.data.documents import CorpusError
 from latent_jax.data.mixture import open_corpus
 from latent_jax.data.pipeline import (
@@ -25,5 +25,6 @@ __all__ = [
     "load_corpus",
     "make_source",
     "open_corpus",
+    "own_cache",
     "train_batches",
 ]

@@ -9,29 +9,36 @@ even after a crash or when several processes build at once. An index from the st
 (paths, sizes, times) to the fingerprint saves later runs from reading the source.
 """
 
-import contextlib
 import dataclasses
 import errno
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from absl import logging
 
 from latent_jax.contracts import Document, Source
-from latent_jax.data.dataset import FORMAT_VERSION, TFDS_FOLDER, write_dataset
+from latent_jax.data.dataset import FORMAT_VERSION, SPLITS, TFDS_FOLDER, files_of, write_dataset
 from latent_jax.data.documents import CorpusError
-from latent_jax.data.records import SplitRecords
+from latent_jax.data.record_files import check_files, describe_files
+from latent_jax.data.records import DELETE, SplitRecords
 from latent_jax.data.sources import DataConfig, make_source
+from latent_jax.json_files import Kind, check, read_sealed, write_sealed
 from latent_jax.paths import is_remote
+from latent_jax.processes import why_gone
+
+logger = logging.getLogger(__name__)
 
 _BUILDING = ".building-"
+_INFO = Kind(
+    keys={"format_version": int, "fingerprint": str, "n_documents": dict, "n_bytes": dict},
+    maybe={"files": dict},
+)
 _DISK_FULL = {
     errno.ENOSPC: "disk is full",
     errno.EDQUOT: "disk quota is used up",
@@ -98,17 +105,16 @@ def open_one(config: DataConfig) -> Corpus:
             f"data.cache_dir is {config.cache_dir}, and a corpus lies on a disk: each machine of a "
             "run builds its own copy"
         )
-    cache = Path(config.cache_dir).expanduser()
+    cache = _expanded(config.cache_dir)
     source = make_source(config)
     try:
-        (cache / "index").mkdir(parents=True, exist_ok=True)
+        _make(cache)
         entry = cache / "index" / f"{_stamp_hash(config, source)}.json"
-        if entry.exists():
-            folder = cache / json.loads(entry.read_text())["folder"]
-            if folder.is_dir():
-                return load_corpus(folder)
+        folder = _indexed(entry, cache)
+        if folder is not None:
+            return load_corpus(folder)
         corpus = _build(source, config, cache)
-        _write_atomically(entry, {"folder": corpus.folder.name})
+        write_sealed(entry, {"folder": corpus.folder.name, "stamp": entry.stem})
         return corpus
     except (OSError, RuntimeError) as error:
         reason = _disk_full(error)
@@ -118,11 +124,52 @@ def open_one(config: DataConfig) -> Corpus:
                 "Free some space, set data.cache_dir to a larger disk, or read less with "
                 "data.max_bytes."
             ) from error
-        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
-            raise CorpusError(
-                f"{cache} is no folder that this user may write to ({error}): set data.cache_dir."
-            ) from error
+        if str(getattr(error, "filename", "")).startswith(str(cache)):
+            raise _unwritable(cache, error) from error
         raise
+
+
+def _expanded(cache_dir: str) -> Path:
+    try:
+        return Path(cache_dir).expanduser()
+    except RuntimeError as error:  # a home that is not known
+        raise _unwritable(Path(cache_dir), error) from error
+
+
+def _make(cache: Path) -> None:
+    try:
+        (cache / "index").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(cache, error) from error
+
+
+def _unwritable(cache: Path, error: Exception) -> CorpusError:
+    return CorpusError(
+        f"{cache} is no folder that this user may write to ({error}): set data.cache_dir."
+    )
+
+
+def own_cache(cache_dir: str) -> str:
+    """Return a cache of corpora that this user may be led to by a configuration of others.
+
+    A configuration that is read from a run folder says where its corpus was kept. That is believed
+    where this user has such a cache there; else nothing is written but to the user's own.
+    """
+    usual = DataConfig.cache_dir
+    if cache_dir == usual:
+        return cache_dir
+    index = Path(cache_dir).expanduser() / "index"
+    try:
+        if not is_remote(cache_dir) and index.is_dir():
+            owners = {path.stat().st_uid for path in (index, index.parent)}
+            if not hasattr(os, "getuid") or owners == {os.getuid()}:
+                return cache_dir
+    except OSError:
+        pass
+    logger.warning(
+        "data.cache_dir is %s, which is no cache of this user: %s is used", cache_dir, usual
+    )
+    return usual
 
 
 def load_corpus(folder: Path) -> Corpus:
@@ -131,16 +178,44 @@ def load_corpus(folder: Path) -> Corpus:
     Raises:
         CorpusError: the folder is damaged, or of another format version.
     """
+    path, files = folder / "corpus.json", folder / TFDS_FOLDER
     try:
-        info = json.loads((folder / "corpus.json").read_text())
+        info, is_sealed = read_sealed(path, _INFO)
         if info["format_version"] != FORMAT_VERSION:
             raise ValueError(f"its format is {info['format_version']}, not {FORMAT_VERSION}")
+        for key in ("n_documents", "n_bytes"):
+            check(info[key], f"{key!r} of {path}", Kind(items=int))
+        if not info["n_documents"].keys() <= set(SPLITS) or "train" not in info["n_documents"]:
+            raise ValueError(f"its splits are {', '.join(info['n_documents'])}")
+        if is_sealed:
+            check_files(files, info["files"], DELETE)
+        else:
+            logger.warning("%s carries no digest: damage to it would not be noticed", path)
         return Corpus(folder, info["fingerprint"], info["n_documents"], info["n_bytes"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise CorpusError(
-            f"{folder} holds no corpus that can be read ({error}): delete the folder to have it "
-            "built again."
+            f"{folder} holds no corpus that can be read ({error}): {DELETE}."
         ) from error
+
+
+def _indexed(entry: Path, cache: Path) -> Path | None:
+    """Return the folder of a corpus that was built before; None where none is known.
+
+    The index only spares reading the source: an entry that is damaged, or another's, is made anew.
+    """
+    if not entry.exists():
+        return None
+    try:
+        known, is_sealed = read_sealed(entry, Kind(keys={"folder": str}))
+        if is_sealed and known.get("stamp") != entry.stem:
+            raise ValueError(f"{entry} is that of another source")
+        if not re.fullmatch(r"[0-9a-f]{32}", known["folder"]):
+            raise ValueError(f"{entry} names {known['folder']!r}, which is no corpus of the cache")
+    except ValueError as error:
+        logger.warning("%s: the text is read again", error)
+        return None
+    folder = cache / known["folder"]
+    return folder if folder.is_dir() else None
 
 
 def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
@@ -148,11 +223,14 @@ def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
     _sweep(cache)
     mine = f"{_BUILDING}{socket.gethostname()}-{os.getpid()}-"
     building = Path(tempfile.mkdtemp(prefix=mine, dir=cache))
-    logging.info("Building a corpus from %s in %s", config.source, cache)
+    logger.debug("Building a corpus from %s in %s", config.source, cache)
     try:
         made = building / "corpus"
+        data = made / TFDS_FOLDER
         info = write_dataset(source, config, made, building)
-        (made / "corpus.json").write_text(json.dumps({"source": config.source, **info}, indent=2))
+        files = [path for split in info["n_documents"] for path in files_of(data, split)]
+        info = {"source": config.source, **info, "files": describe_files(files)}
+        write_sealed(made / "corpus.json", info)
         folder = cache / info["fingerprint"][:32]
         try:
             made.rename(folder)
@@ -167,25 +245,14 @@ def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
 def _sweep(cache: Path) -> None:
     """Delete the temporary folders of builders on this machine that were killed."""
     for folder in cache.glob(f"{_BUILDING}{socket.gethostname()}-*"):
-        with contextlib.suppress(PermissionError):  # the process lives, under another user
-            try:
-                os.kill(int(folder.name.split("-")[-2]), 0)
-            except ProcessLookupError:
-                shutil.rmtree(folder, ignore_errors=True)
+        number = folder.name.split("-")[-2]
+        if number.isdecimal() and why_gone(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stamp_hash(config: DataConfig, source: Source) -> str:
     rule = [FORMAT_VERSION, config.validation_percent, config.test_percent, config.max_bytes]
     return hashlib.sha256(json.dumps([rule, source.stamp()]).encode()).hexdigest()[:32]
-
-
-def _write_atomically(path: Path, content: Any) -> None:
-    temporary = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(content))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _disk_full(error: BaseException) -> str | None:

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +60,26 @@ def write_dataset(source: Source, config: DataConfig, data_dir: Path, scratch: P
         "n_documents": reader.n_documents,
         "n_bytes": reader.n_bytes,
     }
+
+
+def features() -> tfds.features.FeaturesDict:
+    """Return what a record holds: texts are bytes of any encoding, which TFDS's Text keeps."""
+    return tfds.features.FeaturesDict({"key": tfds.features.Text(), "text": tfds.features.Text()})
+
+
+def files_of(folder: Path, split: str) -> list[Path]:
+    """Return the files of a split in the order of its records.
+
+    Raises:
+        CorpusError: there are none.
+    """
+    paths = sorted(folder.glob(f"corpus-{split}.array_record-*-of-*"))
+    if not paths:
+        raise CorpusError(
+            f"The corpus in {folder} is damaged (it has no file of its split {split!r}): delete "
+            "the folder to have it built again."
+        )
+    return paths
 
 
 def split_of(key: str, validation_percent: float, test_percent: float) -> str:
@@ -125,7 +144,9 @@ class _Reader:
                     if split == "train":
                         yield piece
                     else:
-                        pickle.dump(tuple(piece), aside[split])
+                        key = piece.key.encode("utf-8", "surrogatepass")
+                        for part in (key, piece.text):
+                            aside[split].write(struct.pack("<Q", len(part)) + part)
                 if 0 < config.max_bytes <= sum(self.n_bytes.values()):
                     break
         self._check()
@@ -133,7 +154,8 @@ class _Reader:
     def set_aside(self, split: str) -> Iterator[Document]:
         with self._file(split).open("rb") as file:
             for _ in range(self.n_documents[split]):
-                yield Document(*pickle.load(file))
+                key, text = (file.read(*struct.unpack("<Q", file.read(8))) for _ in range(2))
+                yield Document(key.decode("utf-8", "surrogatepass"), text)
 
     def _file(self, split: str) -> Path:
         return self._scratch / f"{split}.documents"
@@ -184,11 +206,7 @@ with tfds.core.registered.skip_registration():
             super().__init__(data_dir=os.fspath(data_dir), file_format="array_record")
 
         def _info(self) -> tfds.core.DatasetInfo:
-            # Texts are bytes of any encoding, and TFDS's Text stores bytes as they are.
-            features = {"key": tfds.features.Text(), "text": tfds.features.Text()}
-            return tfds.core.DatasetInfo(
-                builder=self, features=tfds.features.FeaturesDict(features)
-            )
+            return tfds.core.DatasetInfo(builder=self, features=features())
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[Any]]:
             # "train" comes first, because its pass writes the documents of the other splits.

@@ -16,7 +16,6 @@ file name and row number.
 import glob
 import gzip
 import itertools
-import json
 import lzma
 import os
 import zlib
@@ -28,6 +27,7 @@ import zstandard
 
 from latent_jax.contracts import Document
 from latent_jax.data.documents import CorpusError, cut
+from latent_jax.json_files import ANY, parse
 
 PASSAGE_BYTES = 16 * 1024
 
@@ -174,7 +174,7 @@ def _records(path: Path, name: str, text_field: str) -> Iterator[Document]:
             continue
         where = f"{path}, line {number}"
         try:
-            record = json.loads(line.decode("utf-8"))
+            record = parse(line, "the line", ANY)
         except ValueError as error:
             raise CorpusError(
                 f"{where} is not JSON in UTF-8 ({error}): a .jsonl file holds one object a line."

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import tensorflow_datasets as tfds
-
 from latent_jax.contracts import Document
+from latent_jax.data.dataset import features, files_of
 from latent_jax.data.documents import CorpusError
+from latent_jax.data.record_files import RecordFiles
+
+DELETE = "delete the folder to have it built again"
 
 
 class SplitRecords:
@@ -21,7 +23,8 @@ class SplitRecords:
     def __init__(self, folder: Path, split: str, n_documents: int):
         """Point at a split of the TFDS dataset in `folder` that must hold `n_documents`."""
         self._folder, self._split, self._n_documents = folder, split, n_documents
-        self._examples: Any = None
+        self._records: RecordFiles | None = None
+        self._features: Any = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> tuple[Path, str, int]:
@@ -45,12 +48,12 @@ class SplitRecords:
         """
         if not 0 <= index < self._n_documents:
             raise IndexError(f"Document {index} of {self._n_documents} in split {self._split!r}.")
+        record = self._opened()[index]
         try:
-            example = self._opened()[index]
-        except Exception as error:  # TFDS and array_record share no class for damaged files
+            example = self._features.deserialize_example_np(record)
+        except Exception as error:  # a parser of another's, of bytes of another's
             raise CorpusError(
-                f"The corpus in {self._folder} is damaged ({error}): delete the folder to have it "
-                "built again."
+                f"The corpus in {self._folder} is damaged ({error}): {DELETE}."
             ) from error
         return Document(example["key"].decode("utf-8", "surrogatepass"), example["text"])
 
@@ -62,9 +65,15 @@ class SplitRecords:
         """Name the split and its folder; Grain prints this in its messages."""
         return f"SplitRecords(split={self._split!r}, folder={str(self._folder)!r})"
 
-    def _opened(self) -> Any:
+    def _opened(self) -> RecordFiles:
         with self._lock:
-            if self._examples is None:
-                builder = tfds.builder_from_directory(self._folder)
-                self._examples = builder.as_data_source(split=self._split)
-        return self._examples
+            if self._records is None:
+                records = RecordFiles(files_of(self._folder, self._split), DELETE)
+                if len(records) != self._n_documents:
+                    raise CorpusError(
+                        f"The corpus in {self._folder} is damaged ({len(records)} documents in its "
+                        f"split {self._split!r}, and {self._n_documents} were written): {DELETE}."
+                    )
+                # Ours, whatever features.json says: TFDS would import what that names.
+                self._features, self._records = features(), records
+        return self._records

@@ -3,14 +3,15 @@
 They are a folder of ArrayRecord files. A record is one row: L ids, the number of scored ids, and
 the number of raw bytes of these, all int32 and little-endian. `plan.json` describes what was
 encoded and how. A file is complete when the .json file of the same name exists, and the whole
-folder is complete when `rows.json` exists.
+folder is complete when `rows.json` exists. The .json files carry digests, and `rows.json` says what
+each file of rows must be.
 
     plan.json  rows.json  tokenizer/
     train-00000.array_record  train-00000.json  ...  validation-00000.array_record  ...
 """
 
 import dataclasses
-import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,8 +26,22 @@ from latent_jax.contracts import Batch
 from latent_jax.data.documents import CorpusError
 from latent_jax.data.pipeline import TrainBatches, prefetch
 from latent_jax.data.placement import own_rows, placement
+from latent_jax.data.record_files import RecordFiles, check_files, describe_files
+from latent_jax.json_files import Kind, check, read_json, read_sealed
 
 PLAN, DONE, TOKENIZER = "plan.json", "rows.json", "tokenizer"
+
+WAY_OUT = (
+    "remove the file and the .json of its name, and run launch/prepare.py encode again, which "
+    "makes what lacks"
+)
+
+PLAN_KIND = Kind(
+    keys={"method": str, "tokenizer": str, "corpus": str, "row_length": int}, error=CorpusError
+)
+_DONE = Kind(keys={"n_rows": dict, "n_bytes": dict, "n_tokens": dict}, maybe={"files": dict})
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +54,7 @@ class Rows:
         n_rows: number of rows, by split.
         n_bytes: raw bytes that the scored ids stand for, by split.
         n_tokens: number of scored ids, by split.
+        files: see `record_files.describe_files`; {} where an older version wrote the folder.
     """
 
     folder: Path
@@ -46,6 +62,7 @@ class Rows:
     n_rows: dict[str, int]
     n_bytes: dict[str, int]
     n_tokens: dict[str, int]
+    files: dict[str, Any]
 
     @property
     def row_length(self) -> int:
@@ -62,15 +79,24 @@ class Rows:
             raise CorpusError(
                 f"{self.folder} holds no {name!r} rows, only {', '.join(self.n_rows)}"
             )
-        return RowRecords(sorted(self.folder.glob(f"{name}-*.array_record")), self.row_length)
+        names = [file for file in sorted(self.files) if file.startswith(f"{name}-")]
+        paths = [self.folder / file for file in names]
+        paths = paths or sorted(self.folder.glob(f"{name}-*.array_record"))
+        records = RowRecords(paths, self.row_length)
+        if len(records) != self.n_rows[name]:
+            raise CorpusError(
+                f"{self.folder} holds {len(records)} {name!r} rows, and {DONE} says "
+                f"{self.n_rows[name]}: {WAY_OUT}"
+            )
+        return records
 
 
 class RowRecords(Sequence):
     """Random access to rows; an element is a `Batch` without the batch axis."""
 
     def __init__(self, paths: Sequence[Path], row_length: int):
-        """Open the files."""
-        self._source = grain.sources.ArrayRecordDataSource([os.fspath(path) for path in paths])
+        """Open the files. Raises CorpusError where one cannot be read."""
+        self._source = RecordFiles(paths, WAY_OUT)
         self._row_length = row_length
 
     def __len__(self) -> int:
@@ -78,8 +104,18 @@ class RowRecords(Sequence):
         return len(self._source)
 
     def __getitem__(self, index: int) -> Batch:
-        """Return one row: "ids" int32[L], "weights" float32[L] and "n_bytes" int32."""
-        numbers = np.frombuffer(self._source[index], "<i4")
+        """Return one row: "ids" int32[L], "weights" float32[L] and "n_bytes" int32.
+
+        Raises:
+            CorpusError: the row is damaged, or of another length.
+        """
+        record = self._source[index]
+        if len(record) != 4 * (self._row_length + 2):
+            raise CorpusError(
+                f"{self._source} has a record of {len(record)} bytes, which is no row of "
+                f"{self._row_length} ids: {WAY_OUT}"
+            )
+        numbers = np.frombuffer(record, "<i4")
         ids, (n_ids, n_bytes) = numbers[: self._row_length], numbers[self._row_length :]
         return {
             "ids": ids.astype(np.int32),
@@ -100,10 +136,11 @@ def write_rows(path: Path, rows: Iterable[tuple[np.ndarray, int, int]]) -> dict[
         rows: for each row its ids, int32[L], the number of scored ids, and their raw bytes.
 
     Returns:
-        The sums "n_rows", "n_tokens" (scored ids) and "n_bytes".
+        The sums "n_rows", "n_tokens" (scored ids) and "n_bytes"; and "files", see
+        `record_files.describe_files`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    sums = {"n_rows": 0, "n_tokens": 0, "n_bytes": 0}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sums: dict[str, Any] = {"n_rows": 0, "n_tokens": 0, "n_bytes": 0}
     try:
         writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")
         for ids, n_ids, n_bytes in rows:
@@ -115,32 +152,33 @@ def write_rows(path: Path, rows: Iterable[tuple[np.ndarray, int, int]]) -> dict[
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return sums
-
-
-def write_json_whole(path: Path, content: Any) -> None:
-    """Write JSON in one atomic step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    return {**sums, "files": describe_files([path])}
 
 
 def open_rows(folder: str | Path) -> Rows:
     """Return the rows in a folder.
 
     Raises:
-        CorpusError: the folder holds no rows, or is not complete.
+        CorpusError: the folder holds no rows, is not complete, or was damaged.
     """
     folder = Path(folder).expanduser()
     try:
-        plan = json.loads((folder / PLAN).read_text())
-        done = json.loads((folder / DONE).read_text())
-        return Rows(folder, plan, done["n_rows"], done["n_bytes"], done["n_tokens"])
-    except (OSError, ValueError, KeyError) as error:
+        plan = read_json(folder / PLAN, PLAN_KIND)
+        done, is_sealed = read_sealed(folder / DONE, _DONE)
+        for key in ("n_rows", "n_bytes", "n_tokens"):
+            check(done[key], f"{key!r} of {folder / DONE}", Kind(items=int))
+            if done[key].keys() != done["n_rows"].keys():
+                raise ValueError(f"{folder / DONE} has {key!r} of other splits than its rows")
+    except ValueError as error:
         raise CorpusError(
             f"{folder} holds no encoded rows, or not all of them ({error}): run "
             "launch/prepare.py encode; the same command goes on where it stopped"
         ) from error
+    if not is_sealed:
+        logger.warning("%s carries no digest: damage to it would not be noticed", folder / DONE)
+    files = done.get("files", {})
+    check_files(folder, files, WAY_OUT)
+    return Rows(folder, plan, done["n_rows"], done["n_bytes"], done["n_tokens"], files)
 
 
 def train_row_batches(

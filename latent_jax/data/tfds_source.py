@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.read_only_builder import builder_from_files
@@ -112,7 +113,7 @@ def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     try:
         # Look for prepared files of any version first, because the builder's code may want a newer
         # version and start a download. The folders of Hugging Face's datasets lack the prefix.
-        with contextlib.suppress(tfds.core.DatasetNotFoundError):
+        with contextlib.suppress(tfds.core.DatasetNotFoundError), _own_features():
             return builder_from_files(name.removeprefix("huggingface:"), data_dir=folder)
         _register_builders()
         builder = tfds.builder(name, data_dir=folder, file_format="array_record")
@@ -128,6 +129,26 @@ def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
             f"({type(error).__name__}: {error}): "
             'prepare it elsewhere with file_format="array_record" and set data.tfds_data_dir.'
         ) from error
+
+
+@contextlib.contextmanager
+def _own_features() -> Iterator[None]:
+    """Let features.json of a prepared dataset name features of TFDS, and no other program.
+
+    TFDS imports whatever module the file names, and calls what it finds there.
+    """
+    kind, find = tfds.features.FeatureConnector, tfds.features.FeatureConnector.cls_from_name
+
+    def found(name: str) -> type:
+        try:
+            if name.startswith("tensorflow_datasets.core.features."):
+                return find(name)
+        except ValueError:
+            pass
+        raise ValueError(f"features.json names {name!r}, which is no feature of TFDS")
+
+    with mock.patch.object(kind, "cls_from_name", found):
+        yield
 
 
 def _register_builders() -> None:

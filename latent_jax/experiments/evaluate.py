@@ -1,7 +1,8 @@
 """A trained run scored on any corpus, with its own tokenizer; every document counts once."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,25 @@ from latent_jax.data import (
     batch_spec,
     evaluation_batches,
     open_corpus,
+    own_cache,
 )
 from latent_jax.experiments.older_runs import with_added_keys
 from latent_jax.experiments.reading import open_reading
+from latent_jax.json_files import Kind, check
 from latent_jax.methods.tasks import make_task
-from latent_jax.paths import open_path, read_json
+from latent_jax.paths import open_path
 from latent_jax.reports.tables import text_table, write_json
-from latent_jax.training import Checkpoints, Evaluator, make_mesh, spread_over_cores
+from latent_jax.training import Checkpoints, Evaluator, RunFolder, make_mesh, spread_over_cores
 from latent_jax.training.sharding import batch_sharding, tree_shardings
+
+CONFIG_KIND = Kind(
+    keys=dict.fromkeys(("data", "model", "optimizer", "training", "tokenizer", "budget"), dict)
+    | dict.fromkeys(("row_length", "batch_size", "seed"), int)
+    | {"method": str},
+    maybe={"name": str},
+    way_out="restore it from a copy",
+)
+"""What config.json of a run has at least."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,13 +74,14 @@ def load_run(workdir: str | Path, checkpoint: str = "best") -> Run:
     workdir = open_path(workdir)
     config = read_config(workdir)
     tokenizer = tokenizers.load(workdir / "tokenizer")
-    mesh = make_mesh(config.training.strategy, config.training.model_parallel)
-    # Any number will do: bytes per token decide the task's FLOPs, not the checkpoint's arrays.
-    task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
+    with _named_config(workdir):
+        mesh = make_mesh(config.training.strategy, config.training.model_parallel)
+        # Any number will do: bytes per token decide the task's FLOPs, not the checkpoint's arrays.
+        task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
+        abstract = _abstract_variables(task, config, mesh)
     # A reader: the run may be training.
-    variables, metadata = Checkpoints(workdir / "checkpoints", is_reader=True).restore_variables(
-        _abstract_variables(task, config, mesh), _step(checkpoint)
-    )
+    with Checkpoints(workdir / "checkpoints", is_reader=True) as checkpoints:
+        variables, metadata = checkpoints.restore_variables(abstract, _step(checkpoint))
     return Run(config, tokenizer, task, variables, metadata, mesh)
 
 
@@ -103,7 +116,9 @@ def evaluate(
         data = DataConfig(**words, validation_percent=0.0, test_percent=0.0)
         metrics = score_corpus(run, open_corpus(data), "train", max_bytes, batch_size)
     else:
-        rows = open_reading(config).evaluation(split=split, **_rows(run, max_bytes, batch_size))
+        with _named_config(open_path(workdir)):
+            reading = open_reading(config)
+        rows = reading.evaluation(split=split, **_rows(run, max_bytes, batch_size))
         metrics = _score(run, rows)
     return {
         "run": str(workdir),
@@ -194,4 +209,20 @@ def read_config(workdir: Path) -> ConfigDict:
         inside = sorted(folder.parent.name for folder in workdir.glob("*/config.json"))
         hint = f"; it holds the runs {', '.join(inside)}: name one" if inside else ""
         raise ValueError(f"{workdir} is no run folder (it has no config.json){hint}")
-    return with_added_keys(read_json(path))
+    config = check(RunFolder(workdir).config, path, CONFIG_KIND)
+    data = check(config["data"], f"data in {path}", Kind(keys={"cache_dir": str}))
+    data["cache_dir"] = own_cache(data["cache_dir"])
+    return with_added_keys(config)
+
+
+@contextlib.contextmanager
+def _named_config(workdir: Path) -> Iterator[None]:
+    """Name the file where a configuration lacks what a run needs, or has it of another type."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(
+            f"{workdir / 'config.json'} is no configuration of a run that can be read here "
+            f"({said}): restore it from a copy"
+        ) from error

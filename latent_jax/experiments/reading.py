@@ -164,4 +164,6 @@ def _open_rows(config: ConfigDict) -> EncodedRows:
             f"the tokenizer in {rows.folder / TOKENIZER} is not the one that its rows were encoded "
             "with: restore it, or encode the text again"
         )
+    if not rows.n_tokens.get("train"):
+        raise ValueError(f"{rows.folder} holds no training rows: encode the train split too")
     return EncodedRows(rows, tokenizer, rows.n_bytes["train"] / rows.n_tokens["train"])

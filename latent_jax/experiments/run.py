@@ -18,6 +18,7 @@ from latent_jax.costs.profile import describe_profile
 from latent_jax.costs.trace import traces
 from latent_jax.data import Batch, batch_spec
 from latent_jax.data.packing import RowLayout
+from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension, with_extension
 from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
@@ -40,18 +41,12 @@ from latent_jax.training.config import RESUMABLE
 from latent_jax.training.init_from import choose_names, open_weights
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.optimizer import make_schedule
+from latent_jax.training.run_files import check_path, named_errors
+from latent_jax.training.run_folder import discard
 from latent_jax.training.sharding import batch_sharding
 from latent_jax.training.weights_and_biases import check_wandb
 
 logger = logging.getLogger(__name__)
-
-RATE_OF_EXTENSION = {
-    "cosine": "stays at what the cosine ended with",
-    "constant": "stays at the peak",
-    "rsqrt": "goes on falling as before",
-    "wsd": "is that of a run planned for all steps: at the peak, until it decays at the new end",
-}
-"""What the learning rate does after the planned end, by schedule; see `make_schedule`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,13 +151,35 @@ def run(
         The last validation record.
 
     Raises:
-        ValueError: see `prepare` and `training.train`; nothing half-written is left behind.
+        ValueError: see `prepare` and `training.train`, or another process writes to the folder;
+            nothing half-written is left behind.
     """
     startup = startup or StartUp()
-    recorded = _recorded(workdir)
-    config = _with_extension(config, recorded)
+    check_path(workdir)
+    folder = RunFolder(open_path(workdir))
+    recorded = folder.config if (folder.path / "config.json").exists() else {}
+    with folder.hold():
+        try:
+            return _run(config, folder, recorded, overrides, more_evaluations, pictures, startup)
+        except BaseException:
+            if not recorded:
+                discard(folder)
+            raise
+
+
+def _run(
+    config: ConfigDict,
+    folder: RunFolder,
+    recorded: Mapping[str, Any],
+    overrides: Mapping[str, Any] | None,
+    more_evaluations: Callable[[Experiment], Sequence[Evaluation]],
+    pictures: bool,
+    startup: StartUp,
+) -> dict[str, Any]:
+    """Do what `run` says, in a folder that no other process writes to; {} is `recorded` anew."""
+    config = with_extension(config, recorded)
     experiment = prepare(config, startup)
-    _check_extension(experiment, recorded)
+    check_extension(experiment.config, experiment.task, experiment.extension_steps, recorded)
     config, training, reading = experiment.config, experiment.training, experiment.reading
     tokenizer = reading.tokenizer
     check_batch(experiment.mesh, config.batch_size, training.accumulation)
@@ -174,8 +191,8 @@ def run(
     )
     with train_data:
         train_data.start_prefetch()  # workers start while programs are compiled
-        folder = open_run_folder(
-            workdir,
+        open_run_folder(
+            folder.path,
             config.to_dict(),
             overrides,
             may_differ=[
@@ -188,7 +205,8 @@ def run(
             agreed={"text": reading.fingerprint, "tokenizer": tokenizer.fingerprint()},
         )
         if is_primary():
-            tokenizer.save(folder.tokenizer)
+            with named_errors(folder.path):
+                tokenizer.save(folder.tokenizer)
         logger.info(
             "%s: %d steps of %d x %d ids, %.3f bytes per id, %.3g forward FLOPs per byte",
             config.name or config.method,
@@ -213,9 +231,12 @@ def run(
             del record
             if not pictures:
                 return
-            write_samples(folder.samples, step, experiment.task, variables, tokenizer, validation())
-            if is_primary():
-                write_curves(folder.path)
+            with named_errors(folder.path):
+                write_samples(
+                    folder.samples, step, experiment.task, variables, tokenizer, validation()
+                )
+                if is_primary():
+                    write_curves(folder.path)
 
         earlier = traces(folder.profile) if training.profile else []
         startup.mark("folder")
@@ -246,38 +267,6 @@ def run(
     if training.profile and is_primary() and traces(folder.profile) != earlier:
         print(describe_profile(folder.profile))
     return validation_record
-
-
-def _recorded(workdir: str | Path) -> dict[str, Any]:
-    """Return the configuration of a run folder; {} where there is none yet."""
-    folder = RunFolder(open_path(workdir))
-    return folder.config if (folder.path / "config.json").exists() else {}
-
-
-def _with_extension(config: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
-    """Return the configuration with the extension of its run folder, unless it has its own."""
-    known = recorded.get("budget", {}).get("extend", "")
-    if config.budget.extend or not known:
-        return config
-    config = ConfigDict(config.to_dict())
-    config.budget.extend = known
-    return config
-
-
-def _check_extension(experiment: Experiment, recorded: Mapping[str, Any]) -> None:
-    """Refuse to make a run shorter than it was extended to."""
-    config = experiment.config
-    known = recorded.get("budget", {}).get("extend", "")
-    if known == config.budget.extend:
-        return
-    earlier = ConfigDict(config.to_dict())
-    earlier.budget.extend = known
-    if solve_extension(earlier, experiment.task) > experiment.extension_steps:
-        raise ValueError(
-            f"the run has been extended by {known}, which is more than {config.budget.extend}: an "
-            "extension counts from the end of the run's own budget, so give the total of all "
-            "extensions, or leave it out to keep the run's extension"
-        )
 
 
 def _check_weights(experiment: Experiment) -> None:

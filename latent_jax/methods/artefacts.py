@@ -8,17 +8,20 @@ equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py 
 
 import functools
 import hashlib
+import logging
 from pathlib import Path
 
 from latent_jax.exact.model_file import is_integer_file
+from latent_jax.json_files import Kind, read_json
 from latent_jax.methods.shipped_files import COMPILED_FOLDER, FOLDER, M1_FILE
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.integer_byte_model import IntegerByteModel
 from latent_jax.models.integer_device import IntegerDeviceModel
-from latent_jax.paths import read_json
 from latent_jax.platform import Platform
 from latent_jax.tokenizers import CompiledCode
 from latent_jax.tokenizers.byte_model import ByteModel
+
+logger = logging.getLogger(__name__)
 
 MIN_CONTEXT, MAX_CONTEXT = 32, 256
 """Bounds of the bytes that M1 attends to: MIN where it is reset after a few bytes, MAX where it is
@@ -73,20 +76,33 @@ def m1_digest(path: str = "") -> str:
 def _read_m1(path: str) -> bytes:
     file = Path(path).expanduser() if path else FOLDER / M1_FILE
     try:
-        content, record = file.read_bytes(), file.with_suffix(".json")
-        # A file that is moved without its record is taken as it is.
-        expected = read_json(record).get("sha256") if record.exists() else None
+        content = file.read_bytes()
     except OSError as error:
         raise ValueError(
             f"the byte model {file} cannot be read ({error.strerror}): make one with "
             "python launch/train.py --config configs/m1.py and python launch/prepare.py m1"
         ) from error
-    if expected not in (None, hashlib.sha256(content).hexdigest()):
-        raise ValueError(
-            f"the byte model {file} is not the one that {record.name} beside it describes: its "
-            "SHA-256 differs, so it was changed, or is damaged. Restore both from a copy"
-        )
+    _check_digest(file, content)
     return content
+
+
+@functools.cache
+def _warn(file: Path) -> None:
+    logger.warning("%s has no digest beside it: damage to it would not be noticed", file)
+
+
+def _check_digest(file: Path, content: bytes) -> None:
+    """Refuse a byte model that is not the one whose record lies beside it."""
+    record = file.with_suffix(".json")
+    kind = Kind(None, way_out="restore it, or remove it to go without")
+    known = read_json(record, kind) if record.exists() else {}
+    if not isinstance(known, dict) or "sha256" not in known:
+        _warn(file)
+    elif hashlib.sha256(content).hexdigest() != known["sha256"]:
+        raise ValueError(
+            f"the byte model {file} was damaged or changed since {record.name} was written beside "
+            "it (another SHA-256): restore it, or write it again with python launch/prepare.py m1"
+        )
 
 
 def load_compiled(folder: str = "") -> CompiledCode:

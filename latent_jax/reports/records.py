@@ -8,13 +8,14 @@ were trained again after a resume. Any other damage is an error.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from latent_jax.config_file import read_config
+from latent_jax.json_files import Kind, read_lines
 from latent_jax.nearest import nearest
 from latent_jax.paths import open_path
 
@@ -25,6 +26,10 @@ SEEN = "_seen"
 
 class RunFolderError(ValueError):
     """A folder is not a run folder, or its files are damaged in a way that no killed run causes."""
+
+
+_CONFIG = Kind(keys={"method": str}, maybe={"name": str, "training": dict}, error=RunFolderError)
+_ANY = Kind(None, error=RunFolderError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,9 +138,8 @@ def read_run(folder: str | Path) -> Run:
         RunFolderError: a file is missing or damaged; the message names the file and the line.
     """
     folder = open_path(folder)
-    config = _parse(_read(folder, "config.json"), folder / "config.json")
-    if not isinstance(config.get("method"), str):
-        raise RunFolderError(f'{folder / "config.json"} names no "method"')
+    _check_there(folder, "config.json")
+    config = read_config(folder, _CONFIG)
     return Run(folder, config, _read_metrics(folder))
 
 
@@ -162,28 +166,16 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read(folder, name):
-    try:
-        return (folder / name).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RunFolderError(f"{folder} is not a run folder: it has no {name}") from None
-    except UnicodeDecodeError as error:
-        raise RunFolderError(f"{folder / name} is not UTF-8 text: {error}") from None
+def _check_there(folder, name):
+    if not (folder / name).exists():
+        raise RunFolderError(f"{folder} is not a run folder: it has no {name}")
 
 
 def _read_metrics(folder):
-    """Return the records without those that were trained again; see the module's docstring."""
-    text = _read(folder, "metrics.jsonl")
-    lines = text.split("\n")
-    last = lines.pop()  # "" in a complete file, else a line that was not written to its end
-    records = [_record(line, folder, number) for number, line in enumerate(lines, start=1)]
-    if last:
-        try:
-            json.loads(last)
-        except json.JSONDecodeError:
-            pass  # A part of an object is never valid JSON, so no complete record is lost here.
-        else:
-            records.append(_record(last, folder, len(lines) + 1))
+    """Return the records that count, see the module's docstring."""
+    _check_there(folder, "metrics.jsonl")
+    values = enumerate(read_lines(folder / "metrics.jsonl", _ANY), start=1)
+    records = [_record(value, folder, number) for number, value in values]
     kept = {split: [] for split in SPLITS}
     for record in records:
         # A step that is not larger than the last one was trained again after a resume. It replaces
@@ -195,9 +187,10 @@ def _read_metrics(folder):
     return [record for split in SPLITS for record in kept[split]]
 
 
-def _record(line, folder, number):
+def _record(record, folder, number):
     place = f"{folder / 'metrics.jsonl'}, line {number}"
-    record = _parse(line, place)
+    if not isinstance(record, dict):
+        raise RunFolderError(f"{place} is not a JSON object but {type(record).__name__}")
     for key in REQUIRED:
         if key not in record:
             raise RunFolderError(f"{place} has no {key!r}")
@@ -209,13 +202,3 @@ def _record(line, folder, number):
         if key != "split" and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise RunFolderError(f"{place}: {key!r} is {value!r}, not a number")
     return record
-
-
-def _parse(text, place):
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RunFolderError(f"{place} is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise RunFolderError(f"{place} is not a JSON object but {type(value).__name__}")
-    return value

@@ -1,17 +1,19 @@
 """Scores of a sweep by method and size, with their spread over seeds."""
 
 import dataclasses
-import json
 import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latent_jax.json_files import Kind, read_json
 from latent_jax.reports.records import RunFolderError
 from latent_jax.reports.style import rank_of
 
 CELL_FILE = "cell.json"
+
+CELL = Kind(keys={"name": str, "method": str, "size": str}, maybe={"setting": str, "seed": int})
 
 
 def read_cells(folder: str | Path) -> list[dict[str, Any]]:
@@ -26,7 +28,7 @@ def read_cells(folder: str | Path) -> list[dict[str, Any]]:
     records = []
     for path in paths:
         try:
-            records.append(json.loads(path.read_text(encoding="utf-8")))
+            records.append(read_json(path, CELL))
         except ValueError as error:
             raise RunFolderError(f"{path} is damaged ({error}): train the cell again") from error
     return records

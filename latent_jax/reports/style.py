@@ -13,10 +13,19 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.text import Text
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogFormatter,
+    MaxNLocator,
+    NullFormatter,
+    ScalarFormatter,
+)
 
 from latent_jax.paths import replace_file
+from latent_jax.reports.spelling import one_line, plot_text
 
 INK = "#22262b"
 QUIET = "#6b7280"
@@ -118,10 +127,30 @@ def line_look(index: int) -> dict:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write the figure as PNG in one atomic step, and return the path."""
+    """Write the figure as PNG; the file is whole or not there.
+
+    Texts are drawn as they are: a "$" in the name of a run begins no formula.
+    """
+    axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    numbers = {id(text) for axis in axes for text in _spell_ticks(axis)}
+    for text in figure.findobj(Text):
+        text.set_text("\n".join(map(one_line, text.get_text().split("\n"))))
+        text.set_parse_math(id(text) in numbers)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=DPI)
     return replace_file(path, image.getvalue())
+
+
+def _spell_ticks(axis: Axis) -> list[Text]:
+    """Return the labels of an axis, after names that stand in place of numbers are spelled.
+
+    Numbers stay with matplotlib, which writes powers of ten as formulas.
+    """
+    formatter = axis.get_major_formatter()
+    if not isinstance(formatter, ScalarFormatter | LogFormatter | NullFormatter):
+        axis.set_major_formatter(FuncFormatter(lambda x, place: plot_text(formatter(x, place))))
+    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    return [axis.get_offset_text(), *(label for t in ticks for label in (t.label1, t.label2))]
 
 
 def titles(figure: Figure, left: float, title: str, subtitle: str) -> None:

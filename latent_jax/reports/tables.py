@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from latent_jax import json_files
 from latent_jax.nearest import nearest
 from latent_jax.paths import replace_file
 from latent_jax.reports.columns import Column, column_of
+from latent_jax.reports.spelling import markdown_cell, one_line
 
 
 def text_table(
@@ -30,7 +32,8 @@ def text_table(
         ValueError: no record has a column, or there are no records.
     """
     columns, rows = _cells(records, columns)
-    headers = [column.header.split("\n") for column in columns]
+    rows = [[*map(one_line, row)] for row in rows]
+    headers = [[*map(one_line, column.header.split("\n"))] for column in columns]
     height = max(len(header) for header in headers)
     head = [[*[""] * (height - len(header)), *header] for header in headers]
     widths = [max(map(len, [*lines, *(row[i] for row in rows)])) for i, lines in enumerate(head)]
@@ -53,8 +56,8 @@ def markdown_table(
     """Return the same table in Markdown; arguments and errors as in `text_table`."""
     columns, rows = _cells(records, columns)
     marks = ["---:" if number else ":---" for number in _numeric(records, columns)]
-    headers = [column.header.replace("\n", " ") for column in columns]
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    headers = [markdown_cell(column.header) for column in columns]
+    escaped = [[*map(markdown_cell, row)] for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (headers, marks, *escaped))
 
 
@@ -93,10 +96,9 @@ def read_json(path: str | Path) -> list[dict[str, Any]]:
         ValueError: the file cannot be read, or holds no list of records.
     """
     try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"{path} cannot be read as a list of records: {reason}") from error
+        records = json_files.read_json(path, json_files.ANY)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as a list of records: {error}") from error
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise ValueError(f"{path} holds no list of records: name another file")
     return records

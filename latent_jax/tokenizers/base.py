@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from latent_jax.contracts import Document, Encoded, FieldSpec
+from latent_jax.json_files import is_a, parse
 from latent_jax.tokenizers.storage import read_file, write_folder
 
 METADATA_FILE = "tokenizer.json"
@@ -245,7 +246,14 @@ class Tokenizer(abc.ABC):
                 "was changed or truncated: restore the folder from where it was copied, or train "
                 "and save the tokenizer again, and encode again all that it had encoded."
             )
-        tokenizer = cls._from_files(files)
+        try:
+            tokenizer = cls._from_files(files)
+        except Exception as error:  # files of others, of which the fingerprint fits
+            said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            raise ValueError(
+                f"the files in {folder} are those that their fingerprint states, and no tokenizer "
+                f"of kind {cls.kind!r} can be made of them ({said}): save it again."
+            ) from error
         if tokenizer._metadata() != saved:
             raise ValueError(
                 f"{Path(folder) / METADATA_FILE} describes {saved}, but the files beside it are "
@@ -328,15 +336,16 @@ def read_metadata(folder: Path) -> dict[str, str | int]:
         ValueError: the file is missing, truncated or incomplete.
     """
     text = read_file(folder, METADATA_FILE)
+    types = {"kind": str, "name": str, "vocab_size": int, "fingerprint": str}
     try:
-        metadata = json.loads(text)
-        missing = {"kind", "name", "vocab_size", "fingerprint"} - metadata.keys()
-    except (ValueError, AttributeError):
-        missing = {"a whole JSON object"}
+        metadata = parse(text, METADATA_FILE)
+        missing = sorted(k for k, kind in types.items() if not is_a(metadata.get(k), kind))
+    except ValueError:
+        missing = ["a whole JSON object"]
     if missing:
         raise ValueError(
-            f"{Path(folder) / METADATA_FILE} is damaged, or no tokenizer's: it lacks "
-            f"{', '.join(sorted(missing))}. Restore it, or train and save the tokenizer again."
+            f"{Path(folder) / METADATA_FILE} is damaged or not ours: it lacks "
+            f"{', '.join(missing)}. Restore it, or train and save the tokenizer again."
         )
     return metadata
 

@@ -9,7 +9,8 @@ from latent_jax.training.identity import CheckpointError
 from latent_jax.training.loop import train
 from latent_jax.training.mesh import check_batch, initialize_distributed, make_mesh
 from latent_jax.training.recorder import NonFiniteError
-from latent_jax.training.run_folder import RunFolder, RunFolderError, open_run_folder
+from latent_jax.training.run_files import RunFolder, RunFolderError
+from latent_jax.training.run_folder import open_run_folder
 from latent_jax.training.signals import LostProcessError, TrainingInterrupted
 from latent_jax.training.startup import StartUp, keep_programs
 from latent_jax.training.state import TrainState, abstract_state, create_state, initial_state

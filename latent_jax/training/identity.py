@@ -1,5 +1,7 @@
 """Checks that a checkpoint belongs to this run, and that its bits are those that were saved."""
 
+import functools
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,10 @@ WAYS_OUT = {
 }
 """Keys of a run's identity, which must be the same when it resumes; and what to do where they are
 not."""
+
+
+DIGEST_RULE = 2
+"""Of what is saved now; see `digests`."""
 
 
 class CheckpointError(ValueError):
@@ -84,24 +90,41 @@ def describe_shapes(params: PyTree) -> dict[str, str]:
     }
 
 
-def digests(items: Mapping[str, PyTree]) -> dict[str, int]:
-    """Return for each item the sum modulo 2^32 of its numbers' bits, read as unsigned integers.
+def digests(items: Mapping[str, PyTree], rule: int = DIGEST_RULE) -> dict[str, int]:
+    """Return for each item the sum of its bits as words, modulo 2^32; the mesh does not matter.
 
-    The sum does not depend on the mesh.
+    Args:
+        items: pytrees of arrays by name.
+        rule: 2 multiplies each word by an odd number that its place decides, so that arrays and
+            words that change places are found as surely as a flipped bit; 1, of older checkpoints,
+            does not.
     """
-    return {name: int(digest) for name, digest in jax.device_get(_digest(items)).items()}
+    return {name: int(digest) for name, digest in jax.device_get(_digest(items, rule)).items()}
 
 
-@jax.jit
-def _digest(items: Mapping[str, PyTree]) -> dict[str, jax.Array]:
-    return {name: sum(map(_bit_sum, jax.tree.leaves(tree))) for name, tree in items.items()}
+@functools.partial(jax.jit, static_argnums=1)
+def _digest(items: Mapping[str, PyTree], rule: int) -> dict[str, jax.Array]:
+    return {
+        name: sum(
+            _bit_sum(leaf, 0 if rule == 1 else 1 | zlib.crc32(path_name(path).encode()))
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        )
+        for name, tree in items.items()
+    }
 
 
-def _bit_sum(leaf: jax.Array) -> jax.Array:
+def _bit_sum(leaf: jax.Array, salt: int) -> jax.Array:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     if leaf.dtype == jnp.bool_:
         leaf = leaf.astype(jnp.uint8)
     words = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
-    bits = jax.lax.bitcast_convert_type(leaf, words)
-    return jnp.sum(bits.astype(jnp.uint32), dtype=jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(leaf, words).astype(jnp.uint32)
+    if salt:
+        # The place in row-major order, by sums of its coordinates: no array is moved for it.
+        places, stride = jnp.zeros(bits.shape, jnp.uint32), 1
+        for axis in reversed(range(bits.ndim)):
+            steps = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+            places, stride = places + steps * jnp.uint32(stride % 2**32), stride * bits.shape[axis]
+        bits = bits * ((places * jnp.uint32(2 * 0x9E3779B1 % 2**32)) + jnp.uint32(salt))
+    return jnp.sum(bits, dtype=jnp.uint32)

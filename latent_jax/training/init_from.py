@@ -6,7 +6,7 @@ patterns see them, and "codebook/..." and the like for the other Flax collection
 """
 
 import dataclasses
-import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from latent_jax.json_files import MOST_BYTES, Kind, check, parse
 from latent_jax.nearest import nearest
 from latent_jax.paths import open_path
 from latent_jax.training.checkpoints import Checkpoints
@@ -151,7 +152,7 @@ def take_weights(variables: PyTree, weights: Weights, names: Iterable[str]) -> P
 
 def _of_run(folder, step: int, mesh: Mesh) -> Weights:
     with Checkpoints(folder / "checkpoints", is_reader=True) as checkpoints:
-        step, shapes = checkpoints.variable_shapes(step)
+        found, shapes = checkpoints.variable_shapes(step)
 
     def read(names):
         abstract = jax.tree.map(
@@ -164,7 +165,7 @@ def _of_run(folder, step: int, mesh: Mesh) -> Weights:
         arrays = _named(variables)
         return {name: jax.device_get(arrays[name]) for name in names}
 
-    return Weights(str(folder / "checkpoints" / str(step)), _named(shapes), read)
+    return Weights(str(folder / "checkpoints" / str(found)), _named(shapes), read)
 
 
 def _of_npz(path: Path) -> Weights:
@@ -183,13 +184,30 @@ def _of_npz(path: Path) -> Weights:
 def _of_safetensors(path: Path) -> Weights:
     """Read the format itself: the length of a JSON header, the header, and the arrays' bytes."""
     with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+        if not 0 < length <= min(size - 8, MOST_BYTES):
+            raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
+        header = parse(file.read(length), "its header")
     header.pop("__metadata__", None)
-    shapes = {
-        name: jax.ShapeDtypeStruct(tuple(entry["shape"]), SAFETENSORS_DTYPES[entry["dtype"]])
-        for name, entry in header.items()
-    }
+    check(header, "its header", Kind(items=dict))
+    shapes = {}
+    for name, entry in header.items():
+        check(entry, name, Kind(keys={"shape": list, "data_offsets": list, "dtype": str}))
+        for key, least in (("shape", 0), ("data_offsets", 2)):
+            check(entry[key], f"{key} of {name}", Kind(list, items=int))
+            if min(entry[key], default=0) < 0 or len(entry[key]) < least:
+                raise ValueError(f"{name} has {entry[key]} as its {key}")
+        if entry["dtype"] not in SAFETENSORS_DTYPES:
+            raise ValueError(
+                f"{name} is {entry['dtype']}; {', '.join(SAFETENSORS_DTYPES)} are read"
+            )
+        dtype = np.dtype(SAFETENSORS_DTYPES[entry["dtype"]])
+        start, end = entry["data_offsets"][:2]
+        if end - start != math.prod(entry["shape"]) * dtype.itemsize or 8 + length + end > size:
+            raise ValueError(f"{name} is said to lie at {start} to {end}, which does not fit")
+        shapes[name] = jax.ShapeDtypeStruct(tuple(entry["shape"]), dtype)
 
     def read(names):
         arrays = {}

@@ -20,7 +20,7 @@ from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.optimizer import decay_start, make_optimizer, make_schedule
 from latent_jax.training.profiler import Profiler, mark_step
 from latent_jax.training.recorder import Recorder, nothing_seen
-from latent_jax.training.run_folder import RunFolder
+from latent_jax.training.run_files import RunFolder
 from latent_jax.training.signals import StopSignal, TrainingInterrupted, name_lost_process
 from latent_jax.training.startup import StartUp
 from latent_jax.training.state import abstract_state, create_state, initial_state
@@ -81,6 +81,7 @@ def train(
         DataError: the training data ended or broke.
         NonFiniteError: training diverged; the message names the step and the last good checkpoint.
         LostProcessError: a step failed in a run of several processes, as when another one died.
+        RunFolderError: another process writes into the run folder.
         TrainingInterrupted: (a SystemExit) after SIGTERM or Ctrl-C, once all is saved.
     """
     startup, platform = startup or StartUp(), Platform.current()
@@ -88,6 +89,7 @@ def train(
     with contextlib.ExitStack() as opened, name_lost_process(lambda: step):
         # Ends Grain's worker processes, which would otherwise keep their shared memory.
         opened.callback(getattr(train_data, "close", lambda: None))
+        opened.enter_context(run_folder.hold())
         feed = Feed(train_data, mesh, batch_spec)
         check_fields(task, feed.spec)
         batch_size, row_length = feed.spec["weights"].shape
@@ -122,7 +124,7 @@ def train(
         # good: it is checked and loaded, then data, counters and clock go to its step, and at last
         # the recorder cuts off the records of metrics.jsonl after that step.
         origin = {}
-        if checkpoints.steps:
+        if not checkpoints.is_empty:
             restored = checkpoints.restore(abstract, identity, config.restore_step)
             state, saved = restored.state, restored.metadata
             feed.set_state(restored.data_state)
@@ -203,6 +205,7 @@ def train(
                 recorder.end_window(step)
                 if step != saved_step:
                     with recorder.chrono.pause():
+                        run_folder.check_held()
                         recorder.flush()  # first: a resume must find the records before its step
                         is_ranked = evaluated_step == step and config.keep_best > 0
                         checkpoints.save(

@@ -1,8 +1,9 @@
 """Exact sums on the host, and the files they are written to: metrics.jsonl and TensorBoard's.
 
 metrics.jsonl is the record of the run; TensorBoard shows the same numbers. One line is one flat
-record: {"step", "split", "seconds", "train_flops", metric: value, ...}, never rounded; for text it
-also has "bytes_seen" and "tokens_seen".
+record: {"step", "split", "seconds", "train_flops", metric: value, ..., "digest"}, never rounded;
+for text it also has "bytes_seen" and "tokens_seen". The digest is that of the line and left out
+where it is read.
 """
 
 import io
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from latent_jax.contracts import amount_key
+from latent_jax.json_files import Kind, read_lines, with_digest
 from latent_jax.paths import is_remote, open_path, replace_file
 
 # Where PyTorch is installed, tensorboardX imports it to know its tensors: seconds of every start.
@@ -27,6 +29,12 @@ if sys.modules["torch"] is None:
     del sys.modules["torch"]
 
 Sums = dict[str, Any]
+
+RECORD = Kind(
+    keys={"step": int, "split": str},
+    way_out="restore the file from a copy; without it, and without its records, the run goes on",
+)
+"""A line of metrics.jsonl."""
 
 
 def add_scores(sums: Sums, scores: Mapping[str, Any]) -> None:
@@ -89,8 +97,11 @@ class MetricsWriter:
         """Open the files of a run that goes on after `step` optimizer steps (0: a new run)."""
         self._path = open_path(path)
         kept = [r for r in read_records(self._path) if r["step"] <= step] if step else []
-        text = "".join(json.dumps(record) + "\n" for record in kept)
-        replace_file(self._path, text.encode())
+        text = "".join(json.dumps(with_digest(record)) + "\n" for record in kept)
+        try:
+            replace_file(self._path, text.encode())
+        except OSError as error:
+            raise self._failed(error) from error
         self._remote_tensorboard = None
         if is_remote(path):
             self._file = io.StringIO()
@@ -111,7 +122,7 @@ class MetricsWriter:
         """
         plain = {name: _plain(name, value, record) for name, value in record.items()}
         try:
-            self._file.write(json.dumps(plain, allow_nan=False) + "\n")
+            self._file.write(json.dumps(with_digest(plain), allow_nan=False) + "\n")
             self._file.flush()
         except OSError as error:
             raise self._failed(error) from error
@@ -153,13 +164,13 @@ class MetricsWriter:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a metrics.jsonl in order; a half-written last line is left out."""
+    """Return the records of a metrics.jsonl in order; a half-written last line is left out.
+
+    Raises:
+        ValueError: a line is damaged; the message names it.
+    """
     path = open_path(path)
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    # After the last newline there is nothing, or what a killed process did not finish.
-    return [json.loads(line) for line in lines[:-1]]
+    return list(read_lines(path, RECORD)) if path.exists() else []
 
 
 def _plain(name: str, value: Any, record: Mapping[str, Any]) -> str | int | float:

@@ -4,6 +4,7 @@ The metrics of a step are read one step late, so that the host never waits for a
 device still computes.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,10 +20,12 @@ from latent_jax.training.config import TrainingConfig
 from latent_jax.training.mesh import is_primary
 from latent_jax.training.metrics import MetricsWriter, Window, read_records
 from latent_jax.training.progress import Progress
-from latent_jax.training.run_folder import RunFolder
+from latent_jax.training.run_files import RunFolder, RunFolderError
 from latent_jax.training.startup import StartUp
 from latent_jax.training.step import StepMetrics
 from latent_jax.training.weights_and_biases import WandbWriter
+
+logger = logging.getLogger(__name__)
 
 
 def nothing_seen(task: Task) -> dict[str, Any]:
@@ -93,6 +96,8 @@ class Recorder:
             if config.wandb:
                 self._writers.append(WandbWriter(config.wandb, folder))
         records = [r for r in read_records(folder.metrics) if r["step"] <= step]
+        self._n_records = len(records)
+        self._check_records(saved.get("n_records", self._n_records), step)
         self._validations = [r for r in records if r["split"] == "validation"]
         self._window = Window()
         self._window.clear(self.chrono.seconds)
@@ -123,8 +128,9 @@ class Recorder:
 
     @property
     def counters(self) -> dict[str, Any]:
-        """The counts that a checkpoint keeps, so that a resumed run continues them."""
-        return {**self._amounts(), "seconds": self.chrono.seconds}
+        """What a checkpoint keeps, so that the counts go on from it."""
+        counted = {"seconds": self.chrono.seconds, "n_records": self._n_records}
+        return {**self._amounts(), **counted}
 
     def add_step(self, step: int, metrics: StepMetrics) -> None:
         """Keep the metrics of a step that the device still computes, and read the ones before."""
@@ -251,7 +257,26 @@ class Recorder:
     def _amounts(self) -> dict[str, int]:
         return {f"{unit}_seen": amount for unit, amount in self._seen.items()}
 
+    def _check_records(self, n_written: int, step: int) -> None:
+        """Name records that are gone since a checkpoint; refuse where they decide how it goes on.
+
+        Raises:
+            RunFolderError: early stopping, which the records decide, lacks some.
+        """
+        if self._n_records == n_written or not is_primary():
+            return
+        said = (
+            f"{self._folder.metrics} holds {self._n_records} records up to step {step}, where "
+            f"{n_written} were written: it was cut or changed"
+        )
+        if self._config.patience:
+            raise RunFolderError(
+                f"{said}, and training.patience is decided by them: restore it from a copy"
+            )
+        logger.warning("%s; the run goes on without them", said)
+
     def _write(self, record: dict[str, Any]) -> None:
+        self._n_records += 1
         for writer in self._writers:
             writer.write(record)
 

@@ -1,20 +1,13 @@
-"""The folder of one run: the only thing that passes from training to what comes after it.
+"""Open the folder of one run: the only thing that passes from training to what comes after it.
 
-config.json  overrides.json  environment.json  metrics.jsonl
-checkpoints/  samples/  tokenizer/  tensorboard/  profile/  wandb/
-
-It lies on a disk, or in a bucket (gs://), where folders are only names. Several processes share it.
+Nothing is written into a folder of something else, and a start that fails leaves nothing behind.
 """
 
-import dataclasses
-import glob
+import contextlib
 import hashlib
-import importlib.metadata
 import json
-import os
-import platform
-import subprocess
-import sys
+import math
+import shutil
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -24,78 +17,23 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from latent_jax.paths import is_remote, open_path, replace_file
-from latent_jax.platform import Platform
+from latent_jax.config_file import DIGESTS
+from latent_jax.folder_lock import LOCK, hold
+from latent_jax.json_files import digest_of, write_json, write_sealed
+from latent_jax.paths import is_remote, open_path
+from latent_jax.training.environment import environment
 from latent_jax.training.mesh import is_primary
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "latent_jax")
+from latent_jax.training.run_files import (
+    RunFolder,
+    RunFolderError,
+    check_path,
+    named_errors,
+)
 
 ABSENT = "(absent)"
 
 SHARED_WITHIN_SECONDS = 60.0
 """How long a network disk may take to show one machine what another one wrote."""
-
-
-class RunFolderError(ValueError):
-    """The folder belongs to another run, or to something else."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RunFolder:
-    """Paths inside a run folder; `path` comes from `latent_jax.paths.open_path`."""
-
-    path: Path
-
-    @property
-    def metrics(self) -> Path:
-        """The records of the run, see `training.metrics`."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """See `training.checkpoints`."""
-        return self.path / "checkpoints"
-
-    @property
-    def samples(self) -> Path:
-        """Text that the model made."""
-        return self.path / "samples"
-
-    @property
-    def tokenizer(self) -> Path:
-        """The tokenizer, saved by itself."""
-        return self.path / "tokenizer"
-
-    @property
-    def profile(self) -> Path:
-        """Traces, see `training.profiler`."""
-        return self.path / "profile"
-
-    @property
-    def tensorboard(self) -> Path:
-        """TensorBoard's event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The configuration as it was given."""
-        return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        """The content of environment.json; {} where the file was not kept.
-
-        It is what `environment` returned, and "starts": the seconds of each start, see
-        `training.startup`.
-        """
-        path = self.path / "environment.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-    def add_start(self, start: Mapping[str, Any]) -> None:
-        """Add the record of a start to environment.json."""
-        found = self.environment
-        starts = [*found.get("starts", []), dict(start)]
-        write_json(self.path / "environment.json", {**found, "starts": starts})
 
 
 def open_run_folder(
@@ -118,19 +56,22 @@ def open_run_folder(
 
     Raises:
         RunFolderError: the folder holds something else, or a run of another configuration (every
-            key that differs is named with both values), or see `check_path`; then nothing is
-            written. Or the folder cannot be written; or a process of the run does not see it, or
-            was started with another configuration.
+            key that differs is named with both values), or is in use by another process, or see
+            `check_path`; nothing is written. Or it cannot be written, and nothing is left; or a
+            process of the run does not see what another one wrote or was started with another
+            configuration.
         ValueError: see `latent_jax.paths.open_path`.
     """
     check_path(path)
     folder = RunFolder(open_path(path))
+    _check_finite(config)
     config = json.loads(json.dumps(config))
     error = None
     if is_primary():
         try:
             added = json.loads(json.dumps(dict(added or {})))  # tuples become lists, as in config
-            _open(folder, config, overrides, set(may_differ), added)
+            with named_errors(folder.path), hold(folder.path, "one run"):
+                _open(folder, config, overrides, set(may_differ), added)
         except ValueError as refused:
             error = refused
     _agree(folder, error, {"configuration": config, **(agreed or {})})
@@ -144,28 +85,77 @@ def _open(
     may_differ: set[str],
     added: Mapping[str, Any],
 ) -> None:
+    is_resume = (folder.path / "config.json").exists()
+    if is_resume:
+        recorded = folder.config
+        _check_same(folder, recorded, config, may_differ, added)
+    elif foreign := _foreign(folder.path):
+        raise RunFolderError(
+            f"{folder.path} is not empty and holds no config.json, so it is no run folder (it "
+            f"holds {foreign}): choose another workdir"
+        )
+    known = folder.environment if is_resume else {}
+    digests = [digest_of(recorded)] if is_resume else []
+    made = {**environment(), "starts": known.get("starts", [])}
     try:
-        is_resume = (folder.path / "config.json").exists()
-        if is_resume:
-            _check_same(folder, config, may_differ, added)
-        elif folder.path.exists() and any(folder.path.iterdir()):
-            raise RunFolderError(
-                f"{folder.path} is not empty and holds no config.json, so it is no run folder: "
-                "choose another workdir"
-            )
         if not is_remote(folder.path):
             for part in (folder.path, folder.checkpoints, folder.samples, folder.tensorboard):
                 part.mkdir(parents=True, exist_ok=True)
         write_json(folder.path / "overrides.json", dict(overrides or {}))
-        starts = folder.environment.get("starts", []) if is_resume else []
-        write_json(folder.path / "environment.json", {**environment(), "starts": starts})
-        # Written last: a folder that has its config is a complete run folder.
+        # Of both, because a process may be killed between the two files.
+        made[DIGESTS] = [*digests, digest_of(config)]
+        write_sealed(folder.path / "environment.json", made)
+        # Last: a folder with a config is a whole run folder.
         write_json(folder.path / "config.json", config)
-    except OSError as error:
-        raise RunFolderError(
-            f"the run folder {folder.path} cannot be read or written: {error}. Check its name, who "
-            "may write there and what is free, or choose another workdir"
-        ) from error
+    except OSError:
+        if not is_resume:
+            _empty(folder)
+        raise
+
+
+def discard(folder: RunFolder) -> None:
+    """Remove what a start has made in a folder where no step was recorded or saved.
+
+    The same command with other words then finds an empty folder, and no run of another
+    configuration.
+    """
+    if is_remote(folder.path) or not is_primary() or not folder.path.is_dir():
+        return
+    if not (folder.path / "config.json").exists():
+        return  # it is not ours
+    is_used = folder.metrics.exists() and folder.metrics.stat().st_size
+    if is_used or any(_entries(folder.checkpoints)) or any(_entries(folder.samples)):
+        return
+    _empty(folder)
+
+
+def _empty(folder: RunFolder) -> None:
+    """Remove what a start writes, and the folder if nothing else is in it."""
+    if is_remote(folder.path):
+        return
+    for name in ("config.json", "environment.json", "overrides.json", "metrics.jsonl"):
+        (folder.path / name).unlink(missing_ok=True)
+    for part in (folder.tokenizer, folder.tensorboard, folder.checkpoints, folder.samples):
+        shutil.rmtree(part, ignore_errors=True)
+    with contextlib.suppress(OSError):  # others may have put something there
+        folder.path.rmdir()
+
+
+def _entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _foreign(folder: Path) -> str:
+    """Return what in a folder without a config no start of ours has left there; "" if nothing."""
+    ours = {"overrides.json", "environment.json", "checkpoints", "samples", "tensorboard"}
+    found = _entries(folder)
+    rest = [name for name in found if name not in ours and LOCK not in name]
+    rest = [name for name in rest if not (name.startswith(".") and name.endswith(".tmp"))]
+    kept = [name for name in found if name in ours and not name.endswith(".json")]
+    rest += [f"{name}/{_entries(folder / name)[0]}" for name in kept if _entries(folder / name)]
+    if "overrides.json" not in found:  # which is the first that we write
+        rest += [name for name in found if name == "environment.json"]
+    return rest[0] if rest else ""
 
 
 def _agree(folder: RunFolder, error: ValueError | None, agreed: Mapping[str, Any]) -> None:
@@ -204,52 +194,17 @@ def _agree(folder: RunFolder, error: ValueError | None, agreed: Mapping[str, Any
             )
 
 
-def check_path(path: str | Path) -> None:
-    """Refuse a path below which Orbax would save checkpoints that nothing can read.
-
-    Orbax finds the parts of a checkpoint by a glob of its whole path. In it `a[b]` matches `ab`,
-    and `*` matches other runs too.
-
-    Raises:
-        RunFolderError: the absolute path has a "[", "*" or "?".
-    """
-    text = str(open_path(path) if is_remote(path) else Path(path).absolute())
-    if glob.escape(text) != text:
-        raise RunFolderError(
-            f"{text}: a '[', '*' or '?' in the path of a run is read as a pattern by Orbax, which "
-            "would not find its checkpoints again: choose another workdir"
-        )
-
-
-def environment() -> dict[str, Any]:
-    """Return what results depend on besides the configuration: versions, devices, revision."""
-    device = jax.devices()[0]
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "backend": Platform.current().kind,
-        "device_kind": device.device_kind,
-        "device_count": jax.device_count(),
-        "process_count": jax.process_count(),
-        # Who copies the source without its repository names the revision by the variable.
-        "git_revision": _git("rev-parse", "HEAD") or os.environ.get("LATENT_JAX_REVISION"),
-        "git_is_dirty": _git("status", "--porcelain") not in ("", None),
-        "command": sys.argv,
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-    }
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    replace_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+def _check_finite(config: Mapping[str, Any]) -> None:
+    for key, value in _flat(config).items():
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise RunFolderError(f"{key} is {value}, and has to be a finite number")
 
 
 def _check_same(
-    folder: RunFolder, config: dict, may_differ: set[str], added: Mapping[str, Any]
+    folder: RunFolder, recorded: dict, config: dict, may_differ: set[str], added: Mapping[str, Any]
 ) -> None:
-    old, new = {**added, **_flat(folder.config)}, _flat(config)
+    old, new = {**added, **_flat(recorded)}, _flat(config)
     lines = [
         f"  {key}: {old.get(key, ABSENT)!r} there, {new.get(key, ABSENT)!r} now"
         for key in sorted(old.keys() | new.keys())
@@ -271,26 +226,3 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
         for key, branch in tree.items()
         for name, value in _flat(branch, f"{prefix}.{key}" if prefix else key).items()
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    """Return git's answer about this package; None where there is no git or no repository."""
-    try:
-        answer = subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -83,6 +84,26 @@ class StartUp:
         return f"{text} (meanwhile in threads: {beside})" if beside else text
 
 
+def programs_folder(name: str) -> Path | None:
+    """Return a folder for compiled programs in the user's cache, made where it is missing.
+
+    A program that is loaded is run. So it must be one that this user has compiled, and never one
+    from a folder that may have been copied from others.
+
+    Returns:
+        The folder; None where it cannot be made, or others may write to it.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    try:
+        folder = cache.expanduser() / "latent_jax" / name
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = folder.stat()
+    except (OSError, RuntimeError):  # no home, or no room
+        return None
+    is_ours = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    return folder if is_ours and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else None
+
+
 def keep_programs() -> Path | None:
     """Keep compiled programs in the user's cache for later processes, where that is safe.
 
@@ -94,8 +115,9 @@ def keep_programs() -> Path | None:
     """
     if jax.config.jax_compilation_cache_dir is not None or not Platform.current().keeps_programs:
         return None
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    folder = cache / "latent_jax" / "programs"
+    folder = programs_folder("programs")
+    if folder is None:
+        return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
 

@@ -11,8 +11,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from latent_jax.json_files import Kind, read_json
 from latent_jax.paths import is_remote, replace_file
-from latent_jax.training.run_folder import RunFolder
+from latent_jax.training.run_files import RunFolder
 
 
 def check_wandb(project: str) -> None:
@@ -88,7 +89,8 @@ def _id_of(folder: RunFolder) -> str:
     """Return the id of the run in W&B, which the run folder keeps."""
     path = folder.path / "wandb" / "id.json"
     if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))["id"]
+        way_out = "remove it, and the run is a new one there"
+        return read_json(path, Kind(keys={"id": str}, way_out=way_out))["id"]
     new = uuid.uuid4().hex[:12]
     replace_file(path, (json.dumps({"id": new}) + "\n").encode())
     return new

@@ -198,9 +198,19 @@ def cut_the_metadata(folder):
 def test_a_damaged_checkpoint_is_refused_and_a_good_one_offered(workdir, damage):
     damage(workdir / "checkpoints" / "8")
     with pytest.raises(CheckpointError, match=r"step 8 is .*damaged.*restore_step") as caught:
-        resume(workdir)
+        resume(workdir, restore_step=8)
     assert "4" in str(caught.value).split("restore_step")[1]
     assert sorted(os.listdir(workdir / "checkpoints")) == ["4", "8"]
+
+
+def test_where_none_is_asked_for_the_newest_good_one_is_taken(workdir, trained):
+    flip_a_bit(workdir / "checkpoints" / "8")
+    resume(workdir, keep_latest=3)
+    assert sorted(os.listdir(workdir / "checkpoints"), key=int) == ["4", "8", "12"]
+    assert os.listdir(workdir / "damaged") == ["8"]
+    chex.assert_trees_all_equal(
+        *(jax.device_get(saved_state(folder)[0]) for folder in (workdir, trained))
+    )
 
 
 def test_the_offered_checkpoint_is_one_that_loads(workdir, trained):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import shutil
 import statistics
 import time
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ from latent_jax.experiments.sweep.local import LocalEngine
 from latent_jax.experiments.sweep.plan import Record, encodings, plan
 from latent_jax.experiments.sweep.schedule import Schedule
 from latent_jax.experiments.sweep.worker import share_compiled
+from latent_jax.folder_lock import hold
 from latent_jax.nearest import check_word
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.training.host import n_cores
-from latent_jax.training.run_folder import check_path
+from latent_jax.training.run_files import check_path, named_errors
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +87,8 @@ def sweep_and_print(
         The records of the plan, or of all cells.
 
     Raises:
-        ValueError: the sweep is wrong, its folder holds another one, no cluster answers, or cells
-            failed.
+        ValueError: the sweep is wrong, its folder holds another one or another process works in
+            it, no cluster answers, or cells failed.
     """
     check_word("engine", engine, ENGINES)
     if address and engine != "ray":
@@ -97,9 +99,10 @@ def sweep_and_print(
     name, sweep = load_sweep(words)
     folder = Path(workdir or Path("runs") / "sweeps" / name).absolute()
     check_path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with named_errors(folder, "the folder"):
+        folder.mkdir(parents=True, exist_ok=True)
     n_workers = n_workers or n_cores()
-    share_compiled(folder)
+    programs = share_compiled(folder)
     records = plan(sweep, folder)
     _expect(records, folder, n_workers)
     if dry_run:
@@ -111,13 +114,17 @@ def sweep_and_print(
         return records
     began = time.monotonic()
     words_of_engine = (engine, folder, n_workers, address)
-    schedule = _run(Schedule(words, sweep, folder, records, retries), folder, words_of_engine)
-    if sweep.follow_up is not None and not schedule.unfinished:
-        more = sweep.follow_up([schedule.results[record["name"]] for record in records])
-        sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more], follow_up=None)
-        records = plan(sweep, folder)
-        _expect(records, folder, n_workers)
+    with named_errors(folder, "the folder"), hold(folder, "one sweep"):
         schedule = _run(Schedule(words, sweep, folder, records, retries), folder, words_of_engine)
+        if sweep.follow_up is not None and not schedule.unfinished:
+            more = sweep.follow_up([schedule.results[record["name"]] for record in records])
+            sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more], follow_up=None)
+            records = plan(sweep, folder)
+            _expect(records, folder, n_workers)
+            schedule = Schedule(words, sweep, folder, records, retries)
+            schedule = _run(schedule, folder, words_of_engine)
+    if programs is not None and not schedule.unfinished:
+        shutil.rmtree(programs, ignore_errors=True)  # nothing is left to compile
     results = [result for result in schedule.results.values() if result is not None]
     if results:
         print(text_table(results, RESULT_COLUMNS))
@@ -167,7 +174,7 @@ def _expect(records: Sequence[Record], folder: Path, n_workers: int) -> None:
     """
     rate = matmul_rate() / n_workers
     results = [result for r in records if (result := read_result(folder, r["name"])) is not None]
-    shares = [_own_flops(r) / r["seconds"] / rate for r in results if r["seconds"] > 0]
+    shares = [_own_flops(r) / r["seconds"] / rate for r in results if r.get("seconds", 0) > 0]
     share = statistics.median(shares) if shares else USUAL_SHARE
     for record in records:
         record["expected_seconds"] = _own_flops(record) / (share * rate)

@@ -6,7 +6,6 @@ started again.
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,14 +19,20 @@ from latent_jax.experiments.run import Experiment, run
 from latent_jax.experiments.sweep.loading import config_of
 from latent_jax.experiments.sweep.paper import paper_evaluation
 from latent_jax.experiments.sweep.plan import Record, rows_folder
+from latent_jax.json_files import Kind, read_json, write_sealed
 from latent_jax.methods.cells import Sweep
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.methods.solve import solve_shape
-from latent_jax.training.run_folder import write_json
 
 RESULT = "cell.json"
 """File in the run folder of a finished cell, with its record."""
+
+_RESULT = Kind(
+    keys={"name": str, "config": str},
+    maybe={"seconds": float, "wall_seconds": float, "bytes_seen": int, "bits_per_byte": float},
+    way_out="remove the file, and the cell is read from its checkpoint and scored again",
+)
 
 SPLIT_MARGIN = 1.1
 """Factor on the bytes that a budget, or the batches of the paper's protocol, need on average."""
@@ -41,7 +46,7 @@ def cell_folder(folder: Path, name: str) -> Path:
 def read_result(folder: Path, name: str) -> Record | None:
     """Return the record of a finished cell, or None."""
     path = cell_folder(folder, name) / RESULT
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(path, _RESULT) if path.exists() else None
 
 
 def encode_cells(sweep: Sweep, folder: Path, records: Sequence[Record]) -> None:
@@ -103,7 +108,7 @@ def train_cell(sweep: Sweep, folder: Path, record: Record) -> Record:
         **{key: value for key, value in final.items() if key != "split"},
         "wall_seconds": time.monotonic() - began,
     }
-    write_json(workdir / RESULT, result)
+    write_sealed(workdir / RESULT, result)
     return result
 
 

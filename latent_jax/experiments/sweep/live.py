@@ -1,12 +1,14 @@
 """The display of a running sweep: a table that is redrawn on a terminal, lines elsewhere."""
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from latent_jax.experiments.sweep.jobs import cell_folder
+from latent_jax.json_files import Kind, parse
+
+_RECORD = Kind(keys={"step": int, "bits_per_byte": float})
 
 LINE_EVERY_SECONDS = 60.0
 """Without a terminal: seconds between two lines about running jobs."""
@@ -103,7 +105,7 @@ def _last_record(path: Path) -> dict[str, Any] | None:
         return None
     for line in reversed(lines[1:] if len(lines) > 2 else lines):
         try:
-            return json.loads(line)
+            return parse(line, path, _RECORD)
         except ValueError:
             continue
     return None

@@ -1,7 +1,7 @@
 """The plan of a sweep: a record of each cell, made before anything is trained."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from latent_jax.contracts import Vocabulary
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.data.rows import DONE, open_rows
 from latent_jax.experiments.sweep.loading import check_comparable, config_of, config_words
+from latent_jax.json_files import Kind, read_json, write_sealed
 from latent_jax.methods.cells import Cell, Sweep, name_of, setting_of
 from latent_jax.methods.family import MethodName
 from latent_jax.methods.ledger import ledger
@@ -21,13 +22,14 @@ from latent_jax.methods.registry import family
 from latent_jax.methods.solve import amounts_of_step, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
-from latent_jax.reports.tables import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_BYTES, SAMPLE_TEXT_BYTES = 32_768, 512
 """The bytes per token of a method that M1 drives are estimated before its rows are made, on so many
 bytes of text, cut into texts of so many bytes."""
+
+_RATIOS = Kind(items=float, way_out="remove it, and it is measured again")
 
 Record = dict[str, Any]
 
@@ -107,10 +109,10 @@ class _Vocabularies:
     """The vocabularies of methods; ratios measured on samples are kept in the sweep's folder."""
 
     def __init__(self, folder: Path):
-        self._folder, self._path = folder, folder / "ratios.json"
-        self._known: dict[str, Mapping[str, Any]] = {}
+        self._folder, self._path = folder, folder / "bytes_per_bit.json"
+        self._known: dict[str, float] = {}
         if self._path.exists():
-            self._known = {record["key"]: record for record in read_json(self._path)}
+            self._known = read_json(self._path, _RATIOS)
         self._made: dict[str, Vocabulary] = {}
 
     def of(self, config: ConfigDict) -> Vocabulary:
@@ -140,9 +142,9 @@ class _Vocabularies:
             texts = texts[: SAMPLE_BYTES // SAMPLE_TEXT_BYTES]
             n_ids = sum(len(ids) for ids, _ in tokenizer.encode_batch(texts))
             ratio = sum(map(len, texts)) / (n_ids * tokenizer.token_bits)
-            self._known[coder] = {"key": coder, "bytes_per_bit": ratio}
-            write_json([*self._known.values()], self._path)
-        return self._known[coder]["bytes_per_bit"] * tokenizer.token_bits
+            self._known[coder] = ratio
+            write_sealed(self._path, self._known)
+        return self._known[coder] * tokenizer.token_bits
 
 
 def _coder(method: MethodName) -> MethodName:

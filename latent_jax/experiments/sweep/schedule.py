@@ -12,8 +12,8 @@ from latent_jax.data.rows import DONE
 from latent_jax.experiments.sweep.jobs import read_result
 from latent_jax.experiments.sweep.loading import config_of
 from latent_jax.experiments.sweep.plan import Record, encodings, rows_folder
+from latent_jax.json_files import write_json
 from latent_jax.methods.cells import Sweep
-from latent_jax.training.run_folder import write_json
 
 MANIFEST = "manifest.json"
 """File in the folder of a sweep: every cell, its state, and the errors of its attempts."""

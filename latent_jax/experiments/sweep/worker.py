@@ -3,6 +3,7 @@
 It lives as long as its sweep, so that all its jobs share its imports and compiled programs.
 """
 
+import hashlib
 import logging
 import multiprocessing
 import os
@@ -19,9 +20,7 @@ from latent_jax.command_line import end_in_order
 from latent_jax.experiments.sweep.jobs import encode_cells, train_cell
 from latent_jax.experiments.sweep.loading import load_sweep
 from latent_jax.training import keep_memory
-
-COMPILED = "compiled"
-"""Subfolder of a sweep's folder for compiled programs, which all its cells share."""
+from latent_jax.training.startup import programs_folder
 
 
 def work_off(job: dict[str, Any]) -> None:
@@ -74,11 +73,23 @@ def serve(connection: Connection, folder: str, cores: Sequence[int], log: str) -
             connection.send(f"{type(error).__name__}: {error}")
 
 
-def share_compiled(folder: str | Path) -> None:
-    """Keep compiled programs in the folder of the sweep, unless the user has set another place."""
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(Path(folder) / COMPILED))
+def share_compiled(folder: str | Path) -> Path | None:
+    """Let the workers of a sweep share compiled programs, unless the user has set another place.
+
+    Programs are native code, so they lie in the user's cache and not in the folder of the sweep,
+    which may come from others.
+
+    Returns:
+        Where they are kept; None where nothing was changed.
+    """
+    if jax.config.jax_compilation_cache_dir is not None:
+        return None
+    name = hashlib.sha256(os.path.abspath(folder).encode()).hexdigest()[:16]
+    programs = programs_folder(f"sweeps/{name}")
+    if programs is not None:
+        jax.config.update("jax_compilation_cache_dir", str(programs))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    return programs
 
 
 def _follow_parent() -> None:

@@ -4,11 +4,11 @@ The keys of the records, not the file name, identify an analysis. Every file is 
 Functions that draw figures of some analyses are passed in; this file also has their shared helpers.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latent_jax.json_files import ANY, read_json
 from latent_jax.reports.columns import column_of
 from latent_jax.reports.latent_figures import short_of
 from latent_jax.reports.page.parts import Figure, Records, Section, Table
@@ -52,8 +52,8 @@ def analysis_sections(paths: Sequence[str | Path], drawers: Sequence[Draw] = ())
 def _read(path: Path) -> list[dict[str, Any]]:
     way_out = "name files that launch/analyze.py VERB --json wrote"
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        records = read_json(path, ANY)
+    except ValueError as error:
         raise ValueError(f"--analyses={path} cannot be read ({error}): {way_out}") from error
     if not isinstance(records, list) or not records:
         raise ValueError(f"--analyses={path} holds no list of records: {way_out}")

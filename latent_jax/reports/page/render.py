@@ -2,7 +2,6 @@
 
 import difflib
 import functools
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -27,6 +26,7 @@ from latent_jax.reports.page.parts import (
     Table,
     Verdicts,
 )
+from latent_jax.reports.spelling import script_json, whole
 from latent_jax.reports.trial import REFUTED, SUPPORTED, UNDECIDED, UNTRIED
 
 SCRIPTS = ("codes.js", "segments.js", "page.js")
@@ -41,7 +41,7 @@ def write_page(page: Page, path: str | Path) -> Path:
     Raises:
         ValueError: a number of the page is not finite.
     """
-    return replace_file(path, render(page).encode())
+    return replace_file(path, whole(render(page)).encode())
 
 
 def render(page: Page) -> str:
@@ -61,8 +61,7 @@ def render(page: Page) -> str:
         main="\n".join(map(_section, page.sections)),
         footer=f"<p>Made by <code>{escape(page.made_by)}</code>. All numbers come from the folder "
         "of the study.</p>",
-        # "</script" within a text would end the element.
-        data=json.dumps(_data(page), allow_nan=False).replace("</", "<\\/"),
+        data=script_json(_data(page)),
         library=_library(),
         script="\n".join(map(_asset, SCRIPTS)),
     )

@@ -39,7 +39,7 @@ def _last_blocks(run: Run) -> list[dict[str, str]]:
     paths = sorted((run.folder / "samples").glob("step_*.txt"))
     if not paths:
         return []
-    blocks = paths[-1].read_text(encoding="utf-8").split("\n\n")
+    blocks = paths[-1].read_text(encoding="utf-8", errors="replace").split("\n\n")
     found = []
     for block in blocks:
         matches = filter(None, map(_LINE.match, block.split("\n")))

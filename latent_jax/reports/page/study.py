@@ -10,6 +10,7 @@ from latent_jax.reports.page.samples import sample_section
 from latent_jax.reports.page.sweep_sections import sweep_sections, sweep_summary
 from latent_jax.reports.records import Run, find_runs, read_run
 from latent_jax.reports.scores import is_sweep, read_cells
+from latent_jax.reports.spelling import whole
 
 
 def study_page(
@@ -63,7 +64,7 @@ def _evaluated(folder: Path) -> list[Run]:
 
 
 def _segmentation_section(part: Segmentation) -> Section:
-    n_bytes = len(part.sentence.encode())
+    n_bytes = len(whole(part.sentence).encode())
     ratios = {cut.name: n_bytes / len(cut.lengths) for cut in part.cuts if cut.lengths}
     title = "One sentence, cut by every tokenizer"
     if len(ratios) > 1:
