@@ -41,7 +41,7 @@ class IntegerByteModel:
         """Check every bound."""
         if lanes < 1:
             raise ValueError(f"a byte model has at least 1 lane; got {lanes}")
-        model_file.check(config, arrays)
+        self._content = model_file.to_bytes(config, arrays)
         self.config, self.lanes = config, lanes
         self._arrays = dict(arrays)
         self._weights = make_weights(config, arrays)
@@ -84,7 +84,7 @@ class IntegerByteModel:
 
     def to_bytes(self) -> bytes:
         """See `ByteModel.to_bytes`."""
-        return model_file.to_bytes(self.config, self._arrays)
+        return self._content
 
     @classmethod
     def from_bytes(cls, content: bytes, context: int = 0, lanes: int = 0) -> "IntegerByteModel":
