@@ -109,7 +109,7 @@ def test_a_flipped_bit_in_its_file_is_seen(m1, at):
     content = bytearray(m1.read_bytes())
     content[int(at * len(content))] ^= 4
     m1.write_bytes(bytes(content))
-    with pytest.raises(ValueError, match=r"m1.msgpack was damaged or changed since m1.json was written"):
+    with pytest.raises(ValueError, match=r"m1.msgpack was damaged or changed since"):
         artefacts.load_m1(str(m1))
     with pytest.raises(ValueError, match="was written beside"):
         artefacts.m1_digest(str(m1))
