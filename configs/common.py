@@ -1,8 +1,7 @@
 """The configuration every experiment starts from, and the table of sizes.
 
-A default stands once, beside its comment, in the dataclass that uses it (named on the right below);
-here are the sections they make, and the words that belong to no dataclass. Anything can be set from
-the command line, such as
+A default stands once, beside its comment and its range, in the dataclass that uses it (named on the
+right below); here are the sections they make. Anything can be set from the command line, such as
 --config.optimizer.learning_rate=1e-3; a misspelt key names the nearest known one.
 """
 
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict
 from latent_jax.chunking.fixed import all_options
 from latent_jax.data import DataConfig
 from latent_jax.layers.config import PLATFORMS_CHOICE, TransformerConfig
+from latent_jax.methods.settings import BudgetConfig, LatentConfig, RunConfig, TokenizerConfig
 from latent_jax.nearest import check_word
 from latent_jax.quantizers import QuantizerConfig
 from latent_jax.tasks.snippets import Snippets
@@ -37,50 +37,11 @@ def heads(d_model: int) -> int:
 
 def default() -> ConfigDict:
     """Return every word an experiment has, with its default."""
-    config = ConfigDict()
-    config.name = ""  # how tables and pictures call the run; "" = the method's name
-    config.seed = (
-        0  # of the initial parameters, dropout, the quantizer's draws and the documents' order
-    )
-    # A literature name, such as BPE[v=4096]; launch/prepare.py methods lists them.
-    config.method = "Bytes"
-    config.row_length = 256  # L, ids per row of a batch (bytes for Bytes and Latent)
-    config.context_bytes = 0  # raw bytes that a row stands for on average; sets row_length; 0 = off
-    config.batch_size = 32  # rows per optimizer step, all devices and micro-batches together
-
-    config.evaluation_bytes = (
-        0  # raw bytes of the validation split that each evaluation reads; 0 = all
-    )
-
-    config.budget = ConfigDict()  # how long to train: exactly one of these is not 0
-    config.budget.steps = 0.0  # optimizer steps
-    config.budget.tokens = 0.0  # ids seen
-    config.budget.bytes = 0.0  # raw bytes seen
-    config.budget.flops = 0.0  # of training: 3 x forward, and once those of M1
-    config.budget.bytes_per_parameter = 0.0  # raw bytes for each parameter outside of embeddings
-    config.budget.other = ""  # UNIT:AMOUNT in another unit that the method counts
-    config.budget.extend = ""  # more after its end, UNIT:AMOUNT; as --extend of launch/train.py
-
-    # Widen or narrow the language model until a forward pass costs at most so many FLOPs per raw
-    # byte, M1 included; 0 = its width is model.d_model.
-    config.inference_flops_per_byte = 0.0
-
+    config = _section(RunConfig)  # latent_jax/methods/settings.py, as all that are not named here
+    config.budget = _section(BudgetConfig)
     config.data = _section(DataConfig)  # latent_jax/data/sources.py
-    config.tokenizer = ConfigDict()  # of BPE and SentencePiece
-    config.tokenizer.train_bytes = (
-        20_000_000  # raw bytes of the training split it is trained on; 0 = all
-    )
-    config.tokenizer.vocab_file = (
-        ""  # read GPT-2's vocab.json and merges.txt instead of training a BPE
-    )
-    config.tokenizer.merges_file = ""  # goes with vocab_file
-    config.tokenizer.m1 = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
-    config.tokenizer.lanes = 0  # texts that it reads side by side; 0 = the platform's choice
-
-    config.z_loss = 0.0  # weight of (log Z)^2 in the loss; of the language model of one tokenizer
-    config.head = "auto"  # auto | whole | blocks | fused: how cross-entropy is computed
-    config.snippets = _section(Snippets)  # latent_jax/tasks/snippets.py; likewise
-
+    config.tokenizer = _section(TokenizerConfig)
+    config.snippets = _section(Snippets)  # latent_jax/tasks/snippets.py
     # The language model of every method: a GPT (latent_jax/layers/config.py).
     config.model = _section(TransformerConfig, "vocab_size", "max_length", **_transformer(128, 4))
     # Encoder and decoder of a latent method, each: a BERT with the same words.
@@ -91,14 +52,7 @@ def default() -> ConfigDict:
     # of latent_jax/quantizers/base.py.
     config.compressor = ConfigDict(all_options())
     config.quantizer = _section(QuantizerConfig, "kind", "codebook_size", "d_model")
-
-    config.latent = ConfigDict()
-    config.latent.beta = 1.0  # weight of the language model's loss beside the reconstruction
-    config.latent.beta_schedule = "constant"  # constant | linear (from 0 over beta_warmup_steps)
-    config.latent.beta_warmup_steps = 0  # optimizer steps of a linear beta until it is whole
-    config.latent.lm_gradient = "input"  # none | input | input_and_target: its way into the encoder
-    config.latent.freeze = ()  # parts that stay as they are: encoder, decoder, language_model
-
+    config.latent = _section(LatentConfig)
     config.optimizer = _section(OptimizerConfig)  # latent_jax/training/config.py
     config.training = _section(TrainingConfig, "seed")  # latent_jax/training/config.py
     config.training.best_metric = ""  # "" = the headline of the task

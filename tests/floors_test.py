@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    {"contracts", "platform", "nearest", "paths", "sharding_constraints"},
+    {"contracts", "platform", "nearest", "paths", "ranges", "sharding_constraints"},
     {"layers", "quantizers", "tokenizers", "reports"},
     {"data", "chunking"},
     {"models"},

@@ -15,6 +15,7 @@ from latent_jax.costs.target import Target
 from latent_jax.data import batch_spec
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.methods.settings import check_settings
 from latent_jax.methods.solve import solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import Platform
@@ -80,6 +81,7 @@ def lower(
     Raises:
         ValueError: the config describes no network, or does not divide among the devices.
     """
+    check_settings(config)
     training = TrainingConfig(**config.training, seed=config.seed)
     mesh = make_mesh(training.strategy, training.model_parallel, target.devices)
     check_batch(mesh, config.batch_size, training.accumulation)

@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax.contracts import Evaluation, Task, Vocabulary
+from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import describe_profile
 from latent_jax.costs.trace import traces
-from latent_jax.data import Batch, batch_spec
+from latent_jax.data import Batch
 from latent_jax.data.packing import RowLayout
+from latent_jax.experiments.checks import check_best_metric, check_extension, check_weights
 from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
-from latent_jax.methods.solve import budget_of, solve_extension, solve_shape, solve_steps
+from latent_jax.methods.settings import check_settings
+from latent_jax.methods.solve import solve_extension, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.paths import open_path
 from latent_jax.reports.curves import write_curves
@@ -30,14 +31,12 @@ from latent_jax.training import (
     RunFolder,
     StartUp,
     TrainingConfig,
-    initial_state,
     keep_programs,
     make_mesh,
     open_run_folder,
     train,
 )
 from latent_jax.training.config import RESUMABLE
-from latent_jax.training.init_from import choose_names, open_weights
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.optimizer import make_schedule
 from latent_jax.training.sharding import batch_sharding
@@ -111,13 +110,15 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
             parts.
     """
     startup = startup or StartUp()
-    training = TrainingConfig(**config.training, seed=config.seed)  # refused before text is read
+    check_settings(config)
+    training = TrainingConfig(**config.training, seed=config.seed)
     optimizer = OptimizerConfig(**config.optimizer)
-    budget_of(config)
     check_wandb(training.wandb)
     mesh = make_mesh(training.strategy, training.model_parallel)
     keep_programs()
     startup.mark("devices")
+    if not (config.context_bytes or config.inference_flops_per_byte):
+        make_task(config, assumed_vocabulary(config, 4.0))  # refuses what makes none
     reading = open_reading(config, startup)
     vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
     config = solve_shape(config, vocabulary)
@@ -160,15 +161,32 @@ def run(
         ValueError: see `prepare` and `training.train`; nothing half-written is left behind.
     """
     startup = startup or StartUp()
+    check_settings(config)
     recorded = _recorded(workdir)
     config = _with_extension(config, recorded)
     experiment = prepare(config, startup)
-    _check_extension(experiment, recorded)
+    check_extension(
+        experiment.config, experiment.task, recorded.get("budget", {}).get("extend", "")
+    )
     config, training, reading = experiment.config, experiment.training, experiment.reading
     tokenizer = reading.tokenizer
     check_batch(experiment.mesh, config.batch_size, training.accumulation)
+    spec = RowLayout.of(tokenizer, config.row_length).batch_spec(config.batch_size)
     if training.init_from and not recorded:
-        _check_weights(experiment)
+        check_weights(experiment.task, training, spec, experiment.mesh)
+
+    def validation(part=""):
+        return experiment.evaluation("validation", config.evaluation_bytes, part)
+
+    evaluations = [
+        Evaluation(validation),
+        *(
+            Evaluation(functools.partial(validation, part), prefix=f"{part}_")
+            for part in reading.parts
+        ),
+        *more_evaluations(experiment),
+    ]
+    check_best_metric(experiment.task, training.best_metric, spec, evaluations)
     # Before the run folder, because a corpus may be too small for one row.
     train_data = reading.train(
         seed=config.seed, num_workers=config.data.num_workers, **experiment.batches
@@ -207,9 +225,6 @@ def run(
                 RATE_OF_EXTENSION[experiment.optimizer.schedule],
             )
 
-        def validation(part=""):
-            return experiment.evaluation("validation", config.evaluation_bytes, part)
-
         def after_evaluation(step, variables, record):
             del record
             if not pictures:
@@ -227,20 +242,13 @@ def run(
             total_steps=experiment.total_steps,
             extension_steps=experiment.extension_steps,
             train_data=train_data,
-            evaluations=[
-                Evaluation(validation),
-                *(
-                    Evaluation(functools.partial(validation, part), prefix=f"{part}_")
-                    for part in reading.parts
-                ),
-                *more_evaluations(experiment),
-            ],
+            evaluations=evaluations,
             run_folder=folder,
             mesh=experiment.mesh,
             tokenizer_fingerprint=tokenizer.fingerprint(),
             data_workers=config.data.num_workers,
             on_evaluation=after_evaluation,
-            batch_spec=RowLayout.of(tokenizer, config.row_length).batch_spec(config.batch_size),
+            batch_spec=spec,
             startup=startup,
         )
     # A start that finds all steps done traces none, and the folder may hold an earlier trace.
@@ -263,28 +271,3 @@ def _with_extension(config: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDi
     config = ConfigDict(config.to_dict())
     config.budget.extend = known
     return config
-
-
-def _check_extension(experiment: Experiment, recorded: Mapping[str, Any]) -> None:
-    """Refuse to make a run shorter than it was extended to."""
-    config = experiment.config
-    known = recorded.get("budget", {}).get("extend", "")
-    if known == config.budget.extend:
-        return
-    earlier = ConfigDict(config.to_dict())
-    earlier.budget.extend = known
-    if solve_extension(earlier, experiment.task) > experiment.extension_steps:
-        raise ValueError(
-            f"the run has been extended by {known}, which is more than {config.budget.extend}: an "
-            "extension counts from the end of the run's own budget, so give the whole of it, or "
-            "leave it out to go on with the one that the run has"
-        )
-
-
-def _check_weights(experiment: Experiment) -> None:
-    """Refuse weights that do not fit, before a run folder is made for them."""
-    config, training = experiment.config, experiment.training
-    spec = batch_spec(config.batch_size, config.row_length)
-    shapes = jax.eval_shape(initial_state(experiment.task, optax.identity(), spec, 0)).variables
-    weights = open_weights(training.init_from, experiment.mesh)
-    choose_names(weights, shapes, training.init_patterns)

@@ -25,6 +25,7 @@ from latent_jax.chunking.fixed.base import (
 from latent_jax.chunking.fixed.registry import register
 from latent_jax.contracts import Chunker, Chunks, Dechunker
 from latent_jax.layers.norms import LayerNorm
+from latent_jax.ranges import Size
 
 
 @register
@@ -37,12 +38,11 @@ class AttentionPoolConfig(CompressorConfig):
     """
 
     kind = "attention_pool"
-    n_heads: int = 4
+    n_heads: Size = 4
 
     def __post_init__(self):
         """Refuse heads of unequal size."""
         super().__post_init__()
-        self.check_least("n_heads")
         self.check_divides("n_heads", self.n_heads)
 
     def compressor(self) -> Chunker:

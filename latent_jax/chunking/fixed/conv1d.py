@@ -6,6 +6,7 @@ gradient are some fifteen times slower on a CPU.
 """
 
 import dataclasses
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -20,6 +21,7 @@ from latent_jax.chunking.fixed.base import (
 )
 from latent_jax.chunking.fixed.registry import register
 from latent_jax.contracts import Chunker, Chunks, Dechunker
+from latent_jax.ranges import at_least
 
 
 @register
@@ -32,7 +34,7 @@ class Conv1DConfig(CompressorConfig):
     """
 
     kind = "conv1d"
-    kernel_size: int = 0
+    kernel_size: Annotated[int, at_least(0, 2**16)] = 0
 
     def __post_init__(self):
         """Refuse a kernel that would skip positions."""

@@ -8,6 +8,7 @@ No map mixes features: that is left to the networks on both sides.
 """
 
 import dataclasses
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -21,6 +22,7 @@ from latent_jax.chunking.fixed.base import (
 )
 from latent_jax.chunking.fixed.registry import register
 from latent_jax.contracts import Chunker, Chunks, Dechunker
+from latent_jax.ranges import at_least
 
 
 @register
@@ -34,7 +36,7 @@ class SequenceLinearConfig(CompressorConfig):
     """
 
     kind = "sequence_linear"
-    sequence_groups: int = 0
+    sequence_groups: Annotated[int, at_least(0, 2**16)] = 0
 
     def __post_init__(self):
         """Refuse groups of unequal size."""
