@@ -34,6 +34,7 @@ from latent_jax.training import (
     make_mesh,
     spread_over_cores,
 )
+from latent_jax.training.decay import declared_decay
 from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.profiler import mark_step
 from latent_jax.training.sharding import batch_sharding
@@ -91,8 +92,10 @@ def benchmark_step(
     mesh = make_mesh(training.strategy, training.model_parallel)
     check_batch(mesh, config.batch_size, training.accumulation)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
-    optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps=1_000_000)
     spec = batch_spec(config.batch_size, config.row_length)
+    optimizer = make_optimizer(
+        OptimizerConfig(**config.optimizer), 1_000_000, declared=declared_decay(task, spec)
+    )
     init = initial_state(task, optimizer, spec, config.seed)
     state = create_state(init, abstract_state(init, mesh, training.strategy))
     start = time.perf_counter()

@@ -132,6 +132,7 @@ def _save_checkpoint(
     task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
     strategy = config.training.strategy
     mesh = make_mesh(strategy, config.training.model_parallel)
+    # It only gives the state a shape, which does not depend on what decays.
     optimizer = make_optimizer(
         OptimizerConfig(**config.optimizer), 1 + config.optimizer.warmup_steps
     )

@@ -27,6 +27,7 @@ from latent_jax.training import (
     initial_state,
     make_mesh,
 )
+from latent_jax.training.decay import declared_decay
 from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.sharding import batch_sharding
 from latent_jax.training.step import lower_eval_step, lower_train_step
@@ -90,9 +91,12 @@ def lower(
         config = settle_remat(config, vocabulary, mesh, target.platform, target.chip)
         task = make_task(config, vocabulary, target.platform)
         total_steps, _ = solve_steps(config, task)
-    optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps)
     batch = batch_spec(config.batch_size, config.row_length)
     with traceable_cudnn():
+        declared = declared_decay(task, batch)
+        optimizer = make_optimizer(
+            OptimizerConfig(**config.optimizer), total_steps, declared=declared
+        )
         state = abstract_state(
             initial_state(task, optimizer, batch, config.seed), mesh, training.strategy
         )

@@ -26,6 +26,8 @@ class Dense(nn.Module):
             Cutting the result of one product copies it, forward and backward.
     """
 
+    decays = {"kernel": True, "bias": False}
+
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
     dtype: str = "float32"

@@ -199,6 +199,8 @@ def causal_depthwise_conv(x_BTE: jax.Array, kernel_JE: jax.Array, bias_E: jax.Ar
 class MambaMixer(nn.Module):
     """The Mamba-2 mixer (arXiv 2405.21060, section 7.1): [B, T, D] in and out, causal."""
 
+    decays = {"conv_kernel": True, "conv_bias": False, "dt_bias": False, "a_log": False, "d": False}
+
     config: SSMConfig
 
     @nn.compact

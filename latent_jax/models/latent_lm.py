@@ -74,6 +74,8 @@ class LatentLMOutput(NamedTuple):
 class LatentLanguageModel(nn.Module):
     """Autoencoder and language model over one set of codes."""
 
+    decays = {"start": False}
+
     config: LatentLMConfig
 
     def setup(self):

@@ -26,6 +26,8 @@ class VQ(nn.Module):
     restarts set, and an offset in the parameters, which the optimizer moves.
     """
 
+    decays = {"offsets": False}
+
     config: QuantizerConfig
 
     def setup(self):

@@ -100,14 +100,9 @@ class OptimizerConfig:
     epsilon: Annotated[float, at_least(0, 1.0)] = 1e-8
     # decoupled, times the learning rate; 0 turns it off
     weight_decay: Annotated[float, at_least(0, 1e3)] = 0.1
-    no_weight_decay: tuple[str, ...] = (
-        r"(^|/)bias$",
-        r"(^|/)scale$",
-        r"position",
-        r"norm",
-        r"codebook",
-        r"(^|/)(A_log|D|dt_bias)$",  # of a state-space block: Gu and Dao 2023 do not decay them
-    )  # regexes searched in "/"-joined paths; what has one axis or none is never decayed either
+    # regexes searched in "/"-joined paths: what is not decayed, besides the biases, scales and
+    # tables that modules declare so, see training.decay
+    no_weight_decay: tuple[str, ...] = ()
     # global norm of the gradient is scaled down to this; 0 turns it off
     clip_norm: Annotated[float, at_least(0, 1e30)] = 1.0
 

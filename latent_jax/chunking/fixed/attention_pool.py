@@ -80,6 +80,8 @@ class PlacedAttention(nn.Module):
         spread: head h starts with the offset h mod `spread`.
     """
 
+    decays = {"offset": False, "log_slope": False}
+
     config: AttentionPoolConfig
     spread: int = 1
 
@@ -138,6 +140,8 @@ class PlacedAttention(nn.Module):
 class AttentionPoolCompressor(nn.Module):
     """The ceil(n / C) best-scored of a row's n real positions, each with what it read from all."""
 
+    decays = {"place_score": False}
+
     config: AttentionPoolConfig
 
     @nn.compact
@@ -180,6 +184,8 @@ class AttentionPoolDecompressor(nn.Module):
     A query knows its place in the row and in its group of C. Positions of one group read the same
     latents, so the gate, made of the query alone, is what lets them take different things.
     """
+
+    decays = {"places": False, "offsets": False}
 
     config: AttentionPoolConfig
 

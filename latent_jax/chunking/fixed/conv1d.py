@@ -109,6 +109,8 @@ def transposed_conv(z_BKD: jax.Array, kernel_JDE: jax.Array, factor: int, length
 class Conv1DCompressor(nn.Module):
     """One latent per C positions: a convolution with stride C over [B, T, D]."""
 
+    decays = {"kernel": True, "bias": False}
+
     config: Conv1DConfig
 
     @nn.compact
@@ -128,6 +130,8 @@ class Conv1DCompressor(nn.Module):
 
 class Conv1DDecompressor(nn.Module):
     """C positions per latent: a transposed convolution with stride C over [B, K, D]."""
+
+    decays = {"kernel": True, "bias": False}
 
     config: Conv1DConfig
 

@@ -74,6 +74,8 @@ NOISE = 0.02
 class SequenceLinearCompressor(nn.Module):
     """z[k, d] = sum_t map[group of d, t, k] x[t, d] + bias[k]."""
 
+    decays = {"kernel": True, "bias": False}
+
     config: SequenceLinearConfig
 
     @nn.compact
@@ -93,6 +95,8 @@ class SequenceLinearCompressor(nn.Module):
 
 class SequenceLinearDecompressor(nn.Module):
     """x[t, d] = sum_k map[group of d, k, t] z[k, d] + bias[t]."""
+
+    decays = {"kernel": True, "bias": False}
 
     config: SequenceLinearConfig
 

@@ -106,6 +106,8 @@ class SSMCompressor(nn.Module):
 class SSMDecompressor(nn.Module):
     """Repeat every latent C times, add the offsets 1..C, and run state-space blocks over it."""
 
+    decays = {"offsets": False}
+
     config: SSMCompressorConfig
 
     @nn.compact
