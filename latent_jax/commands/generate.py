@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from latent_jax.contracts import Writer, Written
+from latent_jax.data.encodings import is_wide, packed_kind, to_utf8
 from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.generation import Sampling
 from latent_jax.methods.names import parse
@@ -73,9 +74,18 @@ def read_prompts(prompts: Sequence[str], path: str = "") -> tuple[bytes, ...]:
     lines = [prompt.encode("utf-8", "surrogateescape") for prompt in prompts]
     if path:
         try:
-            found = [line for line in Path(path).read_bytes().splitlines() if line]
+            text = Path(path).read_bytes()
+            packed = packed_kind(text)
+            if packed or is_wide(text):
+                kind = packed[0] if packed else "UTF-16 or UTF-32 without a byte order mark"
+                raise ValueError(f"{path} holds {kind}: write the prompts as text in UTF-8")
+            found = [line for line in b"".join(to_utf8([text])).splitlines() if line]
         except OSError as error:
             raise ValueError(f"cannot read the prompts of {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path} has a byte order mark and is not in {error.encoding}: {error.reason}"
+            ) from error
         if not found:
             raise ValueError(f"{path} has no prompt: write one on each line")
         lines += found
