@@ -14,6 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.codec.compress import (
     SUFFIX,
     compare_files,
@@ -34,10 +35,10 @@ TOKENIZER = flags.DEFINE_string(
 )
 M1 = flags.DEFINE_string("m1", "", "Byte model of coders, a file; by default the shipped one.")
 LANES = flags.DEFINE_integer(
-    "lanes", 0, "Texts that M1 reads side by side; 0 = the platform's choice."
+    "lanes", 0, "Texts that M1 reads side by side; 0 = the platform's choice.", lower_bound=0
 )
 OUT = flags.DEFINE_string("out", None, "File to write; by default FILE.latent, or without it.")
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Raw bytes of each file; 0 = all.")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Raw bytes of each file; 0 = all.", lower_bound=0)
 VERIFY = flags.DEFINE_bool("verify", False, "Restore every file and compare.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 

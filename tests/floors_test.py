@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    {"contracts", "platform", "nearest", "paths", "ranges", "sharding_constraints"},
+    {"contracts", "platform", "nearest", "paths", "ranges", "sharding_constraints"}
+    | {"interrupts", "system_errors"},
     {"layers", "quantizers", "tokenizers", "reports"},
     {"data", "chunking"},
     {"models"},
@@ -17,7 +18,7 @@ FLOORS = (
     {"training"},
     {"methods", "analysis"},
     {"codec", "costs"},
-    {"experiments", "command_line"},
+    {"experiments", "command_line", "flag_values"},
     {"bench", "commands"},
 )
 """From the ground up. Rooms of one floor may import each other, without circles."""

@@ -18,6 +18,7 @@ from latent_jax.models import safetensors
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.hugging_face import from_hugging_face, to_hugging_face
 from latent_jax.paths import read_json
+from latent_jax.system_errors import check_writable
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import bpe, hugging_face
 from latent_jax.tokenizers.storage import write_folder
@@ -45,6 +46,7 @@ def export_run(workdir: str | Path, out: str | Path, checkpoint: str = "best") -
         ValueError: the folder holds no run of a GPT over ids, transformers has no such network, or
             `out` holds something else.
     """
+    check_writable(out, is_folder=True)
     run = load_run(workdir, checkpoint)
     if not isinstance(run.task, LanguageModeling):
         raise ValueError(

@@ -6,7 +6,7 @@ import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.generation import Sampling
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.ranges import Seed, at_least, check_fields
 from latent_jax.reports.tables import text_table, write_json
 
 LANES = 32
@@ -47,22 +48,20 @@ class Request:
         seed: of the draws.
 
     Raises:
-        ValueError: there is no prompt, or a number is below 1.
+        ValueError: there is no prompt, or a number is out of its range.
     """
 
     prompts: tuple[bytes, ...]
-    n_samples: int = 1
-    n_bytes: int = 200
+    n_samples: Annotated[int, at_least(1, 10**6)] = 1
+    n_bytes: Annotated[int, at_least(1, 10**9)] = 200
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self):
         """Check numbers."""
         if not self.prompts:
             raise ValueError("say what to begin with: --prompt TEXT or --prompts FILE")
-        for name in ("n_samples", "n_bytes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        check_fields(self)
 
 
 def read_prompts(prompts: Sequence[str], path: str = "") -> tuple[bytes, ...]:

@@ -12,6 +12,7 @@ from latent_jax.methods.equal_info_ac import compiled
 from latent_jax.methods.names import parse
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.paths import read_json, replace_file
+from latent_jax.system_errors import check_writable
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import CompiledCode
 from latent_jax.tokenizers.hugging_face import to_hugging_face
@@ -33,6 +34,7 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
     Raises:
         ValueError: the run is no language model over bytes with relative positions.
     """
+    check_writable(out)
     run = load_run(workdir, checkpoint)
     if not isinstance(run.task, LanguageModeling):
         raise ValueError(
@@ -77,6 +79,7 @@ def compile_code(out: str | Path, m1: str = "", method: str = COMPILED_METHOD) -
     Raises:
         ValueError: the method is no table, M1 cannot be read, or the folder holds another code.
     """
+    check_writable(out, is_folder=True)
     start = time.monotonic()
     code = compiled(parse(method), m1)
     code.save(Path(out))
@@ -96,6 +99,7 @@ def export_hugging_face(out: str | Path, folder: str | Path = "") -> None:
         out: the file.
         folder: of the saved code; empty is the one that the package carries.
     """
+    check_writable(out)
     code = CompiledCode.load(Path(folder or shipped_paths()[1]))
     replace_file(out, to_hugging_face(code).to_str().encode())
     print(f"wrote {out}, {Path(out).stat().st_size / 1e6:.2f} MB: {code.vocab_size:,} ids")

@@ -113,7 +113,7 @@ def open_one(config: DataConfig) -> Corpus:
                 "Free some space, set data.cache_dir to a larger disk, or read less with "
                 "data.max_bytes."
             ) from error
-        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
+        if not isinstance(error, RuntimeError) and not (cache / "index").is_dir():
             raise CorpusError(
                 f"{cache} is no folder that this user may write to ({error}): set data.cache_dir."
             ) from error
