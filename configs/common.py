@@ -1,9 +1,9 @@
 """The config that every experiment starts from, and the table of sizes.
 
-Each default is defined once, with its comment, in the dataclass that uses it (named in comments
-below). This file makes the sections of these dataclasses, and the config keys that belong to no
-dataclass. Every config key can be set on the command line, such as
---config.optimizer.learning_rate=1e-3; the error for a misspelt key names the nearest known one.
+Each default is defined once, with its comment and its range, in the dataclass that uses it (named
+in comments below). This file makes the sections of these dataclasses. Every config key can be set
+on the command line, such as --config.optimizer.learning_rate=1e-3; the error for a misspelt key
+names the nearest known one.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from latent_jax.chunking.fixed import all_options
 from latent_jax.data import DataConfig
 from latent_jax.layers.config import PLATFORMS_CHOICE, TransformerConfig
+from latent_jax.methods.settings import BudgetConfig, LatentConfig, RunConfig, TokenizerConfig
 from latent_jax.nearest import check_word
 from latent_jax.quantizers import QuantizerConfig
 from latent_jax.tasks.snippets import Snippets
@@ -36,51 +37,11 @@ def heads(d_model: int) -> int:
 
 def default() -> ConfigDict:
     """Return all config keys with their defaults."""
-    config = ConfigDict()
-    config.name = ""  # name of the run in tables and pictures; "" = the method's name
-    config.seed = (
-        0  # seed of initial parameters, dropout, draws of the quantizer and order of documents
-    )
-    # A literature name, such as BPE[v=4096]; launch/prepare.py methods lists them.
-    config.method = "Bytes"
-    config.row_length = 256  # L, ids per row of a batch (bytes for Bytes and Latent)
-    config.context_bytes = 0  # mean raw bytes of a row, from which row_length is set; 0 = off
-    config.batch_size = 32  # rows per optimizer step, all devices and micro-batches together
-
-    config.evaluation_bytes = (
-        0  # raw bytes of the validation split that each evaluation reads; 0 = all
-    )
-
-    config.budget = ConfigDict()  # how long to train: exactly one of these is not 0
-    config.budget.steps = 0.0  # optimizer steps
-    config.budget.tokens = 0.0  # ids seen
-    config.budget.bytes = 0.0  # raw bytes seen
-    config.budget.flops = 0.0  # FLOPs of training: 3 x forward, plus 1 x forward of M1
-    config.budget.bytes_per_parameter = 0.0  # raw bytes per parameter outside of embeddings
-    config.budget.other = ""  # UNIT:AMOUNT in another unit that the method counts
-    config.budget.extend = ""  # training beyond the budget, UNIT:AMOUNT; --extend of train.py
-
-    # Most FLOPs per raw byte of a forward pass, M1 included; the width of the language model is
-    # chosen to fit; 0 = its width is model.d_model.
-    config.inference_flops_per_byte = 0.0
-
+    config = _section(RunConfig)  # latent_jax/methods/settings.py, as all that are not named here
+    config.budget = _section(BudgetConfig)
     config.data = _section(DataConfig)  # latent_jax/data/sources.py
-    config.tokenizer = ConfigDict()
-    config.tokenizer.train_bytes = (
-        20_000_000  # raw bytes of the training split that a tokenizer is trained on; 0 = all
-    )
-    config.tokenizer.vocab_file = (
-        ""  # GPT-2's vocab.json, to read a BPE from files instead of training it
-    )
-    config.tokenizer.merges_file = ""  # GPT-2's merges.txt, together with vocab_file
-    config.tokenizer.m1 = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
-    config.tokenizer.lanes = 0  # texts that m1 reads side by side; 0 = the platform's choice
-
-    config.z_loss = 0.0  # weight of (log Z)^2 in the loss; not for Latent
-    config.quantized = False  # train the byte model of coders in integers; for Bytes only
-    config.head = "auto"  # auto | whole | blocks | fused: how cross-entropy is computed
-    config.snippets = _section(Snippets)  # latent_jax/tasks/snippets.py; not for Latent
-
+    config.tokenizer = _section(TokenizerConfig)
+    config.snippets = _section(Snippets)  # latent_jax/tasks/snippets.py
     # The language model of every method: a GPT (latent_jax/layers/config.py).
     config.model = _section(TransformerConfig, "vocab_size", "max_length", **_transformer(128, 4))
     # Encoder and decoder of a latent method: each is a BERT of this config.
@@ -91,15 +52,7 @@ def default() -> ConfigDict:
     # latent_jax/chunking/fixed, and those of latent_jax/quantizers/base.py.
     config.compressor = ConfigDict(all_options())
     config.quantizer = _section(QuantizerConfig, "kind", "codebook_size", "d_model")
-
-    config.latent = ConfigDict()
-    config.latent.beta = 1.0  # weight of the language model's loss beside the reconstruction
-    config.latent.beta_schedule = "constant"  # constant | linear (from 0 over beta_warmup_steps)
-    config.latent.beta_warmup_steps = 0  # optimizer steps until a linear beta reaches its value
-    # none | input | input_and_target: how the language model's gradient reaches the encoder
-    config.latent.lm_gradient = "input"
-    config.latent.freeze = ()  # parts that are not trained: encoder, decoder, language_model
-
+    config.latent = _section(LatentConfig)
     config.optimizer = _section(OptimizerConfig)  # latent_jax/training/config.py
     config.training = _section(TrainingConfig, "seed")  # latent_jax/training/config.py
     config.training.best_metric = ""  # metric of the best checkpoint; "" = the task's headline

@@ -63,13 +63,14 @@ def read_comments() -> dict[str, str]:
         if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
             continue
         root, _, key = ast.unparse(statement.targets[0]).partition(".")
-        if root != "config" or not key:
+        if root != "config":
             continue
-        comments[key] = _comment_of(statement, source)
+        if key:
+            comments[key] = _comment_of(statement, source)
         call = statement.value
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "_section":
             fields = _field_comments(getattr(common, ast.unparse(call.args[0])))
-            comments |= {f"{key}.{name}": text for name, text in fields.items()}
+            comments |= {f"{key}.{name}".lstrip("."): text for name, text in fields.items()}
     for kind, dataclass in compressors().items():
         fields = _field_comments(dataclass)
         own = {name: f"{kind}: {fields[name]}" for name in options_of(dataclass)}

@@ -15,7 +15,9 @@ from absl import app, flags
 from ml_collections import config_flags
 
 import latent_jax
+from latent_jax.flag_values import check_local, check_values
 from latent_jax.nearest import check_word
+from latent_jax.system_errors import describe_os_error, first_line, is_out_of_memory
 
 # Config files contain `from configs import common`, which must work from every working directory.
 sys.path.insert(0, str(Path(latent_jax.__file__).parents[1]))
@@ -60,7 +62,9 @@ def run_command(
 
     Every error that this project raises on purpose is a ValueError whose message names the thing
     and the way out. Its message is printed and the exit status is 2. If another process of the run
-    is gone, the exit status is `TRY_AGAIN`. Any other exception is a bug and keeps its traceback.
+    is gone, the exit status is `TRY_AGAIN`. What the system refuses, such as a file, a full disk or
+    memory, is one line too. Ctrl-C ends with status 130. Any other exception is a bug and keeps its
+    traceback.
 
     Args:
         main: takes the list of arguments that are not flags if `takes_arguments`, else nothing.
@@ -78,17 +82,34 @@ def run_command(
         if arguments[1:] and not takes_arguments:
             _fail(f"unexpected {' '.join(arguments[1:])!r}: options are written --name=value")
         try:
-            _check_local(arguments[1:], may_be_remote)
-            _check_files()
+            check_local(arguments[1:], may_be_remote)
+            check_values()
             join()
             main(arguments[1:]) if takes_arguments else main()
+            sys.stdout.flush()
         except lost as error:
             print(f"error: {error}", file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(TRY_AGAIN)  # an orderly end waits for all processes
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
+        except BrokenPipeError:  # whoever read the output has enough
+            _leave_output()
+            sys.exit(128 + signal.SIGPIPE)
         except ValueError as error:
             _fail(str(error))
+        except OSError as error:
+            _leave_output()
+            _fail(describe_os_error(error))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            _fail(
+                f"there is not enough memory: {first_line(error)}. Take a smaller batch, shorter "
+                "rows or a smaller model, or read less text"
+            )
 
     app.run(body, flags_parser=_parse_flags)
 
@@ -257,6 +278,9 @@ def _parse_flags(arguments: Sequence[str]) -> Sequence[str]:
         text = inner[-1] if inner else text
         # ml_collections raises a KeyError, whose text is in quotes.
         text = text[1:-1] if re.fullmatch(r"'.*'", text, flags=re.DOTALL) else text
+        if isinstance(error, AttributeError | KeyError) and re.fullmatch(r"[\w.'\"]+", text):
+            key = text.strip("'\"")
+            text = f"the config has no key {key!r}, nor one like it; --print_config lists all"
         _fail(" ".join(text.replace("\\n", " ").replace("\\'", "'").split()))
 
 
@@ -268,28 +292,9 @@ def _parsed(arguments: Sequence[str]) -> Sequence[str]:
     return rest
 
 
-def _check_files() -> None:
-    """Refuse an output file that is a folder, before any work is done."""
-    for name in ("json", "summary"):
-        path = flags.FLAGS[name].value if name in flags.FLAGS else None
-        if isinstance(path, str) and path and Path(path).is_dir():
-            raise ValueError(f"--{name}={path} is a folder: name a file")
-
-
-def _check_local(arguments: Sequence[str], may_be_remote: Collection[str]) -> None:
-    values = [("an argument", text) for text in arguments]
-    for name in flags.FLAGS:
-        value = flags.FLAGS[name].value
-        if name not in may_be_remote and isinstance(value, str | list):
-            values += [(f"--{name}", x) for x in ([value] if isinstance(value, str) else value)]
-    for name, value in values:
-        if isinstance(value, str) and re.match(r"(gs|s3|az|abfss?|hdfs)://", value):
-            can = " and ".join(f"--{flag}" for flag in may_be_remote)
-            raise ValueError(
-                f"{name} is {value}, and this command reads and writes it on a disk only"
-                f"{f'; {can} may be in a bucket' if can else ''}: copy it (gcloud storage cp -r), "
-                "or mount the bucket and give the path of the mount"
-            )
+def _leave_output() -> None:
+    """Let Python's own last flush write to nowhere, or it would fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_own_messages() -> None:

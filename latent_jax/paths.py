@@ -4,6 +4,7 @@ A bucket (gs://) has objects and no folders. An object cannot be appended to or 
 appears only when it has been written completely.
 """
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -58,7 +59,8 @@ def is_remote(path: str | os.PathLike) -> bool:
 def replace_file(path: str | os.PathLike, data: bytes) -> Any:
     """Write `data` to `path` atomically, make missing folders, and return the opened path.
 
-    On a disk, the data go to a temporary file in the same folder, which then replaces `path`.
+    On a disk, the data go to a temporary file in the folder of `path`, or of the file that a link
+    stands for, which then replaces it. A device or a pipe, such as /dev/stdout, is written to.
 
     Raises:
         OSError: the disk is full, or the folder or bucket cannot be written; `path` is unchanged.
@@ -70,11 +72,25 @@ def replace_file(path: str | os.PathLike, data: bytes) -> Any:
         except Exception as error:  # each client has errors of its own
             raise OSError(f"cannot write {path}: {type(error).__name__}: {error}") from error
         return path
+    if is_special(path):
+        with open(path, "ab") as file:
+            file.write(data)
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    final, path = path, Path(os.path.realpath(path)) if path.is_symlink() else path
+    # A name of its own length could be longer than file systems allow.
+    short = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    unfinished = path.with_name(f".{short}.{os.getpid()}.tmp")
     try:
         unfinished.write_bytes(data)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    return path
+    return final
+
+
+def is_special(path: Path) -> bool:
+    """Return whether a path is a pipe, a device, or an open file under /dev or /proc."""
+    if path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",)):
+        return path.exists() and not path.is_dir()
+    return path.exists() and not path.is_file() and not path.is_dir()

@@ -33,6 +33,7 @@ analyzed if it learned some, else its tokenizer. Every verb prints a table; --js
 unrounded numbers, and --out is a folder for pictures.
 """
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.command_line import option_cases, run_verbs
 from latent_jax.commands.analyze import OPTIONS, analyze
 

@@ -30,6 +30,7 @@ PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchm
 from absl import flags
 from ml_collections import config_flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.bench.agreement import agreement_and_print
 from latent_jax.bench.data import DataBenchmark, benchmark_data
 from latent_jax.bench.generation import (
@@ -47,11 +48,19 @@ from latent_jax.data import DataConfig
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True
 )
-PROFILE = flags.DEFINE_integer("profile", 0, "Steps to trace and sum up as well; 0 = none.")
+PROFILE = flags.DEFINE_integer(
+    "profile", 0, "Also trace so many steps, and sum them up.", lower_bound=0
+)
 PROFILE_DIR = flags.DEFINE_string("profile_dir", "runs/profile", "Folder of the traces.")
-VOCAB_SIZE = flags.DEFINE_integer("vocab_size", TrainBenchmark.vocab_size, "Ids of the model.")
-ROW_LENGTH = flags.DEFINE_integer("row_length", TrainBenchmark.row_length, "Ids per row.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", TrainBenchmark.batch_size, "Rows per step.")
+VOCAB_SIZE = flags.DEFINE_integer(
+    "vocab_size", TrainBenchmark.vocab_size, "Ids of the model.", lower_bound=1
+)
+ROW_LENGTH = flags.DEFINE_integer(
+    "row_length", TrainBenchmark.row_length, "Ids per row.", lower_bound=1
+)
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", TrainBenchmark.batch_size, "Rows per step.", lower_bound=1
+)
 LANES = flags.DEFINE_list(
     "lanes",
     [],
@@ -59,23 +68,30 @@ LANES = flags.DEFINE_list(
     "(m1).",
 )
 PROMPT_LENGTH = flags.DEFINE_integer(
-    "prompt_length", GenerationBenchmark.prompt_length, "Ids of a prompt."
+    "prompt_length", GenerationBenchmark.prompt_length, "Ids of a prompt.", lower_bound=0
 )
-N_NEW = flags.DEFINE_integer("n_new", GenerationBenchmark.n_new, "Ids to draw for each text.")
-WORKDIRS = flags.DEFINE_list("workdirs", [], "Folders of trained runs, instead of a random GPT.")
-N_BYTES = flags.DEFINE_integer("n_bytes", 200, "New bytes of a text, at most.")
-N_LAYERS = flags.DEFINE_integer("n_layers", TrainBenchmark.n_layers, "Blocks.")
-D_MODEL = flags.DEFINE_integer("d_model", TrainBenchmark.d_model, "Width.")
-N_HEADS = flags.DEFINE_integer("n_heads", TrainBenchmark.n_heads, "Attention heads.")
+N_NEW = flags.DEFINE_integer(
+    "n_new", GenerationBenchmark.n_new, "Ids that are drawn.", lower_bound=1
+)
+WORKDIRS = flags.DEFINE_list("workdirs", [], "Trained runs, in place of a fresh GPT.")
+N_BYTES = flags.DEFINE_integer("n_bytes", 200, "New bytes of a text.", lower_bound=1)
+N_LAYERS = flags.DEFINE_integer("n_layers", TrainBenchmark.n_layers, "Blocks.", lower_bound=1)
+D_MODEL = flags.DEFINE_integer("d_model", TrainBenchmark.d_model, "Width.", lower_bound=1)
+N_HEADS = flags.DEFINE_integer("n_heads", TrainBenchmark.n_heads, "Attention heads.", lower_bound=1)
 N_STEPS = flags.DEFINE_integer(
-    "n_steps", TrainBenchmark.n_steps, "Timed turns (step: steps of a round)."
+    "n_steps", TrainBenchmark.n_steps, "How often, in turns.", lower_bound=1
 )
 STEPS_PER_TURN = flags.DEFINE_integer(
-    "steps_per_turn", TrainBenchmark.steps_per_turn, "Steps in a turn, timed together."
+    "steps_per_turn",
+    TrainBenchmark.steps_per_turn,
+    "Steps between two looks at the clock.",
+    lower_bound=1,
 )
 DATA = flags.DEFINE_list("data", [], "Text: paths, globs or folders.")
-TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines that is the text.")
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Raw bytes of --data; 0 = all (m1: 1 MiB).")
+TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Of --data: field of .jsonl lines.")
+MAX_BYTES = flags.DEFINE_integer(
+    "max_bytes", 0, "Of --data: raw bytes; 0 = all (m1: 1 MiB).", lower_bound=0
+)
 VOCAB_FILE = flags.DEFINE_string("vocab_file", "", "GPT-2's vocab.json.")
 MERGES_FILE = flags.DEFINE_string("merges_file", "", "GPT-2's merges.txt.")
 WORKERS = flags.DEFINE_list(

@@ -21,6 +21,7 @@ launch/compile_table.sh calls this for the models, slices and strategies of the 
 from absl import flags
 from ml_collections import config_flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.command_line import run_command
 from latent_jax.costs.lowering import PROGRAMS
 from latent_jax.costs.table import compile_and_print

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from absl import flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.codec.compress import (
     DEFAULT,
     SUFFIX,
@@ -48,12 +49,14 @@ M1 = flags.DEFINE_string(
     "m1", "", "File of the byte model of coders; by default the shipped one, in integers."
 )
 LANES = flags.DEFINE_integer(
-    "lanes", 0, "Texts that M1 reads side by side; 0 = the platform's choice."
+    "lanes", 0, "Texts that M1 reads side by side; 0 = the platform's choice.", lower_bound=0
 )
 OUT = flags.DEFINE_string(
     "out", None, "File to write; by default .latent is added to the name, or removed from it."
 )
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Bytes to read of each file; 0 = all.")
+MAX_BYTES = flags.DEFINE_integer(
+    "max_bytes", 0, "Bytes to read of each file; 0 = all.", lower_bound=0
+)
 NO_VERIFY = flags.DEFINE_bool(
     "no_verify", False, "Do not decode the written file before success is reported."
 )

@@ -11,6 +11,7 @@ reads the validation split of the corpus that the run was trained on (or --split
 
 from absl import flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.codec.measure import measure_and_print
 from latent_jax.command_line import name_cases, run_case, run_command
 from latent_jax.experiments.evaluate import evaluate_and_print

@@ -13,6 +13,7 @@ LlamaForCausalLM with tied embeddings. Other models, and latent language models,
 
 from absl import flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.command_line import run_command
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; with --back a new one.")

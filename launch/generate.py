@@ -14,6 +14,7 @@ output says why each text stops.
 
 from absl import flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.command_line import run_command
 from latent_jax.commands.generate import Request, generate_and_print, read_prompts
 from latent_jax.generation import Sampling

@@ -28,6 +28,7 @@ grows with the square of the length.
 
 from absl import flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.codec.encode import EncodeConfig, encode_corpus
 from latent_jax.command_line import run_verbs
 from latent_jax.commands.integer_m1 import quantize_m1
@@ -45,7 +46,10 @@ WORKDIR = flags.DEFINE_string("workdir", "runs/m1", "Run folder of the byte mode
 CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
 M1 = flags.DEFINE_string("m1", "", "File of the byte model; by default the shipped one.")
 LANES = flags.DEFINE_integer(
-    "lanes", 0, "Texts that M1 reads side by side; 0 = as --out has, or the platform's choice."
+    "lanes",
+    0,
+    "Texts that M1 reads side by side; 0 = as --out has, or the platform's choice.",
+    lower_bound=0,
 )
 METHOD = flags.DEFINE_string("method", COMPILED_METHOD, "Literature name of the code to compile.")
 OUT = flags.DEFINE_string(
@@ -55,22 +59,28 @@ CODE = flags.DEFINE_string("code", "", "Folder of a compiled code; by default th
 TOKENIZER = flags.DEFINE_string("tokenizer", "", "Literature name; the verb methods lists them.")
 DATA = flags.DEFINE_list("data", [], "Text: paths, globs or folders.")
 TEXT_FIELD = flags.DEFINE_string("text_field", "text", "Field of .jsonl lines.")
-MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Raw bytes to read; 0 = all.")
-ROW_LENGTH = flags.DEFINE_integer("row_length", EncodeConfig.row_length, "Ids in a row.")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 0, "Raw bytes to read; 0 = all.", lower_bound=0)
+ROW_LENGTH = flags.DEFINE_integer(
+    "row_length", EncodeConfig.row_length, "Ids in a row.", lower_bound=1
+)
 EXAMPLE_BYTES = flags.DEFINE_integer(
     "example_bytes",
     EncodeConfig.example_bytes,
     "A row is the beginning of so many bytes of text (Lester et al.: 10240); 0 packs whole "
     "documents.",
+    lower_bound=0,
 )
 CUT_BYTES = flags.DEFINE_integer(
     "cut_bytes",
     EncodeConfig.cut_bytes,
     "Cut documents into texts of so many bytes; M1 codes many short ones side by side.",
+    lower_bound=0,
 )
-PROCESS = flags.DEFINE_integer("process", EncodeConfig.process, "Number of this process, from 0.")
+PROCESS = flags.DEFINE_integer(
+    "process", EncodeConfig.process, "Which process this is.", lower_bound=0
+)
 N_PROCESSES = flags.DEFINE_integer(
-    "n_processes", EncodeConfig.n_processes, "Processes that share the work."
+    "n_processes", EncodeConfig.n_processes, "Of how many.", lower_bound=1
 )
 
 

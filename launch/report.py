@@ -14,6 +14,7 @@ samples, and text cut live by the study's codes. --results also keeps the record
 
 from absl import flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.command_line import name_cases, run_case, run_command
 from latent_jax.commands.report_page import SENTENCE, report_runs, report_with_page
 

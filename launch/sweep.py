@@ -14,6 +14,7 @@ manifest.json, rows/ (text that M1 has encoded), cells/ (a run folder each) and 
 
 from absl import flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.command_line import run_command
 from latent_jax.experiments.sweep.command import sweep_and_print
 
@@ -22,10 +23,15 @@ WORKDIR = flags.DEFINE_string(
 )
 ENGINE = flags.DEFINE_string("engine", "local", "local: cores of this machine; ray: a cluster.")
 WORKERS = flags.DEFINE_integer(
-    "workers", 0, "Cells at the same time; 0 = one for each core. With accelerators, their number."
+    "workers",
+    0,
+    "Cells side by side; 0 = one for each core. On an accelerator, its devices.",
+    lower_bound=0,
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan and train nothing.")
-RETRIES = flags.DEFINE_integer("retries", 2, "How often a cell that failed is started again.")
+RETRIES = flags.DEFINE_integer(
+    "retries", 2, "How often a cell that failed is started again.", lower_bound=0
+)
 ADDRESS = flags.DEFINE_string(
     "address",
     "",

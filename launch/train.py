@@ -24,6 +24,8 @@ JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID on each. They shar
 from absl import flags
 from ml_collections import config_flags
 
+from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
+
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True
 )

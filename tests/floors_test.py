@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = (
     {
-        *("contracts", "platform", "nearest", "paths", "sharding_constraints"),
-        *("json_files", "config_file", "folder_lock", "processes"),
+        *("contracts", "platform", "nearest", "paths", "ranges", "sharding_constraints"),
+        *("json_files", "config_file", "folder_lock", "processes", "interrupts", "system_errors"),
     },
     {"layers", "quantizers", "exact", "tokenizers", "reports"},
     {"data", "chunking"},
@@ -20,7 +20,7 @@ FLOORS = (
     {"training"},
     {"methods", "analysis"},
     {"codec", "costs"},
-    {"experiments", "command_line"},
+    {"experiments", "command_line", "flag_values"},
     {"bench", "commands"},
 )
 """From the ground up. Rooms of one floor may import each other, without circles."""

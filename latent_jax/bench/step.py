@@ -18,6 +18,7 @@ from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import check_traced, describe_profile
 from latent_jax.data import batch_spec
 from latent_jax.methods.ledger import count_parameters
+from latent_jax.methods.settings import check_settings
 from latent_jax.methods.solve import solve_shape
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import chip
@@ -33,6 +34,7 @@ from latent_jax.training import (
     make_mesh,
     spread_over_cores,
 )
+from latent_jax.training.decay import declared_decay
 from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.profiler import mark_step
 from latent_jax.training.sharding import batch_sharding
@@ -82,6 +84,7 @@ def benchmark_step(
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1; got {n_steps}")
     check_traced(profile, n_traced)
+    check_settings(config)
     training = TrainingConfig(**config.training, seed=config.seed)
     vocabulary = assumed_vocabulary(config, bytes_per_token)
     config = solve_shape(config, vocabulary)
@@ -89,8 +92,10 @@ def benchmark_step(
     mesh = make_mesh(training.strategy, training.model_parallel)
     check_batch(mesh, config.batch_size, training.accumulation)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
-    optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps=1_000_000)
     spec = batch_spec(config.batch_size, config.row_length)
+    optimizer = make_optimizer(
+        OptimizerConfig(**config.optimizer), 1_000_000, declared=declared_decay(task, spec)
+    )
     init = initial_state(task, optimizer, spec, config.seed)
     state = create_state(init, abstract_state(init, mesh, training.strategy))
     start = time.perf_counter()

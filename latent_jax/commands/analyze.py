@@ -23,6 +23,7 @@ from latent_jax.commands.opening import (
 from latent_jax.data import Corpus
 from latent_jax.experiments.evaluate import Run, load_run, read_config, score_corpus
 from latent_jax.reports.tables import write_json
+from latent_jax.system_errors import check_writable
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ def analyze(verb: str, options: Any) -> Tables:
     Raises:
         ValueError: a name or a folder is wrong, or a text cannot be read or is too short.
     """
+    if options.out:
+        check_writable(options.out, is_folder=True)
     analysis, _, measure = ANALYSES[verb]
     tables: Tables = {}
     for found in measure(options):

@@ -18,6 +18,7 @@ from latent_jax.methods.tasks import make_task
 from latent_jax.models import safetensors
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.hugging_face import from_hugging_face, to_hugging_face
+from latent_jax.system_errors import check_writable
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import bpe, hugging_face
 from latent_jax.tokenizers.storage import write_folder
@@ -45,6 +46,7 @@ def export_run(workdir: str | Path, out: str | Path, checkpoint: str = "best") -
         ValueError: the folder holds no run of a GPT over ids, transformers has no such model, or
             `out` holds something else.
     """
+    check_writable(out, is_folder=True)
     run = load_run(workdir, checkpoint)
     if not isinstance(run.task, LanguageModeling):
         raise ValueError(
@@ -132,6 +134,7 @@ def _save_checkpoint(
     task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
     strategy = config.training.strategy
     mesh = make_mesh(strategy, config.training.model_parallel)
+    # It only gives the state a shape, which does not depend on what decays.
     optimizer = make_optimizer(
         OptimizerConfig(**config.optimizer), 1 + config.optimizer.warmup_steps
     )

@@ -6,16 +6,18 @@ import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
 from latent_jax.contracts import Writer, Written
+from latent_jax.data.encodings import is_wide, packed_kind, to_utf8
 from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.generation import Sampling
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.ranges import Seed, at_least, check_fields
 from latent_jax.reports.tables import text_table, write_json
 
 LANES = 32
@@ -46,22 +48,20 @@ class Request:
         seed: of the draws.
 
     Raises:
-        ValueError: there is no prompt, or a number is below 1.
+        ValueError: there is no prompt, or a number is out of its range.
     """
 
     prompts: tuple[bytes, ...]
-    n_samples: int = 1
-    n_bytes: int = 200
+    n_samples: Annotated[int, at_least(1, 10**6)] = 1
+    n_bytes: Annotated[int, at_least(1, 10**9)] = 200
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self):
         """Check numbers."""
         if not self.prompts:
             raise ValueError("say what to begin with: --prompt TEXT or --prompts FILE")
-        for name in ("n_samples", "n_bytes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        check_fields(self)
 
 
 def read_prompts(prompts: Sequence[str], path: str = "") -> tuple[bytes, ...]:
@@ -73,9 +73,18 @@ def read_prompts(prompts: Sequence[str], path: str = "") -> tuple[bytes, ...]:
     lines = [prompt.encode("utf-8", "surrogateescape") for prompt in prompts]
     if path:
         try:
-            found = [line for line in Path(path).read_bytes().splitlines() if line]
+            text = Path(path).read_bytes()
+            packed = packed_kind(text)
+            if packed or is_wide(text):
+                kind = packed[0] if packed else "UTF-16 or UTF-32 without a byte order mark"
+                raise ValueError(f"{path} holds {kind}: write the prompts as text in UTF-8")
+            found = [line for line in b"".join(to_utf8([text])).splitlines() if line]
         except OSError as error:
-            raise ValueError(f"cannot read the prompts in {path}: {error.strerror}") from error
+            raise ValueError(f"cannot read the prompts of {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path} has a byte order mark and is not in {error.encoding}: {error.reason}"
+            ) from error
         if not found:
             raise ValueError(f"{path} has no prompt: write one on each line")
         lines += found

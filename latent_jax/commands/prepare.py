@@ -16,6 +16,7 @@ from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.integer_byte_model import IntegerByteModel
 from latent_jax.models.quantized_gpt import export, integer_config
 from latent_jax.paths import replace_file
+from latent_jax.system_errors import check_writable
 from latent_jax.tasks.integer_language_modeling import IntegerLanguageModeling
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import CompiledCode
@@ -40,6 +41,7 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
     Raises:
         ValueError: the run is no language model over bytes with relative positions.
     """
+    check_writable(out)
     run = load_run(workdir, checkpoint)
     if not isinstance(run.task, LanguageModeling):
         raise ValueError(
@@ -93,6 +95,7 @@ def compile_code(out: str | Path, m1: str = "", method: str = COMPILED_METHOD) -
         ValueError: the method cannot be a table, M1 cannot be read, or the folder holds another
             code.
     """
+    check_writable(out, is_folder=True)
     start = time.monotonic()
     code = compiled(parse(method), m1)
     code.save(Path(out))
@@ -112,6 +115,7 @@ def export_hugging_face(out: str | Path, folder: str | Path = "") -> None:
         out: the file.
         folder: of the saved code; "" = the one in the package.
     """
+    check_writable(out)
     code = CompiledCode.load(Path(folder or shipped_paths()[1]))
     replace_file(out, to_hugging_face(code).to_str().encode())
     print(f"wrote {out}, {Path(out).stat().st_size / 1e6:.2f} MB: {code.vocab_size:,} ids")

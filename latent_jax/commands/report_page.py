@@ -26,6 +26,7 @@ from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, 
 from latent_jax.reports.records import find_runs
 from latent_jax.reports.spelling import whole
 from latent_jax.reports.style import show_families
+from latent_jax.system_errors import check_writable
 from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
 from latent_jax.tokenizers.base import read_metadata
 
@@ -67,6 +68,7 @@ def report_with_page(
     Raises:
         ValueError: see both.
     """
+    check_writable(out, is_folder=True)
     report_runs(folders, results=results, readme=readme)
     made_by = shlex.join(["python", "launch/report.py", *sys.argv[1:]])
     write_report_page(folders, out, made_by=made_by, **words)

@@ -15,6 +15,7 @@ from latent_jax.costs.target import Target
 from latent_jax.data import batch_spec
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.methods.settings import check_settings
 from latent_jax.methods.solve import solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import Platform
@@ -26,6 +27,7 @@ from latent_jax.training import (
     initial_state,
     make_mesh,
 )
+from latent_jax.training.decay import declared_decay
 from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.sharding import batch_sharding
 from latent_jax.training.step import lower_eval_step, lower_train_step
@@ -82,6 +84,7 @@ def lower(
         ValueError: no model can be made from the config, or its batch does not divide among the
             devices.
     """
+    check_settings(config)
     training = TrainingConfig(**config.training, seed=config.seed)
     mesh = make_mesh(training.strategy, training.model_parallel, target.devices)
     check_batch(mesh, config.batch_size, training.accumulation)
@@ -90,9 +93,12 @@ def lower(
         config = settle_remat(config, vocabulary, mesh, target.platform, target.chip)
         task = make_task(config, vocabulary, target.platform)
         total_steps, _ = solve_steps(config, task)
-    optimizer = make_optimizer(OptimizerConfig(**config.optimizer), total_steps)
     batch = batch_spec(config.batch_size, config.row_length)
     with traceable_cudnn():
+        declared = declared_decay(task, batch)
+        optimizer = make_optimizer(
+            OptimizerConfig(**config.optimizer), total_steps, declared=declared
+        )
         state = abstract_state(
             initial_state(task, optimizer, batch, config.seed), mesh, training.strategy
         )

@@ -5,42 +5,33 @@ Each passage is a document with its own key, so that even a single file has a va
 Passages of one file are therefore in different splits. To keep a book whole, write it as one line
 of a .jsonl file; such documents are never divided between splits.
 
-A .jsonl file is UTF-8, with one JSON object per line. Its strings become bytes as UTF-8. An escaped
-lone surrogate, which UTF-8 cannot encode, is kept by Python's `surrogatepass`. The key is the
-object's "id", or else the file name and line number.
+A .jsonl file is UTF-8, or UTF-16 or UTF-32 with a byte order mark; it has one JSON object per line.
+Its strings become bytes as UTF-8. An escaped lone surrogate, which UTF-8 cannot encode, is kept by
+Python's `surrogatepass`. A null is a document without text. The key is the object's "id", or else
+the file name and line number.
 
 From a .parquet file one column of strings or bytes is read. The key is the row's "id", or else the
 file name and row number.
 """
 
 import glob
-import gzip
 import itertools
-import lzma
 import os
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import zstandard
+from typing import Any
 
 from latent_jax.contracts import Document
 from latent_jax.data.documents import CorpusError, cut
+from latent_jax.data.encodings import is_wide, to_utf8
+from latent_jax.data.packed import OPENERS, compression, read_chunks
 from latent_jax.json_files import ANY, parse
 
 PASSAGE_BYTES = 16 * 1024
 
-_CHUNK_BYTES = 1 << 20
 _ROWS = 1024
 _FORMATS = (".txt", ".jsonl")
-_OPENERS: dict[str, Callable[..., BinaryIO] | None] = {
-    "": open,
-    ".gz": gzip.open,
-    ".xz": lzma.open,
-    ".zst": None,  # read by _zstd_chunks
-}
-_EXTENSIONS = (*(form + packed for form in _FORMATS for packed in _OPENERS), ".parquet")
+_EXTENSIONS = (*(form + packed for form in _FORMATS for packed in OPENERS), ".parquet")
 
 
 class Files:
@@ -77,14 +68,19 @@ class Files:
         self.paths = [path for path, _ in found.values()]
         # Keys use the file name without the extension of the compression, so that compressing a
         # file changes neither splits nor fingerprint.
-        self._names = [name.removesuffix(_compression(path)) for path, name in found.values()]
+        self._names = [name.removesuffix(compression(path)) for path, name in found.values()]
 
     def stamp(self) -> Any:
         """Return path, size and time of every file, and the field that is read."""
-        stats = [
-            (os.fspath(path.resolve()), name, path.stat())
-            for path, name in zip(self.paths, self._names, strict=True)
-        ]
+        try:
+            stats = [
+                (os.fspath(path.resolve()), name, path.stat())
+                for path, name in zip(self.paths, self._names, strict=True)
+            ]
+        except FileNotFoundError as error:
+            raise CorpusError(
+                f"{error.filename} is not there any more: it was moved or deleted meanwhile."
+            ) from error
         return [
             "files",
             self._text_field,
@@ -106,50 +102,10 @@ class Files:
                 yield from _records(path, name, self._text_field)
 
 
-def read_chunks(path: Path) -> Iterator[bytes]:
-    """Yield the decompressed bytes of a file, about 1 MiB at a time.
-
-    Raises:
-        CorpusError: the file is damaged or truncated, or this user may not read it.
-    """
-    try:
-        opener = _OPENERS[_compression(path)]
-        if opener is None:
-            yield from _zstd_chunks(path)
-        else:
-            with opener(path, "rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    yield chunk
-    except PermissionError as error:
-        raise CorpusError(
-            f"{path} may not be read by this user: change its permissions or leave it out."
-        ) from error
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-        raise CorpusError(
-            f"{path} cannot be read to its end ({error}): it is damaged or cut short; fetch it "
-            "again or leave it out."
-        ) from error
-
-
-def _zstd_chunks(path: Path) -> Iterator[bytes]:
-    """Yield the content of every frame; zstandard's own reader would accept truncated files."""
-    with path.open("rb") as file:
-        frame = None
-        while data := file.read(_CHUNK_BYTES):
-            while data:
-                frame = frame or zstandard.ZstdDecompressor().decompressobj()
-                if chunk := frame.decompress(data):
-                    yield chunk
-                data = frame.unused_data if frame.eof else b""
-                if frame.eof:
-                    frame = None
-        if frame is not None:
-            raise EOFError("the last frame has no end")
-
-
 def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, in UTF-8 where a byte order mark says what it is in."""
     rest = b""
-    for chunk in read_chunks(path):
+    for chunk in to_utf8(read_chunks(path)):
         *lines, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else (rest + chunk,)
         yield from lines
     if rest:
@@ -169,16 +125,24 @@ def _passages(path: Path, name: str) -> Iterator[Document]:
 
 
 def _records(path: Path, name: str, text_field: str) -> Iterator[Document]:
-    for number, line in enumerate(_lines(path), start=1):
+    number, where, line = 0, path, b""
+    lines = _lines(path)
+    while True:
+        try:
+            line = next(lines, None)
+            if line is None:
+                return
+            number, where = number + 1, f"{path}, line {number + 1}"
+            record = parse(line, "the line", ANY) if line.strip() else None
+        except CorpusError:
+            raise
+        except (ValueError, RecursionError) as error:
+            reason = "in UTF-16 or UTF-32 without a byte order mark" if is_wide(line) else error
+            raise CorpusError(
+                f"{where} is not JSON in UTF-8 ({reason}): a .jsonl file holds one object a line."
+            ) from error
         if not line.strip():
             continue
-        where = f"{path}, line {number}"
-        try:
-            record = parse(line, "the line", ANY)
-        except ValueError as error:
-            raise CorpusError(
-                f"{where} is not JSON in UTF-8 ({error}): a .jsonl file holds one object a line."
-            ) from error
         if not isinstance(record, dict):
             raise CorpusError(
                 f"{where} holds a {type(record).__name__}: a .jsonl file holds one object a line."
@@ -189,11 +153,11 @@ def _records(path: Path, name: str, text_field: str) -> Iterator[Document]:
                 f"{', '.join(map(repr, record)) or 'an empty object'}: "
                 "set data.text_field to the one that holds the text."
             )
-        text = record[text_field]
+        text = record[text_field] if record[text_field] is not None else ""
         if not isinstance(text, str):
             raise CorpusError(
-                f"{where}: field {text_field!r} holds a {type(text).__name__}, not a string: "
-                "set data.text_field to the one that holds the text."
+                f"{where}: field {text_field!r} holds {_shown(text)}, not a string: correct the "
+                "line, or set data.text_field to the one that holds the text."
             )
         key = _key(record.get("id"), name, number)
         yield Document(key, text.encode("utf-8", "surrogatepass"))
@@ -215,12 +179,11 @@ def _rows(path: Path, name: str, text_field: str) -> Iterator[Document]:
             batches = file.iter_batches(batch_size=_ROWS, columns=read)
             rows = itertools.chain.from_iterable(batch.to_pylist() for batch in batches)
             for number, row in enumerate(rows, start=1):
-                text = row[text_field]
+                text = "" if row[text_field] is None else row[text_field]
                 if not isinstance(text, str | bytes):
                     raise CorpusError(
-                        f"{path}, row {number}: column {text_field!r} holds "
-                        f"{'nothing' if text is None else type(text).__name__}, not a string: "
-                        "set data.text_field to the one that holds the text."
+                        f"{path}, row {number}: column {text_field!r} holds {_shown(text)}, not a "
+                        "string: set data.text_field to the one that holds the text."
                     )
                 text = text.encode("utf-8") if isinstance(text, str) else text
                 yield Document(_key(row.get("id"), name, number), text)
@@ -231,15 +194,17 @@ def _rows(path: Path, name: str, text_field: str) -> Iterator[Document]:
         ) from error
 
 
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it."""
+    text = repr(value)
+    return f"a {type(value).__name__}, {text if len(text) <= 60 else text[:57] + '...'}"
+
+
 def _key(identity: Any, name: str, number: int) -> str:
     """Return the key of a record: its "id" if that is a string or an integer, else its place."""
     if isinstance(identity, bool) or not isinstance(identity, str | int):
         return f"{name}:{number}"
     return str(identity)
-
-
-def _compression(path: Path) -> str:
-    return path.suffix if path.suffix in _OPENERS else ""
 
 
 def _known(path: Path) -> bool:
@@ -274,6 +239,11 @@ def _resolve(pattern: str) -> list[tuple[Path, str]]:
             f"{pattern} does not exist (working folder: {Path.cwd()}): correct data.files."
         )
     for match in matches:
+        if not match.is_file():
+            raise CorpusError(
+                f"{match} is no file but a pipe or a device, which can be read once only: copy it "
+                "into a file."
+            )
         if not _known(match):
             raise CorpusError(
                 f"{match} has an extension that is not read: use one of {', '.join(_EXTENSIONS)}."

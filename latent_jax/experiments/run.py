@@ -7,22 +7,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax.contracts import Evaluation, Task, Vocabulary
+from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import describe_profile
 from latent_jax.costs.trace import traces
-from latent_jax.data import Batch, batch_spec
+from latent_jax.data import Batch
 from latent_jax.data.packing import RowLayout
+from latent_jax.experiments.checks import check_best_metric, check_weights
 from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension, with_extension
 from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
-from latent_jax.methods.solve import budget_of, solve_extension, solve_shape, solve_steps
+from latent_jax.methods.settings import check_settings
+from latent_jax.methods.solve import solve_extension, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.paths import open_path
 from latent_jax.reports.curves import write_curves
@@ -31,14 +32,12 @@ from latent_jax.training import (
     RunFolder,
     StartUp,
     TrainingConfig,
-    initial_state,
     keep_programs,
     make_mesh,
     open_run_folder,
     train,
 )
 from latent_jax.training.config import RESUMABLE
-from latent_jax.training.init_from import choose_names, open_weights
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.optimizer import make_schedule
 from latent_jax.training.run_files import check_path, named_errors
@@ -105,13 +104,15 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
         ValueError: a value of the configuration is wrong, or the corpus cannot be read.
     """
     startup = startup or StartUp()
-    training = TrainingConfig(**config.training, seed=config.seed)  # refused before text is read
+    check_settings(config)
+    training = TrainingConfig(**config.training, seed=config.seed)
     optimizer = OptimizerConfig(**config.optimizer)
-    budget_of(config)
     check_wandb(training.wandb)
     mesh = make_mesh(training.strategy, training.model_parallel)
     keep_programs()
     startup.mark("devices")
+    if not (config.context_bytes or config.inference_flops_per_byte):
+        make_task(config, assumed_vocabulary(config, 4.0))  # refuses what makes none
     reading = open_reading(config, startup)
     vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
     config = solve_shape(config, vocabulary)
@@ -155,6 +156,7 @@ def run(
             nothing half-written is left behind.
     """
     startup = startup or StartUp()
+    check_settings(config)
     check_path(workdir)
     folder = RunFolder(open_path(workdir))
     recorded = folder.config if (folder.path / "config.json").exists() else {}
@@ -183,8 +185,22 @@ def _run(
     config, training, reading = experiment.config, experiment.training, experiment.reading
     tokenizer = reading.tokenizer
     check_batch(experiment.mesh, config.batch_size, training.accumulation)
+    spec = RowLayout.of(tokenizer, config.row_length).batch_spec(config.batch_size)
     if training.init_from and not recorded:
-        _check_weights(experiment)
+        check_weights(experiment.task, training, spec, experiment.mesh)
+
+    def validation(part=""):
+        return experiment.evaluation("validation", config.evaluation_bytes, part)
+
+    evaluations = [
+        Evaluation(validation),
+        *(
+            Evaluation(functools.partial(validation, part), prefix=f"{part}_")
+            for part in reading.parts
+        ),
+        *more_evaluations(experiment),
+    ]
+    check_best_metric(experiment.task, training.best_metric, spec, evaluations)
     # Before the run folder is made, because this fails if a corpus is too small for one row.
     train_data = reading.train(
         seed=config.seed, num_workers=config.data.num_workers, **experiment.batches
@@ -224,9 +240,6 @@ def _run(
                 RATE_OF_EXTENSION[experiment.optimizer.schedule],
             )
 
-        def validation(part=""):
-            return experiment.evaluation("validation", config.evaluation_bytes, part)
-
         def after_evaluation(step, variables, record):
             del record
             if not pictures:
@@ -247,32 +260,16 @@ def _run(
             total_steps=experiment.total_steps,
             extension_steps=experiment.extension_steps,
             train_data=train_data,
-            evaluations=[
-                Evaluation(validation),
-                *(
-                    Evaluation(functools.partial(validation, part), prefix=f"{part}_")
-                    for part in reading.parts
-                ),
-                *more_evaluations(experiment),
-            ],
+            evaluations=evaluations,
             run_folder=folder,
             mesh=experiment.mesh,
             tokenizer_fingerprint=tokenizer.fingerprint(),
             data_workers=config.data.num_workers,
             on_evaluation=after_evaluation,
-            batch_spec=RowLayout.of(tokenizer, config.row_length).batch_spec(config.batch_size),
+            batch_spec=spec,
             startup=startup,
         )
     # If all steps were done already, no step was traced, and the folder may hold an older trace.
     if training.profile and is_primary() and traces(folder.profile) != earlier:
         print(describe_profile(folder.profile))
     return validation_record
-
-
-def _check_weights(experiment: Experiment) -> None:
-    """Refuse weights that do not fit the model before the run folder is made."""
-    config, training = experiment.config, experiment.training
-    spec = batch_spec(config.batch_size, config.row_length)
-    shapes = jax.eval_shape(initial_state(experiment.task, optax.identity(), spec, 0)).variables
-    weights = open_weights(training.init_from, experiment.mesh)
-    choose_names(weights, shapes, training.init_patterns)

@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax.experiments.run import prepare, run
+from latent_jax.methods.settings import check_settings
 from latent_jax.paths import open_path
 from latent_jax.reports.command import comparison_table
 from latent_jax.reports.comparison import write_comparison
@@ -38,6 +39,8 @@ def run_config(
     runs = {workdir: config}
     if "runs" in config:
         runs = {workdir / name: config.runs[name] for name in config.runs}
+    for run_config in runs.values():
+        check_settings(run_config)
     spread_over_cores(_rows_per_micro_batch(run_config) for run_config in runs.values())
     if "runs" in config:
         for run_config in runs.values():
@@ -82,8 +85,7 @@ def default_workdir(config_file: str) -> Path:
 
 
 def _rows_per_micro_batch(config: ConfigDict) -> int:
-    # An accumulation below 1 is refused, with its name, when the run is prepared.
-    return config.batch_size // max(1, config.training.accumulation)
+    return config.batch_size // config.training.accumulation
 
 
 def _print_table(folders: Sequence[Path], workdir: Path) -> None:

@@ -13,6 +13,12 @@ import math
 import jax
 import jax.numpy as jnp
 
+from latent_jax.ranges import check
+
+ROUNDING = 4e-6
+"""Share of `top_p` by which a float32 sum of probabilities may miss it: 32 steps of float32, more
+than a softmax over 65,536 ids and a sum over its largest lose (a test measures it)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
@@ -20,9 +26,10 @@ class Sampling:
 
     Attributes:
         temperature: logits are divided by it; 0 takes the likeliest id (greedy).
-        top_k: only the `top_k` likeliest ids can be drawn; 0 = all.
+        top_k: only the `top_k` likeliest ids can be drawn; 0 = all. Of equally likely ids the one
+            with the lower number is taken.
         top_p: of those, only the smallest set of the likeliest whose probabilities sum to at least
-            this; 1 = all. At least one id is left.
+            this, within `ROUNDING`; 1 = all. At least one id is left.
         repetition_penalty: lowers the logits of ids that a lane has read in its prompt or drawn,
             see `penalized`; 1 = off, 1.2 in the paper. The separator before a prompt does not count
             as read.
@@ -38,6 +45,7 @@ class Sampling:
 
     def __post_init__(self):
         """Check ranges."""
+        check("top_k", self.top_k, int)
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be at least 0; got {self.temperature}")
         if self.top_k < 0:
@@ -100,12 +108,25 @@ def log_probabilities(
         return jnp.zeros_like(logits_BK), ids_BK
     log_p_BK = jax.nn.log_softmax(logits_BK / sampling.temperature, axis=-1)
     if sampling.top_p < 1:
-        p_BK = jnp.exp(log_p_BK)
-        before_BK = jnp.cumsum(p_BK, axis=-1) - p_BK
-        # Rounding may make the sum before the first id other than 0; the id must stay.
-        is_inside_BK = (before_BK < sampling.top_p).at[:, 0].set(True)
+        is_inside_BK = in_nucleus(jnp.exp(log_p_BK), sampling.top_p)
         log_p_BK = jax.nn.log_softmax(jnp.where(is_inside_BK, log_p_BK, -jnp.inf), axis=-1)
     return log_p_BK, ids_BK
+
+
+def in_nucleus(p_BK: jax.Array, top_p: float) -> jax.Array:
+    """Return bool[B, K]: the first ids whose probabilities reach `top_p`, one at least.
+
+    An id is inside if the sum of those before it is less than `top_p`. Probabilities are float32
+    and come from logits, so that a sum that equals `top_p` on paper lies a little beside it: it
+    counts as reached within `ROUNDING`, or one id too many would be kept.
+
+    Args:
+        p_BK: float32, likeliest first; their sum is 1.
+        top_p: above 0.
+    """
+    sum_BK = jnp.cumsum(p_BK, axis=-1)
+    before_BK = jnp.pad(sum_BK[:, :-1], ((0, 0), (1, 0)))
+    return (before_BK < top_p * (1.0 - ROUNDING)).at[:, 0].set(True)
 
 
 def sample(

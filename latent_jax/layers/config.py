@@ -1,11 +1,11 @@
 """The config of a stack of transformer blocks, which all networks with such a stack share."""
 
 import dataclasses
-from typing import Self
+from typing import Annotated, Self
 
 from latent_jax.layers.activations import ACTIVATIONS
-from latent_jax.nearest import check_word
 from latent_jax.platform import Platform
+from latent_jax.ranges import Size, at_least, check_fields, more_than, one_of, within
 
 REMAT_POLICIES = ("auto", "none", "dots", "block")
 """What the backward pass recomputes:
@@ -48,6 +48,9 @@ POSITIONS = ("learned", "relative", "rotary")
 - "rotary": queries and keys are rotated by an angle that depends on their position (RoFormer).
 """
 
+WIDEST, MOST_LAYERS, MOST_IDS = 2**17, 10_000, 2**28
+"""Limits of a width, a depth and a vocabulary, that only a mistake goes beyond."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
@@ -67,7 +70,7 @@ class TransformerConfig:
         n_kv_heads: G, heads of keys and values, each read by H / G heads of queries (grouped-query
             attention, Ainslie et al. 2023, section 2.2); 0 means H. Must divide `n_heads`.
         d_ff: F, width of the hidden layer of a feed-forward part; 0 means 4 D.
-        dropout: dropout rate on the embeddings and on every residual branch, in training only.
+        dropout: rate on the embeddings and on every residual branch, in training only; 0 = none.
         activation: one of `ACTIVATIONS`.
         gated: multiply the activated hidden layer by a second one, W_up x (Shazeer 2020).
         norm: one of `NORMS`.
@@ -88,49 +91,40 @@ class TransformerConfig:
         ValueError: a word is unknown (the message names the nearest), or a number is out of range.
     """
 
-    vocab_size: int
-    max_length: int
-    n_layers: int
-    d_model: int
-    n_heads: int
-    d_ff: int = 0
+    vocab_size: Annotated[int, at_least(0, MOST_IDS)]
+    max_length: Size
+    n_layers: Annotated[int, at_least(1, MOST_LAYERS)]
+    d_model: Annotated[int, at_least(1, WIDEST)]
+    n_heads: Annotated[int, at_least(1, WIDEST)]
+    d_ff: Annotated[int, at_least(0, 16 * WIDEST)] = 0
     gated: bool = False
-    norm: str = "layer"
+    norm: Annotated[str, one_of(NORMS)] = "layer"
     use_bias: bool = True
-    positions: str = "learned"
-    relative_buckets: int = 32
-    relative_distance: int = 128
-    rope_theta: float = 10_000.0
-    n_kv_heads: int = 0
-    dropout: float = 0.0
-    activation: str = "gelu"
-    dtype: str = "float32"
-    remat: str = "none"
-    attention_implementation: str = "tiled"
-    scan_unroll: int = 1
+    positions: Annotated[str, one_of(POSITIONS)] = "learned"
+    relative_buckets: Annotated[int, at_least(4, 2**16)] = 32
+    relative_distance: Annotated[int, at_least(5)] = 128
+    rope_theta: Annotated[float, more_than(1, 1e30)] = 10_000.0
+    n_kv_heads: Annotated[int, at_least(0, WIDEST)] = 0
+    dropout: Annotated[float, within("[0, 1)")] = 0.0
+    activation: Annotated[str, one_of(ACTIVATIONS)] = "gelu"
+    dtype: Annotated[str, one_of(DTYPES)] = "float32"
+    remat: Annotated[str, one_of(REMAT_POLICIES)] = "none"
+    attention_implementation: Annotated[str, one_of(ATTENTION_IMPLEMENTATIONS)] = "tiled"
+    scan_unroll: Annotated[int, at_least(0, MOST_LAYERS)] = 1
 
     def __post_init__(self):
         """Check every word and number."""
-        for field in ("max_length", "n_layers", "d_model", "n_heads"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1; got {getattr(self, field)}")
+        check_fields(self)
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"n_heads must divide d_model: {self.d_model} is no multiple of {self.n_heads}"
             )
-        if self.n_kv_heads < 0 or self.n_heads % self.key_value_heads:
+        if self.n_heads % self.key_value_heads:
             raise ValueError(
                 f"n_kv_heads must divide n_heads={self.n_heads}, or be 0 for as many; "
                 f"got {self.n_kv_heads}"
             )
-        if self.scan_unroll < 0:
-            raise ValueError(f"scan_unroll must be at least 0; got {self.scan_unroll}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout must be in [0, 1); got {self.dropout}")
-        check_word("activation", self.activation, ACTIVATIONS)
-        check_word("norm", self.norm, NORMS)
-        check_word("positions", self.positions, POSITIONS)
-        if self.relative_buckets < 4 or self.relative_buckets % 4:
+        if self.relative_buckets % 4:
             raise ValueError(
                 f"relative_buckets must be a multiple of 4; got {self.relative_buckets}"
             )
@@ -144,13 +138,6 @@ class TransformerConfig:
                 f"rotary positions turn pairs of features: d_model / n_heads must be even; "
                 f"got {self.head_size}"
             )
-        if not self.rope_theta > 1:
-            raise ValueError(f"rope_theta must be more than 1; got {self.rope_theta}")
-        check_word("dtype", self.dtype, DTYPES)
-        check_word("remat", self.remat, REMAT_POLICIES)
-        check_word(
-            "attention_implementation", self.attention_implementation, ATTENTION_IMPLEMENTATIONS
-        )
 
     def resolved(self, platform: Platform) -> Self:
         """Return the config with every choice made that it leaves to the platform.

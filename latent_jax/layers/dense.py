@@ -28,6 +28,8 @@ class Dense(nn.Module):
             it, forward and backward.
     """
 
+    decays = {"kernel": True, "bias": False}
+
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
     dtype: str = "float32"

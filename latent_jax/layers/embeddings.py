@@ -10,6 +10,8 @@ from latent_jax.sharding_constraints import rows
 class TokenEmbedding(nn.Module):
     """A table of V learned rows of width D; it embeds ids and, as the tied head, gives logits."""
 
+    decays = {"embedding": True}
+
     vocab_size: int
     d_model: int
     dtype: str = "float32"
@@ -40,6 +42,8 @@ class TokenEmbedding(nn.Module):
 
 class PositionEmbedding(nn.Module):
     """One learned row per position, added to the input."""
+
+    decays = {"embedding": False}
 
     max_length: int
 

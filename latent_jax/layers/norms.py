@@ -84,6 +84,8 @@ rms_norm.defvjp(_rms_norm, _rms_norm_gradients)
 class RMSNorm(nn.Module):
     """`rms_norm` with a learned float32 scale per feature."""
 
+    decays = {"scale": False}
+
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         """Return x normalised at every position, in the shape and dtype of x."""
@@ -93,6 +95,8 @@ class RMSNorm(nn.Module):
 
 class LayerNorm(nn.Module):
     """`layer_norm` with a learned float32 scale and bias per feature."""
+
+    decays = {"scale": False, "bias": False}
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:

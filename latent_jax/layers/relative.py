@@ -43,6 +43,8 @@ def buckets(distances: np.ndarray, *, causal: bool, n_buckets: int, last: int) -
 class PositionBias(nn.Module):
     """The position bias of one layer: one learned number per head and bucket."""
 
+    decays = {"table": False}
+
     config: TransformerConfig
     causal: bool
 

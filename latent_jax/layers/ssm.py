@@ -17,6 +17,7 @@ E = H P inner width, G chunks, Q positions of a chunk, J taps.
 
 import dataclasses
 import math
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -24,7 +25,7 @@ import jax.numpy as jnp
 
 from latent_jax.layers.config import DTYPES
 from latent_jax.layers.norms import LayerNorm
-from latent_jax.nearest import check_word
+from latent_jax.ranges import Size, check_fields, one_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,25 +46,22 @@ class SSMConfig:
         ValueError: a number is below 1, `head_dim` does not divide E, or the dtype is not known.
     """
 
-    d_model: int
-    d_state: int = 16
-    expand: int = 2
-    head_dim: int = 64
-    conv_size: int = 4
-    chunk_size: int = 32
-    dtype: str = "float32"
+    d_model: Size
+    d_state: Size = 16
+    expand: Size = 2
+    head_dim: Size = 64
+    conv_size: Size = 4
+    chunk_size: Size = 32
+    dtype: Annotated[str, one_of(DTYPES)] = "float32"
 
     def __post_init__(self):
         """Check every word and number."""
-        for field in ("d_model", "d_state", "expand", "head_dim", "conv_size", "chunk_size"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1; got {getattr(self, field)}")
+        check_fields(self)
         if self.d_inner % self.head_dim:
             raise ValueError(
                 f"head_dim must divide expand * d_model: {self.d_inner} is no multiple of "
                 f"{self.head_dim}; choose a smaller head_dim"
             )
-        check_word("dtype", self.dtype, DTYPES)
 
     @property
     def d_inner(self) -> int:
@@ -201,6 +199,8 @@ def causal_depthwise_conv(x_BTE: jax.Array, kernel_JE: jax.Array, bias_E: jax.Ar
 
 class MambaMixer(nn.Module):
     """The Mamba-2 mixer (arXiv 2405.21060, section 7.1): [B, T, D] in and out, causal."""
+
+    decays = {"conv_kernel": True, "conv_bias": False, "dt_bias": False, "a_log": False, "d": False}
 
     config: SSMConfig
 

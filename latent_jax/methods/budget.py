@@ -11,6 +11,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from latent_jax.nearest import check_word
+from latent_jax.ranges import INT32, at_least
 
 ALWAYS = ("steps", "flops")
 """The units that every method has: optimizer steps, and training FLOPs, those of the tokenizer's
@@ -26,6 +27,9 @@ TEXT = ("bytes", "tokens")
 """What a method of text counts: raw bytes, and tokens that the language model reads (the budget of
 Lester et al. 2024).
 """
+
+STEPS, UNITS, FLOPS = at_least(0, INT32), at_least(0, 1e18), at_least(0, 1e30)
+"""What a key of `config.budget` may be. Devices count steps with 31 bits."""
 
 KEYS = ("steps", "tokens", "bytes", "flops", "bytes_per_parameter")
 """Units that are keys of `config.budget`. A budget in any other stands in `config.budget.other`.
@@ -51,9 +55,10 @@ class Budget:
 
     def __post_init__(self):
         """Check the amount; `parse` and `from_config` check the unit."""
-        if not (math.isfinite(self.amount) and self.amount > 0):
+        if not (math.isfinite(self.amount) and 0 < self.amount <= FLOPS.high):
             raise ValueError(
-                f"a budget of {self.amount} {self.unit} trains nothing; give more than 0"
+                f"a budget of {self.amount} {self.unit} trains nothing, or has no end; give more "
+                f"than 0 and at most {FLOPS.high:g}"
             )
 
     def __str__(self):
@@ -83,7 +88,13 @@ class Budget:
                 f"a step costs 0 {self.unit}, so {self} would never be spent: give the budget in "
                 f"{others}"
             )
-        return max(1, math.ceil(self.amount / per_step))
+        steps = math.ceil(self.amount / per_step)
+        if steps > INT32:
+            raise ValueError(
+                f"{self} takes {steps:.3g} steps of {per_step:.3g} {self.unit}, and a run has at "
+                f"most {INT32}: lower the budget, or take larger batches"
+            )
+        return max(1, steps)
 
 
 def parse(text: str, counted: Sequence[str] = TEXT) -> Budget:
@@ -96,7 +107,8 @@ def parse(text: str, counted: Sequence[str] = TEXT) -> Budget:
     Raises:
         ValueError: it is not written like this, or the unit is unknown (the nearest is named).
     """
-    match = re.fullmatch(r"\s*(\w+)\s*:\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*", text)
+    number = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+    match = re.fullmatch(rf"\s*(\w+)\s*:\s*({number})\s*", text)
     if not match:
         raise ValueError(
             f"{text!r} is no budget: write UNIT:AMOUNT, such as tokens:4e5 or bytes:2e6"

@@ -88,6 +88,8 @@ def compiled(method: MethodName, m1: str = "") -> tokenizers.CompiledCode:
     Raises:
         ValueError: the method cannot be a table, or M1 cannot be read.
     """
+    if method.family != EqualInfoAC.name:
+        raise ValueError(f"{method} is no table of texts: only EqualInfoAC is compiled")
     if method["rule"] != "likeliest":
         return tokenizers.CompiledCode.compile(step_by_step(method, m1))
     window_bits = method["b"]

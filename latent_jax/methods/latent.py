@@ -23,7 +23,8 @@ from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.latent_lm import LatentLMConfig
 from latent_jax.platform import Platform
 from latent_jax.quantizers import QUANTIZERS, QuantizerConfig
-from latent_jax.tasks.latent_language import BetaSchedule, LatentLanguage
+from latent_jax.tasks.beta_schedule import BetaSchedule
+from latent_jax.tasks.latent_language import LatentLanguage
 from latent_jax.tokenizers import Bytes, Tokenizer
 
 

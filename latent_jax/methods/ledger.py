@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from latent_jax.data import batch_spec
+from latent_jax.training.decay import trace_init
 
 
 def count_parameters(task: Any, row_length: int) -> dict[str, int]:
@@ -23,8 +24,7 @@ def count_parameters(task: Any, row_length: int) -> dict[str, int]:
         "n_parameters", all of them, and "n_embedding_parameters", the tables with one row per id or
         position, which a tied head shares.
     """
-    row = batch_spec(1, row_length)
-    variables = jax.eval_shape(task.init, jax.random.key(0), row)
+    variables, _ = trace_init(task, batch_spec(1, row_length))
     leaves = jax.tree_util.tree_leaves_with_path(variables["params"])
     tables = [leaf.size for path, leaf in leaves if "embedding" in jax.tree_util.keystr(path)]
     return {

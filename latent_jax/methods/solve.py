@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from latent_jax.contracts import Task, Vocabulary
+from latent_jax.layers.config import WIDEST
 from latent_jax.methods import budget as budgets
 from latent_jax.methods.budget import Budget
 from latent_jax.methods.ledger import count_parameters
@@ -28,9 +29,6 @@ def solve_shape(config: ConfigDict, vocabulary: Vocabulary) -> ConfigDict:
     Raises:
         ValueError: the method is a latent one, or even the narrowest width costs too much.
     """
-    for key in ("row_length", "batch_size"):
-        if config[key] < 1:
-            raise ValueError(f"{key} must be at least 1; got {config[key]}")
     solved = ConfigDict(config.to_dict())
     if not (solved.context_bytes or solved.inference_flops_per_byte):
         return solved
@@ -52,7 +50,7 @@ def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
     model, target = config.model, config.inference_flops_per_byte
     head_size, forward = model.d_model // model.n_heads, model.d_ff / model.d_model
     fitted, step, cost = 0, model.n_kv_heads or 1, -1.0
-    while True:
+    while (fitted + step) * head_size <= WIDEST:
         n_heads = fitted + step
         model.update(d_model=n_heads * head_size, n_heads=n_heads)
         model.d_ff = round(forward * model.d_model)
@@ -66,6 +64,11 @@ def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:
         if cost > target:
             break
         fitted = n_heads
+    else:
+        raise ValueError(
+            f"inference_flops_per_byte={target:.3g} allows a model.d_model beyond {WIDEST}: lower "
+            f"it, or use more layers than {model.n_layers}"
+        )
     if not fitted:
         raise ValueError(
             f"{config.method} costs at least {cost:.3g} FLOPs per byte at width {step * head_size} "
@@ -84,8 +87,12 @@ def budget_of(config: ConfigDict) -> Budget:
             `budget.extend`.
     """
     counted = family(parse(config.method).family).amounts
-    if config.budget.extend:
-        budgets.parse(config.budget.extend, counted)
+    for key in ("extend", "other"):
+        if config.budget[key]:
+            try:
+                budgets.parse(config.budget[key], counted)
+            except ValueError as error:
+                raise ValueError(f"budget.{key}: {error}") from error
     return budgets.from_config(config.budget, counted)
 
 

@@ -80,6 +80,8 @@ class LatentLMOutput(NamedTuple):
 class LatentLanguageModel(nn.Module):
     """An autoencoder and a language model over its codes."""
 
+    decays = {"start": False}
+
     config: LatentLMConfig
 
     def setup(self):

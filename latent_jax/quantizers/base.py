@@ -9,12 +9,22 @@ not projected).
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 
-from latent_jax.nearest import check_word
 from latent_jax.quantizers.levels import levels_of
+from latent_jax.ranges import (
+    Count,
+    Natural,
+    Size,
+    Weight,
+    at_least,
+    check_fields,
+    more_than,
+    one_of,
+    within,
+)
 
 METRICS = ("cosine", "euclidean")
 GRADIENTS = ("rotation", "straight_through")
@@ -50,37 +60,46 @@ class QuantizerConfig:
     """
 
     kind: str = "vq"  # "vq", "rvq", "fsq" or "none" (continuous)
-    codebook_size: int = 512  # V; 0 for "none"
-    d_model: int = 256  # D, width of the latents before and after quantization
-    temperature: float = 0.1  # of log_assignment; use 0.02 for fine grids (FSQ)
+    codebook_size: Annotated[int, at_least(0, 2**24)] = 512  # V; 0 for "none"
+    d_model: Size = 256  # D, width of the latents that come in and go out
+    # of log_assignment, a squared distance; finer grids (FSQ) want 0.02
+    temperature: Annotated[float, more_than(0, 1e9)] = 0.1
 
     # vq: the space in which codes are compared
-    code_dim: int = 32  # E, width of the learned projection that codes live in; 0 = no projection
-    metric: str = "cosine"  # "cosine" (latents and codes on the unit sphere) or "euclidean"
+    # E, the codes live in a learned projection this wide; 0 = no projection
+    code_dim: Annotated[int, at_least(0, 2**16)] = 32
+    # "cosine" (latents and codes on the unit sphere) or "euclidean"
+    metric: Annotated[str, one_of(METRICS)] = "cosine"
 
-    # vq: the gradient of the encoder
-    gradient: str = "straight_through"  # or "rotation"
-    commitment_weight: float = 1.0  # weight of the squared distance of a latent to its code
+    # vq: what reaches the encoder
+    gradient: Annotated[str, one_of(GRADIENTS)] = "straight_through"  # or "rotation"
+    commitment_weight: Weight = 1.0  # times the squared distance of a latent to its code
 
-    # vq: the update of the codes
-    codebook_update: str = "ema"  # "ema" or "learned" (codebook loss through the optimizer)
-    ema_decay: float = 0.9  # decay per training step of the usage and the mean of each code
-    kmeans_iterations: int = 10  # Lloyd iterations on the first training batch; 0 = random codes
-    kmeans_latents: int = 65536  # most latents of that batch that k-means uses
-    # vq: dead codes; during a run the period grows and the threshold falls by the same factor
-    restart_threshold: float = 0.1  # dead below this share of the mean usage; 0 = never restart
-    restart_period: int = 10  # training steps between restarts of dead codes, at the start
+    # vq: what moves the codes
+    # "ema" or "learned" (codebook loss through the optimizer)
+    codebook_update: Annotated[str, one_of(CODEBOOK_UPDATES)] = "ema"
+    # per training step, of usage and of the codes' means; 0 forgets the step before
+    ema_decay: Annotated[float, within("[0, 1)")] = 0.9
+    # Lloyd iterations on the first training batch; 0 = random codes
+    kmeans_iterations: Natural = 10
+    kmeans_latents: Count = 65536  # at most so many latents of that batch enter k-means
+    # vq: dead codes; the period grows with the run and the threshold falls, both by the same factor
+    # dead below this share of the mean usage; 0 = never restart
+    restart_threshold: Annotated[float, within("[0, 1)")] = 0.1
+    # training steps between restarts of dead codes
+    restart_period: Annotated[int, at_least(1, 10**8)] = 10
 
-    # rvq, besides all options of vq
-    n_codebooks: int = 2  # stages; their sizes are as equal as factors of V can be
+    # rvq, besides all words of vq
+    # stages; their sizes are as equal as a product of V allows
+    n_codebooks: Annotated[int, at_least(2, 64)] = 2
     # fsq
-    fsq_levels: tuple[int, ...] = ()  # number of levels of each dimension; () = chosen for V
+    fsq_levels: tuple[
+        Annotated[int, at_least(2)], ...
+    ] = ()  # one count of levels per dimension; () = chosen for V
 
     def __post_init__(self):
-        """Check the options, because some wrong values would show only late in a run."""
-        check_word("quantizer metric", self.metric, METRICS)
-        check_word("quantizer gradient", self.gradient, GRADIENTS)
-        check_word("quantizer codebook_update", self.codebook_update, CODEBOOK_UPDATES)
+        """Check every word whose wrong value would only show much later."""
+        check_fields(self, "quantizer.")
         if self.kind == "none" and self.codebook_size != 0:
             raise ValueError(
                 f"quantizer kind 'none' has no codes but codebook_size = {self.codebook_size}; "
@@ -104,25 +123,6 @@ class QuantizerConfig:
                 f"{self.n_codebooks} stages of 2 codes or more; choose a power of 2: 1024 allows "
                 "up to 10 stages"
             )
-        for name, low, high in (
-            ("d_model", 1, None),
-            ("code_dim", 0, None),
-            ("commitment_weight", 0, None),
-            ("ema_decay", 0, 1),
-            ("kmeans_iterations", 0, None),
-            ("kmeans_latents", 1, None),
-            ("restart_threshold", 0, 1),
-            ("restart_period", 1, None),
-            ("n_codebooks", 2, None),
-        ):
-            value = getattr(self, name)
-            if value < low or (high is not None and value >= high):
-                upper = "" if high is None else f" and below {high}"
-                raise ValueError(
-                    f"quantizer {name} = {value} is out of range; it must be at least {low}{upper}"
-                )
-        if self.temperature <= 0:
-            raise ValueError(f"quantizer temperature = {self.temperature} must be above 0")
 
     @property
     def levels(self) -> tuple[int, ...]:

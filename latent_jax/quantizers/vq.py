@@ -27,6 +27,8 @@ class VQ(nn.Module):
     k-means and restarts set, and an offset in the parameters, which the optimizer moves.
     """
 
+    decays = {"offsets": False}
+
     config: QuantizerConfig
 
     def setup(self):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.nearest import check_word
+from latent_jax.ranges import Weight, check
 from latent_jax.tasks.heads import HEADS, cross_entropy
 from latent_jax.tasks.losses import (
     bits_per_byte,
@@ -67,8 +68,7 @@ class LanguageModeling:
                 f"snippets.length={self.snippets.length} does not divide "
                 f"row_length={self.row_length}"
             )
-        if self.z_loss < 0:
-            raise ValueError(f"z_loss must be at least 0; got {self.z_loss}")
+        check("z_loss", self.z_loss, Weight)
         check_word("head", self.head, HEADS[1:])
 
     @property

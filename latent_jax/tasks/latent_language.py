@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from latent_jax.models.latent_lm import LM_GRADIENTS, LatentLanguageModel, LatentLMConfig
 from latent_jax.nearest import check_word
 from latent_jax.quantizers import codebook_perplexity, codebook_usage, dead_codes
+from latent_jax.tasks.beta_schedule import BetaSchedule
 from latent_jax.tasks.heads import HEADS, cross_entropy
 from latent_jax.tasks.losses import bits_per_byte, token_nats, unigram_nats
 
@@ -27,38 +28,6 @@ FREEZABLE = {
     "language_model": (r"params/(language_model|project|start)(/.*)?",),
 }
 """Part that can be frozen -> regular expressions of its parameter paths."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BetaSchedule:
-    """The weight of the language model's loss over training.
-
-    Attributes:
-        value: beta after the warm-up.
-        kind: "constant", or "linear" from 0 over `warmup_steps`.
-        warmup_steps: optimizer steps until `value` is reached.
-
-    Raises:
-        ValueError: the kind is unknown, or "linear" without warm-up steps.
-    """
-
-    value: float = 1.0
-    kind: str = "constant"
-    warmup_steps: int = 0
-
-    def __post_init__(self):
-        check_word("beta schedule", self.kind, ("constant", "linear"))
-        if self.kind == "linear" and self.warmup_steps < 1:
-            raise ValueError(
-                f"a linear beta schedule needs warmup_steps >= 1, not {self.warmup_steps}; "
-                'set latent.beta_warmup_steps, or latent.beta_schedule="constant"'
-            )
-
-    def __call__(self, step: jax.Array) -> jax.Array:
-        """Return beta at `step`, float32."""
-        if self.kind == "constant":
-            return jnp.float32(self.value)
-        return self.value * jnp.minimum(1.0, step.astype(jnp.float32) / self.warmup_steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +51,7 @@ class LatentLanguage:
 
     model_config: LatentLMConfig
     row_length: int
-    beta: BetaSchedule = BetaSchedule()
+    beta: BetaSchedule = dataclasses.field(default_factory=BetaSchedule)
     lm_gradient: str = "input"
     freeze: tuple[str, ...] = ()
     head: str = "whole"

@@ -11,6 +11,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from latent_jax.ranges import Natural, Size, check_fields
 from latent_jax.tasks.window_starts import window_starts
 from latent_jax.tokenizers.trie import Trie
 
@@ -29,17 +30,13 @@ class Snippets:
         ValueError: `every` is negative or `length` below 1.
     """
 
-    every: int = 0
-    length: int = 32
+    every: Natural = 0
+    length: Size = 32
     windows: str = ""
 
     def __post_init__(self):
-        """Check both numbers."""
-        if self.every < 0 or self.length < 1:
-            raise ValueError(
-                f"snippets.every must be at least 0 and snippets.length at least 1; "
-                f"got {self.every} and {self.length}"
-            )
+        """Check the fields."""
+        check_fields(self, "snippets.")
 
     def split(self, array_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the rows that stay whole, [B - n, T], and the n rows to cut, [n, T].

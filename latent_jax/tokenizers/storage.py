@@ -31,7 +31,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile.mkdtemp: only the owner could read its folder, and so the target.
-    staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    staging = folder.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         staging.mkdir()
         for name, content in files.items():

@@ -12,6 +12,7 @@ from latent_jax.contracts import Batch, Evaluation, Stream
 from latent_jax.platform import Platform
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
+from latent_jax.training.decay import declared_decay
 from latent_jax.training.evaluate import Evaluations
 from latent_jax.training.feed import Feed, Spec, check_fields
 from latent_jax.training.identity import run_identity
@@ -94,7 +95,9 @@ def train(
         check_fields(task, feed.spec)
         batch_size, row_length = feed.spec["weights"].shape
         check_batch(mesh, batch_size, config.accumulation)
-        optimizer = make_optimizer(optimizer_config, total_steps, extension_steps)
+        optimizer = make_optimizer(
+            optimizer_config, total_steps, extension_steps, declared_decay(task, feed.spec)
+        )
         init = initial_state(task, optimizer, feed.spec, config.seed)
         abstract = abstract_state(init, mesh, config.strategy)
         compile_steps = functools.partial(

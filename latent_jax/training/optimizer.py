@@ -10,7 +10,7 @@ optimizer state, and do not enter the gradient's norm.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -100,11 +100,20 @@ def _one_minus_sqrt(first: float, last: float, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(
-    config: OptimizerConfig, total_steps: int, extension_steps: int = 0
+    config: OptimizerConfig,
+    total_steps: int,
+    extension_steps: int = 0,
+    declared: Mapping[str, bool] | None = None,
 ) -> optax.GradientTransformation:
     """Return clipping, preconditioning, decoupled weight decay and the schedule, in this order.
 
-    The arguments and errors are those of `make_schedule`.
+    The other arguments and the errors are those of `make_schedule`.
+
+    Args:
+        config: of the optimizer.
+        total_steps: of the run.
+        extension_steps: those of them that were added.
+        declared: which parameters decay, from `training.decay.declared_decay`; see `decay_mask`.
     """
     parts = []
     if config.clip_norm > 0:
@@ -119,7 +128,8 @@ def make_optimizer(
     if config.weight_decay > 0:
         parts.append(
             optax.add_decayed_weights(
-                config.weight_decay, mask=lambda params: decay_mask(params, config.no_weight_decay)
+                config.weight_decay,
+                mask=lambda params: decay_mask(params, declared or {}, config.no_weight_decay),
             )
         )
     schedule = make_schedule(config, total_steps, extension_steps)
@@ -127,15 +137,23 @@ def make_optimizer(
     return optax.chain(*parts)
 
 
-def decay_mask(params: PyTree, exceptions: Iterable[str]) -> PyTree:
-    """Return a tree of bools: True for leaves of two axes or more whose path matches no exception.
+def decay_mask(
+    params: PyTree, declared: Mapping[str, bool], exceptions: Iterable[str] = ()
+) -> PyTree:
+    """Return a tree of bools, True for the parameters that weight decay reaches.
 
-    Names decide and not ranks alone, because a scanned stack gives every bias an axis of depth.
+    Args:
+        params: the collection "params".
+        declared: by "/"-joined path. What nobody has declared is decayed where it has two axes or
+            more.
+        exceptions: regexes searched in paths; what they find is not decayed.
     """
     patterns = [re.compile(pattern) for pattern in exceptions]
 
     def decays(path, leaf):
-        return leaf.ndim > 1 and not any(p.search(path_name(path)) for p in patterns)
+        name = path_name(path)
+        is_declared = declared.get(name, leaf.ndim > 1)
+        return is_declared and not any(pattern.search(name) for pattern in patterns)
 
     return jax.tree_util.tree_map_with_path(decays, params)
 

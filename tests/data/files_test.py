@@ -120,11 +120,11 @@ def test_bad_parquet_is_named(tmp_path):
     path = write_rows(tmp_path / "a.parquet", title=["t"], body=["b"])
     with pytest.raises(CorpusError, match=r"has no column 'text', only 'title', 'body': set data"):
         _read(path)
-    path = write_rows(tmp_path / "b.parquet", text=["fine", None])
-    with pytest.raises(CorpusError, match=r"row 2: column 'text' holds nothing, not a string"):
+    path = write_rows(tmp_path / "b.parquet", text=[1.5, None])
+    with pytest.raises(CorpusError, match=r"column 'text' holds a float, 1\.5, not a string"):
         _read(path)
     path = write_rows(tmp_path / "c.parquet", text=[["a"], ["b"]])
-    with pytest.raises(CorpusError, match=r"row 1: column 'text' holds list"):
+    with pytest.raises(CorpusError, match=r"row 1: column 'text' holds a list"):
         _read(path)
     path = write_rows(tmp_path / "d.parquet", text=["fine"] * 100)
     path.write_bytes(path.read_bytes()[:-20])
@@ -174,7 +174,7 @@ def test_files_that_may_not_be_read(tmp_path, monkeypatch):
         def refuse(*_):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setitem(read_chunks.__globals__["_OPENERS"], "", refuse)
+        monkeypatch.setitem(read_chunks.__globals__["OPENERS"], "", refuse)
     with pytest.raises(CorpusError, match=r"a\.txt may not be read by this user"):
         _read(path)
 

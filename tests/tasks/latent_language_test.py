@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_jax.tasks.latent_language import BetaSchedule, LatentLanguage
+from latent_jax.tasks.beta_schedule import BetaSchedule
+from latent_jax.tasks.latent_language import LatentLanguage
 from tests.latent_fixtures import CODES, C, T, make_batch, make_config
 
 ENCODER = ("encoder", "compressor")

@@ -27,6 +27,13 @@ PARAMS = {
     "start": jnp.ones(4),
 }
 
+DECLARED = {
+    "position_embedding/embedding": False,
+    "stack/blocks/attention_norm/scale": False,
+    "stack/blocks/up/kernel": True,
+    "stack/blocks/up/bias": False,
+}
+
 
 @pytest.mark.parametrize(
     ("schedule", "middle", "end"),
@@ -87,7 +94,7 @@ def test_warmup_longer_than_the_run_is_refused():
 
 
 def test_only_matrices_decay_though_a_scan_gives_biases_two_axes():
-    mask = decay_mask(PARAMS, OptimizerConfig().no_weight_decay)
+    mask = decay_mask(PARAMS, DECLARED)
     assert mask == {
         "position_embedding": {"embedding": False},
         "stack": {
@@ -97,11 +104,18 @@ def test_only_matrices_decay_though_a_scan_gives_biases_two_axes():
     }
 
 
+def test_what_nobody_declares_is_decayed_by_its_axes_and_a_regex_takes_out_more():
+    params = {"table": jnp.ones((2, 3)), "rate": jnp.ones(3), "kernel": jnp.ones((2, 3))}
+    assert decay_mask(params, {}) == {"table": True, "rate": False, "kernel": True}
+    mask = decay_mask(params, {"rate": True, "kernel": True}, (r"^tab",))
+    assert mask == {"table": False, "rate": True, "kernel": True}
+
+
 def test_weight_decay_moves_what_the_mask_allows_and_nothing_else():
     config = OptimizerConfig(
         learning_rate=0.5, warmup_steps=0, weight_decay=0.1, schedule="constant"
     )
-    optimizer = make_optimizer(config, 10)
+    optimizer = make_optimizer(config, 10, declared=DECLARED)
     zeros = jax.tree.map(jnp.zeros_like, PARAMS)
     updates, _ = optimizer.update(zeros, optimizer.init(PARAMS), PARAMS)
     np.testing.assert_allclose(updates["stack"]["blocks"]["up"]["kernel"], -0.05, rtol=1e-6)

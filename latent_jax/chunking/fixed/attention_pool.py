@@ -26,6 +26,7 @@ from latent_jax.chunking.fixed.base import (
 from latent_jax.chunking.fixed.registry import register
 from latent_jax.contracts import Chunker, Chunks, Dechunker
 from latent_jax.layers.norms import LayerNorm
+from latent_jax.ranges import Size
 
 
 @register
@@ -38,12 +39,11 @@ class AttentionPoolConfig(CompressorConfig):
     """
 
     kind = "attention_pool"
-    n_heads: int = 4
+    n_heads: Size = 4
 
     def __post_init__(self):
         """Refuse heads of unequal size."""
         super().__post_init__()
-        self.check_least("n_heads")
         self.check_divides("n_heads", self.n_heads)
 
     def compressor(self) -> Chunker:
@@ -80,6 +80,8 @@ class PlacedAttention(nn.Module):
         config: the config with D, H and the dtype.
         spread: the initial offset of head h is h mod `spread`.
     """
+
+    decays = {"offset": False, "log_slope": False}
 
     config: AttentionPoolConfig
     spread: int = 1
@@ -139,6 +141,8 @@ class PlacedAttention(nn.Module):
 class AttentionPoolCompressor(nn.Module):
     """The compressor: the ceil(n / C) best-scored real positions, plus what each attends to."""
 
+    decays = {"place_score": False}
+
     config: AttentionPoolConfig
 
     @nn.compact
@@ -181,6 +185,8 @@ class AttentionPoolDecompressor(nn.Module):
     A query encodes its position in the row and in its group of C. Positions of one group read the
     same latents. The gate, which depends on the query alone, selects different features for each.
     """
+
+    decays = {"places": False, "offsets": False}
 
     config: AttentionPoolConfig
 

@@ -17,14 +17,14 @@ them but does not give their sizes.
 
 import abc
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from latent_jax.contracts import Chunker, Chunks, Dechunker
 from latent_jax.layers.config import DTYPES
-from latent_jax.nearest import check_word
+from latent_jax.ranges import Size, check_fields, one_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,21 +43,14 @@ class CompressorConfig(abc.ABC):
     """
 
     kind: ClassVar[str]
-    factor: int = 2
-    d_model: int = 128
-    max_length: int = 512
-    dtype: str = "float32"
+    factor: Size = 2
+    d_model: Size = 128
+    max_length: Size = 512
+    dtype: Annotated[str, one_of(DTYPES)] = "float32"
 
     def __post_init__(self):
-        """Check the options that all kinds have."""
-        check_word("dtype", self.dtype, DTYPES)
-        self.check_least("factor", "d_model", "max_length")
-
-    def check_least(self, *fields: str) -> None:
-        """Raise ValueError if one of these fields is below 1."""
-        for field in fields:
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1; got {getattr(self, field)}")
+        """Check the fields, those of the kind among them."""
+        check_fields(self)
 
     def check_divides(self, field: str, divisor: int) -> None:
         """Raise ValueError if `divisor`, the value of `field`, does not divide D."""

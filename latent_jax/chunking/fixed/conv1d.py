@@ -6,6 +6,7 @@ fifteen times slower on a CPU.
 """
 
 import dataclasses
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -20,6 +21,7 @@ from latent_jax.chunking.fixed.base import (
 )
 from latent_jax.chunking.fixed.registry import register
 from latent_jax.contracts import Chunker, Chunks, Dechunker
+from latent_jax.ranges import at_least
 
 
 @register
@@ -32,7 +34,7 @@ class Conv1DConfig(CompressorConfig):
     """
 
     kind = "conv1d"
-    kernel_size: int = 0
+    kernel_size: Annotated[int, at_least(0, 2**16)] = 0
 
     def __post_init__(self):
         """Refuse a kernel that would skip positions."""
@@ -107,6 +109,8 @@ def transposed_conv(z_BKD: jax.Array, kernel_JDE: jax.Array, factor: int, length
 class Conv1DCompressor(nn.Module):
     """The compressor: a convolution with stride C over [B, T, D]."""
 
+    decays = {"kernel": True, "bias": False}
+
     config: Conv1DConfig
 
     @nn.compact
@@ -126,6 +130,8 @@ class Conv1DCompressor(nn.Module):
 
 class Conv1DDecompressor(nn.Module):
     """The decompressor: a transposed convolution with stride C over [B, K, D]."""
+
+    decays = {"kernel": True, "bias": False}
 
     config: Conv1DConfig
 

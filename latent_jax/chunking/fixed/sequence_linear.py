@@ -8,6 +8,7 @@ of maps; groups of neighbouring features share one. No map mixes features; encod
 """
 
 import dataclasses
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -21,6 +22,7 @@ from latent_jax.chunking.fixed.base import (
 )
 from latent_jax.chunking.fixed.registry import register
 from latent_jax.contracts import Chunker, Chunks, Dechunker
+from latent_jax.ranges import at_least
 
 
 @register
@@ -34,7 +36,7 @@ class SequenceLinearConfig(CompressorConfig):
     """
 
     kind = "sequence_linear"
-    sequence_groups: int = 0
+    sequence_groups: Annotated[int, at_least(0, 2**16)] = 0
 
     def __post_init__(self):
         """Refuse groups of unequal size."""
@@ -73,6 +75,8 @@ a standard deviation of NOISE / sqrt(inputs)."""
 class SequenceLinearCompressor(nn.Module):
     """The compressor: z[k, d] = sum_t map[group of d, t, k] x[t, d] + bias[k]."""
 
+    decays = {"kernel": True, "bias": False}
+
     config: SequenceLinearConfig
 
     @nn.compact
@@ -92,6 +96,8 @@ class SequenceLinearCompressor(nn.Module):
 
 class SequenceLinearDecompressor(nn.Module):
     """The decompressor: x[t, d] = sum_k map[group of d, k, t] z[k, d] + bias[t]."""
+
+    decays = {"kernel": True, "bias": False}
 
     config: SequenceLinearConfig
 

@@ -5,6 +5,7 @@ and runs state-space blocks over the result.
 """
 
 import dataclasses
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -19,8 +20,10 @@ from latent_jax.chunking.fixed.base import (
 )
 from latent_jax.chunking.fixed.registry import register
 from latent_jax.contracts import Chunker, Chunks, Dechunker
+from latent_jax.layers.config import MOST_LAYERS
 from latent_jax.layers.norms import LayerNorm
 from latent_jax.layers.ssm import MambaBlock, SSMConfig
+from latent_jax.ranges import Size, at_least
 
 
 @register
@@ -35,14 +38,13 @@ class SSMCompressorConfig(CompressorConfig):
     """
 
     kind = "ssm"
-    ssm_layers: int = 1
-    ssm_state: int = 16
-    ssm_head_dim: int = 64
+    ssm_layers: Annotated[int, at_least(1, MOST_LAYERS)] = 1
+    ssm_state: Size = 16
+    ssm_head_dim: Size = 64
 
     def __post_init__(self):
         """Refuse blocks that cannot be built."""
         super().__post_init__()
-        self.check_least("ssm_layers")
         _ = self.block
 
     def compressor(self) -> Chunker:
@@ -103,6 +105,8 @@ class SSMCompressor(nn.Module):
 
 class SSMDecompressor(nn.Module):
     """The decompressor: blocks over C copies of every latent, each plus its own offset."""
+
+    decays = {"offsets": False}
 
     config: SSMCompressorConfig
 

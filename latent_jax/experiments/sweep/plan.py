@@ -19,6 +19,7 @@ from latent_jax.methods.family import MethodName
 from latent_jax.methods.ledger import ledger
 from latent_jax.methods.names import parse, with_options
 from latent_jax.methods.registry import family
+from latent_jax.methods.settings import check_settings
 from latent_jax.methods.solve import amounts_of_step, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
@@ -50,6 +51,8 @@ def plan(sweep: Sweep, folder: Path) -> list[Record]:
         ValueError: a cell is wrong, or budgets are mixed.
     """
     configs = [config_of(sweep, config_words(sweep, cell)) for cell in sweep.cells]
+    for config in configs:
+        check_settings(config)
     check_comparable(sweep, configs)
     vocabularies = _Vocabularies(folder)
     records = []

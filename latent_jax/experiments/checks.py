@@ -1,0 +1,52 @@
+"""What else a run refuses before its folder is made: checks that need the task."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from latent_jax.contracts import Evaluation, Task
+from latent_jax.nearest import check_word
+from latent_jax.training import TrainingConfig, initial_state
+from latent_jax.training.feed import Spec
+from latent_jax.training.init_from import choose_names, open_weights
+
+
+def check_weights(task: Task, training: TrainingConfig, spec: Spec, mesh: Mesh) -> None:
+    """Refuse weights that do not fit, before a run folder is made for them."""
+    shapes = jax.eval_shape(initial_state(task, optax.identity(), spec, 0)).variables
+    weights = open_weights(training.init_from, mesh)
+    choose_names(weights, shapes, training.init_patterns)
+
+
+def check_best_metric(task: Task, name: str, spec: Spec, evaluations: Sequence[Evaluation]) -> None:
+    """Refuse a `training.best_metric` that no evaluation of the run measures.
+
+    Args:
+        task: that is trained.
+        name: of the metric.
+        spec: of a batch.
+        evaluations: of the run; only those that are always due count.
+
+    Raises:
+        ValueError: the message names the nearest metric, and all.
+    """
+    if name == task.headline:  # there by contract, so that nothing is traced for it
+        return
+    names = [
+        f"{evaluation.prefix}{metric}"
+        for evaluation in evaluations
+        if evaluation.every == 1
+        for metric in metric_names(evaluation.task or task, spec)
+    ]
+    check_word("training.best_metric", name, names)
+
+
+def metric_names(task: Task, spec: Spec) -> list[str]:
+    """Return the metrics of an evaluation; nothing is computed but their summary of ones."""
+    variables = jax.eval_shape(initial_state(task, optax.identity(), spec, 0)).variables
+    scores = jax.eval_shape(task.evaluate, variables, dict(spec))
+    sums = {name: np.ones(score.shape) for name, score in scores.items()}
+    return list(task.summarize(sums))

@@ -1,0 +1,171 @@
+"""Every section of a configuration, and the one check of all its keys before anything is read.
+
+The words that belong to no other dataclass stand here with their defaults; `configs.common` makes a
+configuration of all of them.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from ml_collections import ConfigDict
+
+from latent_jax.chunking.fixed.registry import compressors
+from latent_jax.data import DataConfig
+from latent_jax.layers.config import TransformerConfig
+from latent_jax.methods.budget import FLOPS, STEPS, UNITS
+from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
+from latent_jax.methods.solve import budget_of
+from latent_jax.models.latent_lm import LM_GRADIENTS
+from latent_jax.quantizers import QuantizerConfig
+from latent_jax.ranges import (
+    ByteCount,
+    Natural,
+    Seed,
+    Size,
+    Weight,
+    at_least,
+    check_values,
+    one_of,
+)
+from latent_jax.tasks.beta_schedule import BETA_SCHEDULES
+from latent_jax.tasks.heads import HEADS
+from latent_jax.tasks.latent_language import FREEZABLE
+from latent_jax.tasks.snippets import Snippets
+from latent_jax.training import OptimizerConfig, TrainingConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The words of an experiment that are in no section."""
+
+    name: str = ""  # how tables and pictures call the run; "" = the method's name
+    # of the initial parameters, dropout, the quantizer's draws and the documents' order
+    seed: Seed = 0
+    # A literature name, such as BPE[v=4096]; launch/prepare.py methods lists them.
+    method: str = "Bytes"
+    row_length: Size = 256  # L, ids per row of a batch (bytes for Bytes and Latent)
+    # raw bytes that a row stands for on average; sets row_length; 0 = off
+    context_bytes: Annotated[int, at_least(0, 2**30)] = 0
+    # rows per optimizer step, all devices and micro-batches together
+    batch_size: Size = 32
+    # raw bytes of the validation split that each evaluation reads; 0 = all
+    evaluation_bytes: ByteCount = 0
+    # Widen or narrow the language model until a forward pass costs at most so many FLOPs per raw
+    # byte, M1 included; 0 = its width is model.d_model.
+    inference_flops_per_byte: Annotated[float, at_least(0, 1e18)] = 0.0
+    # weight of (log Z)^2 in the loss; of the language model of one tokenizer; 0 = none
+    z_loss: Weight = 0.0
+    quantized: bool = False  # train the byte model of coders in integers; for Bytes only
+    # auto | whole | blocks | fused: how cross-entropy is computed
+    head: Annotated[str, one_of(HEADS)] = "auto"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BudgetConfig:
+    """How long to train: exactly one of these is not 0, or "other" is not empty."""
+
+    steps: Annotated[float, STEPS] = 0.0  # optimizer steps; 0 = another one is set
+    tokens: Annotated[float, UNITS] = 0.0  # ids seen; 0 = another one is set
+    bytes: Annotated[float, UNITS] = 0.0  # raw bytes seen; 0 = another one is set
+    # of training: 3 x forward, and once those of M1; 0 = another one is set
+    flops: Annotated[float, FLOPS] = 0.0
+    # raw bytes for each parameter outside of embeddings; 0 = another one is set
+    bytes_per_parameter: Annotated[float, UNITS] = 0.0
+    other: str = ""  # UNIT:AMOUNT in another unit that the method counts
+    extend: str = ""  # more after its end, UNIT:AMOUNT; as --extend of launch/train.py
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """Of BPE, SentencePiece, and coders."""
+
+    # raw bytes of the training split it is trained on; 0 = all
+    train_bytes: ByteCount = 20_000_000
+    # read GPT-2's vocab.json and merges.txt instead of training a BPE
+    vocab_file: str = ""
+    merges_file: str = ""  # goes with vocab_file
+    m1: str = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
+    # texts that it reads side by side; 0 = the platform's choice
+    lanes: Annotated[int, at_least(0, 2**20)] = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentConfig:
+    """How autoencoder and language model of a latent method are trained together."""
+
+    # weight of the language model's loss beside the reconstruction; 0 = its loss does not count
+    beta: Weight = 1.0
+    # constant | linear (from 0 over beta_warmup_steps)
+    beta_schedule: Annotated[str, one_of(BETA_SCHEDULES)] = "constant"
+    # optimizer steps of a linear beta until it is whole; 0 = beta is constant
+    beta_warmup_steps: Natural = 0
+    # none | input | input_and_target: its way into the encoder
+    lm_gradient: Annotated[str, one_of(LM_GRADIENTS)] = "input"
+    # parts that stay as they are: encoder, decoder, language_model
+    freeze: tuple[Annotated[str, one_of(FREEZABLE)], ...] = ()
+
+
+SECTIONS: Mapping[str, type] = {
+    "budget": BudgetConfig,
+    "data": DataConfig,
+    "tokenizer": TokenizerConfig,
+    "snippets": Snippets,
+    "model": TransformerConfig,
+    "autoencoder": TransformerConfig,
+    "quantizer": QuantizerConfig,
+    "latent": LatentConfig,
+    "optimizer": OptimizerConfig,
+    "training": TrainingConfig,
+}
+"""Section of a configuration -> the dataclass that says what its keys may be. The section
+"compressor" has the options of all kinds in `chunking.fixed`."""
+
+
+def check_settings(config: ConfigDict) -> None:
+    """Refuse a configuration with a key that can have no such value; nothing is read or made.
+
+    What depends on the text or on devices is checked where those are opened.
+
+    Args:
+        config: as `configs.common.default` makes it.
+
+    Raises:
+        ValueError: the message has the dotted name of the key, what it may be, and a value that
+            it could have.
+    """
+    check_values(RunConfig, config)
+    for section, dataclass in SECTIONS.items():
+        check_values(dataclass, _settled(config[section]), f"{section}.")
+    for dataclass in compressors().values():
+        check_values(dataclass, config.compressor, "compressor.")
+    for section in ("model", "autoencoder"):
+        try:
+            TransformerConfig(vocab_size=1, max_length=1, **_settled(config[section]))
+        except ValueError as error:
+            raise ValueError(f"{section}: {error}") from error
+    known = family(parse(config.method).family)
+    budget_of(config)
+    TrainingConfig(**config.training, seed=config.seed)
+    OptimizerConfig(**config.optimizer)
+    if config.data.source != "encoded":
+        DataConfig(**config.data)
+        if not config.data.validation_percent:
+            raise ValueError(
+                "data.validation_percent must be more than 0; got 0: a run is scored on its "
+                f"validation split, if only at its end; its default is "
+                f"{DataConfig.validation_percent!r}"
+            )
+    snippets, rows = config.snippets, config.batch_size // config.training.accumulation
+    if known.reads_ids and snippets.every and rows % snippets.every:
+        raise ValueError(
+            f"snippets.every={snippets.every} does not divide the {rows} rows of a micro-batch "
+            f"(batch_size={config.batch_size}, training.accumulation="
+            f"{config.training.accumulation})"
+        )
+
+
+def _settled(section: ConfigDict) -> dict[str, Any]:
+    """Return a section without the word that the platform settles before a dataclass is made."""
+    return {k: v for k, v in section.items() if (k, v) != ("dtype", "auto")}

@@ -1,0 +1,77 @@
+"""What the system refuses, as one line: files, disks that are full, memory."""
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from latent_jax.paths import is_special
+
+NAME_BYTES = 255
+"""Of a file's name, on all usual file systems."""
+
+WAYS_OUT = {
+    errno.ENOSPC: "free some space or write elsewhere",
+    errno.EDQUOT: "free some space or write elsewhere",
+    errno.EFBIG: "the limit of a file's size is reached: write elsewhere, or raise it (ulimit -f)",
+    errno.EACCES: "change its permissions or name another place",
+    errno.EPERM: "change its permissions or name another place",
+    errno.EROFS: "name a place that can be written",
+    errno.ENOTDIR: "name a place below a folder",
+    errno.EISDIR: "name a file",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+"""What to do about what the system refuses."""
+
+
+def check_writable(path: str | os.PathLike, is_folder: bool = False) -> None:
+    """Refuse a path where no file, or no folder, can be made; nothing is left there.
+
+    Raises:
+        ValueError: something else is there.
+        OSError: this user may not write there.
+    """
+    path = Path(path)
+    if path.is_dir() and not is_folder:
+        raise ValueError("it is a folder: name a file")
+    if is_folder and path.exists() and not path.is_dir():
+        raise ValueError("it is a file: name a folder")
+    if is_special(path):
+        return
+    place = path if is_folder else path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    try:
+        with tempfile.TemporaryFile(dir=place):  # permissions alone do not tell, as below /proc
+            pass
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno), str(place)) from error
+    if len(os.fsencode(path.name)) > NAME_BYTES:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path.name)
+
+
+def describe_os_error(error: Exception) -> str:
+    """Return what the system refused and the way out, as one line."""
+    if not isinstance(error, OSError):
+        return str(error)
+    names = [os.fsdecode(n) for n in (error.filename, error.filename2) if n is not None]
+    said = ": ".join(
+        [" and ".join(map(str, names)), error.strerror or str(error)]
+        if names
+        else [error.strerror or str(error) or type(error).__name__]
+    )
+    way_out = WAYS_OUT.get(error.errno)
+    return f"{said}; {way_out}" if way_out else said
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether this process or a device has no memory left."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the beginning of what an error says."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
