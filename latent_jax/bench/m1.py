@@ -120,6 +120,8 @@ def _started(method, m1: str, n_lanes: int) -> tuple[EqualInfoAC, float]:
     """Return a coder of which all has been compiled, and the seconds that it took."""
     began = time.perf_counter()
     tokenizer = step_by_step(method, m1, lanes=n_lanes)
+    if tokenizer.model.is_exact:
+        raise ValueError(f"--m1={m1} is in integers: what is measured here is a float M1's step")
     logger.info("%d lanes: compiling the step and reading the probe", tokenizer.lanes)
     # On every device, by every worker.
     tokenizer.encode_batch([b"now"] * tokenizer.lanes * tokenizer.model.workers)
