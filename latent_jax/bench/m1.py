@@ -121,6 +121,8 @@ def _started(method, m1: str, n_lanes: int) -> tuple[EqualInfoAC, float]:
     """Return a coder whose programs are all compiled, and the seconds that this took."""
     began = time.perf_counter()
     tokenizer = step_by_step(method, m1, lanes=n_lanes)
+    if tokenizer.model.is_exact:
+        raise ValueError(f"--m1={m1} is in integers: what is measured here is a float M1's step")
     logger.info("%d lanes: compiling the step and reading the probe", tokenizer.lanes)
     # So many texts that every worker compiles for its device.
     tokenizer.encode_batch([b"now"] * tokenizer.lanes * tokenizer.model.workers)

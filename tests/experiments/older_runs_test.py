@@ -13,7 +13,7 @@ def older():
     config = common.default().to_dict()
     for key in ADDED:
         section, _, name = key.rpartition(".")
-        del config[section][name]
+        del (config[section] if section else config)[name]
     return config
 
 
