@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from latent_jax.methods.registry import looks
-from latent_jax.reports.curves import write_comparison, write_curves
+from latent_jax.reports.comparison import write_comparison
+from latent_jax.reports.curves import write_curves
 from latent_jax.reports.page import Cut, Segmentation, study_page, write_page
 from latent_jax.reports.spelling import markdown_cell, one_line, script_json, whole
 from latent_jax.reports.style import house_style, save, show_families
