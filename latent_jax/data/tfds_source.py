@@ -10,16 +10,32 @@ import contextlib
 import hashlib
 import importlib
 import os
+import socket
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import downloader
 from tensorflow_datasets.core.read_only_builder import builder_from_files
 
 from latent_jax.contracts import Document
 from latent_jax.data.documents import CorpusError
+
+_RETRIES = 3
+"""TFDS asks ten times, and waits twice as long after each: over three minutes without a network."""
+
+_CONNECT_SECONDS = 10.0
+_HOSTS = 3
+_PORTS = {"http": 80, "https": 443, "ftp": 21}
+
+_WAY_OUT = (
+    'prepare it elsewhere with file_format="array_record" and set data.tfds_data_dir, or name text '
+    "of your own with data.source=files."
+)
 
 
 class Tfds:
@@ -117,8 +133,12 @@ def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
             return builder_from_files(name.removeprefix("huggingface:"), data_dir=folder)
         _register_builders()
         builder = tfds.builder(name, data_dir=folder, file_format="array_record")
+        _check_hosts(name, builder)
+        downloader.MAX_RETRIES = min(downloader.MAX_RETRIES, _RETRIES)
         builder.download_and_prepare()
         return builder
+    except CorpusError:
+        raise
     except tfds.core.DatasetNotFoundError as error:
         raise CorpusError(
             f"TFDS knows no dataset {name!r}{where}: {str(error).splitlines()[0]}"
@@ -126,8 +146,7 @@ def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     except Exception as error:  # the exceptions of builders have no common class
         raise CorpusError(
             f"TFDS dataset {name!r}{where} is not prepared and cannot be prepared here "
-            f"({type(error).__name__}: {error}): "
-            'prepare it elsewhere with file_format="array_record" and set data.tfds_data_dir.'
+            f"({type(error).__name__}: {_first_line(error)}): {_WAY_OUT}"
         ) from error
 
 
@@ -149,6 +168,30 @@ def _own_features() -> Iterator[None]:
 
     with mock.patch.object(kind, "cls_from_name", found):
         yield
+
+
+def _check_hosts(name: str, builder: tfds.core.DatasetBuilder) -> None:
+    """Refuse a download whose host does not answer; TFDS would try again for minutes.
+
+    Behind a proxy only the proxy can tell.
+    """
+    if urllib.request.getproxies():
+        return
+    urls = map(urllib.parse.urlsplit, builder.url_infos or {})
+    hosts = {(url.hostname, url.port or _PORTS.get(url.scheme, 443)) for url in urls}
+    for host, port in sorted(hosts)[:_HOSTS]:
+        try:
+            socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+        except OSError as error:
+            raise CorpusError(
+                f"TFDS dataset {name!r} is not prepared here, and {host}, where it is downloaded "
+                f"from, cannot be reached ({error}): {_WAY_OUT}"
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = next(iter(str(error).splitlines()), "")
+    return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 def _register_builders() -> None:

@@ -103,7 +103,11 @@ def test_a_null_is_no_text_and_costs_nobody_the_corpus(tmp_path):
         ("a.jsonl", '{"text": "a"}'.encode("utf-16-le"), r"in UTF-16 or UTF-32 without a byte or"),
         ("a.jsonl", '{"text": "a"}'.encode("utf-32-be"), r"in UTF-16 or UTF-32 without a byte or"),
         ("a.jsonl", b'\xff\xfe{"text": "a"}', r"a\.jsonl.* is not JSON in UTF-8"),
-        ("a.jsonl.xz", gzip.compress(b"x", mtime=0), r"holds gzip data, .*: give its name the ending \.gz"),
+        (
+            "a.jsonl.xz",
+            gzip.compress(b"x", mtime=0),
+            r"holds gzip data, .*: give its name the ending \.gz",
+        ),
         ("a.jsonl", gzip.compress(b"x", mtime=0), r"holds gzip data, which its name does not say"),
         ("a.txt", lzma.compress(b"x"), r"holds xz data, .*: give its name the ending \.xz"),
         ("a.txt.gz", b"PK\x03\x04 and more", r"holds zip data, .*: unpack it, or leave it out"),
