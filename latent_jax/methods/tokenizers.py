@@ -26,7 +26,13 @@ def make_tokenizer(method: MethodName, corpus: Corpus | None = None, **sources) 
             f"tokenizer.vocab_file={given.vocab_file!r} and tokenizer.merges_file="
             f"{given.merges_file!r} go with a BPE[v=N] method; the method is {method}"
         )
-    return known.make_code(method, given)
+    code = known.make_code(method, given)
+    if code.vocab_size != known.vocab_size(method):
+        raise ValueError(
+            f"the family {known.name} says that {method} has {known.vocab_size(method)} ids, and "
+            f"its tokenizer has {code.vocab_size}: vocab_size() of both must agree"
+        )
+    return code
 
 
 def bytes_per_token(tokenizer: Tokenizer, corpus: Corpus, sample_bytes: int = 1 << 20) -> float:

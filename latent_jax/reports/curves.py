@@ -195,7 +195,8 @@ def fit_height(axes, from_zero=False):
         values.extend(ys[np.isfinite(ys)])
         settled.extend(ys[(xs >= start) & np.isfinite(ys)])
     chosen = settled if len(settled) > 1 else values
-    low, high = (min(chosen), max(chosen)) if chosen else (0.0, 1.0)
+    # The best value is always seen, also where it came early.
+    low, high = (min(values), max(chosen)) if chosen else (0.0, 1.0)
     margin = 0.06 * (high - low) or 0.1
     axes.set_ylim(0 if from_zero else max(0, low - margin), high + margin)
     few_ticks(axes)

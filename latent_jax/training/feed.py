@@ -151,12 +151,14 @@ class Feed:
         except jax.errors.JaxRuntimeError:
             raise  # an error of the devices, such as when another process of the run is gone
         except Exception as error:
+            said = str(error).rstrip(".")
             advice = (
                 "If a worker process was killed, the machine is probably out of memory: lower the "
                 "number of workers. "
             )
+            # A ValueError says itself what is wrong, such as with a tokenizer.
+            was_killed = self._is_iterator and not isinstance(error, ValueError)
             raise DataError(
-                f"reading training data failed {when}: {type(error).__name__}: {error}. "
-                f"{advice if self._is_iterator else ''}The same command resumes from the last "
-                "checkpoint"
+                f"reading training data failed {when}: {type(error).__name__}: {said}. "
+                f"{advice if was_killed else ''}The same command resumes from the last checkpoint"
             ) from error

@@ -212,10 +212,11 @@ class Recorder:
         """Return a line for people about a run that `is_stuck`."""
         name = self._config.best_metric
         best = min(self._validations, key=lambda record: record[name])
+        n = self._evaluations_without_improvement()
         return (
             f"stopped early at step {self.validation['step']} of {self._total_steps}: {name} was "
             f"{best[name]:.4f} at step {best['step']} and no better in the "
-            f"{self._evaluations_without_improvement()} evaluations since "
+            f"{n} evaluation{'' if n == 1 else 's'} since "
             f"(training.patience={self._config.patience})"
         )
 

@@ -112,7 +112,7 @@ def test_a_folder_that_makes_no_run_is_refused(folders, tmp_path):
         export.import_folder(out, again, common.default())
     other = tmp_path / "other"
     other.mkdir()
-    with pytest.raises(ValueError, match=r"config\.json cannot be read as JSON"):
+    with pytest.raises(ValueError, match=r"config\.json cannot be read: No such file"):
         export.import_folder(other, tmp_path / "run", common.default())
     for name in ("config.json", "model.safetensors"):
         (other / name).write_bytes((out / name).read_bytes())

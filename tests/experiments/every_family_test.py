@@ -6,19 +6,25 @@ import json
 import pydoc_data.topics
 
 import jax
+import numpy as np
 import pytest
 
 from configs import compressors, language_model, latent_lm, m1, m2, quickstart
 from latent_jax.commands.generate import make_writer
 from latent_jax.experiments.evaluate import evaluate, load_run
+from latent_jax.experiments.reading import open_reading
 from latent_jax.experiments.run import run
 from latent_jax.generation import Sampling
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import families
 from latent_jax.reports.records import read_run
+from latent_jax.training import Evaluator
+from latent_jax.training.sharding import batch_sharding
 from tests.tokenizers.byte_models import byte_model
 
 METHODS = [family.example for family in families().values()]
+OWN = [method for method in METHODS if families()[parse(method).family].rank < 1000]
+"""Those of this project, which all write but for latents without codes."""
 METHODS += [f"Latent[conv1d,c=2,{rest}]" for rest in ("k=16,q=fsq", "q=none")]
 
 
@@ -117,11 +123,38 @@ def test_it_trains_evaluates_writes_and_is_read_again(method, folder, tmp_path, 
     again = evaluate(tmp_path, max_bytes=500)
     assert again[metric] == record[metric]
     trained = load_run(tmp_path)
-    if "q=none" in method:
-        with pytest.raises(ValueError, match="no language model to write with"):
-            make_writer(trained)
+    _check_that_scores_are_sums(trained)
+    try:
+        writer = make_writer(trained)
+    except ValueError as error:
+        assert "q=none" not in method or "no language model to write with" in str(error)
+        assert method not in OWN or "q=none" in method, error
         return
-    (written,) = make_writer(trained).write(
+    (written,) = writer.write(
         [b"A lambda "], jax.random.split(jax.random.key(0), 1), Sampling(), n_bytes=4
     )
     assert written.prompt == b"A lambda " and written.nats > 0 and len(written.text) <= 4
+
+
+def _check_that_scores_are_sums(trained):
+    """A mean would make a batch of two halves score like one of them."""
+    rows = open_reading(trained.config).evaluation(
+        split="validation",
+        batch_size=trained.config.batch_size,
+        row_length=trained.config.row_length,
+        max_bytes=500,
+        sharding=batch_sharding(trained.mesh),
+    )
+    batch = jax.device_get(next(iter(rows)))
+    is_first_B = np.arange(trained.config.batch_size) % 2 == 0
+    evaluator = Evaluator(trained.task, trained.mesh)
+
+    def scores(keep_B):
+        cut = {**batch, "weights": batch["weights"] * keep_B[:, None]}
+        cut["n_bytes"] = batch["n_bytes"] * keep_B
+        return evaluator(trained.variables, [cut])
+
+    whole, *halves = (scores(keep_B) for keep_B in (is_first_B >= 0, is_first_B, ~is_first_B))
+    assert all(half["n_bytes"] for half in halves)
+    for name, value in whole.items():
+        np.testing.assert_allclose(sum(half[name] for half in halves), value, 1e-3, err_msg=name)

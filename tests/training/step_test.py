@@ -12,7 +12,7 @@ from latent_jax.training.feed import put_batch
 from latent_jax.training.mesh import make_mesh
 from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.state import abstract_state, create_state, initial_state
-from latent_jax.training.step import compile_train_step
+from latent_jax.training.step import compile_eval_step, compile_train_step
 from tests.training.byte_task import ByteTask, train_batches
 
 
@@ -135,3 +135,29 @@ def test_the_key_depends_on_the_step_and_on_nothing_else():
 
     first, again, later = loss_at(0), loss_at(0), loss_at(5)
     assert float(first) == float(again) and float(first) != float(later)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mute(ByteTask):
+    """Says less than a task must."""
+
+    lacks: str = ""
+    headline: str = "bits_per_byte"
+
+    def loss(self, variables, batch, key, step, train):
+        loss, (scores, state) = super().loss(variables, batch, key, step, train)
+        return loss, ({name: x for name, x in scores.items() if name != self.lacks}, state)
+
+
+@pytest.mark.parametrize("lacks", ["n_bytes", "weight"])
+def test_a_score_that_is_missing_is_named_before_anything_is_compiled(lacks):
+    with pytest.raises(ValueError, match=rf"bytes_two_back.loss lack '{lacks}', which Task of"):
+        compiled(Mute(lacks=lacks))
+
+
+def test_a_headline_that_no_summary_has_is_named():
+    batch, mesh = next(train_batches(16)), make_mesh("pmap", devices=jax.devices()[:1])
+    variables = ByteTask().init(jax.random.key(0), batch)
+    compile_eval_step(Mute(), variables, batch, mesh)
+    with pytest.raises(ValueError, match=r"summarize gives no 'bpb', .* gives bits_per_byte"):
+        compile_eval_step(Mute(headline="bpb"), variables, batch, mesh)
