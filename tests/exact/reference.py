@@ -8,6 +8,7 @@ of the package. Slow, plain, and what every faster program has to agree with.
 
 import hashlib
 import json
+import math
 import struct
 import sys
 import zlib
@@ -47,10 +48,7 @@ def norm(x, gain, n, limit):
     """x / |x| in units of 2^-14, times a gain, / 2^n."""
     n_bits = max(int(np.abs(x).max()), 1).bit_length()
     y = shift(x << 11, n_bits)
-    root = int(max((y * y).sum(), 1 << 20))
-    root = int(np.sqrt(root)) + 1 if root else 0
-    while root * root > max((y * y).sum(), 1 << 20):
-        root -= 1
+    root = math.isqrt(max(int((y * y).sum()), 1 << 20))
     return scale(shift(y * ((1 << 26) // root), 12), gain, n, -limit, limit)
 
 

@@ -60,6 +60,11 @@ def expected():
     return probe.digest(np.array(tables, np.int32))
 
 
+def test_the_specification_is_short_and_imports_nothing_of_the_package():
+    source = Path(reference.__file__).read_text()
+    assert len(source.splitlines()) < 200 and "latent_jax." not in source
+
+
 def test_other_instructions_give_other_floats_and_the_same_integers():
     found, wanted = probed(SETTINGS["SSE4.2"], "quick"), expected()
     assert set(found["integer"].values()) == {wanted} and len(found["integer"]) == 3
