@@ -68,7 +68,10 @@ def _stated(family: Family, body: str, name: str) -> dict[str, Any]:
             positional.remove(key)
         words = family.options[key].words
         if words:
-            check_word(f"{key} in {name!r}", value, words)
+            try:
+                check_word(key, value, words)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
         options[key] = value if words else _number(value, name)
     return options
 

@@ -50,7 +50,7 @@ def test_a_name_is_printed_in_one_way(written, printed):
         ("BPE[v=512", "is not a method"),
         ("EqualInfoAC[v=256]", "lacks b"),
         ("EqualInfoAC[b=16,v=256,rule=papr]", "did you mean 'paper'"),
-        ("GZip[v=256,header=maybe]", "unknown header in 'GZip[v=256,header=maybe]'"),
+        ("GZip[v=256,header=maybe]", "GZip[v=256,header=maybe]: unknown header 'maybe'"),
         ("Latent[ssm,c=4,k=512,q=none]", "leave k out"),
     ],
 )
