@@ -38,24 +38,24 @@ from latent_jax.training import OptimizerConfig, TrainingConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The words of an experiment that are in no section."""
+    """The config keys that are in no section."""
 
-    name: str = ""  # how tables and pictures call the run; "" = the method's name
-    # of the initial parameters, dropout, the quantizer's draws and the documents' order
+    name: str = ""  # name of the run in tables and pictures; "" = the method's name
+    # seed of initial parameters, dropout, draws of the quantizer and order of documents
     seed: Seed = 0
     # A literature name, such as BPE[v=4096]; launch/prepare.py methods lists them.
     method: str = "Bytes"
     row_length: Size = 256  # L, ids per row of a batch (bytes for Bytes and Latent)
-    # raw bytes that a row stands for on average; sets row_length; 0 = off
+    # mean raw bytes of a row, from which row_length is set; 0 = off
     context_bytes: Annotated[int, at_least(0, 2**30)] = 0
     # rows per optimizer step, all devices and micro-batches together
     batch_size: Size = 32
     # raw bytes of the validation split that each evaluation reads; 0 = all
     evaluation_bytes: ByteCount = 0
-    # Widen or narrow the language model until a forward pass costs at most so many FLOPs per raw
-    # byte, M1 included; 0 = its width is model.d_model.
+    # most FLOPs per raw byte of a forward pass, M1 included; the width of the language model is
+    # chosen to fit; 0 = its width is model.d_model
     inference_flops_per_byte: Annotated[float, at_least(0, 1e18)] = 0.0
-    # weight of (log Z)^2 in the loss; of the language model of one tokenizer; 0 = none
+    # weight of (log Z)^2 in the loss; not for Latent; 0 = none
     z_loss: Weight = 0.0
     quantized: bool = False  # train the byte model of coders in integers; for Bytes only
     # auto | whole | blocks | fused: how cross-entropy is computed
@@ -69,25 +69,24 @@ class BudgetConfig:
     steps: Annotated[float, STEPS] = 0.0  # optimizer steps; 0 = another one is set
     tokens: Annotated[float, UNITS] = 0.0  # ids seen; 0 = another one is set
     bytes: Annotated[float, UNITS] = 0.0  # raw bytes seen; 0 = another one is set
-    # of training: 3 x forward, and once those of M1; 0 = another one is set
+    # FLOPs of training: 3 x forward, plus 1 x forward of M1; 0 = another one is set
     flops: Annotated[float, FLOPS] = 0.0
-    # raw bytes for each parameter outside of embeddings; 0 = another one is set
+    # raw bytes per parameter outside of embeddings; 0 = another one is set
     bytes_per_parameter: Annotated[float, UNITS] = 0.0
     other: str = ""  # UNIT:AMOUNT in another unit that the method counts
-    extend: str = ""  # more after its end, UNIT:AMOUNT; as --extend of launch/train.py
+    extend: str = ""  # training beyond the budget, UNIT:AMOUNT; --extend of train.py
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
     """Of BPE, SentencePiece, and coders."""
 
-    # raw bytes of the training split it is trained on; 0 = all
+    # raw bytes of the training split that a tokenizer is trained on; 0 = all
     train_bytes: ByteCount = 20_000_000
-    # read GPT-2's vocab.json and merges.txt instead of training a BPE
-    vocab_file: str = ""
-    merges_file: str = ""  # goes with vocab_file
+    vocab_file: str = ""  # GPT-2's vocab.json, to read a BPE from files instead of training it
+    merges_file: str = ""  # GPT-2's merges.txt, together with vocab_file
     m1: str = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
-    # texts that it reads side by side; 0 = the platform's choice
+    # texts that m1 reads side by side; 0 = the platform's choice
     lanes: Annotated[int, at_least(0, 2**20)] = 0
 
 
@@ -99,11 +98,11 @@ class LatentConfig:
     beta: Weight = 1.0
     # constant | linear (from 0 over beta_warmup_steps)
     beta_schedule: Annotated[str, one_of(BETA_SCHEDULES)] = "constant"
-    # optimizer steps of a linear beta until it is whole; 0 = beta is constant
+    # optimizer steps until a linear beta reaches its value; 0 = beta is constant
     beta_warmup_steps: Natural = 0
-    # none | input | input_and_target: its way into the encoder
+    # none | input | input_and_target: how the language model's gradient reaches the encoder
     lm_gradient: Annotated[str, one_of(LM_GRADIENTS)] = "input"
-    # parts that stay as they are: encoder, decoder, language_model
+    # parts that are not trained: encoder, decoder, language_model
     freeze: tuple[Annotated[str, one_of(FREEZABLE)], ...] = ()
 
 

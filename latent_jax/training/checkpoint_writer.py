@@ -140,14 +140,18 @@ class CheckpointWriter:
             failed, self._saving, self._response = self._saving, None, None
             self._remove_unfinished()
             steps = self._good.steps
-            good = f"the one of step {steps[-1]} is intact" if steps else "there is none yet"
+            good = (
+                f"the checkpoint of step {steps[-1]} is intact"
+                if steps
+                else "there is no earlier one"
+            )
             free, way_out = "", "Start"
             if not is_remote(self._folder):
                 free = f" ({shutil.disk_usage(self._folder).free / 1e6:.1f} MB free)"
                 way_out = "Free some space and start"
             raise CheckpointError(
                 f"writing the checkpoint of step {failed} to {self._folder} failed{free}: "
-                f"{_first_line(error)}; of the earlier checkpoints, {good}. {way_out} the same "
+                f"{_first_line(error)}; {good}. {way_out} the same "
                 "command again"
             ) from error
 

@@ -358,8 +358,8 @@ def test_config_is_checked():
     for words, message in [
         ({"source": "web"}, "unknown data.source 'web'; known: python_docs, files, tfds, encoded"),
         ({"validation_percent": 60, "test_percent": 40}, "below 100"),
-        ({"test_percent": -1}, "negative"),
-        ({"num_workers": -1}, "must not be negative"),
+        ({"test_percent": -1}, r"data.test_percent must be in \[0, 100\); got -1"),
+        ({"num_workers": -1}, "data.num_workers must be at least 0; got -1"),
     ]:
         with pytest.raises(CorpusError, match=message):
             DataConfig(**words)

@@ -14,7 +14,7 @@ def config(tmp_path):
     config = language_model.get_config("method=Bytes,size=nano")
     config.row_length, config.batch_size, config.training.profile = 16, 8, 3
     config.data.update(source="files", files=(f"{tmp_path}/*.txt",), cache_dir=f"{tmp_path}/cache")
-    config.data.update(validation_percent=0.0, test_percent=0.0)
+    config.data.update(validation_percent=40.0, test_percent=0.0)
     return config
 
 

@@ -102,7 +102,7 @@ def test_a_configuration_of_others_is_one_line(workdir, changes, message):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"batch_size": 8', '"batch_size": 9', "config.json was damaged or changed since"),
+        ('"batch_size": 8', '"batch_size": 16', "config.json was damaged or changed since"),
         ('"evaluation_bytes": 500', '"evaluation_bytes": 501', "config.json was damaged"),
     ],
 )

@@ -72,7 +72,7 @@ def test_the_command_writes_the_page_beside_what_it_wrote_before(study, tmp_path
     assert done.returncode == 0, done.stderr
     assert "bits/byte" in done.stdout and (study / "comparison.png").exists()
     page = (tmp_path / "index.html").read_text()
-    assert '"sentence": "A sentence <of mine>."' in page
+    assert r'"sentence": "A sentence \u003cof mine\u003e."' in page
     assert "A sentence &lt;of mine&gt;.</textarea>" in page
     assert f"report.py {study} --out" in page
 
