@@ -131,7 +131,7 @@ def test_snippets_cost_the_flops_of_their_length(task):
 def test_snippets_that_do_not_fit_are_refused(task, variables, batch):
     with pytest.raises(ValueError, match=f"snippets.length={T - 1} does not divide row_length={T}"):
         dataclasses.replace(task, snippets=Snippets(every=2, length=T - 1))
-    with pytest.raises(ValueError, match="snippets.every must be at least 0; got -1"):
+    with pytest.raises(ValueError, match=r"snippets.every must be at least 0; got -1"):
         Snippets(every=-1)
     with pytest.raises(ValueError, match="z_loss must be at least 0"):
         dataclasses.replace(task, z_loss=-1.0)

@@ -157,7 +157,8 @@ def test_a_score_that_is_missing_is_named_before_anything_is_compiled(lacks):
 
 def test_a_headline_that_no_summary_has_is_named():
     batch, mesh = next(train_batches(16)), make_mesh("pmap", devices=jax.devices()[:1])
-    variables = ByteTask().init(jax.random.key(0), batch)
+    init = initial_state(Mute(), make_optimizer(OptimizerConfig(warmup_steps=1), 10), batch, 0)
+    variables = abstract_state(init, mesh, "pmap").variables
     compile_eval_step(Mute(), variables, batch, mesh)
     with pytest.raises(ValueError, match=r"summarize gives no 'bpb', .* gives bits_per_byte"):
         compile_eval_step(Mute(headline="bpb"), variables, batch, mesh)
