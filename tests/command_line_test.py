@@ -18,15 +18,6 @@ SCRIPTS = ("analyze.py", "benchmark.py", "compress.py", "evaluate.py", "prepare.
 
 
 @pytest.fixture
-def defined():
-    """Return a list of the flags of a test, which are taken away after it."""
-    holders = []
-    yield holders
-    for holder in holders:
-        delattr(flags.FLAGS, holder.name)
-
-
-@pytest.fixture
 def command(defined):
     """Return a list of calls, and cases that note them there."""
     width = flags.DEFINE_integer("test_width", 8, "Of a line.")

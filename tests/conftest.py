@@ -57,3 +57,12 @@ def batch():
     from tests.latent_fixtures import make_batch
 
     return make_batch()
+
+
+@pytest.fixture
+def defined():
+    """Return a list of the flags of a test, which are taken away after it."""
+    holders = []
+    yield holders
+    for holder in holders:
+        delattr(flags.FLAGS, holder.name)

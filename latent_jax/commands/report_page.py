@@ -28,7 +28,7 @@ from latent_jax.reports.spelling import whole
 from latent_jax.reports.style import show_families
 from latent_jax.system_errors import check_writable
 from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
-from latent_jax.tokenizers.base import read_metadata
+from latent_jax.tokenizers.saved_form import read_metadata
 
 SENTENCE = (
     "The naïve café on Rue Cuvier sold 1,024 pastries — roughly £3,500 worth — before the "

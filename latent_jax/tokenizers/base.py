@@ -17,7 +17,6 @@ encode and decode. So a changed or truncated file is detected before it is parse
 
 import abc
 import functools
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,14 +26,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from latent_jax.contracts import Document, Encoded, FieldSpec
-from latent_jax.json_files import is_a, parse
+from latent_jax.tokenizers.saved_form import METADATA_FILE, hash_files, read_metadata
 from latent_jax.tokenizers.storage import read_file, write_folder
 
-METADATA_FILE = "tokenizer.json"
 _ARGUMENTS_FILE = "arguments.json"
-
-# Part of every fingerprint. Raise it when the same files start to mean other ids.
-_FORMAT = b"latent_jax tokenizer 1"
 
 
 class FingerprintError(ValueError):
@@ -204,7 +199,7 @@ class Tokenizer(abc.ABC):
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        return _hash(self.kind, self._files())
+        return hash_files(self.kind, self._files())
 
     def _metadata(self) -> dict[str, str | int]:
         return {
@@ -238,7 +233,7 @@ class Tokenizer(abc.ABC):
                 "latent_jax.tokenizers.load reads any kind."
             )
         files = {name: read_file(folder, name) for name in cls.file_names}
-        found = _hash(cls.kind, files)
+        found = hash_files(cls.kind, files)
         if found != saved["fingerprint"]:
             raise FingerprintError(
                 f"the tokenizer in {folder} is not the one that was saved: its {METADATA_FILE} "
@@ -327,35 +322,3 @@ def load(folder: Path) -> Tokenizer:
             "defines it is not in latent_jax/methods."
         )
     return Tokenizer.kinds[kind].load(folder)
-
-
-def read_metadata(folder: Path) -> dict[str, str | int]:
-    """Return the content of `tokenizer.json` in a saved folder.
-
-    Raises:
-        ValueError: the file is missing, truncated or incomplete.
-    """
-    text = read_file(folder, METADATA_FILE)
-    types = {"kind": str, "name": str, "vocab_size": int, "fingerprint": str}
-    try:
-        metadata = parse(text, METADATA_FILE)
-        missing = sorted(k for k, kind in types.items() if not is_a(metadata.get(k), kind))
-    except ValueError:
-        missing = ["a whole JSON object"]
-    if missing:
-        raise ValueError(
-            f"{Path(folder) / METADATA_FILE} is damaged or not ours: it lacks "
-            f"{', '.join(missing)}. Restore it, or train and save the tokenizer again."
-        )
-    return metadata
-
-
-def _hash(kind: str, files: Mapping[str, bytes]) -> str:
-    """Return the hash of a kind and its files, with the length of every part before the part."""
-    digest = hashlib.sha256()
-    parts = [_FORMAT, kind.encode()]
-    for name in sorted(files):
-        parts += [name.encode(), files[name]]
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()

@@ -11,6 +11,7 @@ from latent_jax.codec import container, header
 from latent_jax.codec.compress import compress_file, decompress_file, open_tokenizer
 from latent_jax.codec.header import read_header
 from latent_jax.tokenizers import AC, Bytes, EqualInfoAC, GZip, StaticAC
+from tests.codec.packing import pack, unpack
 from tests.codec.versions import as_version_1
 from tests.tokenizers.byte_models import byte_model
 
@@ -24,20 +25,6 @@ def tokenizer(request):
         "gzip": GZip(65536),
         "static": StaticAC.train([TEXT], 2),
     }[request.param]
-
-
-def pack(raw, tokenizer):
-    target = io.BytesIO()
-    assert sum(container.compress(io.BytesIO(raw), target, tokenizer)) == len(raw)
-    return target.getvalue()
-
-
-def unpack(packed, tokenizer):
-    source, target = io.BytesIO(packed), io.BytesIO()
-    header = read_header(source, "FILE")
-    n_bytes = sum(container.decompress(source, target, tokenizer, header, "FILE"))
-    assert n_bytes == len(target.getvalue())
-    return target.getvalue()
 
 
 @given(raw=st.binary(max_size=300))

@@ -1,7 +1,6 @@
 """Files of version 2: what the specification reads, whatever wrote them."""
 
 import functools
-import io
 import json
 
 import numpy as np
@@ -9,28 +8,15 @@ import pytest
 
 from latent_jax.codec import container
 from latent_jax.codec.compress import compress_file, decompress_file, open_tokenizer
-from latent_jax.codec.header import read_header
 from latent_jax.methods.shipped_files import INTEGER_M1
 from latent_jax.tokenizers import AC, EqualInfoAC, FingerprintError
+from tests.codec.packing import pack, unpack
 from tests.codec.versions import as_version_1
 from tests.exact import reference
 from tests.exact.models import content, integer_model, shipped_model
 
 TEXT = b"".join(b"%d green bottles, hanging on the wall\n" % i for i in range(40))
 TEXT += bytes(range(256))
-
-
-def pack(raw, tokenizer):
-    target = io.BytesIO()
-    assert sum(container.compress(io.BytesIO(raw), target, tokenizer)) == len(raw)
-    return target.getvalue()
-
-
-def unpack(packed, tokenizer):
-    source, target = io.BytesIO(packed), io.BytesIO()
-    header = read_header(source, "FILE")
-    list(container.decompress(source, target, tokenizer, header, "FILE"))
-    return target.getvalue()
 
 
 @pytest.mark.parametrize(("vocab", "precision"), [(256, 14), (65536, 16)])

@@ -28,15 +28,6 @@ from tests.launching import ROOT, environment, launch
 SCRIPTS = sorted(path.name for path in (ROOT / "launch").glob("*.py"))
 
 
-@pytest.fixture
-def defined():
-    """Return a list of the flags of a test, which are taken away after it."""
-    holders = []
-    yield holders
-    for holder in holders:
-        delattr(flags.FLAGS, holder.name)
-
-
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_numbers_and_files_of_every_flag(script, defined, tmp_path):
     before = set(flags.FLAGS)

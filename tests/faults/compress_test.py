@@ -22,6 +22,7 @@ from latent_jax.codec.header import MAGIC, VERSION, id_bits, read_header
 from latent_jax.codec.reading import ContainerError
 from latent_jax.tokenizers import AC, BPE, Bytes, EqualInfoAC, GZip, StaticAC
 from latent_jax.tokenizers.bits import from_tokens
+from tests.codec.packing import pack, unpack
 from tests.tokenizers.byte_models import byte_model
 
 TEXT = b"".join(b"%d green bottles, " % i for i in range(60))
@@ -38,20 +39,6 @@ def raw(tmp_path):
     path = tmp_path / "raw"
     path.write_bytes(TEXT)
     return path
-
-
-def packed_by(tokenizer, raw):
-    target = io.BytesIO()
-    assert sum(container.compress(io.BytesIO(raw), target, tokenizer)) == len(raw)
-    return target.getvalue()
-
-
-def unpacked(packed, tokenizer):
-    source, target = io.BytesIO(packed), io.BytesIO()
-    header = read_header(source, "FILE")
-    for _ in container.decompress(source, target, tokenizer, header, "FILE"):
-        pass
-    return target.getvalue()
 
 
 def with_header(header, rest=b"", version=VERSION):
@@ -199,16 +186,16 @@ def test_what_comes_out_of_a_pipe_is_compressed(tmp_path):
 )
 @pytest.mark.parametrize("tokenizer", [Bytes, gzip, lambda: StaticAC.train([TEXT], 256)])
 def test_what_cannot_be_made_smaller_is_stored(content, most, tokenizer):
-    packed = packed_by(tokenizer(), content)
-    assert len(packed) <= most and unpacked(packed, tokenizer()) == content
+    packed = pack(content, tokenizer())
+    assert len(packed) <= most and unpack(packed, tokenizer()) == content
 
 
 def test_a_stored_block_stands_among_others(monkeypatch):
     monkeypatch.setattr(container, "BLOCK_TEXTS", 1)
     monkeypatch.setattr(container, "TEXT_BYTES", 500)
     content = TEXT[:500] + NOISE + TEXT[500:1000] + NOISE
-    packed = packed_by(gzip(), content)
-    assert NOISE in packed and unpacked(packed, gzip()) == content
+    packed = pack(content, gzip())
+    assert NOISE in packed and unpack(packed, gzip()) == content
     assert len(packed) < 500 * 3 + 200
 
 
@@ -275,7 +262,7 @@ def test_sizes_and_words_of_a_container_are_not_believed(packed, message):
     tracemalloc.start()
     try:
         with pytest.raises(ContainerError, match=message) as error:
-            unpacked(packed, Bytes())
+            unpack(packed, Bytes())
         assert str(error.value).isprintable()
         assert tracemalloc.get_traced_memory()[1] < 20e6
     finally:
@@ -315,7 +302,7 @@ def test_ids_that_stand_for_more_than_a_text_are_refused(tokenizer, n_bytes, mon
     tracemalloc.start()
     try:
         with pytest.raises(ContainerError, match="more than 1000 bytes"):
-            unpacked(packed, tokenizer)
+            unpack(packed, tokenizer)
         assert tracemalloc.get_traced_memory()[1] < 10 * len(packed) + 20e6
     finally:
         tracemalloc.stop()
@@ -327,9 +314,9 @@ def containers():
     static = StaticAC.train([TEXT], 256)
     mixed = TEXT * 12 + NOISE * 25
     return [
-        (mixed, packed_by(gzip(), mixed), gzip()),
-        (TEXT, packed_by(static, TEXT), static),
-        (NOISE, packed_by(Bytes(), NOISE), Bytes()),
+        (mixed, pack(mixed, gzip()), gzip()),
+        (TEXT, pack(TEXT, static), static),
+        (NOISE, pack(NOISE, Bytes()), Bytes()),
     ]
 
 
