@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 import jax
 import pytest
@@ -34,6 +35,9 @@ def pytest_configure(config):
         jax.config.update(f"jax_{name}", value)
         os.environ[f"JAX_{name.upper()}"] = str(value)
 
+
+# A shell's background job ignores Ctrl-C, and so would all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Grain's worker processes read absl flags, which a test never parses.
 flags.FLAGS.mark_as_parsed()

@@ -39,6 +39,8 @@ def sources(tmp_path_factory):
 @pytest.mark.parametrize("name", [family.example for family in families().values()])
 def test_a_code_keeps_its_promises(name, sources, tmp_path):
     method = parse(name)
+    if name == families()["EqualInfoAC"].example:  # compiled for another model it takes a minute
+        sources = {}
     code = make_tokenizer(method, **sources)
     assert code.vocab_size == families()[method.family].vocab_size(method)
     assert 0 <= code.separator_id < code.vocab_size

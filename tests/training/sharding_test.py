@@ -4,7 +4,9 @@ import re
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
@@ -117,6 +119,47 @@ def test_eight_devices_and_two_micro_batches_train_as_one(task, strategy, model_
     up = state.params["stack"]["blocks"]["feed_forward"]["up"]["kernel"]
     share = up.addressable_shards[0].data.size / up.size
     assert share == {"pmap": 1.0, "fsdp": 1 / 8, "tensor": 1 / 2}[strategy]
+
+
+def three_steps_of_jax_pmap(average):
+    """Return what `three_steps` does, by `jax.pmap`; `average` joins the devices' gradients."""
+    optimizer = make_optimizer(OPTIMIZER_CONFIG, 10)
+    first = initial_state(TASK, optimizer, batch(0), 0)()
+
+    @functools.partial(jax.pmap, axis_name="data")
+    def step(state, rows):
+        def loss(params):
+            return TASK.loss({"params": params}, rows, state.key, state.step, True)
+
+        (value, (scores, _)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        value, gradient = average((value, gradient), scores["weight"])
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return state.replace(step=state.step + 1, params=params, opt_state=opt_state), value
+
+    states = jax.tree.map(lambda x: jnp.broadcast_to(x, (8, *x.shape)), first)
+    losses = []
+    for seed in range(3):
+        rows = {name: x.reshape(8, -1, *x.shape[1:]) for name, x in batch(seed).items()}
+        states, values = step(states, rows)
+        losses.append(float(values[0]))
+    return jax.tree.map(lambda x: x[0], states.params), losses
+
+
+def test_the_strategy_pmap_gives_the_numbers_of_jax_pmap():
+    def by_weight(values, weight):
+        total = jax.lax.psum(weight, "data")
+        return jax.tree.map(lambda x: jax.lax.psum(x * weight, "data") / total, values)
+
+    state, losses = three_steps("pmap")
+    params, pmap_losses = three_steps_of_jax_pmap(by_weight)
+    np.testing.assert_allclose(losses, pmap_losses, rtol=1e-5)
+    chex.assert_trees_all_close(
+        jax.device_get(state.params), jax.device_get(params), rtol=0, atol=1e-5
+    )
+    # Rows end in padding, so a plain mean over devices, as is usual with pmap, is another loss.
+    _, mean_losses = three_steps_of_jax_pmap(lambda values, weight: jax.lax.pmean(values, "data"))
+    assert abs(mean_losses[0] - losses[0]) > 1e-4
 
 
 def test_strategies_lay_out_memory_differently():
