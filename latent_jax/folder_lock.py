@@ -144,7 +144,9 @@ class FolderLock:
             found = _read(self.path)
             if found is None and not self.path.exists():
                 return
-            if found is not None and first is not None and _sign(found) != _sign(first):
+            if first is None and found is not None:  # the first look was at half a file
+                first, began = found, time.monotonic()
+            if found is not None and _sign(found) != _sign(first):
                 raise self._refusal(found)  # refreshed, or another one's by now
             reason = self._why_stale(found) if found is not None else ""
             waited = time.monotonic() - began
@@ -199,7 +201,9 @@ class FolderLock:
             # A disk that is full or away for a while is no reason to stop; `check` decides.
             with contextlib.suppress(Exception):
                 found = _read(self.path)
-                if found is None or found["token"] != self._ours["token"]:
+                if found is None:
+                    continue
+                if found["token"] != self._ours["token"]:
                     return
                 self._ours["refreshed"] += 1
                 replace_file(self.path, self._text())
@@ -225,19 +229,20 @@ def hold(folder: Any, what: str, name: str = LOCK) -> Iterator[FolderLock]:
     if not is_remote(path):
         path = Path(os.path.abspath(path))
     key, made = str(path), []
-    lock = _held.get(key)
-    if lock is None:
-        if not is_remote(path):
-            made = [part for part in path.parents if not part.exists()]  # the innermost first
-        lock = _held[key] = FolderLock(path, what)
-    lock.n_holders += 1
+    if key not in _held and not is_remote(path):
+        made = [part for part in path.parents if not part.exists()]  # the innermost first
     try:
-        yield lock
+        lock = _held.get(key) or FolderLock(path, what)
+        _held[key] = lock
+        lock.n_holders += 1
+        try:
+            yield lock
+        finally:
+            lock.n_holders -= 1
+            if not lock.n_holders:
+                del _held[key]
+                lock.release()
     finally:
-        lock.n_holders -= 1
-        if not lock.n_holders:
-            del _held[key]
-            lock.release()
         with contextlib.suppress(OSError):
             for part in made:
                 part.rmdir()

@@ -23,7 +23,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from latent_jax.json_files import Kind, read_json, read_sealed, sealed
+from latent_jax.json_files import Kind, read_json, read_sealed, sealed, write_sealed
 from latent_jax.paths import is_remote, replace_file
 from latent_jax.training.identity import DIGEST_RULE, CheckpointError, digests
 from latent_jax.training.mesh import is_primary
@@ -51,8 +51,11 @@ class DamagedError(CheckpointError):
 
 
 _METADATA = Kind(
-    keys={"identity": dict, "digests": dict, "step": int},
-    maybe={"seconds": float, "evaluated_step": int, "n_records": int},
+    keys={
+        **{"identity": dict, "digests": dict, "step": int},
+        **{"seconds": float, "evaluated_step": int},
+    },
+    maybe={"n_records": int},
     error=DamagedError,
 )
 
@@ -157,7 +160,11 @@ def read_data_state(path: Any, has_seal: bool = False) -> Any:
     value, is_sealed = read_sealed(file, Kind(None, error=DamagedError))
     if has_seal and not is_sealed:
         raise DamagedError(f"{file} was damaged or changed: it has lost its digest")
-    return value["state"] if is_sealed else value
+    if not is_sealed:
+        return value
+    if not isinstance(value, dict) or "state" not in value:
+        raise DamagedError(f"{file} has no 'state'")
+    return value["state"]
 
 
 def load(path: Any, metadata: Mapping[str, Any], abstract: Mapping[str, PyTree]) -> dict[str, Any]:
@@ -188,6 +195,20 @@ def load(path: Any, metadata: Mapping[str, Any], abstract: Mapping[str, PyTree])
             )
     # A typed key comes back with its sharding spelt P(None), which does not fit a scalar.
     return jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), items, dict(abstract))
+
+
+def add_evaluation(path: Any, changes: Mapping[str, Any], metric: float | None) -> None:
+    """Add what an evaluation found to a checkpoint that was saved before it.
+
+    Args:
+        path: of the checkpoint.
+        changes: of its metadata.
+        metric: by which the best is kept; None if none is.
+    """
+    metadata, _ = read_sealed(path / METADATA, _METADATA)
+    if metric is not None:  # first: the metadata says whether it counts
+        replace_file(path / "metrics" / "metrics", json.dumps({"metric": metric}).encode())
+    write_sealed(path / METADATA, {**metadata, **changes, "metric": metric})
 
 
 def shapes(path: Any) -> PyTree:

@@ -65,6 +65,18 @@ class CheckpointWriter:
         self._saving, self._metric = step, metric
         self._guard(lambda: self._begin(items, data_state, metadata, slice_bytes))
 
+    def add_evaluation(self, step: int, changes: Mapping[str, Any], metric: float | None) -> None:
+        """See `checkpoint_files.add_evaluation`; the save of this step has ended or is waited for.
+
+        Raises:
+            CheckpointError: it could not be written.
+        """
+        self.wait()
+        if is_primary():
+            path = self._folder / str(step)
+            self._guard(lambda: files.add_evaluation(path, changes, metric))
+        self._good.metrics[step] = metric
+
     def poll(self) -> None:
         """Raise CheckpointError if a save in the background has failed; never waits."""
         if self._response is not None:

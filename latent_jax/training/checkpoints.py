@@ -116,6 +116,19 @@ class Checkpoints:
         step, items = int(state.step), _items(state)
         self._writer.save(step, items, data_state, metadata, metric, SLICE_BYTES)
 
+    def add_evaluation(self, step: int, changes: Mapping[str, Any], metric: float | None) -> None:
+        """Add to the checkpoint of a step what was evaluated after it had been saved.
+
+        Args:
+            step: of a checkpoint that is good.
+            changes: of its metadata.
+            metric: see `save`.
+
+        Raises:
+            CheckpointError: it could not be written.
+        """
+        self._writer.add_evaluation(step, changes, metric)
+
     def poll(self) -> None:
         """Raise CheckpointError if a save in the background has failed; never waits."""
         self._writer.poll()
@@ -213,10 +226,6 @@ class Checkpoints:
         return self._good.first_good(
             step, lambda step: files.shapes(self.folder / str(step)), lambda other: True
         )
-
-    def best_step(self) -> int:
-        """Return the good step of the lowest metric; the latest if none was measured."""
-        return self._good.candidates("best")[0]
 
 
 def _items(state: TrainState) -> dict[str, PyTree]:

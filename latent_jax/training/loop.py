@@ -172,6 +172,14 @@ def train(
             programs["evaluation_step"].result()
         startup.mark("waiting for programs")
 
+        def evaluated() -> dict[str, Any]:
+            """What a checkpoint keeps of the evaluations before it."""
+            return {"evaluated_step": evaluated_step, **recorder.counters}
+
+        def metric() -> float | None:
+            is_ranked = evaluated_step == step and config.keep_best > 0
+            return recorder.best_metric() if is_ranked else None
+
         def is_finished() -> bool:
             return step >= total_steps or recorder.is_stuck
 
@@ -200,6 +208,9 @@ def train(
                     if not stopping:
                         recorder.add_evaluation(step, found)
                         evaluated_step = step
+                        if step == saved_step:  # by a signal, before it was evaluated
+                            run_folder.check_held()
+                            checkpoints.add_evaluation(step, evaluated(), metric())
                         if on_evaluation is not None:
                             on_evaluation(step, state.variables, recorder.validation)
 
@@ -210,24 +221,20 @@ def train(
                     with recorder.chrono.pause():
                         run_folder.check_held()
                         recorder.flush()  # first: a resume must find the records before its step
-                        is_ranked = evaluated_step == step and config.keep_best > 0
                         checkpoints.save(
                             state,
                             feed.get_state(),
-                            {
-                                "identity": identity,
-                                "evaluated_step": evaluated_step,
-                                **recorder.counters,
-                            },
-                            recorder.best_metric() if is_ranked else None,
+                            {"identity": identity, **evaluated()},
+                            metric(),
                         )
                         saved_step = step
 
             if stopping:
                 checkpoints.wait()
+                where = f"saved in {checkpoints.folder}" if step else "there is nothing to save yet"
                 recorder.say(
-                    f"stopped at step {step} of {total_steps}; saved in {checkpoints.folder}. The "
-                    "same command goes on from here"
+                    f"stopped at step {step} of {total_steps}; {where}. The same command goes on "
+                    "from here"
                 )
                 raise TrainingInterrupted(128 + stop.signal)
             if is_finished():

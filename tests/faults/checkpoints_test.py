@@ -13,6 +13,7 @@ import pytest
 
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.experiments.run import run
+from latent_jax.json_files import DIGEST, SEALED, write_sealed
 from latent_jax.training import CheckpointError, Checkpoints
 from latent_jax.training import checkpoint_files as files
 from latent_jax.training.identity import digests
@@ -33,6 +34,12 @@ def flip(path, at=0.5):
 
 def rewrite(path, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def reseal(path, key):
+    """Take a key away as who wrote the file would, so that its digest holds."""
+    value = json.loads(path.read_text())
+    write_sealed(path, {k: v for k, v in value.items() if k not in (key, SEALED, DIGEST)})
 
 
 def empty_folder(step):
@@ -78,8 +85,14 @@ DAMAGES = {
     "no data offsets": (lambda s: (s / "run/data_0.json").write_text("{}"), "lost its digest"),
     "another step's name": (swap_steps, r"6/run/metadata.json is that of step 4"),
     "another step's parameters": (swap_items, r"the bits of .*6/variables have digest"),
-    "a flipped parameter": (lambda s: flip(largest(s / "variables")), "6"),
-    "a flipped moment": (lambda s: flip(largest(s / "optimizer")), "6"),
+    "no seconds": (lambda s: reseal(s / "run/metadata.json", "seconds"), "has no 'seconds'"),
+    "no evaluated_step": (
+        lambda s: reseal(s / "run/metadata.json", "evaluated_step"),
+        "has no 'evaluated_step'",
+    ),
+    "no state of the data": (lambda s: reseal(s / "run/data_0.json", "state"), "has no 'state'"),
+    "a flipped parameter": (lambda s: flip(largest(s / "variables")), "6/variables|step/6 is"),
+    "a flipped moment": (lambda s: flip(largest(s / "optimizer")), "6/optimizer"),
     "parameters cut": (lambda s: os.truncate(largest(s / "variables"), 50), "truncated or damaged"),
 }
 

@@ -181,12 +181,6 @@ def test_a_damaged_corpus_is_named(cache, damage, message):
         open_corpus(config)
 
 
-EVIL = {
-    "featuresDict": {"features": {"text": {"pythonClassName": "trap.Text", "text": {}}}},
-    "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
-}
-
-
 @pytest.mark.parametrize(
     "name",
     [

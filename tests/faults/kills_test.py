@@ -1,6 +1,5 @@
 """Training that is killed (SIGKILL) at twenty random moments ends as if it never had been."""
 
-import json
 import os
 import random
 import signal
@@ -12,11 +11,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from latent_jax.json_files import DIGEST
+from latent_jax.training.metrics import read_records
 from tests.experiments.commands_test import write_texts
 from tests.launching import ROOT, environment
 
 N_KILLS = 20
-TIMED = ("seconds", "bytes_per_second", "steps_per_second")
+TIMED = ("seconds", "bytes_per_second", "steps_per_second", DIGEST)
 
 CONFIGS = {
     "language_modeling": "language_model.py:size=nano,method=Bytes",
@@ -80,12 +81,12 @@ def kill_somewhen(run, folder, draw):
 
 def outcome(folder):
     """Return the records without clocks, and the arrays of the last checkpoint, by path."""
-    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
-    records = [{k: v for k, v in json.loads(x).items() if k not in TIMED} for x in lines]
+    found = read_records(folder / "run" / "metrics.jsonl")
+    records = [{k: v for k, v in record.items() if k not in TIMED} for record in found]
     steps = [int(path.name) for path in (folder / "run" / "checkpoints").iterdir() if path.is_dir()]
-    state = folder / "run" / "checkpoints" / str(max(steps)) / "state"
+    last = folder / "run" / "checkpoints" / str(max(steps))
     with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = checkpointer.restore(state)
+        tree = {item: checkpointer.restore(last / item) for item in ("variables", "optimizer")}
     return records, {key: np.asarray(leaf) for key, leaf in flat(tree, "").items()}
 
 

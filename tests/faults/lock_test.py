@@ -1,5 +1,6 @@
 """Two processes in one folder: one goes on, the other gets a line; the dead block nobody."""
 
+import errno
 import json
 import os
 import signal
@@ -147,6 +148,52 @@ def test_a_lock_is_refreshed_and_held_twice_by_its_process(quick, tmp_path):
         while json.loads((tmp_path / LOCK).read_text())["refreshed"] < 2:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_that_cannot_be_read_for_a_while_is_refreshed_again(quick, tmp_path):
+    with hold(tmp_path, "one run"):
+        path, away = tmp_path / LOCK, tmp_path / "away"
+        path.rename(away)
+        time.sleep(0.3)  # six refreshes that find none
+        away.rename(path)
+        before = json.loads(path.read_text())["refreshed"]
+        deadline = time.monotonic() + 20
+        while json.loads(path.read_text())["refreshed"] < before + 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_a_living_lock_is_not_taken_over_because_the_first_look_was_at_half_a_file(quick, tmp_path):
+    path = tmp_path / LOCK
+    path.write_text("")
+    said = {"host": "elsewhere", "pid": 5, "token": "other", "taken": time.time()}
+    ended = threading.Event()
+
+    def live():
+        refreshed = 0
+        while not ended.wait(0.1):
+            refreshed += 1
+            replace_file(path, json.dumps({**said, "refreshed": refreshed}).encode())
+
+    living = threading.Thread(target=live)
+    living.start()
+    words = r"in use by process 5 on 'elsewhere'"
+    try:
+        with pytest.raises(LockedError, match=words), hold(tmp_path, "one run"):
+            pass
+    finally:
+        ended.set()
+        living.join()
+
+
+def test_a_lock_that_cannot_be_written_leaves_no_folder(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"), hold(tmp_path / "a" / "run", "one run"):
+        pass
     assert os.listdir(tmp_path) == []
 
 

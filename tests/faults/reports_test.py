@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -126,8 +125,7 @@ def test_dollars_are_drawn_and_begin_no_formula(tmp_path, where):
 def test_powers_of_ten_stay_formulas(tmp_path, monkeypatch):
     expected = drawn("", tmp_path, "log")
     monkeypatch.setattr("latent_jax.reports.style._spell_ticks", lambda axis: [])
-    labels = Axis.get_major_ticks
-    assert labels and not np.array_equal(drawn("", tmp_path, "log"), expected)
+    assert not np.array_equal(drawn("", tmp_path, "log"), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)

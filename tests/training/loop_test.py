@@ -1,5 +1,6 @@
 """The loop as a whole: it learns, it stops, it goes on to the bit, and it says what went wrong."""
 
+import json
 import math
 import os
 import signal
@@ -11,7 +12,13 @@ import numpy as np
 import pytest
 
 from latent_jax.platform import Platform
-from latent_jax.training import DataError, NonFiniteError, TrainingInterrupted, loop
+from latent_jax.training import (
+    Checkpoints,
+    DataError,
+    NonFiniteError,
+    TrainingInterrupted,
+    loop,
+)
 from tests.training.byte_task import (
     ByteTask,
     eval_batches,
@@ -175,6 +182,31 @@ def test_a_signal_during_evaluation_saves_first_and_evaluates_after_the_resume(
     assert [r["split"] for r in untimed_records(tmp_path)] == ["train"] * 3
     run(tmp_path, devices=ONE)
     assert untimed_records(tmp_path) == untimed_records(uninterrupted[0])
+
+
+@pytest.mark.parametrize("patience", [0, 3])
+def test_a_signal_during_the_last_evaluation_leaves_a_run_that_can_be_started_again(
+    tmp_path, capfd, patience
+):
+    words = dict(devices=ONE, eval_every=12, save_every=6, keep_best=1, patience=patience)
+
+    def interrupted_batches():
+        os.kill(os.getpid(), signal.SIGTERM)
+        return eval_batches()
+
+    with pytest.raises(TrainingInterrupted):
+        run(tmp_path, eval_data=interrupted_batches, **words)
+    with Checkpoints(tmp_path / "checkpoints", is_reader=True) as checkpoints:
+        assert checkpoints.steps == [6, 12]
+    final = run(tmp_path, **words)
+    records = untimed_records(tmp_path)
+    assert records[-1]["split"] == "validation" and records[-1]["step"] == 12
+    metadata = json.loads((tmp_path / "checkpoints/12/run/metadata.json").read_text())
+    assert metadata["metric"] == final["bits_per_byte"] and metadata["evaluated_step"] == 12
+    # Its digests hold, nothing is evaluated twice, and no record is missed.
+    assert run(tmp_path, **words) == final
+    assert untimed_records(tmp_path) == records
+    assert "cut or changed" not in capfd.readouterr().err
 
 
 def test_sigterm_from_outside_ends_the_process_with_143_and_no_traceback(tmp_path):

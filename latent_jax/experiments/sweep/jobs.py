@@ -62,7 +62,7 @@ def encode_cells(sweep: Sweep, folder: Path, records: Sequence[Record]) -> None:
         sweep.paper_batches * c.batch_size * c.row_length * r["bytes_per_token"] * SPLIT_MARGIN
         for c, r in zip(configs, records, strict=True)
     )
-    train_bytes = int(SPLIT_MARGIN * max(record["bytes_seen"] for record in records))
+    train_bytes = int(SPLIT_MARGIN * max(record["planned_bytes_seen"] for record in records))
     split_bytes = {
         "train": min(train_bytes, sweep.train_bytes or train_bytes),
         "validation": configs[0].evaluation_bytes,

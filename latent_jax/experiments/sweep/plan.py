@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from latent_jax.codec.measure import cut_texts
 from latent_jax.contracts import Vocabulary
+from latent_jax.costs.memory import estimate, settle_remat
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.data.rows import DONE, open_rows
 from latent_jax.experiments.sweep.loading import check_comparable, config_of, config_words
@@ -23,6 +25,7 @@ from latent_jax.methods.settings import check_settings
 from latent_jax.methods.solve import amounts_of_step, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
+from latent_jax.training import make_mesh
 
 logger = logging.getLogger(__name__)
 
@@ -89,23 +92,17 @@ def _plan_cell(
         "bytes_per_token": ratio,
         **costs,
         "planned_train_flops": task.train_flops(amounts),
-        "memory_bytes": memory_bytes(solved, costs["n_parameters"]),
+        "memory_bytes": _memory_bytes(solved, vocabulary),
     }
 
 
-def memory_bytes(config: ConfigDict, n_parameters: int) -> float:
-    """Return an estimate of the bytes that training holds: state, gradient, activations of a step.
-
-    A parameter takes 16 bytes: itself, its gradient and AdamW's two moments. Under Adafactor, whose
-    second moment is factored, it takes 8. A position takes the inputs of every matmul of a block,
-    and its attention scores.
-    """
-    model = config.model
-    words = 4 if config.optimizer.name == "adamw" else 2
-    hidden = model.d_ff or 4 * model.d_model
-    block = 8 * model.d_model + 3 * hidden + model.n_heads * config.row_length
-    positions = config.batch_size * config.row_length / config.training.accumulation
-    return 4.0 * (words * n_parameters + positions * model.n_layers * block)
+def _memory_bytes(config: ConfigDict, vocabulary: Vocabulary) -> float:
+    """Return an estimate of the bytes of a train step, if one device does all of it."""
+    config = config.copy_and_resolve_references()
+    config.training.update(strategy="pmap", model_parallel=1)
+    alone = make_mesh("pmap", devices=jax.devices()[:1])
+    config = settle_remat(config, vocabulary, alone)
+    return estimate(make_task(config, vocabulary), config, alone).total_bytes
 
 
 class _Vocabularies:

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from tests.launching import ROOT, environment, launch
+from tests.tokenizers.byte_models import byte_model
 
 SWEEP = """
 from latent_jax.methods.cells import Sweep, product
@@ -39,6 +40,8 @@ def get_sweep(arguments):
             "model.d_model": 16,
             "model.n_heads": 1,
             "model.n_layers": 1,
+            "tokenizer.m1": "{m1}",
+            "tokenizer.lanes": 8,
             "optimizer.warmup_steps": 2,
             "evaluation_bytes": 1500,
             "training.save_every": {save_every},
@@ -60,7 +63,9 @@ def sweep_file(tmp_path_factory):
     for name, topic in list(pydoc_data.topics.topics.items())[:60]:
         (folder / "text" / f"{name.replace('/', '_')}.txt").write_text(topic)
     path = folder / "tiny.py"
-    words = dict(text=folder / "text", cache=folder / "cache", save_every=SAVE_EVERY)
+    (folder / "m1.msgpack").write_bytes(byte_model(lanes=8).to_bytes())
+    words = dict(text=folder / "text", cache=folder / "cache", m1=folder / "m1.msgpack")
+    words["save_every"] = SAVE_EVERY
     path.write_text(SWEEP.format(**words))
     return path
 
@@ -71,7 +76,7 @@ def results(workdir):
 
 
 def test_a_sweep_trains_every_cell_once_and_says_what_failed(sweep_file, tmp_path):
-    words = f"{sweep_file}:8;Bytes;then;GZip[v=256]"
+    words = f"{sweep_file}:8;Bytes;then;AC[v=256]"  # its rows are encoded first, by another job
     plan = launch("sweep.py", words, f"--workdir={tmp_path}", "--dry_run")
     assert plan.returncode == 0, plan.stderr
     assert "1 cells" in plan.stdout and "decide which others are added" in plan.stdout
@@ -81,14 +86,16 @@ def test_a_sweep_trains_every_cell_once_and_says_what_failed(sweep_file, tmp_pat
     )
     assert first.returncode == 0, first.stderr
     cells = results(tmp_path)
-    assert [cell["method"] for cell in cells.values()] == ["Bytes", "GZip[v=256]"]
+    assert [cell["method"] for cell in cells.values()] == ["AC[v=256]", "Bytes"]
     records = json.loads((tmp_path / "all.json").read_text())
     assert {r["name"]: r["bits_per_byte"] for r in records} == {
         name: cell["bits_per_byte"] for name, cell in cells.items()
     }
     for cell in cells.values():
-        assert cell["step"] == 8 and cell["tokens_seen"] == 8 * 256
-        assert cell["paper_ids"] == cell["paper_expected_ids"] == 2 * 256
+        # Rows of ids that were encoded beforehand end where a text does.
+        least = 1.0 if cell["method"] == "Bytes" else 0.9
+        assert cell["step"] == 8 and least * 8 * 256 <= cell["tokens_seen"] <= 8 * 256
+        assert least * 2 * 256 <= cell["paper_ids"] <= cell["paper_expected_ids"] == 2 * 256
         # The paper divides by the ratio of the whole text, which such short texts differ from.
         tolerance = 0.1 if cell["method"] == "Bytes" else 0.5
         assert cell["paper_bits_per_byte"] == pytest.approx(cell["bits_per_byte"], rel=tolerance)
