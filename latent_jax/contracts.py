@@ -223,7 +223,11 @@ class Task(Protocol):
     stacks: tuple[tuple[TransformerConfig, int], ...]
     """Each stack of blocks that a step trains, with the number of positions per row it reads."""
     frozen: tuple[str, ...]
-    """Regular expressions that match the "/"-joined paths of the parameters that stay frozen."""
+    """Regular expressions that match the "/"-joined paths of the parameters that stay frozen.
+
+    A task may have `rates` as well: from such expressions to functions from an optimizer step to a
+    factor on the learning rate. Without it all parameters learn at one rate.
+    """
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Draw the initial variables; only the shapes of `batch` matter."""

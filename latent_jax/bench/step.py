@@ -34,11 +34,10 @@ from latent_jax.training import (
     make_mesh,
     spread_over_cores,
 )
-from latent_jax.training.decay import declared_decay
-from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.profiler import mark_step
 from latent_jax.training.sharding import batch_sharding
 from latent_jax.training.step import compile_train_step
+from latent_jax.training.task_optimizer import optimizer_of
 
 COLUMNS = (
     "name",
@@ -93,9 +92,7 @@ def benchmark_step(
     check_batch(mesh, config.batch_size, training.accumulation)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
     spec = batch_spec(config.batch_size, config.row_length)
-    optimizer = make_optimizer(
-        OptimizerConfig(**config.optimizer), 1_000_000, declared=declared_decay(task, spec)
-    )
+    optimizer = optimizer_of(task, spec, OptimizerConfig(**config.optimizer), 1_000_000)
     init = initial_state(task, optimizer, spec, config.seed)
     state = create_state(init, abstract_state(init, mesh, training.strategy))
     start = time.perf_counter()

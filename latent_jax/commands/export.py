@@ -25,9 +25,9 @@ from latent_jax.tokenizers.storage import write_folder
 from latent_jax.training import OptimizerConfig, make_mesh, open_run_folder
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.identity import run_identity
-from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.recorder import nothing_seen
 from latent_jax.training.state import abstract_state, create_state, initial_state
+from latent_jax.training.task_optimizer import optimizer_of
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER = "tokenizer"
@@ -134,11 +134,10 @@ def _save_checkpoint(
     task = make_task(config, Vocabulary.of(tokenizer, bytes_per_token=1.0))
     strategy = config.training.strategy
     mesh = make_mesh(strategy, config.training.model_parallel)
-    # It only gives the state a shape, which does not depend on what decays.
-    optimizer = make_optimizer(
-        OptimizerConfig(**config.optimizer), 1 + config.optimizer.warmup_steps
-    )
     spec = batch_spec(config.batch_size, config.row_length)
+    optimizer = optimizer_of(
+        task, spec, OptimizerConfig(**config.optimizer), 1 + config.optimizer.warmup_steps
+    )
     init = initial_state(task, optimizer, spec, config.seed)
     abstract = abstract_state(init, mesh, strategy)
     placed = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), params, abstract.params)

@@ -27,10 +27,9 @@ from latent_jax.training import (
     initial_state,
     make_mesh,
 )
-from latent_jax.training.decay import declared_decay
-from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.sharding import batch_sharding
 from latent_jax.training.step import lower_eval_step, lower_train_step
+from latent_jax.training.task_optimizer import optimizer_of
 
 PROGRAMS = ("train", "evaluation")
 
@@ -95,10 +94,7 @@ def lower(
         total_steps, _ = solve_steps(config, task)
     batch = batch_spec(config.batch_size, config.row_length)
     with traceable_cudnn():
-        declared = declared_decay(task, batch)
-        optimizer = make_optimizer(
-            OptimizerConfig(**config.optimizer), total_steps, declared=declared
-        )
+        optimizer = optimizer_of(task, batch, OptimizerConfig(**config.optimizer), total_steps)
         state = abstract_state(
             initial_state(task, optimizer, batch, config.seed), mesh, training.strategy
         )

@@ -1,5 +1,6 @@
 """`Latent[conv1d,c=2,k=512]`: a learned code, one latent for every C bytes."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from latent_jax.methods.family import (
     transformer_keys,
 )
 from latent_jax.methods.registry import register
+from latent_jax.methods.solve import solve_steps
 from latent_jax.models.autoencoder import AutoencoderConfig
 from latent_jax.models.bert import BERTConfig
 from latent_jax.models.gpt import GPTConfig
@@ -116,7 +118,7 @@ class Latent(Family):
                 max_length=-(-length // factor),
             ).resolved(platform)
         latent = config.latent
-        return LatentLanguage(
+        task = LatentLanguage(
             LatentLMConfig(autoencoder, language_model),
             row_length=length,
             beta=BetaSchedule(latent.beta, latent.beta_schedule, latent.beta_warmup_steps),
@@ -125,6 +127,10 @@ class Latent(Family):
             head=head_of(config, method["k"], platform),
             bytes_per_id=vocabulary.bytes_per_token,
         )
+        if latent.freeze_after == 1:
+            return task
+        steps, _ = solve_steps(config, task)
+        return dataclasses.replace(task, freeze_step=max(round(latent.freeze_after * steps), 1))
 
     def make_writer(
         self, task: Task, variables: Variables, tokenizer: Tokenizer, row_length: int

@@ -28,6 +28,7 @@ from latent_jax.ranges import (
     at_least,
     check_values,
     one_of,
+    within,
 )
 from latent_jax.tasks.beta_schedule import BETA_SCHEDULES
 from latent_jax.tasks.heads import HEADS
@@ -102,6 +103,9 @@ class LatentConfig:
     beta_warmup_steps: Natural = 0
     # none | input | input_and_target: how the language model's gradient reaches the encoder
     lm_gradient: Annotated[str, one_of(LM_GRADIENTS)] = "input"
+    # share of the planned steps after which encoder and codebook stay as they are, so that the
+    # language model learns codes that no longer change; 1 = never
+    freeze_after: Annotated[float, within("(0, 1]")] = 1.0
     # parts that are not trained: encoder, decoder, language_model
     freeze: tuple[Annotated[str, one_of(FREEZABLE)], ...] = ()
 

@@ -41,6 +41,7 @@ class LatentLanguage:
         lm_gradient: one of `models.latent_lm.LM_GRADIENTS`.
         freeze: any of "encoder", "decoder", "language_model". With a frozen encoder, the codebook
             does not change either.
+        freeze_step: optimizer step from which on encoder and codebook stay as they are; 0 = none.
         head: one of `tasks.heads.HEADS` except "auto", for the codes.
         bytes_per_id: raw bytes per id, measured on the corpus: a little under 1, because separators
             stand for no byte. Only budgets use it.
@@ -54,6 +55,7 @@ class LatentLanguage:
     beta: BetaSchedule = dataclasses.field(default_factory=BetaSchedule)
     lm_gradient: str = "input"
     freeze: tuple[str, ...] = ()
+    freeze_step: int = 0
     head: str = "whole"
     bytes_per_id: float = 1.0
     name = "latent_language"
@@ -69,6 +71,16 @@ class LatentLanguage:
     def frozen(self):
         """Parameter paths that are not trained, see `Task`."""
         return tuple(path for part in self.freeze for path in FREEZABLE[part])
+
+    @property
+    def rates(self):
+        """Factors on the learning rate, see `Task`: 0 for the encoder once its codes are settled.
+
+        Without it language models lag behind codes that change: see configs/results/compressors.md.
+        """
+        if not self.freeze_step or "encoder" in self.freeze:
+            return {}
+        return {path: self._learns for path in FREEZABLE["encoder"]}
 
     @property
     def stacks(self):
@@ -134,6 +146,14 @@ class LatentLanguage:
             rngs={"dropout": dropout_key, "quantizer": quantizer_key},
             mutable=[name for name in variables if name != "params"],
         )
+        if self.freeze_step:
+            learns = self._learns(step) > 0
+            state = {
+                name: jax.tree.map(
+                    lambda new, old: jnp.where(learns, new, old), new, variables[name]
+                )
+                for name, new in state.items()
+            }
         scores = self._scores(variables, output, batch)
         weight = jnp.maximum(scores["weight"], 1.0)
         loss = scores["reconstruction_nats"] / weight
@@ -207,6 +227,10 @@ class LatentLanguage:
         else:  # a window of training steps
             metrics["restarted_codes"] = float(sums["n_restarted"])
         return metrics
+
+    def _learns(self, step):
+        """Return 1 where the encoder still learns at a step, else 0."""
+        return (step < self.freeze_step) * 1.0
 
     @property
     def _model(self):

@@ -12,13 +12,12 @@ from latent_jax.contracts import Batch, Evaluation, Stream
 from latent_jax.platform import Platform
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
-from latent_jax.training.decay import declared_decay
 from latent_jax.training.evaluate import Evaluations
 from latent_jax.training.feed import Feed, Spec, check_fields
 from latent_jax.training.identity import run_identity
 from latent_jax.training.init_from import choose_names, open_weights, take_weights
 from latent_jax.training.mesh import check_batch, is_primary
-from latent_jax.training.optimizer import decay_start, make_optimizer, make_schedule
+from latent_jax.training.optimizer import decay_start, make_schedule
 from latent_jax.training.profiler import Profiler, mark_step
 from latent_jax.training.recorder import Recorder, nothing_seen
 from latent_jax.training.run_files import RunFolder
@@ -26,6 +25,7 @@ from latent_jax.training.signals import StopSignal, TrainingInterrupted, name_lo
 from latent_jax.training.startup import StartUp
 from latent_jax.training.state import abstract_state, create_state, initial_state
 from latent_jax.training.step import compile_eval_step, compile_train_step
+from latent_jax.training.task_optimizer import optimizer_of
 
 
 def train(
@@ -95,9 +95,7 @@ def train(
         check_fields(task, feed.spec)
         batch_size, row_length = feed.spec["weights"].shape
         check_batch(mesh, batch_size, config.accumulation)
-        optimizer = make_optimizer(
-            optimizer_config, total_steps, extension_steps, declared_decay(task, feed.spec)
-        )
+        optimizer = optimizer_of(task, feed.spec, optimizer_config, total_steps, extension_steps)
         init = initial_state(task, optimizer, feed.spec, config.seed)
         abstract = abstract_state(init, mesh, config.strategy)
         compile_steps = functools.partial(

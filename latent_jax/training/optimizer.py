@@ -8,6 +8,7 @@ Frozen parameters are cut out of the tree before it is differentiated: they cost
 optimizer state, and do not enter the gradient's norm.
 """
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -104,6 +105,7 @@ def make_optimizer(
     total_steps: int,
     extension_steps: int = 0,
     declared: Mapping[str, bool] | None = None,
+    rates: Mapping[str, optax.Schedule] | None = None,
 ) -> optax.GradientTransformation:
     """Return clipping, preconditioning, decoupled weight decay and the schedule, in this order.
 
@@ -114,6 +116,11 @@ def make_optimizer(
         total_steps: of the run.
         extension_steps: those of them that were added.
         declared: which parameters decay, from `training.decay.declared_decay`; see `decay_mask`.
+        rates: factors on the learning rate by step, of the parameters whose whole "params/..." path
+            a regex matches; see `contracts.Task`.
+
+    Raises:
+        ValueError: see `make_schedule`; or a regex of `rates` matches no parameter.
     """
     parts = []
     if config.clip_norm > 0:
@@ -134,6 +141,9 @@ def make_optimizer(
         )
     schedule = make_schedule(config, total_steps, extension_steps)
     parts.append(optax.scale_by_learning_rate(schedule))
+    for pattern, factor in (rates or {}).items():
+        mask = functools.partial(path_mask, patterns=(pattern,), what="pattern of rates")
+        parts.append(optax.masked(optax.scale_by_schedule(factor), mask))
     return optax.chain(*parts)
 
 
@@ -169,16 +179,31 @@ def frozen_mask(params: PyTree, frozen: Iterable[str]) -> PyTree:
         ValueError: a regex matches no parameter (some that exist are named), or all are frozen.
     """
     frozen = tuple(frozen)
+    mask = path_mask(params, frozen, "frozen pattern")
+    if all(jax.tree.leaves(mask)):
+        raise ValueError(f"frozen={frozen} leaves no parameter to train; free at least one part")
+    return mask
+
+
+def path_mask(params: PyTree, patterns: tuple[str, ...], what: str) -> PyTree:
+    """Return a tree of bools, True where a regex matches the whole "params/..." path.
+
+    Args:
+        params: the collection "params"; abstract arrays do as well.
+        patterns: regular expressions over "/"-joined paths that begin with "params/".
+        what: the message calls a pattern.
+
+    Raises:
+        ValueError: a regex matches no parameter; some that exist are named.
+    """
     names = ["params/" + path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    for pattern in frozen:
+    for pattern in patterns:
         if not any(re.fullmatch(pattern, name) for name in names):
             raise ValueError(
-                f"frozen pattern {pattern!r} matches no parameter path; the paths are "
+                f"{what} {pattern!r} matches no parameter path; the paths are "
                 f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
             )
-    flags = [any(re.fullmatch(pattern, name) for pattern in frozen) for name in names]
-    if all(flags):
-        raise ValueError(f"frozen={frozen} leaves no parameter to train; free at least one part")
+    flags = [any(re.fullmatch(pattern, name) for pattern in patterns) for name in names]
     return jax.tree.unflatten(jax.tree.structure(params), flags)
 
 

@@ -8,10 +8,16 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from configs import latent_lm
+from latent_jax.costs.lowering import assumed_vocabulary
+from latent_jax.methods import tasks
 from latent_jax.tasks.beta_schedule import BetaSchedule
 from latent_jax.tasks.latent_language import LatentLanguage
+from latent_jax.training.config import OptimizerConfig
+from latent_jax.training.task_optimizer import optimizer_of
 from tests.latent_fixtures import CODES, C, T, make_batch, make_config
 
 ENCODER = ("encoder", "compressor")
@@ -71,6 +77,56 @@ def norm(tree):
 
 def encoder_norm(gradient):
     return norm([gradient["autoencoder"][part] for part in ENCODER])
+
+
+def test_from_a_step_on_the_codes_of_a_text_stay_as_they_are(batch):
+    task = make_task(freeze_step=3, kind="ssm")
+    optimizer = optimizer_of(task, batch, OptimizerConfig(warmup_steps=0, weight_decay=0.1), 6)
+
+    @jax.jit
+    def train(variables, opt_state, step):
+        collections = dict(variables)
+        params = collections.pop("params")
+
+        def loss(params):
+            key = jax.random.fold_in(jax.random.key(5), step)
+            return task.loss({"params": params, **collections}, batch, key, step, True)
+
+        gradient, (_, state) = jax.grad(loss, has_aux=True)(params)
+        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        return {"params": optax.apply_updates(params, updates), **state}, opt_state
+
+    def parts(variables):
+        autoencoder = variables["params"]["autoencoder"]
+        coded = {k: v for k, v in autoencoder.items() if k in (*ENCODER, "quantizer")}
+        decoded = {k: v for k, v in autoencoder.items() if k not in coded}
+        others = {k: v for k, v in variables["params"].items() if k != "autoencoder"}
+        return {**coded, "codebook": variables["codebook"]}, {**decoded, **others}
+
+    variables = compiled(task, "init")(jax.random.key(0), batch)
+    opt_state = optimizer.init(variables["params"])
+    for step in range(6):
+        before = parts(variables)
+        variables, opt_state = train(variables, opt_state, jnp.int32(step))
+        (codes, rest), (codes_before, rest_before) = parts(variables), before
+        changed = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), codes, codes_before)
+        if step < 3:
+            assert all(any(jax.tree.leaves(part)) for part in changed.values()), step
+        else:
+            assert not any(jax.tree.leaves(changed)), step
+        moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), rest, rest_before)
+        assert all(any(jax.tree.leaves(part)) for part in moved.values()), step
+
+
+def test_the_share_of_a_run_after_which_codes_stay_is_made_a_step():
+    config = latent_lm.get_config("size=nano,codes=16")
+    config.budget.update(bytes=0.0, steps=300.0)
+    vocabulary = assumed_vocabulary(config, 1.0)
+    assert tasks.make_task(config, vocabulary).freeze_step == 0
+    config.latent.freeze_after = 0.6
+    task = tasks.make_task(config, vocabulary)
+    assert task.freeze_step == 180 and len(task.rates) == 1
+    assert dataclasses.replace(task, freeze=("encoder",)).rates == {}
 
 
 def test_the_code_length_is_the_sum_of_its_parts(batch):

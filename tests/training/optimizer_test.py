@@ -1,5 +1,6 @@
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,6 +122,25 @@ def test_weight_decay_moves_what_the_mask_allows_and_nothing_else():
     np.testing.assert_allclose(updates["stack"]["blocks"]["up"]["kernel"], -0.05, rtol=1e-6)
     updates["stack"]["blocks"]["up"]["kernel"] = jnp.zeros(())
     assert all(not jnp.any(leaf) for leaf in jax.tree.leaves(updates))
+
+
+def test_rates_are_factors_by_step_on_what_a_pattern_matches_alone():
+    config = OptimizerConfig(learning_rate=0.5, warmup_steps=0, schedule="constant")
+    params = {"encoder": {"kernel": jnp.ones((2, 2))}, "decoder": {"kernel": jnp.ones((2, 2))}}
+    rates = {r"params/encoder/.*": lambda step: (step < 2) * 0.25}
+    plain, scaled = make_optimizer(config, 10), make_optimizer(config, 10, rates=rates)
+    states = [optimizer.init(params) for optimizer in (plain, scaled)]
+    for factor in (0.25, 0.25, 0.0, 0.0):
+        gradient = jax.tree.map(lambda x: 0.1 * x, params)
+        usual, states[0] = plain.update(gradient, states[0], params)
+        found, states[1] = scaled.update(gradient, states[1], params)
+        chex.assert_trees_all_equal(found["decoder"], usual["decoder"])
+        assert jnp.all(usual["encoder"]["kernel"] < 0)
+        expected = factor * usual["encoder"]["kernel"]
+        np.testing.assert_array_equal(found["encoder"]["kernel"], expected)
+    wrong = make_optimizer(config, 10, rates={"params/encodr/.*": lambda step: 1.0})
+    with pytest.raises(ValueError, match=r"pattern of rates 'params/encodr/\.\*' matches no param"):
+        wrong.init(params)
 
 
 def test_adamw_first_step_by_hand():
