@@ -1,5 +1,6 @@
 """Attention one position at a time against attention over the row."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +49,7 @@ def test_steps_of_grouped_heads_equal_the_row(n_groups):
         y, cache = attend_step(q[:, t], k[:, t], v[:, t], cache, jnp.full(B, t))
         out.append(y)
     np.testing.assert_allclose(jnp.stack(out, axis=1), attend(q, k, v, causal=True), atol=1e-5)
-    assert cache.k_BGSd.shape == (B, n_groups, T, D)
+    chex.assert_shape([cache.k_BGSd, cache.v_BGSd], (B, n_groups, T, D))
 
 
 def test_a_short_ring_slides():

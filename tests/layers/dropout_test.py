@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +13,12 @@ from latent_jax.models.gpt import GPTConfig
 @pytest.mark.parametrize("rate", [0.05, 0.5])
 def test_the_share_of_zeros_is_the_rate_and_the_mean_stays(shape, rate):
     is_kept = keep_mask(jax.random.key(0), rate, shape)
-    assert is_kept.shape == shape and is_kept.dtype == bool
+    chex.assert_shape(is_kept, shape)
+    chex.assert_type(is_kept, bool)
     tolerance = 4 * (rate * (1 - rate) / is_kept.size) ** 0.5
     assert abs(float(1 - jnp.mean(is_kept)) - rate) < tolerance
     dropped = drop(jnp.full(shape, 2.0, jnp.bfloat16), is_kept, rate)
-    assert dropped.dtype == jnp.bfloat16
+    chex.assert_type(dropped, jnp.bfloat16)
     assert float(jnp.mean(dropped.astype(jnp.float32))) == pytest.approx(2.0, rel=0.05)
 
 

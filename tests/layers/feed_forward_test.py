@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,8 @@ def test_two_layers_with_the_configured_activation(activation):
     up, down = variables["params"]["up"], variables["params"]["down"]
     hidden = ACTIVATIONS[activation](50.0 * x @ up["kernel"] + up["bias"][None, None])
     expected = hidden @ down["kernel"] + down["bias"][None, None]
+    chex.assert_shape(hidden, (2, 3, 10))
+    chex.assert_equal_shape([x, y, expected])
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
 

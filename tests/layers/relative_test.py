@@ -2,6 +2,7 @@
 
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +56,8 @@ def test_every_query_and_key_get_the_bias_of_their_distance(causal, length):
     module = PositionBias(CONFIG, causal)
     bias_HTS, variables = module.init_with_output(jax.random.key(0), length)
     table = np.asarray(variables["params"]["table"])
+    chex.assert_shape(bias_HTS, (3, length, length))
+    chex.assert_type([bias_HTS, table], jnp.float32)
     expected = np.empty((3, length, length), np.float32)
     for t in range(length):
         for s in range(length):

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,8 +51,9 @@ def test_scores_depend_on_the_distance_alone():
 
 def test_the_dtype_stays_and_lengths_are_kept():
     low = rotate(X.astype(jnp.bfloat16), jnp.arange(T)[None], THETA)
-    assert low.dtype == jnp.bfloat16
     exact = rotate(X, jnp.arange(T)[None], THETA)
+    chex.assert_type([low, exact], [jnp.bfloat16, jnp.float32])
+    chex.assert_shape([low, exact], X.shape)
     np.testing.assert_allclose(low.astype(jnp.float32), exact, atol=3e-2)
     norms = [jnp.linalg.norm(x, axis=-1) for x in (X, exact)]
     np.testing.assert_allclose(*norms, rtol=1e-5)

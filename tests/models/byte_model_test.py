@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +32,7 @@ def test_the_step_predicts_what_the_whole_row_does():
     row = jnp.asarray(np.concatenate([np.full((4, 1), BEGIN), ids_BT], axis=1), jnp.int32)
     rounded = jax.tree.map(lambda leaf: leaf.astype(jnp.float16).astype(jnp.float32), params())
     whole = jax.nn.softmax(apply(GPT(CONFIG), {"params": rounded}, row), axis=-1)
+    chex.assert_shape(whole, (4, 16, 257))
     np.testing.assert_allclose(read(model, ids_BT), np.swapaxes(whole, 0, 1), rtol=1e-4, atol=1e-7)
 
 

@@ -1,5 +1,6 @@
 """The chunked search against plain NumPy, and what it holds in memory."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,8 @@ def test_every_chunk_size_equals_the_full_search(chunk_size):
     z = rng.normal(size=(50, 6)).astype(np.float32)
     codes = rng.normal(size=(100, 6)).astype(np.float32)
     found = nearest.nearest_codes(jnp.asarray(z), jnp.asarray(codes), chunk_size)
-    assert found.dtype == jnp.int32
+    chex.assert_shape(found, (50,))
+    chex.assert_type(found, jnp.int32)
     expected = _full_search(z, codes)
     np.testing.assert_array_equal(found, expected)
     assert len(set(expected // 64)) == 2  # both sides of a chunk border are found

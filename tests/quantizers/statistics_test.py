@@ -1,5 +1,6 @@
 """Usage of a codebook from counts."""
 
+import chex
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -39,5 +40,6 @@ def test_sums_equal_numpy_and_leave_out_masked_rows():
     np.testing.assert_array_equal(counts, np.bincount(codes[mask], minlength=5))
     assert counts.sum() < len(codes)
     sums = statistics.sum_by_code(jnp.asarray(values), jnp.asarray(codes), 5)
+    chex.assert_shape([counts, sums], [(5,), (5, 3)])
     expected = [values[codes == v].sum(axis=0) for v in range(5)]
     np.testing.assert_allclose(sums, np.array(expected), rtol=1e-5, atol=1e-6)

@@ -12,7 +12,7 @@ from latent_jax.training.feed import put_batch
 from latent_jax.training.mesh import make_mesh
 from latent_jax.training.optimizer import make_optimizer
 from latent_jax.training.state import abstract_state, create_state, initial_state
-from latent_jax.training.step import compile_eval_step, compile_train_step
+from latent_jax.training.step import compile_eval_step, compile_train_step, make_train_step
 from tests.training.byte_task import ByteTask, train_batches
 
 
@@ -119,6 +119,25 @@ def test_a_batch_of_another_shape_is_an_error_and_not_a_compilation():
     with pytest.raises(ValueError, match=r"compiled for .*\[16, 32\].* got .*\[8, 32\].*one shape"):
         step(state, put_batch(short, mesh))
     assert len(traces) == n_traces
+
+
+def test_a_step_is_traced_once_whatever_its_values():
+    task, mesh = ByteTask(), make_mesh("pmap", devices=jax.devices()[:1])
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-2, warmup_steps=1), 10)
+    batches = train_batches(16)
+    init = initial_state(task, optimizer, next(batches), 0)
+    abstract = abstract_state(init, mesh, "pmap")
+    state = create_state(init, abstract)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract.params)
+    chex.clear_trace_counter()
+    train_step = chex.assert_max_traces(make_train_step(task, optimizer, 1, mesh, shardings), n=1)
+    step = jax.jit(train_step)
+    for _ in range(3):
+        state, _ = step(state, put_batch(next(batches), mesh))
+    assert int(state.step) == 3
+    short = {name: x[:8] for name, x in next(batches).items()}
+    with pytest.raises(AssertionError, match="traced"):
+        step(state, put_batch(short, mesh))
 
 
 def test_the_step_donates_its_state():
