@@ -131,7 +131,9 @@ def sweep_and_print(
         shutil.rmtree(programs, ignore_errors=True)  # nothing is left to compile
     results = [result for result in schedule.results.values() if result is not None]
     if results:
-        print(text_table(results, RESULT_COLUMNS))
+        # A unigram is none of the scores where the scored text is too short for it.
+        known = [key for key in RESULT_COLUMNS if any(key in result for result in results)]
+        print(text_table(results, known))
         print(_overhead(results))
     if json_path and results:
         write_json(results, json_path)
