@@ -65,6 +65,14 @@ def test_overrides_reach_the_configuration_and_misspelt_ones_are_refused():
             config_of(wrong, config_words(wrong, TINY))
 
 
+def test_a_rule_for_windows_is_stated_in_cells_that_have_windows_and_refused_in_others():
+    sweep = Sweep(cells=[TINY], overrides={"window_rule": "paper"})
+    windows = config_of(sweep, config_words(sweep, {"method": "EqualInfoAC[b=32,v=256]", **TINY}))
+    assert windows.method == "EqualInfoAC[b=32,v=256,rule=paper]"
+    with pytest.raises(ValueError, match="Bytes has no windows"):
+        config_of(sweep, config_words(sweep, {"method": "Bytes", **TINY}))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
