@@ -9,7 +9,7 @@ Arguments   data   a name that TFDS knows
             m1     file of M1 that launch/prepare.py m1 wrote; empty = the one in the package
 Commands    python launch/sweep.py lester_2024 --dry_run
             python launch/sweep.py lester_2024:m1=runs/m1_3m.msgpack --engine=ray --address=auto
-Hardware    1e22 training FLOPs in all; a cluster. --dry_run reads no text and takes seconds
+Hardware    6e21 training FLOPs in all; a cluster. --dry_run reads no text and takes seconds
 """
 
 from configs.args import parse_args
