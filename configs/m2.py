@@ -21,7 +21,14 @@ Arguments   method         any literature name. For methods that M1 drives, the 
             context_bytes  raw bytes of text in a row, in place of row_length; 0 = off
 Commands    python launch/train.py --config "configs/m2.py:method=Bytes,size=300k" \\
                 --config.data.source=files --config.data.files="('text/*.jsonl.xz',)"
+            python launch/train.py --config "configs/m2.py:method=Bytes,size=25m" \\
+                --config.data.source=tfds --config.data.tfds_name=c4/en:3.1.0
+            python launch/train.py \\
+                --config "configs/m2.py:method=EqualInfoAC[b=32,v=65k],size=25m" \\
+                --config.window_rule=paper --config.data.source=encoded \\
+                --config.data.files="('runs/rows',)"
             python launch/sweep.py laptop
+            python launch/sweep.py lester_2024 --dry_run
 """
 
 import math

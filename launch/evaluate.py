@@ -4,15 +4,24 @@
     python launch/evaluate.py --workdir runs/ssm4 --data 'text/*.jsonl.xz' --json scores.json
     python launch/evaluate.py --tokenizer 'EqualInfoAC[b=16,v=65k]' --tokenizer 'GZip[v=256]' \\
         --data 'text/*.jsonl.xz'
+    python launch/evaluate.py --tokenizer 'AC[v=256]' --tokenizer 'AC[v=65k]' \\
+        --data 'text/*.jsonl.xz' --example_bytes 10240 --counts runs/counts
 
 A run is scored by every metric, summed exactly, with each document counted once. Without --data it
-reads the validation split of the corpus that the run was trained on (or --split=test).
+reads the validation split of the corpus that the run was trained on (or --split=test). The
+perplexity is per token and in base e, so it can be compared between runs of one tokenizer only.
+
+Tokenizers get the bits per byte of a uniform and of a unigram model of their ids, the separator
+left out. A unigram needs text: 9 kB for 256 ids, 2.4 MB for 65,536. Where there is less, "-" stands
+in its place. --counts counts ids only, decodes nothing, stops where M1 has read enough, and goes on
+where it was stopped.
 """
 
 from absl import flags
 
 from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.codec.measure import measure_and_print
+from latent_jax.codec.unigram import count_and_print
 from latent_jax.command_line import name_cases, run_case, run_command
 from latent_jax.experiments.evaluate import evaluate_and_print
 
@@ -39,6 +48,19 @@ CUT_BYTES = flags.DEFINE_integer(
     "Cut documents into texts of so many bytes: M1 codes many at once. 0 = none.",
     lower_bound=0,
 )
+EXAMPLE_BYTES = flags.DEFINE_integer(
+    "example_bytes",
+    0,
+    "Join documents, 128 at a time, and cut them into texts of so many bytes (Lester et al.: "
+    "10240). 0 = do not join.",
+    lower_bound=0,
+)
+TRAIN_BYTES = flags.DEFINE_integer(
+    "train_bytes", 0, "Raw bytes that learned tokenizers are trained on; 0 = all.", lower_bound=0
+)
+COUNTS = flags.DEFINE_string(
+    "counts", None, "Folder that keeps counts of ids: uniform and unigram models alone, resumable."
+)
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 0, "Rows at a time; 0 = as in training.", lower_bound=0
 )
@@ -62,22 +84,23 @@ RUN = dict(
     json_path=JSON,
 )
 TEXT = dict(files=DATA, text_field=TEXT_FIELD)
+CODES = dict(
+    names=TOKENIZER,
+    **TEXT,
+    train_files=TRAIN_DATA,
+    train_bytes=TRAIN_BYTES,
+    max_bytes=MAX_BYTES,
+    cut_bytes=CUT_BYTES,
+    example_bytes=EXAMPLE_BYTES,
+    m1=M1,
+    json_path=JSON,
+)
 
 CASES = {
     "--workdir": (evaluate_and_print, dict(**RUN, split=SPLIT)),
     "--workdir --data": (evaluate_and_print, dict(**RUN, **TEXT)),
-    "--tokenizer": (
-        measure_and_print,
-        dict(
-            names=TOKENIZER,
-            **TEXT,
-            train_files=TRAIN_DATA,
-            max_bytes=MAX_BYTES,
-            cut_bytes=CUT_BYTES,
-            m1=M1,
-            json_path=JSON,
-        ),
-    ),
+    "--tokenizer": (measure_and_print, CODES),
+    "--tokenizer --counts": (count_and_print, dict(**CODES, counts=COUNTS)),
 }
 
 if __name__ == "__main__":

@@ -4,18 +4,21 @@
     python launch/report.py runs/quickstart --out page
     python launch/report.py runs/compressors --results configs/results/compressors.json
     python launch/report.py --readme README.md
+    python launch/report.py --paper lester_2024
 
 The first command prints the last validation record of every run below the folder, and draws
 comparison.png into it; for the folder of a sweep it makes tables, pictures and verdicts. --out also
 writes index.html: one file that needs no network, with sortable tables, interactive figures,
 samples, and text cut live by the study's codes. --results also keeps the records, unrounded.
---readme writes every marked table of a page anew from configs/results/.
+--readme writes every marked table of a page anew from configs/results/. --paper prints what follows
+from the numbers of a paper: the tokens and bytes of its methods, and its perplexities in base e.
 """
 
 from absl import flags
 
 from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.command_line import name_cases, run_case, run_command
+from latent_jax.commands.paper_tables import PAPERS, report_paper
 from latent_jax.commands.report_page import SENTENCE, report_runs, report_with_page
 
 RESULTS = flags.DEFINE_string("results", None, "Also keep the records in this JSON file.")
@@ -28,7 +31,7 @@ TOKENIZER = flags.DEFINE_multi_string(
     "tokenizer", [], "Folder of one more tokenizer that cuts the page's sentence. May be repeated."
 )
 SENTENCE_FLAG = flags.DEFINE_string("sentence", SENTENCE, "Text that the page's tokenizers cut.")
-
+PAPER = flags.DEFINE_enum("paper", None, PAPERS, "Print the tables that follow from a paper.")
 
 KEPT = dict(results=RESULTS, readme=README)
 
@@ -38,6 +41,7 @@ CASES = {
         report_with_page,
         dict(**KEPT, out=OUT, analyses=ANALYSES, extra=TOKENIZER, sentence=SENTENCE_FLAG),
     ),
+    "report --paper": (report_paper, dict(**KEPT, paper=PAPER)),
 }
 
 

@@ -17,6 +17,9 @@ its last rate. The other schedules go on as if the run had been planned for the 
 goes back to its peak, or, with --config.training.restore_step=N, resumes from the checkpoint before
 its decay, which is kept.
 
+--config.window_rule=paper gives the windows of EqualInfoAC the rule of Lester et al. 2024, and the
+method's name says so: EqualInfoAC[b=16,v=65536,rule=paper].
+
 Several machines: use launch/tpu_vm.sh on a TPU slice, launch/slurm.sbatch under Slurm; or set
 JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID on each. They share the run folder.
 """
@@ -45,9 +48,10 @@ def main():
     """Train."""
     from configs.print_config import print_config
     from latent_jax.command_line import changed_words
-    from latent_jax.experiments.study import default_workdir, extend, run_config
+    from latent_jax.experiments.study import default_workdir, extend, run_config, state_rules
 
     changed = changed_words("config") | extend(CONFIG.value, EXTEND.value)
+    changed |= state_rules(CONFIG.value)
     if PRINT_CONFIG.value:
         print_config(CONFIG.value, changed)
         return

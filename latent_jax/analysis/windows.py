@@ -52,7 +52,8 @@ def measure(run: TrainedRun, texts: Sequence[bytes]) -> Tables:
         tokenizer.separator_id,
         run.config.row_length,
     )
-    uniform = {"uniform_bits_per_token": float(np.log2(tokenizer.vocab_size))}
+    # Of the ids of texts: the separator is none, see `tokenizers.trivial`.
+    uniform = {"uniform_bits_per_token": float(np.log2(tokenizer.vocab_size - 1))}
     records = by_position(scored, tokenizer.window_bits // tokenizer.token_bits)
     return {"windows": [uniform | record for record in records]}
 

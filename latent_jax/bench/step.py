@@ -18,7 +18,7 @@ from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import check_traced, describe_profile
 from latent_jax.data import batch_spec
 from latent_jax.methods.ledger import count_parameters
-from latent_jax.methods.settings import check_settings
+from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.solve import solve_shape
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import chip
@@ -83,6 +83,7 @@ def benchmark_step(
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1; got {n_steps}")
     check_traced(profile, n_traced)
+    state_rule(config)
     check_settings(config)
     training = TrainingConfig(**config.training, seed=config.seed)
     vocabulary = assumed_vocabulary(config, bytes_per_token)

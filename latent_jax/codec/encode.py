@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from latent_jax.codec.measure import cut_texts
+from latent_jax.codec.measure import cut_texts, join_and_cut
 from latent_jax.contracts import FieldSpec
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.data.documents import CorpusError
@@ -26,8 +26,6 @@ from latent_jax.tokenizers.base import ended
 from latent_jax.tokenizers.bit_tokenizer import encode_batches
 
 SHARD_DOCUMENTS = 256
-JOINED_DOCUMENTS = 128
-"""Documents that are joined before they are cut into examples (Lester et al. 2024, section 3.1)."""
 
 _SHARD = Kind(
     keys=dict.fromkeys(("n_rows", "n_tokens", "n_bytes", "n_documents", "raw_bytes"), int)
@@ -166,7 +164,7 @@ def _write_shard(
 ) -> None:
     """Encode some documents and write their rows, one file for each tokenizer."""
     began, config = time.monotonic(), configs[0]
-    pieces = _examples(texts, config.example_bytes) if config.example_bytes else texts
+    pieces = join_and_cut(texts, config.example_bytes) if config.example_bytes else texts
     if config.cut_bytes:
         pieces = cut_texts(texts, config.cut_bytes)
     encoded = [makers[0].encode_batch(pieces)] if len(makers) == 1 else None
@@ -227,15 +225,6 @@ def _packed(encoded: Encoded, separator_id: int, config: EncodeConfig) -> Iterat
         if not n_ids:
             return
         yield row["ids"], n_ids, int(row["n_bytes"])
-
-
-def _examples(texts: Sequence[bytes], n_bytes: int) -> list[bytes]:
-    """Return examples of `n_bytes` bytes, from documents that are joined and cut."""
-    examples = []
-    for first in range(0, len(texts), JOINED_DOCUMENTS):
-        joined = b"".join(texts[first : first + JOINED_DOCUMENTS])
-        examples += [joined[at : at + n_bytes] for at in range(0, len(joined), n_bytes)]
-    return examples
 
 
 def _beginnings(encoded: Encoded, separator_id: int, config: EncodeConfig) -> Iterator[Row]:

@@ -9,10 +9,13 @@ import numpy as np
 
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.methods.family import MethodName
+from latent_jax.methods.lester_2024 import DATASETS, JOINED_DOCUMENTS, published
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.reports.tables import text_table, write_json
+from latent_jax.tasks.losses import perplexity
 from latent_jax.tokenizers import Tokenizer
+from latent_jax.tokenizers.trivial import bytes_needed, trivial_models
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +26,8 @@ COLUMNS = (
     "bit_compression_ratio",
     "uniform_bits_per_byte",
     "unigram_bits_per_byte",
+    "uniform_perplexity_per_token",
+    "unigram_perplexity_per_token",
     "times_ac",
     "paper_times_ac",
     "used_ids_share",
@@ -32,30 +37,13 @@ COLUMNS = (
     "decode_mb_per_s",
 )
 
-PAPER_BYTES_PER_TOKEN = {
-    ("AC", 0, 256): 5.49,
-    ("AC", 0, 65536): 10.98,
-    ("StaticAC", 0, 256): 1.73,
-    ("StaticAC", 0, 65536): 3.46,
-    ("GZip", 0, 256): 2.23,
-    ("GZip", 0, 65536): 4.47,
-    ("EqualInfoAC", 16, 256): 2.66,
-    ("EqualInfoAC", 32, 256): 3.49,
-    ("EqualInfoAC", 64, 256): 4.16,
-    ("EqualInfoAC", 128, 256): 4.61,
-    ("EqualInfoAC", 16, 65536): 5.31,
-    ("EqualInfoAC", 32, 65536): 6.97,
-    ("EqualInfoAC", 64, 65536): 8.33,
-    ("EqualInfoAC", 128, 65536): 9.22,
-}
-"""(Family, b or 0, v) -> bytes per token on C4 (Lester et al. 2024, table 12)."""
-
 
 def measure(tokenizer: Tokenizer, texts: Sequence[bytes]) -> dict[str, Any]:
     """Return the ratios, baselines and speeds of a tokenizer on texts, as one flat record.
 
     The uniform and unigram models over ids are the paper's "compressors are language models"
-    (Lester et al. 2024, table 3); the unigram model has the frequencies of the text itself.
+    (Lester et al. 2024, table 3), see `tokenizers.trivial`; a text that is too short for a unigram
+    model gets none. A perplexity is per token, so it cannot be compared between methods.
 
     Args:
         tokenizer: any.
@@ -70,27 +58,36 @@ def measure(tokenizer: Tokenizer, texts: Sequence[bytes]) -> dict[str, Any]:
     n_bytes = sum(map(len, texts))
     ids = np.concatenate([ids for ids, _ in encoded])
     lengths = np.concatenate([lengths for _, lengths in encoded])
-    n_ids = tokenizer.vocab_size - 1  # the separator stands between texts
-    counts = np.bincount(ids, minlength=n_ids)
-    p = counts[counts > 0] / len(ids)
-    uniform_bits = np.log2(n_ids) * len(ids)
-    unigram_bits = -(p * np.log2(p)).sum() * len(ids)
+    counts = count_ids(tokenizer, ids)
+    trivial = trivial_models(counts, n_bytes)
+    ratio = n_bytes / len(ids)
     return {
         "method": tokenizer.name,
         "fingerprint": tokenizer.fingerprint(),
         "n_documents": len(texts),
         "n_bytes": n_bytes,
         "n_tokens": len(ids),
-        "bytes_per_token": n_bytes / len(ids),
-        "bit_compression_ratio": 8 * n_bytes / uniform_bits,
-        "uniform_bits_per_byte": uniform_bits / n_bytes,
-        "unigram_bits_per_byte": unigram_bits / n_bytes,
+        "n_ids": len(counts),
+        "bytes_per_token": ratio,
+        "bit_compression_ratio": 8 / trivial["uniform_bits_per_byte"],
+        **trivial,
+        **{
+            f"{model}_perplexity_per_token": perplexity(trivial[f"{model}_bits_per_byte"], ratio)
+            for model in ("uniform", "unigram")
+            if f"{model}_bits_per_byte" in trivial
+        },
         "used_ids_share": float((counts > 0).mean()),
         "longest_token_bytes": int(lengths.max()),
         "lossless_share": float(np.mean([a == b for a, b in zip(texts, decoded, strict=True)])),
         "encode_mb_per_s": n_bytes / (middle - start) / 1e6,
         "decode_mb_per_s": n_bytes / (stop - middle) / 1e6,
     }
+
+
+def count_ids(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
+    """Return how often each id of a text occurs, int64[ids of the vocabulary but the separator]."""
+    counts = np.bincount(ids, minlength=tokenizer.vocab_size)
+    return np.delete(counts, tokenizer.separator_id)
 
 
 def measure_and_print(
@@ -101,6 +98,8 @@ def measure_and_print(
     train_files: Sequence[str] = (),
     max_bytes: int = 0,
     cut_bytes: int = 0,
+    example_bytes: int = 0,
+    train_bytes: int = 0,
     m1: str = "",
     json_path: str | None = None,
 ) -> list[dict[str, Any]]:
@@ -114,6 +113,9 @@ def measure_and_print(
         max_bytes: documents are read up to the one that reaches so many raw bytes; 0 = all.
         cut_bytes: cut documents into texts of so many bytes; 0 = do not cut. Coders that run M1 for
             every byte code many texts at once, and are slow on one long text.
+        example_bytes: join documents, 128 at a time, and cut them into texts of so many bytes, as
+            Lester et al. 2024 do; 0 = do not join.
+        train_bytes: raw bytes that tokenizers learn from; 0 = all.
         m1: file of the byte model that drives coders; "" = the one in the package.
         json_path: file that also gets the unrounded records.
 
@@ -124,31 +126,40 @@ def measure_and_print(
         ValueError: a name is wrong, or the text cannot be read.
     """
     methods = [parse(name) for name in names]
-    documents = _corpus(files, text_field).documents("train", max_bytes)
-    texts = cut_texts([document.text for document in documents], cut_bytes)
-    train = _corpus(train_files or files, text_field)
+    texts = read_texts(whole_corpus(files, text_field), max_bytes, cut_bytes, example_bytes)
+    train = whole_corpus(train_files or files, text_field)
     records = []
     for method in methods:
-        tokenizer = make_tokenizer(method, train, m1=m1)
+        tokenizer = make_tokenizer(method, train, m1=m1, train_bytes=train_bytes)
         records.append({**measure(tokenizer, texts), **_paper(method)})
         logger.info("measured %s", method)
     _relate_to_ac(records)
     columns = [key for key in COLUMNS if any(key in record for record in records)]
     print(text_table(records, columns))
+    for line in why_no_unigram(records):
+        print(line)
     if json_path:
         write_json(records, json_path)
     return records
 
 
+def why_no_unigram(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line on each record without a unigram model, which says how much text it needs."""
+    return [
+        f"{r['method']} has no unigram: its {r['n_ids']:,} ids need "
+        f"{bytes_needed(r['n_ids']) / 1e6:.2g} MB of text, and this is {r['n_bytes'] / 1e6:.2g} MB"
+        for r in records
+        if "unigram_bits_per_byte" not in r
+    ]
+
+
 def _paper(method: MethodName) -> dict[str, float]:
     """Return the paper's bits of a method as a multiple of AC's; {} if the paper has none."""
-    options = method.options
-    usual = (options.get("reset", "every"), options.get("header", "yes")) == ("every", "yes")
-    vocab = options.get("v")
-    ratio = PAPER_BYTES_PER_TOKEN.get((method.family, options.get("b", 0), vocab))
-    if ratio is None or not usual:
+    name = published(method)
+    if not name or "v" not in method.options or method.family == "SentencePiece":
         return {}
-    return {"paper_times_ac": PAPER_BYTES_PER_TOKEN["AC", 0, vocab] / ratio}
+    ac = DATASETS[f"AC[v={method['v']}]"].bytes_per_token
+    return {"paper_times_ac": ac / DATASETS[name].bytes_per_token}
 
 
 def _relate_to_ac(records: list[dict[str, Any]]) -> None:
@@ -158,12 +169,40 @@ def _relate_to_ac(records: list[dict[str, Any]]) -> None:
         record["times_ac"] = record["uniform_bits_per_byte"] / min(best)
 
 
+def read_texts(
+    corpus: Corpus, max_bytes: int, cut_bytes: int, example_bytes: int = 0
+) -> list[bytes]:
+    """Return the texts of a corpus that is read whole, cut as the arguments say.
+
+    Args:
+        corpus: see `whole_corpus`.
+        max_bytes: documents are read up to the one that reaches so many raw bytes; 0 = all.
+        cut_bytes: see `cut_texts`.
+        example_bytes: see `join_and_cut`; 0 = documents are not joined.
+
+    Raises:
+        ValueError: texts would be cut in both ways.
+    """
+    if cut_bytes and example_bytes:
+        raise ValueError("example_bytes cuts joined documents: leave cut_bytes 0")
+    texts = [document.text for document in corpus.documents("train", max_bytes)]
+    return join_and_cut(texts, example_bytes) if example_bytes else cut_texts(texts, cut_bytes)
+
+
 def cut_texts(texts: Sequence[bytes], n_bytes: int) -> list[bytes]:
     """Return the texts in pieces of at most `n_bytes` (0 = whole), without empty ones."""
     step = n_bytes or max(map(len, texts))
     return [text[at : at + step] for text in texts for at in range(0, len(text), step)]
 
 
-def _corpus(files: Sequence[str], text_field: str) -> Corpus:
+def join_and_cut(texts: Sequence[bytes], n_bytes: int) -> list[bytes]:
+    """Return examples of at most `n_bytes` bytes, from documents that are joined and cut."""
+    groups = range(0, len(texts), JOINED_DOCUMENTS)
+    joined = [b"".join(texts[first : first + JOINED_DOCUMENTS]) for first in groups]
+    return cut_texts([text for text in joined if text], n_bytes)
+
+
+def whole_corpus(files: Sequence[str], text_field: str) -> Corpus:
+    """Return the corpus of some files with no part held out."""
     words = dict(source="files", files=tuple(files), text_field=text_field)
     return open_corpus(DataConfig(**words, validation_percent=0.0, test_percent=0.0))

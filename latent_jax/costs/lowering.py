@@ -15,7 +15,7 @@ from latent_jax.costs.target import Target
 from latent_jax.data import batch_spec
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
-from latent_jax.methods.settings import check_settings
+from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.solve import solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import Platform
@@ -83,6 +83,7 @@ def lower(
         ValueError: no model can be made from the config, or its batch does not divide among the
             devices.
     """
+    state_rule(config)
     check_settings(config)
     training = TrainingConfig(**config.training, seed=config.seed)
     mesh = make_mesh(training.strategy, training.model_parallel, target.devices)

@@ -44,16 +44,20 @@ class Estimate:
         return self.state_bytes + self.kept_bytes
 
 
-def estimate(task: Task, config: ConfigDict, mesh: Mesh) -> Estimate:
+def estimate(
+    task: Task, config: ConfigDict, mesh: Mesh, n_parameters: int | None = None
+) -> Estimate:
     """Return an estimate of the bytes that a train step needs on one device.
 
     Args:
         task: of the configuration.
         config: with row length and width solved.
         mesh: of its strategy.
+        n_parameters: of the task, where they are known; None counts them.
     """
     training, optimizer = config.training, config.optimizer
-    n_parameters = count_parameters(task, config.row_length)["n_parameters"]
+    if n_parameters is None:
+        n_parameters = count_parameters(task, config.row_length)["n_parameters"]
     shards = {"pmap": 1, "fsdp": mesh.size, "tensor": mesh.shape.get("model", 1)}
     copies = 2 + MOMENTS[optimizer.name] + (training.accumulation > 1)
     rows = config.batch_size / mesh.shape["data"] / training.accumulation

@@ -27,6 +27,7 @@ from latent_jax.json_files import Kind, check
 from latent_jax.methods.tasks import make_task
 from latent_jax.paths import open_path
 from latent_jax.reports.tables import text_table, write_json
+from latent_jax.tasks.losses import perplexity
 from latent_jax.training import Checkpoints, Evaluator, RunFolder, make_mesh, spread_over_cores
 from latent_jax.training.sharding import batch_sharding, tree_shardings
 
@@ -159,7 +160,13 @@ def _rows(run: Run, max_bytes: int, batch_size: int) -> dict[str, Any]:
 def _score(run: Run, rows: Iterable[Batch]) -> dict[str, Any]:
     sums = Evaluator(run.task, run.mesh)(run.variables, rows)
     amounts = {amount_key(unit): int(sums[amount_key(unit)]) for unit in run.task.amounts}
-    return amounts | run.task.summarize(sums)
+    metrics = run.task.summarize(sums)
+    if "bytes_per_token" in metrics:  # what is scored is one language model over tokens
+        bits = metrics.pop("bits_per_byte")
+        told = perplexity(bits, metrics["bytes_per_token"])
+        shown = {} if told is None else {"perplexity_per_token": told}
+        metrics = {"bits_per_byte": bits, **shown, **metrics}
+    return amounts | metrics
 
 
 def evaluate_and_print(workdir: str | Path, *, json_path: str | None = None, **options) -> None:

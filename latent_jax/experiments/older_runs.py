@@ -21,6 +21,7 @@ ADDED = {
     "training.patience": 0,
     "training.profile": 0,
     "training.wandb": "",
+    "window_rule": "",
 }
 """Dotted key -> the value that describes a run whose configuration lacks the key."""
 

@@ -22,7 +22,7 @@ from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension,
 from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.reading import Reading, open_reading
 from latent_jax.experiments.samples import write_samples
-from latent_jax.methods.settings import check_settings
+from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.solve import solve_extension, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.paths import open_path
@@ -104,6 +104,7 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
         ValueError: a value of the configuration is wrong, or the corpus cannot be read.
     """
     startup = startup or StartUp()
+    state_rule(config)
     check_settings(config)
     training = TrainingConfig(**config.training, seed=config.seed)
     optimizer = OptimizerConfig(**config.optimizer)
@@ -156,6 +157,7 @@ def run(
             nothing half-written is left behind.
     """
     startup = startup or StartUp()
+    state_rule(config)
     check_settings(config)
     check_path(workdir)
     folder = RunFolder(open_path(workdir))

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax.experiments.run import prepare, run
-from latent_jax.methods.settings import check_settings
+from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.paths import open_path
 from latent_jax.reports.command import comparison_table
 from latent_jax.reports.comparison import write_comparison
@@ -40,6 +40,7 @@ def run_config(
     if "runs" in config:
         runs = {workdir / name: config.runs[name] for name in config.runs}
     for run_config in runs.values():
+        state_rule(run_config)
         check_settings(run_config)
     spread_over_cores(_rows_per_micro_batch(run_config) for run_config in runs.values())
     if "runs" in config:
@@ -69,6 +70,24 @@ def extend(config: ConfigDict, extension: str) -> dict[str, Any]:
     for run_config in config.runs.values() if "runs" in config else [config]:
         run_config.budget.extend = extension
     return {"budget.extend": extension}
+
+
+def state_rules(config: ConfigDict) -> dict[str, Any]:
+    """State `window_rule` in the names of a config file's runs; return the changed config keys.
+
+    Args:
+        config: of one run, or with `config.runs`.
+
+    Raises:
+        ValueError: see `state_rule`.
+    """
+    if "runs" not in config:
+        return state_rule(config)
+    return {
+        f"runs.{name}.{key}": value
+        for name, run_config in config.runs.items()
+        for key, value in state_rule(run_config).items()
+    }
 
 
 def default_workdir(config_file: str) -> Path:

@@ -53,6 +53,9 @@ class Sweep:
         example_bytes: see `EncodeConfig`; or texts are the beginnings of examples.
         paper_batches: batches of the method's own tokens on which a cell is also scored as in the
             paper (Lester et al. 2024, section 3.8), besides the same raw bytes for every method.
+        published: what a paper states of the text of each method, by the method in its cells.
+            "bytes_per_token" is what --dry_run plans with: it reads no text then, and trains no
+            tokenizer. "tokens" and "bytes" stand beside the plan's. {} = the text is read.
         follow_up: called with the records of all cells when they are finished; returns further
             cells to train, such as other seeds of the best ones.
     """
@@ -64,6 +67,7 @@ class Sweep:
     cut_bytes: int = 2560
     example_bytes: int = 0
     paper_batches: int = 20
+    published: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     follow_up: Callable[[Sequence[Mapping[str, Any]]], Sequence[Cell]] | None = None
 
     def __post_init__(self):

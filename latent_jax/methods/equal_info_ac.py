@@ -17,8 +17,17 @@ from latent_jax.methods.artefacts import (
 from latent_jax.methods.family import MethodName, Option, Sources
 from latent_jax.methods.registry import register
 from latent_jax.methods.text_code import TextCode
-from latent_jax.tokenizers.equal_info import MAX_TABLE_BITS, RESETS, RULES, usual_rule
+from latent_jax.tokenizers.bits import check_token_bits
+from latent_jax.tokenizers.equal_info import (
+    MAX_TABLE_BITS,
+    RESETS,
+    RULES,
+    check_windows,
+    usual_rule,
+)
 from latent_jax.tokenizers.likeliest import likeliest_texts
+
+WINDOW_RULES = ("likeliest", *RULES)
 
 
 @register
@@ -35,7 +44,7 @@ class EqualInfoAC(TextCode):
     options = {
         "b": Option("bits of a window"),
         "v": Option("ids besides the separator: tokens of log2(v) bits"),
-        "rule": Option("which texts windows stand for", ("likeliest", *RULES)),
+        "rule": Option("which texts windows stand for", WINDOW_RULES),
         "reset": Option("after which windows M1 is reset", tuple(RESETS), "every"),
         "p": Option("bits of the integer counts", default=14),
     }
@@ -48,6 +57,17 @@ class EqualInfoAC(TextCode):
             reset = options.get("reset", usual["reset"])
             usual["rule"] = usual_rule(options["b"], options["v"], reset)
         return usual
+
+    def check(self, method: MethodName) -> None:
+        """Refuse windows that the rule cannot have."""
+        b, v, rule, reset = (method[key] for key in ("b", "v", "rule", "reset"))
+        if rule != "likeliest":
+            check_windows(str(method), b, check_token_bits(v), rule, reset, method["p"])
+        elif usual_rule(b, v, reset) != "likeliest":
+            raise ValueError(
+                f"{method}: rule=likeliest lists the text of every id, so a window must be one "
+                f"token of at most {MAX_TABLE_BITS} bits, and reset=every: give rule=exact"
+            )
 
     def is_driven(self, method: MethodName) -> bool:
         """Return whether M1 runs for every byte: always, except for a compiled code."""
@@ -92,13 +112,7 @@ def compiled(method: MethodName, m1: str = "") -> tokenizers.CompiledCode:
         raise ValueError(f"{method} is no table of texts: only EqualInfoAC is compiled")
     if method["rule"] != "likeliest":
         return tokenizers.CompiledCode.compile(step_by_step(method, m1))
-    window_bits = method["b"]
-    if usual_rule(window_bits, method["v"], method["reset"]) != "likeliest":
-        raise ValueError(
-            f"{method}: rule=likeliest lists the text of every id, so a window must be one token "
-            f"of at most {MAX_TABLE_BITS} bits, and reset=every: give rule=exact"
-        )
-    model, n_texts = load_m1(m1, MIN_CONTEXT), 1 << window_bits
+    model, n_texts = load_m1(m1, MIN_CONTEXT), 1 << method["b"]
     with tqdm(total=n_texts, unit=" texts", desc=str(method), leave=False) as bar:
         batch = max(1024, model.lanes * model.workers)
         texts = likeliest_texts(model, n_texts, method["p"], batch, on_read=bar.update)

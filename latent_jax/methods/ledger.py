@@ -12,6 +12,9 @@ import jax
 from latent_jax.data import batch_spec
 from latent_jax.training.decay import trace_init
 
+_COUNTED: dict[tuple, dict[str, int]] = {}
+"""Counts by what decides them: a sweep has many tasks of one model, and tracing it takes time."""
+
 
 def count_parameters(task: Any, row_length: int) -> dict[str, int]:
     """Return how many parameters a task has; no array is computed.
@@ -24,6 +27,16 @@ def count_parameters(task: Any, row_length: int) -> dict[str, int]:
         "n_parameters", all of them, and "n_embedding_parameters", the tables with one row per id or
         position, which a tied head shares.
     """
+    config = getattr(task, "model_config", None)
+    if config is None:
+        return _count(task, row_length)
+    key = type(task), config, row_length
+    if key not in _COUNTED:
+        _COUNTED[key] = _count(task, row_length)
+    return dict(_COUNTED[key])
+
+
+def _count(task: Any, row_length: int) -> dict[str, int]:
     variables, _ = trace_init(task, batch_spec(1, row_length))
     leaves = jax.tree_util.tree_leaves_with_path(variables["params"])
     tables = [leaf.size for path, leaf in leaves if "embedding" in jax.tree_util.keystr(path)]

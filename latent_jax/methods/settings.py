@@ -5,6 +5,7 @@ configuration of all of them.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,7 +15,8 @@ from latent_jax.chunking.fixed.registry import compressors
 from latent_jax.data import DataConfig
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.methods.budget import FLOPS, STEPS, UNITS
-from latent_jax.methods.names import parse
+from latent_jax.methods.equal_info_ac import WINDOW_RULES
+from latent_jax.methods.names import parse, with_options
 from latent_jax.methods.registry import family
 from latent_jax.methods.solve import budget_of
 from latent_jax.models.latent_lm import LM_GRADIENTS
@@ -46,6 +48,9 @@ class RunConfig:
     seed: Seed = 0
     # A literature name, such as BPE[v=4096]; launch/prepare.py methods lists them.
     method: str = "Bytes"
+    # rule of the windows of EqualInfoAC, stated in the method's name by this key; paper = that of
+    # Lester et al. 2024; "" = as the name says, or the usual one of its b and v
+    window_rule: Annotated[str, one_of(("", *WINDOW_RULES))] = ""
     row_length: Size = 256  # L, ids per row of a batch (bytes for Bytes and Latent)
     # mean raw bytes of a row, from which row_length is set; 0 = off
     context_bytes: Annotated[int, at_least(0, 2**30)] = 0
@@ -126,6 +131,44 @@ SECTIONS: Mapping[str, type] = {
 "compressor" has the options of all kinds in `chunking.fixed`."""
 
 
+def state_rule(config: ConfigDict) -> dict[str, Any]:
+    """State the rule that `window_rule` asks for in the names of the method and of the run.
+
+    Args:
+        config: as `configs.common.default` makes it; it is changed in place. Without a rule, or if
+            the name states it already, nothing changes.
+
+    Returns:
+        The changed keys and their values.
+
+    Raises:
+        ValueError: the method has no windows, or no windows of this kind, or its name states
+            another rule.
+    """
+    if not config.window_rule:
+        return {}
+    check_values(RunConfig, config)
+    method = parse(config.method)
+    if "rule" not in method.options:
+        raise ValueError(
+            f"window_rule={config.window_rule} says how the windows of EqualInfoAC end, and "
+            f"{method} has no windows: leave it empty"
+        )
+    if method["rule"] == config.window_rule:
+        return {}
+    if re.search(r"\brule\s*=", config.method):
+        raise ValueError(
+            f"{config.method} states another rule than window_rule={config.window_rule}: give one "
+            "of them"
+        )
+    stated = str(parse(str(with_options(method, rule=config.window_rule))))
+    changed = {"method": stated}
+    if config.method in config.name:
+        changed["name"] = config.name.replace(config.method, stated)
+    config.update(changed)
+    return changed
+
+
 def check_settings(config: ConfigDict) -> None:
     """Refuse a configuration with a key that can have no such value; nothing is read or made.
 
@@ -148,7 +191,12 @@ def check_settings(config: ConfigDict) -> None:
             TransformerConfig(vocab_size=1, max_length=1, **_settled(config[section]))
         except ValueError as error:
             raise ValueError(f"{section}: {error}") from error
-    known = family(parse(config.method).family)
+    method = parse(config.method)
+    known = family(method.family)
+    if config.window_rule and method.options.get("rule") != config.window_rule:
+        raise ValueError(
+            f"window_rule={config.window_rule} is not the rule of {method}: state it in the name"
+        )
     budget_of(config)
     TrainingConfig(**config.training, seed=config.seed)
     OptimizerConfig(**config.optimizer)

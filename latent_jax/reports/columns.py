@@ -57,6 +57,22 @@ COLUMNS = {
         Column("expected_seconds", "expected\ns", ",.0f"),
         Column("memory_bytes", "memory\nGB", ".2f", 1e-9),
         Column("paper_bits_per_byte", "bits/byte by\nthe paper's way", ".3f"),
+        Column("paper_bytes_per_token", "the paper's\nbytes per token", ".2f"),
+        Column("paper_tokens", "the paper's\ntokens", ",d"),
+        Column("paper_bytes", "the paper's\nbytes", ",d"),
+        Column("paper_short_share", "tokens short\nof 26.2 billion %", ".2f", 100.0),
+        Column("expected_short_share", "expected\n%", ".2f", 100.0),
+        Column("paper_uniform_bits_per_byte", "uniform in\nthe paper", ".3f"),
+        Column("paper_unigram_bits_per_byte", "unigram in\nthe paper", ".3f"),
+        Column("paper_unigram_gain_bits_per_byte", "gain in\nthe paper", ".3f"),
+        Column("tokens_per_id", "tokens\nper id", ",.0f"),
+        Column("perplexity_per_token", "perplexity\nper token", ".2f"),
+        Column("uniform_perplexity_per_token", "uniform,\nperplexity", ",.1f"),
+        Column("unigram_perplexity_per_token", "unigram,\nperplexity", ",.1f"),
+        Column("nats_per_token", "nats per\ntoken", ".3f"),
+        Column("bits_per_byte_at_its_length", "at 4.28 bytes a\ntoken, bits/byte", ".3f"),
+        Column("two_to_the_nats", "2 to the\nnats", ".2f"),
+        Column("times_first", "times the\nfirst", ".2f"),
         *(
             Column(f"{part}_flops_per_byte", part.replace("_", "\n") + "\nFLOPs/byte", ".3g")
             for part in (

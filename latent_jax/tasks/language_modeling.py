@@ -1,22 +1,19 @@
 """Language modeling: a GPT predicts the next id of any tokenizer, in bits per raw byte."""
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Weight, check
 from latent_jax.tasks.heads import HEADS, cross_entropy
-from latent_jax.tasks.losses import (
-    bits_per_byte,
-    histogram,
-    unigram_nats,
-)
+from latent_jax.tasks.losses import bits_per_byte, histogram
 from latent_jax.tasks.snippets import Snippets, cut
 from latent_jax.tokenizers.trie import Trie
+from latent_jax.tokenizers.trivial import trivial_models
 
 
 def shift_right(ids_BT: jax.Array, first_id: int) -> jax.Array:
@@ -158,10 +155,8 @@ class LanguageModeling:
             n_bytes = sums["snippet_weight"] * metrics["bytes_per_token"]
             metrics["snippet_bits_per_byte"] = bits_per_byte(sums["snippet_nats"], n_bytes)
         if "token_counts" in sums:
-            uniform_nats = float(sums["n_tokens"]) * math.log(self.model_config.vocab_size)
-            unigram = unigram_nats(sums["token_counts"])
-            metrics["uniform_bits_per_byte"] = bits_per_byte(uniform_nats, sums["n_bytes"])
-            metrics["unigram_bits_per_byte"] = bits_per_byte(unigram, sums["n_bytes"])
+            of_text_V = np.delete(np.asarray(sums["token_counts"]), self.separator_id)
+            metrics |= trivial_models(of_text_V, float(sums["n_bytes"]))
         return metrics
 
     def _cut(self, ids_BT, weights_BT):

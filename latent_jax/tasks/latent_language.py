@@ -10,7 +10,6 @@ Their sum is compared with other methods.
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,8 @@ from latent_jax.nearest import check_word
 from latent_jax.quantizers import codebook_perplexity, codebook_usage, dead_codes
 from latent_jax.tasks.beta_schedule import BetaSchedule
 from latent_jax.tasks.heads import HEADS, cross_entropy
-from latent_jax.tasks.losses import bits_per_byte, token_nats, unigram_nats
+from latent_jax.tasks.losses import bits_per_byte, token_nats
+from latent_jax.tokenizers.trivial import trivial_models
 
 FREEZABLE = {
     "encoder": (r"params/autoencoder/(encoder|compressor|quantizer)/.*",),
@@ -213,8 +213,7 @@ class LatentLanguage:
             "bits_per_byte": metrics["reconstruction_bits_per_byte"] + language_model,
             "language_model_bits_per_byte": language_model,
             "language_model_nats_per_byte": float(sums["language_model_nats"]) / n_bytes,
-            "uniform_bits_per_byte": bits_per_byte(n_latents * math.log(len(counts_V)), n_bytes),
-            "unigram_bits_per_byte": bits_per_byte(unigram_nats(counts_V), n_bytes),
+            **trivial_models(counts_V, n_bytes),
             "codebook_perplexity": perplexity,
             "codebook_perplexity_share": perplexity / len(counts_V),
             "codebook_usage": usage,

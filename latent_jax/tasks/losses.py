@@ -4,7 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+MOST_BITS = 1023
+"""Bits per token whose perplexity a float holds."""
 
 
 def token_nats(logits_BTV: jax.Array, ids_BT: jax.Array) -> jax.Array:
@@ -34,12 +36,18 @@ def bits_per_byte(nats: float, n_bytes: float) -> float:
     return float(nats) / (math.log(2) * float(n_bytes))
 
 
-def unigram_nats(counts_V: np.ndarray) -> float:
-    """Return the cost in nats of the counted symbols under their own frequencies.
+def perplexity(bits_per_byte: float, bytes_per_token: float) -> float | None:
+    """Return the perplexity per token, e to the nats per token, which is 2 to the bits per token.
 
-    It is N x H(counts / N). No fixed unigram model codes these symbols in fewer nats, so this is
-    the strongest unigram baseline.
+    Tokens of two methods stand for different amounts of text, so their perplexities cannot be
+    compared; bits per byte can.
+
+    Args:
+        bits_per_byte: of text.
+        bytes_per_token: raw bytes per token of the same text.
+
+    Returns:
+        None where it is beyond what a float holds.
     """
-    counts = np.asarray(counts_V, np.float64)
-    counts = counts[counts > 0]
-    return float(-(counts * np.log(counts / counts.sum())).sum())
+    bits = bits_per_byte * bytes_per_token
+    return 2.0**bits if bits < MOST_BITS else None

@@ -69,7 +69,7 @@ class EqualInfoAC(BitTokenizer):
         check_word("reset", reset, RESETS)
         check_precision(precision)
         self.name = _name(window_bits, vocab, rule, reset, precision)
-        _check(self.name, window_bits, self.token_bits, rule, reset, precision)
+        check_windows(self.name, window_bits, self.token_bits, rule, reset, precision)
         self._model = model
         self._options = {
             "window_bits": window_bits,
@@ -237,8 +237,10 @@ def _name(window_bits, vocab, rule, reset, precision) -> str:
     return f"EqualInfoAC[{','.join(options)}]"
 
 
-def _check(name, window_bits, token_bits, rule, reset, precision) -> None:
-    """Raise a ValueError unless every byte can be coded and decoded."""
+def check_windows(
+    name: str, window_bits: int, token_bits: int, rule: str, reset: str, precision: int
+) -> None:
+    """Raise a ValueError, which begins with `name`, unless every byte can be coded and decoded."""
     if not 8 <= window_bits <= MAX_WINDOW_BITS:
         raise ValueError(f"{name}: windows have 8 to {MAX_WINDOW_BITS} bits")
     if token_bits > window_bits:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 
 import pytest
 
@@ -91,12 +92,26 @@ def test_tokenizers_are_measured_on_any_text(folder):
     assert scores["StaticAC[v=256]"]["bytes_per_token"] > 1.3
     for record in scores.values():
         assert record["unigram_bits_per_byte"] <= record["uniform_bits_per_byte"] + 1e-9
+        assert record["uniform_perplexity_per_token"] == pytest.approx(256)
         assert record["n_bytes"] / record["n_tokens"] == record["bytes_per_token"]
         ratio = record["uniform_bits_per_byte"] / scores["AC[v=256]"]["uniform_bits_per_byte"]
         assert record["times_ac"] == ratio
     # Lester et al. 2024, table 12: 5.49 bytes per token against 3.49.
     assert scores["EqualInfoAC[b=32,v=256]"]["paper_times_ac"] == pytest.approx(1.573, abs=1e-3)
     assert scores["AC[v=256]"]["paper_times_ac"] == 1 and "paper_times_ac" not in scores["Bytes"]
+
+
+def test_a_run_has_its_perplexity_beside_its_bits(folder):
+    scores = folder / "run.json"
+    words = (f"--workdir={folder / 'run'}", f"--data={folder / 'text'}", "--max_bytes=2500")
+    result = launch("evaluate.py", *words, f"--json={scores}")
+    assert result.returncode == 0, result.stderr
+    (record,) = json.loads(scores.read_text())
+    assert record["perplexity_per_token"] == pytest.approx(math.exp(record["nats_per_token"]))
+    assert [line.split()[0] for line in result.stdout.splitlines() if "per_" in line][:2] == [
+        "bits_per_byte",
+        "perplexity_per_token",
+    ]
 
 
 def test_files_are_compared_beside_gzip_xz_and_zstd(folder):

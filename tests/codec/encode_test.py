@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from latent_jax import tokenizers
-from latent_jax.codec import encode
+from latent_jax.codec import encode, measure
 from latent_jax.codec.encode import EncodeConfig, encode_corpus
 from latent_jax.data import CorpusError, DataConfig, open_corpus
 from latent_jax.data.rows import evaluation_row_batches, open_rows, train_row_batches
@@ -30,7 +30,7 @@ def data(tmp_path):
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(encode, "SHARD_DOCUMENTS", 25)
-    monkeypatch.setattr(encode, "JOINED_DOCUMENTS", 10)
+    monkeypatch.setattr(measure, "JOINED_DOCUMENTS", 10)
 
 
 CONFIG = EncodeConfig(tokenizer="GZip[v=256]", row_length=64)

@@ -48,15 +48,26 @@ def test_a_uniform_model_costs_log_v(task, variables, batch):
     zeros = jax.tree.map(jnp.zeros_like, variables)
     metrics = task.summarize(jax.device_get(evaluate(task, zeros, batch)))
     assert metrics["bits_per_byte"] == pytest.approx(math.log2(257), rel=1e-5)
-    assert metrics["uniform_bits_per_byte"] == pytest.approx(math.log2(257), rel=1e-6)
+    # Of 256 ids: the separator, which the model also has to rule out, is none of the text's.
+    assert metrics["uniform_bits_per_byte"] == pytest.approx(8.0, rel=1e-6)
 
 
-def test_unigram_baseline_is_the_entropy_of_the_ids(task, variables, batch):
-    metrics = task.summarize(jax.device_get(evaluate(task, variables, batch)))
+def test_the_unigram_baseline_is_that_of_the_ids_of_text_and_needs_enough_of_them(
+    task, variables, batch
+):
+    sums = jax.device_get(evaluate(task, variables, batch))
+    assert "unigram_bits_per_byte" not in task.summarize(sums), "117 bytes"
     real = np.asarray(batch["ids"])[np.asarray(batch["weights"]) > 0]
     p = np.unique(real, return_counts=True)[1] / real.size
-    entropy = -(p * np.log2(p)).sum() * real.size / int(batch["n_bytes"].sum())
-    assert metrics["unigram_bits_per_byte"] == pytest.approx(entropy, rel=1e-5)
+    entropy = -(p * np.log2(p)).sum()
+    # A thousand times the text, and two documents that end: separators are counted and not paid.
+    counts = 1000.0 * sums["token_counts"]
+    counts[256] = 2.0
+    more = {**sums, "token_counts": counts, "n_bytes": 1000 * sums["n_bytes"]}
+    metrics = task.summarize(more)
+    correction = (len(p) - 1) / (2 * math.log(2) * 1000 * real.size)
+    assert metrics["unigram_bits_per_byte"] == pytest.approx(entropy + correction, rel=1e-6)
+    assert metrics["uniform_bits_per_byte"] == pytest.approx(8.0)
 
 
 @functools.partial(jax.jit, static_argnames="task")

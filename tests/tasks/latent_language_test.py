@@ -143,7 +143,7 @@ def test_the_code_length_is_the_sum_of_its_parts(batch):
     )
     uniform = float(scores["n_latents"]) * math.log2(CODES) / n_bytes
     assert metrics["uniform_bits_per_byte"] == pytest.approx(uniform)
-    assert metrics["unigram_bits_per_byte"] <= metrics["uniform_bits_per_byte"] + 1e-9
+    assert "unigram_bits_per_byte" not in metrics, "16 codes need 541 bytes"
     assert 0 <= metrics["reconstruction_accuracy"] <= 1
     assert metrics["language_model_choice_nats_per_byte"] > 0
 

@@ -42,7 +42,8 @@ def test_bits_per_byte():
     assert losses.bits_per_byte(8 * np.log(2) * 10, 10) == pytest.approx(8.0)
 
 
-def test_unigram_nats_of_known_sources():
-    assert losses.unigram_nats(np.full(256, 4)) == pytest.approx(256 * 4 * np.log(256))
-    assert losses.unigram_nats(np.array([9, 0, 0])) == 0.0
-    assert losses.unigram_nats(np.array([3, 1])) == pytest.approx(-3 * np.log(0.75) - np.log(0.25))
+def test_perplexity_is_in_base_e_of_nats():
+    nats = 0.87 * 4.28 * np.log(2)
+    assert losses.perplexity(0.87, 4.28) == pytest.approx(np.exp(nats))
+    assert losses.perplexity(8.0, 1.0) == 256.0
+    assert losses.perplexity(8.0, 200.0) is None

@@ -20,7 +20,9 @@ from latent_jax.experiments.sweep.plan import Record, encodings, plan
 from latent_jax.experiments.sweep.schedule import Schedule
 from latent_jax.experiments.sweep.worker import share_compiled
 from latent_jax.folder_lock import hold
+from latent_jax.methods.lester_2024 import expected_short_share
 from latent_jax.nearest import check_word
+from latent_jax.reports.columns import Column
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.training.host import n_cores
 from latent_jax.training.run_files import check_path, named_errors
@@ -103,10 +105,12 @@ def sweep_and_print(
         folder.mkdir(parents=True, exist_ok=True)
     n_workers = n_workers or n_cores()
     programs = share_compiled(folder)
-    records = plan(sweep, folder)
+    records = plan(sweep, folder, is_dry=dry_run)
     _expect(records, folder, n_workers)
     if dry_run:
         _print_plan(records, n_workers)
+        if any("paper_tokens" in record for record in records):
+            print(_beside_the_paper(records))
         if sweep.follow_up is not None:
             print("When these cells are finished, their results decide which others are added.")
         if json_path:
@@ -127,7 +131,9 @@ def sweep_and_print(
         shutil.rmtree(programs, ignore_errors=True)  # nothing is left to compile
     results = [result for result in schedule.results.values() if result is not None]
     if results:
-        print(text_table(results, RESULT_COLUMNS))
+        # A unigram is none of the scores where the scored text is too short for it.
+        known = [key for key in RESULT_COLUMNS if any(key in result for result in results)]
+        print(text_table(results, known))
         print(_overhead(results))
     if json_path and results:
         write_json(results, json_path)
@@ -197,8 +203,44 @@ def _print_plan(records: Sequence[Record], n_workers: int) -> None:
     coders, flops = encodings(records), sum(r["planned_train_flops"] for r in records)
     print(
         f"\n{len(records)} cells, {flops:.3g} training FLOPs, "
-        f"about {seconds / 60:.0f} minutes with {n_workers} workers on the CPU of this machine; "
+        f"about {_long(seconds)} with {n_workers} workers on the CPU of this machine; "
         f"rows of {len(coders)} coders are encoded first"
+    )
+
+
+def _long(seconds: float) -> str:
+    """Return a time for people: minutes, or years where it is longer than one."""
+    years = seconds / (365.25 * 86_400)
+    return f"{years:.2g} years" if years > 1 else f"{seconds / 60:.0f} minutes"
+
+
+def _beside_the_paper(records: Sequence[Record]) -> str:
+    """Return the tokens and bytes of each method beside those that the paper states."""
+    rows = [
+        {
+            **record,
+            "paper_short_share": 1 - record["paper_tokens"] / record["planned_tokens_seen"],
+            "expected_short_share": expected_short_share(record["paper_bytes_per_token"]),
+        }
+        for record in {record["method"]: record for record in records}.values()
+    ]
+    columns = (
+        "method",
+        "paper_bytes_per_token",
+        Column("planned_tokens_seen", "planned\ntokens", ",d"),
+        Column("planned_bytes_seen", "planned\nbytes", ",d"),
+        "paper_tokens",
+        "paper_bytes",
+        "paper_short_share",
+        "expected_short_share",
+    )
+    return (
+        f"\nTokens and bytes of a cell beside the paper's:\n\n"
+        f"{text_table(rows, columns)}\n\n"
+        "Ratios are the paper's: no text was read. Its tokens are fewer than planned, because 128\n"
+        "documents are joined and cut into examples of 10,240 bytes, and a row is the first 512\n"
+        "tokens of an example: the last piece is short, and its row padded. Expected is the share\n"
+        "of padding that lengths between 0 and 10,240 bytes give."
     )
 
 

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 import latent_jax
 from latent_jax.methods.budget import Budget
 from latent_jax.methods.cells import Cell, Sweep, arguments_of, name_of
+from latent_jax.methods.settings import state_rule
 from latent_jax.methods.solve import budget_of
 from latent_jax.nearest import nearest
 
@@ -42,6 +43,7 @@ def config_of(sweep: Sweep, words: str) -> ConfigDict:
             known = config.keys() if section is None else section.keys()
             raise ValueError(f"no configuration has the key {key!r}{nearest(path[-1], known)}")
         section[path[-1]] = value
+    state_rule(config)
     return config
 
 

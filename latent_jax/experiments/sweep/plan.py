@@ -1,7 +1,8 @@
 """The plan of a sweep: a record of each cell, made before anything is trained."""
 
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from latent_jax.codec.measure import cut_texts
 from latent_jax.contracts import Vocabulary
+from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import estimate, settle_remat
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.data.rows import DONE, open_rows
@@ -43,12 +45,14 @@ def rows_folder(folder: Path, config: ConfigDict) -> Path:
     return folder / "rows" / f"{parse(config.method)}-{config.row_length}"
 
 
-def plan(sweep: Sweep, folder: Path) -> list[Record]:
+def plan(sweep: Sweep, folder: Path, is_dry: bool = False) -> list[Record]:
     """Return one flat record for each cell; texts are read and tokenizers trained, models are not.
 
     Args:
         sweep: the cells.
         folder: of the sweep; measured ratios are kept there.
+        is_dry: nothing will be trained, so that ratios which a paper states will do: where the
+            sweep has them, no text is read.
 
     Raises:
         ValueError: a cell is wrong, or budgets are mixed.
@@ -57,7 +61,8 @@ def plan(sweep: Sweep, folder: Path) -> list[Record]:
     for config in configs:
         check_settings(config)
     check_comparable(sweep, configs)
-    vocabularies = _Vocabularies(folder)
+    vocabularies = _Published(sweep.published) if is_dry and sweep.published else None
+    vocabularies = vocabularies or _Vocabularies(folder)
     records = []
     for cell, config in tqdm([*zip(sweep.cells, configs, strict=True)], "plan", leave=False):
         records.append(_plan_cell(sweep, cell, config, vocabularies))
@@ -65,7 +70,7 @@ def plan(sweep: Sweep, folder: Path) -> list[Record]:
 
 
 def _plan_cell(
-    sweep: Sweep, cell: Cell, config: ConfigDict, vocabularies: "_Vocabularies"
+    sweep: Sweep, cell: Cell, config: ConfigDict, vocabularies: "_Vocabularies | _Published"
 ) -> Record:
     vocabulary = vocabularies.of(config)
     solved = solve_shape(config, vocabulary)
@@ -92,17 +97,45 @@ def _plan_cell(
         "bytes_per_token": ratio,
         **costs,
         "planned_train_flops": task.train_flops(amounts),
-        "memory_bytes": _memory_bytes(solved, vocabulary),
+        "memory_bytes": _memory_bytes(solved, vocabulary, costs["n_parameters"]),
+        **{f"paper_{key}": value for key, value in sweep.published.get(cell["method"], {}).items()},
     }
 
 
-def _memory_bytes(config: ConfigDict, vocabulary: Vocabulary) -> float:
+def _memory_bytes(config: ConfigDict, vocabulary: Vocabulary, n_parameters: int) -> float:
     """Return an estimate of the bytes of a train step, if one device does all of it."""
     config = config.copy_and_resolve_references()
     config.training.update(strategy="pmap", model_parallel=1)
     alone = make_mesh("pmap", devices=jax.devices()[:1])
     config = settle_remat(config, vocabulary, alone)
-    return estimate(make_task(config, vocabulary), config, alone).total_bytes
+    task = make_task(config, vocabulary)
+    return estimate(task, config, alone, n_parameters).total_bytes
+
+
+class _Published:
+    """The vocabularies of methods with the ratios that a paper states; no text is read."""
+
+    def __init__(self, published: Mapping[str, Mapping[str, float]]):
+        self._ratios = {str(parse(m)): facts["bytes_per_token"] for m, facts in published.items()}
+        self._made: dict[tuple[str, str], Vocabulary] = {}
+
+    def of(self, config: ConfigDict) -> Vocabulary:
+        """Return the vocabulary of a method.
+
+        Raises:
+            ValueError: the paper does not have it.
+        """
+        method = parse(config.method)
+        if str(method) not in self._ratios:
+            raise ValueError(f"the sweep states no ratio of {method} that it could be planned with")
+        key = str(method), config.tokenizer.m1
+        if key not in self._made:
+            vocabulary = assumed_vocabulary(config, self._ratios[key[0]])
+            if family(method.family).is_driven(method):  # it is made of M1 alone
+                flops = make_tokenizer(method, None, m1=key[1]).flops_per_byte
+                vocabulary = dataclasses.replace(vocabulary, flops_per_byte=flops)
+            self._made[key] = vocabulary
+        return self._made[key]
 
 
 class _Vocabularies:

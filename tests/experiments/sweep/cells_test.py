@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import pytest
 
 from configs.methods import BEYOND, SIX, SIXTEEN
-from latent_jax.codec.measure import PAPER_BYTES_PER_TOKEN
 from latent_jax.contracts import Vocabulary
 from latent_jax.experiments.sweep.loading import (
     SWEEPS,
@@ -19,6 +18,7 @@ from latent_jax.experiments.sweep.loading import (
 from latent_jax.methods import solve
 from latent_jax.methods.cells import Sweep, arguments_of, crossed, name_of, product, where, zipped
 from latent_jax.methods.ledger import count_parameters
+from latent_jax.methods.lester_2024 import DATASETS, published
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.methods.solve import amounts_of_step, solve_shape, solve_steps
@@ -63,6 +63,14 @@ def test_overrides_reach_the_configuration_and_misspelt_ones_are_refused():
         with pytest.raises(ValueError, match=f"no configuration has the key '{key}'"):
             wrong = Sweep(cells=[TINY], overrides={key: 7})
             config_of(wrong, config_words(wrong, TINY))
+
+
+def test_a_rule_for_windows_is_stated_in_cells_that_have_windows_and_refused_in_others():
+    sweep = Sweep(cells=[TINY], overrides={"window_rule": "paper"})
+    windows = config_of(sweep, config_words(sweep, {"method": "EqualInfoAC[b=32,v=256]", **TINY}))
+    assert windows.method == "EqualInfoAC[b=32,v=256,rule=paper]"
+    with pytest.raises(ValueError, match="Bytes has no windows"):
+        config_of(sweep, config_words(sweep, {"method": "Bytes", **TINY}))
 
 
 @pytest.mark.parametrize(
@@ -131,9 +139,9 @@ def vocabulary_of(method):
     if not known.reads_ids:
         return Vocabulary(257, 256, 1.0)
     size = known.vocab_size(parsed)
-    key = (parsed.family, parsed.options.get("b", 0), parsed.options.get("v", 256))
+    row = DATASETS.get(published(parsed))
     flops = 2.5e6 if known.is_driven(parsed) else 0.0
-    return Vocabulary(size, size - 1, PAPER_BYTES_PER_TOKEN.get(key, 2.5), flops)
+    return Vocabulary(size, size - 1, row.bytes_per_token if row else 2.5, flops)
 
 
 @pytest.fixture(scope="module")

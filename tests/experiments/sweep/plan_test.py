@@ -1,0 +1,61 @@
+"""The plan of the paper's table: all cells, and no text is read for it."""
+
+import time
+
+import pytest
+
+from latent_jax.experiments.sweep import command, plan
+from latent_jax.experiments.sweep.loading import load_sweep
+from latent_jax.methods.family import Sources
+from latent_jax.methods.lester_2024 import DATASETS, NOMINAL_TOKENS, published
+from latent_jax.methods.names import parse
+
+
+@pytest.fixture
+def no_text(monkeypatch):
+    def refuse(*words, **more):
+        raise AssertionError("text is read, or a tokenizer trained")
+
+    monkeypatch.setattr(plan, "open_corpus", refuse)
+    monkeypatch.setattr(Sources, "kept", refuse)
+
+
+def test_a_dry_run_plans_eighty_cells_without_text_beside_the_papers_counts(
+    no_text, tmp_path, capsys
+):
+    began = time.process_time()  # other work on the machine does not count
+    records = command.sweep_and_print("lester_2024", workdir=tmp_path, dry_run=True)
+    seconds = time.process_time() - began
+    assert len(records) == 80 and seconds < 20, seconds
+    assert {record["size"] for record in records} == {"3m", "25m", "113m", "403m", "2b"}
+    for record in records:
+        row = DATASETS[published(parse(record["method"]))]
+        assert record["planned_tokens_seen"] == NOMINAL_TOKENS
+        assert record["bytes_per_token"] == pytest.approx(row.bytes_per_token)
+        assert (record["paper_tokens"], record["paper_bytes"]) == (row.tokens, row.bytes)
+        windows = record["method"].startswith("EqualInfoAC")
+        assert windows == ("rule=paper" in record["method"])
+        m1 = windows or record["method"].startswith("AC")
+        assert m1 == (record["tokenizer_flops_per_byte"] > 0)
+    printed = capsys.readouterr().out
+    for count in ("26,188,185,600", "26,112,163,840", "25,936,527,360", "239,134,782,259"):
+        assert count in printed
+    assert "80 cells" in printed and "Ratios are the paper's: no text was read" in printed
+    assert printed.count("26,214,400,000") == 17  # each method's tokens, and the bytes of Bytes
+
+
+def test_a_sweep_of_text_plans_with_the_text(no_text, tmp_path):
+    with pytest.raises(AssertionError, match="text is read"):
+        command.sweep_and_print("laptop", workdir=tmp_path, dry_run=True)
+
+
+def test_real_training_measures_its_ratios(no_text, tmp_path):
+    _, sweep = load_sweep("lester_2024")
+    with pytest.raises(AssertionError, match="text is read"):
+        plan.plan(sweep, tmp_path)
+
+
+def test_the_other_sweep_of_the_paper_is_planned_without_text_too(no_text, tmp_path, capsys):
+    records = command.sweep_and_print("chinchilla", workdir=tmp_path, dry_run=True)
+    assert len(records) == 64 and "paper_tokens" not in records[0]
+    assert "beside the paper" not in capsys.readouterr().out
