@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from latent_jax.analysis.codes import Code, Coded
+from latent_jax.analysis.codes import Code, Coded, Records
+from latent_jax.reports.page.analyses import METHOD, figure_id, has, ordered
+from latent_jax.reports.page.charts import Axis, lines
+from latent_jax.reports.page.parts import Figure as PageFigure
 from latent_jax.reports.spelling import printable
 
 N_SHOWN = 8
@@ -47,7 +50,8 @@ def window_text_records(
         Records of "token_id", "window_position" (from 1), "n_windows", "n_window_texts",
         "same_window_probability" (that two of the windows have the same text),
         "shared_window_bytes" (the mean number of bytes with which two of them begin alike) and
-        "window_texts". The two means are None for fewer than two windows.
+        "window_texts". The two means are None for fewer than two windows. Of an id that the texts
+        do not have, the text is shown if it has but one.
     """
     places: dict[tuple[int, int], list[bytes]] = {
         (id_, place): [] for id_ in ids if id_ < code.n_ids for place in range(code.window_tokens)
@@ -68,7 +72,7 @@ def window_text_records(
             "n_windows": len(windows),
             "n_window_texts": len(set(windows)),
             **_likeness(windows),
-            "window_texts": _shown(windows, generator),
+            "window_texts": _shown(windows, generator) or _meant(code, id_),
         }
         for (id_, place), windows in places.items()
     ]
@@ -100,6 +104,10 @@ def _likeness(windows: Sequence[bytes]) -> dict[str, float | None]:
     }
 
 
+def _meant(code: Code, id_: int) -> str:
+    return f"[{printable(code.pieces[id_])}]" if code.pieces is not None else ""
+
+
 def _shown(windows: Sequence[bytes], generator: np.random.Generator) -> str:
     """Return some of the windows in brackets, in the order of the text."""
     n_shown = min(N_SHOWN, len(windows))
@@ -110,3 +118,23 @@ def _shown(windows: Sequence[bytes], generator: np.random.Generator) -> str:
         if len(" / ".join(shown)) > MOST_CHARACTERS:
             break
     return " / ".join(shown)
+
+
+def window_page_figures(stem: str, records: Records) -> list[PageFigure]:
+    """Return a page's figure of how alike windows with one id begin; [] for other records."""
+    if not has(records, METHOD, "window_position", "shared_window_bytes"):
+        return []
+    found: dict[tuple[str, int], list[float]] = {}
+    for record in ordered(records, "window_position", "shared_window_bytes"):
+        place = record[METHOD], record["window_position"]
+        found.setdefault(place, []).append(record["shared_window_bytes"])
+    rows = [
+        {METHOD: method, "window_position": place, "shared_window_bytes": float(np.mean(values))}
+        for (method, place), values in found.items()
+    ]
+    ticks = sorted({row["window_position"] for row in rows})
+    x = Axis("window_position", "place of the id in its window", format="d", ticks=ticks)
+    y = Axis("shared_window_bytes", "bytes with which two windows begin alike", format=".1f")
+    title = "What windows with the same id have in common"
+    caption = "Mean over the ids of the table below, which has some of the windows."
+    return [lines(figure_id(stem), title, caption, rows, x, y, METHOD)]

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from latent_jax.analysis.codes import Code, Coded
+from latent_jax.analysis.codes import Code, Coded, TokenizerCode
 from latent_jax.analysis.tokens.window_texts import read_ids, window_text_records
+from latent_jax.tokenizers import CompiledCode
 
 TEXTS = [b"leadthisthe", b"ledimaglewun"]
 CODED = [
@@ -60,6 +61,13 @@ def test_an_id_that_is_not_there_is_said_to_be_none():
     assert unused["n_windows"] == 0 and unused["window_texts"] == ""
     assert absent["token_id"] == 8 and absent["window_texts"] == "the code has the ids 0 to 7"
     assert absent.keys() == unused.keys()
+
+
+def test_an_id_of_one_text_shows_it_where_the_texts_have_none():
+    code = TokenizerCode(CompiledCode.of_texts("Letters", [bytes([b]) for b in range(256)]))
+    coded = code.encode([b"text"])
+    (record,) = window_text_records(code, [b"text"], coded, [ord("a")], 0)
+    assert record["n_windows"] == 0 and record["window_texts"] == "[a]"
 
 
 def test_of_many_windows_eight_are_drawn_by_the_seed():
