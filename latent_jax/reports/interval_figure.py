@@ -26,9 +26,11 @@ from latent_jax.tokenizers.intervals import (
     shortest_fraction,
 )
 
-MOST_BOXES = 16
+MOST_BOXES = 27
 """Messages of the longest length that is drawn."""
 MOST_COLUMNS = 3
+ROOM = 172.0
+"""Points between the intervals and the axes of the right."""
 LEAST_LETTERS = 0.028
 """Height of the smallest interval in which its message is written."""
 
@@ -89,7 +91,7 @@ def _draw_boxes(axes: Axes, alphabet: Alphabet, lengths: Sequence[int]) -> None:
 
 
 def _draw_codewords(axes: Axes, alphabet: Alphabet, length: int) -> None:
-    """Write the fraction and both codewords of every message right of its interval."""
+    """Write every message, its fraction and both codewords right of its interval."""
     messages = list(alphabet.messages(length))
     height = axes.get_window_extent().height * 72 / axes.get_figure().dpi
     middles = [
@@ -99,23 +101,30 @@ def _draw_codewords(axes: Axes, alphabet: Alphabet, length: int) -> None:
     n_lines = len(messages)
     line = min(14.0, height / n_lines)
     places = spread(middles, [line] * n_lines, -6, height + 6)
-    for message, place in zip(messages, places, strict=True):
-        y = place / height
-        words = dict(va="center", size=min(9.0, 0.72 * line), annotation_clip=False)
-        for text, offset, colour in (
-            (str(shortest_fraction(alphabet.interval(message))), 8, QUIET),
-            (f".{codeword(alphabet, message)}", 44, INK),
-            (f".{coder_codeword(alphabet, message)}", 92, QUIET),
-        ):
+    columns = (
+        (messages, INK),
+        ([str(shortest_fraction(alphabet.interval(m))) for m in messages], QUIET),
+        ([f".{codeword(alphabet, m)}" for m in messages], INK),
+        ([f".{coder_codeword(alphabet, m)}" for m in messages], QUIET),
+    )
+    widths = [max(map(len, texts)) + 2 for texts, _ in columns]
+    # A letter of DejaVu Sans Mono is 0.602 of its size wide.
+    size = min(9.0, 0.72 * line, ROOM / (0.602 * sum(widths)))
+    offset = 8.0
+    for (texts, colour), width in zip(columns, widths, strict=True):
+        for text, place in zip(texts, places, strict=True):
             axes.annotate(
                 text,
-                (length, y),
+                (length, place / height),
                 (offset, 0),
                 textcoords="offset points",
                 family="DejaVu Sans Mono",
                 color=colour,
-                **words,
+                size=size,
+                va="center",
+                annotation_clip=False,
             )
+        offset += 0.602 * size * width
 
 
 def _draw_means(axes: Axes, summary: Sequence[Mapping[str, Any]]) -> None:

@@ -3,8 +3,9 @@
 Each message of a length owns an interval of [0, 1) as long as it is probable, and the intervals of
 all messages of that length lie side by side in the order of the alphabet. Two codes name them.
 
-- The *codeword* is a binary fraction: the shortest one strictly inside the interval. Zeros follow
-  it until it begins no other codeword of that length. Whoever reads it must know where it ends.
+- The *codeword* is a binary fraction: the shortest one strictly inside the interval, as in
+  lectures, which leave out the end of an interval even where it is shorter. Zeros follow until it
+  begins no other codeword of that length. Whoever reads it must know where it ends.
 - The *coder's codeword* is what `arithmetic.py` writes: bits whose every continuation lies in the
   interval, so that anything may follow them.
 """
