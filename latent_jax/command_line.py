@@ -129,7 +129,12 @@ def _training() -> tuple[Callable[[], None], type[Exception]]:
     return join, training.LostProcessError
 
 
-def run_verbs(cases: Cases, takes_files: bool = False, is_alone: bool = False) -> None:
+def run_verbs(
+    cases: Cases,
+    takes_files: bool = False,
+    is_alone: bool = False,
+    takes_texts: Collection[str] = (),
+) -> None:
     """Run a command whose first argument is a verb, as `run_command` does.
 
     A missing or unknown verb, missing files and files that no verb takes end the command with one
@@ -139,6 +144,7 @@ def run_verbs(cases: Cases, takes_files: bool = False, is_alone: bool = False) -
         cases: the cases of the command.
         takes_files: whether files follow the verb; its function gets them before the flags.
         is_alone: see `run_command`.
+        takes_texts: verbs that texts follow in place of files; their functions get strings.
     """
 
     def main(words: Sequence[str]) -> None:
@@ -146,6 +152,11 @@ def run_verbs(cases: Cases, takes_files: bool = False, is_alone: bool = False) -
             raise ValueError(f"write a verb first: {', '.join(_verbs(cases))}")
         verb, *files = words
         check_word("verb", verb, _verbs(cases))
+        if verb in takes_texts:
+            if not files:
+                raise ValueError(f"{verb} needs a text: write it after the verb, in quotes")
+            run_case(verb, cases, files)
+            return
         if takes_files and not files:
             raise ValueError(f"{verb} needs files: write their paths after it")
         if files and not takes_files:

@@ -16,10 +16,10 @@ and compares them with random bits.
         --data 'text/*.jsonl.xz' --max_bytes 200000 --cut_bytes 2560 --pieces 'BPE[v=4096]'
 
 tokens shows what ids stand for: the bytes that each covers in held-out text and how much they vary,
-the text that ids decode to alone and in runs, and the vocabulary of codes whose ids stand for one
-text each. stability puts one sentence after many words, changes single bytes, and compares token
-boundaries with spaces and with the boundaries of another tokenizer. Tokenizers learn from 90
-percent of the documents; everything is measured on the others.
+the windows that hold the ids of --ids, the text that ids decode to alone and in runs, and the
+vocabulary of codes whose ids stand for one text each. stability puts one sentence after many words,
+changes single bytes, and compares token boundaries with spaces and with the boundaries of another
+tokenizer. Tokenizers learn from 90 percent of the documents; everything is measured on the others.
 
     python launch/analyze.py windows --workdir runs/m2 --data 'text/*.jsonl.xz'
     python launch/analyze.py latents --workdir runs/quickstart/latent --data 'text/*.jsonl.xz'

@@ -23,7 +23,8 @@ FLOPs allow on this machine and with one forward pass per prefix; each number of
 takes --seconds and its start-up. `generate` samples from a GPT and from the same weights in Hugging
 Face transformers on the same kind of device, two rows for each number of lanes, or from the GPT
 alone if transformers is not installed. With --workdirs it samples from trained runs of any method,
-in raw bytes per second, compared with the first run.
+in raw bytes per second, compared with the first run. For a shape that nobody has trained here,
+--bytes_per_id, measured on text, turns ids per second into bytes.
 PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
 """
 
@@ -72,6 +73,9 @@ PROMPT_LENGTH = flags.DEFINE_integer(
 )
 N_NEW = flags.DEFINE_integer(
     "n_new", GenerationBenchmark.n_new, "Ids that are drawn.", lower_bound=1
+)
+BYTES_PER_ID = flags.DEFINE_float(
+    "bytes_per_id", 0.0, "Raw bytes of an id in real text, to say bytes per second.", lower_bound=0
 )
 WORKDIRS = flags.DEFINE_list("workdirs", [], "Trained runs, in place of a fresh GPT.")
 N_BYTES = flags.DEFINE_integer("n_bytes", 200, "New bytes of a text.", lower_bound=1)
@@ -146,10 +150,10 @@ def m1(files, lanes, max_bytes, **words):
     benchmark_m1(_given(files), lanes=lanes, max_bytes=max_bytes or 1 << 20, **words)
 
 
-def generate(lanes, json_path, **words):
+def generate(lanes, json_path, append, **words):
     """Measure sampling, compared with transformers."""
     lanes = tuple(_numbers("lanes", lanes) or [1])
-    benchmark_generation_and_print(GenerationBenchmark(lanes=lanes, **words), json_path)
+    benchmark_generation_and_print(GenerationBenchmark(lanes=lanes, **words), json_path, append)
 
 
 def generate_from_runs(workdirs, lanes, **words):
@@ -209,7 +213,15 @@ CASES = {
     "m1": (m1, dict(**TEXT, method=METHOD, m1=M1, lanes=LANES, seconds=SECONDS, **RECORDS)),
     "generate": (
         generate,
-        dict(**GPT, lanes=LANES, prompt_length=PROMPT_LENGTH, n_new=N_NEW, **RECORDS),
+        dict(
+            **GPT,
+            lanes=LANES,
+            prompt_length=PROMPT_LENGTH,
+            n_new=N_NEW,
+            bytes_per_id=BYTES_PER_ID,
+            append=APPEND,
+            **RECORDS,
+        ),
     ),
     "generate --workdirs": (
         generate_from_runs,

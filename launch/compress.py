@@ -3,6 +3,8 @@
     python launch/compress.py compress book.txt
     python launch/compress.py decompress book.txt.latent --out copy.txt
     python launch/compress.py table book.txt photo.png --verify --methods 'AC[v=256],GZip[v=256]'
+    python launch/compress.py explain 'The three currently living species are African elephants.'
+    python launch/compress.py explain XY YXX --p X=2/3,Y=1/3
 
     method                    bits per byte of English    speed on two cores
     AC[v=256], the default    2.1                         about 15 kB/s each way, 8 kB in seconds
@@ -17,6 +19,11 @@ machine, because that model is in integers; only text like English gets smaller 
 `decompress` refuses a file that is not of this format, cut short or damaged. Both leave no partial
 output and replace no file. `table` prints bits per byte and MB/s, also for gzip, xz and zstd.
 Commas inside brackets belong to the name.
+
+`explain` shows a text, its windows, their code bits and ids, in colour on a terminal unless
+NO_COLOR is set. With --p it shows how messages of a small alphabet become intervals and codewords,
+in exact fractions: the given messages, all messages of their lengths, and mean bits per symbol.
+--picture=FILE.png draws either.
 """
 
 import functools
@@ -34,10 +41,16 @@ from latent_jax.codec.compress import (
     decompress_file,
     open_tokenizer,
 )
+from latent_jax.codec.explain_message import explain_messages
+from latent_jax.codec.explain_text import METHOD as EXPLAINED
+from latent_jax.codec.explain_text import explain_text
 from latent_jax.command_line import run_verbs
 
 METHOD = flags.DEFINE_string(
-    "method", DEFAULT, "Literature name; launch/prepare.py methods lists them."
+    "method",
+    "",
+    f"Literature name; launch/prepare.py methods lists them. By default {DEFAULT}, and for explain "
+    f"{EXPLAINED}.",
 )
 METHODS = flags.DEFINE_string(
     "methods", "GZip[v=256],AC[v=256],EqualInfoAC[b=16,v=65k]", "Literature names between commas."
@@ -62,12 +75,15 @@ NO_VERIFY = flags.DEFINE_bool(
 )
 VERIFY = flags.DEFINE_bool("verify", False, "Restore every file and compare.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
+P = flags.DEFINE_string("p", "", "Symbols and their probabilities, such as X=2/3,Y=1/3.")
+SUMMARY = flags.DEFINE_string("summary", None, "Also write mean bits per symbol to this file.")
+PICTURE = flags.DEFINE_string("picture", None, "PNG to draw.")
 
 
 def compress(paths, out, no_verify, method="", **words):
     """Write FILE.latent."""
     path = _one(paths)
-    make = functools.partial(open_tokenizer, method, **words)
+    make = functools.partial(open_tokenizer, method or DEFAULT, **words)
     compress_file(path, Path(out or f"{path}{SUFFIX}"), make, verify=not no_verify)
 
 
@@ -82,6 +98,12 @@ def decompress(paths, out, **words):
 def table(paths, methods, **words):
     """Compare methods."""
     compare_files(paths, re.split(r",(?![^\[]*\])", methods), **words)
+
+
+def explain(texts, method, m1, lanes, **words):
+    """Show the windows and code bits of a text."""
+    make = functools.partial(open_tokenizer, method or EXPLAINED, m1=m1, lanes=lanes)
+    explain_text(texts, make, **words)
 
 
 def _one(paths):
@@ -108,7 +130,15 @@ CASES = {
             json_path=JSON,
         ),
     ),
+    "explain": (
+        explain,
+        dict(method=METHOD, m1=M1, lanes=LANES, json_path=JSON, picture=PICTURE),
+    ),
+    "explain --p": (
+        explain_messages,
+        dict(p=P, json_path=JSON, summary_path=SUMMARY, picture=PICTURE),
+    ),
 }
 
 if __name__ == "__main__":
-    run_verbs(CASES, takes_files=True, is_alone=True)
+    run_verbs(CASES, takes_files=True, takes_texts=("explain",), is_alone=True)

@@ -14,7 +14,7 @@ def option(default: Any, help: str, **more: Any) -> Any:
     """Return a field of an options dataclass; its name, default and help become those of a flag.
 
     Args:
-        default: a string, an integer, None for an optional string, or () for several strings.
+        default: a string, an integer, None for an optional string, or a tuple for several strings.
         help: a sentence.
         **more: `lower_bound` of an integer; `commas=True` if one flag takes several strings between
             commas. Without it the flag is repeated.

@@ -7,6 +7,7 @@ this project's generation is measured, and the records say so.
 import dataclasses
 import importlib.metadata
 import importlib.util
+import itertools
 import logging
 import statistics
 import time
@@ -21,7 +22,7 @@ from latent_jax.generation.token_writer import CHUNK
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.platform import Platform
 from latent_jax.reports.columns import Column
-from latent_jax.reports.tables import keep_each, text_table
+from latent_jax.reports.tables import keep_each, kept_records, text_table
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ COLUMNS = (
     "n_parameters",
     "tokens_per_s",
 )
+BYTE_COLUMNS = ("bytes_per_id", "new_bytes_per_s", "ms_per_100_bytes")
 PEER_COLUMNS = (
     "greedy_agreement",
     Column("speed_ratio", "times the\npeer's speed", ".2f"),
@@ -65,6 +67,8 @@ class GenerationBenchmark:
         prompt_length: ids of every prompt, random.
         n_new: ids that are drawn, a multiple of `token_writer.CHUNK`.
         n_steps: turns; each side generates once per turn.
+        bytes_per_id: raw bytes that an id of some code stands for in real text; 0 = not known. With
+            it the records say bytes per second, and how long 100 bytes take at this rate.
     """
 
     vocab_size: int = 257
@@ -76,11 +80,14 @@ class GenerationBenchmark:
     prompt_length: int = 64
     n_new: int = 256
     n_steps: int = 5
+    bytes_per_id: float = 0.0
 
     def __post_init__(self):
         """Check ranges."""
         if min(self.prompt_length, self.n_steps, *self.lanes) < 1:
             raise ValueError("prompt_length, lanes and n_steps must be at least 1")
+        if self.bytes_per_id < 0:
+            raise ValueError(f"bytes_per_id must not be negative; got {self.bytes_per_id}")
         if self.n_new < CHUNK or self.n_new % CHUNK:
             raise ValueError(f"n_new must be a multiple of {CHUNK}; got {self.n_new}")
         if self.prompt_length + self.n_new > self.row_length:
@@ -125,8 +132,9 @@ def benchmark_generation(
     if not missing:
         sides["transformers"] = _hugging_face(benchmark, config, variables["params"])
     sides["latent_jax"] = _ours(benchmark, config, variables)
+    left_out = ("lanes",) if benchmark.bytes_per_id else ("lanes", "bytes_per_id")
     shared = {
-        **{key: value for key, value in dataclasses.asdict(benchmark).items() if key != "lanes"},
+        **{k: value for k, value in dataclasses.asdict(benchmark).items() if k not in left_out},
         "dtype": config.dtype,
         "device": jax.devices()[0].device_kind,
         "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
@@ -169,21 +177,33 @@ def _measured(
             "tokens_per_s": n_lanes * benchmark.n_new / statistics.median(seconds[peer]),
             **compared,
         }
+        if benchmark.bytes_per_id:
+            record["new_bytes_per_s"] = benchmark.bytes_per_id * record["tokens_per_s"]
+            record["ms_per_100_bytes"] = 1e5 * n_lanes / record["new_bytes_per_s"]
         logger.info("%s, %d lanes: %.0f tokens/s", peer, n_lanes, record["tokens_per_s"])
         records.append(record)
     return records
 
 
 def benchmark_generation_and_print(
-    benchmark: GenerationBenchmark, json_path: str | None = None
+    benchmark: GenerationBenchmark, json_path: str | None = None, append: bool = False
 ) -> None:
-    """Print `benchmark_generation` as a table, and keep the records if a path is given."""
-    records = keep_each(benchmark_generation(benchmark), json_path)
+    """Print `benchmark_generation` as a table, and keep the records if a path is given.
+
+    Args:
+        benchmark: the settings.
+        json_path: file for the records.
+        append: whether they are added to those of the file.
+    """
+    kept = kept_records(json_path, append)
+    measured = benchmark_generation(benchmark)
+    records = keep_each(itertools.chain(kept, measured), json_path)[len(kept) :]
+    columns = (*COLUMNS, *(BYTE_COLUMNS if benchmark.bytes_per_id else ()))
     if "no_peer" in records[0]:
-        print(text_table(records, COLUMNS))
+        print(text_table(records, columns))
         print(f"no peer: {records[0]['no_peer']}; python -m pip install -e '.[benchmark]'")
     else:
-        print(text_table(records, (*COLUMNS, *PEER_COLUMNS)))
+        print(text_table(records, (*columns, *PEER_COLUMNS)))
 
 
 def _ours(benchmark: GenerationBenchmark, config: GPTConfig, variables) -> Generate:

@@ -14,6 +14,7 @@ COLUMNS = (
     "lanes",
     "bytes_per_id",
     "n_new_bytes",
+    "latency_ms",
     "new_bytes_per_s",
     "generation_flops_per_byte",
     "speed_ratio",
@@ -27,9 +28,9 @@ def benchmark_writing(
 ) -> Iterator[dict[str, Any]]:
     """Yield one flat record for each number of lanes and each run.
 
-    `speed_ratio` compares each run with the first run of the same number of lanes. A text that ends
-    early counts with the bytes that it has. The time includes encoding prompts and decoding texts,
-    but not compilation.
+    `latency_ms` is the time until all texts are there, and `speed_ratio` compares each run with the
+    first run of the same number of lanes. A text that ends early counts with the bytes that it has.
+    The time includes encoding prompts and decoding texts, but not compilation.
 
     Args:
         workdirs: run folders.
@@ -67,6 +68,7 @@ def _written(runs: Sequence[Run], n_lanes: int, n_bytes: int, n_steps: int) -> l
                 key: statistics.median(record[key] for record in records)
                 for key in ("bytes_per_id", "new_bytes_per_s", "generation_flops_per_byte")
             },
+            "latency_ms": 1e3 * statistics.median(record["seconds"] for record in records),
             "speed_ratio": statistics.median(
                 record["new_bytes_per_s"] / other
                 for record, other in zip(records, first, strict=True)

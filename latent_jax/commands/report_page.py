@@ -16,6 +16,7 @@ from latent_jax.analysis import entropy
 from latent_jax.analysis.stability import figures as stability
 from latent_jax.analysis.tokens.decoding import decoding_page_figures
 from latent_jax.analysis.tokens.vocabulary import vocabulary_page_figures
+from latent_jax.analysis.tokens.window_texts import window_page_figures
 from latent_jax.config_file import read_config
 from latent_jax.json_files import Kind
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
@@ -43,6 +44,7 @@ DRAWERS = (
     entropy.summary_page_figures,
     stability.histogram_page_figures,
     vocabulary_page_figures,
+    window_page_figures,
     stability.stability_page_figures,
     decoding_page_figures,
 )

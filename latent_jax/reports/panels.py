@@ -68,6 +68,34 @@ def line_panels(
     return figure, panels
 
 
+def broken_panel(title: str, subtitle: str, is_broken: bool) -> tuple[Figure, Axes, Axes | None]:
+    """Return a figure, its panel as `line_panels` makes it, and above it a low one if broken.
+
+    The y axis is cut between the two, so that what lies far above does not flatten the rest.
+
+    Args:
+        title: title of the figure.
+        subtitle: text below the title.
+        is_broken: whether there is a panel above.
+    """
+    figure, (axes,) = line_panels(title, subtitle)
+    if not is_broken:
+        return figure, axes, None
+    box = axes.get_position()
+    cut, gap = 0.83, 0.035
+    axes.set_position((box.x0, box.y0, box.width, cut * box.height))
+    above = figure.add_axes(
+        (box.x0, box.y0 + (cut + gap) * box.height, box.width, (1 - cut - gap) * box.height),
+        sharex=axes,
+    )
+    above.spines["bottom"].set_visible(False)
+    above.tick_params(axis="x", which="both", length=0, labelbottom=False)
+    marks = dict(marker=[(-1, -0.5), (1, 0.5)], markersize=7, linestyle="none", color=QUIET)
+    for panel, height in ((axes, 1), (above, 0)):
+        panel.plot([0], [height], transform=panel.transAxes, clip_on=False, **marks)
+    return figure, axes, above
+
+
 def spaced_panels(title: str, subtitle: str, names: Sequence[str]) -> tuple[Figure, list[Axes]]:
     """Return a figure and a panel for each name, with room right of every one for `label_ends`."""
     left, panel, beside, above, below, height = 0.6, 3.4, 2.35, 1.05, 0.55, 5.0

@@ -56,3 +56,22 @@ def script_json(value: Any) -> str:
 def plot_text(text: str) -> str:
     """Return a text that matplotlib draws as it is: a dollar begins no formula."""
     return one_line(text).replace("$", r"\$")
+
+
+def printable(text: bytes) -> str:
+    r"""Return bytes as one line, without loss: UTF-8 if valid, else \xNN; backslashes doubled."""
+    characters = text.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else _escaped(c) for c in characters)
+
+
+def quoted(text: bytes) -> str:
+    """Return a text on one line in quotes, so that spaces at its ends can be seen."""
+    return f"'{printable(text)}'"
+
+
+def _escaped(character: str) -> str:
+    if character.isascii():
+        return character.encode("unicode_escape").decode()
+    # Not \xNN, which stands for a byte of invalid UTF-8.
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"

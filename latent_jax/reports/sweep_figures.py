@@ -1,14 +1,14 @@
 """Pictures of a sweep: bits per byte against size, cost, bytes per step, and window width."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from latent_jax.reports.panels import line_panels
+from latent_jax.reports.panels import broken_panel, line_panels
 from latent_jax.reports.scores import Scores
 from latent_jax.reports.style import (
     PALETTE,
@@ -20,8 +20,11 @@ from latent_jax.reports.style import (
     short_name,
 )
 
-NARROW = (0, (4, 1.5))
-"""Line style of methods with tokens of 8 bits."""
+UNIFORM = {"linewidth": 0.9, "linestyle": (0, (4, 2.5)), "alpha": 0.9}
+"""Look of the levels of uniform models: dashed, as in the figures of Lester et al. 2024."""
+
+FAR = 1.25
+"""Levels so many times above the highest trained model are drawn in a panel of their own."""
 
 
 def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
@@ -37,7 +40,7 @@ def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
     folder = Path(folder)
     with house_style():
         paths = [
-            save(_by_size(scores), folder / "bits_by_parameters.png"),
+            save(size_figure(scores), folder / "bits_by_parameters.png"),
             save(
                 _scatter(
                     scores,
@@ -64,24 +67,20 @@ def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
 
 
 def _look(method: str) -> dict:
-    return {"color": colour_of(method), "linestyle": NARROW if "v=256" in method else "-"}
+    """Return the look of a line: the colour of the family, hollow dots for tokens of 8 bits."""
+    colour = colour_of(method)
+    return {"color": colour, "markerfacecolor": "white" if "v=256" in method else colour}
 
 
 def _short(method: str) -> str:
     return short_name(method.partition(", ")[0])
 
 
-def _by_size(scores: Scores) -> Figure:
-    """Return the figure of bits per byte over parameters, with uniform models as dotted lines."""
-    figure, (axes,) = line_panels(
-        "Bits per byte against parameters",
-        "Parameters outside of embeddings; dotted: a uniform model of the same tokens. "
-        "Dashed: tokens of 8 bits",
-    )
-    axes.set_xscale("log")
-    ends = []
+def size_figure(scores: Scores) -> Figure:
+    """Return the figure of bits per byte over parameters, with every uniform model as a level."""
+    lines, levels = {}, {}
     for method in scores.leading:
-        points = [
+        lines[method] = [
             (
                 scores.mean(method, size, "n_parameters")
                 - scores.mean(method, size, "n_embedding_parameters"),
@@ -90,19 +89,44 @@ def _by_size(scores: Scores) -> Figure:
             for size in scores.sizes
             if scores.sample(method, size)
         ]
+        if (uniform := scores.of_method(method, "uniform_bits_per_byte")) is not None:
+            levels[method] = uniform
+    highest = max(y for points in lines.values() for _, y in points)
+    far = {method: level for method, level in levels.items() if level > FAR * highest}
+    figure, axes, above = broken_panel(
+        "Bits per byte against parameters",
+        "Solid: trained models; hollow dots: tokens of 8 bits. "
+        "Dashed: equal probability to all tokens",
+        is_broken=bool(far),
+    )
+    axes.set_xscale("log")
+    ends = []
+    for method, points in lines.items():
         look = _look(method)
         xs, ys = zip(*points, strict=True)
-        axes.plot(xs, ys, marker="o", markersize=3, **look)
-        uniform = scores.of_method(method, "uniform_bits_per_byte")
-        if uniform is not None and uniform <= 1.15 * max(ys):
-            axes.plot(
-                xs, [uniform] * len(xs), color=look["color"], linewidth=0.8, linestyle=(0, (1, 2))
-            )
+        axes.plot(xs, ys, marker="o", markersize=3.5, **look)
+        if method in levels and method not in far:
+            axes.axhline(levels[method], color=look["color"], **UNIFORM)
         ends.append((xs[-1], ys[-1], f"{_short(method)} {ys[-1]:.2f}", look["color"]))
     axes.set_xlabel("parameters outside of embeddings")
-    _plain_ticks(axes, sorted({x for line in axes.get_lines() for x in line.get_xdata()}), _count)
+    _plain_ticks(axes, sorted({x for points in lines.values() for x, _ in points}), _count)
     label_ends(axes, ends, size=7.5)
+    if above is not None:
+        _draw_far(above, far, right=axes.get_xlim()[1])
     return figure
+
+
+def _draw_far(axes: Axes, levels: Mapping[str, float], right: float) -> None:
+    """Draw the levels that lie far above in a panel of their own."""
+    for method, level in levels.items():
+        axes.axhline(level, color=colour_of(method), **UNIFORM)
+    axes.set_ylim(min(levels.values()) - 0.6, max(levels.values()) + 0.6)
+    axes.set_yticks(sorted({round(level) for level in levels.values()}))
+    ends = [
+        (right, level, f"{_short(method)}, uniform {level:.2f}", colour_of(method))
+        for method, level in levels.items()
+    ]
+    label_ends(axes, ends, size=7.5)
 
 
 def _scatter(
@@ -113,7 +137,8 @@ def _scatter(
     log: bool = False,
 ) -> Figure:
     """Return the figure of bits per byte over `x_of`, with a line through each method's sizes."""
-    figure, (axes,) = line_panels(title, "One point for each size, the largest dot the largest")
+    said = "One dot for each size, the largest dot the largest; hollow: tokens of 8 bits"
+    figure, (axes,) = line_panels(title, said)
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -128,8 +153,9 @@ def _scatter(
             continue
         xs, ys, areas = zip(*points, strict=True)
         look = _look(method)
-        axes.plot(xs, ys, linewidth=0.8, alpha=0.6, **look)
-        axes.scatter(xs, ys, areas, color=look["color"], linewidths=0)
+        axes.plot(xs, ys, linewidth=0.8, alpha=0.6, color=look["color"])
+        edge = dict(edgecolors=look["color"], linewidths=1.0, zorder=3)
+        axes.scatter(xs, ys, areas, color=look["markerfacecolor"], **edge)
         ends.append((xs[-1], ys[-1], _short(method), look["color"]))
     axes.set_xlabel(label)
     label_ends(axes, ends, size=7.5)
@@ -148,7 +174,8 @@ def _windows(scores: Scores) -> dict[int, list[str]]:
 def _by_window(scores: Scores) -> Figure:
     """Return the figure of bits per byte over window width, a line per token width and size."""
     figure, (axes,) = line_panels(
-        "Width of windows", "Bits per byte; dotted: a uniform model. Dashed: tokens of 8 bits"
+        "Width of windows",
+        "Bits per byte; hollow dots: tokens of 8 bits. Dashed: equal probability to all tokens",
     )
     axes.set_xscale("log", base=2)
     widths, ends = sorted(_windows(scores)), []
@@ -165,9 +192,9 @@ def _by_window(scores: Scores) -> Figure:
                     uniforms.append(scores.mean(method, size, "uniform_bits_per_byte"))
             if not xs:
                 continue
-            style = NARROW if vocab == 256 else "-"
-            axes.plot(xs, ys, marker="o", markersize=3, color=colour, linestyle=style)
-            axes.plot(xs, uniforms, color=QUIET, linewidth=0.8, linestyle=(0, (1, 2)))
+            inside = "white" if vocab == 256 else colour
+            axes.plot(xs, ys, marker="o", markersize=3.5, color=colour, markerfacecolor=inside)
+            axes.plot(xs, uniforms, color=QUIET, **UNIFORM)
             ends.append((xs[-1], ys[-1], f"{name}, {size} {ys[-1]:.2f}", colour))
     axes.set_xlabel("bits of a window")
     _plain_ticks(axes, widths)
@@ -180,6 +207,7 @@ def _plain_ticks(
 ) -> None:
     """Label these places of a logarithmic axis with plain numbers instead of powers of ten."""
     axes.set_xticks(list(places))
+    axes.tick_params(which="minor", length=0)
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(lambda x, _: text(x))
 

@@ -66,6 +66,11 @@ class AC(BitTokenizer):
         self._probed = Probed(self.name, model, precision, probe)
 
     @property
+    def model(self) -> ByteModel:
+        """M1."""
+        return self._model
+
+    @property
     def stream_key(self) -> str:
         """See `BitTokenizer.stream_key`."""
         return f"AC p={self._precision} {self._probed.digest}"

@@ -101,6 +101,11 @@ class EqualInfoAC(BitTokenizer):
         return self._rule.window_bits
 
     @property
+    def reset_every(self) -> int:
+        """Number of windows after which M1 forgets; 0 = never."""
+        return self._rule.reset_every
+
+    @property
     def is_table(self) -> bool:
         """Whether every id stands for the same text in every context."""
         rule = self._rule

@@ -61,6 +61,21 @@ def test_what_is_known_is_kept_when_the_rest_fails(alone, tmp_path, monkeypatch)
     assert record["lanes"] == 1 and record["tokens_per_s"] > 0
 
 
+def test_bytes_of_an_id_turn_ids_into_bytes(alone, tmp_path, capsys):
+    path = tmp_path / "speed.json"
+    for bytes_per_id, append in ((0.0, False), (4.0, True)):
+        one = dataclasses.replace(TINY, lanes=(3,), bytes_per_id=bytes_per_id)
+        benchmark_generation_and_print(one, str(path), append)
+    plain, record = read_json(path)
+    assert "bytes_per_id" not in plain and "new_bytes_per_s" not in plain
+    assert record["new_bytes_per_s"] == 4 * record["tokens_per_s"]
+    # Three lanes write side by side: each has 100 bytes after this time.
+    assert record["ms_per_100_bytes"] == pytest.approx(3 * 1e5 / record["new_bytes_per_s"])
+    assert "100 bytes" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="bytes_per_id must not be negative"):
+        GenerationBenchmark(bytes_per_id=-1.0)
+
+
 def test_the_dtype_is_that_of_the_platform(alone):
     one = dataclasses.replace(TINY, lanes=(1,))
     records = [*benchmark_generation(one, Platform("cuda"))]

@@ -147,6 +147,7 @@ def test_benchmark_compares_what_runs_write(trained, tmp_path):
     one, two = json.loads(speeds.read_text())
     assert one["speed_ratio"] == 1 and two["speed_ratio"] > 0
     assert 0 < one["n_new_bytes"] == two["n_new_bytes"] <= 16 and one["lanes"] == 2
+    assert one["latency_ms"] > 0 and "seconds" not in one
 
 
 def test_analyses_look_into_a_run(trained, tmp_path):

@@ -13,8 +13,6 @@ from latent_jax.analysis.tokens.token_map import (
     map_records,
     map_tokens,
     most_used_ids,
-    printable,
-    quoted,
     token_scores,
     window_records,
 )
@@ -24,6 +22,8 @@ from latent_jax.analysis.tokens.vocabulary import (
     most_used_pieces,
     vocabulary_figure,
 )
+from latent_jax.analysis.tokens.window_texts import read_ids, window_text_records
+from latent_jax.reports.spelling import printable, quoted
 from latent_jax.reports.style import house_style, save
 from latent_jax.reports.tables import text_table, write_json
 
@@ -47,22 +47,29 @@ class TokensOptions(SentenceOptions):
     """Options of the analysis `tokens`."""
 
     samples: int = option(200, "Runs of ids of each length that are decoded alone.", lower_bound=1)
+    ids: tuple[str, ...] = option(
+        ("151", "185"), "Ids whose windows are shown, by their place in them.", commas=True
+    )
 
 
 def measure(options: TokensOptions, code: Code, texts: Sequence[bytes]) -> Tables:
     """Return the bytes that ids cover in held-out text, what they decode to alone, the vocabulary.
 
     Args:
-        options: the sentence to decode in runs; how many runs of each length to decode alone; the
-            seed of their places, and of the shuffle that shows the bias of entropies. With `out`,
-            the table "map" has all tokens.
+        options: the sentence to decode in runs; how many runs of each length to decode alone; ids
+            whose windows are shown; the seed of their places, and of the shuffle that shows the
+            bias of entropies. With `out`, the table "map" has all tokens.
         code: any.
         texts: held-out texts.
 
     Returns:
-        "tokens" with one record; "decoding" and "windows"; "vocabulary" if each id stands for one
-        text; and the tables of `SHOWN`, which hold texts for people.
+        "tokens" with one record; "decoding", "windows" and "window_texts"; "vocabulary" if each id
+        stands for one text; and the tables of `SHOWN`, which hold texts for people.
+
+    Raises:
+        ValueError: `options.ids` are no ids.
     """
+    ids = read_ids(options.ids)
     coded = encode_texts(code, texts)
     tokens = map_tokens(texts, coded, code.window_tokens)
     decoding = decoding_records(code, texts, coded, options.samples, options.seed)
@@ -79,6 +86,7 @@ def measure(options: TokensOptions, code: Code, texts: Sequence[bytes]) -> Table
         "tokens": [record],
         "decoding": decoding,
         "windows": window_records(tokens, code.window_tokens),
+        "window_texts": window_text_records(code, texts, coded, ids, options.seed),
         "sentence": [
             {
                 "ids at a time": "all" if run == 0 else str(run),
@@ -107,6 +115,10 @@ def show(tables: Tables) -> str:
     parts = [_shown(tables, record["method"]) for record in tables["tokens"]]
     if tables["windows"]:
         parts += ["Places in windows", text_table(tables["windows"])]
+    if tables["window_texts"]:
+        parts.append("Windows that hold an id, by its place in them")
+        shown = [row for row in tables["window_texts"] if row["window_position"] <= POSITIONS_SHOWN]
+        parts.append(text_table(shown))
     decoding = tables["decoding"]
     errors = [key for key in dict.fromkeys(k for d in decoding for k in d) if "error" in key]
     parts.append("How much of a run of ids is wrong that is decoded alone, by its length")
@@ -137,7 +149,7 @@ def draw(tables: Tables, folder: Path) -> list[Path]:
         number = slugs.count(slugs[-1])  # two names can have one slug
         path = folder / f"map-{slugs[-1]}{f'_{number}' if number > 1 else ''}.json"
         paths.append(write_json(_of(tables["map"], method), path))
-    for name in ("decoding", "windows", "vocabulary"):
+    for name in ("decoding", "windows", "window_texts", "vocabulary"):
         if tables.get(name):
             paths.append(write_json(tables[name], folder / f"{name}.json"))
     with house_style():

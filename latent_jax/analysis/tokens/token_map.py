@@ -25,6 +25,7 @@ from latent_jax.analysis.contingency import (
     transposed,
 )
 from latent_jax.reports.panels import name_rows
+from latent_jax.reports.spelling import printable, quoted
 from latent_jax.reports.style import INK, PALETTE, titles
 
 
@@ -222,25 +223,6 @@ def map_records(tokens: TokenMap) -> list[dict[str, Any]]:
         }
         for i in order
     ]
-
-
-def printable(text: bytes) -> str:
-    r"""Return bytes as one line, without loss: UTF-8 if valid, else \xNN; backslashes doubled."""
-    characters = text.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else _escaped(c) for c in characters)
-
-
-def quoted(text: bytes) -> str:
-    """Return a text on one line in quotes, so that spaces at its ends can be seen."""
-    return f"'{printable(text)}'"
-
-
-def _escaped(character: str) -> str:
-    if character.isascii():
-        return character.encode("unicode_escape").decode()
-    # Not \xNN, which stands for a byte of invalid UTF-8.
-    code = ord(character)
-    return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
 
 
 def ambiguity_figure(records: Records) -> Figure:

@@ -70,6 +70,7 @@ def lines(
     looks: Mapping[str, Look] | None = None,
     with_points: bool = True,
     with_values: bool = True,
+    levels: Axis | None = None,
 ) -> Figure:
     """Return a figure with a line for each value of `series`; the pointer highlights a line.
 
@@ -84,10 +85,13 @@ def lines(
         looks: name of a line -> its look; by default the palette in order.
         with_points: whether a dot is drawn for each record.
         with_values: whether the last value is written after the name of each line.
+        levels: a second value of the records, the same along a line, drawn thin and dashed across
+            the figure; records may lack it.
     """
     names = list(dict.fromkeys(record[series] for record in records))
     looks = looks or {name: palette_look(i) for i, name in enumerate(names)}
-    y = dataclasses.replace(y, domain=y.domain or _fitting(records, y))
+    compared = [r[levels.key] for r in records if r.get(levels.key) is not None] if levels else []
+    y = dataclasses.replace(y, domain=y.domain or _fitting(records, y, compared))
 
     def chart(is_wide: bool) -> dict[str, Any]:
         hovered = alt.selection_point(
@@ -119,6 +123,8 @@ def lines(
             **({} if with_points else {"fillOpacity": alt.value(0)}),
         )
         layers = [drawn, points.add_params(hovered)]
+        if levels and compared:
+            layers.insert(0, _levels(base, levels, y, series))
         if is_wide:
             layers.append(_labels(records, names, looks, y, series, hovered, with_values))
         return _spec(alt.layer(*layers), is_wide, top=24)
@@ -214,11 +220,25 @@ def settled(records: Records, x: str, y: str) -> tuple[float, float]:
     return max(0.0, min(values) - margin), max(values) + margin
 
 
-def _fitting(records: Records, axis: Axis) -> tuple[float, float]:
-    values = [record[axis.key] for record in records]
+def _fitting(records: Records, axis: Axis, more: Sequence[float] = ()) -> tuple[float, float]:
+    values = [*(record[axis.key] for record in records), *more]
     margin = 0.06 * (max(values) - min(values)) or 0.1
     low = min(values)
-    return (low if axis.is_log else max(min(0.0, low), low - margin)), max(values) + margin
+    return (0.95 * low if axis.is_log else max(min(0.0, low), low - margin)), max(values) + margin
+
+
+def _levels(base: alt.Chart, levels: Axis, y: Axis, series: str) -> alt.Chart:
+    """Return a thin dashed line across the figure at the level of each line."""
+    chart = base.mark_rule(strokeWidth=1.2, strokeDash=[3, 3], clip=True).encode(
+        x=alt.value(0),
+        x2=alt.value("width"),
+        y=_encoding(alt.Y, dataclasses.replace(y, key=levels.key)),
+        tooltip=[
+            alt.Tooltip(series, type="nominal", title=" "),
+            alt.Tooltip(levels.key, type="quantitative", title=_plain(levels), format=".3f"),
+        ],
+    )
+    return chart.transform_filter(f"isValid(datum['{levels.key}'])")
 
 
 def _encoding(channel: type, axis: Axis) -> Any:

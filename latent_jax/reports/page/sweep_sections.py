@@ -19,6 +19,7 @@ Records = Sequence[Mapping[str, Any]]
 
 SHORT = {"v=65536": "v=65k"}
 COST = ("inference_flops_per_byte", "forward FLOPs per raw byte, M1 included")
+LOG_TICKS = (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8)
 CELL_COLUMNS = (
     "method",
     "size",
@@ -170,11 +171,15 @@ def _figures(scores: Scores) -> list[Figure]:
     ]
     looks = {point["method"]: look_of(point["method"]) for point in points}
     bits = Axis("bits_per_byte", "bits per byte", format=".2f")
+    # Levels of uniform models may lie far above, and a logarithm keeps the others apart.
+    on_log = Axis("bits_per_byte", "bits per byte", is_log=True, format=".1f", ticks=LOG_TICKS)
+    uniform = Axis("uniform_bits_per_byte", "uniform model")
     axes = (
         (
             "bits_by_parameters",
             f"Over {' to '.join(dict.fromkeys((scores.sizes[0], scores.sizes[-1])))} parameters",
-            "Parameters outside of embeddings. Dashed: tokens of 8 bits.",
+            "Parameters outside of embeddings. Short dashes: tokens of 8 bits. Thin dashed levels: "
+            "equal probability to all tokens.",
             Axis("parameters_outside_of_embeddings", "parameters", is_log=True),
         ),
         (
@@ -194,7 +199,10 @@ def _figures(scores: Scores) -> list[Figure]:
     for id_, title, caption, x in axes:
         drawn = [point for point in points if point[x.key] is not None]
         if drawn:
-            figures.append(lines(id_, title, caption, drawn, x, bits, "method", looks))
+            is_first = id_ == "bits_by_parameters"
+            y, levels = (on_log, uniform) if is_first else (bits, None)
+            words = dict(looks=looks, levels=levels)
+            figures.append(lines(id_, title, caption, drawn, x, y, "method", **words))
     return figures + _windows(points)
 
 

@@ -11,9 +11,9 @@ from latent_jax.analysis.tokens.token_map import (
     label_spans,
     map_records,
     map_tokens,
-    printable,
     token_scores,
 )
+from latent_jax.reports.spelling import printable
 from latent_jax.tokenizers import Bytes, StaticAC
 from tests.analysis.made_codes import TEXT, Words, pieces_of
 

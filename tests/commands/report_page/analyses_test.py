@@ -30,6 +30,7 @@ from latent_jax.reports.page.parts import Figure, Table
         ([dict(method=m, prefix_distance_share=0.5, reaches_end_share=1.0) for m in "AB"], 2),
         ([dict(method=m, piece_bytes=i, n_tokens=3) for m in "AB" for i in (1, 2)], 1),
         ([{"method": "A", "decoding_error_share@1": 0.5, "decoding_error_share@4": 0.1}], 1),
+        ([dict(method="A", window_position=i, shared_window_bytes=1.0 / i) for i in (1, 2)], 1),
         ([dict(something="else", value=1.0)], 0),
     ],
 )
