@@ -41,10 +41,13 @@ PANELS = {
 
 
 def character_records(folders: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """Return one record for every evaluation of every run, in the order of the folders.
+    """Return every training and validation record of every run, as loss per character.
+
+    Runs stand in the order of the folders; of each, records of training come first.
 
     Returns:
-        "name", "method", "step", "bytes_seen"; "characters", by which the blog's way divides;
+        "name", "method", "split", "step", "bytes_seen"; "characters", by which the blog's way
+        divides;
         "blog_nats_per_character"; "nats_per_byte" and "bits_per_byte", the full code length;
         for latents "language_model_nats_per_byte", its part without the reconstruction.
 
@@ -64,10 +67,11 @@ def _records(run: Run) -> list[dict[str, Any]]:
             f"{', '.join(CHARACTERS)}; loss per character compares these"
         )
     records = []
-    for at in run.split("validation"):
+    for at in (*run.split("train"), *run.split("validation")):
         record = {
             "name": run.name,
             "method": run.method,
+            "split": at["split"],
             "step": at["step"],
             "bytes_seen": at["bytes_seen"],
             "bits_per_byte": at["bits_per_byte"],
@@ -87,8 +91,9 @@ def _records(run: Run) -> list[dict[str, Any]]:
 
 
 def last_records(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the last record of each run."""
-    return list({record["name"]: record for record in records}.values())
+    """Return the last validation record of each run."""
+    held_out = (record for record in records if record["split"] == "validation")
+    return list({record["name"]: record for record in held_out}.values())
 
 
 def write_per_character(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
@@ -102,70 +107,98 @@ def write_per_character(records: Sequence[Mapping[str, Any]], path: str | Path) 
     """
     if not records:
         raise ValueError("there is no run to compare per character: name a folder with runs")
-    runs: dict[str, list[Mapping[str, Any]]] = {}
+    with house_style():
+        return save(_figure(records), path)
+
+
+Curves = dict[str, dict[str, list[Mapping[str, Any]]]]
+"""Name of a run -> split -> its records."""
+
+
+def _curves(records: Sequence[Mapping[str, Any]]) -> Curves:
+    curves: Curves = {}
     for record in records:
-        points = runs.setdefault(record["name"], [])
+        splits = curves.setdefault(record["name"], {"train": [], "validation": []})
+        points = splits[record["split"]]
         if points and points[-1]["step"] >= record["step"]:
             raise ValueError(f"two runs are called {record['name']!r}: give one another name")
         points.append(record)
-    with house_style():
-        return save(_figure(runs), path)
+    return curves
 
 
-def _figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+def _figure(records: Sequence[Mapping[str, Any]]) -> Figure:
+    runs = _curves(records)
     figure = Figure(figsize=(11.6, 5.0))
     titles(
         figure,
         0.05,
         "Loss per character, and what it leaves out",
-        "Held-out text. The left way does not pay for what codes leave open, and takes every "
-        "subword for 4 characters",
+        "Dots: held-out text; thin: training. The left way does not pay for what codes leave open, "
+        "and takes every subword for 4 characters",
     )
     left = figure.add_axes((0.05, 0.105, 0.285, 0.68))
     right = figure.add_axes((0.545, 0.105, 0.285, 0.68), sharey=left)
     for axes, (measure, title) in zip((left, right), PANELS.items(), strict=True):
         axes.set_title(title)
         _draw(axes, runs, measure)
-    fit_height(left)
-    low, high = left.get_ylim()
-    fit_height(right)
-    left.set_ylim(min(low, right.get_ylim()[0]), max(high, right.get_ylim()[1]))
-    few_ticks(left)
+    _fit_both(left, runs)
+    for axes in (left, right):
+        few_ticks(axes)
     for axes, measure in ((left, BLOG), (right, FULL)):
         label_ends(axes, _ends(runs, measure))
     return figure
 
 
-def _draw(axes: Axes, runs: Mapping[str, Sequence[Mapping[str, Any]]], measure: str) -> None:
+def _fit_both(left: Axes, runs: Curves) -> None:
+    """Choose the y limits, which both panels share.
+
+    The left panel, whose losses are the smaller ones, says how much of the steep beginning is
+    shown; every validation loss of the right one is.
+    """
+    fit_height(left)
+    low, high = left.get_ylim()
+    losses = [point[FULL] for splits in runs.values() for point in splits["validation"]]
+    left.set_ylim(low, max(high, max(losses) + 0.05 * (max(losses) - low)))
+
+
+def _draw(axes: Axes, runs: Curves, measure: str) -> None:
     """Draw one measure of all runs; the reconstruction is the shaded part of a full length."""
     scale, unit = _unit(runs)
-    for index, points in enumerate(runs.values()):
-        xs = np.array([point["bytes_seen"] for point in points]) / scale
-        ys = np.array([point[measure] for point in points])
-        axes.plot(xs, ys, **line_look(index), marker="o", markersize=2.5)
-        if measure == FULL and PART in points[0]:
-            part = np.array([point[PART] for point in points])
-            axes.fill_between(xs, part, ys, color=line_look(index)["color"], alpha=0.18, lw=0)
+    for index, splits in enumerate(runs.values()):
+        look = line_look(index)
+        xs, ys = _line(splits["train"], measure, scale)
+        axes.plot(xs, ys, **look, linewidth=0.9, alpha=0.45)
+        xs, ys = _line(splits["validation"], measure, scale)
+        axes.plot(xs, ys, **look, marker="o", markersize=4)
+        if measure == FULL and PART in splits["validation"][0]:
+            _, part = _line(splits["validation"], PART, scale)
+            axes.fill_between(xs, part, ys, color=look["color"], alpha=0.18, lw=0)
     axes.set_xlim(0, None)
     axes.set_xlabel(f"text read in training, {unit}", color=QUIET)
 
 
-def _ends(runs: Mapping[str, Sequence[Mapping[str, Any]]], measure: str):
+def _line(points: Sequence[Mapping[str, Any]], key: str, scale: float) -> tuple[Any, Any]:
+    xs = np.array([point["bytes_seen"] for point in points]) / scale
+    return xs, np.array([point[key] for point in points])
+
+
+def _ends(runs: Curves, measure: str) -> list[tuple[float, float, str, str]]:
     """Return the names at the ends of the lines, with their last values, for `label_ends`."""
     scale, _ = _unit(runs)
     ends = []
-    for index, (name, points) in enumerate(runs.items()):
-        last, colour = points[-1], line_look(index)["color"]
+    for index, (name, splits) in enumerate(runs.items()):
+        last, colour = splits["validation"][-1], line_look(index)["color"]
         text = f"{name}\n{last[measure]:.2f}"
         if measure == FULL:
             text += f" nats = {last['bits_per_byte']:.2f} bits"
             if PART in last:
-                text += f"\n{last[FULL] - last[PART]:.2f} of them reconstruction"
+                text += f"\n{last[FULL] - last[PART]:.2f} nats reconstruction"
             else:
                 text += f"\n{last['bytes_per_token']:.2f} bytes per token"
         ends.append((last["bytes_seen"] / scale, last[measure], text, colour))
     return ends
 
 
-def _unit(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[float, str]:
-    return bytes_unit(max(point["bytes_seen"] for points in runs.values() for point in points))
+def _unit(runs: Curves) -> tuple[float, str]:
+    points = (point for splits in runs.values() for point in splits["validation"])
+    return bytes_unit(max(point["bytes_seen"] for point in points))

@@ -31,7 +31,10 @@ def folders(make_run, latent_metrics):
 
 def test_each_evaluation_has_both_measures(folders):
     records = character_records(folders)
-    assert len(records) == 10 and [r["step"] for r in records[:5]] == [0, 10, 20, 30, 40]
+    assert [(r["name"], r["split"]) for r in records[::5]] == [
+        (name, split) for name in ("BPE model", "latent one") for split in ("train", "validation")
+    ]
+    assert [r["step"] for r in records[:5]] == [0, 10, 20, 30, 40]
     bpe, latent = last_records(records)
     assert bpe["characters"] == 4 and latent["characters"] == 2
     assert bpe["blog_nats_per_character"] == pytest.approx(4.8 / 4)
@@ -43,12 +46,8 @@ def test_each_evaluation_has_both_measures(folders):
 
 
 def test_the_picture_has_both_panels_on_one_scale(folders):
-    records = character_records(folders)
-    runs = {}
-    for record in records:
-        runs.setdefault(record["name"], []).append(record)
     with house_style():
-        figure = _figure(runs)
+        figure = _figure(character_records(folders))
         assert_inside(figure)
     left, right = figure.axes
     assert [axes.get_title(loc="left") for axes in (left, right)] == list(PANELS.values())
@@ -56,10 +55,11 @@ def test_the_picture_has_both_panels_on_one_scale(folders):
     assert sorted(texts(left)) == ["BPE model\n1.20", "latent one\n1.73"]
     bpe, latent = sorted(texts(right))
     assert bpe == "BPE model\n1.47 nats = 2.12 bits\n2.40 bytes per token"
-    assert latent.startswith("latent one\n2.16 nats = 3.12 bits\n0.43 of them reconstruction")
+    assert latent.startswith("latent one\n2.16 nats = 3.12 bits\n0.43 nats reconstruction")
     (shade,) = right.collections
-    low, high = shade.get_paths()[0].vertices[:, 1].min(), right.lines[1].get_ydata()[0]
-    assert low == pytest.approx(2.5 * LN2) and shade.get_paths()[0].vertices[:, 1].max() == high
+    heights = shade.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(2.5 * LN2)
+    assert heights.max() == right.lines[3].get_ydata()[0]
     np.testing.assert_allclose(left.lines[0].get_ydata(), 1.2)
 
 

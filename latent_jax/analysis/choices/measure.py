@@ -3,13 +3,14 @@
 Fifty 2025 decodes "the most likely latent token output from the language model" with teacher
 forcing, and reports about 0.07 for the input given these codes. The definition leaves open how many
 codes are replaced at a time, which bytes are scored, and what the decoder reads. `reading_sums`
-measures each reading on the same rows; `needed` says how often the model would have to be right
-for 0.07.
+measures each reading on the same rows; `summarize` also says how often the model would have to be
+right for 0.07.
 """
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,10 +28,9 @@ from latent_jax.tasks.latent_language import LatentLanguage
 BLOG_NATS = 0.07
 """What Fifty 2025 reports for -log p(x | z_hat), presumably in nats per character."""
 
-COLUMNS = ("name", "split", "reading", "what", "n_bytes", "choice_nats_per_byte")
-NEEDED_COLUMNS = (
-    *("name", "split", "language_model_accuracy", "right_nats_per_byte", "wrong_nats_per_byte"),
-    "needed_accuracy",
+COLUMNS = (
+    *("name", "split", "what", "n_bytes", "choice_nats_per_byte", "language_model_accuracy"),
+    *("needed_accuracy", "added_nats_per_code"),
 )
 
 _ROWS = 16
@@ -56,7 +56,7 @@ class ChoicesOptions(RunOptions):
 def measure(
     options: ChoicesOptions, run: TrainedRun, texts: Mapping[str, Sequence[bytes]]
 ) -> Tables:
-    """Return records of "choices", one for each reading and split, and of "needed".
+    """Return records of "choices", one for each reading and split; see `summarize`.
 
     Args:
         options: the seed, and how many codes are replaced one at a time.
@@ -75,53 +75,57 @@ def measure(
     if options.decoder_steps:
         words = dict(steps=options.decoder_steps, seed=options.seed)
         decoder = decoder_trained_on_choices(config, run.variables, rows["training"], **words)
-    records, needs = [], []
+    records = []
     for split, ids_NT in rows.items():
         sums: dict[str, np.ndarray] = {}
         for number, ids_BT in enumerate(_batches(config, ids_NT)):
             own_key = jax.random.fold_in(key, number)
-            for name, pair in reading_sums(
-                config, run.variables, ids_BT, own_key, options.places, decoder
-            ).items():
+            words = (config, run.variables, ids_BT, own_key, options.places, decoder)
+            for name, pair in reading_sums(*words).items():
                 sums[name] = sums.get(name, 0.0) + np.array(pair)
-        accuracy = sums.pop("accuracy")
-        records += [
-            {
-                "split": split,
-                "reading": name,
-                "what": READINGS[name],
-                "n_bytes": int(sums[name][1]),
-                "choice_nats_per_byte": float(sums[name][0] / max(sums[name][1], 1.0)),
-            }
-            for name in READINGS
-            if name in sums
-        ]
-        needs.append({"split": split, **needed(sums, float(accuracy[0] / accuracy[1]))})
-    return {"choices": records, "needed": needs}
+        records += [{"split": split, **record} for record in summarize(sums, ids_NT.shape[1])]
+    return {"choices": records}
 
 
-def needed(sums: Mapping[str, Sequence[float]], accuracy: float) -> dict[str, float]:
-    """Return the share of right choices at which one choice at a time would cost `BLOG_NATS`.
+def summarize(sums: Mapping[str, Sequence[float]], row_length: int) -> list[dict[str, Any]]:
+    """Return a record for each reading that was measured.
 
     Args:
-        sums: of `reading_sums`.
-        accuracy: measured, of all codes.
+        sums: of `reading_sums`, added up.
+        row_length: T, bytes of a row.
 
     Returns:
-        "language_model_accuracy"; what a byte of a right and of a wrong choice costs, in nats; and
-        "needed_accuracy", with these two costs; None where even right choices cost more.
+        "reading", "what", "n_bytes", "choice_nats_per_byte", and "language_model_accuracy", the
+        share of right choices. The reading "one" also has "needed_accuracy", the share at which it
+        would cost `BLOG_NATS`, given what right and wrong choices cost; None if even right ones
+        cost more. "one, whole row" has "added_nats_per_code", what one choice adds to its row.
     """
-    right, wrong = (
-        float(sums[f"one, {kind}"][0] / max(sums[f"one, {kind}"][1], 1.0))
-        for kind in ("right", "wrong")
-    )
-    reachable = right <= BLOG_NATS < wrong
-    return {
-        "language_model_accuracy": accuracy,
-        "right_nats_per_byte": right,
-        "wrong_nats_per_byte": wrong,
-        "needed_accuracy": (wrong - BLOG_NATS) / (wrong - right) if reachable else None,
+    sums = dict(sums)
+    right, n_codes = sums.pop("accuracy")
+    nats = {name: float(total / max(n, 1.0)) for name, (total, n) in sums.items()}
+    more = {
+        "one": {"needed_accuracy": _needed(nats["one, right"], nats["one, wrong"])},
+        "one, whole row": {
+            "added_nats_per_code": (nats["one, whole row"] - nats["own codes"]) * row_length
+        },
     }
+    return [
+        {
+            "reading": name,
+            "what": what,
+            "n_bytes": int(sums[name][1]),
+            "choice_nats_per_byte": nats[name],
+            "language_model_accuracy": float(right / n_codes),
+            **more.get(name, {}),
+        }
+        for name, what in READINGS.items()
+        if name in sums
+    ]
+
+
+def _needed(right: float, wrong: float) -> float | None:
+    """Return the share of right choices at which the mean of these costs is `BLOG_NATS`."""
+    return (wrong - BLOG_NATS) / (wrong - right) if right <= BLOG_NATS < wrong else None
 
 
 def whole_rows(run: TrainedRun, texts: Sequence[bytes]) -> np.ndarray:
@@ -150,10 +154,8 @@ def _batches(config: LatentLMConfig, ids_NT: np.ndarray) -> Iterator[np.ndarray]
 
 
 def show(tables: Tables) -> str:
-    """Return the tables of all runs."""
-    return "\n\n".join(
-        (text_table(tables["choices"], COLUMNS), text_table(tables["needed"], NEEDED_COLUMNS))
-    )
+    """Return the table of all runs."""
+    return text_table(tables["choices"], COLUMNS)
 
 
 def draw(tables: Tables, folder: Path) -> list[Path]:
@@ -195,5 +197,6 @@ def _figure(records: Records, readings: Sequence[str]) -> Figure:
     axes.set_yticks(range(len(readings)), [READINGS[name] for name in readings])
     axes.set_ylim(len(readings) - 0.5, -0.5)
     axes.tick_params(axis="y", labelcolor=style.INK)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("nats per byte, logarithmic")
     return figure
