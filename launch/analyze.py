@@ -23,10 +23,13 @@ tokenizer. Tokenizers learn from 90 percent of the documents; everything is meas
 
     python launch/analyze.py windows --workdir runs/m2 --data 'text/*.jsonl.xz'
     python launch/analyze.py latents --workdir runs/quickstart/latent --data 'text/*.jsonl.xz'
+    python launch/analyze.py choices --workdir runs/fifty/latent --data 'text/*.jsonl.xz'
     python launch/analyze.py zipf --tokenizer 'BPE[v=4096]' --workdir runs/quickstart/latent ...
 
 windows scores each token of an equal-information window. latents scores each byte of a group, and
-codes that the language model drew. zipf counts the ids of codes, and words, by rank.
+codes that the language model drew. choices scores text given the codes that the language model
+finds likeliest, in every way to read that, on held-out and on training text. zipf counts the ids of
+codes, and words, by rank.
 
 Tokenizers are given by their literature names. A --workdir is a run folder; its latents are
 analyzed if it learned some, else its tokenizer. Every verb prints a table; --json writes the

@@ -3,26 +3,36 @@
     python launch/generate.py --workdir runs/quickstart/bpe --prompt 'A lambda expression'
     python launch/generate.py --compare runs/quickstart/latent runs/quickstart/bpe \\
         --prompts prompts.txt --n_samples 3 --n_bytes 300 --seed 1
+    python launch/generate.py --compare runs/fifty/bpe runs/fifty/latent --prompts validation:2 \\
+        --mark_unknown
 
 A language model over a tokenizer's ids writes ids, which are decoded to text. A latent language
 model encodes the prompt, writes codes only, and decodes all codes at once at the end. So its prompt
 is shown as its codes restore it, with wrong bytes in [brackets]. A compressed stream cannot yet
 hold the last bytes of a prompt, so the model writes them itself. With --compare several runs
-continue the same prompts. The defaults are those of Fifty 2025; --temperature 0 is greedy. The
-output says why each text stops.
+continue the same prompts. --prompts validation:2 begins with the first sentences of the first two
+validation documents of the first run, as Fifty 2025 does; --mark_unknown also marks words that its
+training text does not have, most of them spelling mistakes, and counts them. The defaults are those
+of Fifty 2025; --temperature 0 is greedy. The output says why each text stops.
 """
 
 from absl import flags
 
 from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.command_line import run_command
-from latent_jax.commands.generate import Request, generate_and_print, read_prompts
+from latent_jax.commands.generate import Request, generate_and_print
+from latent_jax.commands.prompts import read_prompts
 from latent_jax.generation import Sampling
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder.")
 COMPARE = flags.DEFINE_multi_string("compare", [], "Run folders to compare.")
 PROMPT = flags.DEFINE_multi_string("prompt", [], "Text to continue. May be repeated.")
-PROMPTS = flags.DEFINE_string("prompts", "", "File with a prompt on each line.")
+PROMPTS = flags.DEFINE_string(
+    "prompts", "", "File with a prompt on each line, or validation:N; see above."
+)
+MARK_UNKNOWN = flags.DEFINE_bool(
+    "mark_unknown", False, "Put words that the training text does not have in [brackets]."
+)
 N_SAMPLES = flags.DEFINE_integer("n_samples", Request.n_samples, "Samples of each prompt.")
 N_BYTES = flags.DEFINE_integer("n_bytes", Request.n_bytes, "New bytes in a sample, at most.")
 TEMPERATURE = flags.DEFINE_float(
@@ -48,13 +58,14 @@ def main(words):
     if not workdirs:
         raise ValueError("say which model: --workdir of a run, or --compare and several")
     request = Request(
-        read_prompts(PROMPT.value, PROMPTS.value),
+        read_prompts(PROMPT.value, PROMPTS.value, workdirs[0]),
         N_SAMPLES.value,
         N_BYTES.value,
         Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value, REPETITION_PENALTY.value),
         SEED.value,
     )
-    generate_and_print(workdirs, request, checkpoint=CHECKPOINT.value, json_path=JSON.value)
+    words = dict(checkpoint=CHECKPOINT.value, json_path=JSON.value)
+    generate_and_print(workdirs, request, **words, mark_unknown=MARK_UNKNOWN.value)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,12 @@ writes index.html: one file that needs no network, with sortable tables, interac
 samples, and text cut live by the study's codes. --results also keeps the records, unrounded.
 --readme writes every marked table of a page anew from configs/results/. --paper prints what follows
 from the numbers of a paper: the tokens and bytes of its methods, and its perplexities in base e.
+
+    python launch/report.py runs/fifty --per_character configs/results/fifty_curves.json
+
+also draws the main figure of Fifty 2025, per_character.png: the loss of the language model alone
+per character over training, beside the full code length. A code that says nothing would win the
+first.
 """
 
 from absl import flags
@@ -23,6 +29,9 @@ from latent_jax.commands.report_page import SENTENCE, report_runs, report_with_p
 
 RESULTS = flags.DEFINE_string("results", None, "Also keep the records in this JSON file.")
 README = flags.DEFINE_string("readme", None, "Write the marked tables of this page anew.")
+PER_CHARACTER = flags.DEFINE_string(
+    "per_character", None, "Also draw the loss per character; its records go to this JSON file."
+)
 OUT = flags.DEFINE_string("out", None, "Folder that also gets the study as one page, index.html.")
 ANALYSES = flags.DEFINE_list(
     "analyses", [], "Files of launch/analyze.py --json that the page draws, between commas."
@@ -33,7 +42,7 @@ TOKENIZER = flags.DEFINE_multi_string(
 SENTENCE_FLAG = flags.DEFINE_string("sentence", SENTENCE, "Text that the page's tokenizers cut.")
 PAPER = flags.DEFINE_enum("paper", None, PAPERS, "Print the tables that follow from a paper.")
 
-KEPT = dict(results=RESULTS, readme=README)
+KEPT = dict(results=RESULTS, readme=README, per_character=PER_CHARACTER)
 
 CASES = {
     "report": (report_runs, KEPT),

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from latent_jax.analysis import entropy, latents, uniformity, windows, zipf
+from latent_jax.analysis.choices import measure as choices
 from latent_jax.analysis.codes import Code, Tables
 from latent_jax.analysis.options import CodeOptions, RunOptions
 from latent_jax.analysis.stability import measure as stability
@@ -124,6 +125,17 @@ def _latents(options: latents.LatentsOptions) -> Iterator[Tables]:
         yield _marked(latents.measure(options, run, texts), _named(run) | run_words(run.config))
 
 
+def _choices(options: choices.ChoicesOptions) -> Iterator[Tables]:
+    corpus = _only_corpus(options, "latents")
+    texts = {
+        words: read_texts(corpus, split, options.max_bytes, options.cut_bytes)
+        for words, split in (("held out", "validation"), ("training", "train"))
+    }
+    for workdir in options.workdir:
+        run = load_run(workdir)
+        yield _marked(choices.measure(options, run, texts), _named(run) | run_words(run.config))
+
+
 def _opened(options: CodeOptions) -> Iterator[tuple[str, Corpus, list[Code], list[bytes]]]:
     """Yield for each text its name, its corpus, codes trained on it, and its held-out texts."""
     for text, corpus in open_texts(options).items():
@@ -134,12 +146,18 @@ def _opened(options: CodeOptions) -> Iterator[tuple[str, Corpus, list[Code], lis
 
 def _runs(options: RunOptions, what: str) -> Iterator[tuple[Run, list[bytes]]]:
     """Yield each run with the held-out texts."""
-    if not options.workdir:
-        raise ValueError(f"say which {what} to analyze: --workdir RUN")
-    (corpus,) = open_texts(options).values()
+    corpus = _only_corpus(options, what)
     texts = read_texts(corpus, "validation", options.max_bytes, options.cut_bytes)
     for workdir in options.workdir:
         yield load_run(workdir), texts
+
+
+def _only_corpus(options: RunOptions, what: str) -> Corpus:
+    """Return the text of an analysis of runs."""
+    if not options.workdir:
+        raise ValueError(f"say which {what} to analyze: --workdir RUN")
+    (corpus,) = open_texts(options).values()
+    return corpus
 
 
 def _shown(codes: Sequence[Code]) -> Iterator[Code]:
@@ -166,6 +184,7 @@ ANALYSES: dict[str, tuple[ModuleType, type, Callable[[Any], Iterator[Tables]]]] 
     "zipf": (zipf, zipf.ZipfOptions, _zipf),
     "windows": (windows, windows.WindowsOptions, _windows),
     "latents": (latents, latents.LatentsOptions, _latents),
+    "choices": (choices, choices.ChoicesOptions, _choices),
 }
 """Verb -> module with `show` and `draw`, options dataclass, and a function that yields the tables
 of each code or run."""

@@ -1,4 +1,4 @@
-"""The work of `launch/generate.py`: read prompts, and print what each run writes, side by side."""
+"""The work of `launch/generate.py`: print what each run writes after prompts, side by side."""
 
 import dataclasses
 import sys
@@ -11,8 +11,15 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 
+from latent_jax.commands.prompts import text_of
+from latent_jax.commands.unknown_words import (
+    WORD_COLUMNS,
+    held_out_record,
+    known_words,
+    marked_words,
+    word_shares,
+)
 from latent_jax.contracts import Writer, Written
-from latent_jax.data.encodings import is_wide, packed_kind, to_utf8
 from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.generation import Sampling
 from latent_jax.methods.names import parse
@@ -62,33 +69,6 @@ class Request:
         if not self.prompts:
             raise ValueError("say what to begin with: --prompt TEXT or --prompts FILE")
         check_fields(self)
-
-
-def read_prompts(prompts: Sequence[str], path: str = "") -> tuple[bytes, ...]:
-    """Return the prompts of the command line and of a file, one a line.
-
-    Raises:
-        ValueError: the file cannot be read or is empty.
-    """
-    lines = [prompt.encode("utf-8", "surrogateescape") for prompt in prompts]
-    if path:
-        try:
-            text = Path(path).read_bytes()
-            packed = packed_kind(text)
-            if packed or is_wide(text):
-                kind = packed[0] if packed else "UTF-16 or UTF-32 without a byte order mark"
-                raise ValueError(f"{path} holds {kind}: write the prompts as text in UTF-8")
-            found = [line for line in b"".join(to_utf8([text])).splitlines() if line]
-        except OSError as error:
-            raise ValueError(f"cannot read the prompts of {path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path} has a byte order mark and is not in {error.encoding}: {error.reason}"
-            ) from error
-        if not found:
-            raise ValueError(f"{path} has no prompt: write one on each line")
-        lines += found
-    return tuple(lines)
 
 
 def make_writer(run: Run) -> Writer:
@@ -177,22 +157,36 @@ def generate_and_print(
     *,
     checkpoint: str = "best",
     json_path: str | None = None,
+    mark_unknown: bool = False,
 ) -> None:
     """Print what each run writes after each prompt, then a table of the costs.
 
     On a terminal, a single sample of a single run is shown while it is drawn.
+
+    Args:
+        workdirs: run folders.
+        request: what they are asked for.
+        checkpoint: "best", "latest", or a step.
+        json_path: file for the records of the table, or None.
+        mark_unknown: whether words that the training text of the first run does not have are put in
+            [brackets] and counted, beside those of its held-out text.
 
     Raises:
         ValueError: a folder holds no run, or a prompt leaves no room.
     """
     runs = [load_run(workdir, checkpoint) for workdir in workdirs]
     is_single = len(runs) == len(request.prompts) == request.n_samples == 1
-    is_live = is_single and sys.stdout.isatty()
+    is_live = is_single and sys.stdout.isatty() and not mark_unknown
+    corpus = text_of(workdirs[0]) if mark_unknown else None
+    known = known_words(corpus) if corpus else None
     samples, records = [], []
     for run in runs:
         groups, record = generate(run, request, _Live() if is_live else None)
         samples.append(groups)
-        records.append(record)
+        words = [marked_words(one, known) for group in groups for one in group] if corpus else []
+        records.append(record | word_shares(words))
+    if corpus:
+        records.append(held_out_record(corpus, known))
     if is_live:
         print()
     for number, prompt in enumerate(request.prompts):
@@ -205,9 +199,10 @@ def generate_and_print(
                 if one.kept != one.prompt:
                     print(textwrap.indent(f"prompt: {marked(one.prompt, one.kept)}", "    "))
                 if not is_live:
-                    print(textwrap.indent(readable(one.text), "    "))
+                    text = marked_words(one, known).text if corpus else readable(one.text)
+                    print(textwrap.indent(text, "    "))
     print()
-    print(text_table(records, COLUMNS))
+    print(text_table(records, COLUMNS + WORD_COLUMNS if corpus else COLUMNS))
     if json_path:
         write_json(records, json_path)
 

@@ -63,6 +63,7 @@ def report_with_page(
     *,
     results: str | None = None,
     readme: str | None = None,
+    per_character: str | None = None,
     **words: Any,
 ) -> None:
     """Call `report_runs`, then `write_report_page`, which gets `words` as further arguments.
@@ -71,7 +72,7 @@ def report_with_page(
         ValueError: see both.
     """
     check_writable(out, is_folder=True)
-    report_runs(folders, results=results, readme=readme)
+    report_runs(folders, results=results, readme=readme, per_character=per_character)
     made_by = shlex.join(["python", "launch/report.py", *sys.argv[1:]])
     write_report_page(folders, out, made_by=made_by, **words)
 

@@ -21,6 +21,7 @@ from unittest import mock
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 from tensorflow_datasets.core.read_only_builder import builder_from_files
+from tensorflow_datasets.core.utils.dtype_utils import is_string
 
 from latent_jax.contracts import Document
 from latent_jax.data.documents import CorpusError
@@ -53,6 +54,8 @@ class Tfds:
 
         Args:
             name: the name in TFDS: "lm1b", "c4/en", "pg19:0.1.1", "huggingface:openai__gsm8k/main".
+                A dataset of the Hugging Face Hub is written in lower case, with "__" for the slash.
+                It needs the package `datasets`; TFDS looks the name up in the Hub's whole list.
             split: a split of TFDS or a slice: "train", "train[:1%]", "train+test".
             data_dir: folder of prepared datasets; empty for TFDS's own default.
             text_field: name of the text feature.
@@ -69,9 +72,7 @@ class Tfds:
         self._name, self._split, self._text_field = name, split, text_field
         self._builder = _builder(name, data_dir)
         features = self._builder.info.features
-        texts = [
-            key for key, feature in features.items() if isinstance(feature, tfds.features.Text)
-        ]
+        texts = [key for key, feature in features.items() if _is_text(feature)]
         if text_field not in texts:
             raise CorpusError(
                 f"TFDS dataset {name!r} has no text feature {text_field!r}; its text features are "
@@ -109,6 +110,13 @@ class Tfds:
             # str.
             text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
             yield Document(hashlib.sha256(text).hexdigest()[:32], text)
+
+
+def _is_text(feature: tfds.features.FeatureConnector) -> bool:
+    """Return whether a feature is one text: TFDS makes scalars of the strings of Hugging Face."""
+    if isinstance(feature, tfds.features.Text):
+        return True
+    return isinstance(feature, tfds.features.Scalar) and is_string(feature.np_dtype)
 
 
 def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:

@@ -1,5 +1,6 @@
 """Prompts as ids that a model can continue, and drawn ids as text."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,23 @@ def open_ids(tokenizer: Tokenizer, prompt: bytes) -> np.ndarray:
     first = np.stack([ids[:n] for ids in encoded])
     is_shared = np.append((first == first[:1]).all(axis=0), False)
     return encoded[0][: int(np.argmin(is_shared))]
+
+
+_END = re.compile(rb"""(?<![ .][A-Z])[.!?]["')\]]*(?=\s|$)|\s*[\r\n]""")
+"""The end of a sentence: a full stop, with closing quotes behind it, unless it ends an initial such
+as "J."; or the end of a line."""
+
+
+def first_sentence(text: bytes) -> bytes:
+    """Return the first sentence of a text, from its first visible byte to its full stop.
+
+    A line without one is a sentence. An abbreviation such as "Dr." ends it early.
+    """
+    text = text.lstrip()
+    end = _END.search(text)
+    if end is None:
+        return text.rstrip()
+    return text[: end.end()].rstrip()
 
 
 def decode_valid(tokenizer: Tokenizer, batch: Sequence[np.ndarray]) -> list[tuple[bytes, int]]:

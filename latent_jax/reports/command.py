@@ -4,11 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from latent_jax.reports.comparison import write_comparison
+from latent_jax.reports.per_character import (
+    BLOG,
+    FULL,
+    character_records,
+    last_records,
+    write_per_character,
+)
 from latent_jax.reports.records import find_runs, read_run
 from latent_jax.reports.results import refresh_tables, run_record, write_results
 from latent_jax.reports.scores import is_sweep
 from latent_jax.reports.sweep_report import report_sweep
-from latent_jax.reports.tables import text_table
+from latent_jax.reports.tables import text_table, write_json
 
 RESULTS_FOLDER = Path("configs/results")
 
@@ -29,7 +36,11 @@ COLUMNS = (
 
 
 def report(
-    folders: Sequence[str], *, results: str | None = None, readme: str | None = None
+    folders: Sequence[str],
+    *,
+    results: str | None = None,
+    readme: str | None = None,
+    per_character: str | None = None,
 ) -> None:
     """Print the runs below `folders` as one table and draw them; refresh the tables of a page.
 
@@ -39,10 +50,12 @@ def report(
         folders: folders with runs, or folders of sweeps.
         results: JSON file for the records, or None.
         readme: Markdown page whose marked tables are refreshed, or None.
+        per_character: JSON file for the loss per character at every evaluation; the runs then also
+            get per_character.png. None for neither.
 
     Raises:
         ValueError: there is neither a folder nor a page, or a folder holds no run, or folders of
-            sweeps and of runs are mixed.
+            sweeps and of runs are mixed, or runs cannot be compared per character.
     """
     if not folders and not readme:
         raise ValueError("name a folder with runs, or a page with --readme; see --help")
@@ -52,6 +65,8 @@ def report(
             raise ValueError(
                 f"name only folders of sweeps, such as {sweeps[0]}, or only folders of runs"
             )
+        if per_character:
+            raise ValueError("--per_character compares runs: name folders of runs, not of a sweep")
         report_sweep(sweeps, results=results)
     elif folders:
         runs = [path for folder in folders for path in find_runs(folder)]
@@ -61,9 +76,25 @@ def report(
         if results:
             write_results(runs, results)
             print(results)
+        if per_character:
+            _report_per_character(runs, Path(folders[0]), per_character)
+    elif per_character:
+        raise ValueError("--per_character compares runs: name their folder")
     if readme:
         names = refresh_tables(readme, RESULTS_FOLDER)
         print(f"{readme}: {', '.join(names) or 'no marked table'}")
+
+
+def _report_per_character(runs: Sequence[Path], folder: Path, path: str) -> None:
+    """Write the records of all runs, draw them into the folder, and print their last values."""
+    records = character_records(runs)
+    columns = ("name", "bytes_seen", "bytes_per_token", "characters", BLOG, FULL, "bits_per_byte")
+    known = {key for record in records for key in record}
+    shown = [column for column in columns if column in known]
+    print(f"\n{text_table(last_records(records), shown)}")
+    print(f"\n{write_per_character(records, folder / 'per_character.png')}")
+    write_json(records, path)
+    print(path)
 
 
 def comparison_table(runs: Sequence[str | Path]) -> str:

@@ -138,6 +138,27 @@ def test_generate_writes_after_prompts_and_says_what_it_cost(trained, tmp_path):
     assert none.returncode == 2 and "--prompt TEXT or --prompts FILE" in none.stderr
 
 
+def test_generate_begins_with_held_out_sentences_and_marks_unknown_words(trained, tmp_path):
+    folder, _ = trained
+    costs = tmp_path / "costs.json"
+    words = ("--n_bytes=24", "--mark_unknown", f"--json={costs}")
+    run = f"--workdir={folder / 'run'}"
+    result = launch("generate.py", run, "--prompts=validation:2", *words)
+    assert result.returncode == 0, result.stderr
+    starts = [
+        line.removeprefix("=== ") for line in result.stdout.splitlines() if line[:4] == "=== "
+    ]
+    texts = [path.read_text() for path in (folder / "text").iterdir()]
+    assert len(starts) == 2 and all(any(start in text for text in texts) for start in starts)
+    one, held_out = json.loads(costs.read_text())
+    # An untrained model writes no words; held-out text shares most of its own with training text.
+    assert one["n_words"] >= 0 and 0 <= one["unknown_words_share"] <= 1
+    assert held_out["name"] == "held-out text" and held_out["n_words"] > 100
+    assert 0 < held_out["unknown_words_share"] < 0.5
+    many = launch("generate.py", run, "--prompts=validation:999")
+    assert many.returncode == 2 and "ask for fewer" in many.stderr
+
+
 def test_benchmark_compares_what_runs_write(trained, tmp_path):
     folder, _ = trained
     runs, speeds = f"--workdirs={folder / 'run'},{folder / 'run'}", tmp_path / "speeds.json"

@@ -10,7 +10,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from latent_jax.commands.generate import read_prompts
+from latent_jax.commands.prompts import read_prompts
 from latent_jax.data import DataConfig, open_corpus
 from latent_jax.data.documents import CorpusError
 from latent_jax.data.encodings import to_utf8

@@ -1,0 +1,1 @@
+"""Text given the codes that the language model finds likeliest."""
