@@ -17,6 +17,7 @@ import numpy as np
 from latent_jax.exact import bounds, gradients
 from latent_jax.exact.model_file import (
     ATTENTION_BITS,
+    BLOCKS,
     NORM_BITS,
     OUTPUT_BITS,
     IntegerConfig,
@@ -175,7 +176,7 @@ def export(params: Mapping[str, Any], config: GPTConfig) -> dict[str, np.ndarray
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), dict(params))
     found = integers(params, config)
     blocks = found.pop("blocks")
-    arrays = {**found, **{f"blocks/{name}": value for name, value in blocks.items()}}
+    arrays = {**found, **{f"{BLOCKS}{name}": value for name, value in blocks.items()}}
     arrays = {name: np.asarray(value).astype(dtype_of(name)) for name, value in arrays.items()}
     for name, n_bits in (("attention_powers", ATTENTION_BITS), ("output_powers", OUTPUT_BITS)):
         arrays[name] = np.asarray(bounds.powers(n_bits), np.int32)
