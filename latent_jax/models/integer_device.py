@@ -29,6 +29,8 @@ class IntegerDeviceModel(IntegerByteModel):
         dtype: of the operands of products: float32, or bfloat16, which holds them as exactly.
     """
 
+    skips_idle = False
+
     def __init__(
         self,
         config: IntegerConfig,

@@ -20,6 +20,7 @@ from latent_jax.exact.model_file import (
     BLOCKS,
     NORM_BITS,
     OUTPUT_BITS,
+    PRODUCTS,
     IntegerConfig,
     dtype_of,
 )
@@ -40,6 +41,9 @@ SCALES = {
     "position_bias": (64.0, bounds.SCORE),
 }
 """Last part of a name -> scale and largest integer of what is trained."""
+
+MATRICES = ("embedding", *PRODUCTS)
+"""Of them those that mix features; weight decay reaches no gain, bias or constant."""
 
 FROZEN = (r"params/(.*/)?\w+_(multiplier|shift)",)
 """Paths of the constants, see `Task.frozen`."""
@@ -131,6 +135,13 @@ def initial(key: jax.Array, config: GPTConfig) -> dict[str, Any]:
         **_constant("head", (config.vocab_size,), head, ()),
         "blocks": blocks,
     }
+
+
+def decays(config: GPTConfig) -> dict[str, bool]:
+    """Return whether weight decay reaches each parameter, by its path; see `training.decay`."""
+    params = jax.eval_shape(lambda key: initial(key, config), jax.random.key(0))
+    names = {*params, *(f"{BLOCKS}{name}" for name in params["blocks"])} - {"blocks"}
+    return {name: name.removeprefix(BLOCKS) in MATRICES for name in sorted(names)}
 
 
 def _constant(name: str, shape: tuple, factor: float, shift_shape: tuple) -> dict[str, jax.Array]:

@@ -50,7 +50,8 @@ def test_a_row_that_is_no_distribution_is_seen(row, lane):
 class Broken:
     """A byte model of two lanes that breaks at its second step."""
 
-    kind, lanes, workers, flops_per_byte, is_exact = "broken", 2, 1, 1.0, False
+    kind, lanes, workers, flops_per_byte = "broken", 2, 1, 1.0
+    is_exact = skips_idle = False
 
     def __init__(self, row):
         self._row = row
