@@ -137,9 +137,13 @@ def _entry(
     """Return an entry whose numbers are in range and agree."""
     label = printable(name)
     if rest:
-        raise ArrayFileError(f"{label} has {printable(', '.join(rest))}, which the format does not have")
+        raise ArrayFileError(
+            f"{label} has {printable(', '.join(rest))}, which the format does not have"
+        )
     if dtype not in ITEM_BYTES:
-        raise ArrayFileError(f"{label} is {printable(dtype)}; only {', '.join(ITEM_BYTES)} are read")
+        raise ArrayFileError(
+            f"{label} is {printable(dtype)}; only {', '.join(ITEM_BYTES)} are read"
+        )
     if len(shape) > MOST_AXES or min(shape, default=0) < 0:
         raise ArrayFileError(f"{label} has {_short(shape)} as its shape")
     if math.prod(length or 1 for length in shape) > MOST_NUMBERS:
@@ -150,7 +154,9 @@ def _entry(
     if last > size - begin:
         raise ArrayFileError(f"{label} ends at byte {last} of {size - begin}: it is cut off")
     if last - first != math.prod(shape) * ITEM_BYTES[dtype]:
-        raise ArrayFileError(f"{label} has {last - first} bytes, and its shape is {shape} of {dtype}")
+        raise ArrayFileError(
+            f"{label} has {last - first} bytes, and its shape is {shape} of {dtype}"
+        )
     return Entry(dtype, tuple(shape), begin + first, begin + last)
 
 

@@ -99,7 +99,9 @@ def parse(
     """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=pairs)
+        value = json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=pairs
+        )
     except UnicodeDecodeError as error:
         kind.fail(place, f"is not UTF-8 text: {error.reason} at byte {error.start}", error)
     except RecursionError as error:

@@ -263,7 +263,9 @@ def _shape_of(metadata: Mapping[str, str]) -> IntegerConfig:
     """Return the shape that a file states, of whole numbers without a sign."""
     stated = metadata.get("format"), metadata.get("version")
     if stated != (FORMAT, VERSION):
-        raise IntegerFileError(f"it is {str(stated)[:80]}, and this program reads {(FORMAT, VERSION)}")
+        raise IntegerFileError(
+            f"it is {str(stated)[:80]}, and this program reads {(FORMAT, VERSION)}"
+        )
     words = {key: x for key, x in metadata.items() if key not in ("format", "version")}
     fields = {field.name for field in dataclasses.fields(IntegerConfig)}
     if words.keys() != fields:

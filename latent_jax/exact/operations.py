@@ -33,7 +33,6 @@ from latent_jax.exact.bounds import (
     WIDE,
 )
 
-
 LARGEST_ROOT = 46_340
 """Of a number below 2^31."""
 

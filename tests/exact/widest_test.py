@@ -81,15 +81,11 @@ def test_tables_are_the_same_by_kernels_steps_rows_and_the_reference():
     device = IntegerDeviceModel.from_bytes(widest(), lanes=1)
     state = device.start()
     for position, one in enumerate(ids):
-        table, state = device.step(
-            state, np.array([one], np.int32), np.array([position], np.int32)
-        )
+        table, state = device.step(state, np.array([one], np.int32), np.array([position], np.int32))
         np.testing.assert_array_equal(table[0], expected[position])
     weights = weight_tree(device.arrays)
     logits = integer_gpt.row_logits(
         operations, weights, weights["attention_powers"], 4, jnp.asarray([ids])
     )
-    np.testing.assert_array_equal(
-        integer_gpt.table(logits, weights["output_powers"])[0], expected
-    )
+    np.testing.assert_array_equal(integer_gpt.table(logits, weights["output_powers"])[0], expected)
     assert len(np.unique(expected, axis=0)) == len(ids)
