@@ -38,7 +38,8 @@ OF_FLAX: Mapping[type[nn.Module], Mapping[str, bool]] = {
 def declared_decay(task: Task, spec: Spec) -> dict[str, bool]:
     """Return whether each declared parameter of a task is decayed, by its "/"-joined path.
 
-    A parameter that neither its module nor the task declares is missing. Arguments are those of `trace_init`.
+    A parameter that neither its module nor the task declares is missing. Arguments are those of
+    `trace_init`.
     """
     return trace_init(task, spec)[1]
 

@@ -170,5 +170,5 @@ def test_an_integer_model_that_is_wrong_is_named(tmp_path):
     path = tmp_path / "m1.safetensors"
     for content in (integer_content()[:-1], integer_content()[:99], b"{" + integer_content()):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="m1.safetensors is no byte model, or was cut short"):
+        with pytest.raises(ValueError, match=r"m1.safetensors is no byte model, or was cut short"):
             artefacts.load_m1(str(path))
