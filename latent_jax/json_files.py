@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from latent_jax.paths import open_path, replace_file
@@ -83,6 +83,7 @@ def parse(
     place: Any,
     kind: Kind = OBJECT,
     unreadable: str = "cannot be read as JSON",
+    pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
 ) -> Any:
     """Return a value of JSON text.
 
@@ -91,13 +92,16 @@ def parse(
         place: what the message names: a file, or a line of one.
         kind: what is expected.
         unreadable: what the message says of text that is no JSON.
+        pairs: makes an object of its names and values; None = the last of two of one name counts.
 
     Raises:
         ValueError: of the kind's class; it is no JSON, or something else than was expected.
     """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=pairs
+        )
     except UnicodeDecodeError as error:
         kind.fail(place, f"is not UTF-8 text: {error.reason} at byte {error.start}", error)
     except RecursionError as error:

@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def replace_file(path: str | os.PathLike, data: bytes) -> Any:
     """Write `data` to `path` atomically, make missing folders, and return the opened path.
 
     On a disk, the data go to a temporary file in the folder of `path`, or of the file that a link
-    stands for, which then replaces it. A device or a pipe, such as /dev/stdout, is written to.
+    stands for, which then replaces it. A device or a pipe is written to. /dev/stdout and the like
+    stand for what this process has open, and get the data behind all that it has printed.
 
     Raises:
         OSError: the disk is full, or the folder or bucket cannot be written; `path` is unchanged.
@@ -73,7 +75,13 @@ def replace_file(path: str | os.PathLike, data: bytes) -> Any:
             raise OSError(f"cannot write {path}: {type(error).__name__}: {error}") from error
         return path
     if is_special(path):
-        with open(path, "ab") as file:
+        number = _open_number(path)
+        for stream in (sys.stdout, sys.stderr):
+            if number is not None and stream is not None:
+                stream.flush()
+        # Opened anew, a file would have a place of its own, and what is printed later would be
+        # written over the data.
+        with open(path, "ab") if number is None else open(number, "wb", closefd=False) as file:
             file.write(data)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +95,14 @@ def replace_file(path: str | os.PathLike, data: bytes) -> Any:
     finally:
         unfinished.unlink(missing_ok=True)
     return final
+
+
+def _open_number(path: Path) -> int | None:
+    """Return the number of the open file of this process that a path stands for, or None."""
+    named = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+    text = os.path.normpath(path)
+    found = re.fullmatch(rf"(?:/dev/fd|/proc/(?:self|thread-self|{os.getpid()})/fd)/(\d+)", text)
+    return int(found[1]) if found else named.get(text)
 
 
 def is_special(path: Path) -> bool:

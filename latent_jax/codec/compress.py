@@ -13,9 +13,11 @@ import zstandard
 from tqdm import tqdm
 
 from latent_jax.codec import container
+from latent_jax.codec.compiling import announced
 from latent_jax.codec.header import read_header
+from latent_jax.codec.named_file import open_to_read
 from latent_jax.codec.new_file import new_file
-from latent_jax.methods.shipped_files import INTEGER_M1
+from latent_jax.methods.shipped_files import INTEGER_M1, read_integer_m1
 from latent_jax.models.integer_byte_model import IntegerByteModel
 from latent_jax.tokenizers import AC, Tokenizer, load
 
@@ -49,7 +51,6 @@ def open_tokenizer(
 
     Args:
         method: literature name.
-        method: literature name.
         folder: of a saved tokenizer, for which the other arguments are ignored; "" makes the
             method's.
         m1: file of the byte model; "" = the one in the package.
@@ -60,7 +61,7 @@ def open_tokenizer(
         ValueError: the method learns from a corpus, or a file cannot be read.
     """
     if method == DEFAULT and not folder and not m1 and is_exact:
-        return AC(IntegerByteModel.from_bytes(Path(INTEGER_M1).read_bytes(), lanes=lanes), 256)
+        return AC(IntegerByteModel.from_bytes(read_integer_m1(), lanes=lanes), 256)
     # JAX, which these import, takes longer than a small file.
     from latent_jax.methods import artefacts  # noqa: F401
     from latent_jax.methods.names import parse
@@ -95,7 +96,7 @@ def compress_file(
         ValueError: the file cannot be read or does not come back from what was written, `out`
             exists, or the tokenizer is not made to give every text back.
     """
-    with _open(path) as source, new_file(out) as target:
+    with open_to_read(path) as source, new_file(out) as target, announced():
         tokenizer = make()
         if not tokenizer.is_lossless:
             raise ValueError(
@@ -143,7 +144,7 @@ def decompress_file(path: Path, out: Path, folder: str = "", m1: str = "") -> No
         ValueError: the file is not a compressed one, is cut short or damaged, its tokenizer cannot
             be made, or `out` exists. Nothing is written then.
     """
-    with _open(path) as source, new_file(out) as target:
+    with open_to_read(path) as source, new_file(out) as target, announced():
         header = read_header(source, str(path))
         tokenizer = None
         if header.method:
@@ -185,7 +186,7 @@ def compare_files(
 
     raws = []
     for path in paths:
-        with _open(path) as file:
+        with open_to_read(path) as file:
             raws.append(file.read(max_bytes or -1))
     if not any(raws):
         raise ValueError(f"{' '.join(map(str, paths))}: there is no byte to measure bits of")
@@ -249,10 +250,3 @@ def _bar(blocks: Iterator[int], total: int | None, label: Any) -> Iterator[int]:
         for n_bytes in blocks:
             bar.update(n_bytes)
             yield n_bytes
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from latent_jax.codec.named_file import named, open_new
+
 
 def check_new(path: Path) -> None:
     """Refuse a path that is taken, or whose folder is not there, before any work is done.
@@ -34,19 +36,20 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     somebody else puts at `path` meanwhile stays.
 
     Raises:
-        ValueError: `path` is taken, or cannot be written.
+        ValueError: `path` is taken, or cannot be written. Errors of the context's own work are left
+            as they are.
     """
     # Not of the name of `path`, which may be as long as names can be.
     staging = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        check_new(path)
-        with open(staging, "xb+") as file:
+        with named(path, "written"):
+            check_new(path)
+        with open_new(staging, path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-            _move(staging, path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
+            with named(path, "written"):
+                file.flush()
+                os.fsync(file.fileno())
+                _move(staging, path)
     finally:
         staging.unlink(missing_ok=True)
 

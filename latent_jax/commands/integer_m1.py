@@ -1,19 +1,20 @@
 """M1 in integers: from a float M1 to where its training begins, or straight to its file."""
 
-import json
+import io
 from pathlib import Path
 
 import numpy as np
 
 from latent_jax.data import DataConfig, open_corpus
 from latent_jax.exact import model_file
-from latent_jax.methods.artefacts import MAX_CONTEXT, load_m1
+from latent_jax.methods.artefacts import MAX_CONTEXT, load_m1, write_m1
 from latent_jax.methods.shipped_files import M1_FILE
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.quantize import quantize
 from latent_jax.models.quantized_gpt import export, integer_config
 from latent_jax.paths import replace_file
 from latent_jax.platform import Platform
+from latent_jax.system_errors import check_writable
 from latent_jax.tokenizers.byte_model import BEGIN
 
 N_ROWS, ROW_LENGTH = 64, 512
@@ -39,10 +40,12 @@ def quantize_m1(
     Raises:
         ValueError: the ending of `out` is another, M1 is no float byte model or has a shape that
             integers are not written for, or there is too little text.
+        OSError: `out` cannot be written; what was there is unchanged.
     """
     out = Path(out)
     if out.suffix not in (".npz", ".safetensors"):
         raise ValueError(f"--out={out} ends in neither .npz (to train on) nor .safetensors")
+    check_writable(out)
     model = load_m1(m1)
     if not isinstance(model, GPTByteModel):
         raise ValueError(f"{m1} is in integers already: give a float byte model with --m1")
@@ -57,8 +60,7 @@ def quantize_m1(
     config = model.config.resolved(Platform.current())
     params = quantize(model.params, config, rows)
     if out.suffix == ".safetensors":
-        arrays = export(params, config)
-        replace_file(out, model_file.to_bytes(integer_config(config, MAX_CONTEXT), arrays))
+        content = model_file.to_bytes(integer_config(config, MAX_CONTEXT), export(params, config))
         record = {
             "model": "m1",
             "init_from": Path(m1).name or M1_FILE,
@@ -66,11 +68,11 @@ def quantize_m1(
             "scale_bytes": n_bytes,
             "step": 0,
         }
-        content = (json.dumps(record, indent=2) + "\n").encode()
-        replace_file(out.with_suffix(".json"), content)
+        write_m1(out, content, record)
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
         blocks = {f"params/blocks/{name}": x for name, x in params.pop("blocks").items()}
-        with open(out, "wb") as file:
-            np.savez(file, **{f"params/{name}": x for name, x in params.items()}, **blocks)
-    print(f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB")
+        file = io.BytesIO()
+        np.savez(file, **{f"params/{name}": x for name, x in params.items()}, **blocks)
+        content = file.getvalue()
+        replace_file(out, content)
+    print(f"wrote {out}, {len(content) / 1e6:.2f} MB")

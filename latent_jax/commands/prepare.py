@@ -1,7 +1,5 @@
 """Prepares files that methods need before training: M1 as a file, and its compiled code."""
 
-import hashlib
-import json
 import time
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import jax
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.json_files import Kind, read_json
 from latent_jax.methods import artefacts
+from latent_jax.methods.bytes import Bytes
 from latent_jax.methods.equal_info_ac import compiled
 from latent_jax.methods.names import parse
 from latent_jax.models.byte_model import GPTByteModel
@@ -39,13 +38,17 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
         The record.
 
     Raises:
-        ValueError: the run is no language model over bytes with relative positions.
+        ValueError: the run is no language model over bytes with relative positions, or `out` is no
+            place for a file.
+        OSError: `out` cannot be written.
     """
     check_writable(out)
     run = load_run(workdir, checkpoint)
-    if not isinstance(run.task, LanguageModeling):
+    is_bytes = parse(run.config.method).family == Bytes.name
+    if not is_bytes or not isinstance(run.task, LanguageModeling):
         raise ValueError(
-            f"{workdir} is a run of {run.config.method}: M1 is trained by configs/m1.py"
+            f"{workdir} is a run of {run.config.method}, and M1 is one of {Bytes.name}, as "
+            "configs/m1.py trains it"
         )
     model_config, params = run.task.model_config, run.variables["params"]
     if isinstance(run.task, IntegerLanguageModeling):
@@ -56,6 +59,7 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
     scores = _validation(Path(workdir), run.metadata["step"])
     keys = {"device_kind": str, "cpu_count": int, "packages": dict}
     environment = read_json(Path(workdir) / "environment.json", Kind(keys=keys))
+    content = model.to_bytes()
     record = {
         "model": "m1",
         "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables["params"])),
@@ -71,15 +75,9 @@ def export_m1(workdir: str | Path, out: str | Path, checkpoint: str = "best") ->
         "snippet_bits_per_byte": scores.get("snippet_bits_per_byte"),
         "device": f"{environment['device_kind']} x {environment['cpu_count']} cores",
         "packages": environment["packages"],
-        "sha256": hashlib.sha256(content := model.to_bytes()).hexdigest(),
     }
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(out, content)
-    replace_file(out.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
-    print(
-        f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB: {record['bits_per_byte']:.3f} bits/byte"
-    )
+    record = artefacts.write_m1(Path(out), content, record)
+    print(f"wrote {out}, {len(content) / 1e6:.2f} MB: {record['bits_per_byte']:.3f} bits/byte")
     return record
 
 

@@ -143,9 +143,10 @@ def count_flops(
     """
     config = ConfigDict(config.to_dict())
     config.training.update(strategy="pmap", model_parallel=1, accumulation=1)
-    for section in (config.model, config.autoencoder):
+    # Integers have one way to be computed, without loops, and keys of the others are refused.
+    for section in () if config.quantized else (config.model, config.autoencoder):
         section.update(attention_implementation="xla", scan_unroll=section.n_layers, remat="none")
-    config.head = "whole"
+    config.head = "auto" if config.quantized else "whole"
     one = Target("cpu", Platform("cpu"), tuple(jax.devices("cpu")[:1]), None, False)
     lowered = lower(config, vocabulary, one, programs).lowered
     return {program: each.cost_analysis()["flops"] for program, each in lowered.items()}

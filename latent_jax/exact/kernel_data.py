@@ -7,7 +7,7 @@ import numpy as np
 
 from latent_jax.exact.bounds import STREAM
 from latent_jax.exact.matmul import OUTPUTS, ROWS, padded
-from latent_jax.exact.model_file import N_SYMBOLS, PRODUCTS, IntegerConfig
+from latent_jax.exact.model_file import N_SYMBOLS, PRODUCTS, IntegerConfig, of_blocks
 
 
 class Product(NamedTuple):
@@ -72,7 +72,7 @@ class Weights(NamedTuple):
 
 def make_weights(config: IntegerConfig, arrays: Mapping[str, np.ndarray]) -> Weights:
     """Return the weights of a checked file."""
-    blocks = {name.split("/")[1]: x for name, x in arrays.items() if name.startswith("blocks/")}
+    blocks = of_blocks(arrays)
 
     def product(kernel_LIO, multiplier_LO, shift_L):
         narrow = np.ascontiguousarray(kernel_LIO.swapaxes(1, 2))

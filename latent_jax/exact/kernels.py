@@ -124,7 +124,8 @@ def _attention(w, layer, rings, scratch, lanes_R, positions_R, n_rows):
     _product(low, n_rows, part.narrow[layer], part.wide[layer], scratch, sums)
     for r in range(n_rows):
         multiplier_D, n_bits = part.multiplier[layer], part.shift[layer]
-        row_kernels.add_branch(scratch.x[r], sums[r], multiplier_D, n_bits, scratch.numbers[0])
+        work_D = scratch.numbers[0, :d_model]
+        row_kernels.add_branch(scratch.x[r], sums[r], multiplier_D, n_bits, work_D)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -142,8 +143,8 @@ def _feed_forward(w, layer, n_rows, scratch):
     _product(operands, n_rows, w.down.narrow[layer], w.down.wide[layer], scratch, sums)
     for r in range(n_rows):
         n_bits = w.down.shift[layer] - scratch.shifts[r]
-        multiplier_D = w.down.multiplier[layer]
-        row_kernels.add_branch(scratch.x[r], sums[r], multiplier_D, n_bits, scratch.numbers[0])
+        multiplier_D, work_D = w.down.multiplier[layer], scratch.numbers[0, : scratch.x.shape[1]]
+        row_kernels.add_branch(scratch.x[r], sums[r], multiplier_D, n_bits, work_D)
 
 
 @numba.njit(cache=True, nogil=True)

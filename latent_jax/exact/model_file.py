@@ -1,21 +1,25 @@
 """The file of an integer byte model: what it holds, and the proof that its arithmetic is exact.
 
-The layout is safetensors': eight bytes with the length of a header, the header in JSON, the arrays.
-`__metadata__` says the format, its version and the shape of the network. Arrays are integers:
-products have int8 weights, everything else is int32. tests/models/integer_reference.py is the
-specification of what they mean, in 200 lines of NumPy.
+The layout is safetensors' (`array_files`): the length of a header, the header in JSON, the arrays.
+`__metadata__` says the format, its version and the shape of the network, which decides names,
+dtypes and shapes of the arrays; there is no other array. They are integers: products have int8
+weights, everything else is int32. tests/exact/reference.py is the specification of what they mean,
+in 200 lines of NumPy.
 
 No JAX is imported here: a decoder starts faster without it.
 """
 
 import dataclasses
+import io
 import json
-import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
+from latent_jax.array_files import METADATA, printable, read_header, view
 from latent_jax.exact import bounds as exact
+from latent_jax.nearest import nearest
 
 FORMAT, VERSION = "latent_jax integer byte model", "1"
 NORM_BITS, WIDE_NORM_BITS = 18, 11
@@ -25,6 +29,8 @@ ATTENTION_BITS, OUTPUT_BITS = exact.WEIGHT_BITS, 20
 MAX_CONTEXT = 1024
 """Values of 7 bits that a mean may have: see `exact.operations.mean`."""
 N_SYMBOLS = 257
+BLOCKS = "blocks/"
+"""Before the name of an array of all blocks."""
 PRODUCTS = ("query_key_value", "attention_out", "gate", "up", "down")
 """Arrays of a block that are int8."""
 
@@ -107,16 +113,25 @@ class IntegerConfig:
 
 def dtype_of(name: str) -> type:
     """Return the dtype of an array."""
-    return np.int8 if name == "embedding" or name.split("/")[-1] in PRODUCTS else np.int32
+    return np.int8 if name == "embedding" or name.removeprefix(BLOCKS) in PRODUCTS else np.int32
+
+
+def of_blocks(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays of the blocks, by their names in a block."""
+    return {k.removeprefix(BLOCKS): x for k, x in arrays.items() if k.startswith(BLOCKS)}
 
 
 def check(config: IntegerConfig, arrays: Mapping[str, np.ndarray]) -> None:
     """Prove that nothing leaves float32's integers in a product, nor int32 elsewhere.
 
     Raises:
-        IntegerFileError: an array lacks or has another shape or dtype, or a bound does not hold.
+        IntegerFileError: an array lacks, is one too many, or has another shape or dtype, or a bound
+            does not hold.
     """
-    for name, shape in config.shapes().items():
+    shapes = config.shapes()
+    for name in arrays:
+        _expected(name, shapes)
+    for name, shape in shapes.items():
         found = arrays.get(name)
         if found is None or found.shape != shape or found.dtype != dtype_of(name):
             what = "lacks" if found is None else f"is {found.dtype}{list(found.shape)}"
@@ -140,9 +155,9 @@ def _check_bounds(config: IntegerConfig, arrays: Mapping[str, np.ndarray]) -> No
     _requantized("embedding", exact.INT8, arrays["embedding_multiplier"], arrays["embedding_shift"])
     bound = _wide_bound("embedding", table.T)
     _requantized("head", bound, arrays["head_multiplier"], arrays["head_shift"])
-    largest_mean = exact.INT8 * ((1 << exact.MEAN) + 1)
+    largest_mean, blocks = exact.INT8 * ((1 << exact.MEAN) + 1), of_blocks(arrays)
     for layer in range(config.n_layers):
-        w = {k.split("/")[1]: v[layer] for k, v in arrays.items() if k.startswith("blocks/")}
+        w = {name: x[layer] for name, x in blocks.items()}
         score = config.head_size * exact.INT8**2
         bounds = {
             "query_key_value": exact.check_sum(w["query_key_value"], "query_key_value"),
@@ -185,7 +200,20 @@ def _requantized(
         raise ValueError(f"{name}: up to {largest:,} before the shift, which int32 does not hold")
 
 
+def _expected(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape of an array, which must be one of the network's."""
+    if name not in shapes:
+        hint = nearest(name, shapes)
+        raise IntegerFileError(f"{printable(name)} is no array of an integer model{hint}")
+    return shapes[name]
+
+
 WORDS = {"I8": np.dtype("<i1"), "I32": np.dtype("<i4")}
+
+
+def word_of(name: str) -> str:
+    """Return the dtype of an array as files spell it."""
+    return "I8" if dtype_of(name) is np.int8 else "I32"
 
 
 def to_bytes(config: IntegerConfig, arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -197,9 +225,9 @@ def to_bytes(config: IntegerConfig, arrays: Mapping[str, np.ndarray]) -> bytes:
     check(config, arrays)
     metadata = {"format": FORMAT, "version": VERSION}
     metadata |= {key: str(value) for key, value in dataclasses.asdict(config).items()}
-    header, parts, at = {"__metadata__": metadata}, [], 0
+    header, parts, at = {METADATA: metadata}, [], 0
     for name in sorted(config.shapes()):
-        word = "I8" if dtype_of(name) is np.int8 else "I32"
+        word = word_of(name)
         part = arrays[name].astype(WORDS[word]).tobytes()
         shape, offsets = list(arrays[name].shape), [at, at + len(part)]
         header[name] = {"dtype": word, "shape": shape, "data_offsets": offsets}
@@ -215,30 +243,38 @@ def from_bytes(content: bytes) -> tuple[IntegerConfig, dict[str, np.ndarray]]:
     Raises:
         IntegerFileError: the content is no whole file, or its arithmetic would not be exact.
     """
-    begin = 8 + int.from_bytes(content[:8], "little")
     try:
-        header = json.loads(content[8:begin])
-        metadata = header.pop("__metadata__")
-        stated = metadata.pop("format"), metadata.pop("version")
-        if stated != (FORMAT, VERSION):
-            raise IntegerFileError(f"it is {stated}, and this program reads {(FORMAT, VERSION)}")
-        config = IntegerConfig(**{key: int(value) for key, value in metadata.items()})
-        arrays = {}
-        for name, entry in header.items():
-            dtype, (first, last) = WORDS[entry["dtype"]], entry["data_offsets"]
-            size = math.prod(entry["shape"])
-            if not 0 <= first <= last <= len(content) - begin:
-                raise IntegerFileError(f"{name} ends at byte {last} of {len(content) - begin}")
-            if size * dtype.itemsize != last - first:
-                raise IntegerFileError(f"{name} has {last - first} bytes for {entry['shape']}")
-            found = np.frombuffer(content, dtype, size, begin + first)
-            arrays[name] = found.reshape(entry["shape"])
-    except IntegerFileError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise IntegerFileError(f"its header cannot be read ({error})") from error
+        header = read_header(io.BytesIO(content))
+    except ValueError as error:
+        raise IntegerFileError(str(error)) from error
+    config, arrays = _shape_of(header.metadata), {}
+    shapes = config.shapes()
+    for name, entry in header.entries.items():
+        shape, word = _expected(name, shapes), word_of(name)
+        if (entry.word, entry.shape) != (word, shape):
+            found = f"{entry.word}{list(entry.shape)}"
+            raise IntegerFileError(f"{name} is {found}; expected {word}{list(shape)}")
+        arrays[name] = view(content, entry, WORDS[word])
     check(config, arrays)
     return config, arrays
+
+
+def _shape_of(metadata: Mapping[str, str]) -> IntegerConfig:
+    """Return the shape that a file states, of whole numbers without a sign."""
+    stated = metadata.get("format"), metadata.get("version")
+    if stated != (FORMAT, VERSION):
+        raise IntegerFileError(
+            f"it is {str(stated)[:80]}, and this program reads {(FORMAT, VERSION)}"
+        )
+    words = {key: x for key, x in metadata.items() if key not in ("format", "version")}
+    fields = {field.name for field in dataclasses.fields(IntegerConfig)}
+    if words.keys() != fields:
+        differ = printable(", ".join(sorted(words.keys() ^ fields)))
+        raise IntegerFileError(f"its metadata lack or have too many of {differ}")
+    for key, word in words.items():
+        if not re.fullmatch("[0-9]{1,9}", word):
+            raise IntegerFileError(f"{key} is {word[:40]!r}; expected a number of at most 9 digits")
+    return IntegerConfig(**{key: int(word) for key, word in words.items()})
 
 
 def is_integer_file(content: bytes) -> bool:

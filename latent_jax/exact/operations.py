@@ -33,6 +33,9 @@ from latent_jax.exact.bounds import (
     WIDE,
 )
 
+LARGEST_ROOT = 46_340
+"""Of a number below 2^31."""
+
 
 def rounded_shift(x: jax.Array, n_bits: jax.Array | int) -> jax.Array:
     """Return floor(x / 2^n + 1/2). int32 with |x| < 2^31 - 2^(n-1): the sum does not overflow."""
@@ -101,11 +104,12 @@ def gated(gate: jax.Array, up: jax.Array, n_bits: jax.Array) -> jax.Array:
 
 
 def root(x: jax.Array) -> jax.Array:
-    """Return floor(sqrt(x)) for 0 <= x < 2^30, bit by bit: no square exceeds 2^30."""
+    """Return floor(sqrt(x)) for 0 <= x < 2^31, bit by bit: no square exceeds 46,340^2 < 2^31."""
     found = jnp.zeros_like(x)
-    for bit in range(14, -1, -1):
+    for bit in range(15, -1, -1):
         larger = found | (1 << bit)
-        found = jnp.where(larger * larger <= x, larger, found)
+        square = jnp.square(jnp.minimum(larger, LARGEST_ROOT))
+        found = jnp.where((larger <= LARGEST_ROOT) & (square <= x), larger, found)
     return found
 
 
@@ -114,8 +118,8 @@ def direction(x_BTD: jax.Array) -> jax.Array:
 
     The largest |x| of a position is brought to 11 bits, y = x 2^11 / 2^b with b its bit length: x
     2^11 is below 2^30. Then |y| <= 2^11, and D squares of 2^22 stay below 2^31, which the file's
-    check asks of D. Their root n is at least 2^10 (or all are 0), so the reciprocal 2^26 / n is at
-    most 2^16, and y times it at most 2^27.
+    check asks of D: at most 511. Their root n is at least 2^10 (or all are 0), so the reciprocal
+    2^26 / n is at most 2^16, and y times it at most 2^27.
     """
     peak_BT1 = jnp.max(jnp.abs(x_BTD), axis=-1, keepdims=True)
     n_bits_BT1 = 32 - jax.lax.clz(jnp.maximum(peak_BT1, 1))

@@ -32,7 +32,10 @@ def shifted(x, n_bits):
 
 @numba.njit(cache=True, nogil=True)
 def scale(sums_O, multiplier_O, n_bits, low, high, out_O):
-    """`requantize`: write sums, float32, times multipliers / 2^n within bounds, int32."""
+    """`requantize`: write sums, float32, times multipliers / 2^n within bounds, int32.
+
+    As many are written as there is room for in `out_O`; `sums_O` may be longer.
+    """
     half, n_bits = np.int32((1 << n_bits) >> 1), n_bits & 31
     low, high = np.int32(low), np.int32(high)
     for o in range(len(out_O)):
@@ -43,7 +46,7 @@ def scale(sums_O, multiplier_O, n_bits, low, high, out_O):
 
 @numba.njit(cache=True, nogil=True)
 def add_branch(x_D, sums_D, multiplier_D, n_bits, work_D):
-    """`add` of `requantize`: change the stream in place."""
+    """`add` of `requantize`: change the stream in place; all but the sums have its length."""
     scale(sums_D, multiplier_D, n_bits, -STREAM, STREAM, work_D)
     low, high = np.int32(-STREAM), np.int32(STREAM)
     for d in range(len(x_D)):

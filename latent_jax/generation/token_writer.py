@@ -1,4 +1,4 @@
-"""Text from a GPT over the ids of any tokenizer."""
+"""Text from a model over the ids of any tokenizer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,12 +7,11 @@ import jax
 import numpy as np
 
 from latent_jax.contracts import Written
-from latent_jax.generation.decoders import TokenDecoder
+from latent_jax.generation.decoders import Decoder
 from latent_jax.generation.decoding import draw, start
 from latent_jax.generation.prompts import decode_valid, open_ids
 from latent_jax.generation.sampling import Sampling
 from latent_jax.generation.written import END, FULL, INVALID, LENGTH, padded
-from latent_jax.models.gpt import GPTConfig
 from latent_jax.tokenizers import Tokenizer
 
 CHUNK = 32
@@ -27,7 +26,7 @@ class TokenWriter:
     """A `Writer` over token ids.
 
     Args:
-        config: of the GPT.
+        decoder: of the model.
         variables: its Flax collections.
         tokenizer: the one that it was trained with.
         row_length: ids in a row of its training.
@@ -35,19 +34,19 @@ class TokenWriter:
 
     def __init__(
         self,
-        config: GPTConfig,
+        decoder: Decoder,
         variables: Mapping[str, Any],
         tokenizer: Tokenizer,
         row_length: int,
     ):
         """Compile nothing yet."""
-        self._decoder = TokenDecoder(config, tokenizer.separator_id)
+        self._decoder = decoder
         self._variables, self._tokenizer, self._row_length = variables, tokenizer, row_length
 
     def flops(self, n_prompt_ids: int, n_ids: int) -> float:
         """See `Writer.flops`; the FLOPs of an M1 that drives the tokenizer are not included."""
         n = n_prompt_ids + n_ids
-        return n * sum(self._decoder.config.forward_flops(n).values())
+        return n * sum(self._decoder.network.forward_flops(n).values())
 
     def write(
         self,

@@ -2,14 +2,18 @@
 
 m1.msgpack               the float byte model; `launch/prepare.py m1` writes it from a run folder
 m1.json                  its training text, length of training, bits per byte, and SHA-256
-m1_integer.safetensors   the same network in integers, trained on from m1.msgpack; and its .json
+m1_integer.safetensors   the same network in integers, trained on from m1.msgpack; and its .json.
+                         Its SHA-256 stands in `shipped_files` too, for who reads no record
 equal_info_16_65k/       EqualInfoAC[b=16,v=65k] as a table; `launch/prepare.py compile`
 """
 
 import functools
 import hashlib
+import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from latent_jax.exact.model_file import is_integer_file
 from latent_jax.json_files import Kind, read_json
@@ -17,6 +21,7 @@ from latent_jax.methods.shipped_files import COMPILED_FOLDER, FOLDER, M1_FILE
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.integer_byte_model import IntegerByteModel
 from latent_jax.models.integer_device import IntegerDeviceModel
+from latent_jax.paths import replace_file
 from latent_jax.platform import Platform
 from latent_jax.tokenizers import CompiledCode
 from latent_jax.tokenizers.byte_model import ByteModel
@@ -71,6 +76,26 @@ def m1_digest(path: str = "") -> str:
         ValueError: the file cannot be read.
     """
     return hashlib.sha256(_read_m1(path)).hexdigest()
+
+
+def write_m1(path: Path, content: bytes, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the file of a byte model and, beside it, what is known of it and its SHA-256.
+
+    Args:
+        path: of the file; the record gets the same name and `.json`.
+        content: of the file.
+        record: JSON data.
+
+    Returns:
+        The record, with the digest.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    record = {**record, "sha256": hashlib.sha256(content).hexdigest()}
+    replace_file(path, content)
+    replace_file(path.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
+    return record
 
 
 def _read_m1(path: str) -> bytes:

@@ -15,6 +15,7 @@ from latent_jax.chunking.fixed.registry import compressors
 from latent_jax.data import DataConfig
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.methods.budget import FLOPS, STEPS, UNITS
+from latent_jax.methods.bytes import Bytes
 from latent_jax.methods.equal_info_ac import WINDOW_RULES
 from latent_jax.methods.names import parse, with_options
 from latent_jax.methods.registry import family
@@ -197,6 +198,8 @@ def check_settings(config: ConfigDict) -> None:
         raise ValueError(
             f"window_rule={config.window_rule} is not the rule of {method}: state it in the name"
         )
+    if config.quantized:
+        _check_quantized(config)
     budget_of(config)
     TrainingConfig(**config.training, seed=config.seed)
     OptimizerConfig(**config.optimizer)
@@ -215,6 +218,33 @@ def check_settings(config: ConfigDict) -> None:
             f"(batch_size={config.batch_size}, training.accumulation="
             f"{config.training.accumulation})"
         )
+
+
+WITHOUT_EFFECT = {
+    "head": ("auto", RunConfig.head),
+    "model.dtype": ("auto", TransformerConfig.dtype),
+    "model.remat": ("auto", TransformerConfig.remat),
+    "model.attention_implementation": ("auto", TransformerConfig.attention_implementation),
+    "model.scan_unroll": (0, TransformerConfig.scan_unroll),
+}
+"""Keys of how floats are computed -> the values that quantized=true, whose integers have one way,
+leaves them at."""
+
+
+def _check_quantized(config: ConfigDict) -> None:
+    """Refuse methods and keys on which the integers of a byte model have no bearing."""
+    if parse(config.method).family != Bytes.name:
+        raise ValueError(
+            f"quantized=true trains the byte model of coders, and method is {config.method}: "
+            f"leave it at {Bytes.name}, or set quantized=false"
+        )
+    for key, values in WITHOUT_EFFECT.items():
+        section, _, name = key.rpartition(".")
+        value = (config[section] if section else config)[name]
+        if value not in values:
+            raise ValueError(
+                f"{key}={value} has no effect under quantized=true: leave it at {values[0]}"
+            )
 
 
 def _settled(section: ConfigDict) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from ml_collections import ConfigDict
 
 from latent_jax.contracts import Task, Variables, Vocabulary, Writer
+from latent_jax.generation.decoders import TokenDecoder
+from latent_jax.generation.integer_decoder import IntegerDecoder
 from latent_jax.generation.token_writer import TokenWriter
 from latent_jax.methods.artefacts import load_compiled
 from latent_jax.methods.family import Family, MethodName, head_of, transformer_keys
@@ -45,7 +47,9 @@ class TextCode(Family):
         self, task: Task, variables: Variables, tokenizer: Tokenizer, row_length: int
     ) -> Writer:
         """Return a writer of ids; see `Family`."""
-        return TokenWriter(task.model_config, variables, tokenizer, row_length)
+        kind = IntegerDecoder if isinstance(task, IntegerLanguageModeling) else TokenDecoder
+        decoder = kind(task.model_config, tokenizer.separator_id)
+        return TokenWriter(decoder, variables, tokenizer, row_length)
 
 
 def _windows(snippets: ConfigDict) -> Trie | None:

@@ -50,7 +50,7 @@ class GPTByteModel:
     """
 
     kind = "gpt"
-    is_exact = False
+    is_exact, skips_idle = False, False
 
     def __init__(self, config: GPTConfig, params: Any, context: int, lanes: int = LANES):
         """Store the weights on the host; a device gets them at its first step."""

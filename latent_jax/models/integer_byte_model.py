@@ -35,7 +35,7 @@ class IntegerByteModel:
     """
 
     kind = "integer"
-    is_exact = True
+    is_exact, skips_idle = True, True
 
     def __init__(self, config: IntegerConfig, arrays: Mapping[str, np.ndarray], lanes: int = LANES):
         """Check every bound."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.exact.model_file import IntegerConfig
+from latent_jax.exact.model_file import BLOCKS, IntegerConfig, of_blocks
 from latent_jax.layers.cache import Cache
 from latent_jax.models import integer_gpt
 from latent_jax.models.integer_byte_model import LANES, IntegerByteModel
@@ -28,6 +28,8 @@ class IntegerDeviceModel(IntegerByteModel):
         lanes: B.
         dtype: of the operands of products: float32, or bfloat16, which holds them as exactly.
     """
+
+    skips_idle = False
 
     def __init__(
         self,
@@ -69,8 +71,8 @@ class IntegerDeviceModel(IntegerByteModel):
 
 def weight_tree(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the arrays of a file as `integer_gpt` takes them."""
-    tree: dict[str, Any] = {name: x for name, x in arrays.items() if "/" not in name}
-    tree["blocks"] = {name.split("/")[1]: x for name, x in arrays.items() if "/" in name}
+    tree: dict[str, Any] = {name: x for name, x in arrays.items() if not name.startswith(BLOCKS)}
+    tree["blocks"] = of_blocks(arrays)
     return jax.tree.map(jnp.asarray, tree)
 
 

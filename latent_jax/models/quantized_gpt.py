@@ -17,8 +17,10 @@ import numpy as np
 from latent_jax.exact import bounds, gradients
 from latent_jax.exact.model_file import (
     ATTENTION_BITS,
+    BLOCKS,
     NORM_BITS,
     OUTPUT_BITS,
+    PRODUCTS,
     IntegerConfig,
     dtype_of,
 )
@@ -39,6 +41,9 @@ SCALES = {
     "position_bias": (64.0, bounds.SCORE),
 }
 """Last part of a name -> scale and largest integer of what is trained."""
+
+MATRICES = ("embedding", *PRODUCTS)
+"""Of them those that mix features; weight decay reaches no gain, bias or constant."""
 
 FROZEN = (r"params/(.*/)?\w+_(multiplier|shift)",)
 """Paths of the constants, see `Task.frozen`."""
@@ -132,6 +137,13 @@ def initial(key: jax.Array, config: GPTConfig) -> dict[str, Any]:
     }
 
 
+def decays(config: GPTConfig) -> dict[str, bool]:
+    """Return whether weight decay reaches each parameter, by its path; see `training.decay`."""
+    params = jax.eval_shape(lambda key: initial(key, config), jax.random.key(0))
+    names = {*params, *(f"{BLOCKS}{name}" for name in params["blocks"])} - {"blocks"}
+    return {name: name.removeprefix(BLOCKS) in MATRICES for name in sorted(names)}
+
+
 def _constant(name: str, shape: tuple, factor: float, shift_shape: tuple) -> dict[str, jax.Array]:
     """Return a multiplier of 8 bits and its shift."""
     n_bits = min(max(0, 8 - math.ceil(math.log2(factor))), 30)
@@ -175,7 +187,7 @@ def export(params: Mapping[str, Any], config: GPTConfig) -> dict[str, np.ndarray
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), dict(params))
     found = integers(params, config)
     blocks = found.pop("blocks")
-    arrays = {**found, **{f"blocks/{name}": value for name, value in blocks.items()}}
+    arrays = {**found, **{f"{BLOCKS}{name}": value for name, value in blocks.items()}}
     arrays = {name: np.asarray(value).astype(dtype_of(name)) for name, value in arrays.items()}
     for name, n_bits in (("attention_powers", ATTENTION_BITS), ("output_powers", OUTPUT_BITS)):
         arrays[name] = np.asarray(bounds.powers(n_bits), np.int32)

@@ -1,18 +1,14 @@
-"""Files of named arrays in the safetensors format, https://github.com/huggingface/safetensors.
+"""Named arrays of NumPy as files in the safetensors format; `array_files` reads the layout."""
 
-The first eight bytes are the length of a header, a little-endian integer. The header is JSON:
-name -> dtype, shape, and the range of the array's bytes after the header. The file contains no
-code that reading would execute. The format is implemented here because the library's NumPy
-functions do not support bfloat16, which NumPy itself lacks.
-"""
-
+import io
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+
+from latent_jax.array_files import LENGTH_BYTES, METADATA, read_header, view
 
 DTYPES = {
     "F64": np.dtype(np.float64),
@@ -23,12 +19,13 @@ DTYPES = {
     "I32": np.dtype(np.int32),
     "I16": np.dtype(np.int16),
     "I8": np.dtype(np.int8),
+    "U32": np.dtype(np.uint32),
     "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(np.bool_),
 }
-"""dtype name in the format -> NumPy dtype."""
+"""dtype name in the format -> NumPy dtype; all that `array_files` reads."""
 
-LENGTH_BYTES, ALIGNMENT = 8, 8
+ALIGNMENT = 8
 
 
 def to_bytes(tensors: Mapping[str, np.ndarray]) -> bytes:
@@ -38,7 +35,7 @@ def to_bytes(tensors: Mapping[str, np.ndarray]) -> bytes:
         ValueError: the format has no such dtype.
     """
     words = {dtype: word for word, dtype in DTYPES.items()}
-    header, parts, at = {"__metadata__": {"format": "pt"}}, [], 0
+    header, parts, at = {METADATA: {"format": "pt"}}, [], 0
     for name, x in tensors.items():
         if x.dtype not in words:
             raise ValueError(f"{name} is {x.dtype}; safetensors has {', '.join(DTYPES)}")
@@ -61,16 +58,8 @@ def from_bytes(content: bytes) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the content is no whole safetensors file.
     """
-    length = int.from_bytes(content[:LENGTH_BYTES], "little")
-    begin = LENGTH_BYTES + length
-    if len(content) < begin or length == 0:
-        raise ValueError(f"a header of {length:,} bytes in {len(content):,}: the file is cut off")
-    try:
-        header = json.loads(content[LENGTH_BYTES:begin])
-        header.pop("__metadata__", None)
-        return {name: _view(content, begin, name, **entry) for name, entry in header.items()}
-    except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError) as error:
-        raise ValueError(f"its header is not that of safetensors: {error}") from error
+    entries = read_header(io.BytesIO(content)).entries
+    return {name: view(content, entry, DTYPES[entry.word]) for name, entry in entries.items()}
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -85,15 +74,3 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{path} is no safetensors file: {error}") from error
-
-
-def _view(content: bytes, begin: int, name: str, dtype, shape, data_offsets) -> np.ndarray:
-    if dtype not in DTYPES:
-        raise ValueError(f"{name} is {dtype}; only {', '.join(DTYPES)} are read")
-    first, last = data_offsets
-    size = math.prod(shape)
-    if not 0 <= first <= last <= len(content) - begin:
-        raise ValueError(f"{name} ends at byte {last} of {len(content) - begin}: it is cut off")
-    if last - first != size * DTYPES[dtype].itemsize:
-        raise ValueError(f"{name} has {last - first} bytes, and its shape is {shape} of {dtype}")
-    return np.frombuffer(content, DTYPES[dtype], size, begin + first).reshape(shape)

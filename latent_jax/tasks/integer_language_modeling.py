@@ -27,6 +27,11 @@ class IntegerLanguageModeling(LanguageModeling):
         super().__post_init__()
         quantized_gpt.integer_config(self.model_config, self.row_length)
 
+    @property
+    def decays(self):
+        """What weight decay reaches, see `training.decay`: no Flax module makes the parameters."""
+        return quantized_gpt.decays(self.model_config)
+
     def init(self, key, batch):
         """Draw parameters; see `Task`. They are better taken from a float model."""
         del batch

@@ -79,8 +79,11 @@ class AC(BitTokenizer):
         self._probed.check()
         examples = [examples_of(text) for text in texts]
         flat = [example for part in examples for example in part]
-        work = self._encode_known if self._model.is_exact else self._encode_group
-        done = shared(work, flat, [*map(len, flat)], self._model)
+        sizes = [*map(len, flat)]
+        if self._model.is_exact:
+            done = shared(self._encode_known, flat, sizes, self._model, side_by_side=1)
+        else:
+            done = shared(self._encode_group, flat, sizes, self._model)
         streams = iter(done)
         return [[next(streams) for _ in part] for part in examples]
 

@@ -3,8 +3,8 @@
 Encoder and decoder must see the same probabilities to the last bit. Floats depend on the shape of a
 computation, so a model has one step of one fixed shape, which reads one id in each of its `lanes`
 texts. The result of a lane must not depend on the other lanes, nor on the number of calls. A model
-in integers gives the same result for any shape on every device: it steps only lanes that are not
-idle, and reads a known text in one go.
+in integers gives the same result for any shape on every device, and reads a known text in one go;
+on a processor it steps only lanes that are not idle.
 """
 
 import hashlib
@@ -30,7 +30,9 @@ class ByteModel(Protocol):
         lanes: number of texts of one step.
         workers: number of threads that may step at the same time, each with its own state.
         flops_per_byte: forward FLOPs per byte read.
-        is_exact: whether its tables are integers that depend on the model's file alone.
+        is_exact: whether its tables are integers that depend on the model's file alone; then it has
+            `tables`, which reads a known text on the processor.
+        skips_idle: whether a step costs nothing for a lane that is idle.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class ByteModel(Protocol):
     workers: int
     flops_per_byte: float
     is_exact: bool
+    skips_idle: bool
 
     def start(self, worker: int = 0) -> Any:
         """Return the initial state. The first step must read `BEGIN` at position 0 in every lane.

@@ -32,8 +32,8 @@ def cumulative_counts(table_V, precision, out_C):
 
     Args:
         table_V: probabilities, float32, which need not sum to 1, but their sum must be finite and
-            positive; or int32, from 0 to 2^20, where all may be 0 and are then equal. V <=
-            2^precision / 2.
+            positive; or int32, from 0 to 2^20, where all may be 0 and are then equal. V <
+            2^precision, so that some symbol has more than a count of 1.
         precision: bits, `MIN_PRECISION` to `MAX_PRECISION`.
         out_C: int64[V + 1], written: symbol v owns [out_C[v], out_C[v + 1]), out_C[0] = 0 and
             out_C[V] = 2^precision.

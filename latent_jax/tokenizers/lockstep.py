@@ -39,21 +39,26 @@ def run(
 
 
 def shared(
-    work: Callable[[list, int], list], items: Sequence, sizes: Sequence[int], model: ByteModel
+    work: Callable[[list, int], list],
+    items: Sequence,
+    sizes: Sequence[int],
+    model: ByteModel,
+    side_by_side: int = 0,
 ) -> list:
-    """Return work(items, 0), computed by several workers where there are more items than lanes.
+    """Return work(items, 0), computed by several workers where one has enough to do without them.
 
     Args:
         work: takes some of the items and the number of a worker, and returns one result per item.
         items: anything that `work` takes.
         sizes: the length of each item; every worker gets about the same total.
         model: the byte model, which decides the numbers of lanes and workers.
+        side_by_side: items that one worker does at the cost of one; 0 = the lanes of a model that
+            steps all of them, and 1 where idle lanes cost nothing.
     """
     if not items:
         return []
-    # A model in integers fills its lanes however few the texts are; the others step whole ones.
-    lanes = 1 if model.is_exact else model.lanes
-    n_threads = min(model.workers, max(1, -(-len(items) // lanes)))
+    side_by_side = side_by_side or (1 if model.skips_idle else model.lanes)
+    n_threads = min(model.workers, max(1, -(-len(items) // side_by_side)))
     if n_threads == 1:
         return work(list(items), 0)
     # Longest first, so that at the end no lane is left alone with a long text.

@@ -3,6 +3,8 @@
     class PositionEmbedding(nn.Module):
         decays = {"embedding": False}
 
+A task whose parameters no Flax module makes has such a mapping itself, by their paths.
+
 A matrix that mixes features is decayed. Biases, scales, rates, and learned tables that are places
 or codes by nature are not: pulling those to zero pulls together what they are to tell apart.
 """
@@ -36,13 +38,14 @@ OF_FLAX: Mapping[type[nn.Module], Mapping[str, bool]] = {
 def declared_decay(task: Task, spec: Spec) -> dict[str, bool]:
     """Return whether each declared parameter of a task is decayed, by its "/"-joined path.
 
-    A parameter whose module declares nothing is missing. Arguments are those of `trace_init`.
+    A parameter that neither its module nor the task declares is missing. Arguments are those of
+    `trace_init`.
     """
     return trace_init(task, spec)[1]
 
 
 def trace_init(task: Task, spec: Spec) -> tuple[PyTree, dict[str, bool]]:
-    """Return the shapes of a task's variables, and what its modules declare of their parameters.
+    """Return the shapes of a task's variables, and what is declared of its parameters.
 
     Nothing is computed: `init` is traced once for a task and the shape of a row, and every Flax
     module that it calls is asked for `decays`.
@@ -75,4 +78,4 @@ def _traced(task: Task, row: tuple[tuple[str, tuple[int, ...], Any], ...]):
     batch = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape, dtype in row}
     with nn.intercept_methods(note):
         shapes = jax.eval_shape(task.init, jax.random.key(0), batch)
-    return shapes, found
+    return shapes, found | dict(getattr(task, "decays", {}))

@@ -6,7 +6,6 @@ patterns see them, and "codebook/..." and the like for the other Flax collection
 """
 
 import dataclasses
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from latent_jax.json_files import MOST_BYTES, Kind, check, parse
+from latent_jax.array_files import read_array, read_header
+from latent_jax.models.safetensors import DTYPES
 from latent_jax.nearest import nearest
 from latent_jax.paths import open_path
 from latent_jax.training.checkpoints import Checkpoints
@@ -25,18 +25,6 @@ from latent_jax.training.optimizer import path_name
 from latent_jax.training.sharding import replicated
 
 PyTree = Any
-
-SAFETENSORS_DTYPES = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": jnp.bfloat16,
-    "I64": np.int64,
-    "I32": np.int32,
-    "U32": np.uint32,
-    "U8": np.uint8,
-    "BOOL": np.bool_,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,42 +170,16 @@ def _of_npz(path: Path) -> Weights:
 
 
 def _of_safetensors(path: Path) -> Weights:
-    """Read the format itself: the length of a JSON header, the header, and the arrays' bytes."""
     with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        length = int.from_bytes(file.read(8), "little")
-        if not 0 < length <= min(size - 8, MOST_BYTES):
-            raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
-        header = parse(file.read(length), "its header")
-    header.pop("__metadata__", None)
-    check(header, "its header", Kind(items=dict))
-    shapes = {}
-    for name, entry in header.items():
-        check(entry, name, Kind(keys={"shape": list, "data_offsets": list, "dtype": str}))
-        for key, least in (("shape", 0), ("data_offsets", 2)):
-            check(entry[key], f"{key} of {name}", Kind(list, items=int))
-            if min(entry[key], default=0) < 0 or len(entry[key]) < least:
-                raise ValueError(f"{name} has {entry[key]} as its {key}")
-        if entry["dtype"] not in SAFETENSORS_DTYPES:
-            raise ValueError(
-                f"{name} is {entry['dtype']}; {', '.join(SAFETENSORS_DTYPES)} are read"
-            )
-        dtype = np.dtype(SAFETENSORS_DTYPES[entry["dtype"]])
-        start, end = entry["data_offsets"][:2]
-        if end - start != math.prod(entry["shape"]) * dtype.itemsize or 8 + length + end > size:
-            raise ValueError(f"{name} is said to lie at {start} to {end}, which does not fit")
-        shapes[name] = jax.ShapeDtypeStruct(tuple(entry["shape"]), dtype)
+        entries = read_header(file).entries
+    shapes = {
+        name: jax.ShapeDtypeStruct(entry.shape, DTYPES[entry.word])
+        for name, entry in entries.items()
+    }
 
     def read(names):
-        arrays = {}
         with path.open("rb") as file:
-            for name in names:
-                start, end = header[name]["data_offsets"]
-                file.seek(8 + length + start)
-                array = np.frombuffer(file.read(end - start), shapes[name].dtype)
-                arrays[name] = array.reshape(shapes[name].shape)
-        return arrays
+            return {name: read_array(file, entries[name], shapes[name].dtype) for name in names}
 
     return Weights(str(path), shapes, read)
 

@@ -9,6 +9,8 @@ import pytest
 from latent_jax.codec import container
 from latent_jax.codec.compress import compress_file, decompress_file, open_tokenizer
 from latent_jax.methods.shipped_files import INTEGER_M1
+from latent_jax.models.integer_byte_model import IntegerByteModel
+from latent_jax.models.integer_device import IntegerDeviceModel
 from latent_jax.tokenizers import AC, EqualInfoAC, FingerprintError
 from tests.codec.packing import pack, unpack
 from tests.codec.versions import as_version_1
@@ -52,6 +54,24 @@ def test_neither_lanes_nor_workers_are_in_a_file(monkeypatch):
     assert unpack(packed, AC(other, 256)) == TEXT
     header = json.loads(packed[12 : 12 + int.from_bytes(packed[8:12], "little")])
     assert set(header) == {"method", "model", "id_bits"} and packed[7] == 2
+
+
+def test_few_texts_take_one_step_of_a_device_and_all_threads_of_a_processor(monkeypatch):
+    """A device steps all lanes, used or not; on the processor a lane that is idle costs nothing."""
+    monkeypatch.setattr(container, "TEXT_BYTES", 40)
+    text, busy = TEXT[:120], []
+    for kind, n_workers in ((IntegerDeviceModel, 1), (IntegerByteModel, 3)):
+        model = kind.from_bytes(shipped_model().to_bytes(), lanes=4)
+        start = model.start
+        monkeypatch.setattr(model, "workers", 3)
+        monkeypatch.setattr(
+            model, "start", lambda worker=0, start=start: busy.append(worker) or start(worker)
+        )
+        tokenizer = AC(model, 256)
+        texts = [text[:40], text[40:80], text[80:]]
+        ids = [ids for ids, _ in tokenizer.encode_batch(texts)]
+        busy.clear()
+        assert tokenizer.decode_batch(ids) == texts and sorted(busy) == [*range(n_workers)]
 
 
 def test_another_model_is_refused_by_its_digest():

@@ -1,5 +1,8 @@
 """Kernels, JAX and the reference give one table, whatever the shape of the work."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +14,7 @@ from latent_jax.models.integer_device import IntegerDeviceModel, weight_tree
 from latent_jax.tokenizers.byte_model import BEGIN, IDLE
 from tests.exact import reference
 from tests.exact.models import SHAPE, content, integer_model, params
+from tests.launching import environment
 
 TEXT = b"An elephant never forgets, they say; 40 bytes \x00\xff are more than the context."
 CONTEXT = 16
@@ -116,3 +120,36 @@ def test_products_of_a_row_and_of_a_block_are_exact(shape):
     narrow = np.ascontiguousarray(w_IO.T, np.int8)
     matmul.row_product(np.ascontiguousarray(x_IR[:, 0], np.float32), narrow, one)
     np.testing.assert_array_equal(one, w_IO.T @ x_IR[:, 0])
+
+
+IN_PYTHON = """
+import sys
+import numpy as np
+from latent_jax.exact import kernels
+from latent_jax.models.integer_byte_model import IntegerByteModel
+
+def block_product(x_IR, w_OI, out_OR):  # the tile is written in LLVM's words
+    out_OR[: len(w_OI)] = w_OI @ x_IR
+
+kernels.block_product = block_product
+with open(sys.argv[1], "rb") as file:
+    model = IntegerByteModel.from_bytes(file.read(), lanes=3)
+tables = np.concatenate(list(model.tables(bytes.fromhex(sys.argv[3]))))
+ids = np.array([256, -1, 256], np.int32)
+step, _ = model.step(model.start(), ids, np.zeros(3, np.int32))
+np.savez(sys.argv[2], tables=tables, step=step[[0, 2]])
+"""
+
+
+def test_kernels_stay_within_their_arrays(expected, tmp_path):
+    """In Python, where an index that leaves an array is an error: a block and single rows."""
+    (tmp_path / "model").write_bytes(content(CONTEXT))
+    text, out = TEXT[:18], tmp_path / "out.npz"
+    words = [sys.executable, "-c", IN_PYTHON, tmp_path / "model", out, text.hex()]
+    ended = subprocess.run(
+        words, env={**environment(), "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    with np.load(out) as found:
+        np.testing.assert_array_equal(found["tables"], expected[: len(text) + 1])
+        np.testing.assert_array_equal(found["step"], expected[[0, 0]])

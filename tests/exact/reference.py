@@ -74,7 +74,7 @@ class Model:
         multiplier = w["embedding_multiplier"][byte]
         x = scale(w["embedding"][byte], multiplier, w["embedding_shift"], -STREAM, STREAM)
         for i, (keys, values) in enumerate(self.seen):
-            layer = {k.split("/")[1]: v[i] for k, v in w.items() if k.startswith("blocks/")}
+            layer = {k[7:]: v[i] for k, v in w.items() if k.startswith("blocks/")}
             x = self.layer(layer, x, keys, values)
         h = norm(x, w["final_gain"], 11, INT15)
         sums = shift(w["embedding"] @ h, 8)

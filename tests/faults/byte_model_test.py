@@ -2,16 +2,21 @@
 
 import hashlib
 import json
+import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from latent_jax.methods import artefacts
+from latent_jax.codec import compress
+from latent_jax.codec.compress import DEFAULT, open_tokenizer
+from latent_jax.methods import artefacts, shipped_files
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.tokenizers import AC, EqualInfoAC
 from latent_jax.tokenizers.byte_model import N_SYMBOLS, first_defect
 from latent_jax.tokenizers.likeliest import likeliest_texts
+from tests.exact.models import content as integer_content
 from tests.tokenizers.byte_models import CONFIG, byte_model, params
 
 UNIFORM = np.full(N_SYMBOLS, 1 / N_SYMBOLS, np.float32)
@@ -50,7 +55,8 @@ def test_a_row_that_is_no_distribution_is_seen(row, lane):
 class Broken:
     """A byte model of two lanes that breaks at its second step."""
 
-    kind, lanes, workers, flops_per_byte, is_exact = "broken", 2, 1, 1.0, False
+    kind, lanes, workers, flops_per_byte = "broken", 2, 1, 1.0
+    is_exact = skips_idle = False
 
     def __init__(self, row):
         self._row = row
@@ -131,3 +137,38 @@ def test_what_is_no_byte_model_is_named(tmp_path, content):
 def test_the_shipped_record_has_the_digest():
     record = json.loads((artefacts.FOLDER / "m1.json").read_text())
     assert record["sha256"] == artefacts.m1_digest()
+
+
+def test_the_integer_model_has_its_digest_in_its_record_and_in_the_program(caplog):
+    record = json.loads(Path(shipped_files.INTEGER_M1).with_suffix(".json").read_text())
+    digest = artefacts.m1_digest(shipped_files.INTEGER_M1)
+    assert record["sha256"] == digest == shipped_files.INTEGER_M1_SHA256
+    assert not caplog.records, "nobody is warned of a file without a digest"
+    assert open_tokenizer(DEFAULT).model_digest == digest
+
+
+@pytest.mark.parametrize("at", [0.0001, 0.002, 0.02, 0.5, 0.999])
+@pytest.mark.parametrize("method", [DEFAULT, "EqualInfoAC[b=32,v=256]"])
+def test_a_flipped_bit_in_the_model_of_compressed_files_is_seen(tmp_path, monkeypatch, at, method):
+    original = Path(shipped_files.INTEGER_M1)
+    content, path = bytearray(original.read_bytes()), tmp_path / original.name
+    shutil.copy(original.with_suffix(".json"), tmp_path)
+    path.write_bytes(content)
+    for module in (shipped_files, compress):
+        monkeypatch.setattr(module, "INTEGER_M1", str(path))
+    open_tokenizer(method)
+    content[int(at * len(content))] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"m1_integer\.safetensors (is not the|was damaged)"):
+        open_tokenizer(method)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"m1_integer\.safetensors cannot be read"):
+        open_tokenizer(method)
+
+
+def test_an_integer_model_that_is_wrong_is_named(tmp_path):
+    path = tmp_path / "m1.safetensors"
+    for content in (integer_content()[:-1], integer_content()[:99], b"{" + integer_content()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"m1.safetensors is no byte model, or was cut short"):
+            artefacts.load_m1(str(path))

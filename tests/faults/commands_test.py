@@ -180,13 +180,28 @@ def test_a_pipe_a_device_and_a_link_are_written_through(tmp_path):
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
 
 
-def test_standard_output_may_be_a_file(tmp_path):
-    code = "from latent_jax.paths import replace_file; print('a', flush=True); "
-    code += "replace_file('/dev/stdout', b'b\\n'); print('c')"
-    with open(tmp_path / "out", "wb") as out:
-        subprocess.run([sys.executable, "-c", code], stdout=out, check=True, env=environment())
-    # What was written last stands last: the file was not replaced under the process.
-    assert sorted((tmp_path / "out").read_text().split()) in (["a", "b", "c"], ["a", "c"])
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        ("/dev/stdout", 1),
+        ("/dev/stderr", 2),
+        ("/dev/fd/1", 1),
+        ("/proc/self/fd/1", 1),
+        ("/dev/../dev/stdout", 1),
+    ],
+)
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+def test_standard_output_may_be_a_file(tmp_path, path, number, mode):
+    """As after > and >>: what is printed before and after the records stands around them."""
+    code = "import sys; from latent_jax.paths import replace_file; "
+    code += f"file = sys.{'stdout' if number == 1 else 'stderr'}; print('a', file=file); "
+    code += f"replace_file({path!r}, b'b\\n'); print('c', file=file)"
+    (tmp_path / "out").write_text("before\n")
+    with open(tmp_path / "out", mode) as out:
+        words = {"stdout" if number == 1 else "stderr": out}
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment(), **words)
+    before = "before\n" if mode == "ab" else ""
+    assert (tmp_path / "out").read_text() == f"{before}a\nb\nc\n"
     assert Path("/dev/stdout").is_symlink()
 
 

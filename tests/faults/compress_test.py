@@ -1,8 +1,10 @@
 """Files that are compressed: nothing is lost, replaced or believed, whatever happens meanwhile."""
 
+import importlib.util
 import io
 import json
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -10,13 +12,14 @@ import sys
 import threading
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent_jax.codec import container, new_file
+from latent_jax.codec import compiling, container, new_file
 from latent_jax.codec.compress import compare_files, compress_file, decompress_file
 from latent_jax.codec.header import MAGIC, VERSION, id_bits, read_header
 from latent_jax.codec.reading import ContainerError
@@ -143,6 +146,76 @@ def test_a_full_disk_leaves_nothing(raw, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="out cannot be written: No space left on device"):
         compress_file(raw, tmp_path / "out", gzip)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+@pytest.mark.parametrize("n_bytes", [10, 5000, 500_000])
+def test_a_disk_that_is_full_is_said_of_the_output(tmp_path, n_bytes):
+    """Whether the system says so while bytes are written, at the flush, or when it is closed."""
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.write_bytes(np.random.default_rng(0).bytes(n_bytes))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, before[1]))
+    try:
+        with pytest.raises(ValueError, match="out cannot be written: File too large"):
+            compress_file(raw, out, gzip, verify=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+@pytest.mark.parametrize("restore", [compress_file, decompress_file])
+def test_an_input_that_fails_is_said_of_the_input(tmp_path, restore):
+    """The first page of a process's memory opens, and cannot be read."""
+    words = [gzip] if restore is compress_file else []
+    with pytest.raises(ValueError, match=r"^/proc/self/mem cannot be read: Input/output error"):
+        restore(Path("/proc/self/mem"), tmp_path / "out", *words)
+    with pytest.raises(ValueError, match="nothing cannot be read: No such file"):
+        restore(tmp_path / "nothing", tmp_path / "out", *words)
+    with pytest.raises(ValueError, match="cannot be read: Is a directory"):
+        restore(tmp_path, tmp_path / "out", *words)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_model_that_fails_is_not_said_of_the_output(raw, tmp_path):
+    def make():
+        raise OSError(5, "Input/output error", "model")
+
+    with pytest.raises(OSError, match="Input/output error: 'model'"):
+        compress_file(raw, tmp_path / "out", make)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+KERNEL = """
+import numba
+
+@numba.njit(cache=True)
+def kernel(x):
+    return x + 1
+"""
+
+
+def test_kernels_are_announced_when_they_are_compiled_and_only_then(tmp_path, capfd):
+    """The second time Numba's cache has them, as in every later process."""
+
+    def kernel(name):
+        spec = importlib.util.spec_from_file_location(name, tmp_path / "made.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.kernel
+
+    (tmp_path / "made.py").write_text(KERNEL)
+    line = f"{compiling.LINE}\n"
+    for name, said in [("other", ""), ("latent_jax.exact.made", line)]:
+        for path in (tmp_path / "__pycache__").glob("made.kernel*"):
+            path.unlink()
+        for expected in (said, ""):
+            with compiling.announced():
+                fresh = kernel(name)
+                assert fresh(1) == 2 and fresh(1.5) == 2.5
+            assert capfd.readouterr().err == expected
+    assert kernel("latent_jax.exact.made")(1j) == 1 + 1j and capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -5,16 +5,16 @@ import re
 
 import pytest
 
-from configs import common
+from configs import common, m1
 from configs.print_config import read_comments
 from latent_jax.contracts import Evaluation
-from latent_jax.costs.lowering import assumed_vocabulary
+from latent_jax.costs.lowering import assumed_vocabulary, count_flops
 from latent_jax.data import batch_spec
 from latent_jax.experiments.checks import check_best_metric, metric_names
 from latent_jax.experiments.run import prepare, run
 from latent_jax.experiments.study import run_config
 from latent_jax.methods.registry import families
-from latent_jax.methods.settings import check_settings
+from latent_jax.methods.settings import WITHOUT_EFFECT, check_settings
 from latent_jax.methods.solve import solve_shape
 from latent_jax.methods.tasks import make_task
 from latent_jax.ranges import INT32, check
@@ -86,6 +86,51 @@ def test_minus_one_and_zero_are_refused_or_mean_something(key):
         else:
             says = re.search(rf"(?<![\w.-]){value} (=|\w+)", comment)
             assert (value == 0 and key in ZERO_IS_A_NUMBER) or says, (key, value, comment)
+
+
+def quantized(**words):
+    """The configuration of the integer M1 with words by dotted key."""
+    config = m1.get_config("quantized=true")
+    for key, value in words.items():
+        config.update_from_flattened_dict({key: value})
+    return config
+
+
+@pytest.mark.parametrize("method", ["GZip[v=256]", "AC[v=256]", "BPE[v=257]", "StaticAC[v=256]"])
+def test_only_a_model_of_bytes_is_trained_in_integers(method):
+    check_settings(quantized())
+    with pytest.raises(ValueError, match=r"quantized=true trains the byte model .* at Bytes, or"):
+        check_settings(quantized(method=method))
+    check_settings(quantized(method=method, quantized=False))
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("head", "blocks"),
+        ("head", "fused"),
+        ("model.dtype", "bfloat16"),
+        ("model.remat", "dots"),
+        ("model.remat", "block"),
+        ("model.attention_implementation", "xla"),
+        ("model.scan_unroll", 2),
+    ],
+)
+def test_what_integers_do_not_follow_is_refused(key, wrong):
+    message = rf"^{re.escape(key)}={wrong} has no effect under quantized=true: leave it at"
+    with pytest.raises(ValueError, match=message):
+        check_settings(quantized(**{key: wrong}))
+    check_settings(quantized(**{key: wrong, "quantized": False}))
+    for value in WITHOUT_EFFECT[key]:
+        check_settings(quantized(**{key: value}))
+
+
+def test_flops_of_integers_are_counted_with_the_keys_at_their_defaults():
+    config = quantized(row_length=32, batch_size=2)
+    config.model.update(d_model=16, n_heads=2, n_layers=1, d_ff=32)
+    config.snippets.every = 0
+    counted = count_flops(config, assumed_vocabulary(config, 1.0), ("evaluation",))
+    assert counted["evaluation"] > 32 * 2 * 2 * 16 * 257
 
 
 @pytest.mark.parametrize("key", CHOICES)

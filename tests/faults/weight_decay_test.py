@@ -36,6 +36,7 @@ CONFIGS = {
     ),
     "remat": made(**{"model.remat": "block", "model.positions": "relative"}),
     "configs/m1.py": m1.get_config("size=nano"),
+    "integers": m1.get_config("size=nano,quantized=true"),
 }
 
 NOT_DECAYED = (
@@ -45,6 +46,7 @@ NOT_DECAYED = (
     r"quantizer/(stages_\d+/)?offsets$",
     r"decompressor/(offsets|places)$",
     r"(attention/(offset|log_slope)|place_score)$",
+    r"^(blocks/)?(\w+_(gain|multiplier|shift)|position_bias)$",
 )
 
 

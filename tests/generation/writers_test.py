@@ -31,7 +31,8 @@ def make_writer(tokenizer, row_length=ROW, scale=6.0, **words):
     shape = dict(max_length=row_length, n_layers=1, d_model=16, n_heads=2) | words
     config = GPTConfig(vocab_size=tokenizer.vocab_size, **shape)
     variables = make_variables(config, scale)
-    return TokenWriter(config, variables, tokenizer, row_length), config, variables
+    decoder = TokenDecoder(config, tokenizer.separator_id)
+    return TokenWriter(decoder, variables, tokenizer, row_length), config, variables
 
 
 @functools.cache

@@ -33,6 +33,25 @@ def test_one_certain_symbol_takes_all_but_one_count_each(precision):
     assert counts[97] == (1 << precision) - 256 and (np.delete(counts, 97) == 1).all()
 
 
+@pytest.mark.parametrize("n_symbols", [256, 257, 511])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_more_symbols_than_half_of_all_counts_get_theirs(n_symbols, dtype):
+    """257 symbols in 2^9, which is the least precision, and as many as there can be."""
+    random = np.random.default_rng(n_symbols)
+    tables = [random.dirichlet(np.full(n_symbols, a)) for a in (1e-3, 0.05, 1.0, 100.0)]
+    tables += [np.full(n_symbols, 1 / n_symbols), np.eye(n_symbols)[-1]]
+    for table in tables:
+        scale = 1 if dtype == np.float32 else (1 << 20) / table.max()
+        table = (table * scale).astype(dtype)
+        cumulative = np.zeros(n_symbols + 1, np.int64)
+        cumulative_counts(table, 9, cumulative)
+        counts = np.diff(cumulative)
+        assert cumulative[0] == 0 and cumulative[-1] == 512 and counts.min() >= 1
+        above = np.maximum(table.astype(np.float64) * 512 / table.sum(dtype=np.float64) - 1, 0)
+        shares = above / above.sum() * (512 - n_symbols) if above.sum() else above
+        assert np.abs(counts - 1 - shares).max() <= 1
+
+
 def test_rounding_costs_little():
     random = np.random.default_rng(0)
     costs = {}
