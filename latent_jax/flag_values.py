@@ -25,7 +25,9 @@ def check_values() -> None:
             raise ValueError(f"--{name}=- is no path: write /dev/stdout, or ./- for such a name")
         try:
             check_writable(path)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            raise ValueError(f"--{name}: {error}") from error
+        except OSError as error:
             raise ValueError(f"--{name}={path}: {describe_os_error(error)}") from error
     for name in flags.FLAGS:
         value = flags.FLAGS[name].value

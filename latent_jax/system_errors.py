@@ -34,9 +34,9 @@ def check_writable(path: str | os.PathLike, is_folder: bool = False) -> None:
     """
     path = Path(path)
     if path.is_dir() and not is_folder:
-        raise ValueError("it is a folder: name a file")
+        raise ValueError(f"{path} is a folder: name a file")
     if is_folder and path.exists() and not path.is_dir():
-        raise ValueError("it is a file: name a folder")
+        raise ValueError(f"{path} is a file: name a folder")
     if is_special(path):
         return
     place = path if is_folder else path.parent

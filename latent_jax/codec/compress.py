@@ -108,10 +108,9 @@ def compress_file(
         packed = target.tell()
         if verify:
             _verify(target, path, out, tokenizer, raw)
+    rate = f", {8 * packed / raw:.3f} bits per byte" if raw else ""
     checked = "" if verify else ", not verified"
-    print(
-        f"{out}: {packed:,} of {raw:,} bytes, {8 * packed / max(raw, 1):.3f} bits per byte{checked}"
-    )
+    print(f"{out}: {packed:,} of {raw:,} bytes{rate}{checked}")
 
 
 def _verify(packed: BinaryIO, path: Path, out: Path, tokenizer: Tokenizer, n_bytes: int) -> None:

@@ -72,6 +72,7 @@ def report_with_page(
         ValueError: see both.
     """
     check_writable(out, is_folder=True)
+    _check_page(folders, out, words.get("sentence", SENTENCE), words.get("extra", ()))
     report_runs(folders, results=results, readme=readme, per_character=per_character)
     made_by = shlex.join(["python", "launch/report.py", *sys.argv[1:]])
     write_report_page(folders, out, made_by=made_by, **words)
@@ -100,10 +101,7 @@ def write_report_page(
         ValueError: a folder holds no run or no tokenizer, a file is no list of records, or there is
             no sentence.
     """
-    if not folders:
-        raise ValueError(f"--out={out} is for the page of a study: name a folder with runs")
-    if not sentence:
-        raise ValueError("--sentence is empty: there is nothing for the tokenizers to cut")
+    _check_page(folders, out, sentence, extra)
     page = study_page(
         folders,
         segmentation=segment(folders, sentence, extra),
@@ -114,6 +112,18 @@ def write_report_page(
     path = write_page(page, Path(out) / INDEX)
     print(f"{path}, {path.stat().st_size / 1e6:.1f} MB")
     return path
+
+
+def _check_page(
+    folders: Sequence[str | Path], out: str | Path, sentence: str, extra: Sequence[str | Path]
+) -> None:
+    """Refuse what no page can be made of, before anything is drawn."""
+    if not folders:
+        raise ValueError(f"--out={out} is for the page of a study: name a folder with runs")
+    if not sentence:
+        raise ValueError("--sentence is empty: there is nothing for the tokenizers to cut")
+    for folder in extra:
+        read_metadata(Path(folder))
 
 
 def segment(

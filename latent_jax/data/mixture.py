@@ -22,6 +22,12 @@ from latent_jax.data.corpus import Corpus, open_one
 from latent_jax.data.documents import CorpusError
 from latent_jax.data.sources import DataConfig
 
+SMALLEST_SHARE, LARGEST_SHARE = 1e-6, 1e6
+"""Of a part; only ratios of shares count."""
+
+MOST_DOCUMENTS = 2**31
+"""In an epoch of a mixture, repetitions included."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:
@@ -46,10 +52,10 @@ class Part:
         """
         match = re.fullmatch(r"(\w+)=([0-9.]+(?:e[+-]?\d+)?):(.+)", text)
         share = float(match[2]) if match and match[2].count(".") < 2 else math.nan
-        if not (math.isfinite(share) and share > 0):
+        if not SMALLEST_SHARE <= share <= LARGEST_SHARE:
             raise CorpusError(
-                f"data.mixture has {text!r}: write NAME=SHARE:FILES with a share above 0, such as "
-                "wiki=0.7:enwiki/*.jsonl.xz"
+                f"data.mixture has {text!r}: write NAME=SHARE:FILES with a share from "
+                f"{SMALLEST_SHARE:g} to {LARGEST_SHARE:g}, such as wiki=0.7:enwiki/*.jsonl.xz"
             )
         return cls(match[1], share, match[3])
 
@@ -116,18 +122,30 @@ def _open_mixture(config: DataConfig) -> Mixture:
     names = [entry.name for entry in entries]
     if len(set(names)) < len(names):
         raise CorpusError(f"data.mixture has a name twice, {', '.join(names)}: name each part")
-    parts = {
-        entry.name: open_one(dataclasses.replace(config, mixture=(), files=(entry.files,)))
-        for entry in entries
-    }
+    parts = {entry.name: _open_part(config, entry) for entry in entries}
     rates = [entry.share / parts[entry.name].n_bytes["train"] for entry in entries]
     repeats = tuple(rate / min(rates) for rate in rates)
     identity = [[parts[e.name].fingerprint, e.share] for e in entries]
     fingerprint = hashlib.sha256(json.dumps(["mixture", identity]).encode()).hexdigest()
     folder = Path(config.cache_dir).expanduser() / fingerprint[:32]
     n_documents = _totals([part.n_documents for part in parts.values()], repeats)
+    if n_documents["train"] > MOST_DOCUMENTS:
+        often = entries[int(np.argmax(repeats))]
+        raise CorpusError(
+            f"data.mixture reads {often.name} {max(repeats):.3g} times in an epoch, "
+            f"{n_documents['train']:,} documents in all, more than {MOST_DOCUMENTS:,}: give it a "
+            "smaller share"
+        )
     n_bytes = _totals([part.n_bytes for part in parts.values()], repeats)
     return Mixture(folder, fingerprint, n_documents, n_bytes, parts, repeats)
+
+
+def _open_part(config: DataConfig, entry: Part) -> Corpus:
+    """Return the corpus of a part; its name stands in an error."""
+    try:
+        return open_one(dataclasses.replace(config, mixture=(), files=(entry.files,)))
+    except CorpusError as error:
+        raise CorpusError(f"data.mixture, part {entry.name} ({entry.files}): {error}") from error
 
 
 def _totals(counts: Sequence[dict[str, int]], repeats: Sequence[float]) -> dict[str, int]:

@@ -49,6 +49,8 @@ class DataConfig:
             check_fields(self, "data.")
         except ValueError as error:
             raise CorpusError(str(error)) from error
+        if not self.cache_dir.strip():
+            raise CorpusError("data.cache_dir is empty: name the folder that keeps built corpora")
         for name in ("files", "mixture"):
             value = getattr(self, name)
             value = (value,) if isinstance(value, str) else tuple(value)

@@ -9,9 +9,16 @@ from jax.sharding import Mesh
 
 from latent_jax.contracts import Evaluation, Task
 from latent_jax.nearest import check_word
+from latent_jax.paths import open_path
 from latent_jax.training import TrainingConfig, initial_state
 from latent_jax.training.feed import Spec
 from latent_jax.training.init_from import choose_names, open_weights
+
+
+def check_source(path: str) -> None:
+    """Refuse a `training.init_from` that is not there, before any text is read."""
+    if not open_path(path).exists():
+        raise ValueError(f"training.init_from={path} does not exist")
 
 
 def check_weights(task: Task, training: TrainingConfig, spec: Spec, mesh: Mesh) -> None:

@@ -17,7 +17,7 @@ from latent_jax.costs.profile import describe_profile
 from latent_jax.costs.trace import traces
 from latent_jax.data import Batch
 from latent_jax.data.packing import RowLayout
-from latent_jax.experiments.checks import check_best_metric, check_weights
+from latent_jax.experiments.checks import check_best_metric, check_source, check_weights
 from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension, with_extension
 from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.reading import Reading, open_reading
@@ -112,8 +112,11 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     mesh = make_mesh(training.strategy, training.model_parallel)
     keep_programs()
     startup.mark("devices")
+    check_batch(mesh, config.batch_size, training.accumulation)
     if not (config.context_bytes or config.inference_flops_per_byte):
-        make_task(config, assumed_vocabulary(config, 4.0))  # refuses what makes none
+        task = make_task(config, assumed_vocabulary(config, 4.0))  # refuses what makes none
+        if config.budget.steps:  # other budgets depend on the text
+            solve_steps(config, task)
     reading = open_reading(config, startup)
     vocabulary = Vocabulary.of(reading.tokenizer, reading.bytes_per_token)
     config = solve_shape(config, vocabulary)
@@ -162,6 +165,8 @@ def run(
     check_path(workdir)
     folder = RunFolder(open_path(workdir))
     recorded = folder.config if (folder.path / "config.json").exists() else {}
+    if config.training.init_from and not recorded:
+        check_source(config.training.init_from)
     with folder.hold():
         try:
             return _run(config, folder, recorded, overrides, more_evaluations, pictures, startup)
@@ -186,7 +191,6 @@ def _run(
     check_extension(experiment.config, experiment.task, experiment.extension_steps, recorded)
     config, training, reading = experiment.config, experiment.training, experiment.reading
     tokenizer = reading.tokenizer
-    check_batch(experiment.mesh, config.batch_size, training.accumulation)
     spec = RowLayout.of(tokenizer, config.row_length).batch_spec(config.batch_size)
     if training.init_from and not recorded:
         check_weights(experiment.task, training, spec, experiment.mesh)

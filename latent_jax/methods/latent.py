@@ -79,7 +79,7 @@ class Latent(Family):
 
         Raises:
             ValueError: z_loss, snippets or quantized are set, which need a language model over a
-                tokenizer's ids.
+                tokenizer's ids; or a row is shorter than a latent.
         """
         if config.z_loss or config.snippets.every or config.quantized:
             raise ValueError(
@@ -88,6 +88,11 @@ class Latent(Family):
                 f"ids: leave them as they are for {method}"
             )
         length, factor = config.row_length, method["c"]
+        if length < factor:
+            raise ValueError(
+                f"a row of row_length={length} bytes is shorter than a latent of {method}: raise "
+                f"row_length to {factor} or more, or lower c"
+            )
         transformer = transformer_keys(config.autoencoder, platform)
         d_model = transformer["d_model"]
         # A configuration read from a run folder has a list here, which cannot be hashed; jit hashes

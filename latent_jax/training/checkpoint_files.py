@@ -174,6 +174,9 @@ def load(path: Any, metadata: Mapping[str, Any], abstract: Mapping[str, PyTree])
         DamagedError: they cannot be read, or their bits are others than were saved.
     """
     items, failed = {}, None
+    # Of several arrays that cannot be read one is raised, and said below in one line; asyncio would
+    # print the tracebacks of the others, whenever they are collected.
+    logging.getLogger("asyncio").addFilter(_is_raised_elsewhere)
     try:
         items = ocp.load_checkpointables(path, dict(abstract))
     except Exception as error:
@@ -279,6 +282,10 @@ def move_aside(path: Any) -> Any:
     else:
         path.rename(target)
     return target
+
+
+def _is_raised_elsewhere(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Task exception was never retrieved")
 
 
 def any_process(is_true: bool) -> bool:

@@ -14,7 +14,7 @@ from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.config import OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluations
 from latent_jax.training.feed import Feed, Spec, check_fields
-from latent_jax.training.identity import run_identity
+from latent_jax.training.identity import CheckpointError, run_identity
 from latent_jax.training.init_from import choose_names, open_weights, take_weights
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.optimizer import decay_start, make_schedule
@@ -132,6 +132,12 @@ def train(
             # Only now: a checkpoint of another run is refused without waiting for a compiler.
             programs = compile_steps()
         else:
+            if config.restore_step >= 0:
+                raise CheckpointError(
+                    f"training.restore_step={config.restore_step}, and there is no checkpoint in "
+                    f"{run_folder.checkpoints} yet: leave it at -1, or begin with weights of "
+                    "another run by training.init_from"
+                )
             programs = compile_steps()
             state, saved = create_state(init, abstract), nothing_seen(task)
             if config.init_from:
