@@ -71,8 +71,8 @@ def test_batches_are_those_of_the_mixture_and_it_can_be_sent_to_workers(config):
     ("mixture", "message"),
     [
         (("wiki:0.7:x",), r"data\.mixture has 'wiki:0\.7:x': write NAME=SHARE:FILES"),
-        (("wiki=0:x",), "with a share above 0"),
-        (("wiki=1.2.3:x",), "with a share above 0"),
+        (("wiki=0:x",), r"with a share from 1e-06 to 1e\+06"),
+        (("wiki=1.2.3:x",), r"with a share from 1e-06 to 1e\+06"),
         (("wiki=nan:x",), "write NAME=SHARE:FILES"),
         (("a=1:{here}/small.jsonl", "a=2:{here}/large.jsonl"), "a name twice, a, a: name each"),
         (("a=1:{here}/none.jsonl",), "does not exist"),
@@ -81,6 +81,28 @@ def test_batches_are_those_of_the_mixture_and_it_can_be_sent_to_workers(config):
 def test_what_makes_no_mixture_is_refused(config, tmp_path, mixture, message):
     mixture = [text.replace("{here}", str(tmp_path)) for text in mixture]
     with pytest.raises(CorpusError, match=message):
+        open_corpus(DataConfig(source="files", mixture=mixture, cache_dir=config.cache_dir))
+
+
+def test_the_part_that_holds_no_text_is_named(config, tmp_path):
+    (tmp_path / "empty.jsonl").write_text("")
+    words = dict(source="files", cache_dir=config.cache_dir)
+    mixture = (config.mixture[0], f"novels=1:{tmp_path}/empty.jsonl")
+    with pytest.raises(CorpusError, match=r"data\.mixture, part novels \(.*empty\.jsonl\): "):
+        open_corpus(DataConfig(**words, mixture=mixture))
+
+
+@pytest.mark.parametrize("share", ["1e-7", "1e308", "2e6"])
+def test_a_share_beyond_reason_is_refused(config, share):
+    mixture = (f"a={share}:{config.mixture[0].partition(':')[2]}", config.mixture[1])
+    with pytest.raises(CorpusError, match=r"with a share from 1e-06 to 1e\+06, such as"):
+        open_corpus(DataConfig(source="files", mixture=mixture, cache_dir=config.cache_dir))
+
+
+def test_an_epoch_of_too_many_documents_is_refused(config):
+    parts = [part.partition(":")[2] for part in config.mixture]
+    mixture = (f"a=1e-6:{parts[0]}", f"b=1e6:{parts[1]}")
+    with pytest.raises(CorpusError, match=r"reads b .* times in an epoch, .* give it a smaller"):
         open_corpus(DataConfig(source="files", mixture=mixture, cache_dir=config.cache_dir))
 
 

@@ -114,12 +114,9 @@ def test_only_tables_are_compiled(method, tmp_path):
         ("benchmark.py", ["data", "--seconds=nan"], "--seconds must be a finite number; got nan"),
         ("compile.py", ["--config=configs/m1.py", "--topology=cuda", "--json=/proc/x"], "/proc"),
         ("compress.py", ["table", "no-such-file", f"--json={'y' * 300}"], "name too long"),
-        (
-            "export.py",
-            ["--workdir=no", f"--out={__file__}"],
-            r"commands_test\.py is a file: name a folder",
-        ),
-        ("report.py", ["no", f"--out={__file__}"], r"commands_test\.py is a file: name a folder"),
+        ("export.py", ["--workdir=no", f"--out={__file__}"], r"_test\.py is a file: name a folder"),
+        ("report.py", ["no", f"--out={__file__}"], r"_test\.py is a file: name a folder"),
+        ("train.py", ["--config=README.md", "--workdir=no"], r"README\.md, line \d+, is no Python"),
         ("sweep.py", ["laptop", "--workers=-1"], "--workers=-1"),
     ],
 )
@@ -312,6 +309,22 @@ def test_scripts_are_ready_for_ctrl_c_before_they_import():
         text = (ROOT / "launch" / script).read_text()
         ours = [line for line in text.splitlines() if line.startswith("from latent_jax")]
         assert ours[0].startswith("from latent_jax import interrupts"), script
+
+
+def test_help_whose_reader_has_enough():
+    # The pipe is closed before anything is written, so this depends on no timing.
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, ROOT / "launch" / "prepare.py", "--help"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        timeout=120,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_an_output_that_is_full():

@@ -18,6 +18,7 @@ from latent_jax.methods.settings import WITHOUT_EFFECT, check_settings
 from latent_jax.methods.solve import solve_shape
 from latent_jax.methods.tasks import make_task
 from latent_jax.ranges import INT32, check
+from tests.faults.conftest import tiny
 
 HUGE = 10**40
 NOT_NUMBERS = ("seven", None, True, [1])
@@ -169,6 +170,7 @@ def test_text_and_lists_have_their_types(key):
         ({"quantizer.fsq_levels": (8, 1)}, r"fsq_levels\[1\] must be at least 2; got 1"),
         ({"model.n_heads": 5}, "model: n_heads must divide d_model: 128 is no multiple of 5"),
         ({"snippets.every": 3}, r"snippets.every=3 does not divide the 32 rows of a micro-batch"),
+        ({"data.cache_dir": " "}, r"data\.cache_dir is empty: name the folder that keeps built"),
         ({"data.validation_percent": 60.0, "data.test_percent": 40.0}, "their sum is below 100"),
     ],
 )
@@ -219,3 +221,28 @@ def test_every_family_measures_its_headline_and_refuses_what_it_does_not(name):
     for wrong in ("nope", "seconds", "wiki_nope"):
         with pytest.raises(ValueError, match=rf"unknown training\.best_metric '{wrong}'.*known: "):
             check_best_metric(task, wrong, spec, evaluations)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"training.accumulation": 3}, r"accumulation"),
+        ({"optimizer.warmup_steps": 9}, r"6 steps are not more than optimizer\.warmup_steps=9"),
+        ({"training.init_from": "nowhere/run"}, r"training\.init_from=nowhere/run does not exist"),
+        ({"method": "Latent[conv1d,c=64,k=16]"}, r"row_length=32 bytes is shorter than a latent"),
+    ],
+)
+def test_it_is_refused_before_any_text_is_read(words, message, text, tmp_path):
+    config = tiny(text)
+    config.data.cache_dir = str(tmp_path / "cache")
+    config.update_from_flattened_dict(words)
+    with pytest.raises(ValueError, match=message):
+        run(config, tmp_path / "run")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_new_run_has_no_checkpoint_to_go_back_to(text, tmp_path):
+    config = tiny(text, restore_step=5)
+    with pytest.raises(ValueError, match=r"restore_step=5, and there is no checkpoint in .* yet"):
+        run(config, tmp_path / "run")
+    assert [*tmp_path.iterdir()] == []
