@@ -3,7 +3,8 @@
 Source      cfifty.github.io/writings/latent_lm.html: 512 bytes a row, dropout 0.05, GPT-2 small
             over the codes, C = 2, learning rate 5e-5, OpenWebText. The blog does not state codebook
             size, beta and optimizer; they were chosen by measurement, see
-            configs/results/restoration.md and codebooks.md.
+            configs/results/restoration.md and codebooks.md. configs/fifty.py has all that the blog
+            states, for both of its models; here the learning rate and rows follow the size.
 Arguments   size        nano, micro, mini, small or base (configs/common.py)
             compressor  conv1d, ssm, attention_pool, linear_merge or sequence_linear
             c           bytes per code

@@ -135,6 +135,7 @@ COLUMNS = {
         Column("nats_per_byte", "in full,\nnats/byte", ".3f"),
         Column("characters", "divided\nby", "d"),
         Column("reconstruction_accuracy", "bytes right\n%", ".2f", 100.0),
+        Column("scored_bytes", "bytes\nscored", ",d"),
         Column("choice_nats_per_byte", "nats/byte", ".4f"),
         Column("needed_accuracy", "needed for\n0.07 %", ".2f", 100.0),
         Column("added_nats_per_code", "nats a code\nadds to its row", ".2f"),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import common, compressors, language_model, latent_lm, m1, quickstart
+from configs import common, compressors, fifty, language_model, latent_lm, m1, quickstart
 from latent_jax.chunking.fixed import compressors as kinds_of_compressors
 from latent_jax.contracts import Vocabulary
 from latent_jax.methods.names import parse
@@ -17,6 +17,11 @@ from latent_jax.training import OptimizerConfig, TrainingConfig
 CONFIGS = {
     **{f"quickstart:{name}": run for name, run in quickstart.get_config().runs.items()},
     **{f"compressors:{name}": run for name, run in compressors.get_config().runs.items()},
+    **{
+        f"fifty:{name},{size}": run
+        for size in common.SIZES
+        for name, run in fifty.get_config(f"size={size},codes=65536").runs.items()
+    },
     **{
         f"latent_lm:{size},{kind},{c}": latent_lm.get_config(f"size={size},compressor={kind},c={c}")
         for size, kind, c in [
@@ -49,6 +54,8 @@ TRACED = (
     "quickstart:latent",
     "compressors:bpe",
     "compressors:sequence_linear_c2",
+    "fifty:bpe,nano",
+    "fifty:latent,base",
     *(f"latent_lm:nano,{kind},{4 + 4 * (i % 2)}" for i, kind in enumerate(kinds_of_compressors())),
     "latent_lm:base,conv1d,2",
     "latent_lm:fsq",
@@ -117,13 +124,13 @@ def test_base_is_gpt2_small():
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 124_439_808
 
 
-@pytest.mark.parametrize("module", [compressors, quickstart, latent_lm, language_model, m1])
+@pytest.mark.parametrize("module", [compressors, fifty, quickstart, latent_lm, language_model, m1])
 def test_the_docstring_says_how_it_is_run(module):
     text = inspect.getdoc(module)
     assert "python launch/train.py --config" in text and "Source" in text
 
 
-@pytest.mark.parametrize("module", [latent_lm, language_model, m1])
+@pytest.mark.parametrize("module", [fifty, latent_lm, language_model, m1])
 def test_an_unknown_size_is_refused_by_name(module):
     with pytest.raises(ValueError, match=r"unknown size 'nanno' \(did you mean 'nano'\?\)"):
         module.get_config("size=nanno")

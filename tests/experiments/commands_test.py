@@ -143,18 +143,18 @@ def test_generate_begins_with_held_out_sentences_and_marks_unknown_words(trained
     costs = tmp_path / "costs.json"
     words = ("--n_bytes=24", "--mark_unknown", f"--json={costs}")
     run = f"--workdir={folder / 'run'}"
-    result = launch("generate.py", run, "--prompts=validation:2", *words)
+    result = launch("generate.py", run, "--prompts=validation:1", *words)
     assert result.returncode == 0, result.stderr
     starts = [
         line.removeprefix("=== ") for line in result.stdout.splitlines() if line[:4] == "=== "
     ]
     texts = [path.read_text() for path in (folder / "text").iterdir()]
-    assert len(starts) == 2 and all(any(start in text for text in texts) for start in starts)
+    assert len(starts) == 1 and any(starts[0] in text for text in texts)
     one, held_out = json.loads(costs.read_text())
-    # An untrained model writes no words; held-out text shares most of its own with training text.
     assert one["n_words"] >= 0 and 0 <= one["unknown_words_share"] <= 1
-    assert held_out["name"] == "held-out text" and held_out["n_words"] > 100
-    assert 0 < held_out["unknown_words_share"] < 0.5
+    # It shares most of its words with training text.
+    assert held_out["name"] == "held-out text" and held_out["n_words"] > 10
+    assert 0 <= held_out["unknown_words_share"] < 0.5
     many = launch("generate.py", run, "--prompts=validation:999")
     assert many.returncode == 2 and "ask for fewer" in many.stderr
 

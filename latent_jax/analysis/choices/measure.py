@@ -29,7 +29,7 @@ BLOG_NATS = 0.07
 """What Fifty 2025 reports for -log p(x | z_hat), presumably in nats per character."""
 
 COLUMNS = (
-    *("name", "split", "what", "n_bytes", "choice_nats_per_byte", "language_model_accuracy"),
+    *("name", "split", "what", "scored_bytes", "choice_nats_per_byte", "language_model_accuracy"),
     *("needed_accuracy", "added_nats_per_code"),
 )
 
@@ -95,9 +95,9 @@ def summarize(sums: Mapping[str, Sequence[float]], row_length: int) -> list[dict
         row_length: T, bytes of a row.
 
     Returns:
-        "reading", "what", "n_bytes", "choice_nats_per_byte", and "language_model_accuracy", the
-        share of right choices. The reading "one" also has "needed_accuracy", the share at which it
-        would cost `BLOG_NATS`, given what right and wrong choices cost; None if even right ones
+        "reading", "what", "scored_bytes", "choice_nats_per_byte", and "language_model_accuracy",
+        the share of right choices. The reading "one" also has "needed_accuracy", the share at which
+        it would cost `BLOG_NATS`, given what right and wrong choices cost; None if even right ones
         cost more. "one, whole row" has "added_nats_per_code", what one choice adds to its row.
     """
     sums = dict(sums)
@@ -113,7 +113,7 @@ def summarize(sums: Mapping[str, Sequence[float]], row_length: int) -> list[dict
         {
             "reading": name,
             "what": what,
-            "n_bytes": int(sums[name][1]),
+            "scored_bytes": int(sums[name][1]),
             "choice_nats_per_byte": nats[name],
             "language_model_accuracy": float(right / n_codes),
             **more.get(name, {}),
