@@ -137,3 +137,11 @@ def test_a_place_without_weights_is_named(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"a\.npz cannot be read"):
         open_weights(str(tmp_path / "a.npz"), mesh)
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 1 << 60) + b"{}")
+    with pytest.raises(ValueError, match=r"a\.safetensors cannot be read: a header of .* cut off"):
+        open_weights(str(tmp_path / "a.safetensors"), mesh)
+    write_safetensors(tmp_path / "a.safetensors", {"params/a": np.ones((2, 3), np.float32)})
+    whole = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "a.safetensors").write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match=r"a\.safetensors cannot be read: params/a ends at byte"):
+        open_weights(str(tmp_path / "a.safetensors"), mesh)
