@@ -45,6 +45,11 @@ COLUMNS = {
     for column in (
         Column("name", "run"),
         Column("method", "method"),
+        Column("statement", "statement"),
+        Column("theirs", "there"),
+        Column("ours", "here"),
+        Column("because", "because"),
+        Column("found_in", "where"),
         Column("step", "steps", ",d"),
         Column("bytes_seen", "text seen\nMB", ".2f", 1e-6),
         Column("tokens_seen", "tokens seen\nM", ".2f", 1e-6),

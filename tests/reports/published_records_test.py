@@ -42,3 +42,24 @@ def test_every_program_of_the_table_was_compiled_and_costs_what_the_ledger_says(
     assert len(rows) == len(cells) == 4 * 3 * 3
     for row in rows:
         assert row["xla_flops"] == pytest.approx(row["ledger_flops"], rel=0.02), row["name"]
+
+
+@pytest.mark.parametrize("name", ["documents_fifty", "documents_lester"])
+def test_every_number_beside_a_statement_is_that_of_its_record(name):
+    statements = json.loads((RESULTS / f"{name}.json").read_text())
+    n_numbers = 0
+    for row in statements:
+        assert row["verdict"] in ("same", "differs", "not tested here")
+        assert row["because"] or row["verdict"] == "same", row["statement"]
+        for place in row["found_in"].split("; "):
+            assert place == "-" or (RESULTS.parents[1] / place).exists(), place
+        for source in row.get("sources", ()):
+            records = json.loads((RESULTS / f"{source['file']}.json").read_text())
+            wanted = source["where"].items()
+            (record,) = [r for r in records if all(r.get(k) == v for k, v in wanted)]
+            value = record[source["key"]]
+            if not isinstance(value, str):
+                value = format(value * source["scale"], source["format"])
+            assert value in row["ours"], (row["statement"], value)
+            n_numbers += 1
+    assert n_numbers > 15
