@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -85,9 +86,16 @@ def outcome(folder):
     records = [{k: v for k, v in record.items() if k not in TIMED} for record in found]
     steps = [int(path.name) for path in (folder / "run" / "checkpoints").iterdir() if path.is_dir()]
     last = folder / "run" / "checkpoints" / str(max(steps))
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = {item: checkpointer.restore(last / item) for item in ("variables", "optimizer")}
+    tree = {item: arrays(last / item) for item in ("variables", "optimizer")}
     return records, {key: np.asarray(leaf) for key, leaf in flat(tree, "").items()}
+
+
+def arrays(item):
+    """Return an item of a checkpoint as NumPy arrays, by what Orbax says of itself."""
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        tree = checkpointer.metadata(item).item_metadata.tree
+        args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        return checkpointer.restore(item, restore_args=args)
 
 
 def flat(tree, prefix):
