@@ -8,6 +8,11 @@ import difflib
 from collections.abc import Iterable
 
 
+def short(text: str, most: int = 60) -> str:
+    """Return a text as messages show it: no more than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'conv1d'?)", or "" when no known name is similar to `name`.
 
@@ -34,5 +39,5 @@ def check_word(field: str, word: str, known: Iterable[str]) -> None:
     known = tuple(known)
     if word not in known:
         raise ValueError(
-            f"unknown {field} {word!r}{nearest(word, known)}; known: {', '.join(known)}"
+            f"unknown {field} {short(word)!r}{nearest(word, known)}; known: {', '.join(known)}"
         )

@@ -19,7 +19,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from latent_jax.nearest import check_word
+from latent_jax.nearest import check_word, short
 
 INT32 = 2**31 - 1
 """What a device counts steps, ids and positions with."""
@@ -164,7 +164,7 @@ def check(name: str, value: Any, hint: Any, default: Any = None) -> None:
             is_beyond = value > one.high and not one.text.startswith("in ")
             text = f"at most {one.high}" if is_beyond else one.text
             way_out = _proposal(one.nearest(value, default), default)
-            raise ValueError(f"{name} must be {text}; got {value!r}{way_out}")
+            raise ValueError(f"{name} must be {text}; got {short(repr(value))}{way_out}")
 
 
 def _check_type(name: str, value: Any, kind: type, said: Iterable[Any], default: Any) -> None:
@@ -189,8 +189,7 @@ def _proposal(value: Any, default: Any) -> str:
 
 def _shown(value: Any) -> str:
     """Return a value as a message shows it, with its type where that is not plain from it."""
-    text = repr(value)
-    text = text if len(text) <= 80 else f"{text[:77]}..."
+    text = short(repr(value), 80)
     return text if isinstance(value, float) else f"{text} ({type(value).__name__})"
 
 

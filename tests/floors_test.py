@@ -12,7 +12,7 @@ FLOORS = (
     {
         *("contracts", "platform", "nearest", "paths", "ranges", "sharding_constraints"),
         *("json_files", "config_file", "folder_lock", "processes", "interrupts", "system_errors"),
-        "array_files",
+        *("array_files", "registration"),
     },
     {"layers", "quantizers", "exact", "tokenizers", "reports"},
     {"data", "chunking"},

@@ -24,6 +24,7 @@ from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tokenizers import Tokenizer, load
 from latent_jax.tokenizers.base import ended
 from latent_jax.tokenizers.bit_tokenizer import encode_batches
+from latent_jax.tokenizers.promises import check_encoded
 
 SHARD_DOCUMENTS = 256
 
@@ -169,6 +170,8 @@ def _write_shard(
         pieces = cut_texts(texts, config.cut_bytes)
     encoded = [makers[0].encode_batch(pieces)] if len(makers) == 1 else None
     for number, encodings in enumerate(encoded or encode_batches(makers, pieces)):
+        for text, (ids, byte_lengths) in zip(pieces, encodings, strict=True):
+            check_encoded(makers[number], text, ids, byte_lengths)
         one, rows = configs[number], _beginnings if config.example_bytes else _packed
         sums = write_rows(paths[number], rows(encodings, makers[number].separator_id, one))
         write_sealed(

@@ -15,6 +15,7 @@ from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tasks.losses import perplexity
 from latent_jax.tokenizers import Tokenizer
+from latent_jax.tokenizers.promises import check_encoded
 from latent_jax.tokenizers.trivial import bytes_needed, trivial_models
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ def measure(tokenizer: Tokenizer, texts: Sequence[bytes]) -> dict[str, Any]:
     middle = time.perf_counter()
     decoded = tokenizer.decode_batch([ids for ids, _ in encoded])
     stop = time.perf_counter()
+    for text, (ids, lengths) in zip(texts, encoded, strict=True):
+        check_encoded(tokenizer, text, ids, lengths)
     n_bytes = sum(map(len, texts))
     ids = np.concatenate([ids for ids, _ in encoded])
     lengths = np.concatenate([lengths for _, lengths in encoded])

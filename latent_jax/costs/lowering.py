@@ -18,6 +18,7 @@ from latent_jax.methods.registry import family
 from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.solve import solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
+from latent_jax.methods.tokenizers import vocab_size
 from latent_jax.platform import Platform
 from latent_jax.training import (
     OptimizerConfig,
@@ -61,7 +62,7 @@ def assumed_vocabulary(config: ConfigDict, bytes_per_token: float) -> Vocabulary
     """
     method = parse(config.method)
     known = family(method.family)
-    size = known.vocab_size(method)
+    size = vocab_size(method)
     return Vocabulary(size, size - 1, 1.0 if known.ids_are_bytes else bytes_per_token)
 
 

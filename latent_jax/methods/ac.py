@@ -5,6 +5,7 @@ from latent_jax.methods.artefacts import MAX_CONTEXT, load_m1
 from latent_jax.methods.family import MethodName, Option, Sources
 from latent_jax.methods.registry import register
 from latent_jax.methods.text_code import TextCode
+from latent_jax.tokenizers.counts import PRECISIONS
 
 
 @register
@@ -16,7 +17,7 @@ class AC(TextCode):
     summary = "arithmetic coding driven by M1 (Lester et al. 2024, section 3.2)"
     options = {
         "v": Option("ids besides the separator: tokens of log2(v) bits"),
-        "p": Option("bits of the integer counts", default=14),
+        "p": Option("bits of the integer counts", default=14, numbers=PRECISIONS),
     }
     example = "AC[v=256]"
 

@@ -17,9 +17,13 @@ from latent_jax.methods.artefacts import (
 from latent_jax.methods.family import MethodName, Option, Sources
 from latent_jax.methods.registry import register
 from latent_jax.methods.text_code import TextCode
+from latent_jax.ranges import at_least
 from latent_jax.tokenizers.bits import check_token_bits
+from latent_jax.tokenizers.counts import PRECISIONS
 from latent_jax.tokenizers.equal_info import (
     MAX_TABLE_BITS,
+    MAX_WINDOW_BITS,
+    MIN_WINDOW_BITS,
     RESETS,
     RULES,
     check_windows,
@@ -42,11 +46,11 @@ class EqualInfoAC(TextCode):
     rank, colour = 5, 0
     summary = "windows of equal information, driven by M1 (Lester et al. 2024, section 3.3)"
     options = {
-        "b": Option("bits of a window"),
+        "b": Option("bits of a window", numbers=at_least(MIN_WINDOW_BITS, MAX_WINDOW_BITS)),
         "v": Option("ids besides the separator: tokens of log2(v) bits"),
         "rule": Option("which texts windows stand for", WINDOW_RULES),
         "reset": Option("after which windows M1 is reset", tuple(RESETS), "every"),
-        "p": Option("bits of the integer counts", default=14),
+        "p": Option("bits of the integer counts", default=14, numbers=PRECISIONS),
     }
     example = "EqualInfoAC[b=16,v=65k]"
 

@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from ml_collections import ConfigDict
 
@@ -17,9 +17,14 @@ from latent_jax.contracts import Task, Variables, Vocabulary, Writer
 from latent_jax.data import Corpus
 from latent_jax.methods.budget import TEXT
 from latent_jax.platform import Platform
+from latent_jax.ranges import Range, at_least, check, check_fields, one_of
 from latent_jax.tokenizers import Tokenizer, load
 
 logger = logging.getLogger(__name__)
+
+
+POSITIVE = at_least(1)
+"""The numbers of an option that says nothing else."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,16 +33,38 @@ class Option:
 
     Attributes:
         meaning: for people, in a few words.
-        words: the values it can have; () = any positive whole number.
+        words: the values it can have; () = a whole number.
         default: its value in a name that leaves it out; None if a name must state it, or if
             `Family.defaults` decides.
         is_positional: whether names give its value without "NAME=".
+        numbers: the numbers it can have, where it has no words.
+
+    Raises:
+        ValueError: a field is not of its type, or the default is none of the values.
     """
 
     meaning: str
     words: tuple[str, ...] = ()
     default: int | str | None = None
     is_positional: bool = False
+    numbers: Range = POSITIVE
+
+    def __post_init__(self):
+        """Check the fields."""
+        check_fields(self, "Option: ")
+        if not isinstance(self.numbers, Range):
+            raise ValueError(
+                f"Option: numbers must be a range of latent_jax/ranges.py; got {self.numbers!r}"
+            )
+        if not self.meaning:
+            raise ValueError("Option: meaning must say in a few words what the option is")
+        if self.default is not None:
+            self.check(f"Option({self.meaning!r}): default", self.default)
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise ValueError, which begins with `name`, unless the option can have a value."""
+        kind = Annotated[str, one_of(self.words)] if self.words else Annotated[int, self.numbers]
+        check(name, value, kind)
 
 
 @dataclasses.dataclass(frozen=True)

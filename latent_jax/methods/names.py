@@ -13,7 +13,11 @@ from typing import Any
 
 from latent_jax.methods import registry
 from latent_jax.methods.family import Family, MethodName
-from latent_jax.nearest import check_word, nearest
+from latent_jax.nearest import nearest, short
+from latent_jax.registration import file_of, shown
+
+LONGEST = 200
+"""Characters of a name: more are a mistake, or from a stranger."""
 
 _BINARY = {"1k": 1024, "2k": 2048, "4k": 4096, "8k": 8192, "16k": 16384, "32k": 32768, "65k": 65536}
 
@@ -23,18 +27,26 @@ def parse(name: str) -> MethodName:
 
     Raises:
         ValueError: for an unknown family or option (with the nearest known one), a missing option,
-            a value that should be a number and is none, or options that do not go together.
+            a value that its option cannot have, or options that do not go together.
     """
+    if len(name) > LONGEST:
+        raise ValueError(
+            f"{short(name)!r} is not a method: it has {len(name):,} characters, and a name has at "
+            f"most {LONGEST}"
+        )
     match = re.fullmatch(r"\s*(\w+)\s*(?:\[(.*)\])?\s*", name)
     if not match:
-        raise ValueError(f"{name!r} is not a method; write a name such as {registry.examples()}")
+        raise ValueError(
+            f"{short(name)!r} is not a method; write a name such as {registry.examples()}"
+        )
     family = registry.family(match[1])
-    stated = _stated(family, match[2] or "", name)
-    usual = family.defaults(stated)
+    stated = _stated(family, match[2] or "", short(name))
+    usual = _usual(family, stated)
     missing = [key for key in family.options if key not in stated and key not in usual]
     if missing:
         raise ValueError(
-            f"{name!r} lacks {_listed(family, missing)}; write a name such as {family.example}"
+            f"{short(name)!r} lacks {_listed(family, missing)}; write a name such as "
+            f"{family.example}"
         )
     options = {key: stated.get(key, usual.get(key)) for key in family.options}
     method = MethodName(family.name, options, _print(family, options))
@@ -53,27 +65,47 @@ def _stated(family: Family, body: str, name: str) -> dict[str, Any]:
     """Return the options that a name states."""
     options: dict[str, Any] = {}
     positional = [key for key, option in family.options.items() if option.is_positional]
-    for part in filter(None, (part.strip() for part in body.split(","))):
+    for part in (part.strip() for part in body.split(",")) if body.strip() else ():
+        if not part:
+            raise ValueError(f"{name!r} has a comma without an option: leave the comma out")
         key, equals, value = (word.strip() for word in part.partition("="))
+        if key in family.options and not value:
+            raise ValueError(
+                f"option {key!r} has no value in {name!r}; write a name such as {family.example}"
+            )
         if not equals:
             key, value = (positional[0] if positional else ""), part
         if key in options:
             raise ValueError(f"option {key!r} stands twice in {name!r}")
         if key not in family.options:
             raise ValueError(
-                f"unknown option {part!r} in {name!r}{nearest(key or part, family.options)}; "
-                f"{family.name} takes {_listed(family, family.options) or 'none'}"
+                f"unknown option {short(part)!r} in {name!r}"
+                f"{nearest(key or part, family.options)}; {family.name} takes "
+                f"{_listed(family, family.options) or 'none'}"
             )
         if key in positional:
             positional.remove(key)
-        words = family.options[key].words
-        if words:
-            try:
-                check_word(key, value, words)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-        options[key] = value if words else _number(value, name)
+        option = family.options[key]
+        try:
+            options[key] = value if option.words else _number(value, option.numbers.low)
+            option.check(key, options[key])
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     return options
+
+
+def _usual(family: Family, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a family, which are words and numbers of its options."""
+    usual = family.defaults(stated)
+    fits = isinstance(usual, Mapping) and all(
+        key in family.options and isinstance(value, int | str) for key, value in usual.items()
+    )
+    if not fits:
+        raise ValueError(
+            f"defaults() of the family {family.name} in {file_of(type(family))} must map names of "
+            f"its options to words and numbers; got {shown(usual)}"
+        )
+    return dict(usual)
 
 
 def _listed(family: Family, keys: Iterable[str]) -> str:
@@ -91,10 +123,12 @@ def _print(family: Family, options: Mapping[str, Any]) -> str:
     return f"{family.name}[{','.join(parts)}]" if parts else family.name
 
 
-def _number(text: str, name: str) -> int:
+def _number(text: str, low: float) -> int:
+    """Return the number of a text; 0 is none unless an option may be so low."""
     if text in _BINARY:
         return _BINARY[text]
-    match = re.fullmatch(r"(\d+)(k|M)?", text)
-    if not match or int(match[1]) < 1:
-        raise ValueError(f"{text!r} in {name!r} is not a positive whole number such as 512 or 65k")
-    return int(match[1]) * {None: 1, "k": 1000, "M": 1_000_000}[match[2]]
+    match = re.fullmatch(r"([0-9]+)(k|M)?", text)
+    number = int(match[1]) * {None: 1, "k": 1000, "M": 1_000_000}[match[2]] if match else 0
+    if not match or number < min(low, 1):
+        raise ValueError(f"{short(text)!r} is not a positive whole number such as 512 or 65k")
+    return number

@@ -1,35 +1,42 @@
 """The registry of all families of methods; each family is one file of this folder."""
 
-import importlib
-import inspect
-import pkgutil
 import re
+from collections.abc import Mapping
 
-from latent_jax.methods.family import Family
-from latent_jax.nearest import nearest
+from latent_jax.methods.family import Family, Option
+from latent_jax.nearest import nearest, short
+from latent_jax.registration import file_of, import_all, shown
 
 _FAMILIES: dict[str, Family] = {}
 
 _WANTED = ("name", "summary", "example")
+_METHODS = ("vocab_size", "make_code", "make_task", "make_writer", "defaults", "check")
+_FLAGS = ("learns_code", "reads_ids", "reads_gpt2_files", "ids_are_bytes")
 
 
-def register(cls: type[Family]) -> type[Family]:
+def register(cls: type[Family] | None = None) -> type[Family]:
     """Add a family, which every command then knows.
 
     Raises:
-        TypeError: an attribute, a method or the docstring is missing; the message names it.
-        ValueError: another family has this name, or it is no name.
+        TypeError: this is no family, or an attribute, a method or the docstring is missing; the
+            message names it.
+        ValueError: another family has this name, it is no name, or an attribute is not what
+            `Family` says.
     """
+    if not (isinstance(cls, type) and issubclass(cls, Family)):  # None: of "@register()"
+        raise TypeError(
+            "@register, without brackets, stands above a class that extends Family of "
+            f"latent_jax/methods/family.py, and not above {shown(cls)}"
+        )
     missing = [key for key in _WANTED if not getattr(cls, key, "")]
     missing += [f"{key}()" for key in sorted(cls.__abstractmethods__)]
     missing += [] if (cls.__doc__ or "").strip() else ["a docstring"]
     if missing:
         raise TypeError(
-            f"the family {getattr(cls, 'name', cls.__name__)!r} in {inspect.getfile(cls)} lacks "
+            f"the family {getattr(cls, 'name', cls.__name__)!r} in {file_of(cls)} lacks "
             f"{', '.join(missing)}; latent_jax/methods/family.py says what each is"
         )
-    if not re.fullmatch(r"\w+", cls.name):
-        raise ValueError(f"{cls.name!r} cannot be the name of a family: letters and digits only")
+    _check_declared(cls)
     known = _FAMILIES.get(cls.name)
     # A module that is loaded anew registers its class again.
     places = [f"{each.__module__}.{each.__qualname__}" for each in (type(known), cls)]
@@ -39,9 +46,45 @@ def register(cls: type[Family]) -> type[Family]:
     return cls
 
 
+def _check_declared(cls: type[Family]) -> None:
+    """Raise ValueError at the first attribute that is not what `Family` says."""
+    is_text = {key: isinstance(getattr(cls, key), str) for key in _WANTED}
+    if is_text["name"] and not re.fullmatch(r"\w+", cls.name):
+        raise ValueError(f"{cls.name!r} cannot be the name of a family: letters and digits only")
+    stated = cls.options if isinstance(cls.options, Mapping) else {}
+    wrong_key = next((key for key in stated if not re.fullmatch(r"[^\W\d]\w*", str(key))), None)
+    no_option = next((key for key, one in stated.items() if not isinstance(one, Option)), None)
+    amounts = isinstance(cls.amounts, tuple) and [isinstance(unit, str) for unit in cls.amounts]
+    is_colour = cls.colour is None or (type(cls.colour) is int and cls.colour >= 0)
+    example = rf"{cls.name}(\[.*\])?"
+    promises = [
+        *((key, right, "be text") for key, right in is_text.items()),
+        ("summary", "\n" not in str(cls.summary), "be one line"),
+        ("example", re.fullmatch(example, str(cls.example)), f"be a name of {cls.name}"),
+        ("options", isinstance(cls.options, Mapping), "be a dict of name: Option(...)"),
+        ("options", wrong_key is None, f"have words as names, and not {wrong_key!r}"),
+        ("options", no_option is None, f"have an Option(...) for {no_option!r}"),
+        ("rank", type(cls.rank) in (int, float), "be a number"),
+        ("colour", is_colour, "be the number of a colour, or None"),
+        ("amounts", amounts and all(amounts), "be a tuple of units"),
+        *((key, callable(getattr(cls, key)), "be a method") for key in _METHODS),
+        *((key, isinstance(getattr(cls, key), bool), "be True or False") for key in _FLAGS),
+    ]
+    for key, is_right, must in promises:
+        if not is_right:
+            raise ValueError(
+                f"the family {cls.name!r} in {file_of(cls)}: {key} must {must}; got "
+                f"{shown(getattr(cls, key))}"
+            )
+
+
 def families() -> dict[str, Family]:
-    """Return every family by name, in alphabetical order."""
-    _import_all()
+    """Return every family by name, in alphabetical order.
+
+    Raises:
+        RegistrationError: a file of this folder cannot be imported; the message names it.
+    """
+    import_all("latent_jax.methods")
     return dict(sorted(_FAMILIES.items()))
 
 
@@ -58,7 +101,9 @@ def family(name: str) -> Family:
     """
     known = families()
     if name not in known:
-        raise ValueError(f"unknown method {name!r}{nearest(name, known)}; write {examples()}")
+        raise ValueError(
+            f"unknown method {short(name)!r}{nearest(name, known)}; write {examples()}"
+        )
     return known[name]
 
 
@@ -80,10 +125,3 @@ def _described(known: Family) -> str:
         usual = "" if option.default is None else f" ({option.default})"
         lines.append(f"    {key:<11} {option.meaning}{words}{usual}")
     return "\n".join(lines)
-
-
-def _import_all() -> None:
-    """Import every file of this folder, so that a new family needs no other edit."""
-    package = importlib.import_module("latent_jax.methods")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")

@@ -4,6 +4,7 @@ from latent_jax import tokenizers
 from latent_jax.methods.family import MethodName, Option, Sources
 from latent_jax.methods.registry import register
 from latent_jax.methods.text_code import TextCode
+from latent_jax.tokenizers.counts import PRECISIONS
 
 
 @register
@@ -15,7 +16,7 @@ class StaticAC(TextCode):
     summary = "arithmetic coding by the frequencies of bytes (Lester et al. 2024, section 3.2)"
     options = {
         "v": Option("ids besides the separator: tokens of log2(v) bits"),
-        "p": Option("bits of the integer counts", default=14),
+        "p": Option("bits of the integer counts", default=14, numbers=PRECISIONS),
     }
     example = "StaticAC[v=256]"
     learns_code = True

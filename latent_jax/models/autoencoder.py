@@ -87,6 +87,7 @@ class Autoencoder(nn.Module):
         update_codebook = train if update_codebook is None else update_codebook
         x_BTD = self.encoder(ids_BT, mask_BT, train=train)
         latents = self.compressor(x_BTD, mask_BT, train=train)
+        latents = self.config.compressor.checked_chunks(latents, x_BTD)
         quantized = self.quantizer(latents.z_BKD, latents.mask_BK, train=update_codebook)
         return latents, quantized
 
@@ -94,6 +95,7 @@ class Autoencoder(nn.Module):
         """Return float32 logits over byte ids [B, T, V] from quantized latents."""
         chunks = self.config.compressor.chunks(z_BKD, mask_BK, mask_BT.shape[1])
         x_BTD = self.decompressor(z_BKD, chunks, train=train)
+        x_BTD = self.config.compressor.checked_positions(x_BTD, chunks)
         return self.byte_head(self.decoder(x_BTD, mask_BT, train=train))
 
     def lookup(self, codes_BK) -> jax.Array:

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from latent_jax.contracts import Document, Encoded, FieldSpec
+from latent_jax.tokenizers.promises import check_encoded
 from latent_jax.tokenizers.saved_form import METADATA_FILE, hash_files, read_metadata
 from latent_jax.tokenizers.storage import read_file, write_folder
 
@@ -118,16 +119,10 @@ class Tokenizer(abc.ABC):
         """Return the ids of a document and a final separator, with the raw bytes of each id.
 
         Raises:
-            ValueError: the byte lengths do not sum to the length of the text.
+            ValueError: see `promises.check_encoded`.
         """
         ((ids, byte_lengths),) = self.encode_batch([example.text])
-        n_bytes = int(byte_lengths.sum(dtype=np.int64))
-        if n_bytes != len(example.text):
-            raise ValueError(
-                f"Tokenizer {self.name} gives document {example.key!r} of {len(example.text)} "
-                f"bytes ids whose byte_lengths add up to {n_bytes}: its byte_lengths are wrong, "
-                "and bits per byte would be too."
-            )
+        check_encoded(self, example.text, ids, byte_lengths, f"document {example.key!r}")
         return ended(ids, byte_lengths, self.separator_id)
 
     @abc.abstractmethod

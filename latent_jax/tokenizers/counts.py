@@ -7,8 +7,11 @@ coder divides it by integers, and floats that counts are made from never reach i
 import numba
 import numpy as np
 
+from latent_jax.ranges import at_least
+
 MIN_PRECISION, MAX_PRECISION = 9, 16
 """Bits. 8 are too few, because 257 symbols get at least 1 each."""
+PRECISIONS = at_least(MIN_PRECISION, MAX_PRECISION)
 
 
 def check_precision(precision: int) -> None:

@@ -19,7 +19,7 @@ from latent_jax.tokenizers.probe import Probed
 RULES = ("exact", "paper", "delay")
 RESETS = {"every": 1, "every_other": 2, "never": 0}
 """Name -> number of windows after which M1 forgets; 0 = never."""
-MAX_WINDOW_BITS = 128
+MIN_WINDOW_BITS, MAX_WINDOW_BITS = 8, 128
 MAX_TABLE_BITS = 16
 
 
@@ -29,7 +29,8 @@ def usual_rule(window_bits: int, vocab: int, reset: str) -> str:
     It is "likeliest" (`likeliest.py`) where a window is one token of at most 16 bits and M1 forgets
     after each window, otherwise "exact". "likeliest" is a `CompiledCode`, so `RULES` lacks it.
     """
-    is_table = vocab == 1 << window_bits and window_bits <= MAX_TABLE_BITS and reset == "every"
+    # The length first: two to the power of any number is not made.
+    is_table = window_bits <= MAX_TABLE_BITS and vocab == 1 << window_bits and reset == "every"
     return "likeliest" if is_table else "exact"
 
 
@@ -246,8 +247,8 @@ def check_windows(
     name: str, window_bits: int, token_bits: int, rule: str, reset: str, precision: int
 ) -> None:
     """Raise a ValueError, which begins with `name`, unless every byte can be coded and decoded."""
-    if not 8 <= window_bits <= MAX_WINDOW_BITS:
-        raise ValueError(f"{name}: windows have 8 to {MAX_WINDOW_BITS} bits")
+    if not MIN_WINDOW_BITS <= window_bits <= MAX_WINDOW_BITS:
+        raise ValueError(f"{name}: windows have {MIN_WINDOW_BITS} to {MAX_WINDOW_BITS} bits")
     if token_bits > window_bits:
         raise ValueError(f"{name}: a token of {token_bits} bits is longer than a window")
     if rule != "exact" and window_bits < precision + 2:

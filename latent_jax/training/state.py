@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from latent_jax.platform import Platform, host_cpu
 from latent_jax.training.optimizer import frozen_mask, split_frozen
+from latent_jax.training.promises import checked_variables
 from latent_jax.training.sharding import tree_shardings
 
 PyTree = Any
@@ -63,7 +64,7 @@ def initial_state(
         init_key, step_key = jax.random.split(jax.random.key(seed))
         # One row is enough: parameters depend on the shape of a row, not on how many there are.
         row = {name: jnp.zeros((1, *x.shape[1:]), x.dtype) for name, x in batch_spec.items()}
-        variables = dict(task.init(init_key, row))
+        variables = checked_variables(task, task.init(init_key, row))
         params = variables.pop("params")
         trained, _ = split_frozen(params, frozen_mask(params, task.frozen))
         return TrainState(

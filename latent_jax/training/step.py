@@ -10,10 +10,11 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from latent_jax.contracts import Batch, amount_key
+from latent_jax.contracts import Batch
 from latent_jax.platform import Platform
 from latent_jax.sharding_constraints import placed_on
 from latent_jax.training.optimizer import frozen_mask, merge_frozen, split_frozen
+from latent_jax.training.promises import check_headline, checked_loss, checked_scores
 from latent_jax.training.sharding import batch_sharding, gathered, replicated
 from latent_jax.training.state import TrainState
 
@@ -56,11 +57,8 @@ def make_train_step(
         def loss_and_gradient(collections, micro_batch, key):
             def loss(trained):
                 variables = {"params": gathered(merge_frozen(trained, frozen)), **collections}
-                value, (scores, collections_) = task.loss(
-                    variables, micro_batch, key, state.step, True
-                )
-                check_scores(task, scores, "loss")
-                return value, (scores, collections_)
+                result = task.loss(variables, micro_batch, key, state.step, True)
+                return checked_loss(task, result, collections)
 
             (value, (scores, collections)), gradient = jax.value_and_grad(loss, has_aux=True)(
                 trained
@@ -138,46 +136,10 @@ def make_eval_step(task) -> Callable[[Mapping[str, PyTree], Batch], dict[str, ja
     """Return a pure function (variables, batch) -> scores, summed over the batch."""
 
     def eval_step(variables, batch):
-        return task.evaluate({**variables, "params": gathered(variables["params"])}, batch)
+        scores = task.evaluate({**variables, "params": gathered(variables["params"])}, batch)
+        return checked_scores(task, scores, "evaluate")
 
     return eval_step
-
-
-def check_scores(task, scores: Mapping[str, jax.Array], of: str) -> None:
-    """Check, while a step is traced, that scores have what `Task` promises.
-
-    Args:
-        task: see `latent_jax.contracts.Task`.
-        scores: of its `loss`.
-        of: the method that returned them, for the message.
-
-    Raises:
-        ValueError: naming the score that is missing.
-    """
-    missing = [key for key in ("weight", *map(amount_key, task.amounts)) if key not in scores]
-    if missing:
-        raise ValueError(
-            f"the scores of {task.name}.{of} lack {missing[0]!r}, which Task of "
-            f"latent_jax/contracts.py asks for; they are {', '.join(sorted(scores))}"
-        )
-
-
-def check_headline(task, scores: Mapping[str, jax.ShapeDtypeStruct]) -> None:
-    """Check that the summary of evaluation scores has the metric that a run is judged by.
-
-    Args:
-        task: of a run.
-        scores: shapes of what its `evaluate` returns.
-
-    Raises:
-        ValueError: it has not; the message lists what it has.
-    """
-    names = task.summarize({name: np.ones(x.shape) for name, x in scores.items()})
-    if task.headline not in names:
-        raise ValueError(
-            f"{task.name}.summarize gives no {task.headline!r}, which is the task's headline; it "
-            f"gives {', '.join(sorted(names))}"
-        )
 
 
 def lower_train_step(

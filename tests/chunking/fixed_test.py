@@ -286,3 +286,28 @@ def test_half_a_compressor_is_refused_with_what_it_lacks():
     with pytest.raises(ValueError, match="two compressors are called conv1d"):
         register(Other)
     assert compressors()["conv1d"] is not Other and "half" not in compressors()
+
+
+def test_results_of_other_shapes_are_refused():
+    config = make_config("linear_merge", 4)
+    x, mask = ragged_batch(config)  # 13 positions, 4 latents
+    z, mask_BK = jnp.zeros((4, 4, D_MODEL)), jnp.ones((4, 4), bool)
+    chunks = config.chunks(z, mask_BK, 13)
+    assert config.checked_chunks(chunks, x) is chunks and config.checked_positions(x, chunks) is x
+    cases = [
+        (
+            config.chunks,
+            (z[:, 1:], mask_BK, 13),
+            r"latents .* linear_merge have shape \(4, 3, 16\)",
+        ),
+        (config.chunks, (z[..., 1:], mask_BK, 13), r"latents .* must have \(4, 4, 16\) .factor 4"),
+        (config.chunks, (z, mask_BK[:, 1:], 13), r"mask of latents .* have shape \(4, 3\)"),
+        (config.checked_chunks, (z, x), "linear_merge gives ArrayImpl and not Chunks of"),
+        (config.checked_chunks, (chunks._replace(z_BKD=z[:, 1:]), x), r"latents .* \(4, 3, 16\)"),
+        (config.checked_chunks, (chunks._replace(chunk_of_BT=mask_BK), x), "chunk_of_BT .* have"),
+        (config.checked_chunks, (chunks._replace(aux_loss=z), x), "aux_loss .* have shape"),
+        (config.checked_positions, (x[:, 1:], chunks), r"restored positions .* \(4, 12, 16\)"),
+    ]
+    for function, arguments, message in cases:
+        with pytest.raises(ValueError, match=message):
+            function(*arguments)

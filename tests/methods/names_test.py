@@ -1,5 +1,8 @@
 """Literature names: parsed, printed, and refused with the way out."""
 
+import re
+import tracemalloc
+
 import pytest
 
 from latent_jax.methods import names
@@ -52,8 +55,32 @@ def test_a_name_is_printed_in_one_way(written, printed):
         ("EqualInfoAC[b=16,v=256,rule=papr]", "did you mean 'paper'"),
         ("GZip[v=256,header=maybe]", "GZip[v=256,header=maybe]: unknown header 'maybe'"),
         ("Latent[ssm,c=4,k=512,q=none]", "leave k out"),
+        ("EqualInfoAC[b=99999999999999999999,v=256]", "b must be at most 128; got 9999"),
+        ("EqualInfoAC[b=100000000000,v=256]", "b must be at most 128; got 100000000000"),
+        ("EqualInfoAC[b=4,v=256]", "b must be at least 8; got 4"),
+        ("AC[v=256,p=40]", "p must be at most 16; got 40"),
+        ("BPE[v=3000M]", "v must be at most 2147483647; got 3000000000"),
+        (f"AC[v={'9' * 5000}]", "it has 5,006 characters, and a name has at most 200"),
+        (f"AC[v=256,p={'9' * 90}]", "p must be at most 16; got 9999"),
+        (f"Latent[{'w' * 150}]", "unknown compressor 'wwww"),
+        ("AC[v=٢٥٦]", "'٢٥٦' is not a positive whole number"),  # Arabic-Indic digits
+        ("BPE[v=1_000]", "'1_000' is not a positive whole number"),
+        ("Bytes[,]", "'Bytes[,]' has a comma without an option"),
+        ("AC[v=256,]", "has a comma without an option"),
+        ("AC[v]", "option 'v' has no value in 'AC[v]'; write a name such as AC[v=256]"),
+        ("AC[v=]", "option 'v' has no value"),
     ],
 )
 def test_a_bad_name_is_refused_with_the_way_out(written, message):
-    with pytest.raises(ValueError, match="(?s).*" + message.replace("[", r"\[")):
+    with pytest.raises(ValueError, match="(?s).*" + message.replace("[", r"\[")) as error:
         names.parse(written)
+    assert not re.search(r"9{61}|w{61}", str(error.value)), "no long value is echoed"
+
+
+def test_a_stranger_s_name_costs_no_memory():
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="b must be at most 128"):
+        names.parse("EqualInfoAC[b=1000M,v=256]")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 20

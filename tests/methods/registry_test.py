@@ -63,7 +63,7 @@ def test_a_family_whose_tasks_count_something_else_is_refused():
     registry.register(Pages)
     config = language_model.get_config("method=Bytes,size=nano")
     config.method = "Pages"
-    with pytest.raises(TypeError, match=r"the family Pages has amounts \('pages',\), and its task"):
+    with pytest.raises(ValueError, match=r"family Pages has amounts \('pages',\), and its task"):
         make_task(config, Vocabulary(257, 256, 1.0))
     # A budget is held against them before any text is read.
     config.budget.update(bytes=0.0, other="pages:5")

@@ -129,11 +129,51 @@ class CompressorConfig(abc.ABC):
             )
 
     def chunks(self, z_BKD: jax.Array, mask_BK: jax.Array, length: int) -> Chunks:
-        """Return the `Chunks` of rows of `length` positions, with zeros for latents not real."""
+        """Return the `Chunks` of rows of `length` positions, with zeros for latents not real.
+
+        Raises:
+            ValueError: there are more or fewer latents than `length` positions make.
+        """
+        self._check("latents", z_BKD, (z_BKD.shape[0], self.n_latents(length), self.d_model))
+        self._check("mask of latents", mask_BK, z_BKD.shape[:2])
         chunk_of_T = jnp.arange(length, dtype=jnp.int32) // self.factor
         chunk_of_BT = jnp.broadcast_to(chunk_of_T[None], (z_BKD.shape[0], length))
         z_BKD = zero_padding(z_BKD, mask_BK, self.dtype)
         return Chunks(z_BKD, mask_BK, chunk_of_BT, jnp.zeros((), jnp.float32), {})
+
+    def checked_chunks(self, chunks: Chunks, x_BTD: jax.Array) -> Chunks:
+        """Return what a compressor made of `x_BTD`, after a check of its shapes.
+
+        Raises:
+            ValueError: it is no `Chunks`, or an array has another shape than `Chunks` says.
+        """
+        if not isinstance(chunks, Chunks):
+            raise ValueError(
+                f"the compressor {self.kind} gives {type(chunks).__name__} and not Chunks of "
+                "latent_jax/contracts.py, which config.chunks(...) makes"
+            )
+        B, T, D = x_BTD.shape
+        self._check("latents", chunks.z_BKD, (B, self.n_latents(T), D))
+        self._check("mask of latents", chunks.mask_BK, (B, self.n_latents(T)))
+        self._check("chunk_of_BT", chunks.chunk_of_BT, (B, T))
+        self._check("aux_loss", chunks.aux_loss, ())
+        return chunks
+
+    def checked_positions(self, x_BTD: jax.Array, chunks: Chunks) -> jax.Array:
+        """Return what a decompressor made of `chunks`, after a check of its shape.
+
+        Raises:
+            ValueError: there is not a vector for every position.
+        """
+        self._check("restored positions", x_BTD, (*chunks.chunk_of_BT.shape, self.d_model))
+        return x_BTD
+
+    def _check(self, what: str, x: jax.Array, shape: tuple[int, ...]) -> None:
+        if jnp.shape(x) != shape:
+            raise ValueError(
+                f"the {what} of the compressor {self.kind} have shape {jnp.shape(x)}, and must "
+                f"have {shape} (factor {self.factor}): mend {type(self).__module__}"
+            )
 
 
 def zero_padding(x_BTD: jax.Array, mask_BT: jax.Array, dtype: str) -> jax.Array:
