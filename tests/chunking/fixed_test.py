@@ -290,7 +290,7 @@ def test_half_a_compressor_is_refused_with_what_it_lacks():
 
 def test_results_of_other_shapes_are_refused():
     config = make_config("linear_merge", 4)
-    x, mask = ragged_batch(config)  # 13 positions, 4 latents
+    x, _ = ragged_batch(config)  # 13 positions, 4 latents
     z, mask_BK = jnp.zeros((4, 4, D_MODEL)), jnp.ones((4, 4), bool)
     chunks = config.chunks(z, mask_BK, 13)
     assert config.checked_chunks(chunks, x) is chunks and config.checked_positions(x, chunks) is x
