@@ -5,6 +5,9 @@ Source      the five ways to shorten a sequence in Fifty, "Language, Entropy, an
 Arguments   files      path or glob of text; empty = the embedded default
             megabytes  raw megabytes of text that each run reads in training
             long       raw megabytes of text of two more runs, conv1d and ssm at C = 2; 0 = none
+            c          2, 4 or 8: compressors at this C alone; 0 = at all three
+            freeze     share of a run after which encoder and codebook stay as they are; 1 = never
+            seed       of all runs
 Commands    python launch/train.py --config "configs/compressors.py:files=enwiki_part*.jsonl.xz" \\
                 --workdir runs/compressors
             python launch/report.py runs/compressors --results configs/results/compressors.json
@@ -19,13 +22,16 @@ from configs import common
 from configs.args import parse_args
 
 KINDS = ("conv1d", "ssm", "attention_pool", "linear_merge", "sequence_linear")
+FACTORS = (2, 4, 8)
 CODES = 2048
 LONG_CODES = 4096  # for long runs, which have time to learn to predict so many codes
 
 
 def get_config(arguments: str = "") -> ConfigDict:
     """Return all runs."""
-    a = parse_args(arguments, files="", megabytes=2.0, long=7.0)
+    a = parse_args(arguments, files="", megabytes=2.0, long=7.0, c=0, freeze=1.0, seed=0)
+    if a.c not in (0, *FACTORS):
+        raise ValueError(f"c={a.c} is none of 0 (all), {', '.join(map(str, FACTORS))}")
     runs = {"bpe": baseline("BPE[v=2048]", row_length=128), "bytes": baseline("Bytes")}
     for kind in ("ssm", "conv1d") if a.long else ():
         run = latent(kind, 2, LONG_CODES)
@@ -33,9 +39,11 @@ def get_config(arguments: str = "") -> ConfigDict:
         run.budget.bytes = a.long * 1e6
         runs[f"long_{kind}_c2"] = run
     for kind in KINDS:
-        for c in (2, 4, 8):
+        for c in (a.c,) if a.c else FACTORS:
             runs[f"{kind}_c{c}"] = latent(kind, c)
     for run in runs.values():
+        run.seed = a.seed
+        run.latent.freeze_after = a.freeze
         run.budget.bytes = run.budget.bytes or a.megabytes * 1e6
         run.optimizer.learning_rate = 2e-3
         run.optimizer.warmup_steps = 30
