@@ -113,12 +113,7 @@ class CompressorConfig(abc.ABC):
         """
         length = chunks.chunk_of_BT.shape[1]
         self._check_length(length)
-        expected = (self.n_latents(length), self.d_model)
-        if z_BKD.shape[1:] != expected:
-            raise ValueError(
-                f"latents have shape {z_BKD.shape[1:]}; {length} positions at factor "
-                f"{self.factor} make {expected}"
-            )
+        self._check_latents(z_BKD, length)
         return zero_padding(z_BKD, chunks.mask_BK, self.dtype)
 
     def _check_length(self, length: int) -> None:
@@ -134,7 +129,7 @@ class CompressorConfig(abc.ABC):
         Raises:
             ValueError: there are more or fewer latents than `length` positions make.
         """
-        self._check("latents", z_BKD, (z_BKD.shape[0], self.n_latents(length), self.d_model))
+        self._check_latents(z_BKD, length)
         self._check("mask of latents", mask_BK, z_BKD.shape[:2])
         chunk_of_T = jnp.arange(length, dtype=jnp.int32) // self.factor
         chunk_of_BT = jnp.broadcast_to(chunk_of_T[None], (z_BKD.shape[0], length))
@@ -152,8 +147,8 @@ class CompressorConfig(abc.ABC):
                 f"the compressor {self.kind} gives {type(chunks).__name__} and not Chunks of "
                 "latent_jax/contracts.py, which config.chunks(...) makes"
             )
-        B, T, D = x_BTD.shape
-        self._check("latents", chunks.z_BKD, (B, self.n_latents(T), D))
+        B, T = x_BTD.shape[:2]
+        self._check_latents(chunks.z_BKD, T)
         self._check("mask of latents", chunks.mask_BK, (B, self.n_latents(T)))
         self._check("chunk_of_BT", chunks.chunk_of_BT, (B, T))
         self._check("aux_loss", chunks.aux_loss, ())
@@ -167,6 +162,14 @@ class CompressorConfig(abc.ABC):
         """
         self._check("restored positions", x_BTD, (*chunks.chunk_of_BT.shape, self.d_model))
         return x_BTD
+
+    def _check_latents(self, z_BKD: jax.Array, length: int) -> None:
+        expected = (self.n_latents(length), self.d_model)
+        if z_BKD.shape[1:] != expected:
+            raise ValueError(
+                f"latents of the compressor {self.kind} have shape {z_BKD.shape[1:]}; {length} "
+                f"positions at factor {self.factor} make {expected}"
+            )
 
     def _check(self, what: str, x: jax.Array, shape: tuple[int, ...]) -> None:
         if jnp.shape(x) != shape:
