@@ -25,9 +25,7 @@ def check_values() -> None:
             raise ValueError(f"--{name}=- is no path: write /dev/stdout, or ./- for such a name")
         try:
             check_writable(path)
-        except ValueError as error:
-            raise ValueError(f"--{name}: {error}") from error
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ValueError(f"--{name}={path}: {describe_os_error(error)}") from error
     for name in flags.FLAGS:
         value = flags.FLAGS[name].value

@@ -109,7 +109,7 @@ def test_only_tables_are_compiled(method, tmp_path):
         ("train.py", ["--config=configs/latent_lm.py", "--config.latent.beta=nan"], "latent.beta"),
         ("generate.py", ["--workdir=no", "--prompt=a", "--seed=99999999999999999999"], "seed"),
         ("prepare.py", ["compile", "--method=Bytes", "--out=no/such"], "Bytes is no table"),
-        ("evaluate.py", ["--workdir=no", "--json=."], r"--json: \. is a folder: name a file"),
+        ("evaluate.py", ["--workdir=no", "--json=."], r"--json=\.: \. is a folder: name a file"),
         ("analyze.py", ["zipf", "--json=-"], "--json=- is no path: write /dev/stdout"),
         ("benchmark.py", ["data", "--seconds=nan"], "--seconds must be a finite number; got nan"),
         ("compile.py", ["--config=configs/m1.py", "--topology=cuda", "--json=/proc/x"], "/proc"),
