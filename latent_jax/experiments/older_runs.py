@@ -10,6 +10,7 @@ ADDED = {
     "budget.extend": "",
     "budget.other": "",
     "data.mixture": (),
+    "latent.freeze_after": 1.0,
     "model.n_kv_heads": 0,
     "model.rope_theta": 10_000.0,
     "optimizer.decay_fraction": 0.1,

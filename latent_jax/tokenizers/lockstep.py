@@ -6,6 +6,7 @@ device. The codes of a text do not depend on its lane, thread or device.
 """
 
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,13 @@ from typing import Any
 import numpy as np
 
 from latent_jax.tokenizers.byte_model import ByteModel, checked_step
+
+_thread = threading.local()
+"""Of a thread that `shared` has started: `is_ended`, which says whether its result is wanted."""
+
+
+class Ended(Exception):
+    """Raised in a thread whose result nobody waits for any more; nobody sees it."""
 
 
 def run(
@@ -33,7 +41,10 @@ def run(
             hold a text.
     """
     state, n_active = model.start(worker), 1
+    is_ended = getattr(_thread, "is_ended", lambda: False)
     while n_active:
+        if is_ended():
+            raise Ended
         probabilities, state = checked_step(model, state, ids, positions)
         n_active = advance(probabilities)
 
@@ -64,14 +75,22 @@ def shared(
     # Longest first, so that at the end no lane is left alone with a long text.
     order = np.argsort(-np.asarray(sizes), kind="stable")
     groups = [order[first::n_threads] for first in range(n_threads)]
+    ended = threading.Event()
+
+    def work_on(group: np.ndarray, worker: int) -> list:
+        _thread.is_ended = ended.is_set
+        return work([items[i] for i in group], worker)
+
     with ThreadPoolExecutor(n_threads) as pool:
-        done = pool.map(
-            lambda group, worker: work([items[i] for i in group], worker), groups, range(n_threads)
-        )
-        results: dict[int, Any] = dict(
-            itertools.chain.from_iterable(
-                zip(group.tolist(), part, strict=True)
-                for group, part in zip(groups, done, strict=True)
+        try:
+            done = pool.map(work_on, groups, range(n_threads))
+            results: dict[int, Any] = dict(
+                itertools.chain.from_iterable(
+                    zip(group.tolist(), part, strict=True)
+                    for group, part in zip(groups, done, strict=True)
+                )
             )
-        )
+        except BaseException:  # by Ctrl-C too; the pool waits for all threads before it goes on
+            ended.set()
+            raise
     return [results[i] for i in range(len(items))]

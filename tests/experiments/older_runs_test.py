@@ -1,5 +1,7 @@
 """Run folders that were made before a config key existed."""
 
+from pathlib import Path
+
 import pytest
 from ml_collections import ConfigDict
 
@@ -36,3 +38,17 @@ def test_an_older_run_goes_on_but_not_as_another_one(tmp_path):
     new["tokenizer"]["lanes"] = 8
     with pytest.raises(RunFolderError, match=r"tokenizer\.lanes: 0 there, 8 now"):
         open_run_folder(tmp_path / "run", new, added=ADDED)
+
+
+def test_every_key_that_came_later_has_its_value():
+    """tests/golden/config_keys.txt has the keys that every run folder holds; it never grows."""
+    known = (Path(__file__).parents[1] / "golden" / "config_keys.txt").read_text().split()
+    keys = {
+        f"{section}.{key}" if section else key
+        for section, part in [("", common.default()), *common.default().items()]
+        if hasattr(part, "items")
+        for key, value in part.items()
+        if not hasattr(value, "items")
+    }
+    assert keys - {*known} <= {*ADDED}, "a run folder made before lacks it: add it to ADDED"
+    assert len(known) > 100 and {*known} <= keys

@@ -1,10 +1,16 @@
 """How many workers share texts: as many as idle lanes cost nothing for."""
 
+import os
+import signal
+import threading
+import time
 import types
 
 import pytest
 
+from latent_jax.tokenizers import AC
 from latent_jax.tokenizers.lockstep import shared
+from tests.tokenizers.byte_models import byte_model
 
 
 @pytest.mark.parametrize(
@@ -33,3 +39,16 @@ def test_workers(n_items, skips_idle, side_by_side, n_workers):
     found = shared(work, items, [1 + item % 5 for item in items], model, side_by_side)
     assert found == [-item for item in items]
     assert sorted(groups) == [*range(n_workers)]
+
+
+def test_a_signal_ends_all_threads_at_once():
+    """Each text alone takes minutes; the pool would wait for them."""
+    code, texts = AC(byte_model(lanes=2), 256), [b"an elephant " * 50_000] * 8
+    assert code.encode_batch([b"a", b"b", b"c"]) and code.model.workers > 1  # compiled
+    timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        code.encode_batch(texts)
+    assert time.monotonic() - began < 20
+    assert not [t for t in threading.enumerate() if t.name.startswith("ThreadPoolExecutor")]
