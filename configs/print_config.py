@@ -9,9 +9,11 @@ import dataclasses
 import inspect
 import io
 import re
+import sys
 import textwrap
 import tokenize
 from collections.abc import Collection, Iterator
+from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -89,8 +91,20 @@ def _field_comments(dataclass: type) -> dict[str, str]:
         for statement in ast.parse(source).body[0].body:
             if isinstance(statement, ast.AnnAssign):
                 name = statement.target.id
-                comments[name] = _comment_of(statement, source) or described.get(name, "")
+                comment = _comment_of(statement, source) or described.get(name, "")
+                comments[name] = _with_words(comment, sys.modules[base.__module__])
     return comments
+
+
+def _with_words(comment: str, module: ModuleType) -> str:
+    """Return a comment with the words that a key may be in place of the constant that has them."""
+
+    def words(match: re.Match) -> str:
+        found = getattr(module, match[1], None)
+        is_words = isinstance(found, Collection) and all(isinstance(word, str) for word in found)
+        return " | ".join(found) if is_words else match[0]
+
+    return re.sub(r"one of `?([A-Z][A-Z_]+)`?", words, comment)
 
 
 def _comment_of(statement: ast.stmt, source: str) -> str:

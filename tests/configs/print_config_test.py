@@ -1,5 +1,7 @@
 """What --print_config says of each key."""
 
+import re
+
 import pytest
 
 from configs import common, latent_lm, quickstart
@@ -27,7 +29,7 @@ def rows(config, changed=()):
         ("data.source", '"python_docs" (embedded default), "files"'),
         ("optimizer.no_weight_decay", 'regexes searched in "/"-joined paths'),
         ("model.n_heads", "H; must divide `d_model`."),  # from its docstring
-        ("autoencoder.remat", "one of `REMAT_POLICIES`."),
+        ("autoencoder.remat", "auto | none | dots | block."),
     ],
 )
 def test_a_comment_is_read_wherever_it_stands(key, comment):
@@ -76,3 +78,11 @@ def test_it_prints_one_line_for_each_key(capsys):
     print_config(common.default(), ())
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == len(rows(common.default()))
+
+
+def test_words_stand_in_place_of_the_constant_that_has_them():
+    comments = read_comments()
+    assert "gelu" in comments["model.activation"] and " | " in comments["model.activation"]
+    assert "pmap | fsdp | tensor" in comments["training.strategy"]
+    hidden = {key: text for key, text in comments.items() if re.search(r"of `?[A-Z]{4,}", text)}
+    assert not hidden
