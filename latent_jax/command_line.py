@@ -16,6 +16,7 @@ from ml_collections import config_flags
 
 import latent_jax
 from latent_jax.flag_values import check_local, check_values
+from latent_jax.interrupts import keep_handler
 from latent_jax.nearest import check_word
 from latent_jax.system_errors import describe_os_error, first_line, is_out_of_memory
 
@@ -49,7 +50,7 @@ def end_in_order() -> None:
         signal.signal(kind, signal.SIG_DFL)
         raise SystemExit(128 + kind)
 
-    signal.signal(signal.SIGTERM, leave)
+    keep_handler(signal.SIGTERM, leave)
 
 
 def run_command(

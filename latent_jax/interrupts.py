@@ -1,9 +1,26 @@
-"""Ctrl-C ends a command in one line, from its imports on: launch scripts import this file first."""
+"""Ctrl-C ends a command in one line, from its imports on: launch scripts import this file first.
 
+Python runs the handler of a signal between any two instructions of the main thread, also within a
+callback of the garbage collector, of which JAX has one. An exception that is raised there goes no
+further. So SIGTERM, which nobody sends twice, is sent again until its exception arrives.
+"""
+
+import os
+import signal
 import sys
+import threading
 from types import TracebackType
+from typing import Any
 
-_shown = sys.excepthook
+_shown, _unraisable = sys.excepthook, sys.unraisablehook
+
+AGAIN_SECONDS = 0.5
+"""Until a collection of garbage is over, in which other callbacks may lose the signal again."""
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a command that SIGTERM has ended."""
+
+_handlers: dict[int, Any] = {}
 
 
 def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -14,4 +31,22 @@ def show(kind: type[BaseException], error: BaseException, trace: TracebackType |
         _shown(kind, error, trace)
 
 
-sys.excepthook = show
+def keep_handler(kind: int, handler: Any) -> None:
+    """Install a handler of a signal that may be taken away when it has raised; see `send_again`."""
+    _handlers[kind] = handler
+    signal.signal(kind, handler)
+
+
+def send_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Send SIGTERM again where Python has ignored its exception; say all else as Python does."""
+    if lost.exc_type is not SystemExit or lost.exc_value.code != TERMINATED:
+        _unraisable(lost)
+        return
+    if signal.SIGTERM in _handlers:
+        signal.signal(signal.SIGTERM, _handlers[signal.SIGTERM])
+    timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
+
+
+sys.excepthook, sys.unraisablehook = show, send_again

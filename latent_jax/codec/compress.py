@@ -73,8 +73,8 @@ def open_tokenizer(
     parsed = parse(method)
     if family(parsed.family).learns_code:
         raise ValueError(
-            f"{parsed} is learned from text: compress and decompress take the folder of a saved one "
-            "with --tokenizer, such as runs/NAME/tokenizer"
+            f"{parsed} is learned from text: compress and decompress take the folder of a saved "
+            "one with --tokenizer, such as runs/NAME/tokenizer"
         )
     if is_exact and not m1 and family(parsed.family).is_driven(parsed):
         m1 = INTEGER_M1

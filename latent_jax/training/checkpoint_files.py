@@ -187,7 +187,8 @@ def load(path: Any, metadata: Mapping[str, Any], abstract: Mapping[str, PyTree])
             raise
         failed = error
     if any_process(failed is not None):
-        words = f"{type(failed).__name__}: {str(failed)[:300]}" if failed else "in another process"
+        said = " ".join(str(failed).split())[:300]  # one line of Orbax's several
+        words = f"{type(failed).__name__}: {said}" if failed else "in another process"
         raise DamagedError(f"{path} is truncated or damaged: {words}") from failed
     rule = metadata.get("digest_rule", 1)
     for name, digest in digests(items, rule).items():
@@ -224,7 +225,8 @@ def shapes(path: Any) -> PyTree:
         tree = ocp.metadata(path, "variables").metadata
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
     except Exception as error:
-        raise DamagedError(f"{path / 'variables'} cannot be read: {error}") from error
+        said = " ".join(str(error).split())[:300]
+        raise DamagedError(f"{path / 'variables'} cannot be read: {said}") from error
 
 
 def finished_steps(folder: Any) -> list[int]:

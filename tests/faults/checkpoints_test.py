@@ -42,6 +42,13 @@ def reseal(path, key):
     write_sealed(path, {k: v for k, v in value.items() if k not in (key, SEALED, DIGEST)})
 
 
+def misspell(step):
+    """Change one letter in what Orbax says of the parameters."""
+    for path in (step / "variables").rglob("*"):
+        if path.is_file() and b"query_key_value" in path.read_bytes():
+            path.write_bytes(path.read_bytes().replace(b"query_key_value", b"puery_key_value"))
+
+
 def empty_folder(step):
     shutil.rmtree(step)
     step.mkdir()
@@ -91,6 +98,7 @@ DAMAGES = {
         "has no 'evaluated_step'",
     ),
     "no state of the data": (lambda s: reseal(s / "run/data_0.json", "state"), "has no 'state'"),
+    "a flipped name": (misspell, "6 is truncated or damaged: .*puery_key_value"),
     "a flipped parameter": (lambda s: flip(largest(s / "variables")), "6/variables|step/6 is"),
     "a flipped moment": (lambda s: flip(largest(s / "optimizer")), "6/optimizer"),
     "parameters cut": (lambda s: os.truncate(largest(s / "variables"), 50), "truncated or damaged"),

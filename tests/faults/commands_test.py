@@ -304,6 +304,28 @@ def test_ctrl_c_while_it_imports_and_while_it_works():
     assert err == "interrupted\n" and process.returncode == -signal.SIGINT
 
 
+COLLECTED = """
+import gc, os, signal, time
+
+def collected(phase, info):
+    if phase == "start":
+        gc.callbacks.clear()
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):  # its handler runs here
+            pass
+
+gc.callbacks.append(collected)
+gc.collect()
+time.sleep(60)
+"""
+
+
+def test_sigterm_that_comes_while_garbage_is_collected_is_not_lost():
+    process = command(f"exec({COLLECTED!r}, dict(__name__='x'))")
+    _, err = process.communicate(timeout=50)
+    assert (process.returncode, err) == (143, "")
+
+
 def test_scripts_are_ready_for_ctrl_c_before_they_import():
     for script in SCRIPTS:
         text = (ROOT / "launch" / script).read_text()
