@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.package_links import link_package
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 # Before each block of code stands a sentence, whose last path is its file's.
@@ -50,14 +52,7 @@ for method in sys.argv[2:]:
 def tree(tmp_path_factory):
     """The package as links, with the README's files in their places."""
     tree = tmp_path_factory.mktemp("lab")
-    for path in (ROOT / "latent_jax").rglob("*"):
-        link = tree / path.relative_to(ROOT)
-        if path.is_dir():
-            link.mkdir(parents=True, exist_ok=True)
-        elif "__pycache__" not in path.parts:
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(path)
-    (tree / "configs").symlink_to(ROOT / "configs")
+    link_package(tree, "configs")
     for name, code in CODE.items():
         assert not (tree / name).exists()
         (tree / name).write_text(code)

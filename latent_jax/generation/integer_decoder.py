@@ -8,30 +8,21 @@ import jax.numpy as jnp
 
 from latent_jax.exact import bounds
 from latent_jax.exact.model_file import ATTENTION_BITS
-from latent_jax.generation.decoders import Decoder
+from latent_jax.generation.decoders import TokenDecoder
 from latent_jax.layers.block import by_layer, stacked
 from latent_jax.models import integer_gpt, quantized_gpt
-from latent_jax.models.gpt import GPTConfig
 
 NATS = math.log(2) * 2.0**-bounds.OCTAVE
 """Of a logit: a logarithm to base 2 in units of 2^-6."""
 
 
 @dataclasses.dataclass(frozen=True)
-class IntegerDecoder(Decoder):
+class IntegerDecoder(TokenDecoder):
     """An integer GPT over bytes; the separator stands before every row.
 
     Prompts are read one id after the other, which its step can do; a lane attends to as many
     positions as its cache has slots.
     """
-
-    config: GPTConfig
-    separator_id: int
-
-    @property
-    def network(self) -> GPTConfig:
-        """See `Decoder`."""
-        return self.config
 
     def prefill(self, variables, prompts_BT, lengths_B, cache):
         """See `Decoder`."""

@@ -13,6 +13,7 @@ from latent_jax.methods import registry
 from latent_jax.methods.family import Option
 from latent_jax.ranges import at_least
 from latent_jax.registration import RegistrationError, import_all
+from tests.package_links import link_package
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,12 +115,17 @@ def test_what_the_cases_change_is_whole(import_file):
     ],
 )  # fmt: skip
 def test_a_family_that_is_misdeclared_is_one_line(old, new, message, import_file):
-    assert old in FAMILY
+    check_refused(FAMILY, old, new, message, import_file)
+    assert "Half" not in registry._FAMILIES
+
+
+def check_refused(code, old, new, message, import_file):
+    """Import code with one thing replaced; the error is a line that names the file."""
+    assert old in code
     with pytest.raises(RegistrationError, match=message) as error:
-        import_file(FAMILY.replace(old, new, 1))
+        import_file(code.replace(old, new, 1))
     said = str(error.value)
     assert "half.py" in said and "\n" not in said and "mend it, or move it away" in said
-    assert "Half" not in registry._FAMILIES
 
 
 @pytest.mark.parametrize(
@@ -137,11 +143,7 @@ def test_a_family_that_is_misdeclared_is_one_line(old, new, message, import_file
     ],
 )  # fmt: skip
 def test_a_compressor_that_is_misdeclared_is_one_line(old, new, message, import_file):
-    assert old in COMPRESSOR
-    with pytest.raises(RegistrationError, match=message) as error:
-        import_file(COMPRESSOR.replace(old, new, 1))
-    said = str(error.value)
-    assert "half.py" in said and "\n" not in said and "mend it, or move it away" in said
+    check_refused(COMPRESSOR, old, new, message, import_file)
     assert "half" not in compressors._KINDS
 
 
@@ -178,15 +180,7 @@ COMMANDS = (
 
 @pytest.mark.parametrize("folder", ["methods", "chunking/fixed"])
 def test_commands_end_with_the_line_of_a_broken_file(folder, tmp_path):
-    for path in (ROOT / "latent_jax").rglob("*"):
-        link = tmp_path / path.relative_to(ROOT)
-        if path.is_dir():
-            link.mkdir(parents=True, exist_ok=True)
-        elif "__pycache__" not in path.parts:
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(path)
-    for name in ("configs", "launch"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    link_package(tmp_path, "configs", "launch")
     broken = tmp_path / "latent_jax" / folder / "broken.py"
     broken.write_text("import no_such_module\n")
     (tmp_path / "text.txt").write_text("a text\n" * 100)
