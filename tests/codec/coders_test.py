@@ -140,7 +140,7 @@ def test_files_are_compared_beside_gzip_xz_and_zstd(folder):
         ),
         (
             ("compress.py", "compress", __file__, "--method=BPE[v=300]"),
-            "give the folder of a saved one",
+            "take the folder of a saved one with --tokenizer",
         ),
         (("compress.py", "decompress", "x"), "does not end with .latent"),
         (("evaluate.py",), "say what to score: --workdir of a run, or --tokenizer and --data"),
