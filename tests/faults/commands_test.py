@@ -310,20 +310,36 @@ import gc, os, signal, time
 def collected(phase, info):
     if phase == "start":
         gc.callbacks.clear()
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.{name})
         for _ in range(1000):  # its handler runs here
             pass
 
 gc.callbacks.append(collected)
 gc.collect()
-time.sleep(60)
+{then}
+"""
+
+AGAIN = """
+try:
+    os.kill(os.getpid(), signal.{name})
+    time.sleep(60)
+finally:
+    time.sleep(1.5)  # longer than until a lost signal is sent again
+    print("closed", flush=True)
 """
 
 
-def test_sigterm_that_comes_while_garbage_is_collected_is_not_lost():
-    process = command(f"exec({COLLECTED!r}, dict(__name__='x'))")
-    _, err = process.communicate(timeout=50)
-    assert (process.returncode, err) == (143, "")
+@pytest.mark.parametrize(
+    ("name", "status", "line"), [("SIGTERM", 143, ""), ("SIGINT", 130, "interrupted\n")]
+)
+@pytest.mark.parametrize(
+    ("then", "said"), [("time.sleep(60)", ""), (AGAIN, "closed\n")], ids=["alone", "again"]
+)
+def test_a_signal_while_garbage_is_collected_comes_once(name, status, line, then, said):
+    body = COLLECTED.format(name=name, then=then.format(name=name))
+    process = command(f"exec({body!r}, dict(__name__='x'))")
+    out, err = process.communicate(timeout=50)
+    assert (process.returncode, out, err) == (status, f"started\n{said}", line)
 
 
 def test_scripts_are_ready_for_ctrl_c_before_they_import():
