@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from latent_jax.bars import Bar
 from latent_jax.codec.measure import count_ids, read_texts, whole_corpus, why_no_unigram
 from latent_jax.folder_lock import hold
 from latent_jax.json_files import Kind, read_json, write_sealed
@@ -145,8 +145,7 @@ def _count(
     needed = sum(map(len, texts))
     if family(group[0].family).is_driven(group[0]):
         needed = min(needed, max(bytes_needed(tokenizer.vocab_size - 1) for tokenizer in made))
-    words = dict(desc=str(group[0]), unit="B", unit_scale=True, leave=False)
-    with tqdm(total=needed, initial=kept["n_bytes"], **words) as bar:
+    with Bar(str(group[0]), needed, "B", initial=kept["n_bytes"]) as bar:
         while kept["n_bytes"] < needed:
             began, chunk = time.monotonic(), texts[kept["n_texts"] :][:TEXTS]
             encoded = (

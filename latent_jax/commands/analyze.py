@@ -7,14 +7,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tqdm import tqdm
-
 from latent_jax.analysis import entropy, latents, uniformity, windows, zipf
 from latent_jax.analysis.choices import measure as choices
 from latent_jax.analysis.codes import Code, Tables
 from latent_jax.analysis.options import CodeOptions, RunOptions
 from latent_jax.analysis.stability import measure as stability
 from latent_jax.analysis.tokens import measure as tokens
+from latent_jax.bars import counted
 from latent_jax.commands.opening import (
     open_codes,
     open_texts,
@@ -162,7 +161,7 @@ def _only_corpus(options: RunOptions, what: str) -> Corpus:
 
 def _shown(codes: Sequence[Code]) -> Iterator[Code]:
     """Yield codes, with a progress bar."""
-    for code in tqdm(codes, unit=" codes", leave=False):
+    for code in counted(codes, "measuring", len(codes), "codes"):
         yield code
         logger.info("measured %s", code.name)
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
+from latent_jax.bars import Bar
 from latent_jax.contracts import Document, Source
 from latent_jax.data.documents import CorpusError, cut
 from latent_jax.data.sources import DataConfig
@@ -124,13 +124,7 @@ class _Reader:
                 if split != "train"
             }
             progress = stack.enter_context(
-                tqdm(
-                    desc="building the corpus",
-                    total=config.max_bytes or None,
-                    unit="B",
-                    unit_scale=True,
-                    disable=None,  # off where the output is not a terminal
-                )
+                Bar("building the corpus", config.max_bytes or None, "B", stays=True)
             )
             for document in self._source.documents():
                 if not document.text:
