@@ -73,7 +73,8 @@ def report_with_page(
     """
     check_writable(out, is_folder=True)
     _check_page(folders, out, words.get("sentence", SENTENCE), words.get("extra", ()))
-    report_runs(folders, results=results, readme=readme, per_character=per_character)
+    words_of_runs = dict(results=results, readme=readme, per_character=per_character)
+    report_runs(folders, **words_of_runs, pictures=out)
     made_by = shlex.join(["python", "launch/report.py", *sys.argv[1:]])
     write_report_page(folders, out, made_by=made_by, **words)
 
