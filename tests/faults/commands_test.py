@@ -113,6 +113,9 @@ def test_only_tables_are_compiled(method, tmp_path):
         ("benchmark.py", ["data", "--seconds=nan"], "--seconds must be a finite number; got nan"),
         ("compile.py", ["--config=configs/m1.py", "--topology=cuda", "--json=/proc/x"], "/proc"),
         ("compress.py", ["table", "no-such-file", f"--json={'y' * 300}"], "name too long"),
+        ("compress.py", ["compress", "README.md", "--out=no/"], "no/ names a folder: name a file"),
+        ("prepare.py", ["export", "--out=no/such/"], "no/such/ names a folder: name a file in it"),
+        ("report.py", ["no", "--results=no/"], "--results=no/: no/ names a folder: name a file"),
         ("export.py", ["--workdir=no", f"--out={__file__}"], r"_test\.py is a file: name a folder"),
         ("report.py", ["no", f"--out={__file__}"], r"_test\.py is a file: name a folder"),
         ("train.py", ["--config=README.md", "--workdir=no"], r"README\.md, line \d+, is no Python"),
@@ -164,6 +167,16 @@ def test_names_as_long_as_a_disk_allows(size, tmp_path):
     check_writable(tmp_path / name)
     with pytest.raises(OSError, match="name too long"):
         check_writable(tmp_path / ("n" * 256))
+
+
+def test_a_file_does_not_get_the_name_of_a_folder(tmp_path):
+    for name in ("new/", "new/.", "a/new/"):
+        with pytest.raises(ValueError, match=f"{name} names a folder: name a file in it"):
+            check_writable(f"{tmp_path}/{name}")
+        check_writable(f"{tmp_path}/{name}", is_folder=True)
+    with pytest.raises(ValueError, match="is a folder: name a file"):
+        check_writable(f"{tmp_path}/")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_pipe_a_device_and_a_link_are_written_through(tmp_path):
