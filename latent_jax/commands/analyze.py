@@ -19,6 +19,7 @@ from latent_jax.commands.opening import (
     open_texts,
     read_texts,
     run_words,
+    what_it_is,
 )
 from latent_jax.data import Corpus
 from latent_jax.experiments.evaluate import Run, load_run, read_config, score_corpus
@@ -126,12 +127,13 @@ def _latents(options: latents.LatentsOptions) -> Iterator[Tables]:
 
 def _choices(options: choices.ChoicesOptions) -> Iterator[Tables]:
     corpus = _only_corpus(options, "latents")
-    texts = {
-        words: read_texts(corpus, split, options.max_bytes, options.cut_bytes)
-        for words, split in (("held out", "validation"), ("training", "train"))
-    }
+    held_out, rest = (
+        read_texts(corpus, split, options.max_bytes, options.cut_bytes)
+        for split in ("validation", "train")
+    )
     for workdir in options.workdir:
         run = load_run(workdir)
+        texts = {choices.HELD_OUT: held_out, what_it_is(corpus, workdir): rest}
         yield _marked(choices.measure(options, run, texts), _named(run) | run_words(run.config))
 
 
