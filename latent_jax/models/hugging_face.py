@@ -63,12 +63,16 @@ def from_hugging_face(
             shape that the config gives.
     """
     kind = words.get("model_type")
-    if kind not in FORMS:
+    if not isinstance(kind, str) or kind not in FORMS:
         raise ValueError(f"model_type {kind!r} is no network of latent_jax; {', '.join(FORMS)} are")
     try:
         config = our_config(kind, words)
     except KeyError as error:
         raise ValueError(f"the config.json of this {kind} lacks {error}") from error
+    except (AttributeError, TypeError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"the config.json of this {kind} has a value that no network has: {error}"
+        ) from error
     blank = _blank(config)
     tensors = _named(kind, tensors)
     expected = _their_tensors(kind, config, blank)
@@ -117,7 +121,7 @@ def _name(modules: Mapping[str, str], path: str) -> str:
 def _parted(kind: str, config: GPTConfig, block: Mapping[str, Any]) -> Arrays:
     """Return the leaves of a block by path, with their layout of queries, keys and values."""
     flat = _flat(block)
-    for leaf in ("kernel", "bias") if config.use_bias else ("kernel",):
+    for leaf in ("kernel", "bias") if config.has_qkv_bias else ("kernel",):
         if config.key_value_heads == config.n_heads:
             # [..., H, 3, d]
             parts = np.moveaxis(np.asarray(flat.pop(f"attention/query_key_value/{leaf}")), -2, 0)
@@ -135,7 +139,7 @@ def _parted(kind: str, config: GPTConfig, block: Mapping[str, Any]) -> Arrays:
 def _joined(kind: str, config: GPTConfig, parts: Arrays) -> dict[str, Any]:
     """Return the block with these leaves: the inverse of `_parted`."""
     flat = dict(parts)
-    for leaf in ("kernel", "bias") if config.use_bias else ("kernel",):
+    for leaf in ("kernel", "bias") if config.has_qkv_bias else ("kernel",):
         if kind == "gpt2":
             three = np.moveaxis(flat.pop(f"attention/query_key_value/{leaf}"), -3, 0)
         else:

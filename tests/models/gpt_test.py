@@ -263,7 +263,7 @@ def test_epsilon_is_that_of_the_config_in_every_norm(norm):
         apply(dataclasses.replace(config, norm_epsilon=epsilon), variables, IDS)
         for epsilon in (1e-12, 0.9)
     )
-    # The variance of the stream is at most 0.02^2 at first: an epsilon of 0.9 makes all norms small.
+    # The stream has a deviation of 0.02 at first, so an epsilon of 0.9 makes all norms small.
     assert float(jnp.std(large)) < 0.1 * float(jnp.std(small))
 
 
