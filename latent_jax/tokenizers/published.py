@@ -17,8 +17,8 @@ from latent_jax.tokenizers.pretrained_bpe import (
     pairs,
 )
 
-NORMAL = 1
-"""llama.cpp's type of a token that is text; all others are marks here."""
+NORMAL, UNUSED = 1, 5
+"""llama.cpp's types of a token of text, and of an id without one; all other types are marks here."""
 
 MOST_IDS = 1 << 24
 
@@ -46,6 +46,7 @@ def from_gguf_words(words: Mapping[str, Any]) -> PretrainedBPE:
     kinds = words.get(f"{prefix}token_type")
     if not isinstance(kinds, np.ndarray) or kinds.shape != (len(tokens),):
         raise ValueError(f"{prefix}token_type has not one number for each of {len(tokens)} tokens")
+    tokens = ["" if kind == UNUSED else t for t, kind in zip(tokens, kinds.tolist(), strict=True)]
     eos = words.get(f"{prefix}eos_token_id", -1)
     is_id = isinstance(eos, int) and not isinstance(eos, bool)
     template = words.get("tokenizer.chat_template", "")
