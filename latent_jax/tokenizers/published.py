@@ -18,7 +18,7 @@ from latent_jax.tokenizers.pretrained_bpe import (
 )
 
 NORMAL, UNUSED = 1, 5
-"""llama.cpp's types of a token of text, and of an id without one; all other types are marks here."""
+"""llama.cpp's types of a token of text, and of an id without one; other types are marks here."""
 
 MOST_IDS = 1 << 24
 
