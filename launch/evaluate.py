@@ -88,6 +88,8 @@ def main():
         raise ValueError("give either --workdir of a run, or --tokenizer and --data")
     if PRETRAINED.value and (WORKDIR.value or TOKENIZER.value):
         raise ValueError("--pretrained is scored by itself: leave --workdir and --tokenizer out")
+    if CHAT.value and not PRETRAINED.value:
+        raise ValueError("--chat is for --pretrained: name a published model that chats")
     if not (TOKENIZER.value or WORKDIR.value or PRETRAINED.value):
         raise ValueError(
             "say what to score: --workdir of a run, --pretrained and --data, or --tokenizer and "
