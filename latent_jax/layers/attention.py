@@ -258,7 +258,7 @@ class Attention(nn.Module):
             return q_BTHd, k_BTHd, v_BTHd
         heads = (config.n_heads, config.head_size)
         query = Dense(
-            (config.d_model,), heads, config.dtype, use_bias=config.use_bias, name="query"
+            (config.d_model,), heads, config.dtype, use_bias=config.has_qkv_bias, name="query"
         )
         k_BTGd, v_BTGd = self._parts(x_BTD, "key_value", 2)
         return query(x_BTD), k_BTGd, v_BTGd
@@ -277,7 +277,7 @@ class Attention(nn.Module):
             (config.d_model,),
             (config.key_value_heads, n_parts, config.head_size),
             config.dtype,
-            use_bias=config.use_bias,
+            use_bias=config.has_qkv_bias,
             parts_axis=1 if by_parts else None,
             name=name,
         )(x_BTD)

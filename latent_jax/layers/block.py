@@ -44,7 +44,8 @@ class Block(nn.Module):
         `kept_2BTD` is the dropout mask of each branch, True where a number is kept; None = no
         dropout.
         """
-        rate, norm = self.config.dropout, NORM_MODULES[self.config.norm]
+        rate = self.config.dropout
+        norm = functools.partial(NORM_MODULES[self.config.norm], self.config.norm_epsilon)
         kept_BTD = (None, None) if kept_2BTD is None else kept_2BTD
         h_BTD = norm(name="attention_norm")(x_BTD)
         attention = Attention(self.config, self.causal, name="attention")
@@ -105,7 +106,8 @@ class Stack(nn.Module):
         )
         block = Block(self.config, self.causal, name=BLOCKS)
         x_BTD, cache = scan(block, x_BTD, cache, self._kept(x_BTD, train), lengths_B, position_B)
-        return NORM_MODULES[self.config.norm](name="final_norm")(x_BTD), cache
+        norm = NORM_MODULES[self.config.norm](self.config.norm_epsilon, name="final_norm")
+        return norm(x_BTD), cache
 
     def _kept(self, x_BTD: jax.Array, train: bool) -> jax.Array | None:
         """Draw the dropout masks of both branches of every layer, bool[n_layers, 2, B, T, D]."""
