@@ -115,7 +115,7 @@ def test_answers_are_scored_given_their_questions_in_the_chat(model, opened):
         total += nats[-len(answer_ids) :].sum()
         n_tokens += len(answer_ids)
     n_bytes = sum(len(p.answer) for p in PROBLEMS)
-    for batch_size in (2, 8):
+    for batch_size in (8, 16):
         config = common.default()
         one = load_pretrained(model[0], config, row_length=128, batch_size=batch_size)
         found = score_answers(one, PROBLEMS)
