@@ -68,7 +68,7 @@ def measure(name: str, problems: Sequence[Problem]) -> Tables:
         raise ValueError(f"the problems {name!r} are none: name files that hold some")
     marks = [mark for problem in problems for mark in _marks(problem)]
     found = {**_counts(problems), **_mark_shares(problems, marks), **_answer_counts(problems)}
-    return {"problems": [{"what": what, name: value} for what, value in found.items()]}
+    return {"problems": [{"counted": counted, name: value} for counted, value in found.items()]}
 
 
 def _marks(problem: Problem) -> Iterator[_Mark]:
@@ -187,15 +187,15 @@ def joined(found: Sequence[Tables]) -> Tables:
     lengths: list[Mapping[str, Any]] = []
     for tables in found:
         for record in tables.get("problems", ()):
-            rows.setdefault(record["what"], {}).update(record)
+            rows.setdefault(record["counted"], {}).update(record)
         lengths += tables.get("lengths", ())
     return {"problems": list(rows.values()), "lengths": lengths}
 
 
 def show(tables: Tables) -> str:
     """Return the tables for a terminal."""
-    names = [key for key in tables["problems"][0] if key != "what"]
-    columns = [Column("what", "what"), *(Column(name, name, ",.6g") for name in names)]
+    names = [key for key in tables["problems"][0] if key != "counted"]
+    columns = [Column("counted", "counted"), *(Column(name, name, ",.6g") for name in names)]
     shown = [text_table(tables["problems"], columns)]
     if tables.get("lengths"):
         shown.append(text_table(tables["lengths"]))

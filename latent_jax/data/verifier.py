@@ -20,6 +20,8 @@ _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?", re.ASCII)
 _NORMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 """A number that `normalise` has left."""
 
+_SIGNS = str.maketrans("×÷–−", "*/--")
+_TIMES = re.compile(r"(?<=[\d)]) x (?=[\d(.$])", re.ASCII)
 _EXPRESSION_CHARACTERS = "0123456789+-*/(). "
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))", re.ASCII)
 _TWO_NUMBERS = re.compile(r"[\d.)]\s+(?=[\d.(])", re.ASCII)
@@ -78,15 +80,24 @@ def count_steps(text: str) -> tuple[int, int]:
 
     An equation is an expression of + - * / ( ) and decimals with at least one operation, then "=",
     and a number, before which a "$" may stand. "4 + 5 = 9" holds; so does "10 / 3 = 3.33", which is
-    rounded to the places that it has. An expression that cannot be read, such as a division by 0,
-    does not hold. Marks `<<lhs=rhs>>` count like any other equation.
+    rounded to the places that it has. A division by 0 does not hold. An "x" between numbers, and
+    the signs of typesetters, are read as the operations that they mean. What cannot be read, such
+    as "5 cm * 2 = 10", is no equation. Marks `<<lhs=rhs>>` count like any other equation.
     """
+    text = _TIMES.sub(" * ", text.translate(_SIGNS))
     n_right = n_all = 0
     for place in (match.start() for match in re.finditer("=", text)):
         left, stated = _expression_before(text, place), _RIGHT.match(text, place + 1)
-        if _OPERATION.search(left) and stated:
-            n_all += 1
-            n_right += _holds(left, stated[1])
+        if not (_OPERATION.search(left) and stated):
+            continue
+        try:
+            holds = _is_rounded(_value(left), stated[1])
+        except _Unreadable:
+            continue
+        except ZeroDivisionError:
+            holds = False
+        n_all += 1
+        n_right += holds
     return n_right, n_all
 
 
@@ -105,15 +116,22 @@ def evaluate(expression: str) -> Fraction | None:
     Returns:
         None where it cannot be read, divides by 0, or is nested deeper than `MOST_DEPTH`.
     """
-    tokens = _TOKEN.findall(expression)
-    if "".join(tokens) != re.sub(r"\s", "", expression) or _TWO_NUMBERS.search(expression):
-        return None
-    parser = _Parser(tokens)
     try:
-        value = parser.sum(0)
+        return _value(expression)
     except (_Unreadable, ZeroDivisionError):
         return None
-    return value if parser.is_done else None
+
+
+def _value(expression: str) -> Fraction:
+    """Return what `evaluate` does; raise _Unreadable or ZeroDivisionError where it is None."""
+    tokens = _TOKEN.findall(expression)
+    if "".join(tokens) != re.sub(r"\s", "", expression) or _TWO_NUMBERS.search(expression):
+        raise _Unreadable
+    parser = _Parser(tokens)
+    value = parser.sum(0)
+    if not parser.is_done:
+        raise _Unreadable
+    return value
 
 
 def _expression_before(text: str, place: int) -> str:
@@ -123,16 +141,16 @@ def _expression_before(text: str, place: int) -> str:
     left = _TWO_NUMBERS.split(left)[-1].strip()  # "He had 3. 5 * 4" ends with "5 * 4"
     for _ in range(left.count("(") - left.count(")")):
         left = left.removeprefix("(").lstrip()  # "(5 * 4 = 20)": the bracket is the sentence's
-    return left
+    return "" if left.startswith("- ") else left  # "10 cm - 5 * 2": the rest of an expression
 
 
-def _holds(left: str, stated: str) -> bool:
-    value, claimed = evaluate(left), number_of(stated)
-    if value is None or claimed is None:
+def _is_rounded(value: Fraction, stated: str) -> bool:
+    """Return whether a value is what is stated, to the decimals that it has; 3 is exact."""
+    claimed, (_, _, places) = number_of(stated), stated.partition(".")
+    if claimed is None:
         return False
-    _, _, places = stated.partition(".")
-    return abs(value - claimed) <= Fraction(1, 2 * 10 ** len(places)) and (
-        value == claimed or bool(places)
+    return value == claimed or (
+        bool(places) and abs(value - claimed) <= Fraction(1, 2 * 10 ** len(places))
     )
 
 

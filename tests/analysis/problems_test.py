@@ -31,8 +31,8 @@ def test_everything_is_counted(file, tmp_path, capsys):
         "problems",
         ProblemsOptions(text=(f"few={file}", f"twice={file}"), tokenizer=("Bytes",), **kept),
     )
-    found = {record["what"]: record["few"] for record in tables["problems"]}
-    assert found == {record["what"]: record["twice"] for record in tables["problems"]}
+    found = {record["counted"]: record["few"] for record in tables["problems"]}
+    assert found == {record["counted"]: record["twice"] for record in tables["problems"]}
     assert found == pytest.approx(
         {
             "problems": 3,
