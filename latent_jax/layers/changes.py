@@ -11,7 +11,6 @@ from typing import Any
 
 import flax
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from latent_jax.nearest import check_word

@@ -1,8 +1,8 @@
 """From the state behind a position to the vector that is read as the next thought.
 
-Coconut (Hao et al. 2024, arXiv 2412.06769) feeds the state back as it is. It is longer than an
-embedding by an order of magnitude in trained models, so others bring it back to where inputs lie:
-by its norm, by a small network (CODI, arXiv 2502.21074), or as a mean of embeddings (soft thinking).
+Coconut (Hao et al. 2024, arXiv 2412.06769) feeds the state back as it is. In trained models it is
+longer than an embedding by an order of magnitude, so others bring it to where inputs lie: by its
+norm, by a small network (CODI, arXiv 2502.21074), or as a mean of embeddings (soft thinking).
 """
 
 import flax.linen as nn

@@ -7,10 +7,10 @@ there. Each block of thoughts hangs behind a *breakpoint* of the text:
     block j   start, thought 1 .. thought n, end, segment j
               reads the text up to breakpoint j, and itself
 
-Blocks do not read each other, so all blocks of a row are computed side by side, and the same tokens
-are scored with thoughts (in a block) and without (in the text). This is the layout of Differentiable
-Cache Augmentation (Liu et al. 2024, arXiv 2412.17747), which also trains many places of a row at
-once. `models.thinking` computes it; this file has the parameters.
+Blocks do not read each other, so all blocks of a row are computed side by side, and the same
+tokens are scored with thoughts (in a block) and without (in the text). Differentiable Cache
+Augmentation (Liu et al. 2024, arXiv 2412.17747) also trains many places of a row at once.
+`models.thinking` computes it; this file has the parameters.
 
 With one trunk the same weights read text and thoughts. With two, the language trunk stays as it is,
 and a second one, which begins equal to it (`layers.changes`), computes the thoughts.
@@ -109,9 +109,7 @@ class Reasoner(nn.Module):
         x_BTD, _ = self.stack(self.token_embedding(ids_BT))
         if not self.is_initializing():
             raise ValueError("models.thinking computes with the parameters of a Reasoner")
-        return self.thought(
-            x_BTD, self.token_embedding.embedding, self.stack.variables["params"]
-        )
+        return self.thought(x_BTD, self.token_embedding.embedding, self.stack.variables["params"])
 
 
 class Thought(nn.Module):

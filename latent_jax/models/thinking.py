@@ -194,7 +194,9 @@ def think(trunks: Trunks, text: Text, opens_BJ: jax.Array, contents: Contents) -
     return _sent(trunks, text, opens_BJ, Thoughts(h_BSJD, v_BSJD, buffer))
 
 
-def think_at_once(trunks: Trunks, text: Text, opens_BJ: jax.Array, given_BJKD: jax.Array) -> Thoughts:
+def think_at_once(
+    trunks: Trunks, text: Text, opens_BJ: jax.Array, given_BJKD: jax.Array
+) -> Thoughts:
     """Read blocks whose slots are all given, in one pass; see `think`."""
     n_rows, n_blocks, n_slots, width = given_BJKD.shape
     start_BJ1D = jnp.broadcast_to(trunks.mark(START), (n_rows, n_blocks, 1, width))

@@ -95,9 +95,7 @@ def run(config, weights, is_thought=(True, True, True), way=think):
 def written_out(weights, is_thought=(True, True, True)):
     """Return, for each block, states of its slots and before its tokens, by a plain GPT."""
     trunks = Trunks(CONFIG, weights)
-    gpt = jax.jit(
-        lambda x: GPT(MODEL).apply({"params": weights}, x, method="features")
-    )
+    gpt = jax.jit(lambda x: GPT(MODEL).apply({"params": weights}, x, method="features"))
     ids_BT, ids_BN = rows()
     found = {}
     for row in range(2):
@@ -206,8 +204,9 @@ def test_no_block_sees_another_nor_the_text_behind_its_breakpoint():
         held = held._replace(given_BJKD=held.given_BJKD)
         thoughts = think(trunks, text, jnp.array(OPENS), held)
         cache = jax.tree.map(
-            lambda x: x.reshape(*x.shape[:3], 4, 3, -1)
-            * vectors["block"][None, :, None, None, :, None],
+            lambda x: (
+                x.reshape(*x.shape[:3], 4, 3, -1) * vectors["block"][None, :, None, None, :, None]
+            ),
             thoughts.cache,
         )
         cache = jax.tree.map(lambda x: x.reshape(*x.shape[:3], 12, -1), cache)
