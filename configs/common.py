@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.chunking.fixed import all_options
 from latent_jax.data import DataConfig
+from latent_jax.data.chains import ChainsConfig
 from latent_jax.layers.config import PLATFORMS_CHOICE, TransformerConfig
 from latent_jax.methods.settings import BudgetConfig, LatentConfig, RunConfig, TokenizerConfig
 from latent_jax.nearest import check_word
@@ -39,7 +40,8 @@ def default() -> ConfigDict:
     """Return all config keys with their defaults."""
     config = _section(RunConfig)  # latent_jax/methods/settings.py, as all that are not named here
     config.budget = _section(BudgetConfig)
-    config.data = _section(DataConfig)  # latent_jax/data/sources.py
+    config.data = _section(DataConfig, "chains")  # latent_jax/data/sources.py
+    config.chains = _section(ChainsConfig)  # latent_jax/data/chains.py
     config.tokenizer = _section(TokenizerConfig)
     config.snippets = _section(Snippets)  # latent_jax/tasks/snippets.py
     # The language model of every method: a GPT (latent_jax/layers/config.py).

@@ -85,6 +85,10 @@ class Encoded(NamedTuple):
 class Code(Protocol):
     """An encoder of examples into fields. An example of text is a `Document`.
 
+    A code may have `row_length` and `fits(example)` as well: every example then has exactly so many
+    positions, or none where it does not fit, and rows have that length. So each row is one whole
+    example.
+
     Attributes:
         name: the name that tables and messages show.
         fields: the arrays that the code returns, by name.
@@ -227,6 +231,10 @@ class Task(Protocol):
 
     A task may have `rates` as well: from such expressions to functions from an optimizer step to a
     factor on the learning rate. Without it all parameters learn at one rate.
+
+    It may have `samples(variables, batch, tokenizer)`, which every process calls with a held-out
+    batch after an evaluation, and which returns texts for people; or `reconstruct`, see
+    `experiments.samples`.
     """
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:

@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import check_traced, describe_profile
-from latent_jax.data import batch_spec
 from latent_jax.methods.ledger import count_parameters
+from latent_jax.methods.row_codes import config_batch_spec, row_layout
 from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.solve import solve_shape
 from latent_jax.methods.tasks import make_task
@@ -92,7 +92,7 @@ def benchmark_step(
     mesh = make_mesh(training.strategy, training.model_parallel)
     check_batch(mesh, config.batch_size, training.accumulation)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
-    spec = batch_spec(config.batch_size, config.row_length)
+    spec = config_batch_spec(config)
     optimizer = optimizer_of(task, spec, OptimizerConfig(**config.optimizer), 1_000_000)
     init = initial_state(task, optimizer, spec, config.seed)
     state = create_state(init, abstract_state(init, mesh, training.strategy))
@@ -167,12 +167,13 @@ def benchmark_step_and_print(
 
 
 def _random_batch(config: ConfigDict, vocabulary) -> dict[str, np.ndarray]:
-    """Return rows of random ids without separators, with the assumed bytes of each row."""
+    """Return rows of random ids without separators, with the assumed bytes of each row.
+
+    What else a row has is 1 everywhere: the time of a step does not depend on it.
+    """
     shape = (config.batch_size, config.row_length)
     ids_BT = np.random.default_rng(0).integers(0, vocabulary.separator_id, shape, dtype=np.int32)
     n_bytes = round(config.row_length * vocabulary.bytes_per_token)
-    return {
-        "ids": ids_BT,
-        "weights": np.ones(shape, np.float32),
-        "n_bytes": np.full(shape[:1], n_bytes, np.int32),
-    }
+    spec = row_layout(config).batch_spec(config.batch_size)
+    ones = {name: np.ones(array.shape, array.dtype) for name, array in spec.items()}
+    return {**ones, "ids": ids_BT, "n_bytes": np.full(shape[:1], n_bytes, np.int32)}

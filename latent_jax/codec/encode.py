@@ -20,6 +20,7 @@ from latent_jax.data.rows import DONE, PLAN, PLAN_KIND, TOKENIZER, write_rows
 from latent_jax.folder_lock import hold
 from latent_jax.json_files import Kind, read_json, write_sealed
 from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tokenizers import Tokenizer, load
 from latent_jax.tokenizers.base import ended
@@ -109,6 +110,12 @@ def encode_corpora(
         ValueError: a folder was begun with another corpus, tokenizer or rows, another process makes
             the same files of it, or the tokenizers do not share their bits.
     """
+    for one in configs:
+        if family(parse(one.tokenizer).family).reads_problems:
+            raise ValueError(
+                f"{one.tokenizer} reads rows of problems, which are encoded while it trains: there "
+                "is nothing to encode beforehand"
+            )
     corpus = open_corpus(data)
     config, folders = configs[0], [Path(out) for out in outs]
     makers = [

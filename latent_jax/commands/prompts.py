@@ -5,8 +5,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from latent_jax.data import Corpus, DataConfig, open_corpus
+from latent_jax.data import Corpus, data_config, open_corpus
 from latent_jax.data.encodings import is_wide, packed_kind, to_utf8
+from latent_jax.data.problems import parse_problem
+from latent_jax.data.sources import PROBLEMS
 from latent_jax.experiments.evaluate import read_config
 from latent_jax.generation.prompts import first_sentence
 from latent_jax.paths import open_path
@@ -54,9 +56,14 @@ def read_prompts(
 
 
 def _validation_prompts(workdir: str | Path, n: int) -> list[bytes]:
-    """Return the first sentences of the first `n` validation documents of a run's text."""
+    """Return the first sentences of the first `n` validation documents of a run's text.
+
+    Of problems, these are the questions.
+    """
+    has_problems = read_config(open_path(workdir)).data.source in PROBLEMS
+    first = _question if has_problems else first_sentence
     documents = text_of(workdir).documents(_SPLIT)
-    sentences = filter(None, (first_sentence(document.text) for document in documents))
+    sentences = filter(None, (first(document.text) for document in documents))
     found = [*itertools.islice(sentences, n)]
     if len(found) < max(n, 1):
         raise ValueError(
@@ -66,10 +73,14 @@ def _validation_prompts(workdir: str | Path, n: int) -> list[bytes]:
     return found
 
 
+def _question(text: bytes) -> bytes:
+    return parse_problem(text).question.encode("utf-8", "surrogatepass")
+
+
 def text_of(workdir: str | Path) -> Corpus:
     """Return the corpus that a run was trained on.
 
     Raises:
         ValueError: the folder holds no run, or its text is not to be found here any more.
     """
-    return open_corpus(DataConfig(**read_config(open_path(workdir)).data))
+    return open_corpus(data_config(read_config(open_path(workdir))))

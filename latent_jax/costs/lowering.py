@@ -12,9 +12,9 @@ from latent_jax.contracts import Task, Vocabulary
 from latent_jax.costs.cudnn import traceable_cudnn
 from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.target import Target
-from latent_jax.data import batch_spec
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.methods.row_codes import config_batch_spec
 from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.solve import solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
@@ -94,7 +94,7 @@ def lower(
         config = settle_remat(config, vocabulary, mesh, target.platform, target.chip)
         task = make_task(config, vocabulary, target.platform)
         total_steps, _ = solve_steps(config, task)
-    batch = batch_spec(config.batch_size, config.row_length)
+    batch = config_batch_spec(config)
     with traceable_cudnn():
         optimizer = optimizer_of(task, batch, OptimizerConfig(**config.optimizer), total_steps)
         state = abstract_state(

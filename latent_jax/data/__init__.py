@@ -10,7 +10,7 @@ from latent_jax.data.pipeline import (
     evaluation_batches,
     train_batches,
 )
-from latent_jax.data.sources import DataConfig, make_source
+from latent_jax.data.sources import DataConfig, data_config, make_source
 
 __all__ = [
     "Batch",
@@ -21,6 +21,7 @@ __all__ = [
     "Source",
     "TrainBatches",
     "batch_spec",
+    "data_config",
     "evaluation_batches",
     "load_corpus",
     "make_source",

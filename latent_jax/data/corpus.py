@@ -27,7 +27,7 @@ from latent_jax.data.dataset import FORMAT_VERSION, SPLITS, TFDS_FOLDER, files_o
 from latent_jax.data.documents import CorpusError
 from latent_jax.data.record_files import check_files, describe_files
 from latent_jax.data.records import DELETE, SplitRecords
-from latent_jax.data.sources import DataConfig, make_source
+from latent_jax.data.sources import DataConfig, make_held_out, make_source
 from latent_jax.json_files import Kind, check, read_sealed, write_sealed
 from latent_jax.paths import is_remote
 from latent_jax.processes import why_gone
@@ -106,14 +106,14 @@ def open_one(config: DataConfig) -> Corpus:
             "run builds its own copy"
         )
     cache = _expanded(config.cache_dir)
-    source = make_source(config)
+    source, held_out = make_source(config), make_held_out(config)
     try:
         _make(cache)
-        entry = cache / "index" / f"{_stamp_hash(config, source)}.json"
+        entry = cache / "index" / f"{_stamp_hash(config, source, held_out)}.json"
         folder = _indexed(entry, cache)
         if folder is not None:
             return load_corpus(folder)
-        corpus = _build(source, config, cache)
+        corpus = _build(source, held_out, config, cache)
         write_sealed(entry, {"folder": corpus.folder.name, "stamp": entry.stem})
         return corpus
     except (OSError, RuntimeError) as error:
@@ -218,7 +218,7 @@ def _indexed(entry: Path, cache: Path) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
+def _build(source: Source, held_out: Source | None, config: DataConfig, cache: Path) -> Corpus:
     """Build in a temporary folder and rename it, unless another process has built it first."""
     _sweep(cache)
     mine = f"{_BUILDING}{socket.gethostname()}-{os.getpid()}-"
@@ -227,7 +227,7 @@ def _build(source: Source, config: DataConfig, cache: Path) -> Corpus:
     try:
         made = building / "corpus"
         data = made / TFDS_FOLDER
-        info = write_dataset(source, config, made, building)
+        info = write_dataset(source, held_out, config, made, building)
         files = [path for split in info["n_documents"] for path in files_of(data, split)]
         info = {"source": config.source, **info, "files": describe_files(files)}
         write_sealed(made / "corpus.json", info)
@@ -250,9 +250,12 @@ def _sweep(cache: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _stamp_hash(config: DataConfig, source: Source) -> str:
+def _stamp_hash(config: DataConfig, source: Source, held_out: Source | None) -> str:
     rule = [FORMAT_VERSION, config.validation_percent, config.test_percent, config.max_bytes]
-    return hashlib.sha256(json.dumps([rule, source.stamp()]).encode()).hexdigest()[:32]
+    stamps = [rule, source.stamp()]
+    if held_out is not None:
+        stamps.append(["held_out", held_out.stamp()])
+    return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:32]
 
 
 def _disk_full(error: BaseException) -> str | None:

@@ -1,8 +1,8 @@
 """Any source written as a TFDS ArrayRecord dataset with train, validation and test splits.
 
-The hash of its key alone decides the split of a document, so it does not change when other
-documents are added or removed. Records are stored in the order of a hash (TFDS's shuffle), so the
-first n bytes of a split are a sample of the split. The source is read once for all splits.
+Which split a document is in is decided in `splits`. Records are stored in the order of a hash
+(TFDS's shuffle), so the first n bytes of a split are a sample of the split. The source is read once
+for all splits.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from tqdm import tqdm
 from latent_jax.contracts import Document, Source
 from latent_jax.data.documents import CorpusError, cut
 from latent_jax.data.sources import DataConfig
+from latent_jax.data.splits import with_splits
 
 SPLITS = ("train", "validation", "test")
 
@@ -34,19 +35,29 @@ MAX_DOCUMENT_BYTES = 1 << 20
 TFDS_FOLDER = "corpus/1.0.0"
 
 
-def write_dataset(source: Source, config: DataConfig, data_dir: Path, scratch: Path) -> Any:
+def write_dataset(
+    source: Source, held_out: Source | None, config: DataConfig, data_dir: Path, scratch: Path
+) -> Any:
     """Write the dataset to `data_dir`/TFDS_FOLDER, with temporary files in the folder `scratch`.
+
+    Args:
+        source: the text.
+        held_out: the whole validation split; None = the hash of a key decides.
+        config: says how much is read and which shares are held out.
+        data_dir: folder of the dataset.
+        scratch: folder of temporary files.
 
     Returns:
         JSON data: "format_version", "fingerprint" (SHA-256 over keys, texts and split percentages,
         hexadecimal), and by split "n_documents" as stored and "n_bytes" of raw text.
 
     Raises:
-        CorpusError: the source cannot be read or holds no text, or a split is empty.
+        CorpusError: the source cannot be read or holds no text, a split is empty, or a document is
+            both held out and trained on.
         OSError: the files cannot be written.
         RuntimeError: array_record cannot write its files.
     """
-    reader = _Reader(source, config, scratch)
+    reader = _Reader(source, held_out, config, scratch)
     builder = _Builder(reader, data_dir)
     tfds.disable_progress_bar()  # the progress bar of _Reader counts bytes
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints that it downloads; it does not
@@ -82,19 +93,6 @@ def files_of(folder: Path, split: str) -> list[Path]:
     return paths
 
 
-def split_of(key: str, validation_percent: float, test_percent: float) -> str:
-    """Return the split of a document.
-
-    The first 8 bytes of SHA-256 of the key, as a percentage of 2**64, decide: the lowest
-    `test_percent` are "test", the next `validation_percent` "validation", the rest "train".
-    """
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-    percent = int.from_bytes(digest[:8], "big") / 2**64 * 100
-    if percent < test_percent:
-        return "test"
-    return "validation" if percent < test_percent + validation_percent else "train"
-
-
 class _Reader:
     """One pass over a source: it yields training documents, and writes the others to files.
 
@@ -102,13 +100,18 @@ class _Reader:
     once. All documents enter the fingerprint.
     """
 
-    def __init__(self, source: Source, config: DataConfig, scratch: Path):
-        self._source, self._config, self._scratch = source, config, scratch
+    def __init__(self, source: Source, held_out: Source | None, config: DataConfig, scratch: Path):
+        self._source, self._held_out = source, held_out
+        self._config, self._scratch = config, scratch
         percents = {"validation": config.validation_percent, "test": config.test_percent}
+        if held_out is not None:
+            percents = {"validation": 100, "test": 0}
         self.splits = [split for split in SPLITS if percents.get(split, 100) > 0]
         self.n_documents = dict.fromkeys(self.splits, 0)
         self.n_bytes = dict.fromkeys(self.splits, 0)
         rule = [FORMAT_VERSION, float(config.validation_percent), float(config.test_percent)]
+        if held_out is not None:
+            rule = [FORMAT_VERSION, "held_out"]
         self._hash = hashlib.sha256(json.dumps(rule).encode())
 
     @property
@@ -132,12 +135,12 @@ class _Reader:
                     disable=None,  # off where the output is not a terminal
                 )
             )
-            for document in self._source.documents():
-                if not document.text:
-                    continue
+            n_bytes = 0  # of those that `max_bytes` limits
+            for document, split in with_splits(self._source, self._held_out, config):
                 self._add_to_hash(document)
+                if self._held_out is not None:
+                    self._hash.update(split.encode())
                 progress.update(len(document.text))
-                split = split_of(document.key, config.validation_percent, config.test_percent)
                 self.n_bytes[split] += len(document.text)
                 for piece in _pieces(document):
                     self.n_documents[split] += 1
@@ -147,7 +150,9 @@ class _Reader:
                         key = piece.key.encode("utf-8", "surrogatepass")
                         for part in (key, piece.text):
                             aside[split].write(struct.pack("<Q", len(part)) + part)
-                if 0 < config.max_bytes <= sum(self.n_bytes.values()):
+                if self._held_out is None or split == "train":
+                    n_bytes += len(document.text)
+                if 0 < config.max_bytes <= n_bytes:
                     break
         self._check()
 
@@ -174,6 +179,11 @@ class _Reader:
                 "are empty. Point it at some text."
             )
         for split, count in self.n_documents.items():
+            if not count and self._held_out is not None:
+                where = "data.held_out" if split == "validation" else "the text to train on"
+                raise CorpusError(
+                    f"The {split} split is empty: {where} has no document that is not empty."
+                )
             if not count:
                 raise CorpusError(
                     f"The {split} split is empty: none of the {total} documents has a key that "

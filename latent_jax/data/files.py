@@ -39,6 +39,7 @@ class Files:
 
     Attributes:
         paths: the files, in the order in which they are read.
+        names: of the files, as their keys begin, without the ending of a compression.
     """
 
     def __init__(self, patterns: tuple[str, ...], text_field: str = "text"):
@@ -68,14 +69,14 @@ class Files:
         self.paths = [path for path, _ in found.values()]
         # Keys use the file name without the extension of the compression, so that compressing a
         # file changes neither splits nor fingerprint.
-        self._names = [name.removesuffix(compression(path)) for path, name in found.values()]
+        self.names = [name.removesuffix(compression(path)) for path, name in found.values()]
 
     def stamp(self) -> Any:
         """Return path, size and time of every file, and the field that is read."""
         try:
             stats = [
                 (os.fspath(path.resolve()), name, path.stat())
-                for path, name in zip(self.paths, self._names, strict=True)
+                for path, name in zip(self.paths, self.names, strict=True)
             ]
         except FileNotFoundError as error:
             raise CorpusError(
@@ -93,7 +94,7 @@ class Files:
         Raises:
             CorpusError: a file cannot be read, or a record in it holds no text.
         """
-        for path, name in zip(self.paths, self._names, strict=True):
+        for path, name in zip(self.paths, self.names, strict=True):
             if name.endswith(".txt"):
                 yield from _passages(path, name)
             elif name.endswith(".parquet"):
@@ -125,7 +126,34 @@ def _passages(path: Path, name: str) -> Iterator[Document]:
 
 
 def _records(path: Path, name: str, text_field: str) -> Iterator[Document]:
-    number, where, line = 0, path, b""
+    for number, where, record in read_records(path):
+        text = _text(record, text_field, where)
+        yield Document(_key(record.get("id"), name, number), text)
+
+
+def _text(record: dict[str, Any], text_field: str, where: str) -> bytes:
+    if text_field not in record:
+        raise CorpusError(
+            f"{where} has no field {text_field!r}, only "
+            f"{', '.join(map(repr, record)) or 'an empty object'}: "
+            "set data.text_field to the one that holds the text."
+        )
+    text = record[text_field] if record[text_field] is not None else ""
+    if not isinstance(text, str):
+        raise CorpusError(
+            f"{where}: field {text_field!r} holds {_shown(text)}, not a string: correct the "
+            "line, or set data.text_field to the one that holds the text."
+        )
+    return text.encode("utf-8", "surrogatepass")
+
+
+def read_records(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Yield the objects of a .jsonl file: the number of a line from 1, its place, its object.
+
+    Raises:
+        CorpusError: the file cannot be read, or a line holds no object.
+    """
+    number, where, line = 0, str(path), b""
     lines = _lines(path)
     while True:
         try:
@@ -147,20 +175,7 @@ def _records(path: Path, name: str, text_field: str) -> Iterator[Document]:
             raise CorpusError(
                 f"{where} holds a {type(record).__name__}: a .jsonl file holds one object a line."
             )
-        if text_field not in record:
-            raise CorpusError(
-                f"{where} has no field {text_field!r}, only "
-                f"{', '.join(map(repr, record)) or 'an empty object'}: "
-                "set data.text_field to the one that holds the text."
-            )
-        text = record[text_field] if record[text_field] is not None else ""
-        if not isinstance(text, str):
-            raise CorpusError(
-                f"{where}: field {text_field!r} holds {_shown(text)}, not a string: correct the "
-                "line, or set data.text_field to the one that holds the text."
-            )
-        key = _key(record.get("id"), name, number)
-        yield Document(key, text.encode("utf-8", "surrogatepass"))
+        yield number, where, record
 
 
 def _rows(path: Path, name: str, text_field: str) -> Iterator[Document]:

@@ -66,7 +66,17 @@ class RowLayout:
 
     @classmethod
     def of(cls, code: Code, length: int) -> Self:
-        """Return the layout of rows of `length` positions of a code."""
+        """Return the layout of rows of `length` positions of a code.
+
+        Raises:
+            ValueError: the code's examples have another length.
+        """
+        own = getattr(code, "row_length", length)
+        if own != length:
+            raise ValueError(
+                f"row_length={length}, and each example of {code.name} has {own} positions, which "
+                f"are one row: set row_length={own}"
+            )
         return cls(length, code.fields, code.amounts)
 
     def empty(self, *outer: int) -> dict[str, np.ndarray]:

@@ -205,7 +205,8 @@ def evaluation_batches(
         batch_size: B, rows of the global batch.
         row_length: L, positions of a row.
         split: "validation", "test" or "train".
-        max_bytes: stop after this many raw bytes, even within a document; 0 = the whole split.
+        max_bytes: stop after this many raw bytes, even within a document, but after the document
+            where a code has rows of whole examples; 0 = the whole split.
             Documents are stored in the order of a hash, so the first bytes are a sample of the
             split.
         sharding: sharding of the batch axis over the devices of all processes; None gives NumPy
@@ -222,7 +223,8 @@ def evaluation_batches(
     rows = own_rows(batch_size, sharding)
     place = placement(rows, batch_size, sharding)
     layout = RowLayout.of(code, row_length)
-    documents = FirstBytes(corpus.split(split), max_bytes)
+    is_cut = not hasattr(code, "row_length")  # such a code reads whole examples only
+    documents = FirstBytes(corpus.split(split), max_bytes, is_cut)
     examples = grain.MapDataset.source(documents).map(Encode(code, layout))
 
     def batches() -> Iterator[Batch]:
@@ -244,15 +246,16 @@ def evaluation_batches(
 class FirstBytes(Sequence):
     """The first `max_bytes` raw bytes of a sequence of documents; 0 = all."""
 
-    def __init__(self, documents: Sequence[Document], max_bytes: int):
-        """Measure the documents up to the one that reaches `max_bytes`."""
+    def __init__(self, documents: Sequence[Document], max_bytes: int, is_cut: bool = True):
+        """Measure the documents up to the one that reaches `max_bytes`, which `is_cut` or whole."""
         self._documents, self._length, self._last_bytes = documents, len(documents), None
         total = 0
         for number in range(len(documents) if max_bytes else 0):
             size = len(documents[number].text)
             total += size
             if total >= max_bytes:
-                self._length, self._last_bytes = number + 1, size - (total - max_bytes)
+                self._length = number + 1
+                self._last_bytes = size - (total - max_bytes) if is_cut else None
                 break
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ import os
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -71,14 +71,7 @@ class Tfds:
             )
         self._name, self._split, self._text_field = name, split, text_field
         self._builder = _builder(name, data_dir)
-        features = self._builder.info.features
-        texts = [key for key, feature in features.items() if _is_text(feature)]
-        if text_field not in texts:
-            raise CorpusError(
-                f"TFDS dataset {name!r} has no text feature {text_field!r}; its text features are "
-                f"{', '.join(map(repr, texts)) or 'none'} among {', '.join(map(repr, features))}: "
-                "set data.text_field."
-            )
+        self.check_feature(text_field)
         try:
             self._examples = self._builder.as_data_source(split=split)
         except NotImplementedError as error:
@@ -95,6 +88,17 @@ class Tfds:
                 "set data.tfds_split."
             ) from error
 
+    def check_feature(self, name: str, way_out: str = "set data.text_field") -> None:
+        """Raise CorpusError, which ends with a way out, unless there is such a text feature."""
+        features = self._builder.info.features
+        texts = [key for key, feature in features.items() if _is_text(feature)]
+        if name not in texts:
+            raise CorpusError(
+                f"TFDS dataset {self._name!r} has no text feature {name!r}; its text features are "
+                f"{', '.join(map(repr, texts)) or 'none'} among {', '.join(map(repr, features))}: "
+                f"{way_out}."
+            )
+
     def stamp(self) -> Any:
         """Return name, split, text field and folder, and size and time of the dataset's files."""
         folder = Path(self._builder.data_path)
@@ -104,12 +108,22 @@ class Tfds:
 
     def documents(self) -> Iterator[Document]:
         """Yield the examples in the order in which they are stored."""
-        for example in self._examples:
-            text = example[self._text_field]
-            # ArrayRecord gives bytes; in-memory data sources, such as tfds.testing.mock_data, give
-            # str.
-            text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+        for texts in self.texts((self._text_field,)):
+            text = texts[self._text_field]
             yield Document(hashlib.sha256(text).hexdigest()[:32], text)
+
+    def texts(self, names: Sequence[str]) -> Iterator[dict[str, bytes]]:
+        """Yield some text features of each example, by name."""
+        for example in self._examples:
+            yield {name: _bytes(example[name]) for name in names}
+
+
+def _bytes(text: str | bytes) -> bytes:
+    """Return text as bytes.
+
+    ArrayRecord gives bytes; in-memory data sources, such as tfds.testing.mock_data, give str.
+    """
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
 
 
 def _is_text(feature: tfds.features.FeatureConnector) -> bool:

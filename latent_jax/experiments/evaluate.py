@@ -11,12 +11,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
-from latent_jax.contracts import Task, Vocabulary, amount_key
+from latent_jax.contracts import Code, Task, Vocabulary, amount_key
 from latent_jax.data import (
     Batch,
     Corpus,
     DataConfig,
-    batch_spec,
     evaluation_batches,
     open_corpus,
     own_cache,
@@ -24,6 +23,9 @@ from latent_jax.data import (
 from latent_jax.experiments.older_runs import with_added_keys
 from latent_jax.experiments.reading import open_reading
 from latent_jax.json_files import Kind, check
+from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
+from latent_jax.methods.row_codes import config_batch_spec, make_row_code
 from latent_jax.methods.tasks import make_task
 from latent_jax.paths import open_path
 from latent_jax.reports.tables import text_table, write_json
@@ -60,6 +62,11 @@ class Run:
     variables: dict[str, Any]
     metadata: dict[str, Any]
     mesh: Mesh
+
+    @property
+    def code(self) -> Code:
+        """The code that makes rows of documents; for text, the tokenizer."""
+        return make_row_code(self.config, self.tokenizer)
 
 
 def load_run(workdir: str | Path, checkpoint: str = "best") -> Run:
@@ -101,7 +108,8 @@ def evaluate(
     Args:
         workdir: the run folder.
         split: of the corpus that the run was trained on; ignored where `files` are given.
-        files: other text, read whole: paths, globs or folders.
+        files: other text, or other problems for a run that reads those, read whole: paths, globs
+            or folders.
         text_field: of .jsonl files.
         checkpoint: "best", "latest", or a step.
         max_bytes: raw bytes to score at most; 0 = all.
@@ -113,7 +121,9 @@ def evaluate(
     run = load_run(workdir, checkpoint)
     config = run.config
     if files:
-        words = dict(source="files", files=files, text_field=text_field)
+        reads_problems = family(parse(config.method).family).reads_problems
+        source = "gsm8k" if reads_problems else "files"
+        words = dict(source=source, files=files, text_field=text_field)
         data = DataConfig(**words, validation_percent=0.0, test_percent=0.0)
         metrics = score_corpus(run, open_corpus(data), "train", max_bytes, batch_size)
     else:
@@ -145,7 +155,7 @@ def score_corpus(
         batch_size: rows at a time; 0 = as in training. The sums do not depend on it.
     """
     words = _rows(run, max_bytes, batch_size)
-    return _score(run, evaluation_batches(corpus, run.tokenizer, split=split, **words))
+    return _score(run, evaluation_batches(corpus, run.code, split=split, **words))
 
 
 def _rows(run: Run, max_bytes: int, batch_size: int) -> dict[str, Any]:
@@ -188,7 +198,7 @@ def _readable(value: Any) -> str:
 
 def _abstract_variables(task: Task, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
     """Return the task's collections as `ShapeDtypeStruct`s that carry their shardings."""
-    row = batch_spec(1, config.row_length)
+    row = config_batch_spec(config, 1)
     shapes = jax.eval_shape(task.init, jax.random.key(0), row)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

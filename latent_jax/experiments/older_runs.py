@@ -9,6 +9,13 @@ ADDED = {
     "autoencoder.rope_theta": 10_000.0,
     "budget.extend": "",
     "budget.other": "",
+    "chains.kind": "permutations",
+    "chains.largest": 20,
+    "chains.n_marks": 2,
+    "chains.n_operations": 3,
+    "chains.n_problems": 100_000,
+    "chains.seed": 0,
+    "data.held_out": (),
     "data.mixture": (),
     "latent.freeze_after": 1.0,
     "model.n_kv_heads": 0,
@@ -26,12 +33,17 @@ ADDED = {
 }
 """Dotted key -> the value that describes a run whose configuration lacks the key."""
 
+ADDED_SECTIONS = ("chains",)
+"""The sections whose keys are all among `ADDED`."""
+
 
 def with_added_keys(stored: dict[str, Any]) -> ConfigDict:
     """Return the stored configuration of a run; missing keys get their values of `ADDED`."""
     config = ConfigDict(stored)
     for key, value in ADDED.items():
         section, _, name = key.rpartition(".")
+        if section in ADDED_SECTIONS and section not in config:
+            config[section] = ConfigDict()
         target = config.get(section) if section else config
         if target is not None and name not in target:
             target[name] = value

@@ -1,21 +1,25 @@
 """The data of a run: documents that are encoded while it trains, or rows encoded before."""
 
 import dataclasses
+import itertools
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
+from latent_jax.contracts import Code
 from latent_jax.data import (
     Batch,
     Corpus,
-    DataConfig,
     TrainBatches,
+    data_config,
     evaluation_batches,
     open_corpus,
     train_batches,
 )
+from latent_jax.data.problem_rows import count_left_out
 from latent_jax.data.rows import (
     TOKENIZER,
     Rows,
@@ -24,10 +28,13 @@ from latent_jax.data.rows import (
     train_row_batches,
 )
 from latent_jax.methods.names import parse
-from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
+from latent_jax.methods.row_codes import bytes_per_position, make_row_code
+from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.platform import Platform
 from latent_jax.tokenizers import Tokenizer
 from latent_jax.training import StartUp
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +42,15 @@ class Documents:
     """A corpus that is encoded while the run trains.
 
     Attributes:
-        corpus: the text.
-        tokenizer: encodes it.
-        bytes_per_token: raw bytes per id, measured on the corpus.
+        corpus: the text, or problems.
+        tokenizer: makes ids of text.
+        code: makes rows of documents; for text, the tokenizer.
+        bytes_per_token: raw bytes per position of a row, measured on the corpus.
     """
 
     corpus: Corpus
     tokenizer: Tokenizer
+    code: Code
     bytes_per_token: float
 
     @property
@@ -63,11 +72,11 @@ class Documents:
                 f"codes on {platform} differ from those on the CPU, which worker processes use: "
                 "encode the text beforehand (launch/prepare.py encode), or set data.num_workers=0"
             )
-        return train_batches(self.corpus, self.tokenizer, num_workers=num_workers, **batches)
+        return train_batches(self.corpus, self.code, num_workers=num_workers, **batches)
 
     def evaluation(self, **batches) -> Iterator[Batch]:
         """Return evaluation batches, see `latent_jax.data.evaluation_batches`."""
-        return evaluation_batches(self.corpus, self.tokenizer, **batches)
+        return evaluation_batches(self.corpus, self.code, **batches)
 
     @property
     def parts(self) -> dict[str, "Documents"]:
@@ -94,6 +103,11 @@ class EncodedRows:
     parts: Mapping[str, "EncodedRows"] = dataclasses.field(default_factory=dict)
 
     @property
+    def code(self) -> Code:
+        """The tokenizer: only such rows are encoded beforehand."""
+        return self.tokenizer
+
+    @property
     def fingerprint(self) -> str:
         """The fingerprint of the text and of how its rows were made."""
         return repr(sorted(self.rows.plan.items()))
@@ -114,6 +128,35 @@ class EncodedRows:
 
 Reading = Documents | EncodedRows
 
+MOST_COUNTED = 10_000
+"""Problems of a split that are tried, each takes a fraction of a millisecond."""
+
+
+def log_left_out(reading: Reading) -> None:
+    """Say how many problems do not fit into rows; nothing for text, which is never left out.
+
+    Raises:
+        ValueError: none of a split's fits.
+    """
+    if not hasattr(reading.code, "row_length"):
+        return
+    for split in ("train", "validation"):
+        documents = reading.corpus.documents(split)
+        left_out = count_left_out(reading.code, itertools.islice(documents, MOST_COUNTED))
+        logger.info(
+            "%s: %d of %s%d problems do not fit into a row and are left out",
+            split,
+            left_out.n,
+            "the first " if left_out.of == MOST_COUNTED else "",
+            left_out.of,
+        )
+        if left_out.n == left_out.of:
+            raise ValueError(
+                f"none of {left_out.of} problems of the {split} split fits into a row of "
+                f"{reading.code.name}, of {reading.code.row_length} positions: make its parts "
+                "longer"
+            )
+
 
 def open_reading(config: ConfigDict, startup: StartUp | None = None) -> Reading:
     """Open the data of a configuration, and train or load its tokenizer.
@@ -129,10 +172,11 @@ def open_reading(config: ConfigDict, startup: StartUp | None = None) -> Reading:
         return _open_rows(config)
     method, files = parse(config.method), config.tokenizer
     startup = startup or StartUp()
-    corpus = open_corpus(DataConfig(**config.data))
+    corpus = open_corpus(data_config(config))
     startup.mark("corpus")
     tokenizer = make_tokenizer(method, corpus, **files)
-    reading = Documents(corpus, tokenizer, bytes_per_token(tokenizer, corpus))
+    code = make_row_code(config, tokenizer)
+    reading = Documents(corpus, tokenizer, code, bytes_per_position(code, tokenizer, corpus))
     startup.mark("tokenizer")
     return reading
 

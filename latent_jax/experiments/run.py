@@ -20,7 +20,7 @@ from latent_jax.data.packing import RowLayout
 from latent_jax.experiments.checks import check_best_metric, check_source, check_weights
 from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension, with_extension
 from latent_jax.experiments.older_runs import ADDED
-from latent_jax.experiments.reading import Reading, open_reading
+from latent_jax.experiments.reading import Reading, log_left_out, open_reading
 from latent_jax.experiments.samples import write_samples
 from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.solve import solve_extension, solve_shape, solve_steps
@@ -191,7 +191,8 @@ def _run(
     check_extension(experiment.config, experiment.task, experiment.extension_steps, recorded)
     config, training, reading = experiment.config, experiment.training, experiment.reading
     tokenizer = reading.tokenizer
-    spec = RowLayout.of(tokenizer, config.row_length).batch_spec(config.batch_size)
+    spec = RowLayout.of(reading.code, config.row_length).batch_spec(config.batch_size)
+    log_left_out(reading)
     if training.init_from and not recorded:
         check_weights(experiment.task, training, spec, experiment.mesh)
 

@@ -1,4 +1,4 @@
-"""Samples of a latent language for people: held-out text, reconstructions, and the LM's choice."""
+"""Samples for people: what a task shows of itself, or held-out text with its reconstructions."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,15 +25,27 @@ def write_samples(
 ) -> None:
     """Write `step_<n>.txt`: the first held-out rows, each with its reconstructions below it.
 
-    Nothing is written for a task without a method `reconstruct`. All processes must call this.
+    A task with a method `samples` returns the texts itself, see `contracts.Task`. Nothing is
+    written for a task that has neither that nor `reconstruct`. All processes must call this.
     """
-    if not hasattr(task, "reconstruct"):
+    if hasattr(task, "samples"):
+        blocks = task.samples(variables, next(iter(batches)), tokenizer)
+    elif hasattr(task, "reconstruct"):
+        blocks = _reconstructed(task, variables, tokenizer, batches)
+    else:
         return
+    if is_primary():
+        text = "\n\n".join(blocks) + "\n"
+        replace_file(folder / f"step_{step:07d}.txt", text.encode("utf-8", "surrogatepass"))
+
+
+def _reconstructed(
+    task: Task, variables: Mapping[str, Any], tokenizer: Tokenizer, batches: Iterable[Batch]
+) -> list[str]:
+    """Return the first held-out rows, each with its reconstructions below it."""
     batch = next(iter(batches))
     made = _replicated(jax.jit(task.reconstruct)(variables, batch))
     rows, weights = (_replicated(batch[name]) for name in ("ids", "weights"))
-    if not is_primary():
-        return
     blocks = []
     for row in range(min(N_SAMPLES, len(rows))):
         real = weights[row] > 0
@@ -41,7 +53,7 @@ def write_samples(
         width = max(map(len, texts))
         lines = [f"{name:>{width}}: {_line(ids[real], tokenizer)}" for name, ids in texts.items()]
         blocks.append("\n".join(lines))
-    replace_file(folder / f"step_{step:07d}.txt", ("\n\n".join(blocks) + "\n").encode())
+    return blocks
 
 
 def _replicated(tree: Any) -> Any:

@@ -13,8 +13,10 @@ from typing import Annotated, Any, ClassVar
 
 from ml_collections import ConfigDict
 
-from latent_jax.contracts import Task, Variables, Vocabulary, Writer
+from latent_jax.contracts import Code, FieldSpec, Task, Variables, Vocabulary, Writer
 from latent_jax.data import Corpus
+from latent_jax.data.packing import RowLayout
+from latent_jax.data.problem_rows import AMOUNTS, problem_fields
 from latent_jax.methods.budget import TEXT
 from latent_jax.platform import Platform
 from latent_jax.ranges import Range, at_least, check, check_fields, one_of
@@ -148,6 +150,8 @@ class Family(abc.ABC):
         reads_gpt2_files: whether its tokenizer can be read from GPT-2's two files.
         amounts: the units that its tasks count, in which budgets can be given.
         ids_are_bytes: whether each id of a row is one raw byte, on any text.
+        reads_problems: whether its rows are problems with worked answers, of a source of
+            `data.sources.PROBLEMS`, and not text.
     """
 
     name: ClassVar[str]
@@ -161,6 +165,7 @@ class Family(abc.ABC):
     reads_gpt2_files: ClassVar[bool] = False
     ids_are_bytes: ClassVar[bool] = False
     amounts: ClassVar[tuple[str, ...]] = TEXT
+    reads_problems: ClassVar[bool] = False
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of options that a name may leave out, given the stated ones."""
@@ -192,6 +197,32 @@ class Family(abc.ABC):
         Raises:
             ValueError: a source that it needs is missing, or options do not go together.
         """
+
+    def row_code(self, method: MethodName, config: ConfigDict, tokenizer: Tokenizer) -> Code:
+        """Return the code that makes rows of documents: for text, the tokenizer itself.
+
+        A family that reads problems returns a `data.problem_rows.ProblemCode`, or another code
+        whose arrays `row_layout` describes.
+
+        Raises:
+            ValueError: a value of the configuration makes no code.
+        """
+        del method, config
+        if self.reads_problems:
+            raise NotImplementedError(f"the family {self.name} reads problems: it has a row_code")
+        return tokenizer
+
+    def row_layout(self, method: MethodName, config: ConfigDict) -> RowLayout:
+        """Return the arrays of a row of `row_code`, without a tokenizer; only padding may differ.
+
+        Args:
+            method: parsed.
+            config: with its row length solved.
+        """
+        del method
+        if self.reads_problems:
+            return RowLayout(config.row_length, problem_fields(), AMOUNTS)
+        return RowLayout(config.row_length, {"ids": FieldSpec()}, ("bytes",))
 
     @abc.abstractmethod
     def make_task(

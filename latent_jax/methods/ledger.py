@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 
-from latent_jax.data import batch_spec
+from latent_jax.contracts import FieldSpec
+from latent_jax.data.packing import RowLayout
 from latent_jax.training.decay import trace_init
 
 _COUNTED: dict[tuple, dict[str, int]] = {}
@@ -37,7 +38,9 @@ def count_parameters(task: Any, row_length: int) -> dict[str, int]:
 
 
 def _count(task: Any, row_length: int) -> dict[str, int]:
-    variables, _ = trace_init(task, batch_spec(1, row_length))
+    # Only shapes of rows matter to a model, and fields of several values at a position have none.
+    layout = RowLayout(row_length, dict.fromkeys(task.fields, FieldSpec()), ("bytes",))
+    variables, _ = trace_init(task, layout.batch_spec(1))
     leaves = jax.tree_util.tree_leaves_with_path(variables["params"])
     tables = [leaf.size for path, leaf in leaves if "embedding" in jax.tree_util.keystr(path)]
     return {

@@ -11,7 +11,8 @@ _FAMILIES: dict[str, Family] = {}
 
 _WANTED = ("name", "summary", "example")
 _METHODS = ("vocab_size", "make_code", "make_task", "make_writer", "defaults", "check")
-_FLAGS = ("learns_code", "reads_ids", "reads_gpt2_files", "ids_are_bytes")
+_METHODS += ("row_code", "row_layout")
+_FLAGS = ("learns_code", "reads_ids", "reads_gpt2_files", "ids_are_bytes", "reads_problems")
 
 
 def register(cls: type[Family] | None = None) -> type[Family]:

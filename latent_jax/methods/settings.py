@@ -12,7 +12,9 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from latent_jax.chunking.fixed.registry import compressors
-from latent_jax.data import DataConfig
+from latent_jax.data import DataConfig, data_config
+from latent_jax.data.chains import ChainsConfig
+from latent_jax.data.sources import PROBLEMS, SOURCES
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.methods.budget import FLOPS, STEPS, UNITS
 from latent_jax.methods.bytes import Bytes
@@ -119,6 +121,7 @@ class LatentConfig:
 SECTIONS: Mapping[str, type] = {
     "budget": BudgetConfig,
     "data": DataConfig,
+    "chains": ChainsConfig,
     "tokenizer": TokenizerConfig,
     "snippets": Snippets,
     "model": TransformerConfig,
@@ -203,9 +206,10 @@ def check_settings(config: ConfigDict) -> None:
     budget_of(config)
     TrainingConfig(**config.training, seed=config.seed)
     OptimizerConfig(**config.optimizer)
+    _check_documents(config)
     if config.data.source != "encoded":
-        DataConfig(**config.data)
-        if not config.data.validation_percent:
+        data_config(config)
+        if not (config.data.validation_percent or config.data.held_out):
             raise ValueError(
                 "data.validation_percent must be more than 0; got 0: a run is scored on its "
                 f"validation split, if only at its end; its default is "
@@ -217,6 +221,32 @@ def check_settings(config: ConfigDict) -> None:
             f"snippets.every={snippets.every} does not divide the {rows} rows of a micro-batch "
             f"(batch_size={config.batch_size}, training.accumulation="
             f"{config.training.accumulation})"
+        )
+
+
+def _check_documents(config: ConfigDict) -> None:
+    """Refuse text for families that read problems, and problems for those that read text."""
+    method, source = parse(config.method), config.data.source
+    if family(method.family).reads_problems:
+        if source == "encoded":
+            raise ValueError(
+                f"data.source='encoded' holds rows of text, and {method} reads rows of problems, "
+                f"which are encoded while it trains: set it to {' or '.join(PROBLEMS)}"
+            )
+        if source not in PROBLEMS:
+            raise ValueError(
+                f"data.source={source!r} holds text, and {method} reads problems: set it to "
+                f"{' or '.join(PROBLEMS)}"
+            )
+        if config.context_bytes:
+            raise ValueError(
+                f"context_bytes={config.context_bytes} sets the length of rows of text, and a row "
+                f"of {method} is one problem: leave it 0"
+            )
+    elif source in PROBLEMS:
+        raise ValueError(
+            f"data.source={source!r} holds problems, and {method} reads text: set it to "
+            f"{', '.join(one for one in SOURCES if one not in PROBLEMS)}"
         )
 
 

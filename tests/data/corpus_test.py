@@ -14,7 +14,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from latent_jax.data import CorpusError, DataConfig, files, load_corpus, open_corpus
-from latent_jax.data.dataset import MAX_DOCUMENT_BYTES, split_of
+from latent_jax.data.dataset import MAX_DOCUMENT_BYTES
+from latent_jax.data.splits import split_of
 
 
 def _write(path, texts):

@@ -12,4 +12,4 @@ def test_workers_on_the_cpu_do_not_run_a_byte_model_of_another_platform(monkeypa
         platform.Platform, "current", classmethod(lambda cls: platform.Platform("cuda"))
     )
     with pytest.raises(ValueError, match=r"data\.num_workers=2: .* is driven by M1"):
-        Documents(None, tokenizer, 1.0).train(num_workers=2)
+        Documents(None, tokenizer, tokenizer, 1.0).train(num_workers=2)

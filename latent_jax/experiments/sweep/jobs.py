@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.codec.encode import EncodeConfig, encode_corpora
 from latent_jax.contracts import Evaluation, Vocabulary
-from latent_jax.data import DataConfig
+from latent_jax.data import data_config
 from latent_jax.experiments.run import Experiment, run
 from latent_jax.experiments.sweep.loading import config_of
 from latent_jax.experiments.sweep.paper import paper_evaluation
@@ -81,7 +81,7 @@ def encode_cells(sweep: Sweep, folder: Path, records: Sequence[Record]) -> None:
         for config in configs
     ]
     outs = [rows_folder(folder, config) for config in configs]
-    encode_corpora(encodings, DataConfig(**configs[0].data), outs)
+    encode_corpora(encodings, data_config(configs[0]), outs)
 
 
 def train_cell(sweep: Sweep, folder: Path, record: Record) -> Record:

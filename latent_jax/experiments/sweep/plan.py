@@ -14,7 +14,7 @@ from latent_jax.codec.measure import cut_texts
 from latent_jax.contracts import Vocabulary
 from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import estimate, settle_remat
-from latent_jax.data import Corpus, DataConfig, open_corpus
+from latent_jax.data import Corpus, data_config, open_corpus
 from latent_jax.data.rows import DONE, open_rows
 from latent_jax.experiments.sweep.loading import check_comparable, config_of, config_words
 from latent_jax.json_files import Kind, read_json, write_sealed
@@ -23,10 +23,11 @@ from latent_jax.methods.family import MethodName
 from latent_jax.methods.ledger import ledger
 from latent_jax.methods.names import parse, with_options
 from latent_jax.methods.registry import family
+from latent_jax.methods.row_codes import bytes_per_position, make_row_code
 from latent_jax.methods.settings import check_settings
 from latent_jax.methods.solve import amounts_of_step, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
-from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
+from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.training import make_mesh
 
 logger = logging.getLogger(__name__)
@@ -151,8 +152,10 @@ class _Vocabularies:
     def of(self, config: ConfigDict) -> Vocabulary:
         """Return the vocabulary of a method over the configured text."""
         method = parse(config.method)
-        corpus = open_corpus(DataConfig(**config.data))
+        corpus = open_corpus(data_config(config))
         key = f"{method} {corpus.fingerprint} {config.tokenizer.m1}"
+        if family(method.family).reads_problems:  # a position's share of a problem
+            key += f" {config.row_length}"
         if key not in self._made:
             tokenizer = make_tokenizer(method, corpus, **config.tokenizer)
             ratio = self._ratio(key, method, tokenizer, corpus, config)
@@ -161,7 +164,7 @@ class _Vocabularies:
 
     def _ratio(self, key, method, tokenizer, corpus: Corpus, config: ConfigDict) -> float:
         if not family(method.family).is_driven(method):
-            return bytes_per_token(tokenizer, corpus)
+            return bytes_per_position(make_row_code(config, tokenizer), tokenizer, corpus)
         made = rows_folder(self._folder, config)
         # A shape solved from the sample's ratio must not change when the rows have been made.
         is_solved = config.context_bytes or config.inference_flops_per_byte
