@@ -22,6 +22,7 @@ from latent_jax.methods.equal_info_ac import WINDOW_RULES
 from latent_jax.methods.names import parse, with_options
 from latent_jax.methods.registry import family
 from latent_jax.methods.solve import budget_of
+from latent_jax.methods.thought_settings import ThoughtsConfig
 from latent_jax.models.latent_lm import LM_GRADIENTS
 from latent_jax.quantizers import QuantizerConfig
 from latent_jax.ranges import (
@@ -122,6 +123,7 @@ SECTIONS: Mapping[str, type] = {
     "budget": BudgetConfig,
     "data": DataConfig,
     "chains": ChainsConfig,
+    "thoughts": ThoughtsConfig,
     "tokenizer": TokenizerConfig,
     "snippets": Snippets,
     "model": TransformerConfig,

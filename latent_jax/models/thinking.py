@@ -198,7 +198,7 @@ def think_at_once(
     trunks: Trunks, text: Text, opens_BJ: jax.Array, given_BJKD: jax.Array
 ) -> Thoughts:
     """Read blocks whose slots are all given, in one pass; see `think`."""
-    n_rows, n_blocks, n_slots, width = given_BJKD.shape
+    n_rows, n_blocks, _, width = given_BJKD.shape
     start_BJ1D = jnp.broadcast_to(trunks.mark(START), (n_rows, n_blocks, 1, width))
     v_BJSD = jnp.concatenate((start_BJ1D, given_BJKD), axis=2)
     v_BSJD = v_BJSD.swapaxes(1, 2)
@@ -259,7 +259,7 @@ def read_blocks(
         behind the tokens, [B, N, D].
     """
     n_rows, n_blocks = opens_BJ.shape
-    n_tokens, n_slots = ids_BN.shape[1], cache.k_BGSd.shape[3] // n_blocks
+    n_slots = cache.k_BGSd.shape[3] // n_blocks
     end_BJD = jnp.broadcast_to(trunks.mark(END), (n_rows, n_blocks, trunks.config.model.d_model))
     x_BQD = jnp.concatenate((end_BJD, trunks.embed(ids_BN)), axis=1)
     # An end is the place before the first token of its segment.

@@ -1,4 +1,4 @@
-"""A batch of problems, taken apart on the device; `data.problem_rows` says how rows are laid out."""
+"""A batch of problems, taken apart on the device; `data.problem_rows` has its layout."""
 
 from typing import NamedTuple, Self
 

@@ -60,7 +60,7 @@ class Thinker:
     config: ReasonerConfig
     separator_id: int
     slots: SlotKind = "latent"
-    curriculum: Curriculum = Curriculum(0)
+    curriculum: Curriculum = dataclasses.field(default_factory=Curriculum)
     filler_id: Natural = 0
     iterations: Natural = 0
 

@@ -1,7 +1,7 @@
 """What the slots of a block hold in training and in evaluation, and what its states must say.
 
-A curriculum replaces written thoughts by vectors from the front (Hao et al. 2024, "Coconut", section
-3.1). At stage s the first s slots are vectors, and what is left of the written thought follows:
+A curriculum replaces written thoughts by vectors from the front (Hao et al. 2024, "Coconut",
+section 3.1). At stage s the first s slots are vectors, and the rest of the written thought follows:
 
     stage 0    w1 w2 w3          written
     stage 1    z1 w2 w3
@@ -36,7 +36,7 @@ class Curriculum:
             (the last one goes on); 0 = all slots hold thoughts from the first step on.
     """
 
-    n_thoughts: Natural
+    n_thoughts: Natural = 0
     steps: Natural = 0
 
     def __post_init__(self):
