@@ -12,7 +12,7 @@ thoughts moves through it without a new compilation.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -154,7 +154,41 @@ def think(trunks: Trunks, text: Text, opens_BJ: jax.Array, contents: Contents) -
         contents: of the slots. Where no slot can hold a thought, `think_at_once` gives the same in
             one pass.
     """
-    n_rows, n_blocks, n_slots, _ = contents.given_BJKD.shape
+
+    def choose(h_BJD, slot):
+        _, is_thought_BJ, given_BJD = slot
+        return jnp.where(is_thought_BJ[..., None], trunks.project(h_BJD), given_BJD), None
+
+    # The last step fills the last slot, and nothing follows it.
+    last = [jnp.pad(x, _behind(x, 1)) for x in contents[:2]]
+    slots = [jnp.moveaxis(x, 2, 0) for x in last]
+    thoughts, _ = think_by(trunks, text, opens_BJ, choose, slots, contents.given_BJKD.shape[2])
+    return thoughts
+
+
+def think_by(
+    trunks: Trunks,
+    text: Text,
+    opens_BJ: jax.Array,
+    choose: Callable[[jax.Array, Any], tuple[jax.Array, Any]],
+    given: Sequence[jax.Array],
+    n_slots: int,
+) -> tuple[Thoughts, Any]:
+    """Fill slots one after the other by a rule of the caller's.
+
+    Args:
+        trunks: of the reasoner.
+        text: what the blocks hang behind.
+        opens_BJ: see `think`.
+        choose: called with the states behind a slot, [B, J, D], and (its number, *given of it);
+            returns the vectors of the next slot and anything that is to be kept.
+        given: arrays with a leading axis of n_slots + 1.
+        n_slots: K.
+
+    Returns:
+        The thoughts, and what `choose` returned to be kept, stacked over K + 1 slots.
+    """
+    n_rows, n_blocks = opens_BJ.shape
     size = (n_slots + 1) * n_blocks
     buffer = trunks.config.model.empty_cache(n_rows, size)
     see_text_BJT = sees_text(opens_BJ, text.x_BTD.shape[1])
@@ -164,7 +198,7 @@ def think(trunks: Trunks, text: Text, opens_BJ: jax.Array, contents: Contents) -
 
     def step(carry, slot):
         v_BJD, buffer = carry
-        number, is_thought_BJ, given_BJD = slot
+        number = slot[0]
         is_before_JS = is_own_JS & (jnp.arange(size) // n_blocks < number)[None]
         see_slots_BJS = jnp.broadcast_to(is_before_JS, (n_rows, n_blocks, size))
         view = View(opens_BJ + 1 + number, own_BJJ, (see_text_BJT, see_slots_BJS))
@@ -176,22 +210,16 @@ def think(trunks: Trunks, text: Text, opens_BJ: jax.Array, contents: Contents) -
                 for whole, part in zip(buffer, own, strict=True)
             )
         )
-        next_BJD = jnp.where(is_thought_BJ[..., None], trunks.project(h_BJD), given_BJD)
-        return (next_BJD, buffer), (h_BJD, v_BJD)
+        next_BJD, kept = choose(h_BJD, slot)
+        return (next_BJD, buffer), (h_BJD, v_BJD, kept)
 
     start_BJD = jnp.broadcast_to(
         trunks.mark(START), (n_rows, n_blocks, trunks.config.model.d_model)
     )
-    # The last step fills the last slot, and nothing follows it.
-    filled = Contents(*(jnp.pad(x, _behind(x, 1)) for x in contents[:2]), contents.n_BJ)
-    slots = (
-        jnp.arange(n_slots + 1),
-        jnp.moveaxis(filled.is_thought_BJK, 2, 0),
-        jnp.moveaxis(filled.given_BJKD, 2, 0),
-    )
-    (_, buffer), (h_SBJD, v_SBJD) = jax.lax.scan(step, (start_BJD, buffer), slots)
+    slots = (jnp.arange(n_slots + 1), *given)
+    (_, buffer), (h_SBJD, v_SBJD, kept) = jax.lax.scan(step, (start_BJD, buffer), slots)
     h_BSJD, v_BSJD = (jnp.moveaxis(x, 0, 1) for x in (h_SBJD, v_SBJD))
-    return _sent(trunks, text, opens_BJ, Thoughts(h_BSJD, v_BSJD, buffer))
+    return _sent(trunks, text, opens_BJ, Thoughts(h_BSJD, v_BSJD, buffer)), kept
 
 
 def think_at_once(

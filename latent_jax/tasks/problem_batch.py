@@ -64,9 +64,9 @@ class Problems(NamedTuple):
         It is the position of the text, as `models.thinking` counts, behind which the block hangs.
         """
         n_blocks = self.n_written_BJ.shape[1]
-        is_here_BTJ = self.opens_BT[..., None] == jnp.arange(1, n_blocks + 1)
-        behind_T1 = jnp.arange(1, self.ids_BT.shape[1] + 1)[:, None]
-        return jnp.sum(jnp.where(is_here_BTJ, behind_T1, 0), axis=1, dtype=jnp.int32)
+        is_here_BTJ = self.opens_BT[..., None] == jnp.arange(1, n_blocks + 1)[None, None]
+        behind_1T1 = jnp.arange(1, self.ids_BT.shape[1] + 1)[None, :, None]
+        return jnp.sum(jnp.where(is_here_BTJ, behind_1T1, 0), axis=1, dtype=jnp.int32)
 
     @property
     def opens_next_BN(self) -> jax.Array:

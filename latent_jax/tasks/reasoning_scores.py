@@ -141,12 +141,13 @@ def end_nats(
         return jnp.sum(jnp.where(results_of_blocks(problems), nats_BN[:, None], 0.0), axis=-1)
 
     nats_IBJ = jax.lax.stop_gradient(jax.lax.map(result_nats_BJ, numbers_I))
-    is_enough_IBJ = nats_IBJ <= jnp.min(nats_IBJ, axis=0) + END_TOLERANCE
+    is_enough_IBJ = nats_IBJ <= jnp.min(nats_IBJ, axis=0, keepdims=True) + END_TOLERANCE
     best_BJ = jnp.argmax(is_enough_IBJ, axis=0)
     end_BIJ = trunks.end_logits(jax.lax.stop_gradient(found.thoughts.h_BSJD[:, : k + 1]))
-    is_over_BIJ = numbers_I[:, None] >= best_BJ[:, None]
+    numbers_1I1 = numbers_I[None, :, None]
+    is_over_BIJ = numbers_1I1 >= best_BJ[:, None]
     # Nothing is asked behind the oracle's number, and at k there is no choice.
-    is_asked_BIJ = (numbers_I[:, None] <= best_BJ[:, None]) & (numbers_I < k)[:, None]
+    is_asked_BIJ = (numbers_1I1 <= best_BJ[:, None]) & (numbers_1I1 < k)
     return total(binary_nats(end_BIJ, is_over_BIJ), is_asked_BIJ & is_block_BJ[:, None])
 
 
@@ -184,8 +185,8 @@ def swapped_scores(
 
 def results_of_blocks(problems: Problems) -> jax.Array:
     """Return bool[B, J, N]: whether a token states the result of a block."""
-    number_J1 = jnp.arange(1, problems.n_written_BJ.shape[1] + 1)[:, None]
-    is_of_BJN = problems.block_BN[:, None] == number_J1
+    number_1J1 = jnp.arange(1, problems.n_written_BJ.shape[1] + 1)[None, :, None]
+    is_of_BJN = problems.block_BN[:, None] == number_1J1
     return is_of_BJN & problems.block_is_result_BN[:, None]
 
 

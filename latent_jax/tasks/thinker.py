@@ -52,6 +52,7 @@ class Thinker:
         curriculum: of kind "latent": how many slots hold thoughts; of others, its k alone counts.
         filler_id: of kind "filler".
         iterations: R of Jacobi iterations over thoughts; 0 = one after the other, exactly.
+        ends: whether a classifier ends thinking, or writing, before all slots are in use.
 
     Raises:
         ValueError: a value is out of range, or there are more thoughts than slots.
@@ -63,6 +64,7 @@ class Thinker:
     curriculum: Curriculum = dataclasses.field(default_factory=Curriculum)
     filler_id: Natural = 0
     iterations: Natural = 0
+    ends: bool = False
 
     def __post_init__(self):
         check_fields(self, "thoughts.")

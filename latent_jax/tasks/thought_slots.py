@@ -87,12 +87,12 @@ def fill_slots(
         limit_BJ: int32, the slots in use of each block, at most; None = no limit.
     """
     written_BJK, n_written_BJ = problems.written_BJK, problems.n_written_BJ
-    slot_K = jnp.arange(written_BJK.shape[-1])
+    slot_11K = jnp.arange(written_BJK.shape[-1])[None, None]
     n_written_BJ1, is_block_BJ = n_written_BJ[..., None], problems.breakpoints_BJ > 0
     if kind == "written":
         stage, n_thoughts = jnp.int32(0), 1
     if kind in ("pause", "filler"):
-        vector_D = trunks.mark(PAUSE) if kind == "pause" else trunks.embed(jnp.int32(filler_id))
+        vector_D = empty_slots(trunks, kind, filler_id)
         given_BJKD = jnp.broadcast_to(vector_D, (*written_BJK.shape, vector_D.shape[-1]))
         nothing_BJK = jnp.zeros(written_BJK.shape, bool)
         n_BJ = jnp.where(is_block_BJ, n_thoughts, 0)
@@ -101,23 +101,29 @@ def fill_slots(
     else:
         gone_BJ = -(-stage * n_written_BJ // n_thoughts)
         n_BJ = jnp.where(is_block_BJ, stage + n_written_BJ - gone_BJ, 0)
-        is_thought_BJK = jnp.broadcast_to(slot_K < stage, written_BJK.shape)
+        is_thought_BJK = jnp.broadcast_to(slot_11K < stage, written_BJK.shape)
         # A thought stands for the last written token of its share.
-        share_BJK = -(-(slot_K + 1) * n_written_BJ1 // n_thoughts) - 1
-        left_BJK = slot_K - stage + gone_BJ[..., None]
-        taken_BJK = jnp.clip(jnp.where(is_thought_BJK, share_BJK, left_BJK), 0, slot_K[-1])
+        share_BJK = -(-(slot_11K + 1) * n_written_BJ1 // n_thoughts) - 1
+        left_BJK = slot_11K - stage + gone_BJ[..., None]
+        taken_BJK = jnp.clip(jnp.where(is_thought_BJK, share_BJK, left_BJK), 0, written_BJK.shape[-1] - 1)
         is_written_BJK = ~is_thought_BJK & (left_BJK < n_written_BJ1)
         text_BJKD = trunks.embed(jnp.take_along_axis(written_BJK, taken_BJK, axis=-1))
-        given_BJKD = jnp.where(is_written_BJK[..., None], text_BJKD, trunks.mark(PAUSE))
+        pause_BJKD = jnp.broadcast_to(trunks.mark(PAUSE), text_BJKD.shape)
+        given_BJKD = jnp.where(is_written_BJK[..., None], text_BJKD, pause_BJKD)
     if limit_BJ is not None:
         n_BJ = jnp.minimum(n_BJ, limit_BJ)
-    is_used_BJK = slot_K < n_BJ[..., None]
+    is_used_BJK = slot_11K < n_BJ[..., None]
     return Slots(
         Contents(is_thought_BJK, given_BJKD, n_BJ),
         jnp.take_along_axis(written_BJK, taken_BJK, axis=-1),
         is_written_BJK & is_used_BJK,
         is_thought_BJK & is_used_BJK,
     )
+
+
+def empty_slots(trunks: Trunks, kind: str, filler_id: int) -> jax.Array:
+    """Return the vector of slots that hold neither a thought nor a written token, [D]."""
+    return trunks.embed(jnp.int32(filler_id)) if kind == "filler" else trunks.mark(PAUSE)
 
 
 SlotKind = Annotated[str, one_of(KINDS)]
