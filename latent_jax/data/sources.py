@@ -13,9 +13,9 @@ from latent_jax.data.python_docs import PythonDocs
 from latent_jax.data.tfds_source import Tfds
 from latent_jax.ranges import ByteCount, at_least, check_fields, one_of, within
 
-SOURCES = ("python_docs", "files", "tfds", "chains", "gsm8k", "encoded")
+SOURCES = ("python_docs", "files", "tfds", "encoded", "gsm8k", "chains")
 
-PROBLEMS = ("chains", "gsm8k")
+PROBLEMS = ("gsm8k", "chains")
 """The sources whose documents are problems, see `data.problems`; all others hold text."""
 
 
@@ -32,9 +32,9 @@ class DataConfig:
         CorpusError: an option is unknown or out of range, or two do not go together.
     """
 
-    # "python_docs" (embedded default), "files" or "tfds"; "gsm8k" (problems in GSM8K's syntax, of
-    # `files` or, without any, of TFDS); "chains" (made problems, section chains); "encoded" reads
-    # the one folder of `files` that launch/prepare.py encode wrote
+    # "python_docs" (embedded default), "files" or "tfds"; "encoded" reads the one folder of `files`
+    # that launch/prepare.py encode wrote; "gsm8k" reads problems, from `files` or else from TFDS;
+    # "chains" makes problems, see the section chains
     source: Annotated[str, one_of(SOURCES)] = "python_docs"
     # files: paths, folders, glob patterns; .txt, .jsonl, also .gz .xz .zst; .parquet
     files: tuple[str, ...] | str = ()
@@ -57,7 +57,8 @@ class DataConfig:
     test_percent: Annotated[float, within("[0, 100)")] = 5.0
     # processes that tokenise and pack; 0 = a thread of the training process
     num_workers: Annotated[int, at_least(0, 4096)] = 0
-    chains: ChainsConfig = dataclasses.field(default_factory=ChainsConfig)  # the section chains
+    # the section chains; not shown, because it matters to one source only
+    chains: ChainsConfig = dataclasses.field(default_factory=ChainsConfig, repr=False)
 
     def __post_init__(self):
         """Check the fields; raises CorpusError (a ValueError)."""

@@ -219,7 +219,8 @@ def _check_same(
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict) or not tree:
+    """Return the values by dotted key; a section without keys, of an older run, says nothing."""
+    if not isinstance(tree, dict):
         return {prefix: tree}
     return {
         name: value
