@@ -107,6 +107,27 @@ class Rollout(NamedTuple):
         }
 
 
+def rollout_flops(thinker: Thinker) -> float:
+    """Return the forward FLOPs of writing a solution, at most: rounds end when all lanes have.
+
+    Each of J + 1 rounds reads the whole text, one block of slots, and writes as many tokens as all
+    segments have on average.
+    """
+    config, layout = thinker.config, thinker.config.layout
+    model = config.model
+
+    def stack(n_positions: int, n_keys: int) -> float:
+        return n_positions * sum(model.stack_flops(n_keys).values())
+
+    n_rounds = 1 + layout.n_blocks if thinker.has_blocks else 1
+    n_slots = layout.n_slots + 1 if thinker.has_blocks else 1
+    per_round = stack(layout.text, layout.text)
+    if thinker.has_blocks:
+        per_round += stack(n_slots, layout.text + n_slots)
+    writing = stack(layout.text, layout.text + n_slots + layout.text // n_rounds)
+    return n_rounds * per_round + writing + layout.text * 2.0 * model.d_model * model.vocab_size
+
+
 class _Lanes(NamedTuple):
     """The state of a round: the solutions, and which lanes wait for a block."""
 
@@ -176,7 +197,9 @@ def _write_round(thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, ke
     key_of = functools.partial(_keys, keys_B)
     if thinker.has_blocks:
         cache, n_B, written_BK = _think(thinker, trunks, decoding, text, opens_B, key_of)
-        is_here_BJ = (jnp.arange(rollout.n_BJ.shape[1]) == number - 1)[None] & (opens_B > 0)[:, None]
+        is_here_BJ = (jnp.arange(rollout.n_BJ.shape[1]) == number - 1)[None] & (opens_B > 0)[
+            :, None
+        ]
         rollout = rollout._replace(
             n_BJ=jnp.where(is_here_BJ, n_B[:, None], rollout.n_BJ),
             written_BJK=jnp.where(is_here_BJ[..., None], written_BK[:, None], rollout.written_BJK),

@@ -87,7 +87,9 @@ class RolloutStream:
         group, layout = self._config.group, self._thinker.config.layout
         problems = Problems.of(next(self._problems), layout)
         prompts_PT, lengths_P = prompts_of(problems, self._thinker.separator_id)
-        prompts_BT, lengths_B = (jax.numpy.repeat(x, group, axis=0) for x in (prompts_PT, lengths_P))
+        prompts_BT, lengths_B = (
+            jax.numpy.repeat(x, group, axis=0) for x in (prompts_PT, lengths_P)
+        )
         keys_B = jax.random.split(key, len(prompts_BT))
         found = roll_out(
             self._thinker, variables["params"], prompts_BT, lengths_B, keys_B, self._decoding

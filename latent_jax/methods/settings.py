@@ -15,6 +15,7 @@ from latent_jax.chunking.fixed.registry import compressors
 from latent_jax.data import DataConfig, data_config
 from latent_jax.data.chains import ChainsConfig
 from latent_jax.data.sources import PROBLEMS, SOURCES
+from latent_jax.generation.rollout_stream import PolicyConfig
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.methods.budget import FLOPS, STEPS, UNITS
 from latent_jax.methods.bytes import Bytes
@@ -124,6 +125,7 @@ SECTIONS: Mapping[str, type] = {
     "data": DataConfig,
     "chains": ChainsConfig,
     "thoughts": ThoughtsConfig,
+    "policy": PolicyConfig,
     "tokenizer": TokenizerConfig,
     "snippets": Snippets,
     "model": TransformerConfig,

@@ -46,6 +46,8 @@ class ThoughtsConfig:
     message: Annotated[str, one_of(MESSAGES)] = "embedding"
     # two trunks: whose keys of the text the second one reads: shared (the first one's) | separate
     cache: Annotated[str, one_of(CACHES)] = "shared"
+    # tokens of a segment that evaluation writes, at most; 0 = it writes no solutions
+    segment: Natural = 12
     filler: str = "."  # the text whose first token fills slots of kind filler
 
     def __post_init__(self):

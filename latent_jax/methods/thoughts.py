@@ -7,8 +7,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
-from latent_jax.contracts import Code, Task, Variables, Vocabulary, Writer
-from latent_jax.data.problem_rows import AMOUNTS, ProblemCode
+from latent_jax.contracts import Code, Stream, Task, Variables, Vocabulary, Writer
+from latent_jax.data import TrainBatches
+from latent_jax.data.packing import RowLayout
+from latent_jax.data.problem_rows import AMOUNTS, ProblemCode, problem_fields
+from latent_jax.data.problems import END_MARK
+from latent_jax.generation.rollout import Decoding, rollout_flops
+from latent_jax.generation.rollout_stream import PolicyConfig, RolloutStream
 from latent_jax.methods.family import (
     Family,
     MethodName,
@@ -25,6 +30,7 @@ from latent_jax.models.reasoner import ReasonerConfig
 from latent_jax.platform import Platform
 from latent_jax.ranges import at_least
 from latent_jax.tasks.latent_reasoning import LatentReasoning
+from latent_jax.tasks.policy import Policy
 from latent_jax.tasks.thinker import Thinker
 from latent_jax.tasks.thought_slots import KINDS, Curriculum
 
@@ -81,7 +87,11 @@ class Thoughts(Family):
         """
         thoughts = _settings(config)
         prompt = (thoughts.prompt, thoughts.prompt_end)
-        return ProblemCode(tokenizer, thoughts.layout, prompt, thoughts.written)
+        return ProblemCode(tokenizer, thoughts.layout, prompt, thoughts.written, _extra(config))
+
+    def row_layout(self, method: MethodName, config: ConfigDict) -> RowLayout:
+        """Return the arrays of a row; roll-outs have two more; see `Family`."""
+        return RowLayout(config.row_length, problem_fields(extra=_extra(config)), AMOUNTS)
 
     def make_task(
         self, method: MethodName, config: ConfigDict, vocabulary: Vocabulary, platform: Platform
@@ -125,15 +135,25 @@ class Thoughts(Family):
                 Curriculum(method["k"]),
                 int(ids.encode(thoughts.filler.encode())[0]),
                 thoughts.iterations,
+                thoughts.end_weight > 0 and method["slots"] in ("latent", "written"),
             ),
             vocabulary.bytes_per_token,
             text_weight=thoughts.text_weight,
             written_weight=thoughts.written_weight,
             named_weight=thoughts.named_weight if method["slots"] == "latent" else 0.0,
             start_weight=thoughts.start_weight,
-            end_weight=thoughts.end_weight if method["slots"] == "latent" else 0.0,
+            end_weight=thoughts.end_weight if method["slots"] in ("latent", "written") else 0.0,
             head="whole" if head == "whole" else "blocks",
+            decoding=Decoding(thoughts.segment) if thoughts.segment else None,
+            mark=tuple(map(int, ids.encode(END_MARK.encode()))),
         )
+        if config.policy.group:
+            if thoughts.curriculum:
+                raise ValueError(
+                    f"thoughts.curriculum={thoughts.curriculum} is of the first phase, and "
+                    f"policy.group={config.policy.group} asks for the second: set one to 0"
+                )
+            return Policy(task, config.policy.fork_share, rollout_flops(task.thinker))
         if not thoughts.curriculum or method["slots"] != "latent":
             return task
         steps, _ = solve_steps(config, task)
@@ -141,6 +161,33 @@ class Thoughts(Family):
         return dataclasses.replace(
             task, thinker=dataclasses.replace(task.thinker, curriculum=curriculum)
         )
+
+    def rows_read(self, config: ConfigDict) -> int:
+        """Return the problems of a step: a group of solutions shares one; see `Family`.
+
+        Raises:
+            ValueError: groups do not divide the batch.
+        """
+        group = config.policy.group or 1
+        if config.batch_size % group:
+            raise ValueError(
+                f"batch_size={config.batch_size} solutions are no whole groups of policy.group="
+                f"{group}: make it a multiple"
+            )
+        return config.batch_size // group
+
+    def make_stream(
+        self,
+        config: ConfigDict,
+        task: Task,
+        tokenizer: tokenizers.Tokenizer,
+        batches: TrainBatches,
+    ) -> TrainBatches | Stream:
+        """Return the batches, or in the second phase solutions of their problems; see `Family`."""
+        policy = PolicyConfig(**config.policy)
+        if not policy.group:
+            return batches
+        return RolloutStream(task.thinker, batches, tokenizer, policy)
 
     def make_writer(
         self,
@@ -151,6 +198,10 @@ class Thoughts(Family):
     ) -> Writer:
         """Return a writer; see `Family`."""
         raise ValueError("Thoughts has no writer yet")
+
+
+def _extra(config: ConfigDict) -> tuple[str, ...]:
+    return ("advantage", "reward") if config.policy.group else ()
 
 
 def _settings(config: ConfigDict) -> ThoughtsConfig:

@@ -14,6 +14,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from latent_jax.generation.rollout import Decoding
+from latent_jax.generation.solutions import solution_scores
 from latent_jax.models.reasoner import Reasoner
 from latent_jax.models.thinking import Trunks
 from latent_jax.ranges import Weight, check_fields
@@ -42,9 +44,12 @@ class LatentReasoning:
         named_weight: of naming, in the state before each thought, the written token that the
             thought stands for.
         start_weight: of the classifier that opens blocks.
-        end_weight: of the classifier that ends thinking. If it is not 0, the slots in use are drawn
-            from 0 to k for each block in training, so that every number is trained.
+        end_weight: of the classifier that ends thinking, or writing in slots. If it is not 0, the
+            thoughts in use are drawn from 0 to k for each block in training, so that every number
+            is trained.
         head: "whole" or "blocks", see `tasks.heads`.
+        decoding: how solutions are written in evaluation; None = none are.
+        mark: the ids of the text that begins the last line of a solution.
 
     Raises:
         ValueError: a weight is negative, or belongs to another kind of slots.
@@ -58,6 +63,8 @@ class LatentReasoning:
     start_weight: Weight = 0.1
     end_weight: Weight = 0.0
     head: str = "whole"
+    decoding: Decoding | None = None
+    mark: tuple[int, ...] = ()
     name = "latent_reasoning"
     headline = "bits_per_byte"
     fields = ("ids", "segment", "place", "opens", "result")
@@ -65,11 +72,11 @@ class LatentReasoning:
 
     def __post_init__(self):
         check_fields(self, "thoughts.")
-        for key in ("named_weight", "end_weight"):
-            if getattr(self, key) and self.thinker.slots != "latent":
+        for key, allowed in (("named_weight", ("latent",)), ("end_weight", ("latent", "written"))):
+            if getattr(self, key) and self.thinker.slots not in allowed:
                 raise ValueError(
-                    f"thoughts.{key}={getattr(self, key)} is of latent thoughts, and these slots "
-                    f"hold {self.thinker.slots!r}: leave it at 0"
+                    f"thoughts.{key}={getattr(self, key)} is of slots that hold "
+                    f"{' or '.join(allowed)}, and these hold {self.thinker.slots!r}: leave it at 0"
                 )
         if self.end_weight and self.thinker.curriculum.steps:
             raise ValueError(
@@ -145,7 +152,7 @@ class LatentReasoning:
         """Return the loss of the first phase; see `Task`."""
         trunks, problems = self._opened(variables, batch)
         limit_BJ = None
-        if self.end_weight and train:
+        if self.end_weight and train and self.thinker.slots == "latent":
             shape = problems.n_written_BJ.shape
             limit_BJ = jax.random.randint(key, shape, 0, self.thinker.n_thoughts + 1)
         found = self.thinker.run(trunks, problems, self.thinker.curriculum(step), limit_BJ)
@@ -174,6 +181,10 @@ class LatentReasoning:
         scores = self._scores(trunks, problems, batch, found)
         if self.thinker.has_blocks:
             scores |= swapped_scores(self.thinker, trunks, problems, found)
+        if self.decoding:
+            scores |= solution_scores(
+                self.thinker, variables["params"], problems, self.decoding, self.mark
+            )
         return scores
 
     def summarize(self, sums):

@@ -162,7 +162,9 @@ class Policy:
             nats.append(-jnp.take_along_axis(log_p_BNV, ids_BN[..., None], axis=-1)[..., 0])
             entropies.append(-jnp.sum(jnp.exp(log_p_BNV) * log_p_BNV, axis=-1))
             masks.append(mask_BN)
-        nats_BA, entropy_BA, mask_BA = (jnp.concatenate(x, axis=1) for x in (nats, entropies, masks))
+        nats_BA, entropy_BA, mask_BA = (
+            jnp.concatenate(x, axis=1) for x in (nats, entropies, masks)
+        )
         entropy_BA = jax.lax.stop_gradient(entropy_BA)
         counts_BA = mask_BA
         if self.fork_share < 1:

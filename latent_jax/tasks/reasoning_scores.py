@@ -125,12 +125,14 @@ def start_scores(trunks: Trunks, problems: Problems, found: Pass) -> dict[str, j
 def end_nats(
     thinker: Thinker, trunks: Trunks, problems: Problems, found: Pass, head: str
 ) -> jax.Array:
-    """Return nats of the classifier that ends thinking, against an oracle, float32 scalar.
+    """Return nats of the classifier that ends thinking or writing, float32 scalar.
 
-    The oracle tries every number of thoughts and takes the smallest one whose result costs at most
-    `END_TOLERANCE` nats more than the best. No gradient reaches states or results.
+    A written thought ends where it ends. For others an oracle tries every number of thoughts and
+    takes the smallest one whose result costs at most `END_TOLERANCE` nats more than the best. No
+    gradient reaches states or results.
     """
-    k = thinker.n_thoughts
+    is_written = thinker.slots == "written"
+    k = thinker.config.layout.n_slots if is_written else thinker.n_thoughts
     is_block_BJ = problems.breakpoints_BJ > 0
     numbers_I = jnp.arange(k + 1)
 
@@ -140,9 +142,12 @@ def end_nats(
         nats_BN = nats(trunks, x_BND, problems.block_ids_BN, head)
         return jnp.sum(jnp.where(results_of_blocks(problems), nats_BN[:, None], 0.0), axis=-1)
 
-    nats_IBJ = jax.lax.stop_gradient(jax.lax.map(result_nats_BJ, numbers_I))
-    is_enough_IBJ = nats_IBJ <= jnp.min(nats_IBJ, axis=0, keepdims=True) + END_TOLERANCE
-    best_BJ = jnp.argmax(is_enough_IBJ, axis=0)
+    if is_written:
+        best_BJ = problems.n_written_BJ
+    else:
+        nats_IBJ = jax.lax.stop_gradient(jax.lax.map(result_nats_BJ, numbers_I))
+        is_enough_IBJ = nats_IBJ <= jnp.min(nats_IBJ, axis=0, keepdims=True) + END_TOLERANCE
+        best_BJ = jnp.argmax(is_enough_IBJ, axis=0)
     end_BIJ = trunks.end_logits(jax.lax.stop_gradient(found.thoughts.h_BSJD[:, : k + 1]))
     numbers_1I1 = numbers_I[None, :, None]
     is_over_BIJ = numbers_1I1 >= best_BJ[:, None]
@@ -231,6 +236,11 @@ def summarize(sums: Mapping[str, Any]) -> dict[str, float]:
             ):
                 if n:
                     metrics[f"right_share_{word}_{number}"] = float(right) / float(n)
+    if "n_solutions" in value:
+        n = max(value["n_solutions"], 1.0)
+        metrics["right_share"] = value["n_right"] / n
+        metrics["wrong_share"] = 1.0 - metrics["right_share"]
+        metrics["blocks_per_solution"] = value["n_opened"] / n
     return metrics
 
 

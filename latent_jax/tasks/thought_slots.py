@@ -105,7 +105,9 @@ def fill_slots(
         # A thought stands for the last written token of its share.
         share_BJK = -(-(slot_11K + 1) * n_written_BJ1 // n_thoughts) - 1
         left_BJK = slot_11K - stage + gone_BJ[..., None]
-        taken_BJK = jnp.clip(jnp.where(is_thought_BJK, share_BJK, left_BJK), 0, written_BJK.shape[-1] - 1)
+        taken_BJK = jnp.clip(
+            jnp.where(is_thought_BJK, share_BJK, left_BJK), 0, written_BJK.shape[-1] - 1
+        )
         is_written_BJK = ~is_thought_BJK & (left_BJK < n_written_BJ1)
         text_BJKD = trunks.embed(jnp.take_along_axis(written_BJK, taken_BJK, axis=-1))
         pause_BJKD = jnp.broadcast_to(trunks.mark(PAUSE), text_BJKD.shape)
