@@ -276,14 +276,14 @@ def changed_words(flag: str) -> dict[str, Any]:
 
 def _parse_flags(arguments: Sequence[str]) -> Sequence[str]:
     """Parse flags; print one line if a flag, a config file or a config key is wrong."""
-    if any(re.fullmatch(r"--?help(short|full|xml)?(=.*)?|-\?", word) for word in arguments):
-        try:
-            return app.parse_flags_with_usage(arguments)
-        except BrokenPipeError:  # such as of  --help | head
-            _leave_output()
-            sys.exit(128 + signal.SIGPIPE)
     try:
         return _parsed(arguments)
+    except SystemExit as end:  # absl ends a help text with 1
+        asks = any(re.fullmatch(r"--?help(short|full|xml)?(=.*)?|-\?", word) for word in arguments)
+        sys.exit(0 if asks else end.code)
+    except BrokenPipeError:  # such as of  --help | head
+        _leave_output()
+        sys.exit(128 + signal.SIGPIPE)
     except SyntaxError as error:
         _fail(f"{error.filename}, line {error.lineno}, is no Python: {error.msg}")
     except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:

@@ -229,9 +229,8 @@ class Task(Protocol):
     frozen: tuple[str, ...]
     """Regular expressions that match the "/"-joined paths of the parameters that stay frozen.
 
-    A task may have `rates` as well: from such expressions to functions from an optimizer step to a
-    factor on the learning rate. Without it all parameters learn at one rate.
-
+    A task may also have `rates`, from such expressions to functions from an optimizer step to a
+    factor on the learning rate, and `milestones`, from finished steps to sentences to show there.
     It may have `samples(variables, batch, tokenizer)`, which every process calls with a held-out
     batch after an evaluation, and which returns texts for people; or `reconstruct`, see
     `experiments.samples`.

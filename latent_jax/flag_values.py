@@ -9,7 +9,7 @@ from absl import flags
 from latent_jax.paths import is_remote
 from latent_jax.system_errors import check_writable, describe_os_error
 
-FILES = ("json", "summary", "results")
+FILES = ("json", "summary", "results", "picture", "per_character")
 """Flags that name a file to write, in every command that has them."""
 
 MOST = 2**62

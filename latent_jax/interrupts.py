@@ -2,7 +2,8 @@
 
 Python runs the handler of a signal between any two instructions of the main thread, also within a
 callback of the garbage collector, of which JAX has one. An exception that is raised there goes no
-further. So SIGTERM, which nobody sends twice, is sent again until its exception arrives.
+further. So a SIGTERM or SIGINT that was lost there is sent again until its exception arrives. If
+another one arrives before that, it is not sent again: whatever closes files then is left in peace.
 """
 
 import os
@@ -38,15 +39,35 @@ def keep_handler(kind: int, handler: Any) -> None:
 
 
 def send_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Send SIGTERM again where Python has ignored its exception; say all else as Python does."""
-    if lost.exc_type is not SystemExit or lost.exc_value.code != TERMINATED:
+    """Send a signal again where Python has ignored its exception; say all else as Python does."""
+    kind = _signal_of(lost)
+    if kind is None:
         _unraisable(lost)
         return
-    if signal.SIGTERM in _handlers:
-        signal.signal(signal.SIGTERM, _handlers[signal.SIGTERM])
-    timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+    handler = _handlers.get(kind, signal.getsignal(kind))
+    timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), kind))
     timer.daemon = True
-    timer.start()
+
+    def arrived(kind, frame):
+        timer.cancel()
+        signal.signal(kind, handler)
+        handler(kind, frame)
+
+    if callable(handler):  # else it has no exception that could be lost again
+        signal.signal(kind, arrived)
+    try:
+        timer.start()
+    except RuntimeError:  # Python is ending, and starts no thread
+        _unraisable(lost)
+
+
+def _signal_of(lost: "sys.UnraisableHookArgs") -> int | None:
+    """Return the signal whose handler has raised an exception, or None."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        return signal.SIGINT
+    if lost.exc_type is SystemExit and lost.exc_value.code == TERMINATED:
+        return signal.SIGTERM
+    return None
 
 
 sys.excepthook, sys.unraisablehook = show, send_again

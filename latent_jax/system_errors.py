@@ -25,16 +25,30 @@ WAYS_OUT = {
 """What to do about what the system refuses."""
 
 
+def check_file_name(path: str | os.PathLike) -> None:
+    """Refuse a path that names a folder, such as `new/`, whether or not it is there.
+
+    `pathlib` would forget the slash, and a file would get the name that was meant for a folder.
+
+    Raises:
+        ValueError: it does.
+    """
+    if os.path.basename(os.fspath(path)) in ("", os.curdir, os.pardir):
+        raise ValueError(f"{os.fspath(path)} names a folder: name a file in it")
+
+
 def check_writable(path: str | os.PathLike, is_folder: bool = False) -> None:
     """Refuse a path where no file, or no folder, can be made; nothing is left there.
 
     Raises:
-        ValueError: something else is there.
+        ValueError: something else is there, or a file would get the name of a folder, `new/`.
         OSError: this user may not write there.
     """
-    path = Path(path)
+    given, path = path, Path(path)
     if path.is_dir() and not is_folder:
         raise ValueError(f"{path} is a folder: name a file")
+    if not is_folder:
+        check_file_name(given)
     if is_folder and path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file: name a folder")
     if is_special(path):

@@ -28,8 +28,9 @@ tokenizer. Tokenizers learn from 90 percent of the documents; everything is meas
 
 windows scores each token of an equal-information window. latents scores each byte of a group, and
 codes that the language model drew. choices scores text given the codes that the language model
-finds likeliest, in every way to read that, on held-out and on training text. zipf counts the ids of
-codes, and words, by rank.
+finds likeliest, in every way to read that, on held-out text and on the other 90 percent of --data,
+called training where the run has read it and other text where not. zipf counts the ids of codes,
+and words, by rank.
 
 Tokenizers are given by their literature names. A --workdir is a run folder; its latents are
 analyzed if it learned some, else its tokenizer. Every verb prints a table; --json writes the

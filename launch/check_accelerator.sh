@@ -39,7 +39,7 @@ m1) limit=420 ;;
 latent) limit=600 ;;
 *)
   usage
-  [[ "$part" == --help ]] && exit 0
+  [[ "$part" == --help || "$part" == -h ]] && exit 0
   exit 2
   ;;
 esac

@@ -7,6 +7,7 @@
 # program whose record is in the file is not compiled again, so the script may be stopped and started again.
 # launch/compile.py prints the tables of one program.
 set -euo pipefail
+[[ "${1:-}" == --help || "${1:-}" == -h ]] && sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" && exit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 json="${1:-configs/results/ahead_of_time.json}"
 PYTHON="${PYTHON:-$([[ -x .venv/bin/python ]] && echo .venv/bin/python || echo python3)}"

@@ -46,6 +46,7 @@ from latent_jax.codec.explain_message import explain_messages
 from latent_jax.codec.explain_text import METHOD as EXPLAINED
 from latent_jax.codec.explain_text import explain_text
 from latent_jax.command_line import run_verbs
+from latent_jax.system_errors import check_file_name
 
 METHOD = flags.DEFINE_string(
     "method",
@@ -85,7 +86,7 @@ def compress(paths, out, no_verify, method="", **words):
     """Write FILE.latent."""
     path = _one(paths)
     make = functools.partial(open_tokenizer, method or DEFAULT, **words)
-    compress_file(path, Path(out or f"{path}{SUFFIX}"), make, verify=not no_verify)
+    compress_file(path, _file(out or f"{path}{SUFFIX}"), make, verify=not no_verify)
 
 
 def decompress(paths, out, **words):
@@ -93,7 +94,7 @@ def decompress(paths, out, **words):
     path = _one(paths)
     if not out and path.suffix != SUFFIX:
         raise ValueError(f"{path} does not end with {SUFFIX}: name the output with --out")
-    decompress_file(path, Path(out or path.with_suffix("")), **words)
+    decompress_file(path, _file(out or path.with_suffix("")), **words)
 
 
 def table(paths, methods, **words):
@@ -105,6 +106,11 @@ def explain(texts, method, m1, lanes, **words):
     """Show the windows and code bits of a text."""
     make = functools.partial(open_tokenizer, method or EXPLAINED, m1=m1, lanes=lanes)
     explain_text(texts, make, **words)
+
+
+def _file(out):
+    check_file_name(out)
+    return Path(out)
 
 
 def _one(paths):

@@ -20,7 +20,7 @@ where it was stopped.
 from absl import flags
 
 from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
-from latent_jax.codec.measure import measure_and_print
+from latent_jax.codec.measure import MeasureOptions, measure_and_print
 from latent_jax.codec.unigram import count_and_print
 from latent_jax.command_line import name_cases, run_case, run_command
 from latent_jax.experiments.evaluate import evaluate_and_print
@@ -76,6 +76,16 @@ def main():
     run_case("", CASES)
 
 
+def measure(**words):
+    """Measure tokenizers."""
+    measure_and_print(MeasureOptions(**words))
+
+
+def count(counts, **words):
+    """Count the ids of tokenizers."""
+    count_and_print(MeasureOptions(**words), counts)
+
+
 RUN = dict(
     workdir=WORKDIR,
     checkpoint=CHECKPOINT,
@@ -99,8 +109,8 @@ CODES = dict(
 CASES = {
     "--workdir": (evaluate_and_print, dict(**RUN, split=SPLIT)),
     "--workdir --data": (evaluate_and_print, dict(**RUN, **TEXT)),
-    "--tokenizer": (measure_and_print, CODES),
-    "--tokenizer --counts": (count_and_print, dict(**CODES, counts=COUNTS)),
+    "--tokenizer": (measure, CODES),
+    "--tokenizer --counts": (count, dict(**CODES, counts=COUNTS)),
 }
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ hold the last bytes of a prompt, so the model writes them itself. With --compare
 continue the same prompts. --prompts validation:2 begins with the first sentences of the first two
 validation documents of the first run, as Fifty 2025 does; --mark_unknown also marks words that its
 training text does not have, most of them spelling mistakes, and counts them. The defaults are those
-of Fifty 2025; --temperature 0 is greedy. The output says why each text stops.
+of Fifty 2025; --temperature 0 is greedy. The output says why each text stops. In its table time is
+all that the texts of a run took; bytes/s leaves out the part in which programs were compiled.
 """
 
 from absl import flags

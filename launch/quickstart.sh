@@ -5,6 +5,7 @@
 #   bash launch/quickstart.sh                                train, or go on where it was stopped
 #   bash launch/quickstart.sh --config.KEY=VALUE ...         the same with other settings (see launch/train.py --help)
 set -euo pipefail
+[[ "${1:-}" == --help || "${1:-}" == -h ]] && sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" && exit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/setup.sh
 

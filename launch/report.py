@@ -7,9 +7,10 @@
     python launch/report.py --paper lester_2024
 
 The first command prints the last validation record of every run below the folder, and draws
-comparison.png into it; for the folder of a sweep it makes tables, pictures and verdicts. --out also
-writes index.html: one file that needs no network, with sortable tables, interactive figures,
-samples, and text cut live by the study's codes. --results also keeps the records, unrounded.
+comparison.png into it (into the first of several folders); for the folder of a sweep it makes
+tables, pictures and verdicts. With --out pictures of runs go into that folder, beside index.html:
+one file that needs no network, with sortable tables, interactive figures, samples, and text cut
+live by the study's codes. --results also keeps the records, unrounded.
 --readme writes every marked table of a page anew from configs/results/. --paper prints what follows
 from the numbers of a paper: the tokens and bytes of its methods, and its perplexities in base e.
 

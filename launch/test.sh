@@ -4,6 +4,7 @@
 #   bash launch/test.sh                                all tests that are not marked slow
 #   bash launch/test.sh tests/layers -k causal         arguments are passed to pytest
 set -euo pipefail
+[[ "${1:-}" == --help || "${1:-}" == -h ]] && sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" && exit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/setup.sh
 

@@ -121,6 +121,7 @@ case "${1:-}" in
 unpack | install | start | supervise | follow | status | stop) "$@" ;;
 *)
   sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  [[ "${1:-}" == --help || "${1:-}" == -h ]] && exit 0
   exit 2
   ;;
 esac

@@ -12,7 +12,7 @@ FLOORS = (
     {
         *("contracts", "platform", "nearest", "paths", "ranges", "sharding_constraints"),
         *("json_files", "config_file", "folder_lock", "processes", "interrupts", "system_errors"),
-        *("array_files", "registration"),
+        *("array_files", "registration", "bars"),
     },
     {"layers", "quantizers", "exact", "tokenizers", "reports"},
     {"data", "chunking"},

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
+from latent_jax.bars import Bar
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
 from latent_jax.tokenizers import EqualInfoAC, Tokenizer
 from latent_jax.tokenizers.base import TableTokenizer
@@ -89,8 +89,7 @@ class Code(abc.ABC):
 def encode_texts(code: Code, texts: Sequence[bytes]) -> list[Coded]:
     """Return each text in a code, and show progress in bytes."""
     coded: list[Coded] = []
-    words = dict(desc=code.name, unit="B", unit_scale=True, leave=False)
-    with tqdm(total=sum(map(len, texts)), **words) as bar:
+    with Bar(code.name, sum(map(len, texts)), "B") as bar:
         for start in range(0, len(texts), CHUNK_TEXTS):
             chunk = texts[start : start + CHUNK_TEXTS]
             coded += code.encode(chunk)

@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.ticker import MaxNLocator
-from tqdm import tqdm
 
 from latent_jax import generation
 from latent_jax.analysis.codes import Records, Tables, TrainedRun, score_ids
 from latent_jax.analysis.options import RunOptions, seed_option
+from latent_jax.bars import counted
 from latent_jax.generation import CodeDecoder, Sampling
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
 from latent_jax.reports import panels, style
@@ -211,7 +211,7 @@ def _rows(run: TrainedRun, texts: Sequence[bytes], length: int) -> Iterator[np.n
     rows = ids[: len(ids) // length * length].reshape(-1, length)
     n_rows = len(rows) // BATCH_SIZE * BATCH_SIZE or len(rows)
     step = min(BATCH_SIZE, n_rows) or 1
-    for first in tqdm(range(0, n_rows, step), "rows", unit="batch", leave=False):
+    for first in counted(range(0, n_rows, step), "rows", -(-n_rows // step), "batches"):
         yield rows[first : first + step]
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
+from latent_jax.bars import Bar
 from latent_jax.bench.tokenizers import read_texts
 from latent_jax.costs.hardware import matmul_rate
 from latent_jax.methods.equal_info_ac import step_by_step
@@ -133,15 +133,14 @@ def _encode_rate(tokenizer: EqualInfoAC, text: bytes, seconds: float) -> tuple[f
     """Return bytes per second, the bytes that were encoded, and the mean bytes of a window."""
     n_texts, length = tokenizer.lanes * tokenizer.model.workers, FIRST_BYTES
     ends = time.perf_counter() + seconds
-    with tqdm(total=LAST_BYTES, desc=f"{tokenizer.lanes} lanes", unit="B", leave=False) as bar:
+    with Bar(f"{tokenizer.lanes} lanes", LAST_BYTES, "B") as bar:
         while True:
             texts = _pieces(text, n_texts, length)
             began = time.perf_counter()
             encoded = tokenizer.encode_batch(texts)
             taken = time.perf_counter() - began
             n_bytes = sum(map(len, texts))
-            bar.update(length - bar.n)
-            bar.set_postfix_str(f"{n_bytes / taken / 1e3:.1f} kB/s")
+            bar.update(length - bar.n, note=f"{n_bytes / taken / 1e3:.1f} kB/s")
             # A round with n times longer texts takes at most n times as long.
             times = int((ends - time.perf_counter()) / taken)
             if times < 2 or length == LAST_BYTES:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import zstandard
-from tqdm import tqdm
 
+from latent_jax.bars import Bar
 from latent_jax.codec import container
 from latent_jax.codec.compiling import announced
 from latent_jax.codec.header import read_header
@@ -245,7 +245,7 @@ def _measure(name, raws, pack, unpack, verify) -> dict[str, Any]:
 
 def _bar(blocks: Iterator[int], total: int | None, label: Any) -> Iterator[int]:
     """Yield the bytes of each block, with a progress bar."""
-    with tqdm(total=total, unit="B", unit_scale=True, desc=str(label), leave=False) as bar:
+    with Bar(str(label), total, "B") as bar:
         for n_bytes in blocks:
             bar.update(n_bytes)
             yield n_bytes

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from latent_jax.bars import Bar
 from latent_jax.codec.measure import cut_texts, join_and_cut
 from latent_jax.contracts import FieldSpec
 from latent_jax.data import Corpus, DataConfig, open_corpus
@@ -152,7 +152,7 @@ def _encode(
     ]
     mine = shards[config.process :: config.n_processes]
     n_bytes = sum(config.split_bytes.get(s) or corpus.n_bytes[s] for s in splits)
-    with tqdm(total=n_bytes // config.n_processes, unit="B", unit_scale=True) as bar:
+    with Bar("encoding", n_bytes // config.n_processes, "B", stays=True) as bar:
         for split, number, start in mine:
             documents = splits[split]
             stop = min(start + SHARD_DOCUMENTS, len(documents))

@@ -1,12 +1,15 @@
 """Measures of a tokenizer on text, before any model is trained: ratios, baselines, speed."""
 
+import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from latent_jax.bars import Bar
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.methods.family import MethodName
 from latent_jax.methods.lester_2024 import DATASETS, JOINED_DOCUMENTS, published
@@ -19,6 +22,9 @@ from latent_jax.tokenizers.promises import check_encoded
 from latent_jax.tokenizers.trivial import bytes_needed, trivial_models
 
 logger = logging.getLogger(__name__)
+
+PART_BYTES = 1 << 22
+"""Bytes of a part that a tokenizer without lanes codes between two signs of progress."""
 
 COLUMNS = (
     "method",
@@ -52,9 +58,10 @@ def measure(tokenizer: Tokenizer, texts: Sequence[bytes]) -> dict[str, Any]:
     """
     tokenizer.decode_batch([tokenizer.encode(texts[0][:100])])  # so that timing excludes compiling
     start = time.perf_counter()
-    encoded = tokenizer.encode_batch(texts)
+    encoded = _in_parts(tokenizer, "encode", tokenizer.encode_batch, texts, texts)
     middle = time.perf_counter()
-    decoded = tokenizer.decode_batch([ids for ids, _ in encoded])
+    coded = [ids for ids, _ in encoded]
+    decoded = _in_parts(tokenizer, "decode", tokenizer.decode_batch, coded, texts)
     stop = time.perf_counter()
     for text, (ids, lengths) in zip(texts, encoded, strict=True):
         check_encoded(tokenizer, text, ids, lengths)
@@ -87,28 +94,39 @@ def measure(tokenizer: Tokenizer, texts: Sequence[bytes]) -> dict[str, Any]:
     }
 
 
+def _in_parts(
+    tokenizer: Tokenizer, verb: str, work: Callable[[list], list], items: list, texts: list[bytes]
+) -> list:
+    """Return work(items), done in parts, and show how many bytes of the texts are done.
+
+    A part fills the lanes of a coder. Its texts are about equally long, so that at its end no lane
+    is left alone with a long one.
+    """
+    n_bytes = sum(map(len, texts))
+    width = tokenizer.encode_width if verb == "encode" else tokenizer.decode_width
+    step = width if width > 1 else max(1, len(items) * PART_BYTES // n_bytes)
+    order = sorted(range(len(items)), key=lambda i: -len(texts[i]))
+    results: list = [None] * len(items)
+    with Bar(f"{verb} {tokenizer.name}", n_bytes, "B") as bar:
+        for first in range(0, len(order), step):
+            part = order[first : first + step]
+            for i, result in zip(part, work([items[i] for i in part]), strict=True):
+                results[i] = result
+            bar.update(sum(len(texts[i]) for i in part))
+    return results
+
+
 def count_ids(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
     """Return how often each id of a text occurs, int64[ids of the vocabulary but the separator]."""
     counts = np.bincount(ids, minlength=tokenizer.vocab_size)
     return np.delete(counts, tokenizer.separator_id)
 
 
-def measure_and_print(
-    names: Sequence[str],
-    *,
-    files: Sequence[str],
-    text_field: str = "text",
-    train_files: Sequence[str] = (),
-    max_bytes: int = 0,
-    cut_bytes: int = 0,
-    example_bytes: int = 0,
-    train_bytes: int = 0,
-    m1: str = "",
-    json_path: str | None = None,
-) -> list[dict[str, Any]]:
-    """Measure methods on the same text and print a table.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeasureOptions:
+    """Which tokenizers are measured, and on what text.
 
-    Args:
+    Attributes:
         names: literature names.
         files: the text: paths, globs or folders.
         text_field: of .jsonl files.
@@ -122,18 +140,58 @@ def measure_and_print(
         m1: file of the byte model that drives coders; "" = the one in the package.
         json_path: file that also gets the unrounded records.
 
+    Raises:
+        ValueError: texts would be cut in both ways.
+    """
+
+    names: Sequence[str]
+    files: Sequence[str]
+    text_field: str = "text"
+    train_files: Sequence[str] = ()
+    max_bytes: int = 0
+    cut_bytes: int = 0
+    example_bytes: int = 0
+    train_bytes: int = 0
+    m1: str = ""
+    json_path: str | Path | None = None
+
+    def __post_init__(self):
+        """Check what goes together."""
+        if self.cut_bytes and self.example_bytes:
+            raise ValueError("example_bytes cuts joined documents: leave cut_bytes 0")
+
+    @property
+    def methods(self) -> list[MethodName]:
+        """The parsed names; a wrong one raises ValueError."""
+        return [parse(name) for name in self.names]
+
+    def corpus(self) -> Corpus:
+        """Open the text, with no part held out."""
+        return whole_corpus(self.files, self.text_field)
+
+    def texts(self, corpus: Corpus) -> list[bytes]:
+        """Return the texts of `corpus`, cut."""
+        return read_texts(corpus, self.max_bytes, self.cut_bytes, self.example_bytes)
+
+    def tokenizers(self, methods: Sequence[MethodName]) -> Iterator[Tokenizer]:
+        """Make the tokenizers of methods, and yield each as it is made."""
+        train = whole_corpus(self.train_files or self.files, self.text_field)
+        for method in methods:
+            yield make_tokenizer(method, train, m1=self.m1, train_bytes=self.train_bytes)
+
+
+def measure_and_print(options: MeasureOptions) -> list[dict[str, Any]]:
+    """Measure methods on the same text and print a table.
+
     Returns:
         The records, one for each method.
 
     Raises:
-        ValueError: a name is wrong, or the text cannot be read.
+        ValueError: a name is wrong, the text cannot be read, or a tokenizer cannot be made.
     """
-    methods = [parse(name) for name in names]
-    texts = read_texts(whole_corpus(files, text_field), max_bytes, cut_bytes, example_bytes)
-    train = whole_corpus(train_files or files, text_field)
+    methods, texts = options.methods, options.texts(options.corpus())
     records = []
-    for method in methods:
-        tokenizer = make_tokenizer(method, train, m1=m1, train_bytes=train_bytes)
+    for method, tokenizer in zip(methods, options.tokenizers(methods), strict=True):
         records.append({**measure(tokenizer, texts), **_paper(method)})
         logger.info("measured %s", method)
     _relate_to_ac(records)
@@ -141,8 +199,8 @@ def measure_and_print(
     print(text_table(records, columns))
     for line in why_no_unigram(records):
         print(line)
-    if json_path:
-        write_json(records, json_path)
+    if options.json_path:
+        write_json(records, options.json_path)
     return records
 
 
@@ -182,12 +240,7 @@ def read_texts(
         max_bytes: documents are read up to the one that reaches so many raw bytes; 0 = all.
         cut_bytes: see `cut_texts`.
         example_bytes: see `join_and_cut`; 0 = documents are not joined.
-
-    Raises:
-        ValueError: texts would be cut in both ways.
     """
-    if cut_bytes and example_bytes:
-        raise ValueError("example_bytes cuts joined documents: leave cut_bytes 0")
     texts = [document.text for document in corpus.documents("train", max_bytes)]
     return join_and_cut(texts, example_bytes) if example_bytes else cut_texts(texts, cut_bytes)
 

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from latent_jax.codec.measure import count_ids, read_texts, whole_corpus, why_no_unigram
+from latent_jax.bars import Bar
+from latent_jax.codec.measure import MeasureOptions, count_ids, why_no_unigram
 from latent_jax.folder_lock import hold
 from latent_jax.json_files import Kind, read_json, write_sealed
 from latent_jax.methods.family import MethodName
 from latent_jax.methods.lester_2024 import DATASETS, TRIVIAL, published
-from latent_jax.methods.names import parse, with_options
+from latent_jax.methods.names import with_options
 from latent_jax.methods.registry import family
-from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tokenizers import Tokenizer
 from latent_jax.tokenizers.bit_tokenizer import encode_batches
@@ -47,59 +46,37 @@ _COUNTS = Kind(
 )
 
 
-def count_and_print(
-    names: Sequence[str],
-    *,
-    files: Sequence[str],
-    counts: str | Path,
-    text_field: str = "text",
-    train_files: Sequence[str] = (),
-    max_bytes: int = 0,
-    cut_bytes: int = 0,
-    example_bytes: int = 0,
-    train_bytes: int = 0,
-    m1: str = "",
-    json_path: str | None = None,
-) -> list[dict[str, Any]]:
+def count_and_print(options: MeasureOptions, counts: str | Path) -> list[dict[str, Any]]:
     """Count the ids of methods, or go on where an earlier call stopped, and print a table.
 
     Methods that M1 drives read as much of the text as their unigram model needs, see
     `tokenizers.trivial`; all others read the whole text.
 
     Args:
-        names: literature names.
+        options: the methods and the text. The file of records is written after each group of
+            methods.
         counts: folder that keeps the counts.
-        files: the text, and the other arguments: see `measure.measure_and_print`.
-        text_field: see there.
-        train_files: see there.
-        max_bytes: see there.
-        cut_bytes: see there.
-        example_bytes: see there.
-        train_bytes: see there.
-        m1: see there.
-        json_path: see there; it is written after each group of methods.
 
     Returns:
         The records, one for each method, in the order of the names.
 
     Raises:
-        ValueError: a name is wrong, the text cannot be read, or the folder holds counts of another
-            text or tokenizer.
+        ValueError: a name is wrong, the text cannot be read, a tokenizer cannot be made, or the
+            folder holds counts of another text or tokenizer.
     """
-    folder, methods = Path(counts), [parse(name) for name in names]
-    corpus = whole_corpus(files, text_field)
-    texts = read_texts(corpus, max_bytes, cut_bytes, example_bytes)
-    train = whole_corpus(train_files or files, text_field)
-    stated = f"{corpus.fingerprint} {max_bytes} {cut_bytes} {example_bytes}"
+    folder, methods, corpus = Path(counts), options.methods, options.corpus()
+    texts, cuts = options.texts(corpus), (options.max_bytes, options.cut_bytes)
+    stated = " ".join(map(str, (corpus.fingerprint, *cuts, options.example_bytes)))
     found: dict[str, dict[str, Any]] = {}
     with hold(folder, "the counts of one text"):
         for group in _groups(methods):
-            made = [make_tokenizer(m, train, m1=m1, train_bytes=train_bytes) for m in group]
+            made = [*options.tokenizers(group)]
             kept = _count(folder, stated, group, made, texts)
             for method, tokenizer, ids in zip(group, made, kept["counts"], strict=True):
                 found[str(method)] = _record(method, tokenizer, np.array(ids), kept)
-            if json_path:
-                write_json([found[name] for m in methods if (name := str(m)) in found], json_path)
+            if options.json_path:
+                known = [found[name] for m in methods if (name := str(m)) in found]
+                write_json(known, options.json_path)
     records = [found[str(method)] for method in methods]
     columns = [key for key in COLUMNS if any(key in record for record in records)]
     print(text_table(records, columns))
@@ -145,8 +122,7 @@ def _count(
     needed = sum(map(len, texts))
     if family(group[0].family).is_driven(group[0]):
         needed = min(needed, max(bytes_needed(tokenizer.vocab_size - 1) for tokenizer in made))
-    words = dict(desc=str(group[0]), unit="B", unit_scale=True, leave=False)
-    with tqdm(total=needed, initial=kept["n_bytes"], **words) as bar:
+    with Bar(str(group[0]), needed, "B", initial=kept["n_bytes"]) as bar:
         while kept["n_bytes"] < needed:
             began, chunk = time.monotonic(), texts[kept["n_texts"] :][:TEXTS]
             encoded = (

@@ -7,19 +7,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tqdm import tqdm
-
 from latent_jax.analysis import entropy, latents, uniformity, windows, zipf
 from latent_jax.analysis.choices import measure as choices
 from latent_jax.analysis.codes import Code, Tables
 from latent_jax.analysis.options import CodeOptions, RunOptions
 from latent_jax.analysis.stability import measure as stability
 from latent_jax.analysis.tokens import measure as tokens
+from latent_jax.bars import counted
 from latent_jax.commands.opening import (
     open_codes,
     open_texts,
     read_texts,
     run_words,
+    what_it_is,
 )
 from latent_jax.data import Corpus
 from latent_jax.experiments.evaluate import Run, load_run, read_config, score_corpus
@@ -127,12 +127,13 @@ def _latents(options: latents.LatentsOptions) -> Iterator[Tables]:
 
 def _choices(options: choices.ChoicesOptions) -> Iterator[Tables]:
     corpus = _only_corpus(options, "latents")
-    texts = {
-        words: read_texts(corpus, split, options.max_bytes, options.cut_bytes)
-        for words, split in (("held out", "validation"), ("training", "train"))
-    }
+    held_out, rest = (
+        read_texts(corpus, split, options.max_bytes, options.cut_bytes)
+        for split in ("validation", "train")
+    )
     for workdir in options.workdir:
         run = load_run(workdir)
+        texts = {choices.HELD_OUT: held_out, what_it_is(corpus, workdir): rest}
         yield _marked(choices.measure(options, run, texts), _named(run) | run_words(run.config))
 
 
@@ -162,7 +163,7 @@ def _only_corpus(options: RunOptions, what: str) -> Corpus:
 
 def _shown(codes: Sequence[Code]) -> Iterator[Code]:
     """Yield codes, with a progress bar."""
-    for code in tqdm(codes, unit=" codes", leave=False):
+    for code in counted(codes, "measuring", len(codes), "codes"):
         yield code
         logger.info("measured %s", code.name)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 
+from latent_jax.commands.compile_time import compile_time
 from latent_jax.commands.prompts import text_of
 from latent_jax.commands.unknown_words import (
     WORD_COLUMNS,
@@ -25,6 +26,7 @@ from latent_jax.generation import Sampling
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.ranges import Seed, at_least, check_fields
+from latent_jax.reports.columns import Column
 from latent_jax.reports.tables import text_table, write_json
 
 LANES = 32
@@ -38,7 +40,8 @@ COLUMNS = (
     "bits_per_new_byte",
     "generation_flops_per_byte",
     "seconds",
-    "new_bytes_per_s",
+    "compile_seconds",
+    Column("new_bytes_per_s", "bytes/s,\ncompiled", ",.0f"),
     "prompt_bytes_right_share",
 )
 
@@ -86,6 +89,9 @@ def generate(
 ) -> tuple[list[list[Written]], dict[str, Any]]:
     """Return the samples of each prompt, and a flat record of what they cost.
 
+    "seconds" is all that it took; "new_bytes_per_s" leaves out "compile_seconds", in which programs
+    were traced and compiled.
+
     The key of a sample is made from the numbers of its prompt and of the sample, so other prompts,
     samples and batches do not change it.
 
@@ -103,19 +109,27 @@ def generate(
     showing = None if show is None or len(lanes) > 1 else lambda texts: show(texts[0])
     written: list[Written] = []
     start = time.perf_counter()
-    for first in range(0, len(lanes), LANES):
-        part = lanes[first : first + LANES]
-        keys = [jax.random.fold_in(jax.random.fold_in(root, p), s) for p, s in part]
-        prompts = [request.prompts[p] for p, _ in part]
-        written += writer.write(
-            prompts, jax.numpy.stack(keys), request.sampling, request.n_bytes, showing
-        )
+    with compile_time() as compiling:
+        for first in range(0, len(lanes), LANES):
+            part = lanes[first : first + LANES]
+            keys = [jax.random.fold_in(jax.random.fold_in(root, p), s) for p, s in part]
+            prompts = [request.prompts[p] for p, _ in part]
+            written += writer.write(
+                prompts, jax.numpy.stack(keys), request.sampling, request.n_bytes, showing
+            )
     seconds = time.perf_counter() - start
+    times = {
+        "seconds": seconds,
+        "compile_seconds": compiling.seconds,
+        "new_bytes_per_s": sum(len(one.text) for one in written) / (seconds - compiling.seconds),
+    }
     groups = [written[i : i + request.n_samples] for i in range(0, len(lanes), request.n_samples)]
-    return groups, _record(run, writer, request, written, seconds)
+    return groups, _record(run, writer, request, written, times)
 
 
-def _record(run: Run, writer: Writer, request: Request, written, seconds: float) -> dict[str, Any]:
+def _record(
+    run: Run, writer: Writer, request: Request, written: Sequence[Written], times: dict[str, float]
+) -> dict[str, Any]:
     n_bytes = sum(len(one.text) for one in written)
     n_ids = sum(one.n_ids for one in written)
     per_byte = max(n_bytes, 1)
@@ -140,8 +154,7 @@ def _record(run: Run, writer: Writer, request: Request, written, seconds: float)
         "bytes_per_id": n_bytes / max(n_ids, 1),
         "bits_per_new_byte": sum(one.nats for one in written) / np.log(2) / per_byte,
         "generation_flops_per_byte": flops / per_byte,
-        "seconds": seconds,
-        "new_bytes_per_s": n_bytes / seconds,
+        **times,
         "prompt_bytes_right_share": sum(right) / max(1, sum(len(one.kept) for one in written)),
     }
 

@@ -42,10 +42,10 @@ def quantize_m1(
             integers are not written for, or there is too little text.
         OSError: `out` cannot be written; what was there is unchanged.
     """
+    check_writable(out)
     out = Path(out)
     if out.suffix not in (".npz", ".safetensors"):
         raise ValueError(f"--out={out} ends in neither .npz (to train on) nor .safetensors")
-    check_writable(out)
     model = load_m1(m1)
     if not isinstance(model, GPTByteModel):
         raise ValueError(f"{m1} is in integers already: give a float byte model with --m1")

@@ -1,5 +1,7 @@
 """Opens the codes and texts that the options of an analysis name."""
 
+import itertools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,18 @@ from ml_collections import ConfigDict
 from latent_jax.analysis.codes import Code, LatentCode, TokenizerCode
 from latent_jax.analysis.options import CodeOptions, RunOptions
 from latent_jax.codec.measure import cut_texts
+from latent_jax.commands.prompts import text_of
 from latent_jax.data import Corpus, DataConfig, open_corpus
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tasks.latent_language import LatentLanguage
+
+logger = logging.getLogger(__name__)
+
+COMPARED = 64
+"""Documents by which a text is recognized."""
 
 
 def open_codes(options: CodeOptions, corpus: Corpus) -> list[Code]:
@@ -116,6 +124,34 @@ def read_texts(corpus: Corpus, split: str, max_bytes: int = 0, cut_bytes: int = 
         cut_bytes: length of a piece in bytes, at most; 0 = whole documents.
     """
     return cut_texts([each.text for each in corpus.documents(split, max_bytes)], cut_bytes)
+
+
+def what_it_is(corpus: Corpus, workdir: str | Path) -> str:
+    """Return what the training split of a text is to a run: text that it was trained on, or other.
+
+    The first documents are looked for in the run's own training split.
+
+    Args:
+        corpus: from `open_texts`.
+        workdir: the run folder.
+
+    Returns:
+        "training"; "other text" if the run has not read most of them; or "text of --data" where the
+        text of the run is not to be found any more, so that nobody can tell.
+    """
+    asked = {each.text for each in itertools.islice(corpus.documents("train"), COMPARED)}
+    try:
+        own = text_of(workdir)
+    except (OSError, ValueError) as error:
+        logger.info("whether %s was trained on this text is unknown: %s", workdir, error)
+        return "text of --data"
+    found: set[bytes] = set()
+    for document in own.documents("train"):
+        if document.text in asked:
+            found.add(document.text)
+            if 2 * len(found) > len(asked):
+                return "training"
+    return "other text"
 
 
 def run_words(config: ConfigDict) -> dict[str, Any]:

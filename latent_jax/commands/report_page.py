@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from latent_jax import tokenizers
 from latent_jax.analysis import entropy
@@ -17,6 +16,7 @@ from latent_jax.analysis.stability import figures as stability
 from latent_jax.analysis.tokens.decoding import decoding_page_figures
 from latent_jax.analysis.tokens.vocabulary import vocabulary_page_figures
 from latent_jax.analysis.tokens.window_texts import window_page_figures
+from latent_jax.bars import counted
 from latent_jax.config_file import read_config
 from latent_jax.json_files import Kind
 from latent_jax.methods.artefacts import COMPILED_FOLDER, FOLDER
@@ -73,7 +73,8 @@ def report_with_page(
     """
     check_writable(out, is_folder=True)
     _check_page(folders, out, words.get("sentence", SENTENCE), words.get("extra", ()))
-    report_runs(folders, results=results, readme=readme, per_character=per_character)
+    words_of_runs = dict(results=results, readme=readme, per_character=per_character)
+    report_runs(folders, **words_of_runs, pictures=out)
     made_by = shlex.join(["python", "launch/report.py", *sys.argv[1:]])
     write_report_page(folders, out, made_by=made_by, **words)
 
@@ -149,7 +150,7 @@ def segment(
     text = sentence.encode("utf-8", "surrogateescape")
     sentence = whole(text.decode("utf-8", "replace"))
     cuts = []
-    for tokenizer in tqdm(found.values(), desc="cutting", unit=" tokenizers", leave=False):
+    for tokenizer in counted(found.values(), "cutting", len(found), "tokenizers"):
         ((ids, lengths),) = tokenizer.encode_batch([text])
         cuts.append(Cut(tokenizer.name, lengths.tolist(), ids.tolist()))
     cuts += [_cut_by_latents(factor, len(text)) for factor in _latent_factors(folders)]

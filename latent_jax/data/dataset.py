@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
+from latent_jax.bars import Bar
 from latent_jax.contracts import Document, Source
 from latent_jax.data.documents import CorpusError, cut
 from latent_jax.data.sources import DataConfig
@@ -127,13 +127,7 @@ class _Reader:
                 if split != "train"
             }
             progress = stack.enter_context(
-                tqdm(
-                    desc="building the corpus",
-                    total=config.max_bytes or None,
-                    unit="B",
-                    unit_scale=True,
-                    disable=None,  # off where the output is not a terminal
-                )
+                Bar("building the corpus", config.max_bytes or None, "B", stays=True)
             )
             n_bytes = 0  # of those that `max_bytes` limits
             for document, split in with_splits(self._source, self._held_out, config):

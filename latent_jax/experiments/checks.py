@@ -8,6 +8,7 @@ import optax
 from jax.sharding import Mesh
 
 from latent_jax.contracts import Evaluation, Task
+from latent_jax.data import batch_spec
 from latent_jax.nearest import check_word
 from latent_jax.paths import open_path
 from latent_jax.training import TrainingConfig, initial_state
@@ -49,6 +50,26 @@ def check_best_metric(task: Task, name: str, spec: Spec, evaluations: Sequence[E
         for metric in metric_names(evaluation.task or task, spec)
     ]
     check_word("training.best_metric", name, names)
+
+
+def check_metric_name(task: Task, name: str, row_length: int) -> None:
+    """Refuse a `training.best_metric` that is no metric of a task under any prefix.
+
+    Nothing is read for it. `check_best_metric` knows the evaluations, and so their prefixes.
+
+    Args:
+        task: that will be trained; one that reads more than ids is not asked.
+        name: of the metric; "" = the headline.
+        row_length: L.
+
+    Raises:
+        ValueError: the message names the nearest metric, and all.
+    """
+    if name in ("", task.headline) or task.fields != ("ids",):
+        return
+    known = metric_names(task, batch_spec(1, row_length))
+    if not any(f"_{name}".endswith(f"_{metric}") for metric in known):
+        check_word("training.best_metric", name, known)
 
 
 def metric_names(task: Task, spec: Spec) -> list[str]:

@@ -17,7 +17,12 @@ from latent_jax.costs.profile import describe_profile
 from latent_jax.costs.trace import traces
 from latent_jax.data import Batch
 from latent_jax.data.packing import RowLayout
-from latent_jax.experiments.checks import check_best_metric, check_source, check_weights
+from latent_jax.experiments.checks import (
+    check_best_metric,
+    check_metric_name,
+    check_source,
+    check_weights,
+)
 from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension, with_extension
 from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.reading import Reading, log_left_out, open_reading
@@ -117,6 +122,7 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     check_batch(mesh, config.batch_size, training.accumulation)
     if not (config.context_bytes or config.inference_flops_per_byte):
         task = make_task(config, assumed_vocabulary(config, 4.0))  # refuses what makes none
+        check_metric_name(task, training.best_metric, config.row_length)
         if config.budget.steps:  # other budgets depend on the text
             solve_steps(config, task)
     reading = open_reading(config, startup)

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from latent_jax.experiments.run import prepare, run
 from latent_jax.methods.settings import check_settings, state_rule
+from latent_jax.methods.unused import of_run, unused_options
 from latent_jax.paths import open_path
 from latent_jax.reports.command import comparison_table
 from latent_jax.reports.comparison import write_comparison
@@ -49,6 +50,11 @@ def run_config(
         startup.mark("checks")
     for number, (folder, run_config) in enumerate(runs.items(), start=1):
         logger.info("Run %d of %d in %s", number, len(runs), folder)
+        changed = overrides or {}
+        for line in unused_options(
+            run_config, of_run(changed, folder.name) if "runs" in config else changed
+        ):
+            logger.warning("%s", line)
         run(run_config, folder, overrides, startup=startup)
         startup = StartUp()
         if is_primary() and number > 1:

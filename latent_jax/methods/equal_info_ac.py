@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tqdm import tqdm
-
 from latent_jax import tokenizers
+from latent_jax.bars import Bar
 from latent_jax.methods.artefacts import (
     COMPILED_FOLDER,
     FOLDER,
@@ -117,7 +116,7 @@ def compiled(method: MethodName, m1: str = "") -> tokenizers.CompiledCode:
     if method["rule"] != "likeliest":
         return tokenizers.CompiledCode.compile(step_by_step(method, m1))
     model, n_texts = load_m1(m1, MIN_CONTEXT), 1 << method["b"]
-    with tqdm(total=n_texts, unit=" texts", desc=str(method), leave=False) as bar:
+    with Bar(str(method), n_texts, "texts") as bar:
         batch = max(1024, model.lanes * model.workers)
         texts = likeliest_texts(model, n_texts, method["p"], batch, on_read=bar.update)
     return tokenizers.CompiledCode.of_texts(str(method), texts)

@@ -31,6 +31,19 @@ GRADIENTS = ("rotation", "straight_through")
 CODEBOOK_UPDATES = ("ema", "learned")
 
 
+_READERS = {
+    "temperature": ("vq", "rvq", "fsq"),
+    "n_codebooks": ("rvq",),
+    "fsq_levels": ("fsq",),
+}
+"""Option -> the kinds that read it; all other options are of codebooks."""
+
+
+def kinds_that_read(option: str) -> tuple[str, ...]:
+    """Return the kinds of quantizers on which an option has an effect."""
+    return _READERS.get(option, ("vq", "rvq"))
+
+
 class Quantized(NamedTuple):
     """A quantized batch of latents.
 

@@ -218,6 +218,7 @@ COLUMNS = {
         Column("bits_per_new_byte", "bits per\nnew byte", ".3f"),
         Column("generation_flops_per_byte", "FLOPs per\nnew byte", ".2e"),
         Column("new_bytes_per_s", "bytes/s", ",.0f"),
+        Column("compile_seconds", "compiling\ns", ",.1f"),
         Column("latency_ms", "latency\nms", ",.1f"),
         Column("ms_per_100_bytes", "100 bytes\nms", ",.1f"),
         Column("prompt_bytes_right_share", "of the prompt\nkept %", ".1f", 100.0),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from latent_jax.reports.columns import Column
 from latent_jax.reports.comparison import write_comparison
 from latent_jax.reports.per_character import (
     BLOG,
@@ -11,7 +12,7 @@ from latent_jax.reports.per_character import (
     last_records,
     write_per_character,
 )
-from latent_jax.reports.records import find_runs, read_run
+from latent_jax.reports.records import Run, find_runs, read_run
 from latent_jax.reports.results import refresh_tables, run_record, write_results
 from latent_jax.reports.scores import is_sweep
 from latent_jax.reports.sweep_report import report_sweep
@@ -34,6 +35,12 @@ COLUMNS = (
 )
 """Columns of a comparison of runs; a column that no run has is left out."""
 
+KEPT_COLUMNS = (
+    Column("kept_value", "its best_metric at\nthe kept checkpoint", ".3f"),
+    Column("kept_step", "which is\nof step", ",d"),
+)
+"""Further columns where a run may have been stopped early; all others are of the last step."""
+
 
 def report(
     folders: Sequence[str],
@@ -41,6 +48,7 @@ def report(
     results: str | None = None,
     readme: str | None = None,
     per_character: str | None = None,
+    pictures: str | Path | None = None,
 ) -> None:
     """Print the runs below `folders` as one table and draw them; refresh the tables of a page.
 
@@ -52,6 +60,8 @@ def report(
         readme: Markdown page whose marked tables are refreshed, or None.
         per_character: JSON file for the loss per character at every evaluation; the runs then also
             get per_character.png. None for neither.
+        pictures: folder for the pictures of runs; None = the first of `folders`. Those of a sweep
+            lie in its own folder.
 
     Raises:
         ValueError: there is neither a folder nor a page, or a folder holds no run, or folders of
@@ -70,14 +80,15 @@ def report(
         report_sweep(sweeps, results=results)
     elif folders:
         runs = [path for folder in folders for path in find_runs(folder)]
+        drawn = Path(pictures or folders[0])
         print(comparison_table(runs))
-        picture = write_comparison(runs, Path(folders[0]) / "comparison.png")
+        picture = write_comparison(runs, drawn / "comparison.png")
         print(f"\n{picture}")
         if results:
             write_results(runs, results)
             print(results)
         if per_character:
-            _report_per_character(runs, Path(folders[0]), per_character)
+            _report_per_character(runs, drawn, per_character)
     elif per_character:
         raise ValueError("--per_character compares runs: name their folder")
     if readme:
@@ -98,7 +109,21 @@ def _report_per_character(runs: Sequence[Path], folder: Path, path: str) -> None
 
 
 def comparison_table(runs: Sequence[str | Path]) -> str:
-    """Return the last validation records of several runs as one table."""
-    records = [run_record(read_run(run)) for run in runs]
+    """Return the last validation records of several runs as one table.
+
+    Early stopping ends a run some evaluations after its best one, whose checkpoint is the one that
+    later commands read. So a run with training.patience also shows what that evaluation measured.
+    """
+    records = [run_record(run := read_run(folder)) | _kept(run) for folder in runs]
     known = {key for record in records for key in record}
-    return text_table(records, [column for column in COLUMNS if column in known])
+    columns = [column for column in COLUMNS if column in known]
+    return text_table(records, [*columns, *(KEPT_COLUMNS if "kept_step" in known else ())])
+
+
+def _kept(run: Run) -> dict[str, float]:
+    """Return the value and the step of a run's best evaluation; {} for one without patience."""
+    evaluations = run.split("validation")
+    if "evaluations_without_improvement" not in evaluations[-1]:
+        return {}
+    best = min(evaluations, key=lambda record: record[run.metric])
+    return {"kept_value": best[run.metric], "kept_step": best["step"]}

@@ -18,6 +18,12 @@ BARS, TEXT, BITS, LINE_GAP = 0.46, 0.25, 0.19, 0.22
 """Heights of a line's parts, in inches."""
 COLOURS = PALETTE[:6]
 
+CUT = "·"
+"""Stands for a byte of a character that a window cuts."""
+
+UNPRINTED = "\N{REPLACEMENT CHARACTER}"
+"""Stands for a control character."""
+
 Cells = Sequence[Sequence[tuple[bytes, str]]]
 """Windows, each of which has tokens: the bytes of a token, and its bits."""
 
@@ -39,7 +45,8 @@ def write_windows(
     bars = BARS if bits_of_bytes else 0.0
     lines = broken([_width(window) for window in windows])
     step = bars + TEXT + BITS + LINE_GAP
-    head = 1.05 if bits_of_bytes else 0.9
+    legend = _legend(windows, bits_of_bytes)
+    head = 0.9 + 0.15 * (len(legend) > 0)
     height = head + step * len(lines) + 0.08
     with house_style():
         figure = Figure(figsize=(WIDTH, height))
@@ -48,9 +55,8 @@ def write_windows(
         axes.set(xlim=(0, SLOTS), ylim=(height, 0))
         axes.axis("off")
         if bits_of_bytes:
-            most = max(max(bits, default=0.0) for bits in bits_of_bytes)
-            said = f"Bars: what a byte tells by M1; the tallest {most:.1f} bits"
-            axes.text(0, 0.84, said, size=9, color=QUIET, va="center")
+            most = _tallest(bits_of_bytes)
+        axes.text(0, 0.84, "; ".join(legend), size=9, color=QUIET, va="center")
         for number, line in enumerate(lines):
             top, at = head + step * number, 0.0
             for index in line:
@@ -60,6 +66,25 @@ def write_windows(
                 _draw_window(axes, windows[index], at, top + bars, colour)
                 at += _width(windows[index]) + WINDOW_GAP
         return save(figure, path)
+
+
+def _legend(windows: Cells, bits_of_bytes: Sequence[Sequence[float]] | None) -> list[str]:
+    """Return what the marks of a picture mean, those alone that are in it."""
+    found = []
+    if bits_of_bytes:
+        tallest = _tallest(bits_of_bytes)
+        found.append(f"Bars: what a byte tells by M1, the tallest {tallest:.1f} bits")
+    texts = "".join(_characters(b"".join(text for text, _ in window)) for window in windows)
+    odd = [_is_cut(character) for character in texts if not character.isprintable()]
+    if any(odd):
+        found.append(f"{CUT} is a byte of a character that is cut")
+    if not all(odd):
+        found.append(f"{UNPRINTED} is a control character")
+    return found
+
+
+def _tallest(bits_of_bytes: Sequence[Sequence[float]]) -> float:
+    return max(max(bits, default=0.0) for bits in bits_of_bytes)
 
 
 def broken(widths: Sequence[float]) -> list[list[int]]:
@@ -82,13 +107,22 @@ def glyphs(text: bytes) -> list[str]:
     cut off is a dot, and a control character U+FFFD.
     """
     found = []
-    for character in text.decode("utf-8", "surrogateescape"):
+    for character in _characters(text):
         n_bytes = len(character.encode("utf-8", "surrogateescape"))
-        if "\udc80" <= character <= "\udcff":
-            character = "·"
-        shown = character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        if _is_cut(character):
+            character = CUT
+        shown = character if character.isprintable() else UNPRINTED
         found += [shown, *[""] * (n_bytes - 1)]
     return found
+
+
+def _characters(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+def _is_cut(character: str) -> bool:
+    """Return whether this is one byte of a character whose others stand elsewhere."""
+    return "\udc80" <= character <= "\udcff"
 
 
 def _width(window: Sequence[tuple[bytes, str]]) -> float:

@@ -83,6 +83,12 @@ class LatentLanguage:
         return {path: self._learns for path in FREEZABLE["encoder"]}
 
     @property
+    def milestones(self):
+        """What is said where the codes are settled, see `Task`."""
+        said = "from here on encoder and codebook stay as they are (latent.freeze_after)"
+        return {self.freeze_step: said} if self.rates else {}
+
+    @property
     def stacks(self):
         """Encoder and decoder over bytes, and the language model over codes, see `Task`."""
         autoencoder, length = self.model_config.autoencoder, self.row_length
@@ -148,12 +154,8 @@ class LatentLanguage:
         )
         if self.freeze_step:
             learns = self._learns(step) > 0
-            state = {
-                name: jax.tree.map(
-                    lambda new, old: jnp.where(learns, new, old), new, variables[name]
-                )
-                for name, new in state.items()
-            }
+            before = {name: variables[name] for name in state}
+            state = jax.tree.map(lambda new, old: jnp.where(learns, new, old), state, before)
         scores = self._scores(variables, output, batch)
         weight = jnp.maximum(scores["weight"], 1.0)
         loss = scores["reconstruction_nats"] / weight

@@ -199,7 +199,7 @@ def train(
         # The order is fixed: evaluate -> save -> next batch -> step. So a saved data iterator
         # stands before the batch that the saved weights have not seen, and the metric of a
         # checkpoint is that of its weights.
-        stop = opened.enter_context(StopSignal())
+        stop, milestones = opened.enter_context(StopSignal()), getattr(task, "milestones", {})
         recorder.chrono.start()
         while True:
             stopping = stop.agreed()
@@ -256,6 +256,8 @@ def train(
             recorder.add_step(step, metrics)
             if step == first_step + 1:
                 recorder.end_startup(startup, origin)
+            if step in milestones and is_primary():
+                recorder.say(f"step {step}/{total_steps}: {milestones[step]}")
             checkpoints.poll()
         checkpoints.wait()
         if step < total_steps and is_primary():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from latent_jax.codec import unigram
-from latent_jax.codec.measure import measure, whole_corpus
+from latent_jax.codec.measure import MeasureOptions, measure, read_texts, whole_corpus
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.tokenizers import Bytes
@@ -26,7 +26,8 @@ def text(tmp_path_factory):
 
 def count(text, folder, *names, **words):
     words = dict(counts=folder / "counts", max_bytes=20_000, cut_bytes=250) | words
-    return unigram.count_and_print(names, files=[str(text)], **words)
+    counts = words.pop("counts")
+    return unigram.count_and_print(MeasureOptions(names=names, files=[str(text)], **words), counts)
 
 
 def test_stretches_give_what_one_pass_gives_and_one_pass_serves_all_widths(
@@ -53,7 +54,7 @@ def test_stretches_give_what_one_pass_gives_and_one_pass_serves_all_widths(
     assert byte["paper_uniform_bits_per_byte"] == 8.0 and "paper_unigram_bits_per_byte" not in wide
     # The same as counted at once, with the other command's code.
     corpus = whole_corpus([str(text)], "text")
-    texts = unigram.read_texts(corpus, 20_000, 250)
+    texts = read_texts(corpus, 20_000, 250)
     at_once = measure(make_tokenizer(parse("GZip[v=256]"), corpus), texts)
     for key in ("n_tokens", "bytes_per_token", "uniform_bits_per_byte", "unigram_bits_per_byte"):
         assert narrow[key] == pytest.approx(at_once[key])
@@ -84,9 +85,7 @@ def test_a_stopped_count_goes_on_where_it_stopped(text, tmp_path, monkeypatch):
             Bytes, "encode_batch", lambda self, t: counted.append(len(t)) or encode(self, t)
         )
         (again,) = count(text, tmp_path / "stopped", "Bytes")
-    assert sum(counted) + 32 == len(
-        unigram.read_texts(whole_corpus([str(text)], "text"), 20_000, 250)
-    )
+    assert sum(counted) + 32 == len(read_texts(whole_corpus([str(text)], "text"), 20_000, 250))
     different = {key for key in whole if whole[key] != again[key]}
     assert different == {"count_seconds"}
 

@@ -279,7 +279,7 @@ SCRIPTS = sorted(path.name for path in (ROOT / "launch").glob("*.py"))
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_teaches(script):
     result = launch(script, "--help")
-    assert f"python launch/{script}" in result.stdout
+    assert result.returncode == 0 and f"python launch/{script}" in result.stdout
 
 
 def test_compile_says_what_a_gpu_is_asked_for():

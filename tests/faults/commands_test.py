@@ -8,7 +8,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -114,6 +113,9 @@ def test_only_tables_are_compiled(method, tmp_path):
         ("benchmark.py", ["data", "--seconds=nan"], "--seconds must be a finite number; got nan"),
         ("compile.py", ["--config=configs/m1.py", "--topology=cuda", "--json=/proc/x"], "/proc"),
         ("compress.py", ["table", "no-such-file", f"--json={'y' * 300}"], "name too long"),
+        ("compress.py", ["compress", "README.md", "--out=no/"], "no/ names a folder: name a file"),
+        ("prepare.py", ["export", "--out=no/such/"], "no/such/ names a folder: name a file in it"),
+        ("report.py", ["no", "--results=no/"], "--results=no/: no/ names a folder: name a file"),
         ("export.py", ["--workdir=no", f"--out={__file__}"], r"_test\.py is a file: name a folder"),
         ("report.py", ["no", f"--out={__file__}"], r"_test\.py is a file: name a folder"),
         ("train.py", ["--config=README.md", "--workdir=no"], r"README\.md, line \d+, is no Python"),
@@ -165,6 +167,16 @@ def test_names_as_long_as_a_disk_allows(size, tmp_path):
     check_writable(tmp_path / name)
     with pytest.raises(OSError, match="name too long"):
         check_writable(tmp_path / ("n" * 256))
+
+
+def test_a_file_does_not_get_the_name_of_a_folder(tmp_path):
+    for name in ("new/", "new/.", "a/new/"):
+        with pytest.raises(ValueError, match=f"{name} names a folder: name a file in it"):
+            check_writable(f"{tmp_path}/{name}")
+        check_writable(f"{tmp_path}/{name}", is_folder=True)
+    with pytest.raises(ValueError, match="is a folder: name a file"):
+        check_writable(f"{tmp_path}/")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_pipe_a_device_and_a_link_are_written_through(tmp_path):
@@ -232,132 +244,3 @@ def test_what_is_said_of_what_the_system_refuses(error, line):
 def test_memory():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"))
-
-
-RUN = """
-import sys
-from latent_jax import interrupts
-from latent_jax.command_line import run_command
-
-def main():
-    print("started", flush=True)
-    {body}
-
-run_command(main)
-"""
-
-
-def command(body, **words):
-    """Start a command whose function is `body`."""
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN.format(body=body)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        **words,
-    )
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "line"),
-    [
-        ("open('/no/such/file')", 2, "error: /no/such/file: No such file or directory\n"),
-        ("raise MemoryError('9 GB')", 2, "error: there is not enough memory: 9 GB. Take a smaller"),
-        ("raise KeyboardInterrupt", 130, "interrupted\n"),
-        ("raise BrokenPipeError", 141, ""),
-        ("raise RuntimeError('RESOURCE_EXHAUSTED: x')", 2, "error: there is not enough memory"),
-    ],
-)
-def test_how_a_command_ends(body, status, line):
-    process = command(body)
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (status, "started\n"), err
-    assert err.startswith(line) and err.count("\n") == (1 if line else 0)
-
-
-def test_a_mistake_of_ours_keeps_its_traceback():
-    _, err = command("raise RuntimeError('ours')").communicate(timeout=120)
-    assert "Traceback" in err and err.rstrip().endswith("RuntimeError: ours")
-
-
-def test_ctrl_c_while_it_imports_and_while_it_works():
-    process = command("import time; time.sleep(100)")
-    assert process.stdout.readline() == "started\n"
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "interrupted\n")
-    code = (
-        "from latent_jax import interrupts; print('ready', flush=True)\nimport time; time.sleep(99)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert err == "interrupted\n" and process.returncode == -signal.SIGINT
-
-
-COLLECTED = """
-import gc, os, signal, time
-
-def collected(phase, info):
-    if phase == "start":
-        gc.callbacks.clear()
-        os.kill(os.getpid(), signal.SIGTERM)
-        for _ in range(1000):  # its handler runs here
-            pass
-
-gc.callbacks.append(collected)
-gc.collect()
-time.sleep(60)
-"""
-
-
-def test_sigterm_that_comes_while_garbage_is_collected_is_not_lost():
-    process = command(f"exec({COLLECTED!r}, dict(__name__='x'))")
-    _, err = process.communicate(timeout=50)
-    assert (process.returncode, err) == (143, "")
-
-
-def test_scripts_are_ready_for_ctrl_c_before_they_import():
-    for script in SCRIPTS:
-        text = (ROOT / "launch" / script).read_text()
-        ours = [line for line in text.splitlines() if line.startswith("from latent_jax")]
-        assert ours[0].startswith("from latent_jax import interrupts"), script
-
-
-def test_help_whose_reader_has_enough():
-    # The pipe is closed before anything is written, so this depends on no timing.
-    reading, writing = os.pipe()
-    os.close(reading)
-    ended = subprocess.run(
-        [sys.executable, ROOT / "launch" / "prepare.py", "--help"],
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        timeout=120,
-    )
-    os.close(writing)
-    assert (ended.returncode, ended.stderr) == (141, "")
-
-
-def test_an_output_that_is_full():
-    with open("/dev/full", "w") as full:
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN.format(body="print('x' * 9)").replace(", flush=True", "")],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-        _, err = process.communicate(timeout=120)
-    assert err == "error: No space left on device; free some space or write elsewhere\n"
-    assert process.returncode == 2

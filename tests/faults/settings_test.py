@@ -10,7 +10,7 @@ from configs.print_config import read_comments
 from latent_jax.contracts import Evaluation
 from latent_jax.costs.lowering import assumed_vocabulary, count_flops
 from latent_jax.data import batch_spec
-from latent_jax.experiments.checks import check_best_metric, metric_names
+from latent_jax.experiments.checks import check_best_metric, check_metric_name, metric_names
 from latent_jax.experiments.run import prepare, run
 from latent_jax.experiments.study import run_config
 from latent_jax.methods.registry import families
@@ -218,6 +218,7 @@ def test_every_family_measures_its_headline_and_refuses_what_it_does_not(name):
     assert task.headline in metric_names(task, spec)
     evaluations = [Evaluation(list), Evaluation(list, prefix="wiki_")]
     check_best_metric(task, f"wiki_{task.headline}", spec, evaluations)
+    check_metric_name(task, f"wiki_{task.headline}", config.row_length)
     for wrong in ("nope", "seconds", "wiki_nope"):
         with pytest.raises(ValueError, match=rf"unknown training\.best_metric '{wrong}'.*known: "):
             check_best_metric(task, wrong, spec, evaluations)
@@ -229,6 +230,7 @@ def test_every_family_measures_its_headline_and_refuses_what_it_does_not(name):
         ({"training.accumulation": 3}, r"accumulation"),
         ({"optimizer.warmup_steps": 9}, r"6 steps are not more than optimizer\.warmup_steps=9"),
         ({"training.init_from": "nowhere/run"}, r"training\.init_from=nowhere/run does not exist"),
+        ({"training.best_metric": "nope"}, r"unknown training\.best_metric 'nope'.*bits_per_byte"),
         ({"method": "Latent[conv1d,c=64,k=16]"}, r"row_length=32 bytes is shorter than a latent"),
     ],
 )

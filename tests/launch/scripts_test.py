@@ -56,6 +56,21 @@ def path_with(tmp_path, **pythons):
     return str(folder)
 
 
+COMMANDS = [path for path in SCRIPTS if path.parent.name == "launch" and path.name != "setup.sh"]
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+@pytest.mark.parametrize("script", COMMANDS, ids=lambda path: path.name)
+def test_help_does_nothing_but_teach(script, word, tmp_path):
+    words = dict(cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    # Nothing that would set up or compile is on this path.
+    done = subprocess.run(
+        ["/bin/bash", script, word], env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, **words
+    )
+    assert done.returncode == 0 and f"bash launch/{script.name} " in done.stdout, done.stderr
+    assert "==>" not in done.stdout and "set -e" not in done.stdout
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_are_valid_bash(script):
     subprocess.run(["bash", "-n", script], check=True)

@@ -126,7 +126,9 @@ def test_the_share_of_a_run_after_which_codes_stay_is_made_a_step():
     config.latent.freeze_after = 0.6
     task = tasks.make_task(config, vocabulary)
     assert task.freeze_step == 180 and len(task.rates) == 1
-    assert dataclasses.replace(task, freeze=("encoder",)).rates == {}
+    assert list(task.milestones) == [180] and "encoder and codebook stay" in task.milestones[180]
+    frozen = dataclasses.replace(task, freeze=("encoder",))
+    assert frozen.rates == frozen.milestones == {}
 
 
 def test_the_code_length_is_the_sum_of_its_parts(batch):

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
 from latent_jax.analysis.codes import score_ids
+from latent_jax.bars import counted
 from latent_jax.models.latent_lm import LatentLanguageModel, LatentLMConfig
 
 PARTS = ("decompressor", "decoder", "byte_head")
@@ -71,7 +71,7 @@ def decoder_trained_on_choices(
     decoder = {part: autoencoder[part] for part in PARTS if part in autoencoder}
     state = optimizer.init(decoder)
     generator = np.random.default_rng(seed)
-    for _ in tqdm(range(steps), "training a decoder on choices", unit=" steps", leave=False):
+    for _ in counted(range(steps), "training a decoder on choices", steps, "steps"):
         rows = generator.integers(len(ids_NT), size=BATCH_SIZE)
         decoder, state = step(decoder, state, ids_NT[rows])
     return with_decoder(decoder)

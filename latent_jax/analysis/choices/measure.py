@@ -28,6 +28,9 @@ from latent_jax.tasks.latent_language import LatentLanguage
 BLOG_NATS = 0.07
 """What Fifty 2025 reports for -log p(x | z_hat), presumably in nats per character."""
 
+HELD_OUT = "held out"
+"""The name of text that neither the run nor a decoder of this analysis was trained on."""
+
 COLUMNS = (
     *("name", "split", "what", "scored_bytes", "choice_nats_per_byte", "language_model_accuracy"),
     *("needed_accuracy", "added_nats_per_code"),
@@ -61,7 +64,8 @@ def measure(
     Args:
         options: the seed, and how many codes are replaced one at a time.
         run: with discrete latents.
-        texts: split -> texts, of "training" and "held out".
+        texts: texts by what they are to the run: `HELD_OUT`, and other texts, such as its training
+            split. A decoder that is trained on choices learns from the latter.
 
     Raises:
         ValueError: the run has no codes, or the texts of a split are shorter than a row.
@@ -74,7 +78,8 @@ def measure(
     decoder = None
     if options.decoder_steps:
         words = dict(steps=options.decoder_steps, seed=options.seed)
-        decoder = decoder_trained_on_choices(config, run.variables, rows["training"], **words)
+        (learned,) = (own for split, own in rows.items() if split != HELD_OUT)
+        decoder = decoder_trained_on_choices(config, run.variables, learned, **words)
     records = []
     for split, ids_NT in rows.items():
         sums: dict[str, np.ndarray] = {}
@@ -168,13 +173,15 @@ def draw(tables: Tables, folder: Path) -> list[Path]:
 
 def _figure(records: Records, readings: Sequence[str]) -> Figure:
     names = list(dict.fromkeys(record["name"] for record in records))
+    others = dict.fromkeys(r["split"] for r in records if r["split"] != HELD_OUT)
+    others = [split if "text" in split else f"{split} text" for split in others]
     height = 1.75 + 0.33 * len(readings)
     figure = Figure(figsize=(10.6, height))
     style.titles(
         figure,
         0.02,
         "-log p(x | z_hat) by how it is read",
-        f"Nats per byte; filled: held-out text, hollow: training text. The line is the "
+        f"Nats per byte; filled: held-out text, hollow: {' or '.join(others)}. The line is the "
         f"{BLOG_NATS} of Fifty 2025",
     )
     bottom, top = 0.62 / height, 1 - 0.95 / height
@@ -188,7 +195,7 @@ def _figure(records: Records, readings: Sequence[str]) -> Figure:
         for record in records:
             if record["name"] != name or record["choice_nats_per_byte"] <= 0:
                 continue
-            fill = colour if record["split"] == "held out" else "white"
+            fill = colour if record["split"] == HELD_OUT else "white"
             y = readings.index(record["reading"]) + shift
             look = dict(marker="o", markersize=5.5, color=colour, markerfacecolor=fill)
             axes.plot(record["choice_nats_per_byte"], y, linestyle="", **look)

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import shutil
-import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any
 
 import jax
 
-from latent_jax.costs.hardware import matmul_rate
-from latent_jax.experiments.sweep.jobs import read_result
+from latent_jax.experiments.sweep.expected import Speed, expect, spoken
 from latent_jax.experiments.sweep.live import Live
 from latent_jax.experiments.sweep.loading import load_sweep
 from latent_jax.experiments.sweep.local import LocalEngine
@@ -40,7 +38,7 @@ PLAN_COLUMNS = (
     "planned_bytes_seen",
     "planned_train_flops",
     "memory_bytes",
-    "expected_seconds",
+    Column("expected", "expected\ntime"),
 )
 RESULT_COLUMNS = (
     "name",
@@ -52,10 +50,6 @@ RESULT_COLUMNS = (
     "seconds",
     "wall_seconds",
 )
-
-USUAL_SHARE = 0.2
-"""Share of the rate of matrix products that training is assumed to reach, until finished cells of
-the sweep show theirs."""
 
 SHOWN_EVERY = 2.0
 """Seconds between two updates of the table of running cells."""
@@ -106,9 +100,9 @@ def sweep_and_print(
     n_workers = n_workers or n_cores()
     programs = share_compiled(folder)
     records = plan(sweep, folder, is_dry=dry_run)
-    _expect(records, folder, n_workers)
+    speed = expect(records, folder, n_workers)
     if dry_run:
-        _print_plan(records, n_workers)
+        _print_plan(records, speed)
         if any("paper_tokens" in record for record in records):
             print(_beside_the_paper(records))
         if sweep.follow_up is not None:
@@ -124,7 +118,7 @@ def sweep_and_print(
             more = sweep.follow_up([schedule.results[record["name"]] for record in records])
             sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more], follow_up=None)
             records = plan(sweep, folder)
-            _expect(records, folder, n_workers)
+            expect(records, folder, n_workers)
             schedule = Schedule(words, sweep, folder, records, retries)
             schedule = _run(schedule, folder, words_of_engine)
     if programs is not None and not schedule.unfinished:
@@ -172,46 +166,21 @@ def _engine(engine: str, folder: Path, n_workers: int, address: str) -> Any:
     return RayEngine(n_workers, address)
 
 
-def _expect(records: Sequence[Record], folder: Path, n_workers: int) -> None:
-    """Add "expected_seconds" to each record, for this machine.
-
-    The rate of matrix products is measured and divided among the workers. Training reaches a share
-    of it: the median of the finished cells of this sweep, or `USUAL_SHARE`.
-    """
-    rate = matmul_rate() / n_workers
-    results = [result for r in records if (result := read_result(folder, r["name"])) is not None]
-    shares = [_own_flops(r) / r["seconds"] / rate for r in results if r.get("seconds", 0) > 0]
-    share = statistics.median(shares) if shares else USUAL_SHARE
-    for record in records:
-        record["expected_seconds"] = _own_flops(record) / (share * rate)
-
-
-def _own_flops(record: Record) -> float:
-    """Return the training FLOPs of a cell without M1's: spent if it is finished, else planned."""
-    per_byte = record["train_flops_per_byte"] - record["tokenizer_flops_per_byte"]
-    return record.get("bytes_seen", record["planned_bytes_seen"]) * per_byte
-
-
-def _print_plan(records: Sequence[Record], n_workers: int) -> None:
-    print(text_table(records, PLAN_COLUMNS))
+def _print_plan(records: Sequence[Record], speed: Speed) -> None:
+    """Print the cells, where their FLOPs go, and how long all of them take."""
+    shown = [{**record, "expected": spoken(record["expected_seconds"])} for record in records]
+    print(text_table(shown, PLAN_COLUMNS))
     parts = [key for key in records[0] if key.endswith("_flops_per_byte")]
     parts = [key for key in parts if any(record.get(key) for record in records)]
     print("\nForward FLOPs per raw byte, by component:\n")
     shown = {(record["method"], record["size"]): record for record in reversed(records)}
     print(text_table([*reversed(shown.values())], ["method", "size", *parts]))
-    seconds = sum(record["expected_seconds"] for record in records) / n_workers
+    seconds = sum(record["expected_seconds"] for record in records) / speed.n_workers
     coders, flops = encodings(records), sum(r["planned_train_flops"] for r in records)
     print(
-        f"\n{len(records)} cells, {flops:.3g} training FLOPs, "
-        f"about {_long(seconds)} with {n_workers} workers on the CPU of this machine; "
-        f"rows of {len(coders)} coders are encoded first"
+        f"\n{len(records)} cells, {flops:.3g} training FLOPs, about {spoken(seconds)} with "
+        f"{speed.n_workers} workers; rows of {len(coders)} coders are encoded first\n{speed}"
     )
-
-
-def _long(seconds: float) -> str:
-    """Return a time for people: minutes, or years where it is longer than one."""
-    years = seconds / (365.25 * 86_400)
-    return f"{years:.2g} years" if years > 1 else f"{seconds / 60:.0f} minutes"
 
 
 def _beside_the_paper(records: Sequence[Record]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
+from latent_jax.bars import counted
 from latent_jax.codec.measure import cut_texts
 from latent_jax.contracts import Vocabulary
 from latent_jax.costs.lowering import assumed_vocabulary
@@ -65,7 +65,9 @@ def plan(sweep: Sweep, folder: Path, is_dry: bool = False) -> list[Record]:
     vocabularies = _Published(sweep.published) if is_dry and sweep.published else None
     vocabularies = vocabularies or _Vocabularies(folder)
     records = []
-    for cell, config in tqdm([*zip(sweep.cells, configs, strict=True)], "plan", leave=False):
+    for cell, config in counted(
+        zip(sweep.cells, configs, strict=True), "plan", len(configs), "cells"
+    ):
         records.append(_plan_cell(sweep, cell, config, vocabularies))
     return records
 

@@ -35,6 +35,14 @@ def test_every_reading_of_every_split_is_a_record(run, tmp_path):
     assert "every code is a choice; all bytes" in printed and "needed for" in printed
     (path,) = draw(named, tmp_path)
     drawn(path)
+    # Text that the run has not read keeps its name.
+    texts = {"held out": TEXTS["held out"], "other text": TEXTS["training"]}
+    other = measure(options, run, texts)["choices"]
+    assert [r["split"] for r in other if r["split"] != "held out"] == ["other text"] * len(READINGS)
+    same = [
+        {**record, "split": record["split"].replace("other text", "training")} for record in other
+    ]
+    assert same == tables["choices"]
     without = measure(ChoicesOptions(places=3), run, TEXTS)["choices"]
     assert "all, trained" not in {record["reading"] for record in without}
 

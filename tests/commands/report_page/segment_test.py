@@ -70,7 +70,7 @@ def test_a_browser_code_holds_the_whole_tokenizer(study):
 def test_the_command_writes_the_page_beside_what_it_wrote_before(study, tmp_path):
     done = launch("report.py", study, "--out", tmp_path, "--sentence", "A sentence <of mine>.")
     assert done.returncode == 0, done.stderr
-    assert "bits/byte" in done.stdout and (study / "comparison.png").exists()
+    assert "bits/byte" in done.stdout and (tmp_path / "comparison.png").exists()
     page = (tmp_path / "index.html").read_text()
     assert r'"sentence": "A sentence \u003cof mine\u003e."' in page
     assert "A sentence &lt;of mine&gt;.</textarea>" in page

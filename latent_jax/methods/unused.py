@@ -1,0 +1,50 @@
+"""Options that somebody has set and that the chosen compressor or quantizer does not read.
+
+The sections "compressor" and "quantizer" have the options of all kinds, so that a kind can be
+changed without another change. An option of another kind is no error, because older run folders
+have some; but who sets one expects an effect.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from latent_jax.chunking.fixed.registry import compressors, options_of
+from latent_jax.methods.names import parse
+from latent_jax.quantizers import QUANTIZERS
+from latent_jax.quantizers.base import kinds_that_read
+
+
+def unused_options(config: ConfigDict, changed: Mapping[str, Any]) -> list[str]:
+    """Return a line on each changed option that the run does not read.
+
+    Args:
+        config: of the run.
+        changed: dotted config keys of the run that somebody has set, and their values.
+    """
+    method = parse(config.method)
+    chosen = {"compressor": method.options.get("compressor"), "quantizer": method.options.get("q")}
+    lines = []
+    for key, value in changed.items():
+        section, _, option = key.partition(".")
+        if section not in chosen or chosen[section] in _readers(section, option):
+            continue
+        readers = " or ".join(_readers(section, option)) or "no kind"
+        kind = chosen[section]
+        here = f"the {section} of {method} is {kind}" if kind else f"{method} has no {section}"
+        lines.append(f"{key}={value} has no effect: {readers} would read it, and {here}")
+    return lines
+
+
+def _readers(section: str, option: str) -> list[str]:
+    """Return the kinds that read an option."""
+    if section == "compressor":
+        return [kind for kind, cls in compressors().items() if option in options_of(cls)]
+    return [kind for kind in QUANTIZERS if kind in kinds_that_read(option)]
+
+
+def of_run(changed: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the changed keys of one run of a config file with several, `runs.NAME.KEY`."""
+    start = f"runs.{name}."
+    return {key.removeprefix(start): v for key, v in changed.items() if key.startswith(start)}
