@@ -1,10 +1,22 @@
-"""Interleaved latent reasoning on made problems: thoughts at the breakpoints of a solution.
+"""Interleaved latent reasoning on made problems: thoughts at breakpoints, then rewards.
 
-Source      Fifty, "Interleaved latent reasoning" (2025), a post-mortem: phase 1
-Arguments   method     what blocks hold, such as Thoughts[latent,k=3] or Thoughts[pause,k=3]
-            steps      optimizer steps
-            curriculum share of the steps in which thoughts replace written tokens; 0 = none
+Source      Fifty, "Interleaved latent reasoning" (2025), a post-mortem: its two phases, on chains
+            of operations in place of GSM8K
+Arguments   steps         optimizer steps of the first phase, supervised
+            policy_steps  optimizer steps of the second phase, reinforcement learning; 0 = none
+            slots         what blocks hold: latent, written, pause, filler or none
+            k             slots of a block; 0 = as many as operations between breakpoints
+            trunks        1 or 2
+            operations    operations between two breakpoints; there are two breakpoints
+            curriculum    share of the first phase in which thoughts replace written tokens
+            batch         rows of a step of the first phase
+            group         solutions of each problem in the second phase
+            problems      problems of a step of the second phase
+            seed          of everything
 Commands    python launch/train.py --config configs/latent_reasoning.py --workdir runs/thoughts
+            python launch/report.py runs/thoughts --results configs/results/latent_reasoning.json
+Hardware    2 CPU cores
+Result      configs/results/latent_reasoning.md
 """
 
 from ml_collections import ConfigDict
@@ -14,23 +26,67 @@ from configs.args import parse_args
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    """Return one run."""
-    a = parse_args(arguments, method="Thoughts[latent,k=3]", steps=1500, curriculum=0.6, seed=0)
+    """Return the runs: both phases."""
+    a = parse_args(
+        arguments,
+        steps=1200,
+        policy_steps=150,
+        slots="latent",
+        k=0,
+        trunks=1,
+        operations=3,
+        curriculum=0.8,
+        batch=128,
+        group=8,
+        problems=32,
+        seed=0,
+    )
+    k = a.k or a.operations
+    options = [a.slots, f"k={k}"] if a.slots in ("latent", "pause", "filler") else [a.slots]
+    options += [f"trunks={a.trunks}"] if a.trunks != 1 else []
+    method = f"Thoughts[{','.join(options)}]"
+    first = phase(method, a.operations, max(k, a.operations), a.seed)
+    first.name = f"{method}, supervised"
+    first.batch_size = a.batch
+    first.budget.steps = a.steps
+    first.thoughts.curriculum = a.curriculum if a.slots == "latent" else 0.0
+    first.optimizer.warmup_steps = 50
+    first.training.eval_every = max(a.steps // 4, 1)
+    first.training.save_every = max(a.steps // 2, 1)
+    runs = {"supervised": first}
+    if a.policy_steps:
+        second = phase(method, a.operations, max(k, a.operations), a.seed)
+        second.name = f"{method}, rewarded"
+        second.batch_size = a.problems * a.group
+        second.policy.group = a.group
+        second.budget.steps = a.policy_steps
+        second.optimizer.learning_rate = 5e-4
+        second.optimizer.warmup_steps = 5
+        second.training.init_from = "run:supervised"
+        second.training.eval_every = max(a.policy_steps // 5, 1)
+        second.training.save_every = second.training.eval_every
+        runs["rewarded"] = second
+    return ConfigDict({"runs": runs})
+
+
+def phase(method: str, operations: int, slots: int, seed: int) -> ConfigDict:
+    """Return what both phases share."""
     config = common.default()
-    config.method = a.method
-    config.seed = a.seed
+    config.method = method
+    config.seed = seed
     config.data.source = "chains"
-    config.batch_size = 128
-    config.thoughts.curriculum = a.curriculum
+    config.chains.n_operations = operations
     layout = config.thoughts
+    layout.text = 20 + 2 * operations  # question, "=d=d", newline, "#### d", end; and some room
+    layout.blocks_text = 14
+    layout.blocks, layout.slots = 2, slots
+    layout.text_weight = 0.0
     config.row_length = layout.text + layout.blocks_text + layout.blocks * layout.slots
     config.model.update(
-        d_model=64, n_layers=2, n_heads=4, positions="rotary", norm="rms", use_bias=False
+        d_model=48, n_layers=2, n_heads=3, positions="rotary", norm="rms", use_bias=False
     )
-    config.budget.steps = a.steps
     config.optimizer.learning_rate = 3e-3
-    config.optimizer.warmup_steps = 50
-    config.training.eval_every = 250
-    config.training.save_every = 500
-    config.evaluation_bytes = 20_000
+    config.optimizer.schedule = "constant"
+    config.optimizer.weight_decay = 0.0
+    config.evaluation_bytes = 10_000
     return config
