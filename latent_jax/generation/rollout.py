@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.data.problem_rows import FIELDS, ProblemLayout
+from latent_jax.generation.sampling import Sampling, sample
 from latent_jax.layers.cache import Cache
 from latent_jax.layers.view import View
 from latent_jax.models.reasoner import END
@@ -23,6 +24,9 @@ from latent_jax.tasks.reasoning_scores import logits
 from latent_jax.tasks.thinker import Thinker
 from latent_jax.tasks.thought_slots import empty_slots
 
+GREEDY = Sampling(temperature=0.0)
+"""The likeliest token, and what is likelier of yes and no."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
@@ -30,19 +34,24 @@ class Decoding:
 
     Attributes:
         segment: tokens of a segment, at most; a lane that needs more ends there.
-        temperature: of tokens and of the decisions to open a block and to end thinking; 0 takes the
-            likeliest.
+        sampling: how tokens are drawn; its temperature is also that of the decisions to open a
+            block and to end thinking.
         thinks: whether blocks may be opened at all.
         limit: slots in use of a block, at most; -1 = as many as the reasoner was trained with.
     """
 
     segment: Annotated[int, at_least(1)]
-    temperature: Annotated[float, at_least(0, 100)] = 0.0
+    sampling: Sampling = GREEDY
     thinks: bool = True
     limit: Annotated[int, at_least(-1)] = -1
 
     def __post_init__(self):
         check_fields(self, "decoding ")
+        if self.sampling.needs_seen:
+            raise ValueError(
+                f"repetition_penalty={self.sampling.repetition_penalty} is not for solutions, "
+                "which repeat numbers: leave it at 1"
+            )
 
 
 class Rollout(NamedTuple):
@@ -226,7 +235,7 @@ def _write_round(thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, ke
         at, x_BD, own, rollout, is_active_B, opened_B = state
         if can_open:
             start_B = trunks.start_logits(x_BD)
-            opens_now_B = _decide(start_B, key_of(at, 0), decoding.temperature) & (at > 0)
+            opens_now_B = _decide(start_B, key_of(at, 0), decoding.sampling.temperature) & (at > 0)
             opens_now_B &= is_active_B & (number < layout.n_blocks)
             last_BT = jnp.arange(layout.text)[None] == rollout.n_text_B[:, None] - 1
             rollout = rollout._replace(
@@ -235,7 +244,7 @@ def _write_round(thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, ke
             opened_B |= opens_now_B
             is_active_B &= ~opens_now_B
         logits_BV = logits(trunks, x_BD[:, None])[:, 0]
-        ids_B = _draw(logits_BV, key_of(at, 1), decoding.temperature)
+        ids_B = sample(key_of(at, 1), logits_BV, decoding.sampling)
         nats_B = -jnp.take_along_axis(jax.nn.log_softmax(logits_BV), ids_B[:, None], 1)[:, 0]
         is_next_BT = jnp.arange(layout.text)[None] == rollout.n_text_B[:, None]
         is_next_BT &= is_active_B[:, None]
@@ -271,7 +280,7 @@ def _think(thinker, trunks, decoding, text, opens_B, key_of):
 
     def choose(h_B1D, slot):
         if is_written:
-            ids_B = _draw(logits(trunks, h_B1D)[:, 0], key_of(slot[0], 2), decoding.temperature)
+            ids_B = sample(key_of(slot[0], 2), logits(trunks, h_B1D)[:, 0], decoding.sampling)
             return trunks.embed(ids_B)[:, None], ids_B
         nothing_B = jnp.full(len(h_B1D), thinker.separator_id, jnp.int32)
         if thinker.slots == "latent":
@@ -284,7 +293,7 @@ def _think(thinker, trunks, decoding, text, opens_B, key_of):
         end_SB = trunks.end_logits(thoughts.h_BSJD[:, :, 0]).swapaxes(0, 1)
         numbers_S = jnp.arange(n_slots + 1)
         is_over_SB = jax.vmap(
-            lambda end_B, at: _decide(end_B, key_of(at, 3), decoding.temperature)
+            lambda end_B, at: _decide(end_B, key_of(at, 3), decoding.sampling.temperature)
         )(end_SB, numbers_S)
         is_over_SB |= (numbers_S >= n_B[0])[:, None]
         n_B = jnp.argmax(is_over_SB, axis=0).astype(jnp.int32)
@@ -332,13 +341,6 @@ def _keys(keys_B: jax.Array, at: jax.Array, kind: int) -> jax.Array:
     """Return a key per lane for a place and a kind of decision."""
     fold = jax.vmap(jax.random.fold_in, (0, None))
     return fold(fold(keys_B, at), kind)
-
-
-def _draw(logits_BV: jax.Array, keys_B: jax.Array, temperature: float) -> jax.Array:
-    """Return an id per lane, int32[B]."""
-    if not temperature:
-        return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
-    return jax.vmap(jax.random.categorical)(keys_B, logits_BV / temperature).astype(jnp.int32)
 
 
 def _decide(logits_B: jax.Array, keys_B: jax.Array, temperature: float) -> jax.Array:

@@ -18,6 +18,7 @@ from latent_jax.data.problem_rows import AMOUNTS
 from latent_jax.data.problems import END_MARK
 from latent_jax.data.verifier import is_right
 from latent_jax.generation.rollout import Decoding, roll_out
+from latent_jax.generation.sampling import Sampling
 from latent_jax.generation.solutions import prompts_of
 from latent_jax.ranges import Natural, Weight, at_least, check_fields, more_than, within
 from latent_jax.tasks.problem_batch import Problems
@@ -80,7 +81,7 @@ class RolloutStream:
         """
         self._thinker, self._problems = thinker, problems
         self._tokenizer, self._config = tokenizer, config
-        self._decoding = Decoding(config.segment, config.temperature)
+        self._decoding = Decoding(config.segment, Sampling(config.temperature, top_k=0, top_p=1.0))
 
     def next(self, variables: Variables, key: jax.Array) -> Batch:
         """Return solutions of the next problems; see `contracts.Stream`."""

@@ -14,6 +14,7 @@ from latent_jax.data.problem_rows import AMOUNTS, ProblemCode, problem_fields
 from latent_jax.data.problems import END_MARK
 from latent_jax.generation.rollout import Decoding, rollout_flops
 from latent_jax.generation.rollout_stream import PolicyConfig, RolloutStream
+from latent_jax.generation.thinking_writer import ThinkingWriter
 from latent_jax.methods.family import (
     Family,
     MethodName,
@@ -196,8 +197,8 @@ class Thoughts(Family):
         tokenizer: tokenizers.Tokenizer,
         row_length: int,
     ) -> Writer:
-        """Return a writer; see `Family`."""
-        raise ValueError("Thoughts has no writer yet")
+        """Return a writer of solutions; see `Family`."""
+        return ThinkingWriter(task.thinker, variables, tokenizer)
 
 
 def _extra(config: ConfigDict) -> tuple[str, ...]:

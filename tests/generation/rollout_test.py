@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from latent_jax.data.problem_rows import ProblemLayout
-from latent_jax.generation.rollout import Decoding, roll_out
+from latent_jax.generation.rollout import GREEDY, Decoding, roll_out
+from latent_jax.generation.sampling import Sampling
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.reasoner import Reasoner, ReasonerConfig
 from latent_jax.models.thinking import Trunks
@@ -32,7 +33,7 @@ MODEL = GPTConfig(
 )
 LAYOUT = ProblemLayout(text=20, blocks_text=14, n_blocks=3, n_slots=2)
 CONFIG = ReasonerConfig(model=MODEL, layout=LAYOUT)
-DECODING = Decoding(segment=7, temperature=1.0)
+DECODING = Decoding(segment=7, sampling=Sampling(1.0, top_k=0, top_p=1.0))
 THINKER = Thinker(CONFIG, SEPARATOR, "latent", Curriculum(2))
 
 
@@ -107,7 +108,7 @@ def test_a_lane_does_not_depend_on_its_neighbours_and_greedy_not_on_keys():
     many, _ = solutions(THINKER)
     few, _ = solutions(THINKER, n=16)
     chex.assert_trees_all_equal(many, few)
-    greedy = dataclasses.replace(DECODING, temperature=0.0)
+    greedy = dataclasses.replace(DECODING, sampling=GREEDY)
     one, _ = solutions(THINKER, greedy)
     assert not np.array_equal(one.ids_BT, many.ids_BT)
 
