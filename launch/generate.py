@@ -5,6 +5,8 @@
         --prompts prompts.txt --n_samples 3 --n_bytes 300 --seed 1
     python launch/generate.py --compare runs/fifty/bpe runs/fifty/latent --prompts validation:2 \\
         --mark_unknown
+    python launch/generate.py --pretrained SmolLM2-135M-Instruct.Q4_1.gguf --chat --temperature 0 \\
+        --prompt 'What is the capital of France?'
 
 A language model over a tokenizer's ids writes ids, which are decoded to text. A latent language
 model encodes the prompt, writes codes only, and decodes all codes at once at the end. So its prompt
@@ -15,6 +17,10 @@ validation documents of the first run, as Fifty 2025 does; --mark_unknown also m
 training text does not have, most of them spelling mistakes, and counts them. The defaults are those
 of Fifty 2025; --temperature 0 is greedy. The output says why each text stops. In its table time is
 all that the texts of a run took; bytes/s leaves out the part in which programs were compiled.
+
+--pretrained is a published model, a .gguf (launch/fetch_smollm2.sh gets one) or a folder of Hugging
+Face. With --chat a prompt is a question, put into the chat template of the model, and the text ends
+with the answer.
 """
 
 from absl import flags
@@ -27,6 +33,10 @@ from latent_jax.generation import Sampling
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder.")
 COMPARE = flags.DEFINE_multi_string("compare", [], "Run folders to compare.")
+PRETRAINED = flags.DEFINE_multi_string(
+    "pretrained", [], "Published model: a .gguf or a folder of Hugging Face. May be repeated."
+)
+CHAT = flags.DEFINE_bool("chat", False, "Answer prompts, in the chat template of the model.")
 PROMPT = flags.DEFINE_multi_string("prompt", [], "Text to continue. May be repeated.")
 PROMPTS = flags.DEFINE_string(
     "prompts", "", "File with a prompt on each line, or validation:N; see above."
@@ -53,19 +63,25 @@ JSON = flags.DEFINE_string("json", None, "Also write the costs of each run to th
 
 def main(words):
     """Generate."""
+    from configs import common
+
     if words and not COMPARE.value:
         raise ValueError(f"unexpected {' '.join(words)!r}: options are written --name=value")
     workdirs = [*filter(None, [WORKDIR.value]), *COMPARE.value, *words]
-    if not workdirs:
-        raise ValueError("say which model: --workdir of a run, or --compare and several")
+    if not workdirs and not PRETRAINED.value:
+        raise ValueError(
+            "say which model: --workdir of a run, --compare and several, or --pretrained FILE"
+        )
     request = Request(
-        read_prompts(PROMPT.value, PROMPTS.value, workdirs[0]),
+        read_prompts(PROMPT.value, PROMPTS.value, workdirs[0] if workdirs else ""),
         N_SAMPLES.value,
         N_BYTES.value,
         Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value, REPETITION_PENALTY.value),
         SEED.value,
+        CHAT.value,
     )
     words = dict(checkpoint=CHECKPOINT.value, json_path=JSON.value)
+    words |= dict(pretrained=PRETRAINED.value, config=common.default())
     generate_and_print(workdirs, request, **words, mark_unknown=MARK_UNKNOWN.value)
 
 

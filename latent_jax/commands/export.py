@@ -1,7 +1,6 @@
 """Converts a trained run to a folder that Hugging Face's transformers reads, and back."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ from latent_jax import tokenizers
 from latent_jax.contracts import Vocabulary
 from latent_jax.data import batch_spec
 from latent_jax.experiments.evaluate import load_run
-from latent_jax.json_files import Kind, check, read_json
-from latent_jax.layers.config import PLATFORMS_CHOICE
+from latent_jax.experiments.pretrained import MOST_ROW_LENGTH, model_name, run_config
 from latent_jax.methods.tasks import make_task
 from latent_jax.models import safetensors
-from latent_jax.models.gpt import GPTConfig
-from latent_jax.models.hugging_face import from_hugging_face, to_hugging_face
+from latent_jax.models.hugging_face import to_hugging_face
+from latent_jax.models.pretrained import CONFIG, TOKENIZER, WEIGHTS, open_pretrained
 from latent_jax.system_errors import check_writable
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.tokenizers import bpe, hugging_face
@@ -28,10 +26,6 @@ from latent_jax.training.identity import run_identity
 from latent_jax.training.recorder import nothing_seen
 from latent_jax.training.state import abstract_state, create_state, initial_state
 from latent_jax.training.task_optimizer import optimizer_of
-
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-TOKENIZER = "tokenizer"
-"""Folder inside an exported folder, with the tokenizer as this project saves it."""
 
 
 def export_run(workdir: str | Path, out: str | Path, checkpoint: str = "best") -> None:
@@ -74,13 +68,13 @@ def export_run(workdir: str | Path, out: str | Path, checkpoint: str = "best") -
 
 
 def import_folder(folder: str | Path, workdir: str | Path, config: ConfigDict) -> None:
-    """Make a run folder, at step 0, from a model and tokenizer in Hugging Face's form.
+    """Make a run folder, at step 0, from a published model and its tokenizer.
 
     The run can be evaluated on any text, generate text, and be exported again.
 
     Args:
-        folder: as `export_run` writes it; or a GPT-2 or a Llama with tied embeddings, with
-            GPT-2's two tokenizer files.
+        folder: as `export_run` writes it, or any that `models.pretrained` reads: a GPT-2, a Llama
+            or a Qwen2 with tied embeddings. It may also be a .gguf.
         workdir: the run folder; must not exist.
         config: the defaults of all config keys, see `configs.common.default`.
 
@@ -90,41 +84,19 @@ def import_folder(folder: str | Path, workdir: str | Path, config: ConfigDict) -
     folder, workdir = Path(folder), Path(workdir)
     if workdir.exists():
         raise ValueError(f"{workdir} exists: name a new --workdir")
-    words = read_json(folder / CONFIG)
-    try:
-        model, params = from_hugging_face(words, _read_tensors(folder))
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
-    tokenizer = _read_tokenizer(folder)
-    if tokenizer.vocab_size != model.vocab_size:
-        raise ValueError(
-            f"{folder}: the model has {model.vocab_size} ids and the tokenizer {tokenizer.name} "
-            f"{tokenizer.vocab_size}"
-        )
-    config = _run_config(config, model, tokenizer, folder, workdir)
+    found = open_pretrained(folder)
+    params, tokenizer = found.params(), found.tokenizer()
+    saved = workdir / TOKENIZER
+    config = run_config(config, found.config, tokenizer, model_name(folder), saved)
+    if found.config.positions != "learned":
+        config.row_length = min(config.row_length, MOST_ROW_LENGTH)
     run_folder = open_run_folder(workdir, config.to_dict())
     tokenizer.save(run_folder.tokenizer)
     _save_checkpoint(run_folder.checkpoints, config, tokenizer, params)
-    print(f"wrote {workdir}: {tokenizer.name}, {model.n_layers} layers {model.d_model} wide")
-
-
-def _run_config(
-    config: ConfigDict,
-    model: GPTConfig,
-    tokenizer: tokenizers.Tokenizer,
-    folder: Path,
-    workdir: Path,
-) -> ConfigDict:
-    """Return the configuration of a run that would have made this model."""
-    config = ConfigDict(config.to_dict())
-    config.update(name=folder.name, method=tokenizer.name, row_length=model.max_length)
-    # Keys that the platform decides keep their "auto", as in every config.
-    shape = {k: getattr(model, k) for k in config.model if k not in PLATFORMS_CHOICE}
-    config.model.update(shape)
-    if isinstance(tokenizer, bpe.BPE):
-        vocab, merges = (str(workdir / TOKENIZER / name) for name in bpe.BPE.file_names)
-        config.tokenizer.update(vocab_file=vocab, merges_file=merges)
-    return config
+    print(
+        f"wrote {workdir}: {tokenizer.name}, {found.config.n_layers} layers "
+        f"{found.config.d_model} wide"
+    )
 
 
 def _save_checkpoint(
@@ -178,25 +150,3 @@ def _tokenizer_config(kind: str, separator: str) -> dict[str, bytes]:
     # Cleaning up would take spaces out of decoded text.
     words = {"tokenizer_class": kind, **special, "clean_up_tokenization_spaces": False}
     return {"tokenizer_config.json": (json.dumps(words, indent=2) + "\n").encode()}
-
-
-def _read_tokenizer(folder: Path) -> tokenizers.Tokenizer:
-    if (folder / TOKENIZER).is_dir():
-        return tokenizers.load(folder / TOKENIZER)
-    vocab, merges = (folder / name for name in bpe.BPE.file_names)
-    if vocab.exists() and merges.exists():
-        return tokenizers.BPE.from_files(vocab, merges)
-    raise ValueError(
-        f"{folder} has no tokenizer that can be read: it needs GPT-2's {vocab.name} and "
-        f"{merges.name}, or the folder {TOKENIZER}/ that the export wrote"
-    )
-
-
-def _read_tensors(folder: Path) -> Mapping[str, Any]:
-    """Return all tensors by name, from one file or from the files that an index names."""
-    if not (folder / INDEX).exists():
-        return safetensors.read(folder / WEIGHTS)
-    index = read_json(folder / INDEX, Kind(keys={"weight_map": dict}))["weight_map"]
-    names = sorted(set(check(index, folder / INDEX, Kind(items=str)).values()))
-    parts = [safetensors.read(folder / Path(name).name) for name in names]
-    return {name: x for part in parts for name, x in part.items()}

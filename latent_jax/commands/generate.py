@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from latent_jax.commands.compile_time import compile_time
 from latent_jax.commands.prompts import text_of
@@ -22,7 +23,9 @@ from latent_jax.commands.unknown_words import (
 )
 from latent_jax.contracts import Writer, Written
 from latent_jax.experiments.evaluate import Run, load_run
+from latent_jax.experiments.pretrained import MOST_ROW_LENGTH, load_pretrained
 from latent_jax.generation import Sampling
+from latent_jax.generation.chat_writer import ChatWriter
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.ranges import Seed, at_least, check_fields
@@ -56,6 +59,7 @@ class Request:
         n_bytes: new bytes in each sample, at most.
         sampling: how ids are drawn.
         seed: of the draws.
+        is_chat: whether a prompt is a message that is answered, in the chat of a published model.
 
     Raises:
         ValueError: there is no prompt, or a number is out of its range.
@@ -66,6 +70,7 @@ class Request:
     n_bytes: Annotated[int, at_least(1, 10**9)] = 200
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     seed: Seed = 0
+    is_chat: bool = False
 
     def __post_init__(self):
         """Check numbers."""
@@ -74,12 +79,15 @@ class Request:
         check_fields(self)
 
 
-def make_writer(run: Run) -> Writer:
-    """Return the writer of a trained run, which continues prompts.
+def make_writer(run: Run, is_chat: bool = False) -> Writer:
+    """Return the writer of a run, which continues prompts, or answers them where it is a chat.
 
     Raises:
-        ValueError: the run has no language model.
+        ValueError: the run has no language model, or shall chat and has no chat.
     """
+    if is_chat:
+        config = getattr(run.task, "model_config", None)
+        return ChatWriter(config, run.variables, run.tokenizer, run.config.row_length)
     known = family(parse(run.config.method).family)
     return known.make_writer(run.task, run.variables, run.tokenizer, run.config.row_length)
 
@@ -103,7 +111,7 @@ def generate(
     Raises:
         ValueError: there is no language model, or a prompt leaves no room for new text.
     """
-    writer = make_writer(run)
+    writer = make_writer(run, request.is_chat)
     root = jax.random.key(request.seed)
     lanes = [(p, s) for p in range(len(request.prompts)) for s in range(request.n_samples)]
     showing = None if show is None or len(lanes) > 1 else lambda texts: show(texts[0])
@@ -171,6 +179,8 @@ def generate_and_print(
     checkpoint: str = "best",
     json_path: str | None = None,
     mark_unknown: bool = False,
+    pretrained: Sequence[str | Path] = (),
+    config: ConfigDict | None = None,
 ) -> None:
     """Print what each run writes after each prompt, then a table of the costs.
 
@@ -183,11 +193,18 @@ def generate_and_print(
         json_path: file for the records of the table, or None.
         mark_unknown: whether words that the training text of the first run does not have are put in
             [brackets] and counted, beside those of its held-out text.
+        pretrained: published models, after the runs; see `models.pretrained`.
+        config: for `pretrained`, the defaults of all config keys, see `configs.common.default`.
 
     Raises:
         ValueError: a folder holds no run, or a prompt leaves no room.
     """
+    if mark_unknown and not workdirs:
+        raise ValueError(
+            "--mark_unknown compares with the text of a run, and there is no --workdir"
+        )
     runs = [load_run(workdir, checkpoint) for workdir in workdirs]
+    runs += [load_pretrained(path, config, MOST_ROW_LENGTH) for path in pretrained]
     is_single = len(runs) == len(request.prompts) == request.n_samples == 1
     is_live = is_single and sys.stdout.isatty() and not mark_unknown
     corpus = text_of(workdirs[0]) if mark_unknown else None

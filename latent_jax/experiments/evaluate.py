@@ -130,7 +130,7 @@ def evaluate(
         with _named_config(open_path(workdir)):
             reading = open_reading(config)
         rows = reading.evaluation(split=split, **_rows(run, max_bytes, batch_size))
-        metrics = _score(run, rows)
+        metrics = score_rows(run, rows)
     return {
         "run": str(workdir),
         "name": config.name or config.method,
@@ -155,7 +155,7 @@ def score_corpus(
         batch_size: rows at a time; 0 = as in training. The sums do not depend on it.
     """
     words = _rows(run, max_bytes, batch_size)
-    return _score(run, evaluation_batches(corpus, run.code, split=split, **words))
+    return score_rows(run, evaluation_batches(corpus, run.code, split=split, **words))
 
 
 def _rows(run: Run, max_bytes: int, batch_size: int) -> dict[str, Any]:
@@ -167,7 +167,8 @@ def _rows(run: Run, max_bytes: int, batch_size: int) -> dict[str, Any]:
     )
 
 
-def _score(run: Run, rows: Iterable[Batch]) -> dict[str, Any]:
+def score_rows(run: Run, rows: Iterable[Batch]) -> dict[str, Any]:
+    """Return all metrics of a run on batches of rows, and how much of each amount was scored."""
     sums = Evaluator(run.task, run.mesh)(run.variables, rows)
     amounts = {amount_key(unit): int(sums[amount_key(unit)]) for unit in run.task.amounts}
     metrics = run.task.summarize(sums)
@@ -182,7 +183,11 @@ def _score(run: Run, rows: Iterable[Batch]) -> dict[str, Any]:
 def evaluate_and_print(workdir: str | Path, *, json_path: str | None = None, **options) -> None:
     """Evaluate, print the metrics, and write the unrounded record where a file is named."""
     spread_over_cores([options.get("batch_size") or read_config(open_path(workdir)).batch_size])
-    record = evaluate(workdir, **options)
+    print_record(evaluate(workdir, **options), json_path)
+
+
+def print_record(record: dict[str, Any], json_path: str | None = None) -> None:
+    """Print the metrics of a record, and write it unrounded where a file is named."""
     rows = [{"metric": key, "value": _readable(value)} for key, value in record.items()]
     print(text_table(rows))
     if json_path:

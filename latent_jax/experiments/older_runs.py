@@ -6,6 +6,8 @@ from ml_collections import ConfigDict
 
 ADDED = {
     "autoencoder.n_kv_heads": 0,
+    "autoencoder.norm_epsilon": 1e-5,
+    "autoencoder.qkv_bias": False,
     "autoencoder.rope_theta": 10_000.0,
     "budget.extend": "",
     "budget.other": "",
@@ -19,6 +21,8 @@ ADDED = {
     "data.mixture": (),
     "latent.freeze_after": 1.0,
     "model.n_kv_heads": 0,
+    "model.norm_epsilon": 1e-5,
+    "model.qkv_bias": False,
     "model.rope_theta": 10_000.0,
     "optimizer.decay_fraction": 0.1,
     "quantized": False,

@@ -85,10 +85,17 @@ class Decoder(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class TokenDecoder(Decoder):
-    """A GPT over the ids of a tokenizer; the separator stands before every row."""
+    """A GPT over the ids of a tokenizer.
+
+    Attributes:
+        config: of the GPT.
+        separator_id: see `Decoder`.
+        first_id: the id before every row; None = the separator.
+    """
 
     config: GPTConfig
     separator_id: int
+    first_id: int | None = None
 
     @property
     def network(self) -> GPTConfig:
@@ -97,7 +104,8 @@ class TokenDecoder(Decoder):
 
     def prefill(self, variables, prompts_BT, lengths_B, cache):
         """See `Decoder`."""
-        inputs = jnp.pad(prompts_BT, ((0, 0), (1, 0)), constant_values=self.separator_id)
+        first = self.separator_id if self.first_id is None else self.first_id
+        inputs = jnp.pad(prompts_BT, ((0, 0), (1, 0)), constant_values=first)
         model = GPT(self.config)
         return model.apply(variables, inputs, lengths_B + 1, cache, method=GPT.prefill)
 

@@ -57,7 +57,7 @@ class TokenWriter:
         show: Callable[[Sequence[bytes]], None] | None = None,
     ) -> list[Written]:
         """See `Writer.write`."""
-        begun = [open_ids(self._tokenizer, prompt) for prompt in prompts]
+        begun = self._begin(prompts)
         kept = [text for text, _ in decode_valid(self._tokenizer, begun)]
         room = self._room(begun, n_bytes)
         prompts_BT, lengths_B = padded(begun)
@@ -92,6 +92,10 @@ class TokenWriter:
             for parts in zip(prompts, kept, begun, drawn, strict=True)
         ]
 
+    def _begin(self, prompts: Sequence[bytes]) -> list[np.ndarray]:
+        """Return the ids that each lane begins with, behind the first one of every row."""
+        return [open_ids(self._tokenizer, prompt) for prompt in prompts]
+
     def _room(self, begun: Sequence[np.ndarray], n_bytes: int) -> int:
         """Return how many ids can be drawn for each lane."""
         longest = max(map(len, begun))
@@ -106,8 +110,7 @@ class TokenWriter:
 
     def _decode(self, begun: Sequence[np.ndarray], drawn: Sequence["_Lane"]) -> None:
         """Decode all lanes up to their end, and set why a lane stopped."""
-        separator = self._tokenizer.separator_id
-        ends = [_find(lane.ids, separator) for lane in drawn]
+        ends = [_find(lane.ids, self._decoder.separator_id) for lane in drawn]
         whole = [
             np.append(b, lane.ids[:end]) for b, lane, end in zip(begun, drawn, ends, strict=True)
         ]

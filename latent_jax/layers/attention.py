@@ -215,10 +215,7 @@ class Attention(nn.Module):
 
         Returns:
             [B, T, D], and the cache that includes these positions (None without one); with a view,
-            the keys and values of x alone.
-
-        Raises:
-            ValueError: there is a view, and positions are not rotary.
+            the keys and values of x alone. A view needs rotary positions, else a ValueError.
         """
         config = self.config
         heads = (config.n_heads, config.head_size)
@@ -274,7 +271,7 @@ class Attention(nn.Module):
             return q_BTHd, k_BTHd, v_BTHd
         heads = (config.n_heads, config.head_size)
         query = Dense(
-            (config.d_model,), heads, config.dtype, use_bias=config.use_bias, name="query"
+            (config.d_model,), heads, config.dtype, use_bias=config.has_qkv_bias, name="query"
         )
         k_BTGd, v_BTGd = self._parts(x_BTD, "key_value", 2)
         return query(x_BTD), k_BTGd, v_BTGd
@@ -293,7 +290,7 @@ class Attention(nn.Module):
             (config.d_model,),
             (config.key_value_heads, n_parts, config.head_size),
             config.dtype,
-            use_bias=config.use_bias,
+            use_bias=config.has_qkv_bias,
             parts_axis=1 if by_parts else None,
             name=name,
         )(x_BTD)

@@ -46,7 +46,8 @@ class Block(nn.Module):
         `kept_2BTD` is the dropout mask of each branch, True where a number is kept; None = no
         dropout.
         """
-        rate, norm = self.config.dropout, NORM_MODULES[self.config.norm]
+        rate = self.config.dropout
+        norm = functools.partial(NORM_MODULES[self.config.norm], self.config.norm_epsilon)
         kept_BTD = (None, None) if kept_2BTD is None else kept_2BTD
         h_BTD = norm(name="attention_norm")(x_BTD)
         attention = Attention(self.config, self.causal, name="attention")
@@ -109,7 +110,8 @@ class Stack(nn.Module):
         block = Block(self.config, self.causal, name=BLOCKS)
         kept = self._kept(x_BTD, train)
         x_BTD, cache = scan(block, x_BTD, cache, kept, lengths_B, position_B, view)
-        return NORM_MODULES[self.config.norm](name="final_norm")(x_BTD), cache
+        norm = NORM_MODULES[self.config.norm](self.config.norm_epsilon, name="final_norm")
+        return norm(x_BTD), cache
 
     def _kept(self, x_BTD: jax.Array, train: bool) -> jax.Array | None:
         """Draw the dropout masks of both branches of every layer, bool[n_layers, 2, B, T, D]."""

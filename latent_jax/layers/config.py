@@ -4,6 +4,7 @@ import dataclasses
 from typing import Annotated, Self
 
 from latent_jax.layers.activations import ACTIVATIONS
+from latent_jax.layers.norms import EPSILON
 from latent_jax.platform import Platform
 from latent_jax.ranges import Size, at_least, check_fields, more_than, one_of, within
 
@@ -74,7 +75,10 @@ class TransformerConfig:
         activation: one of `ACTIVATIONS`.
         gated: multiply the activated hidden layer by a second one, W_up x (Shazeer 2020).
         norm: one of `NORMS`.
+        norm_epsilon: added to the variance, or to the mean square, under the root of a norm.
         use_bias: whether dense layers add a bias.
+        qkv_bias: whether queries, keys and values have a bias and no other layer has one, as in
+            Qwen2; only without `use_bias`, which gives them one too.
         dtype: one of `DTYPES`, for activations and matmuls. Parameters, softmax, norms and logits
             are always float32.
         remat: one of `REMAT_POLICIES`.
@@ -99,7 +103,9 @@ class TransformerConfig:
     d_ff: Annotated[int, at_least(0, 16 * WIDEST)] = 0
     gated: bool = False
     norm: Annotated[str, one_of(NORMS)] = "layer"
+    norm_epsilon: Annotated[float, more_than(0, 1)] = EPSILON
     use_bias: bool = True
+    qkv_bias: bool = False
     positions: Annotated[str, one_of(POSITIONS)] = "learned"
     relative_buckets: Annotated[int, at_least(4, 2**16)] = 32
     relative_distance: Annotated[int, at_least(5)] = 128
@@ -123,6 +129,11 @@ class TransformerConfig:
             raise ValueError(
                 f"n_kv_heads must divide n_heads={self.n_heads}, or be 0 for as many; "
                 f"got {self.n_kv_heads}"
+            )
+        if self.qkv_bias and self.use_bias:
+            raise ValueError(
+                "qkv_bias gives queries, keys and values alone a bias, and use_bias all layers: "
+                "set use_bias=False, or leave qkv_bias out"
             )
         if self.relative_buckets % 4:
             raise ValueError(
@@ -175,6 +186,11 @@ class TransformerConfig:
     def key_value_heads(self) -> int:
         """G, the heads of keys and values."""
         return self.n_kv_heads or self.n_heads
+
+    @property
+    def has_qkv_bias(self) -> bool:
+        """Whether queries, keys and values have a bias."""
+        return self.use_bias or self.qkv_bias
 
     @property
     def hidden_size(self) -> int:

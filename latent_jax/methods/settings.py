@@ -94,7 +94,9 @@ class TokenizerConfig:
 
     # raw bytes of the training split that a tokenizer is trained on; 0 = all
     train_bytes: ByteCount = 20_000_000
-    vocab_file: str = ""  # GPT-2's vocab.json, to read a BPE from files instead of training it
+    # GPT-2's vocab.json, to read a BPE from files instead of training it; or by itself a .gguf or a
+    # tokenizer.json of a published model
+    vocab_file: str = ""
     merges_file: str = ""  # GPT-2's merges.txt, together with vocab_file
     m1: str = ""  # file of the byte model of AC and EqualInfoAC; "" = the shipped one
     # texts that m1 reads side by side; 0 = the platform's choice

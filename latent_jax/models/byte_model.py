@@ -23,7 +23,7 @@ LANES = 64
 """The default number of lanes, also for compressed files that do not store one."""
 
 
-ADDED = ("rope_theta", "n_kv_heads")
+ADDED = ("rope_theta", "n_kv_heads", "norm_epsilon", "qkv_bias")
 """Config fields that were added later. They are saved only where they differ from the default, so
 that the files of older models, and the fingerprints of their tokenizers, stay the same."""
 

@@ -4,6 +4,7 @@
 those of transformers, "our" ones are those of this project. transformers itself is not needed.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from latent_jax.array_files import printable
 from latent_jax.layers.block import by_layer
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.models.hugging_face_config import (
@@ -62,17 +64,11 @@ def from_hugging_face(
         ValueError: this project has no such network, or a tensor is missing, unknown, or not of the
             shape that the config gives.
     """
-    kind = words.get("model_type")
-    if kind not in FORMS:
-        raise ValueError(f"model_type {kind!r} is no network of latent_jax; {', '.join(FORMS)} are")
-    try:
-        config = our_config(kind, words)
-    except KeyError as error:
-        raise ValueError(f"the config.json of this {kind} lacks {error}") from error
-    blank = _blank(config)
+    config = network(words)
+    kind = words["model_type"]
     tensors = _named(kind, tensors)
-    expected = _their_tensors(kind, config, blank)
-    _check(expected, tensors)
+    blank = _blank(config)
+    _check(_their_shapes(kind, config, blank), tensors)
     form, flat = FORMS[kind], {}
     for path in _flat(_outside(blank)):
         flat[path] = tensors[_name(form.top, path)]
@@ -90,6 +86,25 @@ def from_hugging_face(
     return config, jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
 
 
+def network(words: Mapping[str, Any]) -> GPTConfig:
+    """Return the config of the GPT that their config.json describes, with dropout 0.
+
+    Raises:
+        ValueError: this project has no such network, or a word lacks.
+    """
+    kind = words.get("model_type")
+    if not isinstance(kind, str) or kind not in FORMS:
+        raise ValueError(f"model_type {kind!r} is no network of latent_jax; {', '.join(FORMS)} are")
+    try:
+        return our_config(kind, words)
+    except KeyError as error:
+        raise ValueError(f"the config.json of this {kind} lacks {error}") from error
+    except (AttributeError, TypeError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"the config.json of this {kind} has a value that no network has: {error}"
+        ) from error
+
+
 def _their_tensors(kind: str, config: GPTConfig, params: Mapping[str, Any]) -> Arrays:
     form = FORMS[kind]
     tensors = {_name(form.top, path): x for path, x in _flat(_outside(params)).items()}
@@ -98,6 +113,24 @@ def _their_tensors(kind: str, config: GPTConfig, params: Mapping[str, Any]) -> A
         for path, x in _parted(kind, config, block).items():
             tensors[prefix + _name(form.block, path)] = _to_matrix(path, x, form)
     return {name: np.asarray(x, np.float32) for name, x in tensors.items()}
+
+
+def _their_shapes(
+    kind: str, config: GPTConfig, blank: Mapping[str, Any]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of `_their_tensors`.
+
+    No array is made: the config may come from anybody, and is of another model than the file.
+    """
+    form = FORMS[kind]
+    shapes = {_name(form.top, path): x.shape for path, x in _flat(_outside(blank)).items()}
+    first = by_layer(blank["stack"]["blocks"])[0]
+    for path, x in _parted(kind, config, first).items():
+        shape = _matrix_shape(path, x.shape)
+        shape = shape[::-1] if form.is_linear else shape
+        for number in range(config.n_layers):
+            shapes[form.layer.format(number) + _name(form.block, path)] = shape
+    return shapes
 
 
 def _outside(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,25 +150,25 @@ def _name(modules: Mapping[str, str], path: str) -> str:
 def _parted(kind: str, config: GPTConfig, block: Mapping[str, Any]) -> Arrays:
     """Return the leaves of a block by path, with their layout of queries, keys and values."""
     flat = _flat(block)
-    for leaf in ("kernel", "bias") if config.use_bias else ("kernel",):
+    for leaf in ("kernel", "bias") if config.has_qkv_bias else ("kernel",):
         if config.key_value_heads == config.n_heads:
-            # [..., H, 3, d]
-            parts = np.moveaxis(np.asarray(flat.pop(f"attention/query_key_value/{leaf}")), -2, 0)
+            whole = np.asarray(flat.pop(f"attention/query_key_value/{leaf}"))  # [..., H, 3, d]
+            if kind == "gpt2":
+                flat[f"attention/query_key_value/{leaf}"] = np.moveaxis(whole, -2, -3)
+                continue
+            parts = np.moveaxis(whole, -2, 0)
         else:
             both = np.moveaxis(np.asarray(flat.pop(f"attention/key_value/{leaf}")), -2, 0)
             parts = (np.asarray(flat.pop(f"attention/query/{leaf}")), *both)
-        if kind == "gpt2":
-            flat[f"attention/query_key_value/{leaf}"] = np.stack(parts, -3)  # [..., 3, H, d]
-        else:
-            for name, part in zip(("query", "key", "value"), parts, strict=True):
-                flat[f"attention/{name}/{leaf}"] = part
+        for name, part in zip(("query", "key", "value"), parts, strict=True):
+            flat[f"attention/{name}/{leaf}"] = part
     return flat
 
 
 def _joined(kind: str, config: GPTConfig, parts: Arrays) -> dict[str, Any]:
     """Return the block with these leaves: the inverse of `_parted`."""
     flat = dict(parts)
-    for leaf in ("kernel", "bias") if config.use_bias else ("kernel",):
+    for leaf in ("kernel", "bias") if config.has_qkv_bias else ("kernel",):
         if kind == "gpt2":
             three = np.moveaxis(flat.pop(f"attention/query_key_value/{leaf}"), -3, 0)
         else:
@@ -150,11 +183,16 @@ def _joined(kind: str, config: GPTConfig, parts: Arrays) -> dict[str, Any]:
 
 def _to_matrix(path: str, x: np.ndarray, form: Form) -> np.ndarray:
     """Return a kernel as a matrix, and anything else as a vector."""
-    if not path.endswith("kernel"):
-        return np.reshape(x, -1)
-    n_outputs = x.shape[-1] if path == "attention/out/kernel" else np.prod(x.shape[1:])
-    matrix = np.reshape(x, (-1, int(n_outputs)))
+    matrix = np.reshape(x, _matrix_shape(path, np.shape(x)))
     return matrix.T if form.is_linear else matrix
+
+
+def _matrix_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return [inputs, outputs] of a kernel, and [n] of anything else."""
+    if not path.endswith("kernel"):
+        return (math.prod(shape),)
+    n_outputs = shape[-1] if path == "attention/out/kernel" else math.prod(shape[1:])
+    return math.prod(shape) // n_outputs, n_outputs
 
 
 def _from_matrix(path: str, x: np.ndarray, shape: tuple[int, ...], form: Form) -> np.ndarray:
@@ -189,15 +227,15 @@ def _named(kind: str, tensors: Mapping[str, np.ndarray]) -> Arrays:
     return named
 
 
-def _check(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> None:
+def _check(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarray]) -> None:
     """Raise ValueError at the first tensor that is missing, unknown or of another shape."""
     for name in expected.keys() - found.keys():
         raise ValueError(f"the tensor {name} is missing: the file is of another model")
     for name in found.keys() - expected.keys():
-        raise ValueError(f"the tensor {name} is not known: the file is of another model")
-    for name, x in expected.items():
-        if found[name].shape != x.shape:
+        raise ValueError(f"the tensor {printable(name)} is not known: the file is of another model")
+    for name, shape in expected.items():
+        if found[name].shape != shape:
             raise ValueError(
                 f"the tensor {name} is {list(found[name].shape)}; by its config.json it would be "
-                f"{list(x.shape)}"
+                f"{list(shape)}"
             )

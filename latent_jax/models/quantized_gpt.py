@@ -24,6 +24,7 @@ from latent_jax.exact.model_file import (
     IntegerConfig,
     dtype_of,
 )
+from latent_jax.layers.norms import EPSILON
 from latent_jax.layers.relative import buckets
 from latent_jax.models import integer_gpt
 from latent_jax.models.gpt import GPTConfig
@@ -80,7 +81,9 @@ WANTED = dict(
     positions="relative",
     norm="rms",
     gated=True,
+    norm_epsilon=EPSILON,
     use_bias=False,
+    qkv_bias=False,
     activation="relu",
     dropout=0.0,
 )

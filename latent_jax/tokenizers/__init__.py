@@ -7,6 +7,7 @@ from latent_jax.tokenizers.bytes import Bytes
 from latent_jax.tokenizers.compiled import CompiledCode
 from latent_jax.tokenizers.equal_info import EqualInfoAC
 from latent_jax.tokenizers.gzip import GZip
+from latent_jax.tokenizers.pretrained_bpe import PretrainedBPE
 from latent_jax.tokenizers.sentencepiece import SentencePiece
 from latent_jax.tokenizers.static_ac import StaticAC
 
@@ -18,6 +19,7 @@ __all__ = [
     "EqualInfoAC",
     "FingerprintError",
     "GZip",
+    "PretrainedBPE",
     "SentencePiece",
     "StaticAC",
     "Tokenizer",

@@ -57,7 +57,8 @@ class TrainingConfig:
     # evaluations in a row without a better best_metric that end the run; 0 = off
     patience: Natural = 0
     restore_step: Annotated[int, at_least(-1)] = -1  # checkpoint to resume from; -1 is the latest
-    # weights a new run begins with: a run folder, RUN/checkpoints/STEP, or a .npz or .safetensors
+    # weights a new run begins with: a run folder, RUN/checkpoints/STEP, a .npz or .safetensors, or
+    # a published model: a .gguf or a folder of Hugging Face
     init_from: str = ""
     init_patterns: tuple[str, ...] = (".*",)  # regexes of whole paths: what init_from gives
     progress: bool = True  # draw a bar on a terminal, print lines elsewhere

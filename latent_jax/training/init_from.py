@@ -2,7 +2,8 @@
 
 A name is the path of an array, joined by "/": "params/..." for parameters, as the optimizer's
 patterns see them, and "codebook/..." and the like for the other Flax collections. A file of weights
-(.npz, .safetensors) holds arrays under such names.
+(.npz, .safetensors) holds arrays under such names. A published model (a .gguf or a folder of
+Hugging Face) holds those of a GPT.
 """
 
 import dataclasses
@@ -17,9 +18,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from latent_jax.array_files import read_array, read_header
+from latent_jax.models.gpt import GPTConfig
+from latent_jax.models.pretrained import GGUF_SUFFIX, is_pretrained, open_pretrained
 from latent_jax.models.safetensors import DTYPES
 from latent_jax.nearest import nearest
-from latent_jax.paths import open_path
+from latent_jax.paths import is_remote, open_path
 from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.optimizer import path_name
 from latent_jax.training.sharding import replicated
@@ -35,24 +38,31 @@ class Weights:
         source: where they are, for messages and records.
         shapes: of every array, by name.
         read: function that returns the arrays of the given names, on the host.
+        network: that a published model is of; None where the arrays may be of any.
     """
 
     source: str
     shapes: Mapping[str, jax.ShapeDtypeStruct]
     read: Callable[[Iterable[str]], dict[str, np.ndarray]]
+    network: GPTConfig | None = None
 
 
 def open_weights(path: str, mesh: Mesh) -> Weights:
     """Return the weights in a run folder (its last checkpoint), RUN/checkpoints/STEP, or a file.
 
+    A file is .npz or .safetensors with this project's names, or a published model: a .gguf, or a
+    folder of Hugging Face.
+
     Args:
-        path: of one of the three; a run may also lie in a bucket.
+        path: of one of them; a run may also lie in a bucket.
         mesh: from `make_mesh`; checkpoints are read onto it.
 
     Raises:
         ValueError: there are none, or they cannot be read.
     """
     found = open_path(path)
+    if not is_remote(path) and found.exists() and is_pretrained(found):
+        return _of_pretrained(found)
     if found.is_dir():
         step = -1
         if found.name.isdigit() and found.parent.name == "checkpoints":
@@ -60,7 +70,8 @@ def open_weights(path: str, mesh: Mesh) -> Weights:
         if not (found / "checkpoints").is_dir():
             raise ValueError(
                 f"training.init_from={path} is no run folder (it has no checkpoints): name a run "
-                "folder, RUN/checkpoints/STEP, or a file of weights"
+                "folder, RUN/checkpoints/STEP, a folder of Hugging Face (with config.json), or a "
+                "file of weights"
             )
         return _of_run(found, step, mesh)
     readers = {".npz": _of_npz, ".safetensors": _of_safetensors}
@@ -68,8 +79,8 @@ def open_weights(path: str, mesh: Mesh) -> Weights:
         raise ValueError(f"training.init_from={path} does not exist")
     if found.suffix not in readers:
         raise ValueError(
-            f"training.init_from={path} ends in none of {', '.join(readers)}: name a run folder or "
-            "such a file"
+            f"training.init_from={path} ends in none of {', '.join(readers)}, {GGUF_SUFFIX}: name "
+            "a run folder or such a file"
         )
     try:
         return readers[found.suffix](found)
@@ -118,6 +129,32 @@ def choose_names(weights: Weights, variables: PyTree, patterns: Iterable[str]) -
     return sorted(chosen)
 
 
+SHAPELESS = ("positions", "rope_theta", "norm", "norm_epsilon", "activation")
+"""Fields of a GPT's config that change what its weights do, and that no shape tells."""
+
+
+def check_network(weights: Weights, network: GPTConfig, names: Iterable[str]) -> None:
+    """Refuse blocks of a published model in a network that reads them in another way.
+
+    Args:
+        weights: from `open_weights`.
+        network: that gets them.
+        names: from `choose_names`.
+
+    Raises:
+        ValueError: a field of the two differs; the message names its config key.
+    """
+    if weights.network is None or not any(name.startswith("params/stack/") for name in names):
+        return
+    for field in SHAPELESS:
+        there, here = getattr(weights.network, field), getattr(network, field)
+        if there != here:
+            raise ValueError(
+                f"model.{field} is {here!r}, and {weights.source} was trained with {there!r}: set "
+                f"--config.model.{field}={there}"
+            )
+
+
 def take_weights(variables: PyTree, weights: Weights, names: Iterable[str]) -> PyTree:
     """Return the variables with the arrays of some names replaced, on the devices they are on.
 
@@ -154,6 +191,20 @@ def _of_run(folder, step: int, mesh: Mesh) -> Weights:
         return {name: jax.device_get(arrays[name]) for name in names}
 
     return Weights(str(folder / "checkpoints" / str(found)), _named(shapes), read)
+
+
+def _of_pretrained(path: Path) -> Weights:
+    try:
+        model = open_pretrained(path)
+    except ValueError as error:
+        raise ValueError(f"training.init_from={path} cannot be read: {error}") from error
+
+    def read(names):
+        arrays = _named({"params": model.params()})
+        return {name: arrays[name] for name in names}
+
+    shapes = {f"params/{name}": shape for name, shape in model.shapes.items()}
+    return Weights(str(path), shapes, read, model.config)
 
 
 def _of_npz(path: Path) -> Weights:

@@ -227,7 +227,62 @@ def test_caches_are_smaller_by_the_group_factor():
     assert sizes == [sizes[0], sizes[0], sizes[0] / 2, sizes[0] / 4]
 
 
-@pytest.mark.parametrize("config", [CONFIG, LESTER, LLAMA], ids=["gpt2", "lester", "llama"])
+QWEN2 = dataclasses.replace(LLAMA, qkv_bias=True, norm_epsilon=0.05)
+"""A Qwen2 in small, and an epsilon that shows beside initial numbers of 0.02."""
+
+
+def test_queries_keys_and_values_alone_have_a_bias():
+    variables = _variables(QWEN2)
+    block = variables["params"]["stack"]["blocks"]
+    with_bias = {
+        f"{part}/{layer}"
+        for part in ("attention", "feed_forward")
+        for layer, leaves in block[part].items()
+        if "bias" in leaves
+    }
+    assert with_bias == {"attention/query", "attention/key_value"}
+    whole = _variables(dataclasses.replace(QWEN2, n_kv_heads=0))["params"]["stack"]["blocks"]
+    assert "bias" in whole["attention"]["query_key_value"]
+    assert "bias" not in whole["attention"]["out"]
+    variables = jax.tree.map(
+        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(1), leaf.shape), variables
+    )
+    before = apply(QWEN2, variables, IDS)
+    for layer in ("query", "key_value"):
+        moved = jax.tree.map(lambda leaf: leaf, variables)
+        moved["params"]["stack"]["blocks"]["attention"][layer]["bias"] += 1.0
+        assert float(jnp.abs(apply(QWEN2, moved, IDS) - before).max()) > 1e-2
+    assert QWEN2.forward_flops(10) == LLAMA.forward_flops(10)
+
+
+@pytest.mark.parametrize("norm", ["rms", "layer"])
+def test_epsilon_is_that_of_the_config_in_every_norm(norm):
+    config = dataclasses.replace(LLAMA, norm=norm)
+    variables = _variables(config)
+    small, large = (
+        apply(dataclasses.replace(config, norm_epsilon=epsilon), variables, IDS)
+        for epsilon in (1e-12, 0.9)
+    )
+    # The stream has a deviation of 0.02 at first, so an epsilon of 0.9 makes all norms small.
+    assert float(jnp.std(large)) < 0.1 * float(jnp.std(small))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"qkv_bias": True, "use_bias": True}, "set use_bias=False"),
+        ({"norm_epsilon": 0.0}, "norm_epsilon must be more than 0"),
+        ({"norm_epsilon": 2.0}, "norm_epsilon must be at most 1"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(LLAMA, **words)
+
+
+@pytest.mark.parametrize(
+    "config", [CONFIG, LESTER, LLAMA, QWEN2], ids=["gpt2", "lester", "llama", "qwen2"]
+)
 def test_steps_equal_the_whole_row(config):
     variables, model = _variables(config), GPT(config)
     step = jax.jit(functools.partial(model.apply, method="step"))

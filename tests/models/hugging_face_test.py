@@ -24,12 +24,17 @@ LLAMA = dataclasses.replace(
     activation="silu",
     use_bias=False,
 )
+QWEN2 = dataclasses.replace(LLAMA, qkv_bias=True, norm_epsilon=1e-6)
 CONFIGS = {
     "gpt2": GPT2,
     "gpt2 with relu": dataclasses.replace(GPT2, activation="relu", d_ff=0),
     "llama": LLAMA,
     "llama with biases": dataclasses.replace(LLAMA, use_bias=True, activation="gelu"),
     "llama of whole heads": dataclasses.replace(LLAMA, n_kv_heads=0),
+    "llama with another epsilon": dataclasses.replace(LLAMA, norm_epsilon=1e-2),
+    "gpt2 with another epsilon": dataclasses.replace(GPT2, norm_epsilon=1e-2),
+    "qwen2": QWEN2,
+    "qwen2 of whole heads": dataclasses.replace(QWEN2, n_kv_heads=0),
 }
 IDS = np.random.default_rng(0).integers(0, 31, (2, 11)).astype(np.int32)
 
@@ -114,14 +119,19 @@ def test_files_of_others_have_other_names_for_the_same():
     [
         (
             GPT2,
-            {"model_type": "qwen2"},
-            "model_type 'qwen2' is no network of latent_jax; gpt2, llama",
+            {"model_type": "mamba"},
+            "model_type 'mamba' is no network of latent_jax; gpt2, llama, qwen2 are",
         ),
-        (
-            GPT2,
-            {"layer_norm_epsilon": 1e-6},
-            "layer_norm_epsilon=1e-06 in a gpt2: .* has 1e-05 only",
-        ),
+        (GPT2, {"model_type": ["gpt2"]}, "is no network of latent_jax"),
+        (GPT2, {"layer_norm_epsilon": 0.0}, "norm_epsilon must be more than 0"),
+        (GPT2, {"n_embd": "24"}, "n_embd|d_model must be a whole number"),
+        (LLAMA, {"hidden_size": None}, "has a value that no network has"),
+        (LLAMA, {"num_attention_heads": 0}, "has a value that no network has"),
+        (QWEN2, {"use_sliding_window": True}, "use_sliding_window=True in a qwen2"),
+        (QWEN2, {"tie_word_embeddings": False}, "tie_word_embeddings=False in a qwen2"),
+        (QWEN2, {"rope_scaling": {"type": "yarn"}}, "rope_scaling=.*yarn.* in a qwen2"),
+        (QWEN2, {"model_type": "llama"}, r"the tensor .*\.bias is not known"),
+        (LLAMA, {"model_type": "qwen2"}, r"the tensor .*\.bias is missing"),
         (GPT2, {"scale_attn_weights": False}, "scale_attn_weights=False"),
         (GPT2, {"activation_function": "swish"}, "activation_function='swish' is not known"),
         (GPT2, {"n_embd": 48}, r"the tensor .* is \[.*\]; by its config.json it would be \[.*48"),
@@ -143,3 +153,12 @@ def test_what_is_no_network_of_ours_is_refused(config, words, message):
 def test_a_config_that_lacks_a_word_is_named():
     with pytest.raises(ValueError, match=r"the config\.json of this gpt2 lacks 'n_positions'"):
         from_hugging_face({"model_type": "gpt2"}, {})
+
+
+def test_what_their_config_leaves_out_is_their_default():
+    """transformers drops keys that have their defaults from the file, the epsilon among them."""
+    for config, key in ((GPT2, "layer_norm_epsilon"), (LLAMA, "rms_norm_eps")):
+        words, tensors = to_hugging_face(config, make(config))
+        del words[key]
+        found, _ = from_hugging_face(words, tensors)
+        assert found.norm_epsilon == {"layer_norm_epsilon": 1e-5, "rms_norm_eps": 1e-6}[key]

@@ -5,6 +5,8 @@ import pydoc_data.topics
 import pytest
 
 from latent_jax.tokenizers import BPE, Bytes, SentencePiece
+from latent_jax.tokenizers.pretrained_bpe import RULES, PretrainedBPE
+from tests.tokenizers.published import LACKING, published
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,9 @@ def sentencepiece(corpus) -> SentencePiece:
     return SentencePiece.train(corpus, 600)
 
 
-@pytest.fixture(scope="session", params=["bytes", "bpe", "sentencepiece"])
+@pytest.fixture(scope="session", params=["bytes", "bpe", "sentencepiece", "smollm", "qwen2"])
 def tokenizer(request, bpe, sentencepiece):
+    if request.param in RULES:
+        lacking = LACKING if request.param == "smollm" else ()
+        return PretrainedBPE(published(bpe, request.param, lacking))
     return {"bytes": Bytes(), "bpe": bpe, "sentencepiece": sentencepiece}[request.param]
