@@ -22,8 +22,8 @@ all that the texts of a run took; bytes/s leaves out the part in which programs 
 Face. With --chat a prompt is a question, put into the chat template of the model, and the text ends
 with the answer.
 
-A reasoner (configs/latent_reasoning.py) answers a question and shows where it thought in [brackets]:
-how many thoughts there were, or what it wrote there. --k limits them, --no_latents forbids them.
+A reasoner (configs/latent_reasoning.py) answers a question. [Brackets] show where it thought, and
+how many thoughts, or what it wrote there. --k limits them, and --no_latents forbids them.
 """
 
 from absl import flags

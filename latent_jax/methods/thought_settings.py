@@ -36,7 +36,7 @@ class ThoughtsConfig:
     written_weight: Weight = 1.0  # weight of written thoughts; 0 = they are read, not learned
     # weight of naming, before each thought, the token that it stands for; 0 = thoughts are free
     named_weight: Weight = 0.0
-    start_weight: Weight = 0.1  # weight of the classifier that opens blocks; 0 = not trained
+    start_weight: Weight = 1.0  # weight of the classifier that opens blocks; 0 = not trained
     # weight of the classifier that ends thinking, which also draws the number of thoughts; 0 = none
     end_weight: Weight = 0.0
     # two trunks: how the second one differs: copy | lora | prefix

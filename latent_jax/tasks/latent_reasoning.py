@@ -60,7 +60,7 @@ class LatentReasoning:
     text_weight: Weight = 1.0
     written_weight: Weight = 1.0
     named_weight: Weight = 0.0
-    start_weight: Weight = 0.1
+    start_weight: Weight = 1.0
     end_weight: Weight = 0.0
     head: str = "whole"
     decoding: Decoding | None = None
