@@ -53,7 +53,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     first.optimizer.warmup_steps = 50
     first.training.eval_every = max(a.steps // 4, 1)
     first.training.save_every = max(a.steps // 2, 1)
-    runs = {"supervised": first}
+    runs = {"phase1": first}
     if a.policy_steps:
         second = phase(method, a.operations, max(k, a.operations), a.seed)
         second.name = f"{method}, rewarded"
@@ -62,10 +62,10 @@ def get_config(arguments: str = "") -> ConfigDict:
         second.budget.steps = a.policy_steps
         second.optimizer.learning_rate = 5e-4
         second.optimizer.warmup_steps = 5
-        second.training.init_from = "run:supervised"
+        second.training.init_from = "run:phase1"
         second.training.eval_every = max(a.policy_steps // 5, 1)
         second.training.save_every = second.training.eval_every
-        runs["rewarded"] = second
+        runs["phase2"] = second
     return ConfigDict({"runs": runs})
 
 

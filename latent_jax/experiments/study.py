@@ -130,7 +130,8 @@ def _settle_init_from(config: ConfigDict, runs: Mapping[str, Any], workdir: Path
     if name not in earlier:
         raise ValueError(
             f"training.init_from={source} names a run of the same config file that is trained "
-            f"before; there {'are' if earlier else 'is'} {', '.join(earlier) or 'none'}"
+            f"before, and runs are trained in alphabetical order; before this one there "
+            f"{'are' if len(earlier) > 1 else 'is'} {', '.join(earlier) or 'none'}"
         )
     config.training.init_from = str(workdir / name)
 

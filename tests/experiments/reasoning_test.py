@@ -42,7 +42,7 @@ def trained(tmp_path_factory):
 
 
 def test_the_second_phase_begins_where_the_first_ended(trained):
-    first, second = trained / "supervised", trained / "rewarded"
+    first, second = trained / "phase1", trained / "phase2"
     config = json.loads((second / "config.json").read_text())
     assert config["training"]["init_from"] == str(first)
     for folder in (first, second):
@@ -56,8 +56,8 @@ def test_the_second_phase_begins_where_the_first_ended(trained):
 
 
 def test_a_stopped_second_phase_goes_on_as_if_it_had_not_stopped(trained, tmp_path):
-    config = small("", trained.parent / "cache").runs.rewarded
-    config.training.init_from = str(trained / "supervised")
+    config = small("", trained.parent / "cache").runs.phase2
+    config.training.init_from = str(trained / "phase1")
     config.training.save_every = 1
     config.budget.steps = 3
     run_config(config, tmp_path / "whole")
@@ -80,7 +80,7 @@ def test_a_stopped_second_phase_goes_on_as_if_it_had_not_stopped(trained, tmp_pa
 
 
 def test_a_reasoner_writes_solutions_and_says_where_it_thought(trained):
-    run = load_run(trained / "rewarded")
+    run = load_run(trained / "phase2")
     request = Request((b"7cafbde", b"0abcdef"), n_bytes=12, sampling=Sampling(1.0, 0, 1.0))
     groups, record = generate(run, request)
     for (one,), prompt in zip(groups, request.prompts, strict=True):
@@ -108,12 +108,12 @@ def test_a_reasoner_writes_solutions_and_says_where_it_thought(trained):
 )
 def test_what_does_not_go_together_is_refused_before_training(key, value, message, tmp_path):
     config = small("", tmp_path)
-    rewarded = config.runs.rewarded
+    rewarded = config.runs.phase2
     section, _, name = key.rpartition(".")
     setattr(rewarded[section] if section else rewarded, name, value)
     with pytest.raises(ValueError, match=message):
         run_config(config, tmp_path / "runs")
-    assert not (tmp_path / "runs" / "supervised" / "metrics.jsonl").exists()
+    assert not (tmp_path / "runs" / "phase1" / "metrics.jsonl").exists()
 
 
 @pytest.mark.parametrize("arm", ARMS)

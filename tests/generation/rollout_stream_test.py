@@ -74,7 +74,7 @@ def test_advantages_sum_to_zero_in_each_group_and_are_zero_without_contrast():
 
 
 def test_a_batch_holds_groups_with_the_verifiers_rewards(monkeypatch):
-    # Solutions of drawn parameters are wrong: every third one is called right, to see where it goes.
+    # Drawn parameters solve nothing: every third solution is called right, to see where it goes.
     turn = itertools.count()
     asked = []
 
