@@ -149,6 +149,7 @@ class Thoughts(Family):
             mark=tuple(map(int, ids.encode(END_MARK.encode()))),
         )
         if config.policy.group:
+            self.rows_read(config)
             if thoughts.curriculum:
                 raise ValueError(
                     f"thoughts.curriculum={thoughts.curriculum} is of the first phase, and "

@@ -14,7 +14,7 @@ from latent_jax.experiments.run import prepare
 from latent_jax.experiments.study import run_config
 from latent_jax.generation import Sampling
 
-SMALL = "steps=2,policy_steps=2,batch=8,problems=2,group=4"
+SMALL = "steps=2,policy_steps=2,batch=16,problems=8,group=2"
 
 
 def small(arguments, cache):
@@ -48,7 +48,7 @@ def test_the_second_phase_begins_where_the_first_ended(trained):
     for folder in (first, second):
         last = records(folder, "validation")[-1]
         assert 0 <= last["right_share"] <= 1 and last["wrong_share"] == 1 - last["right_share"]
-        assert last["problems_seen"] == 16
+        assert last["problems_seen"] == 32
         assert {"result_nats_per_token_with", "use_nats_per_token", "start_f1"} <= last.keys()
     (step,) = records(second, "train")[-1:]
     assert {"reward", "contrast_share", "entropy_nats_per_token"} <= step.keys()
@@ -99,7 +99,7 @@ def test_a_reasoner_writes_solutions_and_says_where_it_thought(trained):
     ("key", "value", "message"),
     [
         ("training.init_from", "run:nowhere", "init_from=run:nowhere names a run of the same"),
-        ("batch_size", 6, "batch_size=6 solutions are no whole groups of policy.group=4"),
+        ("policy.group", 3, "batch_size=16 solutions are no whole groups of policy.group=3"),
         ("thoughts.curriculum", 0.5, "thoughts.curriculum=0.5 is of the first phase"),
         ("row_length", 50, "row_length=50, and thoughts.text"),
         ("model.positions", "learned", "model.positions=rotary"),

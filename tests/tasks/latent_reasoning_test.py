@@ -182,3 +182,19 @@ def test_what_does_not_go_together_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         thinker = dataclasses.replace(THINKER, slots=kind, curriculum=Curriculum(k))
         dataclasses.replace(TASK, thinker=thinker, **changes)
+
+
+def test_pauses_cost_one_pass_over_the_text_and_two_over_the_blocks():
+    model = dataclasses.replace(CONFIG.model, d_model=256, n_heads=4, scan_unroll=1)
+    thinker = dataclasses.replace(
+        THINKER, config=dataclasses.replace(CONFIG, model=model), slots="pause"
+    )
+    task = LatentReasoning(thinker, 0.3)
+    drawn = jax.eval_shape(lambda: task.init(jax.random.key(0), batch()))
+
+    def forward(variables):
+        return task.loss(variables, batch(), jax.random.key(0), jnp.int32(0), False)[0]
+
+    counted = jax.jit(forward).lower(drawn).cost_analysis()["flops"]
+    ledger = 4 * sum(thinker.row_flops().values())
+    np.testing.assert_allclose(counted, ledger, rtol=0.06)
