@@ -29,8 +29,8 @@ def get_config(arguments: str = "") -> ConfigDict:
     """Return the runs: both phases."""
     a = parse_args(
         arguments,
-        steps=1200,
-        policy_steps=150,
+        steps=1500,
+        policy_steps=60,
         slots="latent",
         k=0,
         trunks=1,
@@ -38,7 +38,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         curriculum=0.8,
         batch=128,
         group=8,
-        problems=32,
+        problems=16,
         seed=0,
     )
     k = a.k or a.operations

@@ -61,11 +61,10 @@ def test_a_stopped_second_phase_goes_on_as_if_it_had_not_stopped(trained, tmp_pa
     config.training.save_every = 1
     config.budget.steps = 3
     run_config(config, tmp_path / "whole")
-    config.training.restore_step = -1
-    for steps in (1, 3):
+    for steps in (2, 3):
         stopped = config.copy_and_resolve_references()
         stopped.budget.steps = steps
-        if steps == 1:
+        if steps == 2:
             run_config(stopped, tmp_path / "parts")
             stored = json.loads((tmp_path / "parts" / "config.json").read_text())
             stored["budget"]["steps"] = 3
