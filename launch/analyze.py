@@ -32,6 +32,12 @@ finds likeliest, in every way to read that, on held-out text and on the other 90
 called training where the run has read it and other text where not. zipf counts the ids of codes,
 and words, by rank.
 
+    python launch/analyze.py problems --text train=gsm8k_train.jsonl.xz \\
+        --text test=gsm8k_test.jsonl.xz --tokenizer Bytes
+
+problems counts marks, results and right arithmetic in word problems, files with the fields question
+and answer in the syntax of GSM8K, and how many tokens each part of a problem has.
+
 Tokenizers are given by their literature names. A --workdir is a run folder; its latents are
 analyzed if it learned some, else its tokenizer. Every verb prints a table; --json writes the
 unrounded numbers, and --out is a folder for pictures.

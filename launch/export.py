@@ -8,7 +8,9 @@ tokenizer's files if transformers can read them (BPE, the compiled code). A mode
 positions becomes a GPT2LMHeadModel. One with rotary positions, RMS norm and a gated feed-forward
 part (--config.model.positions=rotary --config.model.norm=rms --config.model.gated=True, and as
 Llama itself --config.model.activation=silu --config.model.use_bias=False) becomes a
-LlamaForCausalLM with tied embeddings. Other models, and latent language models, are refused.
+LlamaForCausalLM with tied embeddings, or with a bias on queries, keys and values alone
+(--config.model.qkv_bias=True) a Qwen2ForCausalLM. Other models, and latent language models, are
+refused. --back also takes published models: a folder with tokenizer.json, or a .gguf of llama.cpp.
 """
 
 from absl import flags
@@ -18,7 +20,9 @@ from latent_jax.command_line import run_command
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; with --back a new one.")
 OUT = flags.DEFINE_string("out", None, "New folder in Hugging Face's form.")
-BACK = flags.DEFINE_string("back", None, "Folder in Hugging Face's form that becomes a run.")
+BACK = flags.DEFINE_string(
+    "back", None, "Folder in Hugging Face's form, or a .gguf, that becomes a run."
+)
 CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step.")
 
 

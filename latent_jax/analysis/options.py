@@ -27,6 +27,21 @@ def seed_option() -> Any:
     return option(0, "Seed of every random draw.", lower_bound=0)
 
 
+def json_option() -> Any:
+    """Return the field of the file that gets the records."""
+    return option(None, "Also write the unrounded records to this file.")
+
+
+def text_option() -> Any:
+    """Return the field of several texts."""
+    return option((), "One of several texts, NAME=FILES. May be repeated.")
+
+
+def tokenizer_option() -> Any:
+    """Return the field of several tokenizers."""
+    return option((), "Literature name. May be repeated.")
+
+
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
     """Options of analyses of trained runs, on one text."""
@@ -40,7 +55,7 @@ class RunOptions:
         "Cut documents into texts of so many bytes: M1 codes many at once. 0 = none.",
         lower_bound=0,
     )
-    json: str | None = option(None, "Also write the unrounded records to this file.")
+    json: str | None = json_option()
     out: str = option("", "Folder for pictures; empty makes none.")
 
 
@@ -48,7 +63,7 @@ class RunOptions:
 class CodeOptions(RunOptions):
     """Options of analyses of any codes: tokenizers and the codes of runs."""
 
-    tokenizer: tuple[str, ...] = option((), "Literature name. May be repeated.")
+    tokenizer: tuple[str, ...] = tokenizer_option()
     m1: str = option("", "File of the byte model of coders; by default the shipped one.")
     train_bytes: int = option(
         0, "Bytes that tokenizers and n-grams learn from; 0 = all.", lower_bound=0
@@ -59,7 +74,7 @@ class CodeOptions(RunOptions):
 class TextOptions(CodeOptions):
     """Options of analyses of any codes, on several texts."""
 
-    text: tuple[str, ...] = option((), "One of several texts, NAME=FILES. May be repeated.")
+    text: tuple[str, ...] = text_option()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from latent_jax.analysis import entropy, latents, uniformity, windows, zipf
+from latent_jax.analysis import entropy, latents, problems, uniformity, windows, zipf
 from latent_jax.analysis.choices import measure as choices
 from latent_jax.analysis.codes import Code, Tables
 from latent_jax.analysis.options import CodeOptions, RunOptions
@@ -15,6 +15,7 @@ from latent_jax.analysis.stability import measure as stability
 from latent_jax.analysis.tokens import measure as tokens
 from latent_jax.bars import counted
 from latent_jax.commands.opening import (
+    named_files,
     open_codes,
     open_texts,
     read_texts,
@@ -22,7 +23,10 @@ from latent_jax.commands.opening import (
     what_it_is,
 )
 from latent_jax.data import Corpus
+from latent_jax.data.gsm8k import ProblemFiles
 from latent_jax.experiments.evaluate import Run, load_run, read_config, score_corpus
+from latent_jax.methods.names import parse
+from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.reports.tables import write_json
 from latent_jax.system_errors import check_writable
 
@@ -45,8 +49,9 @@ def analyze(verb: str, options: Any) -> Tables:
     Raises:
         ValueError: a name or a folder is wrong, or a text cannot be read or is too short.
     """
-    if options.out:
-        check_writable(options.out, is_folder=True)
+    out = getattr(options, "out", "")  # an analysis without pictures has no such option
+    if out:
+        check_writable(out, is_folder=True)
     analysis, _, measure = ANALYSES[verb]
     tables: Tables = {}
     for found in measure(options):
@@ -55,8 +60,8 @@ def analyze(verb: str, options: Any) -> Tables:
         if options.json:
             write_json(tables[verb], options.json)
     print(analysis.show(tables))
-    if options.out:
-        for path in analysis.draw(tables, Path(options.out)):
+    if out:
+        for path in analysis.draw(tables, Path(out)):
             print(path)
     return tables
 
@@ -137,6 +142,26 @@ def _choices(options: choices.ChoicesOptions) -> Iterator[Tables]:
         yield _marked(choices.measure(options, run, texts), _named(run) | run_words(run.config))
 
 
+def _problems(options: problems.ProblemsOptions) -> Iterator[Tables]:
+    files = {"vocab_file": options.vocab_file, "merges_file": options.merges_file}
+    tokenizers = [make_tokenizer(parse(name), **files) for name in options.tokenizer]
+    if any(files.values()) and not tokenizers:
+        raise ValueError("--vocab_file and --merges_file are those of a --tokenizer: name it")
+    if options.lengths and not tokenizers:
+        raise ValueError("--lengths needs a --tokenizer, in whose tokens they are")
+    found: list[Tables] = []
+    for name, paths in named_files(options.text).items():
+        read = problems.read_problems(ProblemFiles(paths))
+        found.append(problems.measure(name, read))
+        found += [problems.measure_lengths(name, read, tokenizer) for tokenizer in tokenizers]
+    if not found:
+        raise ValueError("say which problems to measure: --text train=gsm8k_train.jsonl.xz")
+    tables = problems.joined(found)
+    if options.lengths:
+        write_json(tables["lengths"], options.lengths)
+    yield tables
+
+
 def _opened(options: CodeOptions) -> Iterator[tuple[str, Corpus, list[Code], list[bytes]]]:
     """Yield for each text its name, its corpus, codes trained on it, and its held-out texts."""
     for text, corpus in open_texts(options).items():
@@ -186,8 +211,9 @@ ANALYSES: dict[str, tuple[ModuleType, type, Callable[[Any], Iterator[Tables]]]] 
     "windows": (windows, windows.WindowsOptions, _windows),
     "latents": (latents, latents.LatentsOptions, _latents),
     "choices": (choices, choices.ChoicesOptions, _choices),
+    "problems": (problems, problems.ProblemsOptions, _problems),
 }
-"""Verb -> module with `show` and `draw`, options dataclass, and a function that yields the tables
-of each code or run."""
+"""Verb -> module with `show`, and with `draw` if `out` is an option; options dataclass; and a
+function that yields the tables of each code or run."""
 
 OPTIONS = {verb: options for verb, (_, options, _) in ANALYSES.items()}

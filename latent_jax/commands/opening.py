@@ -95,6 +95,15 @@ def open_texts(options: RunOptions) -> dict[str, Corpus]:
         raise ValueError(
             "--data is one text and --text NAME=FILES one of several: give one of them"
         )
+    return {name: _open(paths, options.text_field) for name, paths in named_files(named).items()}
+
+
+def named_files(named: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the files of each --text NAME=FILES, by its name.
+
+    Raises:
+        ValueError: one is written otherwise, or two have one name.
+    """
     pairs = [word.partition("=") for word in named]
     for name, _, paths in pairs:
         if not (name and paths):
@@ -102,7 +111,7 @@ def open_texts(options: RunOptions) -> dict[str, Corpus]:
     names = [name for name, _, _ in pairs]
     if len(set(names)) < len(names):
         raise ValueError(f"two --text have the same name: {', '.join(names)}")
-    return {name: _open(paths.split(","), options.text_field) for name, _, paths in pairs}
+    return {name: tuple(paths.split(",")) for name, _, paths in pairs}
 
 
 def _open(files: Sequence[str], text_field: str) -> Corpus:

@@ -50,6 +50,8 @@ COLUMNS = {
         Column("ours", "here"),
         Column("because", "because"),
         Column("found_in", "where"),
+        Column("train", "train", ",.6g"),
+        Column("test", "test", ",.6g"),
         Column("step", "steps", ",d"),
         Column("bytes_seen", "text seen\nMB", ".2f", 1e-6),
         Column("tokens_seen", "tokens seen\nM", ".2f", 1e-6),

@@ -223,7 +223,7 @@ def corpus(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_each_row_of_a_batch_is_one_problem(corpus, num_workers):
     layout = ProblemLayout(text=72, blocks_text=14, n_blocks=1, n_slots=12)
     code = ProblemCode(Bytes(), layout, ("", "\n"))

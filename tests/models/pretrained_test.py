@@ -187,7 +187,7 @@ def test_smollm2_computes_the_logits_of_transformers():
     model = open_pretrained(SMOLLM2)
     assert model.config.n_layers == 30 and model.config.norm_epsilon == 1e-5
     tokenizer, params = model.tokenizer(), model.params()
-    text = b"The capital of France is Paris. In 1969 two men walked on the Moon; " * 3
+    text = b"The capital of France is Paris. In 1969 two men walked on the Moon; " * 6
     ids = np.stack([tokenizer.encode(text)[:64], np.random.default_rng(0).integers(0, 49152, 64)])
     ours = np.asarray(apply(GPT(model.config), {"params": params}, ids.astype(np.int32)))
     folder, name = os.path.split(SMOLLM2)

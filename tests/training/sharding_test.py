@@ -30,11 +30,15 @@ GATED_CONFIG = dataclasses.replace(
     GPT_CONFIG, norm="rms", gated=True, activation="relu", positions="relative"
 )
 GATED_TASK = dataclasses.replace(TASK, model_config=GATED_CONFIG)
+GROUPED_CONFIG, SINGLE_CONFIG = (
+    dataclasses.replace(GPT_CONFIG, positions="rotary", n_kv_heads=n) for n in (2, 1)
+)
+# As in Qwen2: a bias on queries, keys and values alone, and another epsilon.
+QWEN2_CONFIG = dataclasses.replace(
+    GROUPED_CONFIG, use_bias=False, qkv_bias=True, norm="rms", norm_epsilon=1e-3
+)
 GROUPED_TASK, SINGLE_TASK = (
-    dataclasses.replace(
-        TASK, model_config=dataclasses.replace(GPT_CONFIG, positions="rotary", n_kv_heads=n)
-    )
-    for n in (2, 1)
+    dataclasses.replace(TASK, model_config=config) for config in (QWEN2_CONFIG, SINGLE_CONFIG)
 )
 # A large epsilon: Adam divides by the gradient's size, which turns rounding of a tiny gradient into
 # a step.
@@ -101,7 +105,8 @@ def one_device(task):
         pytest.param(TASK, "tensor", 2, id="gpt2-tensor"),
         pytest.param(GATED_TASK, "fsdp", 1, id="gated, relative-fsdp"),
         pytest.param(GATED_TASK, "tensor", 2, id="gated, relative-tensor"),
-        pytest.param(GROUPED_TASK, "tensor", 2, id="two heads of keys-tensor"),
+        pytest.param(GROUPED_TASK, "fsdp", 1, id="qwen2, two heads of keys-fsdp"),
+        pytest.param(GROUPED_TASK, "tensor", 2, id="qwen2, two heads of keys-tensor"),
         pytest.param(SINGLE_TASK, "tensor", 2, id="one head of keys-tensor"),
     ],
 )
