@@ -4,6 +4,7 @@ Source      Fifty, "Interleaved latent reasoning" (2025), a post-mortem: its two
             of operations in place of GSM8K
 Arguments   steps         optimizer steps of the first phase, supervised
             policy_steps  optimizer steps of the second phase, reinforcement learning; 0 = none
+            baseline      optimizer steps of a model without thoughts; 0 = none
             slots         what blocks hold: latent, written, pause, filler or none
             k             slots of a block; 0 = as many as operations between breakpoints
             trunks        1 or 2
@@ -31,6 +32,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         arguments,
         steps=1500,
         policy_steps=60,
+        baseline=600,
         slots="latent",
         k=0,
         trunks=1,
@@ -54,6 +56,15 @@ def get_config(arguments: str = "") -> ConfigDict:
     first.training.eval_every = max(a.steps // 4, 1)
     first.training.save_every = max(a.steps // 2, 1)
     runs = {"phase1": first}
+    if a.baseline:
+        none = phase("Thoughts[none]", a.operations, max(k, a.operations), a.seed)
+        none.name = "no thoughts"
+        none.thoughts.text_weight = 1.0
+        none.batch_size = a.batch
+        none.budget.steps = a.baseline
+        none.optimizer.warmup_steps = min(50, a.baseline - 1)
+        none.training.eval_every = none.training.save_every = a.baseline
+        runs["none"] = none
     if a.policy_steps:
         second = phase(method, a.operations, max(k, a.operations), a.seed)
         second.name = f"{method}, rewarded"

@@ -18,7 +18,7 @@ TIMED = {"seconds", "bytes_per_second", "steps_per_second", "digest", "train_flo
 """What differs between two runs of one computation: times, and what counts since the last record.
 """
 
-SMALL = "steps=2,policy_steps=2,batch=16,problems=8,group=2"
+SMALL = "steps=2,policy_steps=2,baseline=0,batch=16,problems=8,group=2"
 
 
 def small(arguments, cache):
