@@ -308,6 +308,20 @@ class Evaluation:
     task: Task | None = None
 
 
+class Thought(NamedTuple):
+    """A place where a model thought.
+
+    Attributes:
+        at: bytes of the new text before it.
+        n_slots: how many slots it took.
+        said: what it wrote there; empty for thoughts that are vectors.
+    """
+
+    at: int
+    n_slots: int
+    said: bytes = b""
+
+
 @dataclasses.dataclass(frozen=True)
 class Written:
     """One continuation of a prompt.
@@ -320,6 +334,7 @@ class Written:
         n_ids: number of ids that were drawn for `text`.
         nats: -log p of these ids under the model, before temperature and truncation.
         stop: why the text ends, one of the reasons in `generation.written`.
+        thoughts: where a reasoner thought, in order.
     """
 
     prompt: bytes
@@ -328,6 +343,7 @@ class Written:
     n_ids: int
     nats: float
     stop: str
+    thoughts: tuple[Thought, ...] = ()
 
 
 class Writer(Protocol):

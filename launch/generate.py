@@ -21,6 +21,9 @@ all that the texts of a run took; bytes/s leaves out the part in which programs 
 --pretrained is a published model, a .gguf (launch/fetch_smollm2.sh gets one) or a folder of Hugging
 Face. With --chat a prompt is a question, put into the chat template of the model, and the text ends
 with the answer.
+
+A reasoner (configs/latent_reasoning.py) answers a question. [Brackets] show where it thought, and
+how many thoughts, or what it wrote there. --k limits them, and --no_latents forbids them.
 """
 
 from absl import flags
@@ -37,6 +40,10 @@ PRETRAINED = flags.DEFINE_multi_string(
     "pretrained", [], "Published model: a .gguf or a folder of Hugging Face. May be repeated."
 )
 CHAT = flags.DEFINE_bool("chat", False, "Answer prompts, in the chat template of the model.")
+K = flags.DEFINE_integer(
+    "k", -1, "Reasoners: slots of thoughts in use at a breakpoint, at most; -1 = as in training."
+)
+NO_LATENTS = flags.DEFINE_bool("no_latents", False, "Reasoners: do not think.")
 PROMPT = flags.DEFINE_multi_string("prompt", [], "Text to continue. May be repeated.")
 PROMPTS = flags.DEFINE_string(
     "prompts", "", "File with a prompt on each line, or validation:N; see above."
@@ -79,6 +86,8 @@ def main(words):
         Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value, REPETITION_PENALTY.value),
         SEED.value,
         CHAT.value,
+        K.value,
+        not NO_LATENTS.value,
     )
     words = dict(checkpoint=CHECKPOINT.value, json_path=JSON.value)
     words |= dict(pretrained=PRETRAINED.value, config=common.default())

@@ -26,6 +26,7 @@ from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.experiments.pretrained import MOST_ROW_LENGTH, load_pretrained
 from latent_jax.generation import Sampling
 from latent_jax.generation.chat_writer import ChatWriter
+from latent_jax.generation.thinking_writer import ThinkingWriter
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.ranges import Seed, at_least, check_fields
@@ -60,6 +61,8 @@ class Request:
         sampling: how ids are drawn.
         seed: of the draws.
         is_chat: whether a prompt is a message that is answered, in the chat of a published model.
+        thoughts: slots in use of a block of a reasoner, at most; -1 = as in its training.
+        thinks: whether a reasoner may think.
 
     Raises:
         ValueError: there is no prompt, or a number is out of its range.
@@ -71,6 +74,8 @@ class Request:
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     seed: Seed = 0
     is_chat: bool = False
+    thoughts: Annotated[int, at_least(-1)] = -1
+    thinks: bool = True
 
     def __post_init__(self):
         """Check numbers."""
@@ -112,6 +117,10 @@ def generate(
         ValueError: there is no language model, or a prompt leaves no room for new text.
     """
     writer = make_writer(run, request.is_chat)
+    if request.thoughts >= 0 or not request.thinks:
+        if not isinstance(writer, ThinkingWriter):
+            raise ValueError(f"--k and --no_latents are for reasoners; {run.config.method} is none")
+        writer = writer.with_thoughts(request.thoughts, request.thinks)
     root = jax.random.key(request.seed)
     lanes = [(p, s) for p in range(len(request.prompts)) for s in range(request.n_samples)]
     showing = None if show is None or len(lanes) > 1 else lambda texts: show(texts[0])
@@ -229,7 +238,7 @@ def generate_and_print(
                 if one.kept != one.prompt:
                     print(textwrap.indent(f"prompt: {marked(one.prompt, one.kept)}", "    "))
                 if not is_live:
-                    text = marked_words(one, known).text if corpus else readable(one.text)
+                    text = marked_words(one, known).text if corpus else with_thoughts(one)
                     print(textwrap.indent(text, "    "))
     print()
     print(text_table(records, COLUMNS + WORD_COLUMNS if corpus else COLUMNS))
@@ -240,6 +249,16 @@ def generate_and_print(
 def readable(text: bytes) -> str:
     """Return bytes as text for people; invalid UTF-8 becomes U+FFFD."""
     return text.decode("utf-8", "replace")
+
+
+def with_thoughts(one: Written) -> str:
+    """Return a text with the places where a reasoner thought: [3 thoughts], or what it wrote."""
+    pieces, start = [], 0
+    for thought in one.thoughts:
+        said = readable(thought.said) or f"{thought.n_slots} thoughts"
+        pieces += [readable(one.text[start : thought.at]), f"[{said}]"]
+        start = thought.at
+    return "".join([*pieces, readable(one.text[start:])])
 
 
 def marked(prompt: bytes, kept: bytes) -> str:

@@ -113,8 +113,16 @@ class ProblemCode:
         layout: ProblemLayout,
         prompt: tuple[str, str] = ("", ""),
         written: str = "equation",
+        extra: tuple[str, ...] = (),
     ):
         """Store the parts.
+
+        Args:
+            tokenizer: see `ProblemCode`.
+            layout: see `ProblemCode`.
+            prompt: see `ProblemCode`.
+            written: see `ProblemCode`.
+            extra: names of float fields that are 0 here, and that roll-outs fill.
 
         Raises:
             ValueError: `written` is unknown, or the prompt is no pair of texts.
@@ -128,7 +136,8 @@ class ProblemCode:
         self.prompt, self.written = tuple(prompt), written
         self.name = f"{tokenizer.name} of problems"
         self.row_length = layout.length
-        self.fields = problem_fields(tokenizer.separator_id)
+        self.extra = tuple(extra)
+        self.fields = problem_fields(tokenizer.separator_id, self.extra)
 
     def fingerprint(self) -> str:
         """Return a hash of all that decides the rows; see `contracts.Code`."""
@@ -144,7 +153,7 @@ class ProblemCode:
         """
         pieces = self._pieces(parse_problem(example.text))
         if not self._fits(pieces):
-            fields = {name: np.zeros(0, np.int32) for name in FIELDS}
+            fields = {name: np.zeros(0, spec.dtype) for name, spec in self.fields.items()}
             return Encoded(fields, {unit: np.zeros(0, np.int32) for unit in AMOUNTS})
         return self._row(pieces)
 
@@ -192,7 +201,7 @@ class ProblemCode:
 
     def _row(self, pieces: "_Pieces") -> Encoded:
         layout, n_marks = self.layout, len(pieces.thoughts)
-        fields = {name: np.zeros(layout.length, np.int32) for name in FIELDS}
+        fields = {name: np.zeros(layout.length, spec.dtype) for name, spec in self.fields.items()}
         amounts = {unit: np.zeros(layout.length, np.int32) for unit in AMOUNTS}
         ids, segment, place, opens, result = (fields[name] for name in FIELDS)
         ids[:] = self.tokenizer.separator_id
@@ -242,9 +251,15 @@ class _Pieces(NamedTuple):
     result_bytes: list[int]
 
 
-def problem_fields(separator_id: int = 0) -> dict[str, FieldSpec]:
-    """Return the field specs of rows of problems; only the padding of ids depends on a code."""
-    return {name: FieldSpec(padding=separator_id if name == "ids" else 0) for name in FIELDS}
+def problem_fields(separator_id: int = 0, extra: tuple[str, ...] = ()) -> dict[str, FieldSpec]:
+    """Return the field specs of rows of problems; only the padding of ids depends on a code.
+
+    Args:
+        separator_id: of the tokenizer.
+        extra: names of further fields, of floats.
+    """
+    own = {name: FieldSpec(padding=separator_id if name == "ids" else 0) for name in FIELDS}
+    return own | dict.fromkeys(extra, FieldSpec("float32"))
 
 
 class LeftOut(NamedTuple):

@@ -1,22 +1,30 @@
 """Config keys that are younger than some run folders, and how runs without them behaved."""
 
+import dataclasses
 from typing import Any
 
 from ml_collections import ConfigDict
 
-ADDED = {
+from latent_jax.data.chains import ChainsConfig
+from latent_jax.generation.rollout_stream import PolicyConfig
+from latent_jax.methods.thought_settings import ThoughtsConfig
+
+YOUNGER_SECTIONS = {"chains": ChainsConfig, "policy": PolicyConfig, "thoughts": ThoughtsConfig}
+"""Sections that are younger than some run folders. A run without one was of a family that does not
+read it, so that today's defaults describe it as well as any."""
+
+ADDED: dict[str, Any] = {
+    **{
+        f"{section}.{field.name}": field.default
+        for section, dataclass in YOUNGER_SECTIONS.items()
+        for field in dataclasses.fields(dataclass)
+    },
     "autoencoder.n_kv_heads": 0,
     "autoencoder.norm_epsilon": 1e-5,
     "autoencoder.qkv_bias": False,
     "autoencoder.rope_theta": 10_000.0,
     "budget.extend": "",
     "budget.other": "",
-    "chains.kind": "permutations",
-    "chains.largest": 20,
-    "chains.n_marks": 2,
-    "chains.n_operations": 3,
-    "chains.n_problems": 100_000,
-    "chains.seed": 0,
     "data.held_out": (),
     "data.mixture": (),
     "latent.freeze_after": 1.0,
@@ -37,16 +45,13 @@ ADDED = {
 }
 """Dotted key -> the value that describes a run whose configuration lacks the key."""
 
-ADDED_SECTIONS = ("chains",)
-"""The sections whose keys are all among `ADDED`."""
-
 
 def with_added_keys(stored: dict[str, Any]) -> ConfigDict:
     """Return the stored configuration of a run; missing keys get their values of `ADDED`."""
     config = ConfigDict(stored)
     for key, value in ADDED.items():
         section, _, name = key.rpartition(".")
-        if section in ADDED_SECTIONS and section not in config:
+        if section in YOUNGER_SECTIONS and section not in config:
             config[section] = ConfigDict()
         target = config.get(section) if section else config
         if target is not None and name not in target:

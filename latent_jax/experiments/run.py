@@ -27,6 +27,8 @@ from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension,
 from latent_jax.experiments.older_runs import ADDED
 from latent_jax.experiments.reading import Reading, log_left_out, open_reading
 from latent_jax.experiments.samples import write_samples
+from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
 from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.solve import solve_extension, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
@@ -215,8 +217,11 @@ def _run(
     ]
     check_best_metric(experiment.task, training.best_metric, spec, evaluations)
     # Before the run folder is made, because this fails if a corpus is too small for one row.
+    known = family(parse(config.method).family)
     train_data = reading.train(
-        seed=config.seed, num_workers=config.data.num_workers, **experiment.batches
+        seed=config.seed,
+        num_workers=config.data.num_workers,
+        **(experiment.batches | {"batch_size": known.rows_read(config)}),
     )
     with train_data:
         train_data.start_prefetch()  # workers start while programs are compiled
@@ -272,7 +277,7 @@ def _run(
             experiment.optimizer,
             total_steps=experiment.total_steps,
             extension_steps=experiment.extension_steps,
-            train_data=train_data,
+            train_data=known.make_stream(config, experiment.task, tokenizer, train_data),
             evaluations=evaluations,
             run_folder=folder,
             mesh=experiment.mesh,

@@ -1,5 +1,6 @@
 """The runs of one config file: trained one after the other, then compared."""
 
+import itertools
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,8 @@ def run_config(
     for run_config in runs.values():
         state_rule(run_config)
         check_settings(run_config)
+    for run_config in runs.values():
+        _settle_init_from(run_config, config.get("runs", {}), workdir)
     spread_over_cores(_rows_per_micro_batch(run_config) for run_config in runs.values())
     if "runs" in config:
         for run_config in runs.values():
@@ -107,6 +110,30 @@ def default_workdir(config_file: str) -> Path:
     stem = Path(path).stem
     arguments = re.sub(r"[^\w=,.\-]+", "_", arguments)
     return Path("runs") / (f"{stem}-{arguments}" if arguments else stem)
+
+
+RUN = "run:"
+"""Begins a `training.init_from` that names an earlier run of the same config file."""
+
+
+def _settle_init_from(config: ConfigDict, runs: Mapping[str, Any], workdir: Path) -> None:
+    """Replace "run:NAME" in `training.init_from` by the folder of that run.
+
+    Raises:
+        ValueError: the config file has no such run, or does not train it before this one.
+    """
+    source = config.training.init_from
+    if not source.startswith(RUN):
+        return
+    earlier = list(itertools.takewhile(lambda name: runs[name] is not config, runs))
+    name = source.removeprefix(RUN)
+    if name not in earlier:
+        raise ValueError(
+            f"training.init_from={source} names a run of the same config file that is trained "
+            f"before, and runs are trained in alphabetical order; before this one there "
+            f"{'are' if len(earlier) > 1 else 'is'} {', '.join(earlier) or 'none'}"
+        )
+    config.training.init_from = str(workdir / name)
 
 
 def _rows_per_micro_batch(config: ConfigDict) -> int:

@@ -10,6 +10,7 @@ backward pass, because [B, H, T, S] scores in every layer would be most of a mod
 """
 
 import functools
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -21,6 +22,7 @@ from latent_jax.layers.config import ATTENTION_IMPLEMENTATIONS, TransformerConfi
 from latent_jax.layers.dense import Dense, residual_init
 from latent_jax.layers.relative import PositionBias
 from latent_jax.layers.rotary import rotate
+from latent_jax.layers.view import View, attend_view
 from latent_jax.nearest import check_word
 
 TILE = 128
@@ -195,8 +197,9 @@ class Attention(nn.Module):
         self,
         x_BTD: jax.Array,
         lengths_B: jax.Array | None = None,
-        cache: Cache | None = None,
+        cache: Cache | Sequence[Cache] | None = None,
         position_B: jax.Array | None = None,
+        view: View | None = None,
     ) -> tuple[jax.Array, Cache | None]:
         """Return the result of attention over the positions of x.
 
@@ -205,14 +208,19 @@ class Attention(nn.Module):
             lengths_B: int32, the number of real positions at the start of each row; the others are
                 hidden from every query. None = all are real.
             cache: keys and values of earlier positions. With `position_B`, x attends to them;
-                without, the cache is filled from position 0 on. Only for causal layers.
+                without, the cache is filled from position 0 on. Only for causal layers. With a
+                view: its contexts.
             position_B: int32, the position of each lane; only with a cache.
+            view: what each position reads, in place of the three arguments above.
 
         Returns:
-            [B, T, D], and the cache that includes these positions (None without one).
+            [B, T, D], and the cache that includes these positions (None without one); with a view,
+            the keys and values of x alone. A view needs rotary positions, else a ValueError.
         """
         config = self.config
         heads = (config.n_heads, config.head_size)
+        if view is not None and config.positions != "rotary":
+            raise ValueError(f"a view needs rotary positions; these are {config.positions!r}")
         bias = None
         if config.positions == "relative":
             position_bias = PositionBias(config, self.causal, name="position_bias")
@@ -223,8 +231,13 @@ class Attention(nn.Module):
         q_BTHd, k_BTGd, v_BTGd = self._projected(x_BTD)
         if config.positions == "rotary":
             at_BT = jnp.arange(x_BTD.shape[1])[None] if position_B is None else position_B[:, None]
+            at_BT = at_BT if view is None else view.position_BT
             q_BTHd, k_BTGd = (rotate(x, at_BT, config.rope_theta) for x in (q_BTHd, k_BTGd))
-        if position_B is None:
+        if view is not None:
+            contexts = cache or ()
+            cache = Cache(k_BTGd.swapaxes(1, 2), v_BTGd.swapaxes(1, 2))
+            out_BTHd = attend_view(q_BTHd, cache, contexts, view)
+        elif position_B is None:
             out_BTHd = attend(
                 q_BTHd,
                 k_BTGd,

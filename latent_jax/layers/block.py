@@ -5,7 +5,7 @@ x + feed_forward(norm(x)).
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -18,6 +18,7 @@ from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.dropout import drop, keep_mask
 from latent_jax.layers.feed_forward import FeedForward
 from latent_jax.layers.norms import NORM_MODULES
+from latent_jax.layers.view import View
 from latent_jax.sharding_constraints import rows
 
 BLOCKS = "blocks"
@@ -36,8 +37,9 @@ class Block(nn.Module):
         x_BTD: jax.Array,
         lengths_B: jax.Array | None = None,
         kept_2BTD: jax.Array | None = None,
-        cache: Cache | None = None,
+        cache: Cache | Sequence[Cache] | None = None,
         position_B: jax.Array | None = None,
+        view: View | None = None,
     ) -> tuple[jax.Array, Cache | None]:
         """Return the stream after both branches, and the cache (see `Attention`).
 
@@ -49,7 +51,7 @@ class Block(nn.Module):
         kept_BTD = (None, None) if kept_2BTD is None else kept_2BTD
         h_BTD = norm(name="attention_norm")(x_BTD)
         attention = Attention(self.config, self.causal, name="attention")
-        h_BTD, cache = attention(h_BTD, lengths_B, cache, position_B)
+        h_BTD, cache = attention(h_BTD, lengths_B, cache, position_B, view)
         x_BTD = x_BTD + drop(h_BTD, kept_BTD[0], rate)
         h_BTD = norm(name="feed_forward_norm")(x_BTD)
         h_BTD = FeedForward(self.config, name="feed_forward")(h_BTD)
@@ -68,8 +70,9 @@ class Stack(nn.Module):
         x_BTD: jax.Array,
         lengths_B: jax.Array | None = None,
         train: bool = False,
-        cache: Cache | None = None,
+        cache: Cache | Sequence[Cache] | None = None,
         position_B: jax.Array | None = None,
+        view: View | None = None,
     ) -> tuple[jax.Array, Cache | None]:
         """Return the normalised stream after the last block, [B, T, D] in the config's dtype.
 
@@ -80,8 +83,8 @@ class Stack(nn.Module):
             ValueError: the config is not resolved.
         """
 
-        def body(block, x_BTD, cache, kept_2BTD, lengths_B, position_B):
-            return block(rows(x_BTD), lengths_B, kept_2BTD, cache, position_B)
+        def body(block, x_BTD, cache, kept_2BTD, lengths_B, position_B, view):
+            return block(rows(x_BTD), lengths_B, kept_2BTD, cache, position_B, view)
 
         unroll = self.config.scan_unroll
         if not unroll or self.config.remat == "auto":
@@ -100,12 +103,13 @@ class Stack(nn.Module):
             body,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(0, 0, nn.broadcast, nn.broadcast),
+            in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast),
             length=self.config.n_layers,
             unroll=unroll,
         )
         block = Block(self.config, self.causal, name=BLOCKS)
-        x_BTD, cache = scan(block, x_BTD, cache, self._kept(x_BTD, train), lengths_B, position_B)
+        kept = self._kept(x_BTD, train)
+        x_BTD, cache = scan(block, x_BTD, cache, kept, lengths_B, position_B, view)
         norm = NORM_MODULES[self.config.norm](self.config.norm_epsilon, name="final_norm")
         return norm(x_BTD), cache
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any, ClassVar
 
 from ml_collections import ConfigDict
 
-from latent_jax.contracts import Code, FieldSpec, Task, Variables, Vocabulary, Writer
-from latent_jax.data import Corpus
+from latent_jax.contracts import Code, FieldSpec, Stream, Task, Variables, Vocabulary, Writer
+from latent_jax.data import Corpus, TrainBatches
 from latent_jax.data.packing import RowLayout
 from latent_jax.data.problem_rows import AMOUNTS, problem_fields
 from latent_jax.methods.budget import TEXT
@@ -223,6 +223,26 @@ class Family(abc.ABC):
         if self.reads_problems:
             return RowLayout(config.row_length, problem_fields(), AMOUNTS)
         return RowLayout(config.row_length, {"ids": FieldSpec()}, ("bytes",))
+
+    def rows_read(self, config: ConfigDict) -> int:
+        """Return how many rows of a source a step reads; all of the batch, unless several come of
+        one.
+        """
+        return config.batch_size
+
+    def make_stream(
+        self, config: ConfigDict, task: Task, tokenizer: Tokenizer, batches: TrainBatches
+    ) -> TrainBatches | Stream:
+        """Return what the loop trains on: the batches, or a stream that makes others of them.
+
+        Args:
+            config: with its row length solved.
+            task: of the configuration.
+            tokenizer: of its ids.
+            batches: an endless iterator over batches of `rows_read` rows.
+        """
+        del config, task, tokenizer
+        return batches
 
     @abc.abstractmethod
     def make_task(

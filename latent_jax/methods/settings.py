@@ -15,6 +15,7 @@ from latent_jax.chunking.fixed.registry import compressors
 from latent_jax.data import DataConfig, data_config
 from latent_jax.data.chains import ChainsConfig
 from latent_jax.data.sources import PROBLEMS, SOURCES
+from latent_jax.generation.rollout_stream import PolicyConfig
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.methods.budget import FLOPS, STEPS, UNITS
 from latent_jax.methods.bytes import Bytes
@@ -22,6 +23,7 @@ from latent_jax.methods.equal_info_ac import WINDOW_RULES
 from latent_jax.methods.names import parse, with_options
 from latent_jax.methods.registry import family
 from latent_jax.methods.solve import budget_of
+from latent_jax.methods.thought_settings import ThoughtsConfig
 from latent_jax.models.latent_lm import LM_GRADIENTS
 from latent_jax.quantizers import QuantizerConfig
 from latent_jax.ranges import (
@@ -124,6 +126,8 @@ SECTIONS: Mapping[str, type] = {
     "budget": BudgetConfig,
     "data": DataConfig,
     "chains": ChainsConfig,
+    "thoughts": ThoughtsConfig,
+    "policy": PolicyConfig,
     "tokenizer": TokenizerConfig,
     "snippets": Snippets,
     "model": TransformerConfig,

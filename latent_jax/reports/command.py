@@ -32,6 +32,11 @@ COLUMNS = (
     "reconstruction_accuracy",
     "codebook_perplexity",
     "language_model_choice_nats_per_byte",
+    "result_nats_per_token_without",
+    "result_nats_per_token_with",
+    "use_nats_per_token",
+    "blocks_per_solution",
+    "right_share",
 )
 """Columns of a comparison of runs; a column that no run has is left out."""
 

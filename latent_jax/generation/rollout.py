@@ -1,0 +1,351 @@
+"""Solutions that a reasoner writes by itself: text, where it thinks, and how long.
+
+A solution grows by segments. Each round reads the text so far once, without thoughts; thinks, in
+every lane that has opened a block; and writes until the lane opens the next block or ends. So what
+is written reads what it read in training, and every lane of every round is one compiled program.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from latent_jax.data.problem_rows import FIELDS, ProblemLayout
+from latent_jax.generation.sampling import Sampling, sample
+from latent_jax.layers.cache import Cache
+from latent_jax.layers.view import View
+from latent_jax.models.reasoner import END
+from latent_jax.models.thinking import Text, Trunks, read_text, sees_text, think_by
+from latent_jax.ranges import at_least, check_fields
+from latent_jax.tasks.reasoning_scores import logits
+from latent_jax.tasks.thinker import Thinker
+from latent_jax.tasks.thought_slots import empty_slots
+
+GREEDY = Sampling(temperature=0.0)
+"""The likeliest token, and what is likelier of yes and no."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How a solution is drawn.
+
+    Attributes:
+        segment: tokens of a segment, at most; a lane that needs more ends there.
+        sampling: how tokens are drawn; its temperature is also that of the decisions to open a
+            block and to end thinking.
+        thinks: whether blocks may be opened at all.
+        limit: slots in use of a block, at most; -1 = as many as the reasoner was trained with.
+    """
+
+    segment: Annotated[int, at_least(1)]
+    sampling: Sampling = GREEDY
+    thinks: bool = True
+    limit: Annotated[int, at_least(-1)] = -1
+
+    def __post_init__(self):
+        check_fields(self, "decoding ")
+        if self.sampling.needs_seen:
+            raise ValueError(
+                f"repetition_penalty={self.sampling.repetition_penalty} is not for solutions, "
+                "which repeat numbers: leave it at 1"
+            )
+
+
+class Rollout(NamedTuple):
+    """Solutions.
+
+    Attributes:
+        ids_BT: int32, prompt, solution, and separators behind it.
+        n_text_B: int32, tokens of prompt and solution, its separator included.
+        segment_BT: int32, s + 1 for a token of segment s of the solution, 0 for others.
+        opens_BT: int32, the block that was opened behind a token, 0 = none.
+        n_BJ: int32, slots in use of each block.
+        written_BJK: int32, the tokens that were written into slots.
+        nats_BT: float32, -log p of each token under the model, at temperature 1.
+        is_ended_B: bool, whether the lane wrote the separator.
+    """
+
+    ids_BT: jax.Array
+    n_text_B: jax.Array
+    segment_BT: jax.Array
+    opens_BT: jax.Array
+    n_BJ: jax.Array
+    written_BJK: jax.Array
+    nats_BT: jax.Array
+    is_ended_B: jax.Array
+
+    def fields(self, layout: ProblemLayout, separator_id: int) -> dict[str, jax.Array]:
+        """Return the solutions as fields of a batch, laid out as `data.problem_rows` says.
+
+        No token is marked as a result. The slots of a block count as written where they are in use.
+        """
+        n_rows, length = self.ids_BT.shape
+        at_1T = jnp.arange(length)[None]
+        is_step_BT = self.segment_BT > 1
+        first_B = jnp.argmax(is_step_BT, axis=1)
+        from_BN = first_B[:, None] + jnp.arange(layout.blocks_text)[None]
+        is_in_BN = (from_BN < length) & is_step_BT.any(axis=1)[:, None]
+        from_BN = jnp.minimum(from_BN, length - 1)
+        block_BN = jnp.where(is_in_BN, jnp.take_along_axis(self.segment_BT, from_BN, 1) - 1, 0)
+        block_BN = jnp.maximum(block_BN, 0)
+        ids_BN = jnp.where(block_BN > 0, jnp.take_along_axis(self.ids_BT, from_BN, 1), separator_id)
+        # The place in a segment: how far its first token is behind.
+        starts_BT = jnp.where(
+            self.segment_BT != jnp.pad(self.segment_BT[:, :-1], ((0, 0), (1, 0))), at_1T, 0
+        )
+        start_BT = jax.lax.cummax(starts_BT, axis=1)
+        place_BN = jnp.where(block_BN > 0, from_BN - jnp.take_along_axis(start_BT, from_BN, 1), 0)
+        slot_11K = jnp.arange(layout.n_slots)[None, None]
+        number_1J1 = jnp.arange(1, layout.n_blocks + 1)[None, :, None]
+        used_BJK = jnp.where(slot_11K < self.n_BJ[..., None], number_1J1, 0)
+        slots_BJK = jnp.broadcast_to(slot_11K, used_BJK.shape)
+        nothing = jnp.zeros_like(self.ids_BT), jnp.zeros_like(block_BN), jnp.zeros_like(used_BJK)
+        parts = {
+            "ids": (self.ids_BT, ids_BN, self.written_BJK),
+            "segment": (self.segment_BT, block_BN, used_BJK),
+            "place": (nothing[0], place_BN, slots_BJK),
+            "opens": (self.opens_BT, *nothing[1:]),
+            "result": nothing,
+        }
+        return {
+            name: jnp.concatenate([x.reshape(n_rows, -1) for x in parts[name]], axis=1)
+            for name in FIELDS
+        }
+
+
+def rollout_flops(thinker: Thinker) -> float:
+    """Return the forward FLOPs of writing a solution, at most: rounds end when all lanes have.
+
+    Each of J + 1 rounds reads the whole text, one block of slots, and writes as many tokens as all
+    segments have on average.
+    """
+    config, layout = thinker.config, thinker.config.layout
+    model = config.model
+
+    def stack(n_positions: int, n_keys: int) -> float:
+        return n_positions * sum(model.stack_flops(n_keys).values())
+
+    n_rounds = 1 + layout.n_blocks if thinker.has_blocks else 1
+    n_slots = layout.n_slots + 1 if thinker.has_blocks else 1
+    per_round = stack(layout.text, layout.text)
+    if thinker.has_blocks:
+        per_round += stack(n_slots, layout.text + n_slots)
+    writing = stack(layout.text, layout.text + n_slots + layout.text // n_rounds)
+    return n_rounds * per_round + writing + layout.text * 2.0 * model.d_model * model.vocab_size
+
+
+class _Lanes(NamedTuple):
+    """The state of a round: the solutions, and which lanes wait for a block."""
+
+    rollout: Rollout
+    opened_B: jax.Array
+    n_blocks_B: jax.Array
+
+
+@functools.partial(jax.jit, static_argnames=("thinker", "decoding"))
+def roll_out(
+    thinker: Thinker,
+    params: Mapping[str, Any],
+    prompts_BT: jax.Array,
+    lengths_B: jax.Array,
+    keys_B: jax.Array,
+    decoding: Decoding,
+) -> Rollout:
+    """Write a solution behind every prompt.
+
+    Args:
+        thinker: the reasoner.
+        params: its collection "params".
+        prompts_BT: int32, T as in the layout, separators behind each prompt.
+        lengths_B: int32, tokens of each prompt, at least 1.
+        keys_B: typed keys; a lane draws with its own, whatever its neighbours are.
+        decoding: how.
+    """
+    trunks, layout = Trunks(thinker.config, params), thinker.config.layout
+    n_rows = prompts_BT.shape[0]
+    rollout = Rollout(
+        ids_BT=jnp.where(
+            jnp.arange(layout.text)[None] < lengths_B[:, None], prompts_BT, thinker.separator_id
+        ),
+        n_text_B=lengths_B,
+        segment_BT=jnp.zeros_like(prompts_BT),
+        opens_BT=jnp.zeros_like(prompts_BT),
+        n_BJ=jnp.zeros((n_rows, layout.n_blocks), jnp.int32),
+        written_BJK=jnp.full(
+            (n_rows, layout.n_blocks, layout.n_slots), thinker.separator_id, jnp.int32
+        ),
+        nats_BT=jnp.zeros(prompts_BT.shape, jnp.float32),
+        is_ended_B=jnp.zeros(n_rows, bool),
+    )
+
+    def round_(state):
+        number, lanes = state
+        keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, number)
+        lanes = _write_round(thinker, trunks, decoding, lanes, lengths_B, number, keys)
+        return number + 1, lanes
+
+    def goes_on(state):
+        number, lanes = state
+        return (number <= layout.n_blocks) & lanes.opened_B.any()
+
+    # The first round has no block: every lane writes behind its prompt.
+    lanes = _Lanes(rollout, jnp.ones(n_rows, bool), jnp.zeros(n_rows, jnp.int32))
+    _, lanes = jax.lax.while_loop(goes_on, round_, (jnp.int32(0), lanes))
+    return lanes.rollout
+
+
+def _write_round(thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, keys_B) -> _Lanes:
+    """Think in the lanes that have opened a block, and write their next segment."""
+    rollout = lanes.rollout
+    text = read_text(trunks, rollout.ids_BT, thinker.separator_id)
+    is_block = number > 0
+    opens_B = jnp.where(is_block & lanes.opened_B, rollout.n_text_B, 0)
+    key_of = functools.partial(_keys, keys_B)
+    if thinker.has_blocks:
+        cache, n_B, written_BK = _think(thinker, trunks, decoding, text, opens_B, key_of)
+        is_here_BJ = (jnp.arange(rollout.n_BJ.shape[1]) == number - 1)[None] & (opens_B > 0)[
+            :, None
+        ]
+        rollout = rollout._replace(
+            n_BJ=jnp.where(is_here_BJ, n_B[:, None], rollout.n_BJ),
+            written_BJK=jnp.where(is_here_BJ[..., None], written_BK[:, None], rollout.written_BJK),
+        )
+    else:
+        cache, n_B = trunks.config.model.empty_cache(len(opens_B), 1), jnp.zeros_like(opens_B)
+    behind_B = jnp.where(is_block, opens_B, lengths_B)
+    # Where the token before the first one stands: the prompt's last token, or the end of a block.
+    before_B = jnp.where(is_block, opens_B + 2 + n_B, lengths_B)
+    view = _SegmentView(behind_B, before_B, opens_B, n_B, is_block, decoding.segment)
+    own = trunks.config.model.empty_cache(len(opens_B), decoding.segment + 1)
+    end_BD = jnp.broadcast_to(trunks.mark(END), (len(opens_B), trunks.config.model.d_model))
+    x_BD, own = view.step(trunks, text, cache, own, end_BD, jnp.int32(0))
+    plain_BD = jnp.take_along_axis(text.x_BTD, behind_B[:, None, None], axis=1)[:, 0]
+    x_BD = jnp.where(is_block, x_BD, plain_BD)
+    layout = thinker.config.layout
+    can_open = decoding.thinks and thinker.has_blocks
+    # The room that the steps behind breakpoints have in a row.
+    room_B = jnp.where(
+        is_block, layout.blocks_text - jnp.sum(rollout.segment_BT > 1, axis=1), layout.text
+    )
+
+    def write(state):
+        at, x_BD, own, rollout, is_active_B, opened_B = state
+        if can_open:
+            start_B = trunks.start_logits(x_BD)
+            opens_now_B = _decide(start_B, key_of(at, 0), decoding.sampling.temperature) & (at > 0)
+            opens_now_B &= is_active_B & (number < layout.n_blocks)
+            last_BT = jnp.arange(layout.text)[None] == rollout.n_text_B[:, None] - 1
+            rollout = rollout._replace(
+                opens_BT=jnp.where(last_BT & opens_now_B[:, None], number + 1, rollout.opens_BT)
+            )
+            opened_B |= opens_now_B
+            is_active_B &= ~opens_now_B
+        logits_BV = logits(trunks, x_BD[:, None])[:, 0]
+        ids_B = sample(key_of(at, 1), logits_BV, decoding.sampling)
+        nats_B = -jnp.take_along_axis(jax.nn.log_softmax(logits_BV), ids_B[:, None], 1)[:, 0]
+        is_next_BT = jnp.arange(layout.text)[None] == rollout.n_text_B[:, None]
+        is_next_BT &= is_active_B[:, None]
+        is_ended_B = is_active_B & (ids_B == thinker.separator_id)
+        rollout = rollout._replace(
+            ids_BT=jnp.where(is_next_BT, ids_B[:, None], rollout.ids_BT),
+            segment_BT=jnp.where(is_next_BT, number + 1, rollout.segment_BT),
+            nats_BT=jnp.where(is_next_BT, nats_B[:, None], rollout.nats_BT),
+            n_text_B=rollout.n_text_B + is_active_B,
+            is_ended_B=rollout.is_ended_B | is_ended_B,
+        )
+        is_active_B &= ~is_ended_B & (rollout.n_text_B < layout.text) & (at + 1 < room_B)
+        x_BD, own = view.step(trunks, text, cache, own, trunks.embed(ids_B), at + 1)
+        return at + 1, x_BD, own, rollout, is_active_B, opened_B
+
+    def goes_on(state):
+        at, *_, is_active_B, _ = state
+        return (at < decoding.segment) & is_active_B.any()
+
+    nobody_B = jnp.zeros_like(lanes.opened_B)
+    is_active_B = lanes.opened_B & (rollout.n_text_B < layout.text) & (room_B > 0)
+    state = (jnp.int32(0), x_BD, own, rollout, is_active_B, nobody_B)
+    *_, rollout, _, opened_B = jax.lax.while_loop(goes_on, write, state)
+    return _Lanes(rollout, opened_B, lanes.n_blocks_B + opened_B)
+
+
+def _think(thinker, trunks, decoding, text, opens_B, key_of):
+    """Return keys and values of one block per lane, its slots in use, and what was written."""
+    n_slots = thinker.config.layout.n_slots
+    opens_B1 = opens_B[:, None]
+    is_written, k = thinker.slots == "written", thinker.n_thoughts
+    given_D = empty_slots(trunks, thinker.slots, thinker.filler_id)
+
+    def choose(h_B1D, slot):
+        if is_written:
+            ids_B = sample(key_of(slot[0], 2), logits(trunks, h_B1D)[:, 0], decoding.sampling)
+            return trunks.embed(ids_B)[:, None], ids_B
+        nothing_B = jnp.full(len(h_B1D), thinker.separator_id, jnp.int32)
+        if thinker.slots == "latent":
+            return trunks.project(h_B1D), nothing_B
+        return jnp.broadcast_to(given_D, h_B1D.shape), nothing_B
+
+    thoughts, chosen_SB = think_by(trunks, text, opens_B1, choose, (), n_slots)
+    n_B = jnp.full(len(opens_B), n_slots if is_written else k, jnp.int32)
+    if thinker.ends:
+        end_SB = trunks.end_logits(thoughts.h_BSJD[:, :, 0]).swapaxes(0, 1)
+        numbers_S = jnp.arange(n_slots + 1)
+        is_over_SB = jax.vmap(
+            lambda end_B, at: _decide(end_B, key_of(at, 3), decoding.sampling.temperature)
+        )(end_SB, numbers_S)
+        is_over_SB |= (numbers_S >= n_B[0])[:, None]
+        n_B = jnp.argmax(is_over_SB, axis=0).astype(jnp.int32)
+    if decoding.limit >= 0:
+        n_B = jnp.minimum(n_B, decoding.limit)
+    return thoughts.cache, n_B, chosen_SB[:-1].swapaxes(0, 1)
+
+
+class _SegmentView(NamedTuple):
+    """Where the tokens of a lane's segment stand, and what they read."""
+
+    behind_B: jax.Array
+    before_B: jax.Array
+    opens_B: jax.Array
+    n_B: jax.Array
+    is_block: jax.Array
+    n_tokens: int
+
+    def step(self, trunks: Trunks, text: Text, slots: Cache, own: Cache, x_BD, at):
+        """Read one vector per lane; number 0 is the end of a block, which the first round lacks."""
+        slot = jnp.arange(slots.k_BGSd.shape[3])[None]
+        place = jnp.arange(self.n_tokens + 1)[None]
+        is_used_BS = (slot <= self.n_B[:, None]) & (self.opens_B > 0)[:, None]
+        is_before_BS = (place < at) & ((place > 0) | self.is_block)
+        view = View(
+            (self.before_B + at)[:, None],
+            jnp.ones((len(x_BD), 1, 1), bool),
+            (
+                sees_text(self.behind_B[:, None], text.x_BTD.shape[1]),
+                is_used_BS[:, None],
+                jnp.broadcast_to(is_before_BS, (len(x_BD), self.n_tokens + 1))[:, None],
+            ),
+        )
+        x_B1D, new = trunks.language(x_BD[:, None], (text.language, slots, own), view)
+        own = Cache(
+            *(
+                jax.lax.dynamic_update_slice(whole, part.astype(whole.dtype), (0, 0, 0, at, 0))
+                for whole, part in zip(own, new, strict=True)
+            )
+        )
+        return x_B1D[:, 0], own
+
+
+def _keys(keys_B: jax.Array, at: jax.Array, kind: int) -> jax.Array:
+    """Return a key per lane for a place and a kind of decision."""
+    fold = jax.vmap(jax.random.fold_in, (0, None))
+    return fold(fold(keys_B, at), kind)
+
+
+def _decide(logits_B: jax.Array, keys_B: jax.Array, temperature: float) -> jax.Array:
+    """Return yes or no per lane, bool[B]."""
+    if not temperature:
+        return logits_B > 0
+    uniform_B = jax.vmap(jax.random.uniform)(keys_B)
+    return uniform_B < jax.nn.sigmoid(logits_B / temperature)

@@ -1,0 +1,84 @@
+"""Attention to several sources of keys under masks, at positions that are given.
+
+A plain row reads the positions before it. Thoughts do not: each block of them hangs behind a place
+of a text, reads the text up to there, and itself. A `View` says who reads what.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from latent_jax.layers.cache import Cache
+
+
+class View(NamedTuple):
+    """What each position of x may read.
+
+    A position that reads nothing gets some mean of values; ignore it.
+
+    Attributes:
+        position_BT: int32, the position of each for rotary angles.
+        own_BTT: bool, whether position t of x reads position s of x.
+        contexts_BTS: for each context, bool, whether position t of x reads its position s.
+    """
+
+    position_BT: jax.Array
+    own_BTT: jax.Array
+    contexts_BTS: tuple[jax.Array, ...] = ()
+
+
+def attend_view(
+    q_BTHd: jax.Array,
+    own: Cache,
+    contexts: Sequence[Cache],
+    view: View,
+) -> jax.Array:
+    """Return softmax(q k^T / sqrt(d)) v over all sources together, [B, T, H, d], in q's dtype.
+
+    Sources are not joined: scores of each are, so that long contexts are never copied. The softmax
+    is float32.
+
+    Args:
+        q_BTHd: queries, rotated.
+        own: keys (rotated) and values of x, [B, G, T, d] each; G must divide H.
+        contexts: keys and values of earlier positions, [B, G, S, d] each.
+        view: who reads what.
+
+    Raises:
+        ValueError: the view has another number of contexts.
+    """
+    if len(contexts) != len(view.contexts_BTS):
+        raise ValueError(f"{len(contexts)} contexts, and a view of {len(view.contexts_BTS)}")
+    n_rows, length, n_heads, head_size = q_BTHd.shape
+    n_groups = own.k_BGSd.shape[1]
+    q_BGPTd = (q_BTHd * head_size**-0.5).swapaxes(1, 2)
+    q_BGPTd = q_BGPTd.reshape(n_rows, n_groups, n_heads // n_groups, length, head_size)
+    sources = (*contexts, own)
+    allowed_BTS = jnp.concatenate((*view.contexts_BTS, view.own_BTT), axis=2)
+    scores_BGPTS = jnp.concatenate(
+        [
+            jnp.einsum(
+                "BGPTd,BGSd->BGPTS", q_BGPTd, source.k_BGSd, preferred_element_type=jnp.float32
+            )
+            for source in sources
+        ],
+        axis=-1,
+    )
+    least = jnp.finfo(jnp.float32).min
+    weights_BGPTS = jax.nn.softmax(
+        jnp.where(allowed_BTS[:, None, None], scores_BGPTS, least), axis=-1
+    )
+    total_BGPTd, start = 0.0, 0
+    for source in sources:
+        stop = start + source.k_BGSd.shape[2]
+        total_BGPTd += jnp.einsum(
+            "BGPTS,BGSd->BGPTd",
+            weights_BGPTS[..., start:stop].astype(source.v_BGSd.dtype),
+            source.v_BGSd,
+            preferred_element_type=jnp.float32,
+        )
+        start = stop
+    out_BHTd = total_BGPTd.reshape(n_rows, n_heads, length, head_size)
+    return out_BHTd.swapaxes(1, 2).astype(q_BTHd.dtype)

@@ -1,0 +1,222 @@
+"""`Thoughts[latent,k=3]`: bytes of worked problems, with thoughts at their breakpoints."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from latent_jax import tokenizers
+from latent_jax.contracts import Code, Stream, Task, Variables, Vocabulary, Writer
+from latent_jax.data import TrainBatches
+from latent_jax.data.packing import RowLayout
+from latent_jax.data.problem_rows import AMOUNTS, ProblemCode, problem_fields
+from latent_jax.data.problems import END_MARK
+from latent_jax.generation.rollout import Decoding, rollout_flops
+from latent_jax.generation.rollout_stream import PolicyConfig, RolloutStream
+from latent_jax.generation.thinking_writer import ThinkingWriter
+from latent_jax.methods.family import (
+    Family,
+    MethodName,
+    Option,
+    Sources,
+    head_of,
+    transformer_keys,
+)
+from latent_jax.methods.registry import register
+from latent_jax.methods.solve import solve_steps
+from latent_jax.methods.thought_settings import ThoughtsConfig
+from latent_jax.models.gpt import GPTConfig
+from latent_jax.models.reasoner import ReasonerConfig
+from latent_jax.platform import Platform
+from latent_jax.ranges import at_least
+from latent_jax.tasks.latent_reasoning import LatentReasoning
+from latent_jax.tasks.policy import Policy
+from latent_jax.tasks.thinker import Thinker
+from latent_jax.tasks.thought_slots import KINDS, Curriculum
+
+MARKS = ("<<", ">>", "<<")
+"""The texts as whose first ids the marks start, end and pause begin (Hao et al. 2024)."""
+
+
+@register
+class Thoughts(Family):
+    """A language model that thinks at the breakpoints of worked problems."""
+
+    name = "Thoughts"
+    rank, colour = 8, 3
+    summary = "bytes of worked problems, with thoughts at their breakpoints (Fifty 2025)"
+    options = {
+        "slots": Option("what a block holds", KINDS, is_positional=True),
+        "k": Option("slots in use; left out with none and written", numbers=at_least(0, 256)),
+        "trunks": Option("2 = another copy thinks, the first one is frozen", default=1),
+    }
+    example = "Thoughts[latent,k=3]"
+    reads_ids = False
+    reads_problems = True
+    amounts = AMOUNTS
+
+    def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the defaults; without slots that are counted, k is 0."""
+        usual = super().defaults(options)
+        return {**usual, "k": 0} if options.get("slots") in ("none", "written") else usual
+
+    def check(self, method: MethodName) -> None:
+        """Refuse a number of slots that does not go with what they hold, and a third trunk."""
+        is_counted = method["slots"] not in ("none", "written")
+        if is_counted != (method["k"] > 0):
+            said = "needs k of at least 1" if is_counted else "leaves k out"
+            raise ValueError(f"'{method}': {method['slots']} {said}")
+        if method["trunks"] > 2:
+            raise ValueError(f"'{method}': there are 1 or 2 trunks")
+
+    def vocab_size(self, method: MethodName) -> int:
+        """Return 256 bytes and the separator."""
+        return tokenizers.Bytes.vocab_size
+
+    def make_code(self, method: MethodName, sources: Sources) -> tokenizers.Tokenizer:
+        """Return the tokenizer of bytes."""
+        return tokenizers.Bytes()
+
+    def row_code(
+        self, method: MethodName, config: ConfigDict, tokenizer: tokenizers.Tokenizer
+    ) -> Code:
+        """Return the code that makes a row of each problem; see `Family`.
+
+        Raises:
+            ValueError: row_length is not that of the layout.
+        """
+        thoughts = _settings(config)
+        prompt = (thoughts.prompt, thoughts.prompt_end)
+        return ProblemCode(tokenizer, thoughts.layout, prompt, thoughts.written, _extra(config))
+
+    def row_layout(self, method: MethodName, config: ConfigDict) -> RowLayout:
+        """Return the arrays of a row; roll-outs have two more; see `Family`."""
+        return RowLayout(config.row_length, problem_fields(extra=_extra(config)), AMOUNTS)
+
+    def make_task(
+        self, method: MethodName, config: ConfigDict, vocabulary: Vocabulary, platform: Platform
+    ) -> Task:
+        """Return the first phase of latent reasoning; see `Family`.
+
+        Raises:
+            ValueError: z_loss, snippets or quantized are set, which need a language model over
+                text; or see `LatentReasoning`.
+        """
+        if config.z_loss or config.snippets.every or config.quantized:
+            raise ValueError(
+                f"z_loss={config.z_loss}, snippets.every={config.snippets.every} and "
+                f"quantized={config.quantized} are keys of a language model over text: leave them "
+                f"as they are for {method}"
+            )
+        thoughts = _settings(config)
+        ids = tokenizers.Bytes()
+        model = GPTConfig(
+            **transformer_keys(config.model, platform),
+            vocab_size=vocabulary.size,
+            max_length=thoughts.text,
+        ).resolved(platform)
+        reasoner = ReasonerConfig(
+            model=model,
+            layout=thoughts.layout,
+            mark_ids=tuple(int(ids.encode(mark.encode())[0]) for mark in MARKS),
+            projection=thoughts.projection,
+            trunks=method["trunks"],
+            change=thoughts.change,
+            rank=thoughts.rank,
+            message=thoughts.message,
+            cache=thoughts.cache,
+        )
+        head = head_of(config, vocabulary.size, platform)
+        task = LatentReasoning(
+            Thinker(
+                reasoner,
+                vocabulary.separator_id,
+                method["slots"],
+                Curriculum(method["k"]),
+                int(ids.encode(thoughts.filler.encode())[0]),
+                thoughts.iterations,
+                thoughts.end_weight > 0 and method["slots"] in ("latent", "written"),
+            ),
+            vocabulary.bytes_per_token,
+            text_weight=thoughts.text_weight,
+            written_weight=thoughts.written_weight,
+            named_weight=thoughts.named_weight if method["slots"] == "latent" else 0.0,
+            start_weight=thoughts.start_weight,
+            end_weight=thoughts.end_weight if method["slots"] in ("latent", "written") else 0.0,
+            head="whole" if head == "whole" else "blocks",
+            decoding=Decoding(thoughts.segment) if thoughts.segment else None,
+            mark=tuple(map(int, ids.encode(END_MARK.encode()))),
+        )
+        if config.policy.group:
+            self.rows_read(config)
+            if thoughts.curriculum:
+                raise ValueError(
+                    f"thoughts.curriculum={thoughts.curriculum} is of the first phase, and "
+                    f"policy.group={config.policy.group} asks for the second: set one to 0"
+                )
+            return Policy(task, config.policy.fork_share, rollout_flops(task.thinker))
+        if not thoughts.curriculum or method["slots"] != "latent":
+            return task
+        steps, _ = solve_steps(config, task)
+        curriculum = Curriculum(method["k"], max(round(thoughts.curriculum * steps), 1))
+        return dataclasses.replace(
+            task, thinker=dataclasses.replace(task.thinker, curriculum=curriculum)
+        )
+
+    def rows_read(self, config: ConfigDict) -> int:
+        """Return the problems of a step: a group of solutions shares one; see `Family`.
+
+        Raises:
+            ValueError: groups do not divide the batch.
+        """
+        group = config.policy.group or 1
+        if config.batch_size % group:
+            raise ValueError(
+                f"batch_size={config.batch_size} solutions are no whole groups of policy.group="
+                f"{group}: make it a multiple"
+            )
+        return config.batch_size // group
+
+    def make_stream(
+        self,
+        config: ConfigDict,
+        task: Task,
+        tokenizer: tokenizers.Tokenizer,
+        batches: TrainBatches,
+    ) -> TrainBatches | Stream:
+        """Return the batches, or in the second phase solutions of their problems; see `Family`."""
+        policy = PolicyConfig(**config.policy)
+        if not policy.group:
+            return batches
+        return RolloutStream(task.thinker, batches, tokenizer, policy)
+
+    def make_writer(
+        self,
+        task: Task,
+        variables: Variables,
+        tokenizer: tokenizers.Tokenizer,
+        row_length: int,
+    ) -> Writer:
+        """Return a writer of solutions; see `Family`."""
+        return ThinkingWriter(task.thinker, variables, tokenizer)
+
+
+def _extra(config: ConfigDict) -> tuple[str, ...]:
+    return ("advantage", "reward") if config.policy.group else ()
+
+
+def _settings(config: ConfigDict) -> ThoughtsConfig:
+    """Return the section of a configuration.
+
+    Raises:
+        ValueError: row_length is not that of the layout.
+    """
+    thoughts = ThoughtsConfig(**config.thoughts)
+    if config.row_length != thoughts.layout.length:
+        raise ValueError(
+            f"row_length={config.row_length}, and thoughts.text + thoughts.blocks_text + "
+            f"thoughts.blocks * thoughts.slots are {thoughts.layout.length}: a row is one problem, "
+            f"set row_length={thoughts.layout.length}"
+        )
+    return thoughts

@@ -1,0 +1,203 @@
+"""The first phase of interleaved latent reasoning: the next step of a solution, behind thoughts.
+
+Fifty's post-mortem of interleaved latent reasoning, phase 1: a solution is cut at its calculator
+marks, the model thinks there, and is trained on the step that follows.
+
+    loss = (nats of segment 0 and of all segments in their blocks
+            + text_weight * those of the same segments in the text, where nobody has thought
+            + written_weight * written thoughts + named_weight * what thoughts should name
+            + start_weight * start classifier + end_weight * end classifier) / answer tokens
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from latent_jax.generation.rollout import Decoding
+from latent_jax.generation.solutions import solution_scores
+from latent_jax.models.reasoner import Reasoner
+from latent_jax.models.thinking import Trunks
+from latent_jax.ranges import Weight, check_fields
+from latent_jax.tasks.problem_batch import Problems
+from latent_jax.tasks.reasoning_scores import (
+    block_scores,
+    end_nats,
+    start_scores,
+    summarize,
+    swapped_scores,
+    text_scores,
+)
+from latent_jax.tasks.thinker import Pass, Thinker
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentReasoning:
+    """The task of a reasoner on worked problems.
+
+    Attributes:
+        thinker: the reasoner, and what its slots hold.
+        bytes_per_position: raw bytes of answers per position of a row, measured.
+        text_weight: of the segments behind breakpoints where they stand in the text. Without
+            blocks it counts as 1.
+        written_weight: of written thoughts.
+        named_weight: of naming, in the state before each thought, the written token that the
+            thought stands for.
+        start_weight: of the classifier that opens blocks.
+        end_weight: of the classifier that ends thinking, or writing in slots. If it is not 0, the
+            thoughts in use are drawn from 0 to k for each block in training, so that every number
+            is trained.
+        head: "whole" or "blocks", see `tasks.heads`.
+        decoding: how solutions are written in evaluation; None = none are.
+        mark: the ids of the text that begins the last line of a solution.
+
+    Raises:
+        ValueError: a weight is negative, or belongs to another kind of slots.
+    """
+
+    thinker: Thinker
+    bytes_per_position: float
+    text_weight: Weight = 1.0
+    written_weight: Weight = 1.0
+    named_weight: Weight = 0.0
+    start_weight: Weight = 1.0
+    end_weight: Weight = 0.0
+    head: str = "whole"
+    decoding: Decoding | None = None
+    mark: tuple[int, ...] = ()
+    name = "latent_reasoning"
+    headline = "bits_per_byte"
+    fields = ("ids", "segment", "place", "opens", "result")
+    tokenizer_flops_per_byte = 0.0
+
+    def __post_init__(self):
+        check_fields(self, "thoughts.")
+        for key, allowed in (("named_weight", ("latent",)), ("end_weight", ("latent", "written"))):
+            if getattr(self, key) and self.thinker.slots not in allowed:
+                raise ValueError(
+                    f"thoughts.{key}={getattr(self, key)} is of slots that hold "
+                    f"{' or '.join(allowed)}, and these hold {self.thinker.slots!r}: leave it at 0"
+                )
+        if self.end_weight and self.thinker.curriculum.steps:
+            raise ValueError(
+                "thoughts.end_weight draws how many thoughts are in use, and a curriculum says so: "
+                "set one of them to 0"
+            )
+
+    @property
+    def model_config(self):
+        """The config of the reasoner."""
+        return self.thinker.config
+
+    @property
+    def frozen(self):
+        """See `Task` and `Thinker.frozen`."""
+        return self.thinker.frozen
+
+    @property
+    def names_slots(self) -> bool:
+        """Whether a token is predicted before every slot."""
+        is_text = self.thinker.slots == "written" or self.thinker.curriculum.steps > 0
+        return self.thinker.has_blocks and (is_text or self.named_weight > 0)
+
+    @property
+    def amounts(self):
+        """Raw bytes of answers, and problems; see `Task`."""
+        return {
+            "bytes": self.bytes_per_position,
+            "problems": 1.0 / self.model_config.layout.length,
+        }
+
+    @property
+    def stacks(self):
+        """What each pass of a trunk reads per row, see `Task`."""
+        model, layout = self.model_config.model, self.model_config.layout
+        stacks = [(model, layout.text)]
+        if self.thinker.has_blocks:
+            stacks.append((model, layout.n_blocks * (layout.n_slots + 1)))
+            stacks.append((model, layout.n_blocks + layout.blocks_text))
+        return tuple(stacks)
+
+    @property
+    def component_flops(self):
+        """Forward FLOPs per raw byte of text, thoughts, blocks and head, see `Task`."""
+        n_bytes = self.bytes_per_position * self.model_config.layout.length
+        flops = self.thinker.row_flops(names_slots=self.names_slots)
+        return {part: value / n_bytes for part, value in flops.items()}
+
+    @property
+    def flops_per_byte(self):
+        """The sum of `component_flops`, see `Task`."""
+        return sum(self.component_flops.values())
+
+    @property
+    def train_flops_per_byte(self):
+        """FLOPs per raw byte of the forward and backward pass, see `Task`.
+
+        There is no backward pass through a text that a frozen trunk reads.
+        """
+        return 3.0 * self.flops_per_byte - 2.0 * self.thinker.share_without_gradient(
+            self.component_flops
+        )
+
+    def train_flops(self, seen):
+        """Return the FLOPs of training on `seen["bytes"]`; see `Task`."""
+        return self.train_flops_per_byte * seen["bytes"]
+
+    def init(self, key, batch):
+        """Draw parameters; see `Task`."""
+        return Reasoner(self.model_config).init(key, batch["ids"][:, :2])
+
+    def loss(self, variables, batch, key, step, train):
+        """Return the loss of the first phase; see `Task`."""
+        trunks, problems = self._opened(variables, batch)
+        limit_BJ = None
+        if self.end_weight and train and self.thinker.slots == "latent":
+            shape = problems.n_written_BJ.shape
+            limit_BJ = jax.random.randint(key, shape, 0, self.thinker.n_thoughts + 1)
+        found = self.thinker.run(trunks, problems, self.thinker.curriculum(step), limit_BJ)
+        scores = self._scores(trunks, problems, batch, found)
+        without = scores["result_nats_without"] + scores["rest_nats_without"]
+        objective = scores["opening_nats"] + self.start_weight * scores["start_nats"]
+        if not self.thinker.has_blocks:
+            objective += without
+        else:
+            objective += self.text_weight * without
+            objective += scores["result_nats_with"] + scores["rest_nats_with"]
+        if self.names_slots:
+            objective += self.written_weight * scores["written_nats"]
+            objective += self.named_weight * scores["named_nats"]
+        if self.end_weight:
+            objective += self.end_weight * end_nats(
+                self.thinker, trunks, problems, found, self.head
+            )
+        return objective / jnp.maximum(scores["weight"], 1.0), (scores, {})
+
+    def evaluate(self, variables, batch):
+        """Return sums behind a problem's own thoughts, without any, and behind another's."""
+        trunks, problems = self._opened(variables, batch)
+        last = jnp.int32(self.thinker.n_thoughts)
+        found = self.thinker.run(trunks, problems, last)
+        scores = self._scores(trunks, problems, batch, found)
+        if self.thinker.has_blocks:
+            scores |= swapped_scores(self.thinker, trunks, problems, found)
+        if self.decoding:
+            scores |= solution_scores(
+                self.thinker, variables["params"], problems, self.decoding, self.mark
+            )
+        return scores
+
+    def summarize(self, sums):
+        """Return the metrics of summed scores; see `reasoning_scores.summarize`."""
+        return summarize(sums)
+
+    def _opened(self, variables, batch) -> tuple[Trunks, Problems]:
+        config = self.model_config
+        return Trunks(config, variables["params"]), Problems.of(batch, config.layout)
+
+    def _scores(self, trunks: Trunks, problems: Problems, batch, found: Pass):
+        scores = text_scores(trunks, problems, batch, found, self.head)
+        scores |= start_scores(trunks, problems, found)
+        if self.thinker.has_blocks:
+            scores |= block_scores(trunks, problems, found, self.head, names_slots=self.names_slots)
+        return scores

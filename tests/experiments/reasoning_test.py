@@ -1,0 +1,122 @@
+"""Both phases of latent reasoning through the loop, from their config."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs.latent_reasoning import get_config
+from configs.reasoning_arms import ARMS
+from configs.reasoning_arms import get_config as arms
+from latent_jax.commands.generate import Request, generate, with_thoughts
+from latent_jax.experiments.evaluate import load_run
+from latent_jax.experiments.run import prepare
+from latent_jax.experiments.study import run_config
+from latent_jax.generation import Sampling
+
+TIMED = {"seconds", "bytes_per_second", "steps_per_second", "digest", "train_flops"}
+"""What differs between two runs of one computation: times, and what counts since the last record.
+"""
+
+SMALL = "steps=2,policy_steps=2,baseline=0,batch=16,problems=8,group=2"
+
+
+def small(arguments, cache):
+    config = get_config(f"{SMALL},{arguments}" if arguments else SMALL)
+    for one in config.runs.values():
+        one.data.cache_dir = str(cache)
+        one.chains.n_problems = 400
+        one.evaluation_bytes = 200
+        one.optimizer.warmup_steps = 1
+        one.model.n_layers = 1
+    return config
+
+
+def records(folder, split):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["split"] == split]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Both phases, two steps each."""
+    root = tmp_path_factory.mktemp("thoughts")
+    run_config(small("", root / "cache"), root / "runs")
+    return root / "runs"
+
+
+def test_the_second_phase_begins_where_the_first_ended(trained):
+    first, second = trained / "phase1", trained / "phase2"
+    config = json.loads((second / "config.json").read_text())
+    assert config["training"]["init_from"] == str(first)
+    for folder in (first, second):
+        last = records(folder, "validation")[-1]
+        assert 0 <= last["right_share"] <= 1 and last["wrong_share"] == 1 - last["right_share"]
+        assert last["problems_seen"] == 32
+        assert {"result_nats_per_token_with", "use_nats_per_token", "start_f1"} <= last.keys()
+    (step,) = records(second, "train")[-1:]
+    assert {"reward", "contrast_share", "entropy_nats_per_token"} <= step.keys()
+    assert (trained / "comparison.png").exists()
+
+
+def test_a_second_phase_goes_on_as_if_it_had_not_stopped(trained, tmp_path):
+    config = small("", trained.parent / "cache").runs.phase2
+    config.training.init_from = str(trained / "phase1")
+    run_config(config, tmp_path / "parts")  # two steps
+    config.budget.extend = "steps:1"
+    run_config(config, tmp_path / "parts")
+    run_config(config, tmp_path / "whole")
+    whole, parts = (
+        [{k: v for k, v in record.items() if k not in TIMED} for record in records(folder, "train")]
+        for folder in (tmp_path / "whole", tmp_path / "parts")
+    )
+    assert whole[-1]["step"] == 3 and whole[-1] == parts[-1]
+
+
+def test_a_reasoner_writes_solutions_and_says_where_it_thought(trained):
+    run = load_run(trained / "phase2")
+    request = Request((b"7cafbde", b"0abcdef"), n_bytes=12, sampling=Sampling(1.0, 0, 1.0))
+    groups, record = generate(run, request)
+    for (one,), prompt in zip(groups, request.prompts, strict=True):
+        assert one.prompt == prompt and len(one.text) <= 12
+        assert with_thoughts(one).count("thoughts]") == len(one.thoughts)
+    assert record["generation_flops_per_byte"] > 0
+    none, _ = generate(run, Request((b"7cafbde",), thinks=False))
+    assert not none[0][0].thoughts
+    with pytest.raises(ValueError, match="k=9 is more than the 3 slots"):
+        generate(run, Request((b"7cafbde",), thoughts=9))
+    with pytest.raises(ValueError, match="leaves no room"):
+        generate(run, Request((b"7" * 40,)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("training.init_from", "run:nowhere", "init_from=run:nowhere names a run of the same"),
+        ("policy.group", 3, "batch_size=16 solutions are no whole groups of policy.group=3"),
+        ("thoughts.curriculum", 0.5, "thoughts.curriculum=0.5 is of the first phase"),
+        ("row_length", 50, "row_length=50, and thoughts.text"),
+        ("model.positions", "learned", "model.positions=rotary"),
+        ("data.source", "python_docs", "reads problems"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_training(key, value, message, tmp_path):
+    config = small("", tmp_path)
+    rewarded = config.runs.phase2
+    section, _, name = key.rpartition(".")
+    setattr(rewarded[section] if section else rewarded, name, value)
+    with pytest.raises(ValueError, match=message):
+        run_config(config, tmp_path / "runs")
+    assert not (tmp_path / "runs" / "phase1" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_can_be_made_and_costs_what_the_others_cost(arm, tmp_path):
+    (config,) = arms(f"arms={arm},flops=1e10").runs.values()
+    config.data.cache_dir = str(tmp_path)
+    config.chains.n_problems = 400
+    config.optimizer.warmup_steps = 0
+    experiment = prepare(config)
+    per_step = experiment.task.train_flops_per_byte * config.batch_size * config.row_length
+    per_step *= experiment.reading.bytes_per_token
+    np.testing.assert_allclose(per_step * experiment.total_steps, 1e10, rtol=0.6)

@@ -1,0 +1,119 @@
+"""Solutions written step by step against the same solutions read as rows."""
+
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_jax.data.problem_rows import ProblemLayout
+from latent_jax.generation.rollout import GREEDY, Decoding, roll_out
+from latent_jax.generation.sampling import Sampling
+from latent_jax.models.gpt import GPTConfig
+from latent_jax.models.reasoner import Reasoner, ReasonerConfig
+from latent_jax.models.thinking import Trunks
+from latent_jax.tasks.problem_batch import Problems
+from latent_jax.tasks.reasoning_scores import nats
+from latent_jax.tasks.thinker import Thinker
+from latent_jax.tasks.thought_slots import Curriculum
+
+SEPARATOR = 6
+MODEL = GPTConfig(
+    vocab_size=7,
+    max_length=20,
+    n_layers=2,
+    d_model=16,
+    n_heads=2,
+    positions="rotary",
+    norm="rms",
+    use_bias=False,
+)
+LAYOUT = ProblemLayout(text=20, blocks_text=14, n_blocks=3, n_slots=2)
+CONFIG = ReasonerConfig(model=MODEL, layout=LAYOUT)
+DECODING = Decoding(segment=7, sampling=Sampling(1.0, top_k=0, top_p=1.0))
+THINKER = Thinker(CONFIG, SEPARATOR, "latent", Curriculum(2))
+
+
+@functools.cache
+def params(config=CONFIG):
+    """Drawn parameters, far from zero; blocks are opened at about every third place."""
+    drawn = Reasoner(config).init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"]
+    leaves, tree = jax.tree.flatten(drawn)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = jax.tree.unflatten(
+        tree, [x + 0.15 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    )
+    moved["thought"]["start_head"]["bias"] = jnp.full((1,), -0.7)
+    # The separator is rare, so that solutions have several blocks.
+    table = moved["token_embedding"]["embedding"]
+    moved["token_embedding"]["embedding"] = table.at[SEPARATOR].multiply(0.1)
+    return moved
+
+
+def solutions(thinker, decoding=DECODING, n=16):
+    """Return solutions behind prompts of different lengths."""
+    rng = np.random.default_rng(0)
+    prompts = jnp.array(rng.integers(0, 6, (n, LAYOUT.text), np.int32))
+    lengths = jnp.array(rng.integers(1, 5, n), np.int32)
+    keys = jax.random.split(jax.random.key(2), n)
+    return roll_out(thinker, params(thinker.config), prompts, lengths, keys, decoding), lengths
+
+
+@pytest.mark.parametrize(
+    "thinker",
+    [
+        THINKER,
+        dataclasses.replace(THINKER, slots="written", curriculum=Curriculum(0)),
+        dataclasses.replace(THINKER, ends=True),
+        dataclasses.replace(
+            THINKER, config=dataclasses.replace(CONFIG, trunks=2, change="lora", rank=2)
+        ),
+    ],
+    ids=["latent", "written", "ends", "two trunks"],
+)
+def test_written_step_by_step_is_read_as_rows(thinker):
+    found, _ = solutions(thinker)
+    assert (np.array(found.n_BJ) > 0).sum() > 8, "hardly a block was opened"
+    fields = found.fields(LAYOUT, SEPARATOR)
+    chex.assert_shape(list(fields.values()), (16, LAYOUT.length))
+
+    @jax.jit
+    def read(weights, fields):
+        trunks, problems = Trunks(thinker.config, weights), Problems.of(fields, LAYOUT)
+        limit = problems.n_written_BJ if thinker.ends else None
+        stage = jnp.int32(thinker.n_thoughts)
+        passed = thinker.run(trunks, problems, stage, limit)
+        return (
+            nats(trunks, passed.text.x_BTD, problems.ids_BT, "whole"),
+            nats(trunks, passed.before_BND, problems.block_ids_BN, "whole"),
+        )
+
+    nats_BT, nats_BN = map(np.array, read(params(thinker.config), fields))
+    segment, drawn = np.array(found.segment_BT), np.array(found.nats_BT)
+    block = np.array(fields["segment"])[:, LAYOUT.text_end : LAYOUT.blocks_end]
+    np.testing.assert_allclose(nats_BT[segment == 1], drawn[segment == 1], atol=2e-4)
+    # In a row, the tokens of blocks stand in the order in which they were written.
+    for row in range(len(segment)):
+        np.testing.assert_allclose(
+            nats_BN[row][block[row] > 0], drawn[row][segment[row] > 1], atol=2e-4
+        )
+    behind = segment > 1
+    assert np.abs(nats_BT[behind] - drawn[behind]).max() > 1e-2, "thoughts change nothing"
+
+
+def test_a_lane_does_not_depend_on_its_neighbours_and_greedy_not_on_keys():
+    many, _ = solutions(THINKER)
+    few, _ = solutions(THINKER, n=16)
+    chex.assert_trees_all_equal(many, few)
+    greedy = dataclasses.replace(DECODING, sampling=GREEDY)
+    one, _ = solutions(THINKER, greedy)
+    assert not np.array_equal(one.ids_BT, many.ids_BT)
+
+
+def test_without_thoughts_no_block_is_opened():
+    found, lengths = solutions(THINKER, dataclasses.replace(DECODING, thinks=False))
+    assert not np.array(found.opens_BT).any() and not np.array(found.n_BJ).any()
+    assert (np.array(found.n_text_B) > np.array(lengths)).all()

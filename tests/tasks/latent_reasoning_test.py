@@ -1,0 +1,200 @@
+"""Slots, regions, losses and scores of the first phase, against numbers made by hand."""
+
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_jax.data.chains import Chains, ChainsConfig
+from latent_jax.data.problem_rows import ProblemCode, ProblemLayout
+from latent_jax.models.gpt import GPT, GPTConfig
+from latent_jax.models.reasoner import ReasonerConfig
+from latent_jax.models.thinking import Trunks
+from latent_jax.tasks.language_modeling import shift_right
+from latent_jax.tasks.latent_reasoning import LatentReasoning
+from latent_jax.tasks.losses import token_nats
+from latent_jax.tasks.problem_batch import Problems
+from latent_jax.tasks.thinker import Thinker
+from latent_jax.tasks.thought_slots import Curriculum, fill_slots
+from latent_jax.tokenizers import Bytes
+
+TOKENIZER = Bytes()
+LAYOUT = ProblemLayout(text=26, blocks_text=14, n_blocks=2, n_slots=3)
+CONFIG = ReasonerConfig(
+    model=GPTConfig(
+        vocab_size=TOKENIZER.vocab_size,
+        max_length=26,
+        n_layers=1,
+        d_model=16,
+        n_heads=2,
+        positions="rotary",
+        norm="rms",
+        use_bias=False,
+    ),
+    layout=LAYOUT,
+)
+THINKER = Thinker(CONFIG, TOKENIZER.separator_id, "latent", Curriculum(3))
+TASK = LatentReasoning(THINKER, 0.3)
+
+
+@functools.cache
+def batch():
+    """Four problems of three operations between breakpoints."""
+    code = ProblemCode(TOKENIZER, LAYOUT, written="expression")
+    problems = Chains(ChainsConfig(n_problems=4)).documents()
+    rows = [code.encode_example(problem) for problem in problems]
+    made = {name: np.stack([row.fields[name] for row in rows]) for name in code.fields}
+    made["weights"] = np.ones((4, LAYOUT.length), np.float32)
+    for unit in code.amounts:
+        made[f"n_{unit}"] = np.array([row.amounts[unit].sum() for row in rows], np.int32)
+    return made
+
+
+@functools.cache
+def variables():
+    """Drawn parameters, moved away from zero."""
+    drawn = TASK.init(jax.random.key(0), batch())
+    leaves, tree = jax.tree.flatten(drawn)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, moved)
+
+
+def test_a_batch_is_taken_apart():
+    problems = Problems.of(batch(), LAYOUT)
+    # The separator, 7 bytes of question, and "=": the first block hangs behind nine inputs.
+    np.testing.assert_array_equal(problems.breakpoints_BJ, [[8, 10]] * 4)
+    np.testing.assert_array_equal(problems.n_written_BJ, [[3, 3]] * 4)
+    text = bytes(np.array(problems.ids_BT)[0][:11].tolist())
+    assert text[7:8] == b"=" and text[9:10] == b"="
+    results = np.array(problems.block_ids_BN)[np.array(problems.block_is_result_BN)]
+    last_states = np.array(problems.written_BJK)[:, :, -1].reshape(-1)
+    np.testing.assert_array_equal(results, last_states)
+    opens_next = np.array(problems.opens_next_BN)
+    assert (opens_next.sum(axis=1) == 1).all() and opens_next[:, 1].all()
+    assert (np.array(problems.ends_BN).sum(axis=1) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("n_thoughts", "stage", "kinds", "named"),
+    [
+        (3, 0, "www", (0, 1, 2)),
+        (3, 1, "zww", (0, 1, 2)),
+        (3, 3, "zzz", (0, 1, 2)),
+        (2, 0, "www", (0, 1, 2)),
+        (2, 1, "zw.", (1, 2)),
+        (2, 2, "zz.", (1, 2)),
+        (1, 1, "z..", (2,)),
+    ],
+)
+def test_thoughts_take_the_places_of_written_tokens(n_thoughts, stage, kinds, named):
+    problems, trunks = Problems.of(batch(), LAYOUT), Trunks(CONFIG, variables()["params"])
+    slots = fill_slots(trunks, problems, "latent", n_thoughts, jnp.int32(stage), 0)
+    n_used = len(kinds.rstrip("."))
+    assert (np.array(slots.contents.n_BJ) == n_used).all()
+    for slot, kind in enumerate(kinds):
+        assert (np.array(slots.is_thought_BJK)[..., slot] == (kind == "z")).all()
+        assert (np.array(slots.is_written_BJK)[..., slot] == (kind == "w")).all()
+    for slot, token in enumerate(named):
+        expected = problems.written_BJK[..., token]
+        np.testing.assert_array_equal(slots.named_BJK[..., slot], expected)
+        if kinds[slot] == "w":
+            given = slots.contents.given_BJKD[:, :, slot]
+            chex.assert_trees_all_close(given, trunks.embed(expected))
+
+
+def test_the_curriculum_goes_through_its_stages():
+    curriculum = Curriculum(3, steps=8)
+    assert [int(curriculum(jnp.int32(step))) for step in range(9)] == [0, 0, 1, 1, 2, 2, 3, 3, 3]
+    assert int(Curriculum(3)(jnp.int32(0))) == 3
+
+
+def test_the_text_is_scored_as_a_gpt_scores_it():
+    scores = jax.jit(TASK.evaluate)(variables(), batch())
+    params = {key: variables()["params"][key] for key in ("token_embedding", "stack")}
+    problems = Problems.of(batch(), LAYOUT)
+    inputs = shift_right(problems.ids_BT, TOKENIZER.separator_id)
+    logits = GPT(CONFIG.model).apply({"params": params}, inputs)
+    nats_BT = np.array(token_nats(logits, problems.ids_BT))
+    segment, result = np.array(problems.segment_BT), np.array(problems.is_result_BT)
+    expected = {
+        "opening_nats": nats_BT[segment == 1].sum(),
+        "result_nats_without": nats_BT[(segment > 1) & result].sum(),
+        "rest_nats_without": nats_BT[(segment > 1) & ~result].sum(),
+    }
+    chex.assert_trees_all_close({k: scores[k] for k in expected}, expected, rtol=1e-4)
+    assert float(scores["n_results"]) == 8 and float(scores["weight"]) == (segment > 0).sum()
+    assert float(scores["n_bytes"]) == 4 * len("=3=8\n#### 8")
+
+
+def test_pauses_do_not_differ_between_problems_and_thoughts_do():
+    pause = dataclasses.replace(TASK, thinker=dataclasses.replace(THINKER, slots="pause"))
+    found = pause.summarize(jax.device_get(jax.jit(pause.evaluate)(variables(), batch())))
+    assert abs(found["use_nats_per_token"]) < 1e-4
+    found = TASK.summarize(jax.device_get(jax.jit(TASK.evaluate)(variables(), batch())))
+    assert abs(found["use_nats_per_token"]) > 1e-3
+
+
+def test_gradients_reach_what_is_trained_and_nothing_else():
+    two = dataclasses.replace(CONFIG, trunks=2, change="lora", rank=2, message="embedding")
+    task = dataclasses.replace(TASK, thinker=dataclasses.replace(THINKER, config=two))
+    drawn = task.init(jax.random.key(0), batch())
+    gradient = jax.jit(
+        jax.grad(lambda v: task.loss(v, batch(), jax.random.key(0), jnp.int32(0), True)[0])
+    )(drawn)["params"]
+    norms = jax.tree.map(lambda x: float(jnp.abs(x).max()), gradient["thought"])
+    assert norms["marks"] > 0 and norms["projection"]["up"]["kernel"] > 0
+    # The factor that begins at zero learns first; the other one follows.
+    assert norms["changes"]["blocks.attention.query_key_value.kernel.b"] > 0
+    assert norms["end_head"]["kernel"] == 0 and norms["start_head"]["kernel"] > 0
+    assert task.frozen == (r"params/(token_embedding|stack)/.*",)
+
+
+def test_the_end_classifier_is_asked_up_to_the_oracle():
+    task = dataclasses.replace(TASK, end_weight=1.0)
+    loss = jax.jit(
+        lambda v, weight: (
+            dataclasses.replace(task, end_weight=1.0).loss(
+                v, batch(), jax.random.key(3), jnp.int32(0), True
+            )[0]
+            + 0.0 * weight
+        )
+    )
+    gradient = jax.jit(jax.grad(lambda v: loss(v, 1.0)))(variables())["params"]["thought"]
+    assert float(jnp.abs(gradient["end_head"]["kernel"]).max()) > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"named_weight": 1.0, "thinker": ("pause", 3)}, "named_weight=1.0 is of slots that hold"),
+        ({"end_weight": 1.0, "thinker": ("filler", 3)}, "end_weight=1.0 is of slots that hold"),
+        ({"thinker": ("latent", 4)}, "k=4 thoughts need as many slots"),
+        ({"thinker": ("latent", 0)}, "need k of at least 1"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, message):
+    kind, k = changes.pop("thinker")
+    with pytest.raises(ValueError, match=message):
+        thinker = dataclasses.replace(THINKER, slots=kind, curriculum=Curriculum(k))
+        dataclasses.replace(TASK, thinker=thinker, **changes)
+
+
+def test_pauses_cost_one_pass_over_the_text_and_two_over_the_blocks():
+    model = dataclasses.replace(CONFIG.model, d_model=256, n_heads=4, scan_unroll=1)
+    thinker = dataclasses.replace(
+        THINKER, config=dataclasses.replace(CONFIG, model=model), slots="pause"
+    )
+    task = LatentReasoning(thinker, 0.3)
+    drawn = jax.eval_shape(lambda: task.init(jax.random.key(0), batch()))
+
+    def forward(variables):
+        return task.loss(variables, batch(), jax.random.key(0), jnp.int32(0), False)[0]
+
+    counted = jax.jit(forward).lower(drawn).cost_analysis()["flops"]
+    ledger = 4 * sum(thinker.row_flops().values())
+    np.testing.assert_allclose(counted, ledger, rtol=0.06)
