@@ -1,4 +1,4 @@
-"""`Thoughts[latent,k=3]`: bytes of worked problems, with thoughts at their breakpoints."""
+"""`Thoughts[latent,k=3]`: worked problems, with thoughts at their breakpoints."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from latent_jax.data.problems import END_MARK
 from latent_jax.generation.rollout import Decoding, rollout_flops
 from latent_jax.generation.rollout_stream import PolicyConfig, RolloutStream
 from latent_jax.generation.thinking_writer import ThinkingWriter
+from latent_jax.methods.bpe import BPE
 from latent_jax.methods.family import (
     Family,
     MethodName,
@@ -23,6 +24,7 @@ from latent_jax.methods.family import (
     head_of,
     transformer_keys,
 )
+from latent_jax.methods.names import parse
 from latent_jax.methods.registry import register
 from latent_jax.methods.solve import solve_steps
 from latent_jax.methods.thought_settings import ThoughtsConfig
@@ -35,6 +37,8 @@ from latent_jax.tasks.policy import Policy
 from latent_jax.tasks.thinker import Thinker
 from latent_jax.tasks.thought_slots import KINDS, Curriculum
 
+BYTES = tokenizers.Bytes.vocab_size
+
 MARKS = ("<<", ">>", "<<")
 """The texts as whose first ids the marks start, end and pause begin (Hao et al. 2024)."""
 
@@ -45,15 +49,17 @@ class Thoughts(Family):
 
     name = "Thoughts"
     rank, colour = 8, 3
-    summary = "bytes of worked problems, with thoughts at their breakpoints (Fifty 2025)"
+    summary = "worked problems, with thoughts at their breakpoints (Fifty 2025)"
     options = {
         "slots": Option("what a block holds", KINDS, is_positional=True),
         "k": Option("slots in use; left out with none and written", numbers=at_least(0, 256)),
         "trunks": Option("2 = another copy thinks, the first one is frozen", default=1),
+        "v": Option("ids; other than those of bytes: of tokenizer.vocab_file", default=BYTES),
     }
     example = "Thoughts[latent,k=3]"
     reads_ids = False
     reads_problems = True
+    reads_gpt2_files = True
     amounts = AMOUNTS
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,12 +77,28 @@ class Thoughts(Family):
             raise ValueError(f"'{method}': there are 1 or 2 trunks")
 
     def vocab_size(self, method: MethodName) -> int:
-        """Return 256 bytes and the separator."""
-        return tokenizers.Bytes.vocab_size
+        """Return v, the separator included."""
+        return method["v"]
 
     def make_code(self, method: MethodName, sources: Sources) -> tokenizers.Tokenizer:
-        """Return the tokenizer of bytes."""
-        return tokenizers.Bytes()
+        """Return the tokenizer of bytes, or that of published files; see `Family`.
+
+        Raises:
+            ValueError: files are missing, have other ids than v, or are given for bytes.
+        """
+        if method["v"] == BYTES:
+            if sources.vocab_file:
+                raise ValueError(
+                    f"tokenizer.vocab_file={sources.vocab_file!r} is the tokenizer of a method "
+                    f"that states its ids, and '{method}' reads bytes: write v=IDS into its name"
+                )
+            return tokenizers.Bytes()
+        if not sources.vocab_file:
+            raise ValueError(
+                f"'{method}' has the ids of a published tokenizer: name its file by "
+                "tokenizer.vocab_file, or leave v out for bytes"
+            )
+        return BPE().make_code(parse(f"{BPE.name}[v={method['v']}]"), sources)
 
     def row_code(
         self, method: MethodName, config: ConfigDict, tokenizer: tokenizers.Tokenizer
@@ -110,7 +132,10 @@ class Thoughts(Family):
                 f"as they are for {method}"
             )
         thoughts = _settings(config)
-        ids = tokenizers.Bytes()
+        files = config.tokenizer
+        ids = self.make_code(
+            method, Sources(vocab_file=files.vocab_file, merges_file=files.merges_file)
+        )
         model = GPTConfig(
             **transformer_keys(config.model, platform),
             vocab_size=vocabulary.size,
