@@ -13,8 +13,10 @@ Arguments   slots       what blocks hold: latent, written, pause, filler or none
             text        tokens of question and solution, at most; longer problems are left out
             steps_text  tokens of all steps behind breakpoints, at most
             evaluation  raw bytes of test problems that each evaluation reads; 0 = all
-Commands    python launch/train.py --config configs/gsm8k_smollm2.py:slots=latent --workdir runs/latent
-            python launch/train.py --config configs/gsm8k_smollm2.py:slots=none --workdir runs/none
+Commands    python launch/train.py --config configs/gsm8k_smollm2.py:slots=latent \\
+                --workdir runs/gsm8k_latent
+            python launch/train.py --config configs/gsm8k_smollm2.py:slots=none \\
+                --workdir runs/gsm8k_none
 Hardware    one GPU: 10 epochs of an arm were estimated at 2 to 4 minutes on an H100, not measured;
             2 CPU cores: a few problems, see the page
 Result      configs/results/latent_reasoning.md
