@@ -137,12 +137,15 @@ class Vocabulary:
         separator_id: the id between documents.
         bytes_per_token: raw bytes per id, measured on the corpus.
         flops_per_byte: forward FLOPs of the tokenizer's own model per raw byte; 0 without one.
+        encode: returns the ids of a text, for a task that knows certain texts; None where no
+            tokenizer was made, because a program is costed only.
     """
 
     size: int
     separator_id: int
     bytes_per_token: float
     flops_per_byte: float = 0.0
+    encode: Callable[[bytes], np.ndarray] | None = dataclasses.field(default=None, compare=False)
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, bytes_per_token: float) -> Vocabulary:
@@ -152,6 +155,7 @@ class Vocabulary:
             tokenizer.separator_id,
             bytes_per_token,
             tokenizer.flops_per_byte,
+            tokenizer.encode,
         )
 
 

@@ -132,10 +132,6 @@ class Thoughts(Family):
                 f"as they are for {method}"
             )
         thoughts = _settings(config)
-        files = config.tokenizer
-        ids = self.make_code(
-            method, Sources(vocab_file=files.vocab_file, merges_file=files.merges_file)
-        )
         model = GPTConfig(
             **transformer_keys(config.model, platform),
             vocab_size=vocabulary.size,
@@ -144,7 +140,7 @@ class Thoughts(Family):
         reasoner = ReasonerConfig(
             model=model,
             layout=thoughts.layout,
-            mark_ids=tuple(int(ids.encode(mark.encode())[0]) for mark in MARKS),
+            mark_ids=tuple(_ids(vocabulary, mark)[0] for mark in MARKS),
             projection=thoughts.projection,
             trunks=method["trunks"],
             change=thoughts.change,
@@ -159,7 +155,7 @@ class Thoughts(Family):
                 vocabulary.separator_id,
                 method["slots"],
                 Curriculum(method["k"]),
-                int(ids.encode(thoughts.filler.encode())[0]),
+                _ids(vocabulary, thoughts.filler)[0],
                 thoughts.iterations,
                 thoughts.end_weight > 0 and method["slots"] in ("latent", "written"),
             ),
@@ -171,7 +167,7 @@ class Thoughts(Family):
             end_weight=thoughts.end_weight if method["slots"] in ("latent", "written") else 0.0,
             head="whole" if head == "whole" else "blocks",
             decoding=Decoding(thoughts.segment) if thoughts.segment else None,
-            mark=tuple(map(int, ids.encode(END_MARK.encode()))),
+            mark=_ids(vocabulary, END_MARK),
         )
         if config.policy.group:
             self.rows_read(config)
@@ -225,6 +221,13 @@ class Thoughts(Family):
     ) -> Writer:
         """Return a writer of solutions; see `Family`."""
         return ThinkingWriter(task.thinker, variables, tokenizer)
+
+
+def _ids(vocabulary: Vocabulary, text: str) -> tuple[int, ...]:
+    """Return the ids of a text; without a tokenizer one that stands for them."""
+    if vocabulary.encode is None:
+        return (0,)
+    return tuple(map(int, vocabulary.encode(text.encode())))
 
 
 def _extra(config: ConfigDict) -> tuple[str, ...]:
