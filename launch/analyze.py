@@ -32,6 +32,12 @@ finds likeliest, in every way to read that, on held-out text and on the other 90
 called training where the run has read it and other text where not. zipf counts the ids of codes,
 and words, by rank.
 
+    python launch/analyze.py thoughts --workdir runs/thoughts/supervised --workdir runs/pauses
+
+thoughts exchanges the thoughts of a reasoner on held-out problems of its own (another problem's,
+zero, mean, noise, reversed, fewer) and scores the results behind them, and measures their geometry,
+the tokens near them, attention to them and linear probes; a run that holds pauses stands beside it.
+
 Tokenizers are given by their literature names. A --workdir is a run folder; its latents are
 analyzed if it learned some, else its tokenizer. Every verb prints a table; --json writes the
 unrounded numbers, and --out is a folder for pictures.
