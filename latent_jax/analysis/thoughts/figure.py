@@ -30,7 +30,7 @@ def _figure(records: Records) -> Figure:
     style.titles(figure, 0.02, title, "held-out problems; lines are 95 % intervals over problems")
     box = dict(left=0.2, right=0.98, bottom=0.62 / height, top=1 - 1.2 / height, wspace=0.12)
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw=box)
-    left.set_title("nats more per result token than behind own thoughts")
+    left.set_title("nats per result token more than own")
     right.set_title("results right, %")
     left.axvline(0, color=style.QUIET, linewidth=1.0)
     for index, run in enumerate(runs):

@@ -79,8 +79,8 @@ def exchanged(
         Vectors [W, B, J, K, D], slots in use int32[W, B, J], and which blocks are compared,
         bool[W, B, J].
     """
-    slot_K = jnp.arange(v_BJKD.shape[2])
-    is_used_BJK1 = (slot_K < n_BJ[..., None])[..., None]
+    slot_11K = jnp.arange(v_BJKD.shape[2])[None, None]
+    is_used_BJK1 = (slot_11K < n_BJ[..., None])[..., None]
     is_block_BJ = opens_BJ > 0
     next_v_BJKD, next_n_BJ, next_opens_BJ = (
         jnp.roll(x, -1, axis=0) for x in (v_BJKD, n_BJ, opens_BJ)
@@ -92,7 +92,7 @@ def exchanged(
     length_BJK1, noise_length_BJK1 = (
         jnp.linalg.norm(x.astype(jnp.float32), axis=-1, keepdims=True) for x in (v_BJKD, noise_BJKD)
     )
-    back_BJK = jnp.where(is_used_BJK1[..., 0], n_BJ[..., None] - 1 - slot_K, slot_K)
+    back_BJK = jnp.where(is_used_BJK1[..., 0], n_BJ[..., None] - 1 - slot_11K, slot_11K)
     found = {
         SWAPPED: (next_v_BJKD, jnp.where(is_paired_BJ, next_n_BJ, n_BJ), is_paired_BJ),
         "zero": (jnp.zeros_like(v_BJKD), n_BJ, is_block_BJ),

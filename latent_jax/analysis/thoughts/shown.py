@@ -78,7 +78,7 @@ _COLUMNS = {
 }
 
 _TITLES = {
-    "intervention": "Results behind exchanged thoughts; used = dearer behind another problem's, interval above 0",
+    "intervention": "Results behind exchanged thoughts; used: those of another cost more",
     "geometry": "Where thoughts lie",
     "decoded": "Nearest tokens: recurrence of the first, shares among the five nearest",
     "attention": "Attention from where results are predicted, mean over heads",
