@@ -38,6 +38,12 @@ and words, by rank.
 problems counts marks, results and right arithmetic in word problems, files with the fields question
 and answer in the syntax of GSM8K, and how many tokens each part of a problem has.
 
+    python launch/analyze.py thoughts --workdir runs/thoughts/phase1 --workdir runs/pauses
+
+thoughts exchanges the thoughts of a reasoner on held-out problems of its own (another problem's,
+zero, mean, noise, reversed, fewer) and scores the results behind them, and measures their geometry,
+the tokens near them, attention to them and linear probes; a run that holds pauses stands beside it.
+
 Tokenizers are given by their literature names. A --workdir is a run folder; its latents are
 analyzed if it learned some, else its tokenizer. Every verb prints a table; --json writes the
 unrounded numbers, and --out is a folder for pictures.

@@ -43,10 +43,18 @@ def tokenizer_option() -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """Options of analyses of trained runs, on one text."""
+class ShownOptions:
+    """Options of every analysis: of which runs, and where its records and pictures go."""
 
     workdir: tuple[str, ...] = option((), "Run folder. May be repeated.")
+    json: str | None = json_option()
+    out: str = option("", "Folder for pictures; empty makes none.")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(ShownOptions):
+    """Options of analyses of trained runs, on one text."""
+
     data: tuple[str, ...] = option((), "Text: paths, globs or folders between commas.", commas=True)
     text_field: str = option("text", "Field of .jsonl lines that is the text.")
     max_bytes: int = option(0, "Held-out bytes to analyze, about; 0 = all.", lower_bound=0)
@@ -55,8 +63,6 @@ class RunOptions:
         "Cut documents into texts of so many bytes: M1 codes many at once. 0 = none.",
         lower_bound=0,
     )
-    json: str | None = json_option()
-    out: str = option("", "Folder for pictures; empty makes none.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The work of `launch/analyze.py`: open codes and texts, measure them, print and keep tables."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from latent_jax.analysis.choices import measure as choices
 from latent_jax.analysis.codes import Code, Tables
 from latent_jax.analysis.options import CodeOptions, RunOptions
 from latent_jax.analysis.stability import measure as stability
+from latent_jax.analysis.thoughts import measure as thoughts
 from latent_jax.analysis.tokens import measure as tokens
 from latent_jax.bars import counted
 from latent_jax.commands.opening import (
@@ -25,6 +27,7 @@ from latent_jax.commands.opening import (
 from latent_jax.data import Corpus
 from latent_jax.data.gsm8k import ProblemFiles
 from latent_jax.experiments.evaluate import Run, load_run, read_config, score_corpus
+from latent_jax.experiments.reading import open_reading
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.reports.tables import write_json
@@ -162,6 +165,21 @@ def _problems(options: problems.ProblemsOptions) -> Iterator[Tables]:
     yield tables
 
 
+def _thoughts(options: thoughts.ThoughtsOptions) -> Iterator[Tables]:
+    if not options.workdir:
+        raise ValueError("say which reasoners to analyze: --workdir RUN")
+    for workdir in options.workdir:
+        run = load_run(workdir, options.checkpoint)
+        thoughts.thinker_of(run)  # refused before its problems are opened
+        read = functools.partial(
+            open_reading(run.config).evaluation,
+            split="validation",
+            row_length=run.config.row_length,
+        )
+        found = thoughts.measure(options, run, lambda rows, read=read: read(batch_size=rows))
+        yield _marked(found, _named(run) | {"run": str(workdir), "step": run.metadata["step"]})
+
+
 def _opened(options: CodeOptions) -> Iterator[tuple[str, Corpus, list[Code], list[bytes]]]:
     """Yield for each text its name, its corpus, codes trained on it, and its held-out texts."""
     for text, corpus in open_texts(options).items():
@@ -212,6 +230,7 @@ ANALYSES: dict[str, tuple[ModuleType, type, Callable[[Any], Iterator[Tables]]]] 
     "latents": (latents, latents.LatentsOptions, _latents),
     "choices": (choices, choices.ChoicesOptions, _choices),
     "problems": (problems, problems.ProblemsOptions, _problems),
+    "thoughts": (thoughts, thoughts.ThoughtsOptions, _thoughts),
 }
 """Verb -> module with `show`, and with `draw` if `out` is an option; options dataclass; and a
 function that yields the tables of each code or run."""

@@ -22,7 +22,7 @@ from latent_jax.layers.config import ATTENTION_IMPLEMENTATIONS, TransformerConfi
 from latent_jax.layers.dense import Dense, residual_init
 from latent_jax.layers.relative import PositionBias
 from latent_jax.layers.rotary import rotate
-from latent_jax.layers.view import View, attend_view
+from latent_jax.layers.view import VIEW_WEIGHTS, View, mix_view, view_weights
 from latent_jax.nearest import check_word
 
 TILE = 128
@@ -236,7 +236,9 @@ class Attention(nn.Module):
         if view is not None:
             contexts = cache or ()
             cache = Cache(k_BTGd.swapaxes(1, 2), v_BTGd.swapaxes(1, 2))
-            out_BTHd = attend_view(q_BTHd, cache, contexts, view)
+            weights = view_weights(q_BTHd, cache, contexts, view)
+            self.sow("intermediates", VIEW_WEIGHTS, weights)
+            out_BTHd = mix_view(weights, cache, contexts, q_BTHd.dtype)
         elif position_B is None:
             out_BTHd = attend(
                 q_BTHd,

@@ -2,6 +2,9 @@
 
 A plain row reads the positions before it. Thoughts do not: each block of them hangs behind a place
 of a text, reads the text up to there, and itself. A `View` says who reads what.
+
+`Attention` sows the weights as `VIEW_WEIGHTS` into the collection "intermediates", which exists
+only where a caller makes it mutable; elsewhere nothing is kept.
 """
 
 from collections.abc import Sequence
@@ -11,6 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.layers.cache import Cache
+
+VIEW_WEIGHTS = "view_weights"
+"""The name of attention weights among the "intermediates" of a layer, a tuple; see `view_weights`.
+"""
 
 
 class View(NamedTuple):
@@ -37,9 +44,6 @@ def attend_view(
 ) -> jax.Array:
     """Return softmax(q k^T / sqrt(d)) v over all sources together, [B, T, H, d], in q's dtype.
 
-    Sources are not joined: scores of each are, so that long contexts are never copied. The softmax
-    is float32.
-
     Args:
         q_BTHd: queries, rotated.
         own: keys (rotated) and values of x, [B, G, T, d] each; G must divide H.
@@ -48,6 +52,21 @@ def attend_view(
 
     Raises:
         ValueError: the view has another number of contexts.
+    """
+    return mix_view(view_weights(q_BTHd, own, contexts, view), own, contexts, q_BTHd.dtype)
+
+
+def view_weights(
+    q_BTHd: jax.Array,
+    own: Cache,
+    contexts: Sequence[Cache],
+    view: View,
+) -> tuple[jax.Array, ...]:
+    """Return how much each position reads of each key, float32[B, G, H / G, T, S] for each source.
+
+    The sources are the contexts and then x itself; the weights of a position add up to 1 over all
+    of them. Sources are not joined: scores of each are, so that long contexts are never copied. The
+    softmax is float32. Arguments and errors are those of `attend_view`.
     """
     if len(contexts) != len(view.contexts_BTS):
         raise ValueError(f"{len(contexts)} contexts, and a view of {len(view.contexts_BTS)}")
@@ -70,15 +89,26 @@ def attend_view(
     weights_BGPTS = jax.nn.softmax(
         jnp.where(allowed_BTS[:, None, None], scores_BGPTS, least), axis=-1
     )
-    total_BGPTd, start = 0.0, 0
+    parts, start = [], 0
     for source in sources:
         stop = start + source.k_BGSd.shape[2]
+        parts.append(weights_BGPTS[..., start:stop])
+        start = stop
+    return tuple(parts)
+
+
+def mix_view(
+    weights: Sequence[jax.Array], own: Cache, contexts: Sequence[Cache], dtype: jnp.dtype
+) -> jax.Array:
+    """Return the values of all sources, weighted, [B, T, H, d]; see `view_weights`."""
+    total_BGPTd = 0.0
+    for weights_BGPTS, source in zip(weights, (*contexts, own), strict=True):
         total_BGPTd += jnp.einsum(
             "BGPTS,BGSd->BGPTd",
-            weights_BGPTS[..., start:stop].astype(source.v_BGSd.dtype),
+            weights_BGPTS.astype(source.v_BGSd.dtype),
             source.v_BGSd,
             preferred_element_type=jnp.float32,
         )
-        start = stop
-    out_BHTd = total_BGPTd.reshape(n_rows, n_heads, length, head_size)
-    return out_BHTd.swapaxes(1, 2).astype(q_BTHd.dtype)
+    n_rows, n_groups, n_sharing, length, head_size = total_BGPTd.shape
+    out_BHTd = total_BGPTd.reshape(n_rows, n_groups * n_sharing, length, head_size)
+    return out_BHTd.swapaxes(1, 2).astype(dtype)

@@ -1,0 +1,1 @@
+"""What the thoughts of a reasoner are, what they say, and whether anything reads them."""

@@ -1,0 +1,133 @@
+"""The tables that the analysis of thoughts prints, one for each part."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from latent_jax.analysis.codes import Records
+from latent_jax.reports.columns import Column
+from latent_jax.reports.tables import text_table
+
+_RUN = Column("name", "run")
+
+_COLUMNS = {
+    "intervention": (
+        Column("way", "thoughts"),
+        Column("block", "block\n0 = all", "d"),
+        Column("n_results", "results", ",d"),
+        Column("nats_per_token", "nats per\nresult token", ".3f"),
+        Column("added_nats_per_token", "more than\nown", "+.3f"),
+        Column("added_nats_per_token_low", "95 %\nfrom", "+.3f"),
+        Column("added_nats_per_token_high", "\nto", "+.3f"),
+        Column("is_used", "used"),
+        Column("right_share", "right\n%", ".1f", 100.0),
+        Column("own_right_share", "own\nright %", ".1f", 100.0),
+    ),
+    "geometry": (
+        Column("slot", "slot\n0 = all", "d"),
+        Column("n_thoughts", "thoughts", ",d"),
+        Column("norm_ratio", "norm over\nembeddings'", ".2f"),
+        Column("problems_cosine", "cosine of\ntwo problems", ".3f"),
+        Column("slots_cosine", "cosine of\ntwo slots", ".3f"),
+        Column("effective_rank", "effective\nrank", ".1f"),
+    ),
+    "decoded": (
+        Column("what", "vectors"),
+        Column("by", "nearest by"),
+        Column("slot", "slot", "d"),
+        Column("entropy_bits", "entropy\nbits", ".2f"),
+        Column("most_frequent_share", "five most\nfrequent %", ".1f", 100.0),
+        Column("written_first_share", "nearest is\nwritten %", ".1f", 100.0),
+        Column("result_in_five_share", "result in\nfive %", ".1f", 100.0),
+        Column("other_result_in_five_share", "another's\nresult %", ".1f", 100.0),
+        Column("number_share", "numbers\n%", ".1f", 100.0),
+        Column("latin_share", "Latin\n%", ".1f", 100.0),
+        Column("cjk_share", "CJK\n%", ".1f", 100.0),
+        Column("arabic_share", "Arabic\n%", ".1f", 100.0),
+        Column("cyrillic_share", "Cyrillic\n%", ".1f", 100.0),
+        Column("thai_share", "Thai\n%", ".1f", 100.0),
+        Column("other_share", "other\n%", ".1f", 100.0),
+    ),
+    "attention": (
+        Column("layer", "layer", "d"),
+        Column("thoughts_key_share", "thoughts'\nshare of keys %", ".1f", 100.0),
+        Column("thoughts_mass_share", "mass on\nthoughts %", ".1f", 100.0),
+        Column("thoughts_mass_ratio", "mass over\nshare", ".2f"),
+        Column("best_head", "head that\nreads most", "d"),
+        Column("best_mass_ratio", "its mass\nover share", ".2f"),
+        Column("start_mass_ratio", "start mark\nover share", ".2f"),
+    ),
+    "probe": (
+        Column("source", "read from a slot"),
+        Column("target", "probe for"),
+        Column("slot", "slot", "d"),
+        Column("n_test", "tested", ",d"),
+        Column("accuracy", "right\n%", ".1f", 100.0),
+        Column("majority_share", "most frequent\n%", ".1f", 100.0),
+    ),
+    "problem": (
+        Column("text_before", "text before"),
+        Column("block", "block", "d"),
+        Column("slot", "slot", "d"),
+        Column("stands_for", "stands\nfor"),
+        Column("by_cosine", "thought,\nby cosine"),
+        Column("by_logits", "state before,\nby logits"),
+        Column("result_there", "result"),
+        Column("result_said", "said"),
+        Column("result_said_swapped", "behind\nanother's"),
+    ),
+}
+
+_TITLES = {
+    "intervention": "Results behind exchanged thoughts; used: those of another cost more",
+    "geometry": "Where thoughts lie",
+    "decoded": "Nearest tokens: recurrence of the first, shares among the five nearest",
+    "attention": "Attention from where results are predicted, mean over heads",
+    "probe": "Linear probes, on problems that they were not trained on",
+    "problem": "One problem, slot by slot",
+}
+
+
+def show_parts(records: Records) -> str:
+    """Return a table for each part; runs stand one below the other."""
+    runs = list(dict.fromkeys(record["run"] for record in records))
+    tables = []
+    for part, columns in _COLUMNS.items():
+        own = [record for record in records if record["part"] == part]
+        if part == "intervention":  # all blocks first
+            own.sort(key=lambda r: (runs.index(r["run"]), r["block"]))
+        elif part == "attention":
+            own = by_layer(own)
+        elif part == "probe":  # the same probe of two runs, side by side
+            own.sort(key=lambda r: (r["source"], r["target"], r["slot"], runs.index(r["run"])))
+        if not own:
+            continue
+        known = [column for column in columns if any(column.key in record for record in own)]
+        if len(runs) > 1:
+            names = {record["name"] for record in own}
+            is_told = len(names) == len(runs)
+            known = [_RUN if is_told else Column("run", "run"), *known]
+        tables.append(f"{_TITLES[part]}\n\n{text_table(own, known)}")
+    n = sorted({(record["name"], record["n_problems"]) for record in records})
+    said = "; ".join(f"{name}: {count:,} held-out problems" for name, count in n)
+    return "\n\n".join([said, *tables])
+
+
+def by_layer(records: Records) -> list[dict[str, Any]]:
+    """Return a record for each layer of each run: the mean over heads, and the head that reads the
+    most of thoughts.
+    """
+    layers: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for record in records:
+        layers.setdefault((record["run"], record["layer"]), []).append(record)
+    found = []
+    for heads in layers.values():
+        best = max(heads, key=lambda head: head["thoughts_mass_share"])
+        means = {
+            key: sum(head[key] for head in heads) / len(heads)
+            for key in heads[0]
+            if "_share" in key or "_ratio" in key
+            if heads[0][key] is not None
+        }
+        more = {"best_head": best["head"], "best_mass_ratio": best["thoughts_mass_ratio"]}
+        found.append({**heads[0], **means, **more})
+    return found

@@ -1,0 +1,79 @@
+"""`launch/analyze.py thoughts` on a run of two steps, and what it refuses."""
+
+import dataclasses
+import json
+import types
+
+import pytest
+
+from configs import latent_reasoning
+from latent_jax.analysis.thoughts.figure import thoughts_page_figures
+from latent_jax.analysis.thoughts.measure import ThoughtsOptions, thinker_of
+from latent_jax.commands.analyze import analyze
+from latent_jax.experiments.evaluate import load_run
+from latent_jax.experiments.run import run
+from tests.analysis.pictures import drawn
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A reasoner after two steps."""
+    folder = tmp_path_factory.mktemp("thoughts")
+    config = latent_reasoning.get_config("steps=2,policy_steps=0,k=2").runs.supervised
+    config.model.update(d_model=16, n_heads=2, n_layers=1)
+    config.chains.n_problems = 600
+    config.data.cache_dir = str(folder / "cache")
+    config.batch_size = 8
+    config.thoughts.segment = 0  # no solutions are written
+    config.evaluation_bytes = 200
+    config.optimizer.warmup_steps = 1
+    config.training.update(eval_every=2, save_every=2)
+    run(config, folder / "run")
+    return str(folder / "run")
+
+
+def test_a_run_is_analyzed_beside_another(folder, tmp_path, capsys):
+    options = ThoughtsOptions(
+        workdir=(folder, folder),
+        max_problems=20,
+        json=str(tmp_path / "thoughts.json"),
+        out=str(tmp_path),
+    )
+    records = analyze("thoughts", options)["thoughts"]
+    assert json.loads((tmp_path / "thoughts.json").read_text()) == records
+    assert {record["n_problems"] for record in records} == {20}
+    own = records[: len(records) // 2]
+    assert own == records[len(records) // 2 :]
+    parts = {record["part"] for record in own}
+    assert parts == {"intervention", "geometry", "decoded", "attention", "probe", "problem"}
+    ways = [r["way"] for r in own if r["part"] == "intervention" and r["block"] == 0]
+    assert ways[0] == "own" and ways[1] == "of another problem" and "k=2" in ways
+    by_block = [r for r in own if r.get("way") == "own"]
+    assert by_block[0]["n_results"] == 40
+    assert by_block[0]["n_results"] == sum(r["n_results"] for r in by_block[1:])
+    slots = [(r["block"], r["slot"]) for r in own if r["part"] == "problem"]
+    assert slots == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    printed = capsys.readouterr().out
+    assert "20 held-out problems" in printed and "effective" in printed
+    drawn(tmp_path / "thoughts.png")
+    (figure,) = thoughts_page_figures("thoughts", records)
+    assert len(figure.records) == 2 * len(ways)
+    assert thoughts_page_figures("other", [{"part": "group", "method": "Latent"}]) == []
+
+
+def test_what_has_no_thoughts_is_refused(folder):
+    with pytest.raises(ValueError, match="say which reasoners to analyze: --workdir RUN"):
+        analyze("thoughts", ThoughtsOptions())
+    with pytest.raises(ValueError, match="7"):
+        analyze("thoughts", ThoughtsOptions(workdir=(folder,), checkpoint="7"))
+    with pytest.raises(ValueError, match="best, latest or a step, not 'first'"):
+        analyze("thoughts", ThoughtsOptions(workdir=(folder,), checkpoint="first"))
+    found = load_run(folder)
+    bare = dataclasses.replace(found.task.thinker, slots="none")
+    task = dataclasses.replace(found.task, thinker=bare)
+    named = types.SimpleNamespace(method="Thoughts[none]")
+    with pytest.raises(ValueError, match=r"Thoughts\[none\] has no blocks"):
+        thinker_of(types.SimpleNamespace(config=named, task=task))
+    named = types.SimpleNamespace(method="Bytes")
+    with pytest.raises(ValueError, match=r"Bytes has no thoughts: name a run of Thoughts"):
+        thinker_of(types.SimpleNamespace(config=named, task=object()))
