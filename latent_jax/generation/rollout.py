@@ -142,7 +142,6 @@ class _Lanes(NamedTuple):
 
     rollout: Rollout
     opened_B: jax.Array
-    n_blocks_B: jax.Array
 
 
 @functools.partial(jax.jit, static_argnames=("thinker", "decoding"))
@@ -192,7 +191,7 @@ def roll_out(
         return (number <= layout.n_blocks) & lanes.opened_B.any()
 
     # The first round has no block: every lane writes behind its prompt.
-    lanes = _Lanes(rollout, jnp.ones(n_rows, bool), jnp.zeros(n_rows, jnp.int32))
+    lanes = _Lanes(rollout, jnp.ones(n_rows, bool))
     _, lanes = jax.lax.while_loop(goes_on, round_, (jnp.int32(0), lanes))
     return lanes.rollout
 
@@ -268,7 +267,7 @@ def _write_round(thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, ke
     is_active_B = lanes.opened_B & (rollout.n_text_B < layout.text) & (room_B > 0)
     state = (jnp.int32(0), x_BD, own, rollout, is_active_B, nobody_B)
     *_, rollout, _, opened_B = jax.lax.while_loop(goes_on, write, state)
-    return _Lanes(rollout, opened_B, lanes.n_blocks_B + opened_B)
+    return _Lanes(rollout, opened_B)
 
 
 def _think(thinker, trunks, decoding, text, opens_B, key_of):

@@ -8,7 +8,7 @@ that wrote is 1 and clipping has no effect:
 
 The sum is divided by a constant, so that long wrong solutions are not spared (Liu et al. 2025, "Dr.
 GRPO"). Actions are tokens, written thoughts, opening a block, and ending to think. Thoughts are no
-actions: the gradient of what follows them flows through them (`ReasonerConfig.thought_gradient`).
+actions: they are computed again, and the gradient of what follows flows through them.
 """
 
 import dataclasses
