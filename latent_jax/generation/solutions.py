@@ -62,7 +62,7 @@ def solution_scores(
     prompts_BT, lengths_B = prompts_of(problems, thinker.separator_id)
     keys_B = jax.random.split(jax.random.key(0), len(prompts_BT))  # greedy draws nothing
     found = roll_out(thinker, params, prompts_BT, lengths_B, keys_B, decoding)
-    is_problem_B = (problems.segment_BT > 0).any(axis=1)
+    is_problem_B = problems.is_answer_BT.any(axis=1)
     is_right_B = is_right(found, problems, mark) & is_problem_B
     n_blocks_B = jnp.sum(found.opens_BT > 0, axis=1)
     return {

@@ -23,6 +23,7 @@ class Problems(NamedTuple):
         block_is_result_BN: bool.
         written_BJK: int32, the tokens of the written thoughts.
         n_written_BJ: int32, how many.
+        is_scored_B: bool, rows that count; the others may still lend their thoughts.
     """
 
     ids_BT: jax.Array
@@ -35,6 +36,7 @@ class Problems(NamedTuple):
     block_is_result_BN: jax.Array
     written_BJK: jax.Array
     n_written_BJ: jax.Array
+    is_scored_B: jax.Array
 
     @classmethod
     def of(cls, batch: Batch, layout: ProblemLayout) -> Self:
@@ -55,7 +57,23 @@ class Problems(NamedTuple):
             block_is_result_BN=batch["result"][:, blocks] > 0,
             written_BJK=batch["ids"][:, written].reshape(shape),
             n_written_BJ=jnp.sum(is_written_BJK, axis=-1, dtype=jnp.int32),
+            is_scored_B=(batch["weights"] > 0).any(axis=1),
         )
+
+    @property
+    def is_answer_BT(self) -> jax.Array:
+        """Whether a token of the text is one of the answer's and counts, bool."""
+        return (self.segment_BT > 0) & self.is_scored_B[:, None]
+
+    @property
+    def is_block_token_BN(self) -> jax.Array:
+        """Whether a token of a segment is no padding and counts, bool."""
+        return (self.block_BN > 0) & self.is_scored_B[:, None]
+
+    @property
+    def is_block_BJ(self) -> jax.Array:
+        """Whether a block is there and counts, bool."""
+        return (self.breakpoints_BJ > 0) & self.is_scored_B[:, None]
 
     @property
     def breakpoints_BJ(self) -> jax.Array:

@@ -50,7 +50,8 @@ def binary_nats(logits: jax.Array, is_true: jax.Array) -> jax.Array:
 
 def text_scores(trunks: Trunks, problems: Problems, batch: Batch, found: Pass, head: str):
     """Return sums over the text, where no token sees a thought."""
-    is_answer_BT, is_step_BT = problems.segment_BT > 0, problems.segment_BT > 1
+    is_answer_BT = problems.is_answer_BT
+    is_step_BT = is_answer_BT & (problems.segment_BT > 1)
     is_result_BT = problems.is_result_BT & is_step_BT
     nats_BT = nats(trunks, found.text.x_BTD, problems.ids_BT, head)
     return {
@@ -77,24 +78,25 @@ def block_scores(
         head: see `nats`.
         names_slots: whether a token is predicted before every slot.
     """
-    is_block_BN, is_result_BN = problems.block_BN > 0, problems.block_is_result_BN
+    is_block_BN, is_result_BN = problems.is_block_token_BN, problems.block_is_result_BN
+    is_block_BJ1 = problems.is_block_BJ[..., None]
     nats_BN = nats(trunks, found.before_BND, problems.block_ids_BN, head)
     slots = found.slots
     scores = {
         "result_nats_with": total(nats_BN, is_block_BN & is_result_BN),
         "rest_nats_with": total(nats_BN, is_block_BN & ~is_result_BN),
-        "n_written": total(slots.is_written_BJK),
-        "n_slots_used": jnp.sum(slots.contents.n_BJ).astype(jnp.float32),
-        "n_blocks": total(problems.breakpoints_BJ > 0),
+        "n_written": total(slots.is_written_BJK & is_block_BJ1),
+        "n_slots_used": total(slots.contents.n_BJ, problems.is_block_BJ),
+        "n_blocks": total(problems.is_block_BJ),
     }
     if names_slots:
         h_BJKD = found.thoughts.h_BSJD[:, :-1].swapaxes(1, 2)
         named_BJK, (n_rows, *_, width) = slots.named_BJK, h_BJKD.shape
         flat = nats(trunks, h_BJKD.reshape(n_rows, -1, width), named_BJK.reshape(n_rows, -1), head)
         named_nats_BJK = flat.reshape(named_BJK.shape)
-        scores["written_nats"] = total(named_nats_BJK, slots.is_written_BJK)
-        scores["named_nats"] = total(named_nats_BJK, slots.is_thought_BJK)
-        scores["n_named"] = total(slots.is_thought_BJK)
+        scores["written_nats"] = total(named_nats_BJK, slots.is_written_BJK & is_block_BJ1)
+        scores["named_nats"] = total(named_nats_BJK, slots.is_thought_BJK & is_block_BJ1)
+        scores["n_named"] = total(slots.is_thought_BJK & is_block_BJ1)
     return scores
 
 
@@ -107,9 +109,10 @@ def start_scores(trunks: Trunks, problems: Problems, found: Pass) -> dict[str, j
     is_followed_BT = jnp.pad(problems.segment_BT[:, 1:] > 0, ((0, 0), (0, 1)))
     opens_BT = problems.opens_BT > 0
     asked_BT = ((problems.segment_BT > 0) & is_followed_BT) | opens_BT
+    asked_BT &= problems.is_scored_B[:, None]
     parts = [(found.text.x_BTD[:, 1:], opens_BT[:, :-1], asked_BT[:, :-1])]
     if found.behind_BND is not None:
-        asked_BN = (problems.block_BN > 0) & ~problems.ends_BN
+        asked_BN = problems.is_block_token_BN & ~problems.ends_BN
         parts.append((found.behind_BND, problems.opens_next_BN, asked_BN))
     sums = dict.fromkeys(("start_nats", "start_right", "start_said", "start_true"), 0.0)
     for x_BTD, is_true_BT, is_asked_BT in parts:
@@ -153,6 +156,7 @@ def end_nats(
     is_over_BIJ = numbers_1I1 >= best_BJ[:, None]
     # Nothing is asked behind the oracle's number, and at k there is no choice.
     is_asked_BIJ = (numbers_1I1 <= best_BJ[:, None]) & (numbers_1I1 < k)
+    is_asked_BIJ &= problems.is_scored_B[:, None, None]
     return total(binary_nats(end_BIJ, is_over_BIJ), is_asked_BIJ & is_block_BJ[:, None])
 
 
@@ -171,7 +175,8 @@ def swapped_scores(
     thoughts = think_at_once(trunks, found.text, opens_BJ, _of_next_row(given_BJKD))
     n_swapped_BJ = jnp.where(is_paired_BJ, _of_next_row(n_BJ), n_BJ)
     swapped_BND, _ = thinker.read(trunks, found.text, problems, n_swapped_BJ, thoughts)
-    is_of_BJN = results_of_blocks(problems) & is_paired_BJ[..., None]
+    is_compared_BJ = is_paired_BJ & problems.is_scored_B[:, None]
+    is_of_BJN = results_of_blocks(problems) & is_compared_BJ[..., None]
     is_scored_BN = is_of_BJN.any(axis=1)
     has_result_BJ = is_of_BJN.any(axis=-1)
     scores = {

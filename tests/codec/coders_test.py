@@ -143,7 +143,10 @@ def test_files_are_compared_beside_gzip_xz_and_zstd(folder):
             "take the folder of a saved one with --tokenizer",
         ),
         (("compress.py", "decompress", "x"), "does not end with .latent"),
-        (("evaluate.py",), "say what to score: --workdir of a run, or --tokenizer and --data"),
+        (
+            ("evaluate.py",),
+            "say what to score: --workdir of a run, --pretrained and --data, or --tokenizer and ",
+        ),
         (("benchmark.py", "speed"), "unknown verb 'speed'"),
         (("benchmark.py", "step"), "step needs a config: --config configs/"),
         (

@@ -54,7 +54,7 @@ class Slow:
 
 
 def test_bytes_per_second_leave_compilation_out(monkeypatch):
-    monkeypatch.setattr(generate, "make_writer", lambda run: Slow())
+    monkeypatch.setattr(generate, "make_writer", lambda run, is_chat=False: Slow())
     run = SimpleNamespace(config=common.default(), metadata={"step": 1}, tokenizer=Bytes())
     _, record = generate.generate(run, generate.Request((b"a", b"b"), n_bytes=50))
     took = record["seconds"] - record["compile_seconds"]

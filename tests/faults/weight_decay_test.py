@@ -9,8 +9,10 @@ from configs import compressors, latent_lm, m1
 from latent_jax.chunking.fixed import compressors as kinds
 from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.data import batch_spec
+from latent_jax.methods.names import parse
 from latent_jax.methods.registry import families
 from latent_jax.methods.tasks import make_task
+from latent_jax.methods.thought_settings import ThoughtsConfig
 from latent_jax.training import OptimizerConfig
 from latent_jax.training.decay import declared_decay
 from latent_jax.training.optimizer import decay_mask, path_name
@@ -45,6 +47,7 @@ NOT_DECAYED = (
     r"position_bias/table$",
     r"quantizer/(stages_\d+/)?offsets$",
     r"decompressor/(offsets|places)$",
+    r"^thought/(marks|projection/(gain|share))$",
     r"(attention/(offset|log_slope)|place_score)$",
     r"^(blocks/)?(\w+_(gain|multiplier|shift)|position_bias)$",
 )
@@ -55,6 +58,8 @@ def small(config):
         section.update(d_model=16, n_heads=2, n_layers=2, dtype="float32")
     config.model.n_kv_heads = min(config.model.n_kv_heads, 1)
     config.update(row_length=32, batch_size=4)
+    if families()[parse(config.method).family].reads_problems:
+        config.row_length, config.model.positions = ThoughtsConfig().layout.length, "rotary"
     config.compressor.ssm_head_dim = 16
     return config
 

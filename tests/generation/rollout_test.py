@@ -82,7 +82,8 @@ def test_written_step_by_step_is_read_as_rows(thinker):
 
     @jax.jit
     def read(weights, fields):
-        trunks, problems = Trunks(thinker.config, weights), Problems.of(fields, LAYOUT)
+        batch = {**fields, "weights": jnp.ones((16, LAYOUT.length))}
+        trunks, problems = Trunks(thinker.config, weights), Problems.of(batch, LAYOUT)
         limit = problems.n_written_BJ if thinker.ends else None
         stage = jnp.int32(thinker.n_thoughts)
         passed = thinker.run(trunks, problems, stage, limit)
