@@ -44,6 +44,7 @@ class Batches:
         code = ProblemCode(TOKENIZER, LAYOUT, written="expression")
         rows = [code.encode_example(one) for one in Chains(ChainsConfig(n_problems=2)).documents()]
         self.batch = {name: np.stack([row.fields[name] for row in rows]) for name in code.fields}
+        self.batch["weights"] = np.ones((2, LAYOUT.length), np.float32)
         self.count = 0
 
     def __next__(self):

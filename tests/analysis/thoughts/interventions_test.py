@@ -60,6 +60,7 @@ def batch():
     }
     filled = {name: np.pad(x, [(0, 1), *[(0, 0)] * (x.ndim - 1)]) for name, x in arrays.items()}
     filled["ids"][-1] = Bytes().separator_id
+    filled["weights"] = np.repeat(np.float32([[1]] * 5 + [[0]]), LAYOUT.length, axis=1)
     return {name: jnp.asarray(x) for name, x in filled.items()}
 
 
