@@ -55,7 +55,7 @@ CHOICES += tuple(
     for section in ("model", "autoencoder")
     for key in ("activation", "norm", "positions", "dtype", "remat", "attention_implementation")
 )
-ZERO_IS_A_NUMBER = ("seed", "quantizer.commitment_weight", "training.restore_step")
+ZERO_IS_A_NUMBER = ("seed", "chains.seed", "quantizer.commitment_weight", "training.restore_step")
 """Where 0 is one of the values, and means nothing else."""
 
 
