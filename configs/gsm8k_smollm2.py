@@ -59,7 +59,8 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.training.init_patterns = ("params/(token_embedding|stack)/.*",)
     thoughts = config.thoughts
     thoughts.text, thoughts.blocks_text = a.text, a.steps_text
-    thoughts.blocks, thoughts.slots = 8, max(a.k, 16 if a.slots == "written" else 0)
+    # A problem whose written thoughts have more tokens than slots is left out, whatever slots hold.
+    thoughts.blocks, thoughts.slots = 8, max(a.k, 24)
     thoughts.prompt, thoughts.prompt_end = "Question: ", "\nAnswer: "
     thoughts.written = "equation"
     thoughts.text_weight = 0.0
