@@ -226,6 +226,7 @@ def configured(model, folder):
     return found
 
 
+@pytest.mark.slow
 def test_a_published_model_is_trained_further_with_its_own_tokenizer(model, opened, tmp_path):
     gguf, folder, _, params = model
     run(configured(model, tmp_path), tmp_path / "run", pictures=False)
@@ -283,6 +284,7 @@ def test_a_published_model_becomes_a_run_and_is_published_again(model, opened, t
         jax.tree.map(np.testing.assert_array_equal, ours, params)
 
 
+@pytest.mark.slow
 def test_the_commands_open_it(model, tmp_path):
     gguf, folder, *_ = model
     (tmp_path / "a.txt").write_bytes(TEXT[:300])
