@@ -219,8 +219,8 @@ def _check_same(
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the values by dotted key; a section without keys, of an older run, says nothing."""
-    if not isinstance(tree, dict):
+    """Return the values by dotted key."""
+    if not isinstance(tree, dict) or not tree:
         return {prefix: tree}
     return {
         name: value

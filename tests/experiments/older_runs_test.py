@@ -16,7 +16,7 @@ def older():
     for key in ADDED:
         section, _, name = key.rpartition(".")
         del (config[section] if section else config)[name]
-    return config
+    return {key: part for key, part in config.items() if part != {}}
 
 
 def test_a_key_that_was_added_has_its_old_meaning_and_that_is_the_default():
