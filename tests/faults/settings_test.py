@@ -9,14 +9,16 @@ from configs import common, m1
 from configs.print_config import read_comments
 from latent_jax.contracts import Evaluation
 from latent_jax.costs.lowering import assumed_vocabulary, count_flops
-from latent_jax.data import batch_spec
 from latent_jax.experiments.checks import check_best_metric, check_metric_name, metric_names
 from latent_jax.experiments.run import prepare, run
 from latent_jax.experiments.study import run_config
+from latent_jax.methods.names import parse
 from latent_jax.methods.registry import families
+from latent_jax.methods.row_codes import config_batch_spec
 from latent_jax.methods.settings import WITHOUT_EFFECT, check_settings
 from latent_jax.methods.solve import solve_shape
 from latent_jax.methods.tasks import make_task
+from latent_jax.methods.thought_settings import ThoughtsConfig
 from latent_jax.ranges import INT32, check
 from tests.faults.conftest import tiny
 
@@ -213,8 +215,10 @@ def test_every_family_measures_its_headline_and_refuses_what_it_does_not(name):
     shape = dict(d_model=16, n_heads=2, n_layers=1)
     words = {f"{s}.{k}": v for s in ("model", "autoencoder") for k, v in shape.items()}
     config = made(method=name, row_length=32, **words)
+    if families()[parse(name).family].reads_problems:
+        config.row_length, config.model.positions = ThoughtsConfig().layout.length, "rotary"
     task = make_task(config, assumed_vocabulary(config, 4.0))
-    spec = batch_spec(2, config.row_length)
+    spec = config_batch_spec(config, 2)
     assert task.headline in metric_names(task, spec)
     evaluations = [Evaluation(list), Evaluation(list, prefix="wiki_")]
     check_best_metric(task, f"wiki_{task.headline}", spec, evaluations)
