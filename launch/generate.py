@@ -41,7 +41,10 @@ PRETRAINED = flags.DEFINE_multi_string(
 )
 CHAT = flags.DEFINE_bool("chat", False, "Answer prompts, in the chat template of the model.")
 K = flags.DEFINE_integer(
-    "k", -1, "Reasoners: slots of thoughts in use at a breakpoint, at most; -1 = as in training."
+    "k",
+    None,
+    "Reasoners: slots in use at a breakpoint, at most; left out = as in training.",
+    lower_bound=0,
 )
 NO_LATENTS = flags.DEFINE_bool("no_latents", False, "Reasoners: do not think.")
 PROMPT = flags.DEFINE_multi_string("prompt", [], "Text to continue. May be repeated.")
@@ -86,7 +89,7 @@ def main(words):
         Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value, REPETITION_PENALTY.value),
         SEED.value,
         CHAT.value,
-        K.value,
+        -1 if K.value is None else K.value,
         not NO_LATENTS.value,
     )
     words = dict(checkpoint=CHECKPOINT.value, json_path=JSON.value)
