@@ -19,7 +19,7 @@ from tests.analysis.pictures import drawn
 def folder(tmp_path_factory):
     """A reasoner after two steps."""
     folder = tmp_path_factory.mktemp("thoughts")
-    config = latent_reasoning.get_config("steps=2,policy_steps=0,k=2").runs.supervised
+    config = latent_reasoning.get_config("steps=2,policy_steps=0,baseline=0,k=2").runs.phase1
     config.model.update(d_model=16, n_heads=2, n_layers=1)
     config.chains.n_problems = 600
     config.data.cache_dir = str(folder / "cache")
