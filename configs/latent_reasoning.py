@@ -16,7 +16,7 @@ Arguments   steps         optimizer steps of the first phase, supervised
             seed          of everything
 Commands    python launch/train.py --config configs/latent_reasoning.py --workdir runs/thoughts
             python launch/report.py runs/thoughts --results configs/results/latent_reasoning.json
-Hardware    2 CPU cores
+Hardware    2 CPU cores: 12 minutes or more
 Result      configs/results/latent_reasoning.md
 """
 
