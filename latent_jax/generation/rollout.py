@@ -18,7 +18,8 @@ from latent_jax.generation.sampling import Sampling, sample
 from latent_jax.layers.cache import Cache
 from latent_jax.layers.view import View
 from latent_jax.models.reasoner import END
-from latent_jax.models.thinking import Text, Trunks, read_text, sees_text, think_by
+from latent_jax.models.thinking import Text, read_text, sees_text, think_by
+from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import at_least, check_fields
 from latent_jax.tasks.reasoning_scores import logits
 from latent_jax.tasks.thinker import Thinker

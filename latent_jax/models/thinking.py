@@ -10,20 +10,16 @@ calculations, pauses, filler and thoughts are one program, and a curriculum that
 thoughts moves through it without a new compilation.
 """
 
-import dataclasses
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from latent_jax.layers.block import Stack
 from latent_jax.layers.cache import Cache
 from latent_jax.layers.view import View
-from latent_jax.models.reasoner import END, START, ReasonerConfig, Thought
-
-Params = Mapping[str, Any]
+from latent_jax.models.reasoner import END, START
+from latent_jax.models.trunks import Trunks
 
 
 class Text(NamedTuple):
@@ -66,65 +62,6 @@ class Thoughts(NamedTuple):
     h_BSJD: jax.Array
     v_BSJD: jax.Array
     cache: Cache
-
-
-@dataclasses.dataclass(frozen=True)
-class Trunks:
-    """The functions of a reasoner with parameters.
-
-    Attributes:
-        config: of the reasoner.
-        params: its collection "params".
-    """
-
-    config: ReasonerConfig
-    params: Params
-
-    def language(self, x_BTD, cache=None, view=None):
-        """Run the language trunk; see `Stack`."""
-        return self._stack(self.params["stack"], x_BTD, cache, view)
-
-    @functools.cached_property
-    def latent(self):
-        """The function that runs the trunk of thoughts; see `Stack`."""
-        if self.config.trunks == 1:
-            return self.language
-        params = self._thought("changed", self.params["stack"])
-        return functools.partial(self._stack, params)
-
-    def embed(self, ids: jax.Array) -> jax.Array:
-        """Return the embeddings of ids, [..., D] in the compute dtype."""
-        return self.table_VD[ids].astype(self.config.model.dtype)
-
-    def mark(self, number: int) -> jax.Array:
-        """Return a mark, [D]: the embedding of the id that it begins as, plus what it learned."""
-        known = jax.lax.stop_gradient(self.table_VD[self.config.mark_ids[number]])
-        return (known + self.params["thought"]["marks"][number]).astype(self.config.model.dtype)
-
-    def project(self, h: jax.Array) -> jax.Array:
-        """Return the thoughts that follow states."""
-        return self._thought("project", h, self.table_VD)
-
-    def start_logits(self, x: jax.Array) -> jax.Array:
-        """See `Thought.start_logits`."""
-        return self._thought("start_logits", x)
-
-    def end_logits(self, h: jax.Array) -> jax.Array:
-        """See `Thought.end_logits`."""
-        return self._thought("end_logits", h)
-
-    @property
-    def table_VD(self) -> jax.Array:
-        """The embeddings, float32, which are the tied head too."""
-        return self.params["token_embedding"]["embedding"]
-
-    def _stack(self, params, x_BTD, cache=None, view=None):
-        stack = Stack(self.config.model, causal=True)
-        return stack.apply({"params": params}, x_BTD, cache=cache, view=view)
-
-    def _thought(self, method, *arguments):
-        params = self.params["thought"]
-        return Thought(self.config).apply({"params": params}, *arguments, method=method)
 
 
 def read_text(trunks: Trunks, ids_BT: jax.Array, separator_id: int) -> Text:

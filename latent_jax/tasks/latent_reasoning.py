@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from latent_jax.generation.rollout import Decoding
 from latent_jax.generation.solutions import solution_scores
 from latent_jax.models.reasoner import Reasoner
-from latent_jax.models.thinking import Trunks
+from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import Weight, check_fields
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.reasoning_scores import (

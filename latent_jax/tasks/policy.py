@@ -17,11 +17,11 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from latent_jax.models.thinking import Trunks
+from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import check_fields, within
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.problem_batch import Problems
-from latent_jax.tasks.reasoning_scores import binary_nats, logits, total
+from latent_jax.tasks.reasoning_scores import binary_nats, logits, slot_nats, total
 from latent_jax.tasks.thinker import Pass
 
 
@@ -190,13 +190,7 @@ class Policy:
         nats_B += jnp.sum(jnp.where(is_asked_BN, block_BN, 0.0), axis=1)
         slots, h_BSJD = found.slots, found.thoughts.h_BSJD
         if self.thinker.slots == "written":
-            h_BJKD = h_BSJD[:, :-1].swapaxes(1, 2)
-            log_p = jax.nn.log_softmax(
-                jnp.einsum("BJKD,VD->BJKV", h_BJKD, trunks.table_VD.astype(h_BJKD.dtype)).astype(
-                    jnp.float32
-                )
-            )
-            written = -jnp.take_along_axis(log_p, slots.named_BJK[..., None], axis=-1)[..., 0]
+            written = slot_nats(trunks, found, "whole")
             nats_B += jnp.sum(jnp.where(slots.is_written_BJK, written, 0.0), axis=(1, 2))
         if self.thinker.ends:
             end_BSJ = trunks.end_logits(h_BSJD)

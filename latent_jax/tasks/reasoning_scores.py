@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.contracts import Batch
-from latent_jax.models.thinking import Trunks, think_at_once
+from latent_jax.models.thinking import think_at_once
+from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.blockwise import blockwise_nats
 from latent_jax.tasks.losses import bits_per_byte, token_nats
 from latent_jax.tasks.problem_batch import Problems
@@ -90,14 +91,19 @@ def block_scores(
         "n_blocks": total(problems.is_block_BJ),
     }
     if names_slots:
-        h_BJKD = found.thoughts.h_BSJD[:, :-1].swapaxes(1, 2)
-        named_BJK, (n_rows, *_, width) = slots.named_BJK, h_BJKD.shape
-        flat = nats(trunks, h_BJKD.reshape(n_rows, -1, width), named_BJK.reshape(n_rows, -1), head)
-        named_nats_BJK = flat.reshape(named_BJK.shape)
+        named_nats_BJK = slot_nats(trunks, found, head)
         scores["written_nats"] = total(named_nats_BJK, slots.is_written_BJK & is_block_BJ1)
         scores["named_nats"] = total(named_nats_BJK, slots.is_thought_BJK & is_block_BJ1)
         scores["n_named"] = total(slots.is_thought_BJK & is_block_BJ1)
     return scores
+
+
+def slot_nats(trunks: Trunks, found: Pass, head: str) -> jax.Array:
+    """Return -log p of what each slot should name, from the state before it, float32[B, J, K]."""
+    h_BJKD, named_BJK = found.thoughts.h_BSJD[:, :-1].swapaxes(1, 2), found.slots.named_BJK
+    n_rows, *_, width = h_BJKD.shape
+    flat_BN = nats(trunks, h_BJKD.reshape(n_rows, -1, width), named_BJK.reshape(n_rows, -1), head)
+    return flat_BN.reshape(named_BJK.shape)
 
 
 def start_scores(trunks: Trunks, problems: Problems, found: Pass) -> dict[str, jax.Array]:

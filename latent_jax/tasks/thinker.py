@@ -11,13 +11,13 @@ from latent_jax.models.thinking import (
     Contents,
     Text,
     Thoughts,
-    Trunks,
     read_blocks,
     read_text,
     think,
     think_at_once,
     think_jacobi,
 )
+from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import Natural, check_fields
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thought_slots import Curriculum, SlotKind, Slots, fill_slots

@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.models.reasoner import PAUSE
-from latent_jax.models.thinking import Contents, Trunks
+from latent_jax.models.thinking import Contents
+from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import Natural, check_fields, one_of
 from latent_jax.tasks.problem_batch import Problems
 

@@ -9,32 +9,12 @@ import numpy as np
 import pytest
 
 from latent_jax.data.chains import Chains, ChainsConfig
-from latent_jax.data.problem_rows import ProblemCode, ProblemLayout
+from latent_jax.data.problem_rows import ProblemCode
 from latent_jax.data.verifier import is_right
 from latent_jax.generation.rollout_stream import PolicyConfig, RolloutStream, advantages
-from latent_jax.models.gpt import GPTConfig
-from latent_jax.models.reasoner import Reasoner, ReasonerConfig
+from latent_jax.models.reasoner import Reasoner
 from latent_jax.tasks.problem_batch import Problems
-from latent_jax.tasks.thinker import Thinker
-from latent_jax.tasks.thought_slots import Curriculum
-from latent_jax.tokenizers import Bytes
-
-TOKENIZER = Bytes()
-LAYOUT = ProblemLayout(text=26, blocks_text=14, n_blocks=2, n_slots=3)
-CONFIG = ReasonerConfig(
-    model=GPTConfig(
-        vocab_size=TOKENIZER.vocab_size,
-        max_length=26,
-        n_layers=1,
-        d_model=16,
-        n_heads=2,
-        positions="rotary",
-        norm="rms",
-        use_bias=False,
-    ),
-    layout=LAYOUT,
-)
-THINKER = Thinker(CONFIG, TOKENIZER.separator_id, "latent", Curriculum(3))
+from tests.small_reasoner import CONFIG, LAYOUT, THINKER, TOKENIZER
 
 
 class Batches:

@@ -14,7 +14,7 @@ from latent_jax.generation.rollout import GREEDY, Decoding, roll_out
 from latent_jax.generation.sampling import Sampling
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.reasoner import Reasoner, ReasonerConfig
-from latent_jax.models.thinking import Trunks
+from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.reasoning_scores import nats
 from latent_jax.tasks.thinker import Thinker

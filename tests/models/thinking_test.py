@@ -14,13 +14,13 @@ from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.models.reasoner import END, PAUSE, START, Reasoner, ReasonerConfig
 from latent_jax.models.thinking import (
     Contents,
-    Trunks,
     read_blocks,
     read_text,
     think,
     think_at_once,
     think_jacobi,
 )
+from latent_jax.models.trunks import Trunks
 
 SEPARATOR = 9
 MODEL = GPTConfig(

@@ -10,34 +10,16 @@ import numpy as np
 import pytest
 
 from latent_jax.data.chains import Chains, ChainsConfig
-from latent_jax.data.problem_rows import ProblemCode, ProblemLayout
-from latent_jax.models.gpt import GPT, GPTConfig
-from latent_jax.models.reasoner import ReasonerConfig
-from latent_jax.models.thinking import Trunks
+from latent_jax.data.problem_rows import ProblemCode
+from latent_jax.models.gpt import GPT
+from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.language_modeling import shift_right
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.losses import token_nats
 from latent_jax.tasks.problem_batch import Problems
-from latent_jax.tasks.thinker import Thinker
 from latent_jax.tasks.thought_slots import Curriculum, fill_slots
-from latent_jax.tokenizers import Bytes
+from tests.small_reasoner import CONFIG, LAYOUT, THINKER, TOKENIZER
 
-TOKENIZER = Bytes()
-LAYOUT = ProblemLayout(text=26, blocks_text=14, n_blocks=2, n_slots=3)
-CONFIG = ReasonerConfig(
-    model=GPTConfig(
-        vocab_size=TOKENIZER.vocab_size,
-        max_length=26,
-        n_layers=1,
-        d_model=16,
-        n_heads=2,
-        positions="rotary",
-        norm="rms",
-        use_bias=False,
-    ),
-    layout=LAYOUT,
-)
-THINKER = Thinker(CONFIG, TOKENIZER.separator_id, "latent", Curriculum(3))
 TASK = LatentReasoning(THINKER, 0.3)
 
 

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.models.thinking import Text, Trunks, think_at_once
+from latent_jax.models.thinking import Text, think_at_once
+from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.losses import token_nats
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.reasoning_scores import logits, results_of_blocks

@@ -13,7 +13,7 @@ import numpy as np
 
 from latent_jax.layers.block import BLOCKS, Stack
 from latent_jax.layers.view import VIEW_WEIGHTS
-from latent_jax.models.thinking import Trunks
+from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.problem_batch import Problems
 
 

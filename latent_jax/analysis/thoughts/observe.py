@@ -19,7 +19,7 @@ from latent_jax.analysis.thoughts.interventions import (
 )
 from latent_jax.analysis.thoughts.mass import WatchedTrunks, mass_sums
 from latent_jax.contracts import Batch
-from latent_jax.models.thinking import Trunks
+from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.reasoning_scores import results_of_blocks
 from latent_jax.tasks.thinker import Thinker

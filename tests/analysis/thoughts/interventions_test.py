@@ -24,7 +24,8 @@ from latent_jax.data.chains import Chains, ChainsConfig
 from latent_jax.data.problem_rows import ProblemCode, ProblemLayout
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.reasoner import Reasoner, ReasonerConfig
-from latent_jax.models.thinking import Trunks, read_text
+from latent_jax.models.thinking import read_text
+from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thinker import Thinker
