@@ -1,14 +1,18 @@
-"""What thoughts are worth: latent reasoning and its controls at equal FLOPs.
+"""One arm of a comparison of what thoughts hold: latent reasoning on chains, supervised.
 
 Source      the controls that latent_reasoning.md asks for: Coconut (arXiv 2412.06769), Pause tokens
             (arXiv 2310.02226), and curricula with a learned constant in place of thoughts
-Arguments   arms      names of `ARMS`, joined by "+"; empty = all
-            flops     training FLOPs of each run
-            seeds     seeds of each arm, from 0
-            seed      the first one
-Commands    python launch/train.py --config configs/reasoning_arms.py --workdir runs/arms
-            python launch/report.py runs/arms --results configs/results/reasoning_arms.json
-Hardware    2 CPU cores: about 6 minutes for an arm and a seed; the same command resumes
+Arguments   method      Thoughts[none], [pause,k=3], [filler,k=3], [written] or [latent,k=3]
+            size        57k, the one size
+            budget      UNIT:AMOUNT, see latent_jax/methods/budget.py
+            seed        of everything
+            curriculum  share of the training in which thoughts replace written tokens
+            named       weight of naming the token that each thought stands for
+            iterations  Jacobi iterations; 0 = one thought after the other
+            problems    problems that there are, all splits together
+Commands    python launch/sweep.py reasoning
+            python launch/train.py --config "configs/reasoning_arms.py:method=Thoughts[written]"
+Hardware    2 CPU cores: a core for 4 minutes
 Result      configs/results/latent_reasoning.md
 """
 
@@ -16,38 +20,31 @@ from ml_collections import ConfigDict
 
 from configs.args import parse_args
 from configs.latent_reasoning import phase
+from latent_jax.methods.budget import parse, set_in
 from latent_jax.nearest import check_word
-
-ARMS = {
-    # method, what differs in the section `thoughts`
-    "none": ("Thoughts[none]", {"text_weight": 1.0}),
-    "pause": ("Thoughts[pause,k=3]", {}),
-    "filler": ("Thoughts[filler,k=3]", {}),
-    "written": ("Thoughts[written]", {}),
-    "latent": ("Thoughts[latent,k=3]", {}),
-    "named": ("Thoughts[latent,k=3]", {"named_weight": 1.0}),
-    "curriculum": ("Thoughts[latent,k=3]", {"curriculum": 0.8}),
-    "jacobi": ("Thoughts[latent,k=3]", {"curriculum": 0.8, "iterations": 3}),
-}
-"""Arm -> its method and its config keys. The first four need no thoughts, and "written" says what
-the thoughts could hold."""
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    """Return a run for each arm and seed."""
-    a = parse_args(arguments, arms="", flops=3e12, seeds=1, seed=0)
-    runs = {}
-    for arm in a.arms.split("+") if a.arms else ARMS:
-        check_word("arm", arm, ARMS)
-        for seed in range(a.seed, a.seed + a.seeds):
-            method, words = ARMS[arm]
-            config = phase(method, operations=3, slots=3, seed=seed)
-            config.name = f"{arm}, seed {seed}"
-            config.thoughts.update(words)
-            config.batch_size = 128
-            config.budget.flops = a.flops
-            config.optimizer.warmup_steps = 50
-            config.training.eval_every = 400
-            config.training.save_every = 400
-            runs[f"{arm}_{seed}"] = config
-    return ConfigDict({"runs": runs})
+    """Return one run."""
+    a = parse_args(
+        arguments,
+        method="Thoughts[latent,k=3]",
+        size="57k",
+        budget="flops:3e12",
+        seed=0,
+        curriculum=0.0,
+        named=0.0,
+        iterations=0,
+        problems=100_000,
+    )
+    check_word("size", a.size, ("57k",))
+    config = phase(a.method, operations=3, slots=3, seed=a.seed)
+    config.name = f"{a.method}, seed {a.seed}"
+    config.thoughts.update(curriculum=a.curriculum, named_weight=a.named, iterations=a.iterations)
+    config.thoughts.text_weight = 1.0 if a.method == "Thoughts[none]" else 0.0
+    config.chains.n_problems = a.problems
+    config.batch_size = 32
+    set_in(config.budget, parse(a.budget))
+    config.optimizer.warmup_steps = 50
+    config.training.eval_every = config.training.save_every = 500
+    return config

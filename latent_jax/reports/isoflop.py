@@ -86,10 +86,15 @@ def isoflop_table(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     budget for the fit over bytes per token.
 
     Args:
-        records: records of cells; those with other budgets are left out.
+        records: records of cells; those with other budgets are left out, and those that read
+            problems, whose rows hold no text of some length.
     """
     rows = []
-    cells = [record for record in records if record["budget"].startswith("flops:")]
+    cells = [
+        record
+        for record in records
+        if record["budget"].startswith("flops:") and "problems_seen" not in record
+    ]
     for budget in dict.fromkeys(record["budget"] for record in cells):
         peers = [record for record in cells if record["budget"] == budget]
         for method in dict.fromkeys(record["method"] for record in peers):

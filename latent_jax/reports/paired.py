@@ -51,3 +51,11 @@ class Effect:
         if width is None or abs(self.mean) <= width:
             return None
         return self.mean > 0
+
+    def is_within(self, bound: float, level: float = LEVEL) -> bool | None:
+        """Return whether the interval lies within `bound` of 0 (True), outside (False), or neither.
+        """
+        width = self.half_width(level)
+        if width is None or abs(abs(self.mean) - bound) < width:
+            return None
+        return abs(self.mean) < bound

@@ -19,6 +19,7 @@ from latent_jax.reports.sweep_tables import (
     seed_table,
 )
 from latent_jax.reports.tables import markdown_table, text_table, write_json
+from latent_jax.reports.thought_claims import thought_table
 from latent_jax.reports.verdicts import verdict_table
 
 REPORT = "report"
@@ -35,6 +36,7 @@ def sweep_tables(records: Records) -> dict[str, list[dict[str, Any]]]:
         "baselines": baseline_table(scores),
         "seeds": seed_table(records),
         "latents": latent_table(records),
+        "thoughts": thought_table(records),
         "ablations": ablation_table(records),
         "isoflop": isoflop_table(records),
         "verdicts": verdict_table(records),
@@ -47,6 +49,7 @@ TITLES = {
     "baselines": "Uniform and unigram models of the tokens",
     "seeds": "Mean and spread over seeds",
     "latents": "Latent languages: what their codes cost, and what they lose",
+    "thoughts": "Thoughts: what a result costs behind them, and what they are used for",
     "ablations": "Ablations",
     "isoflop": "Best at equal training FLOPs, with 95 % intervals of the bootstrap",
     "verdicts": "Claims, tried",

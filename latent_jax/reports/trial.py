@@ -31,22 +31,28 @@ class Place:
         text: the numbers, for people.
         is_exact: whether the claim holds here, if it does not depend on training; else None.
         effect: the effect in favour of the claim, if it depends on training; else None.
+        bound: of a claim that there is no effect: what counts as none; else None.
     """
 
     text: str
     is_exact: bool | None = None
     effect: Effect | None = None
+    bound: float | None = None
 
     def supports(self) -> bool:
         """Return whether this place supports the claim."""
         if self.effect is None:
             return bool(self.is_exact)
+        if self.bound is not None:
+            return self.effect.is_within(self.bound) is True
         return self.effect.is_positive() is True
 
     def refutes(self, n_places: int) -> bool:
         """Return whether this place refutes the claim, as one of `n_places`."""
         if self.effect is None:
             return not self.is_exact
+        if self.bound is not None:
+            return self.effect.is_within(self.bound, 1 - (1 - LEVEL) / n_places) is False
         return self.effect.is_positive(1 - (1 - LEVEL) / n_places) is False
 
 
@@ -72,6 +78,28 @@ class Trial:
         samples = (self.scores.sample(method, size, key) for size in (large, small))
         self._compare(*samples, f"{method} at {large}", f"at {small}")
 
+    def less(self, one: str | None, other: str | None, key: str) -> None:
+        """Test at every size whether a score of `one` is lower than that of `other`.
+
+        Here and below, a method that is None has no cells, and nothing is tested.
+        """
+        for size in self.scores.sizes if one and other else ():
+            self.lower(one, other, size, key)
+
+    def equal(self, one: str | None, other: str | None, key: str, bound: float) -> None:
+        """Test at every size whether two scores lie within `bound` of each other."""
+        for size in self.scores.sizes if one and other else ():
+            samples = (self.scores.sample(method, size, key) for method in (one, other))
+            self._compare(*samples, f"{size}: {one}", other, bound)
+
+    def above_zero(self, method: str | None, key: str) -> None:
+        """Test at every size whether a score is above 0."""
+        self._against_zero(method, key, None)
+
+    def near_zero(self, method: str | None, key: str, bound: float) -> None:
+        """Test at every size whether a score lies within `bound` of 0, with its whole interval."""
+        self._against_zero(method, key, bound)
+
     def learned(self, method: str, size: str, expected: bool) -> None:
         """Test whether a method is learned, or is not, according to `expected`; see `LEARNABLE`."""
         bits = self.scores.sample(method, size)
@@ -87,18 +115,32 @@ class Trial:
         """Add a result that does not depend on training."""
         self.places.append(Place(text, is_exact=holds))
 
-    def _compare(self, one: Sample | None, other: Sample | None, name: str, against: str) -> None:
+    def _against_zero(self, method: str | None, key: str, bound: float | None) -> None:
+        for size in self.scores.sizes if method else ():
+            sample = self.scores.sample(method, size, key)
+            if sample is not None:
+                effect = Effect.of(dict.fromkeys(sample.by_seed, 0.0), sample.by_seed)
+                self._add(f"{size}: {method} {sample.mean:.3f}", effect, bound)
+
+    def _compare(
+        self,
+        one: Sample | None,
+        other: Sample | None,
+        name: str,
+        against: str,
+        bound: float | None = None,
+    ) -> None:
         if one is None or other is None:
             return
         text = f"{name} {one.mean:.3f} against {against} {other.mean:.3f}"
-        self._add(text, Effect.of(one.by_seed, other.by_seed))
+        self._add(text, Effect.of(one.by_seed, other.by_seed), bound)
 
-    def _add(self, text: str, effect: Effect) -> None:
+    def _add(self, text: str, effect: Effect, bound: float | None = None) -> None:
         n = len(effect.differences)
         width = effect.half_width()
         interval = f"{effect.mean:+.3f} ± {width:.3f}, " if width is not None else ""
         seeds = f"({interval}{n} seed{'s' if n > 1 else ''})" if n else "(no common seed)"
-        self.places.append(Place(f"{text} {seeds}", effect=effect))
+        self.places.append(Place(f"{text} {seeds}", effect=effect, bound=bound))
 
     def record(self, claim: str, source: str) -> dict[str, Any]:
         """Return the verdict as one row of a table.

@@ -3,6 +3,10 @@
 XLA's CPU backend runs element-wise work on one core. It also allocates the buffers of a step anew
 every time, and glibc maps and unmaps them page by page. configs/results/cpu_speed.md has what each
 remedy gains.
+
+Threads keep heaps of their own. One heap for all of them would keep the largest buffers too, but a
+step of a thousand small operations on two devices then takes twice as long, because each of them
+waits for the lock of that heap.
 """
 
 import ctypes
@@ -18,22 +22,24 @@ MAX_CPU_DEVICES = 8
 
 # Parameters of mallopt(3), from glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
+_M_TOP_PAD = -2
 _M_MMAP_MAX = -4
-_M_ARENA_MAX = -8
+
+_PAD = 256 << 20
+"""Bytes that a heap asks for at once, and keeps; more than a heap of a thread can have (64 MiB)."""
 
 
 def keep_memory() -> bool:
     """Tell glibc to keep freed memory for the next step; return whether it was told.
 
-    All buffers come from one heap that is never given back, so that the process stays at its peak.
-    Another libc, or an environment that sets MALLOC_* itself, is left alone. Call it before large
-    arrays exist.
+    Heaps are never given back, so that the process stays at its peak. Another libc, or an
+    environment that sets MALLOC_* itself, is left alone. Call it before large arrays exist.
     """
     if platform.libc_ver()[0] != "glibc" or any(key.startswith("MALLOC_") for key in os.environ):
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    # Heaps of other arenas are too small for large buffers, which they map; -1 turns trimming off.
-    settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
+    # -1 turns trimming off. What is padded is not touched, so it takes no memory until it is used.
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, _PAD))
     return all([mallopt(parameter, value) == 1 for parameter, value in settings])
 
 

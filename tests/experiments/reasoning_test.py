@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 
 from configs.latent_reasoning import get_config
-from configs.reasoning_arms import ARMS
-from configs.reasoning_arms import get_config as arms
+from configs.sweeps.reasoning import get_sweep
 from latent_jax.commands.generate import Request, generate, with_thoughts
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.experiments.run import prepare
 from latent_jax.experiments.study import run_config
+from latent_jax.experiments.sweep.jobs import train_cell
+from latent_jax.experiments.sweep.loading import config_of, config_words
+from latent_jax.experiments.sweep.plan import plan
 from latent_jax.generation import Sampling
+from latent_jax.methods.cells import Sweep, name_of
+from latent_jax.reports.scores import read_cells
+from latent_jax.reports.sweep_report import report_sweep
 
 TIMED = {"seconds", "bytes_per_second", "steps_per_second", "digest", "train_flops"}
 """What differs between two runs of one computation: times, and what counts since the last record.
@@ -110,13 +115,41 @@ def test_what_does_not_go_together_is_refused_before_training(key, value, messag
     assert not (tmp_path / "runs" / "phase1" / "metrics.jsonl").exists()
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_every_arm_can_be_made_and_costs_what_the_others_cost(arm, tmp_path):
-    (config,) = arms(f"arms={arm},flops=1e10").runs.values()
+SWEEP = get_sweep("flops=1e10,seeds=1")
+
+
+@pytest.mark.parametrize("cell", SWEEP.cells, ids=name_of)
+def test_every_arm_can_be_made_and_costs_what_the_others_cost(cell, tmp_path):
+    config = config_of(SWEEP, config_words(SWEEP, cell))
     config.data.cache_dir = str(tmp_path)
     config.chains.n_problems = 400
     config.optimizer.warmup_steps = 0
     experiment = prepare(config)
     per_step = experiment.task.train_flops_per_byte * config.batch_size * config.row_length
     per_step *= experiment.reading.bytes_per_token
-    np.testing.assert_allclose(per_step * experiment.total_steps, 1e10, rtol=0.6)
+    np.testing.assert_allclose(per_step * experiment.total_steps, 1e10, rtol=0.2)
+
+
+def test_a_sweep_trains_two_arms_and_reports_on_them(tmp_path, capsys):
+    cells = [
+        {"method": "Thoughts[none]", "size": "57k", "seed": 0, "budget": "flops:4e9"},
+        {"method": "Thoughts[latent,k=3]", "curriculum": 0.5, "problems": 400}
+        | {"size": "57k", "seed": 0, "budget": "flops:4e9"},
+    ]
+    overrides = {
+        "evaluation_bytes": 200,
+        "optimizer.warmup_steps": 1,
+        "model.n_layers": 1,
+        "chains.n_problems": 400,
+        "data.cache_dir": str(tmp_path / "cache"),
+    }
+    sweep = Sweep(cells=cells, config="configs/reasoning_arms.py", overrides=overrides)
+    (tmp_path / "manifest.json").write_text("{}")
+    for record in plan(sweep, tmp_path):
+        assert record["planned_problems_seen"] > 0 and "planned_tokens_seen" not in record
+        train_cell(sweep, tmp_path, record)
+    report_sweep([tmp_path])
+    said = capsys.readouterr().out
+    assert "Thoughts: what a result costs" in said and "curriculum=0.5, problems=400" in said
+    (latent,) = [c for c in read_cells(tmp_path) if "latent" in c["method"]]
+    assert latent["use_nats_per_token"] == pytest.approx(0, abs=1) and "paper_ids" not in latent

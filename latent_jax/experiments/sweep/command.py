@@ -35,6 +35,7 @@ PLAN_COLUMNS = (
     "bytes_per_token",
     "planned_steps",
     "planned_tokens_seen",
+    "planned_problems_seen",
     "planned_bytes_seen",
     "planned_train_flops",
     "memory_bytes",
@@ -47,6 +48,9 @@ RESULT_COLUMNS = (
     "unigram_bits_per_byte",
     "bits_per_byte",
     "paper_bits_per_byte",
+    "result_nats_per_token_with",
+    "use_nats_per_token",
+    "right_share",
     "seconds",
     "wall_seconds",
 )
@@ -125,9 +129,7 @@ def sweep_and_print(
         shutil.rmtree(programs, ignore_errors=True)  # nothing is left to compile
     results = [result for result in schedule.results.values() if result is not None]
     if results:
-        # A unigram is none of the scores where the scored text is too short for it.
-        known = [key for key in RESULT_COLUMNS if any(key in result for result in results)]
-        print(text_table(results, known))
+        print(text_table(results, _known(RESULT_COLUMNS, results)))
         print(_overhead(results))
     if json_path and results:
         write_json(results, json_path)
@@ -166,11 +168,18 @@ def _engine(engine: str, folder: Path, n_workers: int, address: str) -> Any:
     return RayEngine(n_workers, address)
 
 
+def _known(columns: Sequence[str | Column], records: Sequence[Record]) -> list[str | Column]:
+    """Return the columns that a record has: problems have no tokens, and thoughts no unigram."""
+    keys = {key for record in records for key in record}
+    return [c for c in columns if (c.key if isinstance(c, Column) else c) in keys]
+
+
 def _print_plan(records: Sequence[Record], speed: Speed) -> None:
     """Print the cells, where their FLOPs go, and how long all of them take."""
     shown = [{**record, "expected": spoken(record["expected_seconds"])} for record in records]
-    print(text_table(shown, PLAN_COLUMNS))
-    parts = [key for key in records[0] if key.endswith("_flops_per_byte")]
+    print(text_table(shown, _known(PLAN_COLUMNS, shown)))
+    parts = dict.fromkeys(key for record in records for key in record)
+    parts = [key for key in parts if key.endswith("_flops_per_byte")]
     parts = [key for key in parts if any(record.get(key) for record in records)]
     print("\nForward FLOPs per raw byte, by component:\n")
     shown = {(record["method"], record["size"]): record for record in reversed(records)}

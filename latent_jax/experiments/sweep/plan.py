@@ -80,7 +80,8 @@ def _plan_cell(
     task = make_task(solved, vocabulary)
     steps, budget = solve_steps(solved, task)
     amounts = {unit: steps * n for unit, n in amounts_of_step(solved, task).items()}
-    ratio = task.amounts["bytes"] / task.amounts["tokens"]
+    # A position of a row of problems is not an id of a text; its bytes are those of its share.
+    ratio = task.amounts["bytes"] / task.amounts.get("tokens", 1.0)
     costs = ledger(task, solved.row_length, ratio)
     return {
         **setting_of(cell),

@@ -1,0 +1,161 @@
+"""Claims of Fifty's post-mortem of interleaved latent reasoning, tested on the cells of a sweep.
+
+Some of them say that nothing happens. Such a one is supported where the whole interval lies within
+`NOTHING` of 0, and refuted where it lies outside; see `Trial.near_zero`.
+
+Fifty, "Interleaved latent reasoning" (2025); the numbers of its claims are those of
+configs/results/latent_reasoning.md.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from latent_jax.reports.paired import Effect
+from latent_jax.reports.scores import Scores, label_of
+from latent_jax.reports.style import family_of
+from latent_jax.reports.trial import Trial
+
+USE = "use_nats_per_token"
+RESULT = "result_nats_per_token"
+
+NOTHING = 0.05
+"""Nats of a result; an effect below it counts as none."""
+
+HELP = 0.8
+"""The share of the training that a curriculum takes in configs/sweeps/reasoning.py."""
+
+SETTINGS = ("curriculum", "named", "iterations", "problems")
+"""What arms of one method differ in."""
+
+SOURCE = "Fifty 2025, a post-mortem"
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def thought_records(records: Records) -> list[dict[str, Any]]:
+    """Return the cells of reasoners, with their nats behind thoughts, or without any, as `RESULT`."""
+    found = []
+    for record in records:
+        if family_of(record["method"]) == "Thoughts":
+            way = "with" if f"{RESULT}_with" in record else "without"
+            found.append({**record, RESULT: record.get(f"{RESULT}_{way}")})
+    return found
+
+
+def thought_table(records: Records) -> list[dict[str, Any]]:
+    """Return a row for each arm: means over seeds, and what its thoughts save against none."""
+    rows, scores = [], Scores(thought_records(records))
+    for size in scores.sizes if scores.methods else ():
+        without = _without_thoughts(scores, size)
+        for label in scores.methods:
+            cells = scores.cells(label, size)
+            if not cells:
+                continue
+            row = {
+                "method": label,
+                "size": size,
+                "n_seeds": len(cells),
+                "train_flops": scores.mean(label, size, "train_flops"),
+                "problems_seen": scores.mean(label, size, "problems_seen"),
+            }
+            nats = scores.sample(label, size, RESULT)
+            if nats is not None:
+                row |= {RESULT: nats.mean, "standard_deviation": nats.deviation}
+            if nats is not None and without is not None and label != without:
+                saved = Effect.of(nats.by_seed, scores.sample(without, size, RESULT).by_seed)
+                row |= {"saved_nats": saved.mean, "saved_nats_half_width": saved.half_width()}
+            use = scores.sample(label, size, USE)
+            if use is not None:
+                nothing = dict.fromkeys(use.by_seed, 0.0)
+                effect = Effect.of(nothing, use.by_seed)
+                row |= {USE: effect.mean, "use_nats_half_width": effect.half_width()}
+            row["right_share"] = scores.mean(label, size, "right_share")
+            rows.append(row)
+    return rows
+
+
+def _without_thoughts(scores: Scores, size: str) -> str | None:
+    return next((m for m in scores.methods if "[none" in m and scores.cells(m, size)), None)
+
+
+def _arm(records: Records, slots: str, **settings: Any) -> str | None:
+    """Return the label of the arm with these slots and exactly these settings, or None.
+
+    Args:
+        records: of cells.
+        slots: as in the method's name, such as "latent,k=3".
+        settings: of `SETTINGS`; those that are left out are not set in the cells either.
+    """
+    for record in records:
+        is_same = all(record.get(key) == settings.get(key) for key in SETTINGS)
+        if record["method"] == f"Thoughts[{slots}]" and is_same:
+            return label_of(record)
+    return None
+
+
+def _ignored(records: Records, trial: Trial) -> None:
+    free = _arm(records, "latent,k=3")
+    trial.near_zero(free, USE, NOTHING)
+
+
+def _as_pauses(records: Records, trial: Trial) -> None:
+    free, pause = _arm(records, "latent,k=3"), _arm(records, "pause,k=3")
+    trial.equal(free, pause, RESULT, NOTHING)
+
+
+def _used_after_help(records: Records, trial: Trial) -> None:
+    for setting in ({"curriculum": HELP}, {"named": 1.0}):
+        trial.above_zero(_arm(records, "latent,k=3", **setting), USE)
+
+
+def _compute_alone(records: Records, trial: Trial) -> None:
+    for slots in ("pause,k=3", "filler,k=3"):
+        trial.less(_arm(records, slots), _arm(records, "none"), RESULT)
+
+
+def _thoughts_help(records: Records, trial: Trial) -> None:
+    helped = _arm(records, "latent,k=3", curriculum=HELP)
+    for slots in ("none", "pause,k=3"):
+        trial.less(helped, _arm(records, slots), RESULT)
+
+
+def _one_is_too_few(records: Records, trial: Trial) -> None:
+    three, one = (_arm(records, f"latent,k={k}", curriculum=HELP) for k in (3, 1))
+    trial.less(three, one, RESULT)
+
+
+def _more_data(records: Records, trial: Trial) -> None:
+    arms = [
+        _arm(records, "latent,k=3", curriculum=HELP, **problems)
+        for problems in ({"problems": 1_000}, {"problems": 10_000}, {})
+    ]
+    for few, many in itertools.pairwise(arm for arm in arms if arm):
+        trial.less(many, few, RESULT)
+
+
+def _jacobi(records: Records, trial: Trial) -> None:
+    at_once = _arm(records, "latent,k=3", curriculum=HELP, iterations=3)
+    trial.equal(at_once, _arm(records, "latent,k=3", curriculum=HELP), RESULT, NOTHING)
+
+
+THOUGHT_CLAIMS: tuple[tuple[str, str, Callable[[Records, Trial], None]], ...] = (
+    ("Thoughts that only the text behind them trains are ignored", "claim 2", _ignored),
+    ("They are worth what pauses are worth", "claim 2", _as_pauses),
+    ("With help at the start thoughts are used, and stay so", "claim 5", _used_after_help),
+    ("Compute at breakpoints helps without content", "claim 9", _compute_alone),
+    ("Thoughts that had help predict results better than text alone", "claim 9", _thoughts_help),
+    ("One thought for three operations is too few", "claim 10", _one_is_too_few),
+    ("More problems make thoughts better", "claim 12", _more_data),
+    ("Jacobi iterations are worth what thoughts one by one are worth", "", _jacobi),
+)
+
+
+def thought_verdicts(records: Records) -> list[dict[str, Any]]:
+    """Return a row for each claim on the cells of reasoners; see `Trial.record`."""
+    rows, found = [], thought_records(records)
+    for claim, source, attempt in THOUGHT_CLAIMS:
+        trial = Trial(Scores(found))
+        attempt(found, trial)
+        rows.append(trial.record(claim, ", ".join(filter(None, (SOURCE, source)))))
+    return rows
