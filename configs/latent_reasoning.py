@@ -94,9 +94,9 @@ def phase(method: str, operations: int, slots: int, seed: int) -> ConfigDict:
     layout.text_weight = 0.0
     config.row_length = layout.text + layout.blocks_text + layout.blocks * layout.slots
     config.model.update(
-        d_model=48, n_layers=2, n_heads=3, positions="rotary", norm="rms", use_bias=False
+        d_model=64, n_layers=2, n_heads=4, positions="rotary", norm="rms", use_bias=False
     )
-    config.optimizer.learning_rate = 3e-3
+    config.optimizer.learning_rate = 6e-3
     config.optimizer.schedule = "constant"
     config.optimizer.weight_decay = 0.0
     config.evaluation_bytes = 10_000

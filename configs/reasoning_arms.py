@@ -3,7 +3,7 @@
 Source      the controls that latent_reasoning.md asks for: Coconut (arXiv 2412.06769), Pause tokens
             (arXiv 2310.02226), and curricula with a learned constant in place of thoughts
 Arguments   method      Thoughts[none], [pause,k=3], [filler,k=3], [written] or [latent,k=3]
-            size        57k, the one size
+            size        100k, the one size
             budget      UNIT:AMOUNT, see latent_jax/methods/budget.py
             seed        of everything
             curriculum  share of the training in which thoughts replace written tokens
@@ -29,7 +29,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     a = parse_args(
         arguments,
         method="Thoughts[latent,k=3]",
-        size="57k",
+        size="100k",
         budget="flops:3e12",
         seed=0,
         curriculum=0.0,
@@ -37,7 +37,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         iterations=0,
         problems=100_000,
     )
-    check_word("size", a.size, ("57k",))
+    check_word("size", a.size, ("100k",))
     config = phase(a.method, operations=3, slots=3, seed=a.seed)
     config.name = f"{a.method}, seed {a.seed}"
     config.thoughts.update(curriculum=a.curriculum, named_weight=a.named, iterations=a.iterations)

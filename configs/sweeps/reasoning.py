@@ -2,7 +2,8 @@
 
 Source      Fifty, "Interleaved latent reasoning" (2025), a post-mortem, and the controls that it
             does not have: Coconut (arXiv 2412.06769), Pause tokens (arXiv 2310.02226)
-Arguments   flops  training FLOPs of each cell
+Arguments   arms   names of `ARMS`, joined by "+"; empty = all
+            flops  training FLOPs of each cell
             seeds  seeds of each arm, from 0
 Commands    python launch/sweep.py reasoning
             python launch/report.py runs/sweeps/reasoning --results configs/results/reasoning.json
@@ -12,29 +13,34 @@ Result      configs/results/latent_reasoning.md
 
 from configs.args import parse_args
 from latent_jax.methods.cells import Sweep, product
+from latent_jax.nearest import check_word
 
 LATENT, HELP = "Thoughts[latent,k=3]", 0.8
 
-ARMS = (
-    {"method": "Thoughts[none]"},
-    {"method": "Thoughts[pause,k=3]"},
-    {"method": "Thoughts[filler,k=3]"},
-    {"method": "Thoughts[written]"},
-    {"method": LATENT},
-    {"method": LATENT, "named": 1.0},
-    {"method": LATENT, "curriculum": HELP},
-    {"method": LATENT, "curriculum": HELP, "iterations": 3},
-    {"method": "Thoughts[latent,k=1]", "curriculum": HELP},
-    {"method": LATENT, "curriculum": HELP, "problems": 1_000},
-    {"method": LATENT, "curriculum": HELP, "problems": 10_000},
-)
-"""The first four need no thoughts, and "written" says what thoughts could hold."""
+ARMS = {
+    "curriculum": {"method": LATENT, "curriculum": HELP},
+    "named": {"method": LATENT, "named": 1.0},
+    "none": {"method": "Thoughts[none]"},
+    "pause": {"method": "Thoughts[pause,k=3]"},
+    "latent": {"method": LATENT},
+    "one": {"method": "Thoughts[latent,k=1]", "curriculum": HELP},
+    "few": {"method": LATENT, "curriculum": HELP, "problems": 1_000},
+    "written": {"method": "Thoughts[written]"},
+    "filler": {"method": "Thoughts[filler,k=3]"},
+    "jacobi": {"method": LATENT, "curriculum": HELP, "iterations": 3},
+    "some": {"method": LATENT, "curriculum": HELP, "problems": 10_000},
+}
+"""Arm -> its cell. "none", "pause", "filler" and "written" have no thoughts, and "written" says what
+thoughts could hold. "few" and "some" are about problems; all others have 100,000."""
 
 
 def get_sweep(arguments: str = "") -> Sweep:
     """Return a cell for each seed and arm."""
-    a = parse_args(arguments, flops=3e12, seeds=3)
-    words = product(size=("57k",), seed=tuple(range(a.seeds)), budget=(f"flops:{a.flops:g}",))
+    a = parse_args(arguments, arms="", flops=2.4e12, seeds=3)
+    arms = a.arms.split("+") if a.arms else ARMS
+    for arm in arms:
+        check_word("arm", arm, ARMS)
+    words = product(size=("100k",), seed=tuple(range(a.seeds)), budget=(f"flops:{a.flops:g}",))
     # All arms of a seed come before the next seed, so that a sweep cut short can be compared.
-    cells = [{**arm, **word} for word in words for arm in ARMS]
+    cells = [{**ARMS[arm], **word} for word in words for arm in arms]
     return Sweep(cells=cells, config="configs/reasoning_arms.py")

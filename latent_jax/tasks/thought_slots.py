@@ -33,8 +33,10 @@ class Curriculum:
 
     Attributes:
         n_thoughts: k, at its end.
-        steps: optimizer steps in which it gets there from 0, in k + 1 stages of equal length
-            (the last one goes on); 0 = all slots hold thoughts from the first step on.
+        steps: optimizer steps of the stages from 0 to k; 0 = all slots hold thoughts from the first
+            step on. Stage 0, in which written thoughts are learned, takes the first half; the
+            others are equally long, and the last one goes on. Coconut's first stage too is longer
+            than the others (section 4.1).
     """
 
     n_thoughts: Natural = 0
@@ -47,8 +49,10 @@ class Curriculum:
         """Return the stage at a step, int32."""
         if not self.steps:
             return jnp.int32(self.n_thoughts)
-        stage = step * (self.n_thoughts + 1) // self.steps
-        return jnp.minimum(stage, self.n_thoughts).astype(jnp.int32)
+        # In units of half a step, so that halves of odd numbers are exact.
+        behind_first = jnp.maximum(2 * step - self.steps, -1)
+        stage = 1 + behind_first * self.n_thoughts // self.steps
+        return jnp.clip(stage, 0, self.n_thoughts).astype(jnp.int32)
 
 
 class Slots(NamedTuple):

@@ -15,7 +15,7 @@ SEEDS = (0, 1, 2)
 def cells(nats, use, seeds=SEEDS):
     """Return a record for each arm and seed; `nats` and `use` map arm -> value."""
     records = []
-    for arm in ARMS:
+    for arm in ARMS.values():
         for seed in seeds:
             way = "without" if "none" in arm["method"] else "with"
             records.append(
