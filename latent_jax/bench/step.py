@@ -32,6 +32,7 @@ from latent_jax.training import (
     create_state,
     initial_state,
     make_mesh,
+    share_heap,
     spread_over_cores,
 )
 from latent_jax.training.profiler import mark_step
@@ -88,7 +89,10 @@ def benchmark_step(
     training = TrainingConfig(**config.training, seed=config.seed)
     vocabulary = assumed_vocabulary(config, bytes_per_token)
     config = solve_shape(config, vocabulary)
-    spread_over_cores([config.batch_size // training.accumulation])
+    rows = config.batch_size // training.accumulation
+    n_devices = spread_over_cores([rows])
+    n_positions = rows * config.row_length / max(n_devices, 1)
+    share_heap(n_positions, config.model.d_model, config.model.n_layers)
     mesh = make_mesh(training.strategy, training.model_parallel)
     check_batch(mesh, config.batch_size, training.accumulation)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)

@@ -30,6 +30,7 @@ from latent_jax.training import (
     create_state,
     initial_state,
     make_mesh,
+    share_heap,
     spread_over_cores,
 )
 from latent_jax.training.optimizer import make_optimizer
@@ -162,7 +163,9 @@ def benchmark_and_print(
     check_traced(profile, n_traced)
     # PyTorch needs memory of the same GPU, and JAX takes three quarters of it by default.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
-    spread_over_cores([benchmark.batch_size])
+    n_devices = spread_over_cores([benchmark.batch_size])
+    n_positions = benchmark.batch_size * benchmark.row_length / max(n_devices, 1)
+    share_heap(n_positions, benchmark.d_model, benchmark.n_layers)
     records = benchmark_training(benchmark, profile, n_traced)
     if json_path:
         write_json(records, json_path)

@@ -15,7 +15,7 @@ from latent_jax.methods.unused import of_run, unused_options
 from latent_jax.paths import open_path
 from latent_jax.reports.command import comparison_table
 from latent_jax.reports.comparison import write_comparison
-from latent_jax.training import StartUp, spread_over_cores
+from latent_jax.training import StartUp, share_heap, spread_over_cores
 from latent_jax.training.mesh import is_primary
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,11 @@ def run_config(
         check_settings(run_config)
     for run_config in runs.values():
         _settle_init_from(run_config, config.get("runs", {}), workdir)
-    spread_over_cores(_rows_per_micro_batch(run_config) for run_config in runs.values())
+    n_devices = spread_over_cores(map(_rows_per_micro_batch, runs.values()))
+    for run_config in runs.values():
+        n_positions = _rows_per_micro_batch(run_config) * run_config.row_length
+        model = run_config.model
+        share_heap(n_positions / max(n_devices, 1), model.d_model, model.n_layers)
     if "runs" in config:
         for run_config in runs.values():
             prepare(run_config)

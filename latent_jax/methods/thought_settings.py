@@ -36,6 +36,10 @@ class ThoughtsConfig:
     written_weight: Weight = 1.0  # weight of written thoughts; 0 = they are read, not learned
     # weight of naming, before each thought, the token that it stands for; 0 = thoughts are free
     named_weight: Weight = 0.0
+    # weight of decoding the written step from the thoughts alone (SIM-CoT); 0 = none
+    decoder_weight: Weight = 0.0
+    # weight of being, behind thoughts, as behind the written step (CODI); 0 = none
+    align_weight: Weight = 0.0
     start_weight: Weight = 1.0  # weight of the classifier that opens blocks; 0 = not trained
     # weight of the classifier that ends thinking, which also draws the number of thoughts; 0 = none
     end_weight: Weight = 0.0

@@ -148,6 +148,7 @@ class Thoughts(Family):
             message=thoughts.message,
             cache=thoughts.cache,
         )
+        is_latent = method["slots"] == "latent"
         head = head_of(config, vocabulary.size, platform)
         task = LatentReasoning(
             Thinker(
@@ -162,7 +163,9 @@ class Thoughts(Family):
             vocabulary.bytes_per_token,
             text_weight=thoughts.text_weight,
             written_weight=thoughts.written_weight,
-            named_weight=thoughts.named_weight if method["slots"] == "latent" else 0.0,
+            named_weight=thoughts.named_weight if is_latent else 0.0,
+            decoder_weight=thoughts.decoder_weight if is_latent else 0.0,
+            align_weight=thoughts.align_weight if is_latent else 0.0,
             start_weight=thoughts.start_weight,
             end_weight=thoughts.end_weight if method["slots"] in ("latent", "written") else 0.0,
             head="whole" if head == "whole" else "blocks",

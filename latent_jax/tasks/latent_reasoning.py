@@ -6,6 +6,8 @@ marks, the model thinks there, and is trained on the step that follows.
     loss = (nats of segment 0 and of all segments in their blocks
             + text_weight * those of the same segments in the text, where nobody has thought
             + written_weight * written thoughts + named_weight * what thoughts should name
+            + decoder_weight * written steps decoded from thoughts
+            + align_weight * (distance to the states behind written steps + the teacher's nats)
             + start_weight * start classifier + end_weight * end classifier) / answer tokens
 """
 
@@ -28,6 +30,8 @@ from latent_jax.tasks.reasoning_scores import (
     swapped_scores,
     text_scores,
 )
+from latent_jax.tasks.state_alignment import alignment_scores
+from latent_jax.tasks.step_decoder import decoder_scores
 from latent_jax.tasks.thinker import Pass, Thinker
 
 
@@ -43,6 +47,8 @@ class LatentReasoning:
         written_weight: of written thoughts.
         named_weight: of naming, in the state before each thought, the written token that the
             thought stands for.
+        decoder_weight: of decoding the written step from the thoughts alone; see `step_decoder`.
+        align_weight: of being as behind the written step; see `state_alignment`.
         start_weight: of the classifier that opens blocks.
         end_weight: of the classifier that ends thinking, or writing in slots. If it is not 0, the
             thoughts in use are drawn from 0 to k for each block in training, so that every number
@@ -60,6 +66,8 @@ class LatentReasoning:
     text_weight: Weight = 1.0
     written_weight: Weight = 1.0
     named_weight: Weight = 0.0
+    decoder_weight: Weight = 0.0
+    align_weight: Weight = 0.0
     start_weight: Weight = 1.0
     end_weight: Weight = 0.0
     head: str = "whole"
@@ -72,7 +80,8 @@ class LatentReasoning:
 
     def __post_init__(self):
         check_fields(self, "thoughts.")
-        for key, allowed in (("named_weight", ("latent",)), ("end_weight", ("latent", "written"))):
+        helps = dict.fromkeys(("named_weight", "decoder_weight", "align_weight"), ("latent",))
+        for key, allowed in {**helps, "end_weight": ("latent", "written")}.items():
             if getattr(self, key) and self.thinker.slots not in allowed:
                 raise ValueError(
                     f"thoughts.{key}={getattr(self, key)} is of slots that hold "
@@ -122,7 +131,11 @@ class LatentReasoning:
     def component_flops(self):
         """Forward FLOPs per raw byte of text, thoughts, blocks and head, see `Task`."""
         n_bytes = self.bytes_per_position * self.model_config.layout.length
-        flops = self.thinker.row_flops(names_slots=self.names_slots)
+        flops = self.thinker.row_flops(
+            names_slots=self.names_slots,
+            decodes=self.decoder_weight > 0,
+            aligns=self.align_weight > 0,
+        )
         return {part: value / n_bytes for part, value in flops.items()}
 
     @property
@@ -167,6 +180,10 @@ class LatentReasoning:
         if self.names_slots:
             objective += self.written_weight * scores["written_nats"]
             objective += self.named_weight * scores["named_nats"]
+        if self.decoder_weight:
+            objective += self.decoder_weight * scores["decoded_nats"]
+        if self.align_weight:
+            objective += self.align_weight * (scores["alignment"] + scores["teacher_nats"])
         if self.end_weight:
             objective += self.end_weight * end_nats(
                 self.thinker, trunks, problems, found, self.head
@@ -200,4 +217,9 @@ class LatentReasoning:
         scores |= start_scores(trunks, problems, found)
         if self.thinker.has_blocks:
             scores |= block_scores(trunks, problems, found, self.head, names_slots=self.names_slots)
+        helped = self.thinker, trunks, problems, found, self.head
+        if self.decoder_weight:
+            scores |= decoder_scores(*helped)
+        if self.align_weight:
+            scores |= alignment_scores(*helped)
         return scores

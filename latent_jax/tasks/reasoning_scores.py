@@ -233,10 +233,12 @@ def summarize(sums: Mapping[str, Any]) -> dict[str, float]:
     }
     if "n_blocks" in value:
         metrics["slots_per_block"] = value["n_slots_used"] / max(value["n_blocks"], 1.0)
-    for kind in ("written", "named"):
+    for kind in ("written", "named", "decoded"):
         if f"{kind}_nats" in value:
             n = max(value[f"n_{kind}"], 1.0)
             metrics[f"{kind}_nats_per_token"] = value[f"{kind}_nats"] / n
+    if "alignment" in value:
+        metrics["alignment"] = value["alignment"] / max(value["n_blocks"], 1.0)
     if "results_J" in sums:
         n_paired = max(value["n_paired_results"], 1.0)
         use = value["result_nats_swapped"] - value["result_nats_own"]

@@ -164,11 +164,15 @@ class Thinker:
             problems.place_BN,
         )
 
-    def row_flops(self, *, names_slots: bool = False) -> Mapping[str, float]:
+    def row_flops(
+        self, *, names_slots: bool = False, decodes: bool = False, aligns: bool = False
+    ) -> Mapping[str, float]:
         """Return the forward FLOPs of a row by component.
 
         Args:
             names_slots: whether a token is predicted before every slot.
+            decodes: whether written steps are decoded from thoughts, see `step_decoder`.
+            aligns: whether written steps are read too, see `state_alignment`.
         """
         config, layout = self.config, self.config.layout
         model = config.model
@@ -195,6 +199,15 @@ class Thinker:
         flops["head"] += layout.blocks_text * head
         if names_slots:
             flops["head"] += layout.n_blocks * layout.n_slots * head
+        if decodes:
+            n_read = self.n_thoughts + layout.n_slots - 1
+            flops["decoder"] = layout.n_blocks * stack(n_read, n_read)
+            flops["decoder"] += layout.n_blocks * layout.n_slots * head
+        if aligns:
+            flops["teacher"] = stack(n_slots, layout.text + n_slots) + flops["blocks"]
+            flops["teacher"] += layout.blocks_text * head
+            if config.has_message_pass:
+                flops["teacher"] += stack(n_slots, layout.text + n_slots)
         if self.slots == "latent":
             n_made = self.iterations * layout.n_blocks * layout.n_slots or n_slots
             in_mlp = 2 * 2.0 * model.d_model**2 * (config.projection in ("mlp", "fusion"))

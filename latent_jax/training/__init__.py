@@ -4,7 +4,7 @@ from latent_jax.training.checkpoints import Checkpoints
 from latent_jax.training.config import RESUMABLE, OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluator
 from latent_jax.training.feed import DataError
-from latent_jax.training.host import keep_memory, spread_over_cores
+from latent_jax.training.host import keep_memory, share_heap, spread_over_cores
 from latent_jax.training.identity import CheckpointError
 from latent_jax.training.loop import train
 from latent_jax.training.mesh import check_batch, initialize_distributed, make_mesh
@@ -39,6 +39,7 @@ __all__ = [
     "keep_programs",
     "make_mesh",
     "open_run_folder",
+    "share_heap",
     "spread_over_cores",
     "train",
 ]

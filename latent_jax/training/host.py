@@ -4,9 +4,9 @@ XLA's CPU backend runs element-wise work on one core. It also allocates the buff
 every time, and glibc maps and unmaps them page by page. configs/results/cpu_speed.md has what each
 remedy gains.
 
-Threads keep heaps of their own. One heap for all of them would keep the largest buffers too, but a
-step of a thousand small operations on two devices then takes twice as long, because each of them
-waits for the lock of that heap.
+glibc gives each thread a heap of its own, and maps what is larger than such a heap. So a large step
+needs one heap for all threads; but a step of a thousand small operations on two devices then takes
+twice as long, because each of them waits for the lock of that heap.
 """
 
 import ctypes
@@ -24,9 +24,10 @@ MAX_CPU_DEVICES = 8
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
 _M_MMAP_MAX = -4
+_M_ARENA_MAX = -8
 
-_PAD = 256 << 20
-"""Bytes that a heap asks for at once, and keeps; more than a heap of a thread can have (64 MiB)."""
+THREAD_HEAP = 64 << 20
+"""Bytes that the heap of a thread can have; glibc's HEAP_MAX_SIZE on 64-bit machines."""
 
 
 def keep_memory() -> bool:
@@ -35,11 +36,30 @@ def keep_memory() -> bool:
     Heaps are never given back, so that the process stays at its peak. Another libc, or an
     environment that sets MALLOC_* itself, is left alone. Call it before large arrays exist.
     """
+    # -1 turns trimming off. A pad above the size of a thread's heap keeps that heap; pages of it
+    # that nobody has touched take no memory.
+    return _tell_malloc((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 4 * THREAD_HEAP))
+
+
+def share_heap(n_positions: float, d_model: int, n_layers: int) -> bool:
+    """Give all threads one heap if a step is larger than the heap of a thread; return whether.
+
+    Call it before JAX's backends start: a thread keeps the heap that it began with.
+
+    Args:
+        n_positions: of a step on one device.
+        d_model: width of the stream.
+        n_layers: blocks, each of which keeps about 17 float32 numbers for each one of the stream.
+    """
+    is_large = 4 * 17 * n_positions * d_model * n_layers > THREAD_HEAP
+    return is_large and _tell_malloc((_M_ARENA_MAX, 1))
+
+
+def _tell_malloc(*settings: tuple[int, int]) -> bool:
+    """Set parameters of glibc's malloc, unless there is another or the user has; return whether."""
     if platform.libc_ver()[0] != "glibc" or any(key.startswith("MALLOC_") for key in os.environ):
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    # -1 turns trimming off. What is padded is not touched, so it takes no memory until it is used.
-    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, _PAD))
     return all([mallopt(parameter, value) == 1 for parameter, value in settings])
 
 

@@ -132,9 +132,9 @@ def test_every_arm_can_be_made_and_costs_what_the_others_cost(cell, tmp_path):
 
 def test_a_sweep_trains_two_arms_and_reports_on_them(tmp_path, capsys):
     cells = [
-        {"method": "Thoughts[none]", "size": "57k", "seed": 0, "budget": "flops:4e9"},
+        {"method": "Thoughts[none]", "size": "100k", "seed": 0, "budget": "flops:4e9"},
         {"method": "Thoughts[latent,k=3]", "curriculum": 0.5, "problems": 400}
-        | {"size": "57k", "seed": 0, "budget": "flops:4e9"},
+        | {"size": "100k", "seed": 0, "budget": "flops:4e9"},
     ]
     overrides = {
         "evaluation_bytes": 200,

@@ -22,7 +22,7 @@ def cells(nats, use, seeds=SEEDS):
                 {
                     **setting_of(arm),
                     "method": arm["method"],
-                    "size": "57k",
+                    "size": "100k",
                     "seed": seed,
                     "budget": "flops:1e12",
                     "train_flops": 1e12,

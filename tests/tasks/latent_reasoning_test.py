@@ -1,7 +1,6 @@
 """Slots, regions, losses and scores of the first phase, against numbers made by hand."""
 
 import dataclasses
-import functools
 
 import chex
 import jax
@@ -9,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_jax.data.chains import Chains, ChainsConfig
-from latent_jax.data.problem_rows import ProblemCode
 from latent_jax.models.gpt import GPT
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.language_modeling import shift_right
@@ -18,32 +15,24 @@ from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.losses import token_nats
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thought_slots import Curriculum, fill_slots
-from tests.small_reasoner import CONFIG, LAYOUT, THINKER, TOKENIZER
+from tests.small_reasoner import (
+    CONFIG,
+    LAYOUT,
+    THINKER,
+    TOKENIZER,
+    moved_variables,
+    small_batch,
+)
 
 TASK = LatentReasoning(THINKER, 0.3)
 
 
-@functools.cache
-def batch():
-    """Four problems of three operations between breakpoints."""
-    code = ProblemCode(TOKENIZER, LAYOUT, written="expression")
-    problems = Chains(ChainsConfig(n_problems=4)).documents()
-    rows = [code.encode_example(problem) for problem in problems]
-    made = {name: np.stack([row.fields[name] for row in rows]) for name in code.fields}
-    made["weights"] = np.ones((4, LAYOUT.length), np.float32)
-    for unit in code.amounts:
-        made[f"n_{unit}"] = np.array([row.amounts[unit].sum() for row in rows], np.int32)
-    return made
+batch = small_batch
 
 
-@functools.cache
 def variables():
     """Drawn parameters, moved away from zero."""
-    drawn = TASK.init(jax.random.key(0), batch())
-    leaves, tree = jax.tree.flatten(drawn)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    moved = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(tree, moved)
+    return moved_variables(TASK)
 
 
 def test_a_batch_is_taken_apart():
@@ -90,8 +79,10 @@ def test_thoughts_take_the_places_of_written_tokens(n_thoughts, stage, kinds, na
 
 
 def test_the_curriculum_goes_through_its_stages():
-    curriculum = Curriculum(3, steps=8)
-    assert [int(curriculum(jnp.int32(step))) for step in range(9)] == [0, 0, 1, 1, 2, 2, 3, 3, 3]
+    curriculum = Curriculum(3, steps=12)
+    stages = [int(curriculum(jnp.int32(step))) for step in range(14)]
+    assert stages == [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 3, 3]
+    assert [int(Curriculum(1, steps=7)(jnp.int32(step))) for step in (3, 4, 9)] == [0, 1, 1]
     assert int(Curriculum(3)(jnp.int32(0))) == 3
 
 
@@ -154,6 +145,8 @@ def test_the_end_classifier_is_asked_up_to_the_oracle():
     ("changes", "message"),
     [
         ({"named_weight": 1.0, "thinker": ("pause", 3)}, "named_weight=1.0 is of slots that hold"),
+        ({"decoder_weight": 1.0, "thinker": ("written", 0)}, "decoder_weight=1.0 is of slots that"),
+        ({"align_weight": 1.0, "thinker": ("none", 0)}, "align_weight=1.0 is of slots that hold"),
         ({"end_weight": 1.0, "thinker": ("filler", 3)}, "end_weight=1.0 is of slots that hold"),
         ({"thinker": ("latent", 4)}, "k=4 thoughts need as many slots"),
         ({"thinker": ("latent", 0)}, "need k of at least 1"),

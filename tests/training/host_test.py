@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from latent_jax.training.host import keep_memory, spread_over_cores
+from latent_jax.training.host import keep_memory, share_heap, spread_over_cores
 
 
 def run_python(code, **variables):
@@ -75,6 +75,33 @@ def test_memory_that_was_freed_is_used_again_without_page_faults():
     assert told == "False" and int(faults) > 10_000
 
 
+FAULTS_OF_A_THREAD = """
+import resource, threading
+from latent_jax.training.host import keep_memory, share_heap
+keep_memory()
+print(share_heap(int(sys.argv[1]), 64, 2))
+def work():
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        text = b"x" * (256 << 20)
+        del text
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_threads_share_a_heap_only_where_steps_are_large():
+    large, small = (FAULTS_OF_A_THREAD.replace("int(sys.argv[1])", n) for n in ("8000", "7000"))
+    told, faults = run_python(large)
+    assert told == "True" and int(faults) < 1000
+    told, faults = run_python(small)
+    assert told == "False" and int(faults) > 10_000  # mapped: larger than the heap of a thread
+
+
 def test_an_environment_that_sets_malloc_is_left_alone(monkeypatch):
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
     assert not keep_memory()
+    assert not share_heap(1e9, 64, 2)
