@@ -8,6 +8,8 @@ Arguments   method      Thoughts[none], [pause,k=3], [filler,k=3], [written] or 
             seed        of everything
             curriculum  share of the training in which thoughts replace written tokens
             named       weight of naming the token that each thought stands for
+            decoder     weight of decoding the written step from the thoughts (SIM-CoT)
+            aligned     weight of being, behind thoughts, as behind the written step (CODI)
             iterations  Jacobi iterations; 0 = one thought after the other
             problems    problems that there are, all splits together
 Commands    python launch/sweep.py reasoning
@@ -34,13 +36,16 @@ def get_config(arguments: str = "") -> ConfigDict:
         seed=0,
         curriculum=0.0,
         named=0.0,
+        decoder=0.0,
+        aligned=0.0,
         iterations=0,
         problems=100_000,
     )
     check_word("size", a.size, ("100k",))
     config = phase(a.method, operations=3, slots=3, seed=a.seed)
     config.name = f"{a.method}, seed {a.seed}"
-    config.thoughts.update(curriculum=a.curriculum, named_weight=a.named, iterations=a.iterations)
+    config.thoughts.update(curriculum=a.curriculum, iterations=a.iterations)
+    config.thoughts.update(named_weight=a.named, decoder_weight=a.decoder, align_weight=a.aligned)
     config.thoughts.text_weight = 1.0 if a.method == "Thoughts[none]" else 0.0
     config.chains.n_problems = a.problems
     config.batch_size = 32

@@ -25,13 +25,15 @@ ARMS = {
     "latent": {"method": LATENT},
     "one": {"method": "Thoughts[latent,k=1]", "curriculum": HELP},
     "few": {"method": LATENT, "curriculum": HELP, "problems": 1_000},
+    "decoder": {"method": LATENT, "decoder": 1.0},
+    "aligned": {"method": LATENT, "aligned": 1.0},
     "written": {"method": "Thoughts[written]"},
     "filler": {"method": "Thoughts[filler,k=3]"},
     "jacobi": {"method": LATENT, "curriculum": HELP, "iterations": 3},
     "some": {"method": LATENT, "curriculum": HELP, "problems": 10_000},
 }
-"""Arm -> its cell. "none", "pause", "filler" and "written" have no thoughts, and "written" says what
-thoughts could hold. "few" and "some" are about problems; all others have 100,000."""
+"""Arm -> its cell. "none", "pause", "filler" and "written" have no thoughts; "written" says what
+thoughts could hold. "few" and "some" have fewer problems, all others 100,000."""
 
 
 def get_sweep(arguments: str = "") -> Sweep:

@@ -53,8 +53,7 @@ class Effect:
         return self.mean > 0
 
     def is_within(self, bound: float, level: float = LEVEL) -> bool | None:
-        """Return whether the interval lies within `bound` of 0 (True), outside (False), or neither.
-        """
+        """Return whether the interval lies within `bound` of 0, or outside; None if neither."""
         width = self.half_width(level)
         if width is None or abs(abs(self.mean) - bound) < width:
             return None

@@ -25,7 +25,7 @@ NOTHING = 0.05
 HELP = 0.8
 """The share of the training that a curriculum takes in configs/sweeps/reasoning.py."""
 
-SETTINGS = ("curriculum", "named", "iterations", "problems")
+SETTINGS = ("curriculum", "named", "decoder", "aligned", "iterations", "problems")
 """What arms of one method differ in."""
 
 SOURCE = "Fifty 2025, a post-mortem"
@@ -34,7 +34,7 @@ Records = Sequence[Mapping[str, Any]]
 
 
 def thought_records(records: Records) -> list[dict[str, Any]]:
-    """Return the cells of reasoners, with their nats behind thoughts, or without any, as `RESULT`."""
+    """Return the cells of reasoners; `RESULT` is what a result costs behind thoughts, or in the text."""
     found = []
     for record in records:
         if family_of(record["method"]) == "Thoughts":
@@ -105,8 +105,14 @@ def _as_pauses(records: Records, trial: Trial) -> None:
 
 
 def _used_after_help(records: Records, trial: Trial) -> None:
-    for setting in ({"curriculum": HELP}, {"named": 1.0}):
-        trial.above_zero(_arm(records, "latent,k=3", **setting), USE)
+    trial.above_zero(_arm(records, "latent,k=3", curriculum=HELP), USE)
+
+
+def _used_if(setting: str) -> Callable[[Records, Trial], None]:
+    def claim(records: Records, trial: Trial) -> None:
+        trial.above_zero(_arm(records, "latent,k=3", **{setting: 1.0}), USE)
+
+    return claim
 
 
 def _compute_alone(records: Records, trial: Trial) -> None:
@@ -140,14 +146,25 @@ def _jacobi(records: Records, trial: Trial) -> None:
 
 
 THOUGHT_CLAIMS: tuple[tuple[str, str, Callable[[Records, Trial], None]], ...] = (
-    ("Thoughts that only the text behind them trains are ignored", "claim 2", _ignored),
-    ("They are worth what pauses are worth", "claim 2", _as_pauses),
-    ("With help at the start thoughts are used, and stay so", "claim 5", _used_after_help),
-    ("Compute at breakpoints helps without content", "claim 9", _compute_alone),
-    ("Thoughts that had help predict results better than text alone", "claim 9", _thoughts_help),
-    ("One thought for three operations is too few", "claim 10", _one_is_too_few),
-    ("More problems make thoughts better", "claim 12", _more_data),
-    ("Jacobi iterations are worth what thoughts one by one are worth", "", _jacobi),
+    ("Thoughts that only the text behind them trains are ignored", f"{SOURCE}, claim 2", _ignored),
+    ("They are worth what pauses are worth", f"{SOURCE}, claim 2", _as_pauses),
+    (
+        "With help at the start thoughts are used, and stay so",
+        f"{SOURCE}, claim 5",
+        _used_after_help,
+    ),
+    ("Thoughts that name their written tokens are used", "this laboratory", _used_if("named")),
+    ("Thoughts from which the step is decoded are used", "SIM-CoT", _used_if("decoder")),
+    ("Thoughts aligned with the written step are used", "CODI", _used_if("aligned")),
+    ("Compute at breakpoints helps without content", f"{SOURCE}, claim 9", _compute_alone),
+    (
+        "Thoughts that had help predict results better than text alone",
+        f"{SOURCE}, claim 9",
+        _thoughts_help,
+    ),
+    ("One thought for three operations is too few", f"{SOURCE}, claim 10", _one_is_too_few),
+    ("More problems make thoughts better", f"{SOURCE}, claim 12", _more_data),
+    ("Jacobi iterations are worth what thoughts one by one are worth", "PCCoT", _jacobi),
 )
 
 
@@ -157,5 +174,5 @@ def thought_verdicts(records: Records) -> list[dict[str, Any]]:
     for claim, source, attempt in THOUGHT_CLAIMS:
         trial = Trial(Scores(found))
         attempt(found, trial)
-        rows.append(trial.record(claim, ", ".join(filter(None, (SOURCE, source)))))
+        rows.append(trial.record(claim, source))
     return rows

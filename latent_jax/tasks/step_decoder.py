@@ -40,7 +40,9 @@ def decoder_scores(
     # The last thought predicts the first token.
     x_BND = x_MTD[:, k - 1 :].reshape(n_rows, -1, width)
     nats_BN = nats(trunks, x_BND, written_BJK.reshape(n_rows, -1), head)
-    is_written_BJK = jnp.arange(written_BJK.shape[-1])[None, None] < problems.n_written_BJ[..., None]
+    is_written_BJK = (
+        jnp.arange(written_BJK.shape[-1])[None, None] < problems.n_written_BJ[..., None]
+    )
     has_all_BJ = slots.is_thought_BJK[..., k - 1] & problems.is_block_BJ
     is_scored_BJK = is_written_BJK & has_all_BJ[..., None]
     return {

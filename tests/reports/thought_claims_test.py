@@ -39,7 +39,7 @@ def cells(nats, use, seeds=SEEDS):
 
 
 def is_helped(arm):
-    return "curriculum" in arm or "named" in arm
+    return bool({"curriculum", "named", "decoder", "aligned"} & set(arm))
 
 
 def as_the_post_says(arm):

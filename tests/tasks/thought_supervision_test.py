@@ -54,7 +54,7 @@ def test_nothing_is_decoded_before_all_slots_hold_thoughts():
 
 
 def test_the_decoder_trains_what_makes_thoughts():
-    trunks, problems, found = read()
+    trunks, problems, _ = read()
 
     def nats(params):
         moved = Trunks(CONFIG, params)
@@ -106,14 +106,19 @@ def test_both_reach_the_loss_the_metrics_and_the_ledger():
     step = small_batch(), jax.random.key(0), jnp.int32(0), True
     variables = moved_variables(TASK)
     plain, _ = TASK.loss(variables, *step)
-    for key, metric in (("decoder_weight", "decoded_nats_per_token"), ("align_weight", "alignment")):
+    for key, metric in (
+        ("decoder_weight", "decoded_nats_per_token"),
+        ("align_weight", "alignment"),
+    ):
         task = dataclasses.replace(TASK, **{key: 1.0})
         loss, (scores, _) = task.loss(variables, *step)
         assert float(loss) > float(plain) and metric in task.summarize(jax.device_get(scores))
         assert metric not in TASK.summarize(jax.device_get(TASK.loss(variables, *step)[1][0]))
 
 
-@pytest.mark.parametrize(("key", "part"), [("decoder_weight", "decoder"), ("align_weight", "teacher")])
+@pytest.mark.parametrize(
+    ("key", "part"), [("decoder_weight", "decoder"), ("align_weight", "teacher")]
+)
 def test_the_ledger_counts_what_they_cost(key, part):
     model = dataclasses.replace(CONFIG.model, d_model=256, n_heads=4, scan_unroll=1)
     thinker = dataclasses.replace(THINKER, config=dataclasses.replace(CONFIG, model=model))
