@@ -34,7 +34,7 @@ Records = Sequence[Mapping[str, Any]]
 
 
 def thought_records(records: Records) -> list[dict[str, Any]]:
-    """Return the cells of reasoners; `RESULT` is what a result costs behind thoughts, or in the text."""
+    """Return the cells of reasoners; `RESULT` is the cost behind thoughts, or in the text."""
     found = []
     for record in records:
         if family_of(record["method"]) == "Thoughts":
