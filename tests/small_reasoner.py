@@ -32,13 +32,13 @@ THINKER = Thinker(CONFIG, TOKENIZER.separator_id, "latent", Curriculum(3))
 
 
 @functools.cache
-def small_batch():
+def small_batch(layout=LAYOUT):
     """Four problems of three operations between breakpoints."""
-    code = ProblemCode(TOKENIZER, LAYOUT, written="expression")
+    code = ProblemCode(TOKENIZER, layout, written="expression")
     problems = Chains(ChainsConfig(n_problems=4)).documents()
     rows = [code.encode_example(problem) for problem in problems]
     made = {name: np.stack([row.fields[name] for row in rows]) for name in code.fields}
-    made["weights"] = np.ones((4, LAYOUT.length), np.float32)
+    made["weights"] = np.ones((4, layout.length), np.float32)
     for unit in code.amounts:
         made[f"n_{unit}"] = np.array([row.amounts[unit].sum() for row in rows], np.int32)
     return made

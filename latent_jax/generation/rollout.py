@@ -130,7 +130,7 @@ def rollout_flops(thinker: Thinker) -> float:
         return n_positions * sum(model.stack_flops(n_keys).values())
 
     n_rounds = 1 + layout.n_blocks if thinker.has_blocks else 1
-    n_slots = layout.n_slots + 1 if thinker.has_blocks else 1
+    n_slots = thinker.n_slots + 1 if thinker.has_blocks else 1
     per_round = stack(layout.text, layout.text)
     if thinker.has_blocks:
         per_round += stack(n_slots, layout.text + n_slots)
@@ -273,7 +273,7 @@ def _write_round(thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, ke
 
 def _think(thinker, trunks, decoding, text, opens_B, key_of):
     """Return keys and values of one block per lane, its slots in use, and what was written."""
-    n_slots = thinker.config.layout.n_slots
+    n_slots, n_laid_out = thinker.n_slots, thinker.config.layout.n_slots
     opens_B1 = opens_B[:, None]
     is_written, k = thinker.slots == "written", thinker.n_thoughts
     given_D = empty_slots(trunks, thinker.slots, thinker.filler_id)
@@ -299,7 +299,12 @@ def _think(thinker, trunks, decoding, text, opens_B, key_of):
         n_B = jnp.argmax(is_over_SB, axis=0).astype(jnp.int32)
     if decoding.limit >= 0:
         n_B = jnp.minimum(n_B, decoding.limit)
-    return thoughts.cache, n_B, chosen_SB[:-1].swapaxes(0, 1)
+    written_BK = jnp.pad(
+        chosen_SB[:-1].swapaxes(0, 1),
+        ((0, 0), (0, n_laid_out - n_slots)),
+        constant_values=thinker.separator_id,
+    )
+    return thoughts.cache, n_B, written_BK
 
 
 class _SegmentView(NamedTuple):

@@ -44,7 +44,7 @@ class ThinkingWriter:
         """
         if not self.thinker.has_blocks:
             raise ValueError("this reasoner was trained without blocks: it does not think")
-        most = self.thinker.config.layout.n_slots
+        most = self.thinker.n_slots
         if limit > most:
             raise ValueError(f"k={limit} is more than the {most} slots of its training")
         return dataclasses.replace(self, limit=limit, thinks=thinks)

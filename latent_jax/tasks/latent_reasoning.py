@@ -123,7 +123,7 @@ class LatentReasoning:
         model, layout = self.model_config.model, self.model_config.layout
         stacks = [(model, layout.text)]
         if self.thinker.has_blocks:
-            stacks.append((model, layout.n_blocks * (layout.n_slots + 1)))
+            stacks.append((model, layout.n_blocks * (self.thinker.n_slots + 1)))
             stacks.append((model, layout.n_blocks + layout.blocks_text))
         return tuple(stacks)
 

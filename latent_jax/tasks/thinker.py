@@ -82,6 +82,12 @@ class Thinker:
         return self.curriculum.n_thoughts
 
     @property
+    def n_slots(self) -> int:
+        """K, slots of a block that are computed; only written tokens need all that a row has."""
+        holds_text = self.slots == "written" or self.curriculum.steps > 0
+        return self.config.layout.n_slots if holds_text else self.n_thoughts
+
+    @property
     def has_blocks(self) -> bool:
         """Whether there are blocks at all."""
         return self.slots != "none"
@@ -128,6 +134,7 @@ class Thinker:
         slots = fill_slots(
             trunks, problems, self.slots, self.n_thoughts, stage, self.filler_id, limit_BJ
         )
+        slots = slots.first(self.n_slots)
         thoughts = self.think(trunks, text, problems.breakpoints_BJ, slots.contents)
         return Pass(
             text,
@@ -186,7 +193,7 @@ class Thinker:
             return flops
         if config.trunks == 2 and config.cache == "separate":
             flops["text"] *= 2
-        n_slots = layout.n_blocks * (layout.n_slots + 1)
+        n_slots = layout.n_blocks * (self.n_slots + 1)
         n_tokens = layout.n_blocks + layout.blocks_text
         # All slots of a block are computed side by side, or one after the other with a buffer for
         # all of them: the scores are as many.
@@ -198,18 +205,19 @@ class Thinker:
         flops["blocks"] = stack(n_tokens, layout.text + n_slots + n_tokens)
         flops["head"] += layout.blocks_text * head
         if names_slots:
-            flops["head"] += layout.n_blocks * layout.n_slots * head
+            flops["head"] += layout.n_blocks * self.n_slots * head
         if decodes:
             n_read = self.n_thoughts + layout.n_slots - 1
             flops["decoder"] = layout.n_blocks * stack(n_read, n_read)
             flops["decoder"] += layout.n_blocks * layout.n_slots * head
         if aligns:
-            flops["teacher"] = stack(n_slots, layout.text + n_slots) + flops["blocks"]
+            n_read = layout.n_blocks * (layout.n_slots + 1)
+            passes_of_teacher = 2 if config.has_message_pass else 1
+            flops["teacher"] = passes_of_teacher * stack(n_read, layout.text + n_read)
+            flops["teacher"] += stack(n_tokens, layout.text + n_read + n_tokens)
             flops["teacher"] += layout.blocks_text * head
-            if config.has_message_pass:
-                flops["teacher"] += stack(n_slots, layout.text + n_slots)
         if self.slots == "latent":
-            n_made = self.iterations * layout.n_blocks * layout.n_slots or n_slots
+            n_made = self.iterations * layout.n_blocks * self.n_slots or n_slots
             in_mlp = 2 * 2.0 * model.d_model**2 * (config.projection in ("mlp", "fusion"))
             in_soft = head * (config.projection in ("soft", "fusion"))
             flops["projection"] = n_made * (in_mlp + in_soft)

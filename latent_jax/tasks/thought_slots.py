@@ -70,6 +70,18 @@ class Slots(NamedTuple):
     is_written_BJK: jax.Array
     is_thought_BJK: jax.Array
 
+    def first(self, n_slots: int) -> "Slots":
+        """Return the first slots of each block."""
+        contents = self.contents
+        return Slots(
+            Contents(
+                contents.is_thought_BJK[:, :, :n_slots],
+                contents.given_BJKD[:, :, :n_slots],
+                jnp.minimum(contents.n_BJ, n_slots),
+            ),
+            *(x_BJK[..., :n_slots] for x_BJK in self[1:]),
+        )
+
 
 def fill_slots(
     trunks: Trunks,

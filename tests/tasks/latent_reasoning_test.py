@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latent_jax.generation.rollout import Decoding
 from latent_jax.models.gpt import GPT
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.language_modeling import shift_right
@@ -84,6 +85,25 @@ def test_the_curriculum_goes_through_its_stages():
     assert stages == [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 3, 3]
     assert [int(Curriculum(1, steps=7)(jnp.int32(step))) for step in (3, 4, 9)] == [0, 1, 1]
     assert int(Curriculum(3)(jnp.int32(0))) == 3
+
+
+@pytest.mark.parametrize("kind", ["latent", "pause"])
+def test_slots_that_only_written_thoughts_need_are_not_computed(kind):
+    wide = dataclasses.replace(LAYOUT, n_slots=7)
+    thinkers = [
+        dataclasses.replace(THINKER, config=dataclasses.replace(CONFIG, layout=layout), slots=kind)
+        for layout in (LAYOUT, wide)
+    ]
+    found = []
+    for thinker in thinkers:
+        task = LatentReasoning(thinker, 0.3, decoding=Decoding(6))
+        rows = small_batch(thinker.config.layout)
+        found.append(task.summarize(jax.device_get(jax.jit(task.evaluate)(variables(), rows))))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    assert thinkers[0].row_flops() == thinkers[1].row_flops()
+    # A curriculum writes in its first stages, and then all slots are needed.
+    staged = [dataclasses.replace(t, slots="latent", curriculum=Curriculum(3, 9)) for t in thinkers]
+    assert staged[0].row_flops()["thoughts"] < staged[1].row_flops()["thoughts"]
 
 
 def test_the_text_is_scored_as_a_gpt_scores_it():

@@ -102,6 +102,7 @@ def measure(
     is_used_PJK = np.arange(v_PJKD.shape[2]) < n_PJ[..., None]
     words = Words(run.tokenizer)
     standing = stands_for(problems["written_BJK"], problems["n_written_BJ"], n_PJ)
+    standing = tuple(x_PJK[..., : v_PJKD.shape[2]] for x_PJK in standing)  # of slots in use
     result_PJK = np.broadcast_to(seen["result_BJ"][..., None], is_used_PJK.shape)
     inputs = {"what it holds": v_PJKD, "state behind it": seen["behind_BJKD"]}
     targets = {
