@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from latent_jax.generation.rollout import Decoding, Rollout, roll_out
+from latent_jax.generation.rollout import Decoding, roll_out
+from latent_jax.generation.solution_arrays import Rollout
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thinker import Thinker
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from latent_jax.contracts import Thought, Variables, Written
 from latent_jax.generation.prompts import decode_valid
-from latent_jax.generation.rollout import Decoding, Rollout, roll_out, rollout_flops
+from latent_jax.generation.rollout import Decoding, roll_out, rollout_flops
 from latent_jax.generation.sampling import Sampling
+from latent_jax.generation.solution_arrays import Rollout
 from latent_jax.generation.written import END, FULL, LENGTH
 from latent_jax.tasks.thinker import Thinker
 from latent_jax.tokenizers import Tokenizer
