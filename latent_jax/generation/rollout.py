@@ -91,6 +91,7 @@ def roll_out(
     lengths_B: jax.Array,
     keys_B: jax.Array,
     decoding: Decoding,
+    seeds_B: jax.Array | None = None,
 ) -> Rollout:
     """Write a solution behind every prompt.
 
@@ -101,6 +102,7 @@ def roll_out(
         lengths_B: int32, tokens of each prompt, at least 1.
         keys_B: typed keys; a lane draws with its own, whatever its neighbours are.
         decoding: how.
+        seeds_B: int32, of the noise in each lane's thoughts; None = they have none.
     """
     trunks, layout = Trunks(thinker.config, params), thinker.config.layout
     n_rows = prompts_BT.shape[0]
@@ -122,7 +124,12 @@ def roll_out(
     def round_(state):
         number, lanes = state
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, number)
-        lanes = _write_round(thinker, trunks, decoding, lanes, lengths_B, number, keys)
+        drawn_BKD = None
+        if seeds_B is not None:
+            sizes = layout.n_blocks, thinker.n_slots, thinker.config.model.d_model
+            drawn_BJKD = thinker.noise.draw(seeds_B, *sizes)
+            drawn_BKD = jax.lax.dynamic_index_in_dim(drawn_BJKD, number - 1, 1, keepdims=False)
+        lanes = _write_round(thinker, trunks, decoding, lanes, lengths_B, number, keys, drawn_BKD)
         return number + 1, lanes
 
     def goes_on(state):
@@ -135,7 +142,9 @@ def roll_out(
     return lanes.rollout
 
 
-def _write_round(thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, keys_B) -> _Lanes:
+def _write_round(
+    thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, keys_B, drawn_BKD
+) -> _Lanes:
     """Think in the lanes that have opened a block, and write their next segment."""
     rollout = lanes.rollout
     text = read_text(trunks, rollout.ids_BT, thinker.separator_id)
@@ -143,7 +152,7 @@ def _write_round(thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, ke
     opens_B = jnp.where(is_block & lanes.opened_B, rollout.n_text_B, 0)
     key_of = functools.partial(_keys, keys_B)
     if thinker.has_blocks:
-        cache, n_B, written_BK = _think(thinker, trunks, decoding, text, opens_B, key_of)
+        cache, n_B, written_BK = _think(thinker, trunks, decoding, text, opens_B, key_of, drawn_BKD)
         is_here_BJ = (jnp.arange(rollout.n_BJ.shape[1]) == number - 1)[None] & (opens_B > 0)[
             :, None
         ]
@@ -209,7 +218,7 @@ def _write_round(thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, ke
     return _Lanes(rollout, opened_B)
 
 
-def _think(thinker, trunks, decoding, text, opens_B, key_of):
+def _think(thinker, trunks, decoding, text, opens_B, key_of, drawn_BKD):
     """Return keys and values of one block per lane, its slots in use, and what was written."""
     n_slots, n_laid_out = thinker.n_slots, thinker.config.layout.n_slots
     opens_B1 = opens_B[:, None]
@@ -222,10 +231,17 @@ def _think(thinker, trunks, decoding, text, opens_B, key_of):
             return trunks.embed(ids_B)[:, None], ids_B
         nothing_B = jnp.full(len(h_B1D), thinker.separator_id, jnp.int32)
         if thinker.slots == "latent":
-            return trunks.project(h_B1D), nothing_B
+            made_B1D = trunks.project(h_B1D)
+            if drawn_BKD is not None:
+                made_B1D = thinker.noise.disturb(made_B1D, slot[1])
+            return made_B1D, nothing_B
         return jnp.broadcast_to(given_D, h_B1D.shape), nothing_B
 
-    thoughts, chosen_SB = think_by(trunks, text, opens_B1, choose, (), n_slots)
+    # The last step fills the last slot, and nothing follows it.
+    drawn = ()
+    if drawn_BKD is not None:
+        drawn = (jnp.pad(drawn_BKD, ((0, 0), (0, 1), (0, 0))).swapaxes(0, 1)[:, :, None],)
+    thoughts, chosen_SB = think_by(trunks, text, opens_B1, choose, drawn, n_slots)
     n_B = jnp.full(len(opens_B), n_slots if is_written else k, jnp.int32)
     if thinker.ends:
         end_SB = trunks.end_logits(thoughts.h_BSJD[:, :, 0]).swapaxes(0, 1)

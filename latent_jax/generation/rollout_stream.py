@@ -20,9 +20,10 @@ from latent_jax.data.verifier import is_right
 from latent_jax.generation.rollout import Decoding, roll_out
 from latent_jax.generation.sampling import Sampling
 from latent_jax.generation.solutions import prompts_of
-from latent_jax.ranges import Natural, Weight, at_least, check_fields, more_than, within
+from latent_jax.ranges import Natural, Weight, at_least, check_fields, more_than, one_of, within
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thinker import Thinker
+from latent_jax.tasks.thought_noise import GRADIENTS, N_SEEDS
 from latent_jax.tokenizers import Tokenizer
 
 FLOOR = 1e-4
@@ -42,6 +43,11 @@ class PolicyConfig:
     segment: Annotated[int, at_least(1, 2**16)] = 16  # tokens of a segment, at most
     # share of tokens that count in the loss, those of the highest entropy; 1 = all
     fork_share: Annotated[float, within("(0, 1]")] = 1.0
+    # how thoughts are explored and trained, see tasks.thought_noise: through | stop | gaussian |
+    # dropout
+    gradient: Annotated[str, one_of(GRADIENTS)] = "through"
+    # of gaussian: deviation, in root mean squares of a thought; of dropout: share of features
+    noise: Annotated[float, within("[0, 1)")] = 0.1
     # taken from the reward for each slot in use, in groups half of which are right; 0 = none
     length_price: Weight = 0.0
 
@@ -92,8 +98,15 @@ class RolloutStream:
             jax.numpy.repeat(x, group, axis=0) for x in (prompts_PT, lengths_P)
         )
         keys_B = jax.random.split(key, len(prompts_BT))
+        seeds_B = jax.random.randint(jax.random.fold_in(key, 1), keys_B.shape, 0, N_SEEDS)
         found = roll_out(
-            self._thinker, variables["params"], prompts_BT, lengths_B, keys_B, self._decoding
+            self._thinker,
+            variables["params"],
+            prompts_BT,
+            lengths_B,
+            keys_B,
+            self._decoding,
+            seeds_B if self._thinker.noise.is_drawn else None,
         )
         fields = jax.device_get(found.fields(layout, self._thinker.separator_id))
         segments, n_slots = jax.device_get((found.segment_BT, found.n_BJ.sum(axis=1)))
@@ -115,6 +128,7 @@ class RolloutStream:
             **fields,
             "advantage": np.tile(advantages(priced).reshape(-1, 1), (1, length)),
             "reward": np.tile(rewards.reshape(-1, 1), (1, length)),
+            "noise_seed": np.tile(np.array(seeds_B, np.float32)[:, None], (1, length)),
             "weights": np.ones((n_rows, length), np.float32),
             **{amount_key(unit): np.array(amounts[unit], np.int32) for unit in AMOUNTS},
         }

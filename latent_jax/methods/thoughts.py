@@ -35,6 +35,7 @@ from latent_jax.ranges import at_least
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
 from latent_jax.tasks.thinker import Thinker
+from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import KINDS, Curriculum
 
 BYTES = tokenizers.Bytes.vocab_size
@@ -159,6 +160,7 @@ class Thoughts(Family):
                 _ids(vocabulary, thoughts.filler)[0],
                 thoughts.iterations,
                 thoughts.end_weight > 0 and method["slots"] in ("latent", "written"),
+                _noise(config),
             ),
             vocabulary.bytes_per_token,
             text_weight=thoughts.text_weight,
@@ -234,7 +236,13 @@ def _ids(vocabulary: Vocabulary, text: str) -> tuple[int, ...]:
 
 
 def _extra(config: ConfigDict) -> tuple[str, ...]:
-    return ("advantage", "reward") if config.policy.group else ()
+    return ("advantage", "reward", "noise_seed") if config.policy.group else ()
+
+
+def _noise(config: ConfigDict) -> ThoughtNoise:
+    """Return the noise of thoughts in the second phase; the first one has none."""
+    policy = config.policy
+    return ThoughtNoise(policy.gradient, policy.noise) if policy.group else ThoughtNoise()
 
 
 def _settings(config: ConfigDict) -> ThoughtsConfig:

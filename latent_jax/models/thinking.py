@@ -81,7 +81,14 @@ def read_text(trunks: Trunks, ids_BT: jax.Array, separator_id: int) -> Text:
     return Text(x_BTD, language, latent)
 
 
-def think(trunks: Trunks, text: Text, opens_BJ: jax.Array, contents: Contents) -> Thoughts:
+def think(
+    trunks: Trunks,
+    text: Text,
+    opens_BJ: jax.Array,
+    contents: Contents,
+    disturb: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    drawn_BJKD: jax.Array | None = None,
+) -> Thoughts:
     """Compute blocks of thoughts one slot after the other, exactly.
 
     Args:
@@ -90,14 +97,21 @@ def think(trunks: Trunks, text: Text, opens_BJ: jax.Array, contents: Contents) -
         opens_BJ: int32, the position of the text behind which each block hangs; 0 = no block.
         contents: of the slots. Where no slot can hold a thought, `think_at_once` gives the same in
             one pass.
+        disturb: called with the thoughts of a slot, [B, J, D], and what was drawn for them; returns
+            those that are read. None = thoughts are read as they are.
+        drawn_BJKD: what was drawn; only with `disturb`.
     """
 
     def choose(h_BJD, slot):
-        _, is_thought_BJ, given_BJD = slot
-        return jnp.where(is_thought_BJ[..., None], trunks.project(h_BJD), given_BJD), None
+        _, is_thought_BJ, given_BJD, *drawn = slot
+        made_BJD = trunks.project(h_BJD)
+        if disturb is not None:
+            made_BJD = disturb(made_BJD, *drawn)
+        return jnp.where(is_thought_BJ[..., None], made_BJD, given_BJD), None
 
     # The last step fills the last slot, and nothing follows it.
-    last = [jnp.pad(x, _behind(x, 1)) for x in contents[:2]]
+    given = (*contents[:2],) if disturb is None else (*contents[:2], drawn_BJKD)
+    last = [jnp.pad(x, _behind(x, 1)) for x in given]
     slots = [jnp.moveaxis(x, 2, 0) for x in last]
     thoughts, _ = think_by(trunks, text, opens_BJ, choose, slots, contents.given_BJKD.shape[2])
     return thoughts

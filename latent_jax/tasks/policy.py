@@ -8,7 +8,8 @@ that wrote is 1 and clipping has no effect:
 
 The sum is divided by a constant, so that long wrong solutions are not spared (Liu et al. 2025, "Dr.
 GRPO"). Actions are tokens, written thoughts, opening a block, and ending to think. Thoughts are no
-actions: they are computed again, and the gradient of what follows flows through them.
+actions, unless noise makes them some: they are computed again, and the gradient of what follows
+flows through them; see `thought_noise`.
 """
 
 import dataclasses
@@ -44,7 +45,7 @@ class Policy:
     rollout_flops: float = 0.0
     name = "policy"
     tokenizer_flops_per_byte = 0.0
-    fields = (*LatentReasoning.fields, "advantage", "reward")
+    fields = (*LatentReasoning.fields, "advantage", "reward", "noise_seed")
 
     def __post_init__(self):
         check_fields(self, "policy.")
@@ -115,7 +116,10 @@ class Policy:
         problems = Problems.of(batch, self.model_config.layout)
         limit_BJ = problems.n_written_BJ if self.thinker.ends else None
         stage = jnp.int32(self.thinker.n_thoughts)
-        found = self.thinker.run(trunks, problems, stage, limit_BJ)
+        seeds_B = None
+        if self.thinker.noise.kind != "through":
+            seeds_B = batch["noise_seed"][:, 0].astype(jnp.int32)
+        found = self.thinker.run(trunks, problems, stage, limit_BJ, seeds_B)
         advantage_B = batch["advantage"][:, 0]
         nats_B, entropy_sum, n_tokens = self._action_nats(trunks, problems, found)
         n_problems = jnp.sum(batch["n_problems"]).astype(jnp.float32)
@@ -189,6 +193,10 @@ class Policy:
         nats_B = jnp.sum(jnp.where(is_asked_BT, text_BT, 0.0), axis=1)
         nats_B += jnp.sum(jnp.where(is_asked_BN, block_BN, 0.0), axis=1)
         slots, h_BSJD = found.slots, found.thoughts.h_BSJD
+        if self.thinker.noise.kind == "gaussian":
+            nats_B += self.thinker.noise.nats(
+                trunks, h_BSJD, found.thoughts.v_BSJD, slots.contents.n_BJ
+            )
         if self.thinker.slots == "written":
             written = slot_nats(trunks, found, "whole")
             nats_B += jnp.sum(jnp.where(slots.is_written_BJK, written, 0.0), axis=(1, 2))

@@ -20,6 +20,7 @@ from latent_jax.models.thinking import (
 from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import Natural, check_fields
 from latent_jax.tasks.problem_batch import Problems
+from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum, SlotKind, Slots, fill_slots
 
 
@@ -53,9 +54,11 @@ class Thinker:
         filler_id: of kind "filler".
         iterations: R of Jacobi iterations over thoughts; 0 = one after the other, exactly.
         ends: whether a classifier ends thinking, or writing, before all slots are in use.
+        noise: of thoughts, where a pass is given seeds.
 
     Raises:
-        ValueError: a value is out of range, or there are more thoughts than slots.
+        ValueError: a value is out of range, there are more thoughts than slots, or noise is asked
+            for where thoughts are not computed one after the other.
     """
 
     config: ReasonerConfig
@@ -65,6 +68,7 @@ class Thinker:
     filler_id: Natural = 0
     iterations: Natural = 0
     ends: bool = False
+    noise: ThoughtNoise = dataclasses.field(default_factory=ThoughtNoise)
 
     def __post_init__(self):
         check_fields(self, "thoughts.")
@@ -75,6 +79,13 @@ class Thinker:
             )
         if self.slots not in ("none", "written") and not self.n_thoughts:
             raise ValueError(f"blocks of {self.slots!r} need k of at least 1; got 0")
+
+        if self.noise.kind != "through" and (self.slots != "latent" or self.iterations):
+            raise ValueError(
+                f"policy.gradient={self.noise.kind!r} is of thoughts that are computed one after "
+                f"the other; slots hold {self.slots!r}, and thoughts.iterations={self.iterations}: "
+                "leave policy.gradient at 'through'"
+            )
 
     @property
     def n_thoughts(self) -> int:
@@ -119,6 +130,7 @@ class Thinker:
         problems: Problems,
         stage: jax.Array,
         limit_BJ: jax.Array | None = None,
+        seeds_B: jax.Array | None = None,
     ) -> Pass:
         """Return the forward pass of a batch.
 
@@ -127,6 +139,7 @@ class Thinker:
             problems: the batch.
             stage: int32 scalar, of the curriculum.
             limit_BJ: see `fill_slots`.
+            seeds_B: int32, of the noise of each row; None = thoughts have none.
         """
         text = read_text(trunks, problems.ids_BT, self.separator_id)
         if not self.has_blocks:
@@ -135,7 +148,7 @@ class Thinker:
             trunks, problems, self.slots, self.n_thoughts, stage, self.filler_id, limit_BJ
         )
         slots = slots.first(self.n_slots)
-        thoughts = self.think(trunks, text, problems.breakpoints_BJ, slots.contents)
+        thoughts = self.think(trunks, text, problems.breakpoints_BJ, slots.contents, seeds_B)
         return Pass(
             text,
             slots,
@@ -143,13 +156,23 @@ class Thinker:
             *self.read(trunks, text, problems, slots.contents.n_BJ, thoughts),
         )
 
-    def think(self, trunks: Trunks, text: Text, opens_BJ: jax.Array, held: Contents) -> Thoughts:
-        """Return the thoughts of all blocks; see `models.thinking.think`."""
+    def think(
+        self,
+        trunks: Trunks,
+        text: Text,
+        opens_BJ: jax.Array,
+        held: Contents,
+        seeds_B: jax.Array | None = None,
+    ) -> Thoughts:
+        """Return the thoughts of all blocks; see `models.thinking.think` and `run`."""
         if self.slots != "latent":
             return think_at_once(trunks, text, opens_BJ, held.given_BJKD)
         if self.iterations:
             return think_jacobi(trunks, text, opens_BJ, held, self.iterations)
-        return think(trunks, text, opens_BJ, held)
+        if seeds_B is None:
+            return think(trunks, text, opens_BJ, held)
+        drawn_BJKD = self.noise.draw(seeds_B, *held.given_BJKD.shape[1:])
+        return think(trunks, text, opens_BJ, held, self.noise.disturb, drawn_BJKD)
 
     def read(
         self,

@@ -18,6 +18,7 @@ from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.reasoning_scores import nats
 from latent_jax.tasks.thinker import Thinker
+from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum
 
 SEPARATOR = 6
@@ -35,6 +36,7 @@ LAYOUT = ProblemLayout(text=20, blocks_text=14, n_blocks=3, n_slots=2)
 CONFIG = ReasonerConfig(model=MODEL, layout=LAYOUT)
 DECODING = Decoding(segment=7, sampling=Sampling(1.0, top_k=0, top_p=1.0))
 THINKER = Thinker(CONFIG, SEPARATOR, "latent", Curriculum(2))
+SEEDS = jnp.arange(100, 116)
 
 
 @functools.cache
@@ -59,7 +61,9 @@ def solutions(thinker, decoding=DECODING, n=16):
     prompts = jnp.array(rng.integers(0, 6, (n, LAYOUT.text), np.int32))
     lengths = jnp.array(rng.integers(1, 5, n), np.int32)
     keys = jax.random.split(jax.random.key(2), n)
-    return roll_out(thinker, params(thinker.config), prompts, lengths, keys, decoding), lengths
+    seeds = SEEDS[:n] if thinker.noise.is_drawn else None
+    weights = params(thinker.config)
+    return roll_out(thinker, weights, prompts, lengths, keys, decoding, seeds), lengths
 
 
 @pytest.mark.parametrize(
@@ -68,11 +72,13 @@ def solutions(thinker, decoding=DECODING, n=16):
         THINKER,
         dataclasses.replace(THINKER, slots="written", curriculum=Curriculum(0)),
         dataclasses.replace(THINKER, ends=True),
+        dataclasses.replace(THINKER, noise=ThoughtNoise("gaussian", 0.5)),
+        dataclasses.replace(THINKER, noise=ThoughtNoise("dropout", 0.4)),
         dataclasses.replace(
             THINKER, config=dataclasses.replace(CONFIG, trunks=2, change="lora", rank=2)
         ),
     ],
-    ids=["latent", "written", "ends", "two trunks"],
+    ids=["latent", "written", "ends", "gaussian", "dropout", "two trunks"],
 )
 def test_written_step_by_step_is_read_as_rows(thinker):
     found, _ = solutions(thinker)
@@ -81,18 +87,19 @@ def test_written_step_by_step_is_read_as_rows(thinker):
     chex.assert_shape(list(fields.values()), (16, LAYOUT.length))
 
     @jax.jit
-    def read(weights, fields):
+    def read(weights, fields, seeds=None):
         batch = {**fields, "weights": jnp.ones((16, LAYOUT.length))}
         trunks, problems = Trunks(thinker.config, weights), Problems.of(batch, LAYOUT)
         limit = problems.n_written_BJ if thinker.ends else None
         stage = jnp.int32(thinker.n_thoughts)
-        passed = thinker.run(trunks, problems, stage, limit)
+        passed = thinker.run(trunks, problems, stage, limit, seeds)
         return (
             nats(trunks, passed.text.x_BTD, problems.ids_BT, "whole"),
             nats(trunks, passed.before_BND, problems.block_ids_BN, "whole"),
         )
 
-    nats_BT, nats_BN = map(np.array, read(params(thinker.config), fields))
+    seeds = SEEDS if thinker.noise.is_drawn else None
+    nats_BT, nats_BN = map(np.array, read(params(thinker.config), fields, seeds))
     segment, drawn = np.array(found.segment_BT), np.array(found.nats_BT)
     block = np.array(fields["segment"])[:, LAYOUT.text_end : LAYOUT.blocks_end]
     np.testing.assert_allclose(nats_BT[segment == 1], drawn[segment == 1], atol=2e-4)
@@ -101,6 +108,9 @@ def test_written_step_by_step_is_read_as_rows(thinker):
         np.testing.assert_allclose(
             nats_BN[row][block[row] > 0], drawn[row][segment[row] > 1], atol=2e-4
         )
+    if seeds is not None:
+        _, others_BN = map(np.array, read(params(thinker.config), fields, seeds + 1))
+        assert np.abs(others_BN - nats_BN)[block > 0].max() > 1e-2, "noise changes nothing"
     behind = segment > 1
     assert np.abs(nats_BT[behind] - drawn[behind]).max() > 1e-2, "thoughts change nothing"
 
