@@ -68,7 +68,7 @@ def test_a_batch_holds_groups_with_the_verifiers_rewards(monkeypatch):
     batch = stream.next(params(), jax.random.key(1))
     assert {name: x.shape for name, x in batch.items()} == {
         **dict.fromkeys(("ids", "segment", "place", "opens", "result"), (6, LAYOUT.length)),
-        **dict.fromkeys(("advantage", "reward", "weights"), (6, LAYOUT.length)),
+        **dict.fromkeys(("advantage", "reward", "noise_seed", "weights"), (6, LAYOUT.length)),
         **dict.fromkeys(("n_bytes", "n_problems"), (6,)),
     }
     np.testing.assert_array_equal(batch["reward"][:, 0], [1, 0, 0, 1, 0, 0])

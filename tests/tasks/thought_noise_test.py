@@ -43,7 +43,7 @@ def test_gaussian_noise_has_its_size_and_dropout_keeps_the_mean():
     assert float(jnp.mean(read == 0)) == pytest.approx(0.25, abs=0.02)
 
 
-@pytest.mark.parametrize(("kind", "flows"), zip(GRADIENTS, (1.0, 0.0, 0.0, 1.0), strict=True))
+@pytest.mark.parametrize(("kind", "flows"), [*zip(GRADIENTS, (1.0, 0.0, 0.0, 1.0), strict=True)])
 def test_gradients_flow_where_they_should(kind, flows):
     noise = ThoughtNoise(kind, 0.1)
     drawn = noise.draw(SEEDS, 2, 3, 64)
