@@ -16,7 +16,9 @@ from latent_jax.experiments.sweep.loading import config_of, config_words
 from latent_jax.experiments.sweep.plan import plan
 from latent_jax.generation import Sampling
 from latent_jax.methods.cells import Sweep, name_of
+from latent_jax.methods.registry import looks
 from latent_jax.reports.scores import read_cells
+from latent_jax.reports.style import show_families
 from latent_jax.reports.sweep_report import report_sweep
 
 TIMED = {"seconds", "bytes_per_second", "steps_per_second", "digest", "train_flops"}
@@ -145,6 +147,7 @@ def test_a_sweep_trains_two_arms_and_reports_on_them(tmp_path, capsys):
     }
     sweep = Sweep(cells=cells, config="configs/reasoning_arms.py", overrides=overrides)
     (tmp_path / "manifest.json").write_text("{}")
+    show_families(looks())
     for record in plan(sweep, tmp_path):
         assert record["planned_problems_seen"] > 0 and "planned_tokens_seen" not in record
         train_cell(sweep, tmp_path, record)
