@@ -16,7 +16,7 @@ Arguments   steps         optimizer steps of the first phase, supervised
             seed          of everything
 Commands    python launch/train.py --config configs/latent_reasoning.py --workdir runs/thoughts
             python launch/report.py runs/thoughts --results configs/results/latent_reasoning.json
-Hardware    2 CPU cores: 12 minutes or more
+Hardware    2 CPU cores, see the page
 Result      configs/results/latent_reasoning.md
 """
 
@@ -30,9 +30,9 @@ def get_config(arguments: str = "") -> ConfigDict:
     """Return the runs: both phases."""
     a = parse_args(
         arguments,
-        steps=1500,
-        policy_steps=60,
-        baseline=600,
+        steps=1200,
+        policy_steps=40,
+        baseline=200,
         slots="latent",
         k=0,
         trunks=1,

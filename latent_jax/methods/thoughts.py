@@ -149,7 +149,6 @@ class Thoughts(Family):
             message=thoughts.message,
             cache=thoughts.cache,
         )
-        is_latent = method["slots"] == "latent"
         head = head_of(config, vocabulary.size, platform)
         task = LatentReasoning(
             Thinker(
@@ -159,17 +158,17 @@ class Thoughts(Family):
                 Curriculum(method["k"]),
                 _ids(vocabulary, thoughts.filler)[0],
                 thoughts.iterations,
-                thoughts.end_weight > 0 and method["slots"] in ("latent", "written"),
+                thoughts.end_weight > 0,
                 _noise(config),
             ),
             vocabulary.bytes_per_token,
             text_weight=thoughts.text_weight,
             written_weight=thoughts.written_weight,
-            named_weight=thoughts.named_weight if is_latent else 0.0,
-            decoder_weight=thoughts.decoder_weight if is_latent else 0.0,
-            align_weight=thoughts.align_weight if is_latent else 0.0,
+            named_weight=thoughts.named_weight,
+            decoder_weight=thoughts.decoder_weight,
+            align_weight=thoughts.align_weight,
             start_weight=thoughts.start_weight,
-            end_weight=thoughts.end_weight if method["slots"] in ("latent", "written") else 0.0,
+            end_weight=thoughts.end_weight,
             head="whole" if head == "whole" else "blocks",
             decoding=Decoding(thoughts.segment) if thoughts.segment else None,
             mark=_ids(vocabulary, END_MARK),
