@@ -181,8 +181,13 @@ class Thoughts(Family):
                     f"policy.group={config.policy.group} asks for the second: set one to 0"
                 )
             return Policy(task, config.policy.fork_share, rollout_flops(task.thinker))
-        if not thoughts.curriculum or method["slots"] != "latent":
+        if not thoughts.curriculum:
             return task
+        if method["slots"] != "latent":
+            raise ValueError(
+                f"thoughts.curriculum={thoughts.curriculum} replaces written tokens by thoughts, "
+                f"and slots of {method} hold none: set it to 0"
+            )
         steps, _ = solve_steps(config, task)
         curriculum = Curriculum(method["k"], max(round(thoughts.curriculum * steps), 1))
         return dataclasses.replace(
