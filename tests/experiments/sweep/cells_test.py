@@ -21,6 +21,7 @@ from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.lester_2024 import DATASETS, published
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
+from latent_jax.methods.row_codes import config_batch_spec
 from latent_jax.methods.solve import amounts_of_step, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import BLOCKS_FROM
@@ -185,7 +186,7 @@ def test_every_cell_builds_and_spends_its_budget(name, counts, built, monkeypatc
         key = (type(task), structure(task.model_config), config.latent.lm_gradient)
         if key not in built:
             built.add(key)
-            _build(task, config.row_length)
+            _build(task, config_batch_spec(config, 1))
 
 
 def structure(value):
@@ -197,12 +198,8 @@ def structure(value):
     return value >= BLOCKS_FROM if is_size else value
 
 
-def _build(task, row_length):
-    row = {
-        "ids": jnp.zeros((1, row_length), jnp.int32),
-        "weights": jnp.ones((1, row_length), jnp.float32),
-        "n_bytes": jnp.ones((1,), jnp.int32),
-    }
+def _build(task, spec):
+    row = {name: jnp.ones(one.shape, one.dtype) for name, one in spec.items()}
 
     def one_step(key):
         return task.loss(task.init(key, row), row, key, jnp.int32(0), True)
