@@ -4,7 +4,7 @@ The separator has an id of its own, because a document may hold every byte value
 does), so none is free for another meaning.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
@@ -33,10 +33,6 @@ class Bytes(Tokenizer):
     def byte_lengths(self, ids: ArrayLike) -> np.ndarray:
         """See `Tokenizer.byte_lengths`."""
         return (self._checked(ids) != self.separator_id).astype(np.int32)
-
-    def encode_batch(self, texts: Sequence[bytes]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """See `Tokenizer.encode_batch`; every id of a text is one byte."""
-        return [(self.encode(text), np.ones(len(text), np.int32)) for text in texts]
 
     def _files(self) -> dict[str, bytes]:
         return {}
