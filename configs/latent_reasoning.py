@@ -30,9 +30,9 @@ def get_config(arguments: str = "") -> ConfigDict:
     """Return the runs: both phases."""
     a = parse_args(
         arguments,
-        steps=1200,
-        policy_steps=40,
-        baseline=200,
+        steps=1500,
+        policy_steps=60,
+        baseline=600,
         slots="latent",
         k=0,
         trunks=1,
@@ -52,6 +52,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     first.batch_size = a.batch
     first.budget.steps = a.steps
     first.thoughts.curriculum = a.curriculum if a.slots == "latent" else 0.0
+    first.thoughts.first_stage = 1 / (k + 1)  # as long as the others
     first.optimizer.warmup_steps = 50
     first.training.eval_every = max(a.steps // 4, 1)
     first.training.save_every = max(a.steps // 2, 1)
@@ -94,9 +95,9 @@ def phase(method: str, operations: int, slots: int, seed: int) -> ConfigDict:
     layout.text_weight = 0.0
     config.row_length = layout.text + layout.blocks_text + layout.blocks * layout.slots
     config.model.update(
-        d_model=64, n_layers=2, n_heads=4, positions="rotary", norm="rms", use_bias=False
+        d_model=48, n_layers=2, n_heads=3, positions="rotary", norm="rms", use_bias=False
     )
-    config.optimizer.learning_rate = 6e-3
+    config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "constant"
     config.optimizer.weight_decay = 0.0
     config.evaluation_bytes = 10_000

@@ -44,6 +44,8 @@ def get_config(arguments: str = "") -> ConfigDict:
     check_word("size", a.size, ("100k",))
     config = phase(a.method, operations=3, slots=3, seed=a.seed)
     config.name = f"{a.method}, seed {a.seed}"
+    config.model.update(d_model=64, n_heads=4)
+    config.optimizer.learning_rate = 6e-3
     config.thoughts.update(curriculum=a.curriculum, iterations=a.iterations)
     config.thoughts.update(named_weight=a.named, decoder_weight=a.decoder, align_weight=a.aligned)
     config.thoughts.text_weight = 1.0 if a.method == "Thoughts[none]" else 0.0

@@ -6,7 +6,7 @@ Arguments   arms   names of `ARMS`, joined by "+"; empty = all
             flops  training FLOPs of each cell
             seeds  seeds of each arm, from 0
 Commands    python launch/sweep.py reasoning
-            python launch/report.py runs/sweeps/reasoning --results configs/results/reasoning.json
+            python launch/report.py runs/sweeps/reasoning --results configs/results/sweep_reasoning.json
 Hardware    2 CPU cores, within 75 minutes; the same command resumes a stopped one
 Result      configs/results/latent_reasoning.md
 """

@@ -189,7 +189,8 @@ class Thoughts(Family):
                 f"and slots of {method} hold none: set it to 0"
             )
         steps, _ = solve_steps(config, task)
-        curriculum = Curriculum(method["k"], max(round(thoughts.curriculum * steps), 1))
+        n_steps = max(round(thoughts.curriculum * steps), 1)
+        curriculum = Curriculum(method["k"], n_steps, thoughts.first_stage)
         return dataclasses.replace(
             task, thinker=dataclasses.replace(task.thinker, curriculum=curriculum)
         )

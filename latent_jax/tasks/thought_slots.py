@@ -19,12 +19,16 @@ import jax.numpy as jnp
 from latent_jax.models.reasoner import PAUSE
 from latent_jax.models.thinking import Contents
 from latent_jax.models.trunks import Trunks
-from latent_jax.ranges import Natural, check_fields, one_of
+from latent_jax.ranges import Natural, check_fields, one_of, within
 from latent_jax.tasks.problem_batch import Problems
 
 KINDS = ("none", "pause", "filler", "written", "latent")
 """What the slots of a trained reasoner hold: there are no blocks; a learned vector; a word; the
 written calculation; thoughts."""
+
+
+FirstStage = Annotated[float, within("[0, 1)")]
+"""A share, for dataclasses."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +38,15 @@ class Curriculum:
     Attributes:
         n_thoughts: k, at its end.
         steps: optimizer steps of the stages from 0 to k; 0 = all slots hold thoughts from the first
-            step on. Stage 0, in which written thoughts are learned, takes the first half; the
-            others are equally long, and the last one goes on. Coconut's first stage too is longer
-            than the others (section 4.1).
+            step on.
+        first: the share of them of stage 0, in which written thoughts are learned. The other stages
+            are equally long, and the last one goes on. Coconut's first stage is longer than the
+            others (section 4.1).
     """
 
     n_thoughts: Natural = 0
     steps: Natural = 0
+    first: FirstStage = 0.5
 
     def __post_init__(self):
         check_fields(self, "curriculum ")
@@ -49,10 +55,9 @@ class Curriculum:
         """Return the stage at a step, int32."""
         if not self.steps:
             return jnp.int32(self.n_thoughts)
-        # In units of half a step, so that halves of odd numbers are exact.
-        behind_first = jnp.maximum(2 * step - self.steps, -1)
-        stage = 1 + behind_first * self.n_thoughts // self.steps
-        return jnp.clip(stage, 0, self.n_thoughts).astype(jnp.int32)
+        n_first = min(round(self.first * self.steps), self.steps - 1)
+        stage = 1 + (step - n_first) * self.n_thoughts // (self.steps - n_first)
+        return jnp.where(step < n_first, 0, jnp.minimum(stage, self.n_thoughts)).astype(jnp.int32)
 
 
 class Slots(NamedTuple):

@@ -84,6 +84,10 @@ def test_the_curriculum_goes_through_its_stages():
     stages = [int(curriculum(jnp.int32(step))) for step in range(14)]
     assert stages == [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 3, 3]
     assert [int(Curriculum(1, steps=7)(jnp.int32(step))) for step in (3, 4, 9)] == [0, 1, 1]
+    equal = Curriculum(3, steps=8, first=0.25)
+    assert [int(equal(jnp.int32(step))) for step in range(9)] == [0, 0, 1, 1, 2, 2, 3, 3, 3]
+    at_once = Curriculum(3, steps=6, first=0.0)
+    assert [int(at_once(jnp.int32(step))) for step in range(7)] == [1, 1, 2, 2, 3, 3, 3]
     assert int(Curriculum(3)(jnp.int32(0))) == 3
 
 
