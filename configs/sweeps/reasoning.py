@@ -6,8 +6,9 @@ Arguments   arms   names of `ARMS`, joined by "+"; empty = all
             flops  training FLOPs of each cell
             seeds  seeds of each arm, from 0
 Commands    python launch/sweep.py reasoning
-            python launch/report.py runs/sweeps/reasoning --results configs/results/sweep_reasoning.json
-Hardware    2 CPU cores, within 75 minutes; the same command resumes a stopped one
+            python launch/report.py runs/sweeps/reasoning \\
+                --results configs/results/sweep_reasoning.json
+Hardware    2 CPU cores: 5 minutes of a core for a cell; the same command resumes a stopped one
 Result      configs/results/latent_reasoning.md
 """
 
