@@ -93,9 +93,14 @@ def report_sweep(folders: Sequence[str | Path], *, results: str | None = None) -
     page += ["## Pictures", *(f"![{path.stem}]({path.name})" for path in pictures)]
     written.append(replace_file(out / "report.md", ("\n\n".join(page) + "\n").encode()))
     if results:
-        written.append(write_json(records, results))
+        written.append(write_json([measured(record) for record in records], results))
     print("\n" + "\n".join(map(str, [*written, *pictures])))
     return [*written, *pictures]
+
+
+def measured(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record without what its sweep had planned: published records are measured."""
+    return {key: value for key, value in record.items() if not key.startswith("planned_")}
 
 
 def _check_budgets(records: Records) -> None:

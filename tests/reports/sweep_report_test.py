@@ -210,6 +210,7 @@ def test_a_unigram_is_left_out_where_the_text_is_too_short_for_it():
 
 def test_everything_is_written_from_the_folder_alone(tmp_path, capsys):
     records = paper_cells(n_seeds=1)
+    records[0]["planned_steps"] = 5
     folder = write(tmp_path / "mine", records)
     assert read_cells(folder) == sorted(records, key=lambda record: record["name"])
     report([str(folder)], results=str(tmp_path / "results" / "mine.json"))
@@ -220,6 +221,9 @@ def test_everything_is_written_from_the_folder_alone(tmp_path, capsys):
         assert path.stat().st_size > 20_000
     kept = {path.name for path in (tmp_path / "results").iterdir()}
     assert kept == {f"mine{name}.json" for name in ("", "_main", "_baselines", "_verdicts")}
+    published = json.loads((tmp_path / "results" / "mine.json").read_text())
+    assert len(published) == len(records)
+    assert not any(key.startswith("planned_") for record in published for key in record)
     page = (folder / "report" / "report.md").read_text()
     assert "budget of each: tokens:100" in page and "| Bytes |" in page
     before = page
