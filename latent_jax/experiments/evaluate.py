@@ -30,7 +30,14 @@ from latent_jax.methods.tasks import make_task
 from latent_jax.paths import open_path
 from latent_jax.reports.tables import text_table, write_json
 from latent_jax.tasks.losses import perplexity
-from latent_jax.training import Checkpoints, Evaluator, RunFolder, make_mesh, spread_over_cores
+from latent_jax.training import (
+    Checkpoints,
+    Evaluator,
+    RunFolder,
+    make_mesh,
+    share_heap,
+    spread_over_cores,
+)
 from latent_jax.training.sharding import batch_sharding, tree_shardings
 
 CONFIG_KIND = Kind(
@@ -182,6 +189,7 @@ def score_rows(run: Run, rows: Iterable[Batch]) -> dict[str, Any]:
 
 def evaluate_and_print(workdir: str | Path, *, json_path: str | None = None, **options) -> None:
     """Evaluate, print the metrics, and write the unrounded record where a file is named."""
+    share_heap()
     spread_over_cores([options.get("batch_size") or read_config(open_path(workdir)).batch_size])
     print_record(evaluate(workdir, **options), json_path)
 

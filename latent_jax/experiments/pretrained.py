@@ -19,7 +19,7 @@ from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.pretrained import GGUF_SUFFIX, open_pretrained
 from latent_jax.tokenizers import BPE, PretrainedBPE, Tokenizer
 from latent_jax.tokenizers.chat import Chat, Message
-from latent_jax.training import make_mesh, spread_over_cores
+from latent_jax.training import make_mesh, share_heap, spread_over_cores
 from latent_jax.training.sharding import tree_shardings
 
 BATCH_SIZE, ROW_LENGTH = 8, 512
@@ -132,6 +132,7 @@ def evaluate_pretrained_and_print(
     if not files:
         raise ValueError("say what to score: --data FILES")
     batch_size = batch_size or BATCH_SIZE
+    share_heap()
     spread_over_cores([batch_size])
     problems = read_problems(files, max_answers) if chat else []
     run = load_pretrained(path, config, row_length, batch_size)

@@ -41,10 +41,10 @@ def keep_memory() -> bool:
     return _tell_malloc((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 4 * THREAD_HEAP))
 
 
-def share_heap(n_positions: float, d_model: int, n_layers: int) -> bool:
+def share_heap(n_positions: float = math.inf, d_model: int = 1, n_layers: int = 1) -> bool:
     """Give all threads one heap if a step is larger than the heap of a thread; return whether.
 
-    Call it before JAX's backends start: a thread keeps the heap that it began with.
+    Without arguments the step counts as large. Call it before JAX's backends start: a thread keeps the heap that it began with.
 
     Args:
         n_positions: of a step on one device.

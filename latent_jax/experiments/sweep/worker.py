@@ -19,7 +19,7 @@ import jax
 from latent_jax.command_line import end_in_order
 from latent_jax.experiments.sweep.jobs import encode_cells, train_cell
 from latent_jax.experiments.sweep.loading import load_sweep
-from latent_jax.training import keep_memory
+from latent_jax.training import keep_memory, share_heap
 from latent_jax.training.startup import programs_folder
 
 
@@ -56,6 +56,7 @@ def serve(connection: Connection, folder: str, cores: Sequence[int], log: str) -
         jax.config.update("jax_num_cpu_devices", 1)
     share_compiled(folder)
     keep_memory()
+    share_heap()  # one device on cores of its own: nobody waits for the lock of the heap
     for library in ("absl", "jax", "orbax"):
         logging.getLogger(library).setLevel(logging.ERROR)
     while True:
