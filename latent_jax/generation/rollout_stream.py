@@ -47,7 +47,7 @@ class PolicyConfig:
     # dropout
     gradient: Annotated[str, one_of(GRADIENTS)] = "through"
     # of gaussian: deviation, in root mean squares of a thought; of dropout: share of features
-    noise: Annotated[float, within("[0, 1)")] = 0.1
+    noise: Annotated[float, within("(0, 1)")] = 0.1
     # taken from the reward for each slot in use, in groups half of which are right; 0 = none
     length_price: Weight = 0.0
 

@@ -31,7 +31,8 @@ class ThoughtsConfig:
     iterations: Natural = 0  # Jacobi iterations over all thoughts at once; 0 = one after the other
     # share of the planned steps in which thoughts replace written tokens, one by one; 0 = none
     curriculum: Annotated[float, within("[0, 1]")] = 0.0
-    # share of the curriculum in which all thoughts are written; the other stages are equally long
+    # share of the curriculum in which all thoughts are written, 0 = no such stage; the other stages
+    # are equally long
     first_stage: Annotated[float, within("[0, 1)")] = 0.5
     # weight of the steps where they stand in the text, behind no thought; 0 = they do not count
     text_weight: Weight = 1.0

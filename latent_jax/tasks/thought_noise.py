@@ -41,7 +41,7 @@ class ThoughtNoise:
     """
 
     kind: Annotated[str, one_of(GRADIENTS)] = "through"
-    scale: Annotated[float, within("[0, 1)")] = 0.1
+    scale: Annotated[float, within("(0, 1)")] = 0.1
 
     def __post_init__(self):
         check_fields(self, "policy.")

@@ -44,7 +44,8 @@ def keep_memory() -> bool:
 def share_heap(n_positions: float = math.inf, d_model: int = 1, n_layers: int = 1) -> bool:
     """Give all threads one heap if a step is larger than the heap of a thread; return whether.
 
-    Without arguments the step counts as large. Call it before JAX's backends start: a thread keeps the heap that it began with.
+    Without arguments the step counts as large. Call it before JAX's backends start: a thread keeps
+    the heap that it began with.
 
     Args:
         n_positions: of a step on one device.
