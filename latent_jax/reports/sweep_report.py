@@ -86,11 +86,13 @@ def report_sweep(folders: Sequence[str | Path], *, results: str | None = None) -
         if results:
             path = Path(results)
             written.append(write_json(rows, path.with_name(f"{path.stem}_{name}.json")))
-    scores = Scores(records)
+    # The figures compare methods on one text; arms of reasoners differ in settings and in problems.
+    scores = Scores([record for record in records if "problems_seen" not in record])
     pictures = write_sweep_figures(scores, out) if scores.methods else []
     if "latents" in tables and scores.methods:
         pictures.append(write_latent_bars(records, out / "latents.png"))
-    page += ["## Pictures", *(f"![{path.stem}]({path.name})" for path in pictures)]
+    if pictures:
+        page += ["## Pictures", *(f"![{path.stem}]({path.name})" for path in pictures)]
     written.append(replace_file(out / "report.md", ("\n\n".join(page) + "\n").encode()))
     if results:
         written.append(write_json([measured(record) for record in records], results))

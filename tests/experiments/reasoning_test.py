@@ -154,5 +154,6 @@ def test_a_sweep_trains_two_arms_and_reports_on_them(tmp_path, capsys):
     report_sweep([tmp_path])
     said = capsys.readouterr().out
     assert "Thoughts: what a result costs" in said and "curriculum=0.5, problems=400" in said
+    assert not [*(tmp_path / "report").glob("*.png")]  # those are of methods on one text
     (latent,) = [c for c in read_cells(tmp_path) if "latent" in c["method"]]
     assert latent["use_nats_per_token"] == pytest.approx(0, abs=1) and "paper_ids" not in latent
