@@ -23,10 +23,10 @@ PROBLEMS = ("gsm8k", "chains")
 class DataConfig:
     """The source of text, its splits, and how it is read.
 
-    With `held_out` the validation split is other files, whole, and nothing of the source is held
-    out: validation_percent and test_percent, which choose documents by the hash of their keys, are
-    then ignored. They have to stay at their defaults or be 0, so that a share that somebody asked
-    for is never ignored.
+    With `held_out` the validation split is other files, whole, and with `chains.n_held_out` other
+    problems; nothing of the source is held out: validation_percent and test_percent, which choose
+    documents by the hash of their keys, are then ignored. They have to stay at their defaults or be
+    0, so that a share that somebody asked for is never ignored.
 
     Raises:
         CorpusError: an option is unknown or out of range, or two do not go together.
@@ -92,21 +92,25 @@ class DataConfig:
 
     def _check_held_out(self) -> None:
         """Raise CorpusError where `held_out` and another key do not go together."""
-        if not self.held_out:
-            return
-        if self.mixture or self.source == "chains":
+        if self.held_out and (self.mixture or self.source == "chains"):
             beside = "data.mixture" if self.mixture else "data.source='chains'"
             raise CorpusError(
                 f"data.held_out={self.held_out} goes with one set of texts or problems, not with "
                 f"{beside}: leave it empty, and set data.validation_percent"
             )
+        asked = ""
+        if self.held_out:
+            asked, empty = f"data.held_out={self.held_out}", "data.held_out empty"
+        elif self.source == "chains" and self.chains.n_held_out:
+            asked, empty = f"chains.n_held_out={self.chains.n_held_out}", "chains.n_held_out at 0"
+        if not asked:
+            return
         for name in ("validation_percent", "test_percent"):
             value, usual = getattr(self, name), getattr(DataConfig, name)
             if value not in (0, usual):
                 raise CorpusError(
-                    f"data.held_out={self.held_out} is the whole validation split and there is no "
-                    f"other, so data.{name}={value} has no effect: leave it at {usual}, or leave "
-                    "data.held_out empty"
+                    f"{asked} is the whole validation split and there is no other, so "
+                    f"data.{name}={value} has no effect: leave it at {usual}, or leave {empty}"
                 )
 
 
@@ -148,6 +152,8 @@ def make_held_out(config: DataConfig) -> Source | None:
     Raises:
         CorpusError: the files cannot be found.
     """
+    if config.source == "chains" and config.chains.n_held_out:
+        return Chains(config.chains, held_out=True)
     if not config.held_out:
         return None
     if config.source in PROBLEMS:

@@ -146,3 +146,60 @@ def test_a_held_out_problem_is_never_trained_on(tmp_path):
     assert again.fingerprint != corpus.fingerprint
     stamps = [make_source(dataclasses.replace(config, chains=c)).stamp() for c in (chains, chains)]
     assert stamps[0] == stamps[1]
+
+
+def _sequences(config, held_out=False):
+    """Return the letters of every mark of all problems, and the questions."""
+    questions = [_parsed(d).question for d in Chains(config, held_out).documents()]
+    width = config.n_operations
+    cut = [q[at : at + width] for q in questions for at in range(1, len(q), width)]
+    return set(cut), questions
+
+
+@pytest.mark.parametrize(("n_problems", "n_marks"), [(20_000, 2), (3_000, 1)])
+def test_held_out_problems_have_sequences_of_operations_that_no_other_has(n_problems, n_marks):
+    config = ChainsConfig(n_problems=n_problems, n_marks=n_marks, n_held_out=300)
+    trained, questions = _sequences(config)
+    held_out, others = _sequences(config, held_out=True)
+    assert len(set(questions)) == n_problems and len(set(others)) == 300
+    assert len(held_out) == 51 and len(trained) == 8**3 - 51
+    assert not trained & held_out
+    # Without the option every sequence of a held-out problem is among those to train on.
+    by_hash, _ = _sequences(dataclasses.replace(config, n_held_out=0))
+    assert held_out < by_hash
+    other, _ = _sequences(dataclasses.replace(config, seed=1), held_out=True)
+    assert other != held_out
+
+
+def test_held_out_problems_do_not_depend_on_how_many_are_trained_on():
+    few, many = (ChainsConfig(n_problems=n, n_held_out=50) for n in (100, 5_000))
+    assert _sequences(few, held_out=True) == _sequences(many, held_out=True)
+
+
+def test_held_out_problems_are_the_validation_split(tmp_path):
+    chains = ChainsConfig(n_problems=400, n_held_out=60)
+    config = DataConfig(source="chains", chains=chains, cache_dir=str(tmp_path))
+    corpus = open_corpus(config)
+    assert corpus.n_documents == {"train": 400, "validation": 60}
+    _, questions = _sequences(chains, held_out=True)
+    assert {d.key for d in corpus.documents("validation")} == set(questions)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (dict(n_operations=1), "the 8 sequences of 1 operations .* takes 2 operations"),
+        (dict(n_operations=9), "the 134217728 sequences of 9 operations"),
+        (dict(n_marks=1, n_operations=2), "n_held_out=100, and there are 60 different"),
+        (dict(n_marks=1, n_operations=2, n_problems=600), "n_problems=600, .* 580 different"),
+    ],
+)
+def test_problems_that_cannot_be_held_out_are_refused(words, message):
+    with pytest.raises(CorpusError, match=message):
+        ChainsConfig(**{"n_problems": 100, "n_held_out": 100, **words})
+
+
+def test_a_share_of_keys_beside_held_out_problems_is_refused():
+    chains = ChainsConfig(n_problems=100, n_held_out=10)
+    with pytest.raises(CorpusError, match=r"n_held_out=10 .* data\.validation_percent=20"):
+        DataConfig(source="chains", chains=chains, validation_percent=20)
