@@ -30,7 +30,7 @@ ARMS = {
     "aligned": {"method": LATENT, "aligned": 1.0},
     "written": {"method": "Thoughts[written]"},
     "filler": {"method": "Thoughts[filler,k=3]"},
-    "jacobi": {"method": LATENT, "curriculum": HELP, "iterations": 3},
+    "jacobi": {"method": LATENT, "curriculum": HELP, "iterations": 1},
     "some": {"method": LATENT, "curriculum": HELP, "problems": 10_000},
 }
 """Arm -> its cell. "none", "pause", "filler" and "written" have no thoughts; "written" says what

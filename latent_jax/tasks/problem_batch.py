@@ -93,6 +93,21 @@ class Problems(NamedTuple):
         return (self.block_BN > 0) & (following_BN == self.block_BN + 1)
 
     @property
+    def asks_start_BT(self) -> jax.Array:
+        """Whether a writer decides, behind a token of the text, if a block opens there, bool.
+
+        It writes segment 0 in the text, and all others in blocks.
+        """
+        is_followed_BT = jnp.pad(self.segment_BT[:, 1:] > 0, ((0, 0), (0, 1)))
+        return (self.segment_BT == 1) & (is_followed_BT | (self.opens_BT > 0))
+
+    @property
+    def asks_start_BN(self) -> jax.Array:
+        """The same behind a token of a segment: the last block opens no other."""
+        n_blocks = self.n_written_BJ.shape[1]
+        return (self.block_BN > 0) & (self.block_BN < n_blocks) & ~self.ends_BN
+
+    @property
     def ends_BN(self) -> jax.Array:
         """Whether a token of a segment is the end of its text, bool."""
         following_BN = jnp.pad(self.block_BN[:, 1:], ((0, 0), (0, 1)))

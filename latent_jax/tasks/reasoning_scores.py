@@ -109,16 +109,13 @@ def slot_nats(trunks: Trunks, found: Pass, head: str) -> jax.Array:
 def start_scores(trunks: Trunks, problems: Problems, found: Pass) -> dict[str, jax.Array]:
     """Return nats and hits of the classifier that opens blocks.
 
-    It is asked behind every token of an answer but the last, in the text and in blocks. No gradient
-    reaches the states.
+    It is asked where a writer asks it. No gradient reaches the states.
     """
-    is_followed_BT = jnp.pad(problems.segment_BT[:, 1:] > 0, ((0, 0), (0, 1)))
-    opens_BT = problems.opens_BT > 0
-    asked_BT = ((problems.segment_BT > 0) & is_followed_BT) | opens_BT
-    asked_BT &= problems.is_scored_B[:, None]
+    is_scored_B1 = problems.is_scored_B[:, None]
+    opens_BT, asked_BT = problems.opens_BT > 0, problems.asks_start_BT & is_scored_B1
     parts = [(found.text.x_BTD[:, 1:], opens_BT[:, :-1], asked_BT[:, :-1])]
     if found.behind_BND is not None:
-        asked_BN = problems.is_block_token_BN & ~problems.ends_BN
+        asked_BN = problems.asks_start_BN & is_scored_B1
         parts.append((found.behind_BND, problems.opens_next_BN, asked_BN))
     sums = dict.fromkeys(("start_nats", "start_right", "start_said", "start_true"), 0.0)
     for x_BTD, is_true_BT, is_asked_BT in parts:

@@ -73,6 +73,14 @@ def test_the_opposite_world_refutes_them():
     assert set(found.values()) == {REFUTED}
 
 
+def test_nothing_counts_only_where_thoughts_with_help_are_used():
+    nobody = verdicts(cells(lambda arm: 2.3, lambda arm: 0.0))
+    nothing = [claim for claim, *_ in THOUGHT_CLAIMS if "ignored" in claim or "pauses are" in claim]
+    assert [nobody[claim] for claim in nothing] == [UNTRIED] * 2
+    some = verdicts(cells(lambda arm: 2.3, lambda arm: 1.0 * is_helped(arm)))
+    assert [some[claim] for claim in nothing] == [SUPPORTED] * 2
+
+
 def test_one_seed_decides_nothing_and_no_arm_tries_nothing():
     one = verdicts(cells(as_the_post_says, lambda arm: 0.0, seeds=(0,)))
     assert set(one.values()) == {UNDECIDED}

@@ -49,6 +49,10 @@ def test_a_batch_is_taken_apart():
     opens_next = np.array(problems.opens_next_BN)
     assert (opens_next.sum(axis=1) == 1).all() and opens_next[:, 1].all()
     assert (np.array(problems.ends_BN).sum(axis=1) == 1).all()
+    # A writer decides behind "=" of segment 0, and behind both tokens of the first block.
+    asked_BT, asked_BN = (np.array(x) for x in (problems.asks_start_BT, problems.asks_start_BN))
+    assert (asked_BT.sum(axis=1) == 1).all() and asked_BT[:, 7].all()
+    assert (asked_BN.sum(axis=1) == 2).all() and asked_BN[:, :2].all()
 
 
 @pytest.mark.parametrize(
