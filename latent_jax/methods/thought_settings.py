@@ -34,8 +34,6 @@ class ThoughtsConfig:
     # share of the curriculum in which all thoughts are written, 0 = no such stage; the other stages
     # are equally long
     first_stage: Annotated[float, within("[0, 1)")] = 0.5
-    # whether rows change their stages one by one, and not all in one step
-    mixed_stages: bool = False
     # weight of the steps where they stand in the text, behind no thought; 0 = they do not count
     text_weight: Weight = 1.0
     written_weight: Weight = 1.0  # weight of written thoughts; 0 = they are read, not learned

@@ -182,11 +182,6 @@ class Thoughts(Family):
                 )
             return Policy(task, config.policy.fork_share, rollout_flops(task.thinker))
         if not thoughts.curriculum:
-            if thoughts.mixed_stages:
-                raise ValueError(
-                    "thoughts.mixed_stages=True is of a curriculum, and thoughts.curriculum=0: "
-                    "leave it False"
-                )
             return task
         if method["slots"] != "latent":
             raise ValueError(
@@ -195,7 +190,7 @@ class Thoughts(Family):
             )
         steps, _ = solve_steps(config, task)
         n_steps = max(round(thoughts.curriculum * steps), 1)
-        curriculum = Curriculum(method["k"], n_steps, thoughts.first_stage, thoughts.mixed_stages)
+        curriculum = Curriculum(method["k"], n_steps, thoughts.first_stage)
         return dataclasses.replace(
             task, thinker=dataclasses.replace(task.thinker, curriculum=curriculum)
         )

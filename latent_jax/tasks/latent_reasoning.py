@@ -168,9 +168,7 @@ class LatentReasoning:
         if self.end_weight and train and self.thinker.slots == "latent":
             shape = problems.n_written_BJ.shape
             limit_BJ = jax.random.randint(key, shape, 0, self.thinker.n_thoughts + 1)
-        # A curriculum and an end classifier exclude each other, so the key is used once.
-        stage_B = self.thinker.curriculum(step, key, len(problems.ids_BT))
-        found = self.thinker.run(trunks, problems, stage_B, limit_BJ)
+        found = self.thinker.run(trunks, problems, self.thinker.curriculum(step), limit_BJ)
         scores = self._scores(trunks, problems, batch, found)
         without = scores["result_nats_without"] + scores["rest_nats_without"]
         objective = scores["opening_nats"] + self.start_weight * scores["start_nats"]
@@ -195,7 +193,8 @@ class LatentReasoning:
     def evaluate(self, variables, batch):
         """Return sums behind a problem's own thoughts, without any, and behind another's."""
         trunks, problems = self._opened(variables, batch)
-        found = self.thinker.run(trunks, problems)
+        last = jnp.int32(self.thinker.n_thoughts)
+        found = self.thinker.run(trunks, problems, last)
         scores = self._scores(trunks, problems, batch, found)
         if self.thinker.has_blocks:
             scores |= swapped_scores(self.thinker, trunks, problems, found)

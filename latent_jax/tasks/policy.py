@@ -115,10 +115,11 @@ class Policy:
         trunks = Trunks(self.model_config, variables["params"])
         problems = Problems.of(batch, self.model_config.layout)
         limit_BJ = problems.n_written_BJ if self.thinker.ends else None
+        stage = jnp.int32(self.thinker.n_thoughts)
         seeds_B = None
         if self.thinker.noise.kind != "through":
             seeds_B = batch["noise_seed"][:, 0].astype(jnp.int32)
-        found = self.thinker.run(trunks, problems, None, limit_BJ, seeds_B)
+        found = self.thinker.run(trunks, problems, stage, limit_BJ, seeds_B)
         advantage_B = batch["advantage"][:, 0]
         nats_B, entropy_sum, n_tokens = self._action_nats(trunks, problems, found)
         n_problems = jnp.sum(batch["n_problems"]).astype(jnp.float32)

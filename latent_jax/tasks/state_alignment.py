@@ -34,8 +34,7 @@ def alignment_scores(
         blocks of the mean absolute difference of their states, in deviations of the teacher's.
     """
     opens_BJ = problems.breakpoints_BJ
-    stage_B = jnp.zeros(len(opens_BJ), jnp.int32)
-    slots = fill_slots(trunks, problems, "written", 1, stage_B, thinker.filler_id)
+    slots = fill_slots(trunks, problems, "written", 1, jnp.int32(0), thinker.filler_id)
     thoughts = think_at_once(trunks, found.text, opens_BJ, slots.contents.given_BJKD)
     teacher_BND, _ = thinker.read(trunks, found.text, problems, slots.contents.n_BJ, thoughts)
     nats_BN = nats(trunks, teacher_BND, problems.block_ids_BN, head)

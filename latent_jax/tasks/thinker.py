@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from latent_jax.models.reasoner import ReasonerConfig
 from latent_jax.models.thinking import (
@@ -129,7 +128,7 @@ class Thinker:
         self,
         trunks: Trunks,
         problems: Problems,
-        stage_B: jax.Array | None = None,
+        stage: jax.Array,
         limit_BJ: jax.Array | None = None,
         seeds_B: jax.Array | None = None,
     ) -> Pass:
@@ -138,17 +137,15 @@ class Thinker:
         Args:
             trunks: of the reasoner.
             problems: the batch.
-            stage_B: int32, of the curriculum in each row; None = its last one.
+            stage: int32 scalar, of the curriculum.
             limit_BJ: see `fill_slots`.
             seeds_B: int32, of the noise of each row; None = thoughts have none.
         """
         text = read_text(trunks, problems.ids_BT, self.separator_id)
         if not self.has_blocks:
             return Pass(text)
-        if stage_B is None:
-            stage_B = jnp.full(len(problems.ids_BT), self.n_thoughts, jnp.int32)
         slots = fill_slots(
-            trunks, problems, self.slots, self.n_thoughts, stage_B, self.filler_id, limit_BJ
+            trunks, problems, self.slots, self.n_thoughts, stage, self.filler_id, limit_BJ
         )
         slots = slots.first(self.n_slots)
         thoughts = self.think(trunks, text, problems.breakpoints_BJ, slots.contents, seeds_B)

@@ -8,10 +8,6 @@ section 3.1). At stage s the first s slots are vectors, and the rest of the writ
     stage k    z1 .. zk          nothing is written
 
 With k vectors for m written tokens, stage s has taken away ceil(s m / k) of them.
-
-Where all rows change their stage in one step, a state that results were read off is gone at once,
-and the loss jumps. A mixed curriculum changes row by row: its stages follow a line, and each row
-draws one of the two next to it.
 """
 
 import dataclasses
@@ -46,30 +42,22 @@ class Curriculum:
         first: the share of them of stage 0, in which written thoughts are learned. The other stages
             are equally long, and the last one goes on. Coconut's first stage is longer than the
             others (section 4.1).
-        mixed: whether rows draw their stages next to a line that rises from 0, behind stage 0, to k
-            at the end.
     """
 
     n_thoughts: Natural = 0
     steps: Natural = 0
     first: FirstStage = 0.5
-    mixed: bool = False
 
     def __post_init__(self):
         check_fields(self, "curriculum ")
 
-    def __call__(self, step: jax.Array, key: jax.Array, n_rows: int) -> jax.Array:
-        """Return the stage of each row at a step, int32[B]; only mixed stages draw from the key."""
-        k = self.n_thoughts
+    def __call__(self, step: jax.Array) -> jax.Array:
+        """Return the stage at a step, int32."""
         if not self.steps:
-            return jnp.full(n_rows, k, jnp.int32)
+            return jnp.int32(self.n_thoughts)
         n_first = min(round(self.first * self.steps), self.steps - 1)
-        n_behind, n_steps = step - n_first, self.steps - n_first
-        if self.mixed:
-            line = jnp.clip(n_behind / n_steps, 0.0, 1.0) * k
-            return jnp.floor(line + jax.random.uniform(key, n_rows)).astype(jnp.int32)
-        stage = jnp.where(n_behind < 0, 0, jnp.minimum(1 + n_behind * k // n_steps, k))
-        return jnp.broadcast_to(stage, n_rows).astype(jnp.int32)
+        stage = 1 + (step - n_first) * self.n_thoughts // (self.steps - n_first)
+        return jnp.where(step < n_first, 0, jnp.minimum(stage, self.n_thoughts)).astype(jnp.int32)
 
 
 class Slots(NamedTuple):
@@ -105,7 +93,7 @@ def fill_slots(
     problems: Problems,
     kind: str,
     n_thoughts: int,
-    stage_B: jax.Array,
+    stage: jax.Array,
     filler_id: int,
     limit_BJ: jax.Array | None = None,
 ) -> Slots:
@@ -116,7 +104,7 @@ def fill_slots(
         problems: the batch.
         kind: one of `KINDS` except "none".
         n_thoughts: k, slots in use of a kind other than "written".
-        stage_B: int32, slots of kind "latent" that hold thoughts in each row.
+        stage: int32 scalar, slots of kind "latent" that hold thoughts.
         filler_id: the id of kind "filler".
         limit_BJ: int32, the slots in use of each block, at most; None = no limit.
     """
@@ -124,7 +112,7 @@ def fill_slots(
     slot_11K = jnp.arange(written_BJK.shape[-1])[None, None]
     n_written_BJ1, is_block_BJ = n_written_BJ[..., None], problems.breakpoints_BJ > 0
     if kind == "written":
-        stage_B, n_thoughts = jnp.zeros_like(stage_B), 1
+        stage, n_thoughts = jnp.int32(0), 1
     if kind in ("pause", "filler"):
         vector_D = empty_slots(trunks, kind, filler_id)
         given_BJKD = jnp.broadcast_to(vector_D, (*written_BJK.shape, vector_D.shape[-1]))
@@ -133,13 +121,12 @@ def fill_slots(
         taken_BJK = is_written_BJK = is_thought_BJK = nothing_BJK
         taken_BJK = taken_BJK.astype(jnp.int32)
     else:
-        stage_B1 = stage_B[:, None]
-        gone_BJ = -(-stage_B1 * n_written_BJ // n_thoughts)
-        n_BJ = jnp.where(is_block_BJ, stage_B1 + n_written_BJ - gone_BJ, 0)
-        is_thought_BJK = jnp.broadcast_to(slot_11K < stage_B1[..., None], written_BJK.shape)
+        gone_BJ = -(-stage * n_written_BJ // n_thoughts)
+        n_BJ = jnp.where(is_block_BJ, stage + n_written_BJ - gone_BJ, 0)
+        is_thought_BJK = jnp.broadcast_to(slot_11K < stage, written_BJK.shape)
         # A thought stands for the last written token of its share.
         share_BJK = -(-(slot_11K + 1) * n_written_BJ1 // n_thoughts) - 1
-        left_BJK = slot_11K - (stage_B1 - gone_BJ)[..., None]
+        left_BJK = slot_11K - stage + gone_BJ[..., None]
         taken_BJK = jnp.clip(
             jnp.where(is_thought_BJK, share_BJK, left_BJK), 0, written_BJK.shape[-1] - 1
         )

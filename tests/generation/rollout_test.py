@@ -91,7 +91,8 @@ def test_written_step_by_step_is_read_as_rows(thinker):
         batch = {**fields, "weights": jnp.ones((16, LAYOUT.length))}
         trunks, problems = Trunks(thinker.config, weights), Problems.of(batch, LAYOUT)
         limit = problems.n_written_BJ if thinker.ends else None
-        passed = thinker.run(trunks, problems, None, limit, seeds)
+        stage = jnp.int32(thinker.n_thoughts)
+        passed = thinker.run(trunks, problems, stage, limit, seeds)
         return (
             nats(trunks, passed.text.x_BTD, problems.ids_BT, "whole"),
             nats(trunks, passed.before_BND, problems.block_ids_BN, "whole"),

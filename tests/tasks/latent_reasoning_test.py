@@ -69,7 +69,7 @@ def test_a_batch_is_taken_apart():
 )
 def test_thoughts_take_the_places_of_written_tokens(n_thoughts, stage, kinds, named):
     problems, trunks = Problems.of(batch(), LAYOUT), Trunks(CONFIG, variables()["params"])
-    slots = fill_slots(trunks, problems, "latent", n_thoughts, jnp.full(4, stage), 0)
+    slots = fill_slots(trunks, problems, "latent", n_thoughts, jnp.int32(stage), 0)
     n_used = len(kinds.rstrip("."))
     assert (np.array(slots.contents.n_BJ) == n_used).all()
     for slot, kind in enumerate(kinds):
@@ -83,50 +83,16 @@ def test_thoughts_take_the_places_of_written_tokens(n_thoughts, stage, kinds, na
             chex.assert_trees_all_close(given, trunks.embed(expected))
 
 
-def stages(curriculum, steps):
-    """Return the one stage of all rows at each step."""
-    found = [np.array(curriculum(jnp.int32(step), jax.random.key(step), 5)) for step in steps]
-    assert all(stage_B.shape == (5,) and len(set(stage_B)) == 1 for stage_B in found)
-    return [int(stage_B[0]) for stage_B in found]
-
-
 def test_the_curriculum_goes_through_its_stages():
-    assert stages(Curriculum(3, 12), range(14)) == [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 3, 3]
-    assert stages(Curriculum(1, steps=7), (3, 4, 9)) == [0, 1, 1]
-    assert stages(Curriculum(3, steps=8, first=0.25), range(9)) == [0, 0, 1, 1, 2, 2, 3, 3, 3]
-    assert stages(Curriculum(3, steps=6, first=0.0), range(7)) == [1, 1, 2, 2, 3, 3, 3]
-    assert stages(Curriculum(3), [0]) == [3]
-
-
-def test_rows_of_a_mixed_curriculum_change_their_stages_one_by_one():
-    curriculum = Curriculum(3, steps=100, first=0.4, mixed=True)
-    n_rows = 4000
-
-    def counts(step):
-        stage_B = curriculum(jnp.int32(step), jax.random.key(step), n_rows)
-        return np.bincount(stage_B, minlength=4) / n_rows
-
-    # 10 of the 60 steps behind stage 0 are half of the way from 0 to 1.
-    for step, shares in {
-        0: (1, 0, 0, 0),
-        40: (1, 0, 0, 0),
-        50: (0.5, 0.5, 0, 0),
-        60: (0, 1, 0, 0),
-        75: (0, 0.25, 0.75, 0),
-        100: (0, 0, 0, 1),
-        500: (0, 0, 0, 1),
-    }.items():
-        np.testing.assert_allclose(counts(step), shares, atol=0.03)
-
-
-def test_rows_of_a_batch_may_be_at_different_stages():
-    problems, trunks = Problems.of(batch(), LAYOUT), Trunks(CONFIG, variables()["params"])
-    stage_B = jnp.array([0, 3, 1, 2])
-    mixed = fill_slots(trunks, problems, "latent", 3, stage_B, 0)
-    for row, stage in enumerate(stage_B):
-        alone = fill_slots(trunks, problems, "latent", 3, jnp.full(4, stage), 0)
-        for of_mixed, of_alone in zip(*map(jax.tree.leaves, (mixed, alone)), strict=True):
-            np.testing.assert_array_equal(of_mixed[row], of_alone[row])
+    curriculum = Curriculum(3, steps=12)
+    stages = [int(curriculum(jnp.int32(step))) for step in range(14)]
+    assert stages == [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 3, 3]
+    assert [int(Curriculum(1, steps=7)(jnp.int32(step))) for step in (3, 4, 9)] == [0, 1, 1]
+    equal = Curriculum(3, steps=8, first=0.25)
+    assert [int(equal(jnp.int32(step))) for step in range(9)] == [0, 0, 1, 1, 2, 2, 3, 3, 3]
+    at_once = Curriculum(3, steps=6, first=0.0)
+    assert [int(at_once(jnp.int32(step))) for step in range(7)] == [1, 1, 2, 2, 3, 3, 3]
+    assert int(Curriculum(3)(jnp.int32(0))) == 3
 
 
 @pytest.mark.parametrize("kind", ["latent", "pause"])

@@ -25,8 +25,8 @@ def read(thinker=THINKER, stage=None):
     """Return trunks, problems and the forward pass of a batch."""
     trunks = Trunks(CONFIG, moved_variables(TASK)["params"])
     problems = Problems.of(small_batch(), LAYOUT)
-    stage_B = None if stage is None else jnp.full(len(problems.ids_BT), stage, jnp.int32)
-    return trunks, problems, thinker.run(trunks, problems, stage_B)
+    stage = thinker.n_thoughts if stage is None else stage
+    return trunks, problems, thinker.run(trunks, problems, jnp.int32(stage))
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -58,7 +58,7 @@ def test_the_decoder_trains_what_makes_thoughts():
 
     def nats(params):
         moved = Trunks(CONFIG, params)
-        found = THINKER.run(moved, problems)
+        found = THINKER.run(moved, problems, jnp.int32(3))
         return decoder_scores(THINKER, moved, problems, found, "whole")["decoded_nats"]
 
     gradient = jax.jit(jax.grad(nats))(trunks.params)
@@ -88,11 +88,11 @@ def test_alignment_moves_the_student_and_not_the_teacher():
         return alignment_scores(THINKER, moved, problems, fixed, "whole")["alignment"]
 
     def read_text_of(moved, problems):
-        return THINKER.run(moved, problems).text
+        return THINKER.run(moved, problems, jnp.int32(3)).text
 
     def of_student(params):
         moved = Trunks(CONFIG, params)
-        found = THINKER.run(moved, problems)
+        found = THINKER.run(moved, problems, jnp.int32(3))
         return alignment_scores(THINKER, moved, problems, found, "whole")["alignment"]
 
     still, moves = (

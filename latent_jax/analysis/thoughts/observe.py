@@ -44,7 +44,7 @@ def observe(
     """
     trunks, problems = Trunks(thinker.config, params), Problems.of(batch, thinker.config.layout)
     opens_BJ, is_of_BJN = problems.breakpoints_BJ, results_of_blocks(problems)
-    found = thinker.run(trunks, problems)
+    found = thinker.run(trunks, problems, jnp.int32(thinker.n_thoughts))
     text, n_BJ = found.text, found.slots.contents.n_BJ
     v_BJKD, behind_BJKD = (
         x.swapaxes(1, 2) for x in (found.thoughts.v_BSJD[:, 1:], found.thoughts.h_BSJD[:, 1:])
