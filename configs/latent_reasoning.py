@@ -30,7 +30,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     """Return the runs: both phases."""
     a = parse_args(
         arguments,
-        steps=1500,
+        steps=2000,
         policy_steps=60,
         baseline=600,
         slots="latent",
@@ -38,7 +38,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         trunks=1,
         operations=3,
         curriculum=0.8,
-        batch=128,
+        batch=32,
         group=8,
         problems=16,
         seed=0,
@@ -52,7 +52,6 @@ def get_config(arguments: str = "") -> ConfigDict:
     first.batch_size = a.batch
     first.budget.steps = a.steps
     first.thoughts.curriculum = a.curriculum if a.slots == "latent" else 0.0
-    first.thoughts.first_stage = 1 / (k + 1)  # as long as the others
     first.optimizer.warmup_steps = 50
     first.training.eval_every = max(a.steps // 4, 1)
     first.training.save_every = max(a.steps // 2, 1)
@@ -72,7 +71,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         second.batch_size = a.problems * a.group
         second.policy.group = a.group
         second.budget.steps = a.policy_steps
-        second.optimizer.learning_rate = 5e-4
+        second.optimizer.learning_rate, second.optimizer.schedule = 5e-4, "constant"
         second.optimizer.warmup_steps = 5
         second.training.init_from = "run:phase1"
         second.training.eval_every = max(a.policy_steps // 5, 1)
@@ -88,6 +87,7 @@ def phase(method: str, operations: int, slots: int, seed: int) -> ConfigDict:
     config.seed = seed
     config.data.source = "chains"
     config.chains.n_operations = operations
+    config.chains.n_held_out = 1_000 if 2 <= operations <= 7 else 0
     layout = config.thoughts
     layout.text = 20 + 2 * operations  # question, "=d=d", newline, "#### d", end; and some room
     layout.blocks_text = 14
@@ -95,10 +95,11 @@ def phase(method: str, operations: int, slots: int, seed: int) -> ConfigDict:
     layout.text_weight = 0.0
     config.row_length = layout.text + layout.blocks_text + layout.blocks * layout.slots
     config.model.update(
-        d_model=48, n_layers=2, n_heads=3, positions="rotary", norm="rms", use_bias=False
+        d_model=64, n_layers=2, n_heads=4, positions="rotary", norm="rms", use_bias=False
     )
-    config.optimizer.learning_rate = 3e-3
-    config.optimizer.schedule = "constant"
+    # Written states are learned late with b2=0.95, and lost in the last stage at a constant rate.
+    config.optimizer.learning_rate, config.optimizer.b2 = 2e-3, 0.99
+    config.optimizer.schedule, config.optimizer.final_fraction = "cosine", 0.05
     config.optimizer.weight_decay = 0.0
-    config.evaluation_bytes = 10_000
+    config.evaluation_bytes = 20_000
     return config

@@ -11,7 +11,7 @@ Arguments   method      Thoughts[none], [pause,k=3], [filler,k=3], [written] or 
             decoder     weight of decoding the written step from the thoughts (SIM-CoT)
             aligned     weight of being, behind thoughts, as behind the written step (CODI)
             iterations  Jacobi iterations; 0 = one thought after the other
-            problems    problems that there are, all splits together
+            problems    problems to train on, beside those held out
 Commands    python launch/sweep.py reasoning
             python launch/train.py --config "configs/reasoning_arms.py:method=Thoughts[written]"
 Hardware    2 CPU cores: a core for 4 minutes
@@ -44,14 +44,13 @@ def get_config(arguments: str = "") -> ConfigDict:
     check_word("size", a.size, ("100k",))
     config = phase(a.method, operations=3, slots=3, seed=a.seed)
     config.name = f"{a.method}, seed {a.seed}"
-    config.model.update(d_model=64, n_heads=4)
-    config.optimizer.learning_rate = 6e-3
     config.thoughts.update(curriculum=a.curriculum, iterations=a.iterations)
     config.thoughts.update(named_weight=a.named, decoder_weight=a.decoder, align_weight=a.aligned)
     config.thoughts.text_weight = 1.0 if a.method == "Thoughts[none]" else 0.0
-    config.chains.n_problems = a.problems
+    # Each seed has permutations and held-out problems of its own, the same ones in all arms.
+    config.chains.seed, config.chains.n_problems = a.seed, a.problems
     config.batch_size = 32
     set_in(config.budget, parse(a.budget))
     config.optimizer.warmup_steps = 50
-    config.training.eval_every = config.training.save_every = 500
+    config.training.eval_every = config.training.save_every = 1_000
     return config

@@ -34,7 +34,8 @@ ARMS = {
     "some": {"method": LATENT, "curriculum": HELP, "problems": 10_000},
 }
 """Arm -> its cell. "none", "pause", "filler" and "written" have no thoughts; "written" says what
-thoughts could hold. "few" and "some" have fewer problems, all others 100,000."""
+thoughts could hold. "few" and "some" have fewer problems to train on, all others 100,000; the
+held-out ones of a seed are the same in all arms."""
 
 
 def get_sweep(arguments: str = "") -> Sweep:
