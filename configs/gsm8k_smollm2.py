@@ -12,6 +12,7 @@ Arguments   slots       what blocks hold: latent, written, pause, filler or none
             batch       problems of a step
             text        tokens of question and solution, at most; longer problems are left out
             steps_text  tokens of all steps behind breakpoints, at most
+            blocks      breakpoints of a problem, at most
             evaluation  raw bytes of test problems that each evaluation reads; 0 = all
 Commands    python launch/train.py --config configs/gsm8k_smollm2.py:slots=latent \\
                 --workdir runs/gsm8k_latent
@@ -44,6 +45,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         batch=32,
         text=320,
         steps_text=256,
+        blocks=8,
         evaluation=0,
         seed=0,
     )
@@ -60,7 +62,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     thoughts = config.thoughts
     thoughts.text, thoughts.blocks_text = a.text, a.steps_text
     # A problem whose written thoughts have more tokens than slots is left out, whatever slots hold.
-    thoughts.blocks, thoughts.slots = 8, max(a.k, 24)
+    thoughts.blocks, thoughts.slots = a.blocks, max(a.k, 24)
     thoughts.prompt, thoughts.prompt_end = "Question: ", "\nAnswer: "
     thoughts.written = "equation"
     thoughts.text_weight = 0.0
