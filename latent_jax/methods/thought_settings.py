@@ -27,7 +27,7 @@ class ThoughtsConfig:
     blocks_text: Size = 12  # T_B, tokens of all steps behind breakpoints
     blocks: Size = 2  # J, breakpoints of a problem, at most
     slots: Size = 3  # K, slots of a block: as many as a written thought or k needs
-    # what blocks read: streams (the text before them and themselves) | inline (earlier thoughts too)
+    # what a block reads: streams (the text before it, and itself) | inline (earlier thoughts too)
     layout: Annotated[str, one_of(LAYOUTS)] = "streams"
     # inline: whether a step is hidden from all but the thoughts behind it, which must carry it on
     hide_steps: bool = False
