@@ -176,12 +176,8 @@ class Thinker:
         )
         slots = slots.first(self.n_slots)
         if self.inline:
-            is_given = self.slots != "latent"
-            return Pass(
-                text,
-                slots,
-                *self._read_inline(trunks, text, problems, slots.contents, is_given, seeds_B),
-            )
+            asked = trunks, text, problems, slots.contents
+            return Pass(text, slots, *self._read_inline(*asked, self.slots != "latent", seeds_B))
         thoughts = self.think(trunks, text, problems.breakpoints_BJ, slots.contents, seeds_B)
         return Pass(
             text,
