@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from latent_jax.models.inline_memory import Inline, Rows
 from latent_jax.models.inline_thinking import InlineReader, read_row

@@ -63,7 +63,8 @@ def test_the_text_and_the_first_block_cost_what_they_cost_in_two_streams():
 
         @jax.jit
         def states(variables, thinker=thinker):
-            return thinker.run(Trunks(CONFIG, variables["params"]), problems).before_BND
+            trunks = Trunks(CONFIG, variables["params"])
+            return thinker.run(trunks, problems, jnp.int32(3)).before_BND
 
         nats[name] = np.array(states(variables()))
     block = np.array(problems.block_BN)
@@ -92,7 +93,7 @@ def test_written_steps_are_aligned_with_themselves():
     @functools.partial(jax.jit, static_argnames="thinker")
     def scores(params, thinker):
         trunks = Trunks(CONFIG, params)
-        found = thinker.run(trunks, problems)
+        found = thinker.run(trunks, problems, jnp.int32(thinker.n_thoughts))
         alone = alignment_scores(thinker, trunks, problems, found, "whole")
         return alone | block_scores(trunks, problems, found, "whole", names_slots=False)
 
