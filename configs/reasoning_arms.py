@@ -11,6 +11,7 @@ Arguments   method      Thoughts[none], [pause,k=3], [filler,k=3], [written] or 
             decoder     weight of decoding the written step from the thoughts (SIM-CoT)
             aligned     weight of being, behind thoughts, as behind the written step (CODI)
             iterations  Jacobi iterations; 0 = one thought after the other
+            layout      streams, or inline: blocks read the thoughts of earlier ones
             problems    problems to train on, beside those held out
 Commands    python launch/sweep.py reasoning
             python launch/train.py --config "configs/reasoning_arms.py:method=Thoughts[written]"
@@ -39,6 +40,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         decoder=0.0,
         aligned=0.0,
         iterations=0,
+        layout="streams",
         problems=100_000,
     )
     check_word("size", a.size, ("100k",))
@@ -46,6 +48,9 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.name = f"{a.method}, seed {a.seed}"
     config.thoughts.update(curriculum=a.curriculum, iterations=a.iterations)
     config.thoughts.update(named_weight=a.named, decoder_weight=a.decoder, align_weight=a.aligned)
+    config.thoughts.layout = a.layout
+    if a.layout == "inline":
+        config.thoughts.longest_step = 9  # "8", newline, "#### 8", end
     config.thoughts.text_weight = 1.0 if a.method == "Thoughts[none]" else 0.0
     # Each seed has permutations and held-out problems of its own, the same ones in all arms.
     config.chains.seed, config.chains.n_problems = a.seed, a.problems

@@ -31,6 +31,7 @@ ARMS = {
     "written": {"method": "Thoughts[written]"},
     "filler": {"method": "Thoughts[filler,k=3]"},
     "jacobi": {"method": LATENT, "curriculum": HELP, "iterations": 1},
+    "inline": {"method": LATENT, "curriculum": HELP, "layout": "inline"},
     "some": {"method": LATENT, "curriculum": HELP, "problems": 10_000},
 }
 """Arm -> its cell. "none", "pause", "filler" and "written" have no thoughts; "written" says what

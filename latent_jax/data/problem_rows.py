@@ -103,6 +103,7 @@ class ProblemCode:
         layout: the regions.
         prompt: the text before and behind the question.
         written: which thought the slots hold, one of `WRITTEN`.
+        longest_step: tokens of a segment behind a breakpoint, its end included, at most; 0 = any.
     """
 
     amounts = AMOUNTS
@@ -114,6 +115,7 @@ class ProblemCode:
         prompt: tuple[str, str] = ("", ""),
         written: str = "equation",
         extra: tuple[str, ...] = (),
+        longest_step: int = 0,
     ):
         """Store the parts.
 
@@ -123,6 +125,7 @@ class ProblemCode:
             prompt: see `ProblemCode`.
             written: see `ProblemCode`.
             extra: names of float fields that are 0 here, and that roll-outs fill.
+            longest_step: see `ProblemCode`.
 
         Raises:
             ValueError: `written` is unknown, or the prompt is no pair of texts.
@@ -133,7 +136,7 @@ class ProblemCode:
         if len(prompt) != 2:
             raise ValueError(f"prompt must be two texts, before and behind; got {prompt!r}")
         self.tokenizer, self.layout = tokenizer, layout
-        self.prompt, self.written = tuple(prompt), written
+        self.prompt, self.written, self.longest_step = tuple(prompt), written, longest_step
         self.name = f"{tokenizer.name} of problems"
         self.row_length = layout.length
         self.extra = tuple(extra)
@@ -143,6 +146,9 @@ class ProblemCode:
         """Return a hash of all that decides the rows; see `contracts.Code`."""
         sizes = dataclasses.astuple(self.layout)
         parts = [_VERSION, self.tokenizer.fingerprint(), sizes, self.prompt, self.written]
+        # Rows without a limit keep the hash that they had before there was one.
+        if self.longest_step:
+            parts.append(self.longest_step)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def encode_example(self, example: Document) -> Encoded:
@@ -190,11 +196,13 @@ class ProblemCode:
     def _fits(self, pieces: "_Pieces") -> bool:
         layout = self.layout
         sizes = [len(ids) for ids, _ in pieces.segments]
+        steps = [*sizes[1:-1], sizes[-1] + 1] if pieces.thoughts else []
         return (
             len(pieces.thoughts) <= layout.n_blocks
             and len(pieces.prompt) + sum(sizes) + 1 <= layout.text
             and (not pieces.thoughts or sum(sizes[1:]) + 1 <= layout.blocks_text)
             and all(len(ids) <= layout.n_slots for ids in pieces.thoughts)
+            and max(steps, default=0) <= (self.longest_step or layout.blocks_text)
             # Two marks without text between them would hang behind one token.
             and all(sizes[1:-1])
         )

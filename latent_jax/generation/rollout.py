@@ -3,56 +3,23 @@
 A solution grows by segments. Each round reads the text so far once, without thoughts; thinks, in
 every lane that has opened a block; and writes until the lane opens the next block or ends. So what
 is written reads what it read in training, and every lane of every round is one compiled program.
+Inline rows have rounds of their own (`rollout_inline`).
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from latent_jax.generation.sampling import Sampling, sample
+from latent_jax.generation.rollout_inline import inline_rollout_flops, write_inline
+from latent_jax.generation.rollout_steps import Decoding, Round, SegmentView, slot_noise
 from latent_jax.generation.solution_arrays import Rollout
-from latent_jax.layers.cache import Cache
-from latent_jax.layers.view import View
 from latent_jax.models.reasoner import END
-from latent_jax.models.thinking import Text, read_text, sees_text, think_by
+from latent_jax.models.thinking import read_text, think_by
 from latent_jax.models.trunks import Trunks
-from latent_jax.ranges import at_least, check_fields
-from latent_jax.tasks.reasoning_scores import logits
 from latent_jax.tasks.thinker import Thinker
-from latent_jax.tasks.thought_slots import empty_slots
-
-GREEDY = Sampling(temperature=0.0)
-"""The likeliest token, and what is likelier of yes and no."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Decoding:
-    """How a solution is drawn.
-
-    Attributes:
-        segment: tokens of a segment, at most; a lane that needs more ends there.
-        sampling: how tokens are drawn; its temperature is also that of the decisions to open a
-            block and to end thinking.
-        thinks: whether blocks may be opened at all.
-        limit: slots in use of a block, at most; -1 = as many as the reasoner was trained with.
-    """
-
-    segment: Annotated[int, at_least(1)]
-    sampling: Sampling = GREEDY
-    thinks: bool = True
-    limit: Annotated[int, at_least(-1)] = -1
-
-    def __post_init__(self):
-        check_fields(self, "decoding ")
-        if self.sampling.needs_seen:
-            raise ValueError(
-                f"repetition_penalty={self.sampling.repetition_penalty} is not for solutions, "
-                "which repeat numbers: leave it at 1"
-            )
 
 
 def rollout_flops(thinker: Thinker) -> float:
@@ -67,6 +34,8 @@ def rollout_flops(thinker: Thinker) -> float:
     def stack(n_positions: int, n_keys: int) -> float:
         return n_positions * sum(model.stack_flops(n_keys).values())
 
+    if thinker.inline:
+        return inline_rollout_flops(thinker)
     n_rounds = 1 + layout.n_blocks if thinker.has_blocks else 1
     n_slots = thinker.n_slots + 1 if thinker.has_blocks else 1
     per_round = stack(layout.text, layout.text)
@@ -121,13 +90,18 @@ def roll_out(
         is_ended_B=jnp.zeros(n_rows, bool),
     )
 
+    drawn_BJKD = None
+    if seeds_B is not None:
+        sizes = layout.n_blocks, thinker.n_slots, thinker.config.model.d_model
+        drawn_BJKD = thinker.noise.draw(seeds_B, *sizes)
+    if thinker.inline:
+        return write_inline(thinker, trunks, decoding, rollout, lengths_B, keys_B, drawn_BJKD)
+
     def round_(state):
         number, lanes = state
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, number)
         drawn_BKD = None
-        if seeds_B is not None:
-            sizes = layout.n_blocks, thinker.n_slots, thinker.config.model.d_model
-            drawn_BJKD = thinker.noise.draw(seeds_B, *sizes)
+        if drawn_BJKD is not None:
             drawn_BKD = jax.lax.dynamic_index_in_dim(drawn_BJKD, number - 1, 1, keepdims=False)
         lanes = _write_round(thinker, trunks, decoding, lanes, lengths_B, number, keys, drawn_BKD)
         return number + 1, lanes
@@ -146,165 +120,43 @@ def _write_round(
     thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, keys_B, drawn_BKD
 ) -> _Lanes:
     """Think in the lanes that have opened a block, and write their next segment."""
-    rollout = lanes.rollout
+    rollout, layout = lanes.rollout, thinker.config.layout
     text = read_text(trunks, rollout.ids_BT, thinker.separator_id)
     is_block = number > 0
     opens_B = jnp.where(is_block & lanes.opened_B, rollout.n_text_B, 0)
-    key_of = functools.partial(_keys, keys_B)
+    decisions = Round(thinker, trunks, decoding, keys_B)
     if thinker.has_blocks:
-        cache, n_B, written_BK = _think(thinker, trunks, decoding, text, opens_B, key_of, drawn_BKD)
-        is_here_BJ = (jnp.arange(rollout.n_BJ.shape[1]) == number - 1)[None] & (opens_B > 0)[
-            :, None
-        ]
-        rollout = rollout._replace(
-            n_BJ=jnp.where(is_here_BJ, n_B[:, None], rollout.n_BJ),
-            written_BJK=jnp.where(is_here_BJ[..., None], written_BK[:, None], rollout.written_BJK),
+        thoughts, chosen_SB = think_by(
+            trunks,
+            text,
+            opens_B[:, None],
+            decisions.next_slot,
+            slot_noise(drawn_BKD),
+            thinker.n_slots,
         )
+        cache, n_B = thoughts.cache, decisions.in_use(thoughts.h_BSJD[:, :, 0])
+        rollout = decisions.with_block(rollout, number, opens_B > 0, n_B, chosen_SB)
     else:
         cache, n_B = trunks.config.model.empty_cache(len(opens_B), 1), jnp.zeros_like(opens_B)
     behind_B = jnp.where(is_block, opens_B, lengths_B)
     # Where the token before the first one stands: the prompt's last token, or the end of a block.
     before_B = jnp.where(is_block, opens_B + 2 + n_B, lengths_B)
-    view = _SegmentView(behind_B, before_B, opens_B, n_B, is_block, decoding.segment)
+    view = SegmentView(behind_B, before_B, opens_B, n_B, is_block, decoding.segment)
     own = trunks.config.model.empty_cache(len(opens_B), decoding.segment + 1)
     end_BD = jnp.broadcast_to(trunks.mark(END), (len(opens_B), trunks.config.model.d_model))
-    x_BD, own = view.step(trunks, text, cache, own, end_BD, jnp.int32(0))
+    own, x_BD = view.step(trunks, text, cache, own, end_BD, jnp.int32(0))
     plain_BD = jnp.take_along_axis(text.x_BTD, behind_B[:, None, None], axis=1)[:, 0]
-    x_BD = jnp.where(is_block, x_BD, plain_BD)
-    layout = thinker.config.layout
-    can_open = decoding.thinks and thinker.has_blocks
     # The room that the steps behind breakpoints have in a row.
     room_B = jnp.where(
         is_block, layout.blocks_text - jnp.sum(rollout.segment_BT > 1, axis=1), layout.text
     )
-
-    def write(state):
-        at, x_BD, own, rollout, is_active_B, opened_B = state
-        if can_open:
-            start_B = trunks.start_logits(x_BD)
-            opens_now_B = _decide(start_B, key_of(at, 0), decoding.sampling.temperature) & (at > 0)
-            opens_now_B &= is_active_B & (number < layout.n_blocks)
-            last_BT = jnp.arange(layout.text)[None] == rollout.n_text_B[:, None] - 1
-            rollout = rollout._replace(
-                opens_BT=jnp.where(last_BT & opens_now_B[:, None], number + 1, rollout.opens_BT)
-            )
-            opened_B |= opens_now_B
-            is_active_B &= ~opens_now_B
-        logits_BV = logits(trunks, x_BD[:, None])[:, 0]
-        ids_B = sample(key_of(at, 1), logits_BV, decoding.sampling)
-        nats_B = -jnp.take_along_axis(jax.nn.log_softmax(logits_BV), ids_B[:, None], 1)[:, 0]
-        is_next_BT = jnp.arange(layout.text)[None] == rollout.n_text_B[:, None]
-        is_next_BT &= is_active_B[:, None]
-        is_ended_B = is_active_B & (ids_B == thinker.separator_id)
-        rollout = rollout._replace(
-            ids_BT=jnp.where(is_next_BT, ids_B[:, None], rollout.ids_BT),
-            segment_BT=jnp.where(is_next_BT, number + 1, rollout.segment_BT),
-            nats_BT=jnp.where(is_next_BT, nats_B[:, None], rollout.nats_BT),
-            n_text_B=rollout.n_text_B + is_active_B,
-            is_ended_B=rollout.is_ended_B | is_ended_B,
-        )
-        is_active_B &= ~is_ended_B & (rollout.n_text_B < layout.text) & (at + 1 < room_B)
-        x_BD, own = view.step(trunks, text, cache, own, trunks.embed(ids_B), at + 1)
-        return at + 1, x_BD, own, rollout, is_active_B, opened_B
-
-    def goes_on(state):
-        at, *_, is_active_B, _ = state
-        return (at < decoding.segment) & is_active_B.any()
-
-    nobody_B = jnp.zeros_like(lanes.opened_B)
-    is_active_B = lanes.opened_B & (rollout.n_text_B < layout.text) & (room_B > 0)
-    state = (jnp.int32(0), x_BD, own, rollout, is_active_B, nobody_B)
-    *_, rollout, _, opened_B = jax.lax.while_loop(goes_on, write, state)
-    return _Lanes(rollout, opened_B)
-
-
-def _think(thinker, trunks, decoding, text, opens_B, key_of, drawn_BKD):
-    """Return keys and values of one block per lane, its slots in use, and what was written."""
-    n_slots, n_laid_out = thinker.n_slots, thinker.config.layout.n_slots
-    opens_B1 = opens_B[:, None]
-    is_written, k = thinker.slots == "written", thinker.n_thoughts
-    given_D = empty_slots(trunks, thinker.slots, thinker.filler_id)
-
-    def choose(h_B1D, slot):
-        if is_written:
-            ids_B = sample(key_of(slot[0], 2), logits(trunks, h_B1D)[:, 0], decoding.sampling)
-            return trunks.embed(ids_B)[:, None], ids_B
-        nothing_B = jnp.full(len(h_B1D), thinker.separator_id, jnp.int32)
-        if thinker.slots == "latent":
-            made_B1D = trunks.project(h_B1D)
-            if drawn_BKD is not None:
-                made_B1D = thinker.noise.disturb(made_B1D, slot[1])
-            return made_B1D, nothing_B
-        return jnp.broadcast_to(given_D, h_B1D.shape), nothing_B
-
-    # The last step fills the last slot, and nothing follows it.
-    drawn = ()
-    if drawn_BKD is not None:
-        drawn = (jnp.pad(drawn_BKD, ((0, 0), (0, 1), (0, 0))).swapaxes(0, 1)[:, :, None],)
-    thoughts, chosen_SB = think_by(trunks, text, opens_B1, choose, drawn, n_slots)
-    n_B = jnp.full(len(opens_B), n_slots if is_written else k, jnp.int32)
-    if thinker.ends:
-        end_SB = trunks.end_logits(thoughts.h_BSJD[:, :, 0]).swapaxes(0, 1)
-        numbers_S = jnp.arange(n_slots + 1)
-        is_over_SB = jax.vmap(
-            lambda end_B, at: _decide(end_B, key_of(at, 3), decoding.sampling.temperature)
-        )(end_SB, numbers_S)
-        is_over_SB |= (numbers_S >= n_B[0])[:, None]
-        n_B = jnp.argmax(is_over_SB, axis=0).astype(jnp.int32)
-    if decoding.limit >= 0:
-        n_B = jnp.minimum(n_B, decoding.limit)
-    written_BK = jnp.pad(
-        chosen_SB[:-1].swapaxes(0, 1),
-        ((0, 0), (0, n_laid_out - n_slots)),
-        constant_values=thinker.separator_id,
+    rollout, opened_B, _ = decisions.write(
+        rollout,
+        number,
+        lanes.opened_B,
+        room_B,
+        jnp.where(is_block, x_BD, plain_BD),
+        functools.partial(view.step, trunks, text, cache),
+        own,
     )
-    return thoughts.cache, n_B, written_BK
-
-
-class _SegmentView(NamedTuple):
-    """Where the tokens of a lane's segment stand, and what they read."""
-
-    behind_B: jax.Array
-    before_B: jax.Array
-    opens_B: jax.Array
-    n_B: jax.Array
-    is_block: jax.Array
-    n_tokens: int
-
-    def step(self, trunks: Trunks, text: Text, slots: Cache, own: Cache, x_BD, at):
-        """Read one vector per lane; number 0 is the end of a block, which the first round lacks."""
-        slot = jnp.arange(slots.k_BGSd.shape[3])[None]
-        place = jnp.arange(self.n_tokens + 1)[None]
-        is_used_BS = (slot <= self.n_B[:, None]) & (self.opens_B > 0)[:, None]
-        is_before_BS = (place < at) & ((place > 0) | self.is_block)
-        view = View(
-            (self.before_B + at)[:, None],
-            jnp.ones((len(x_BD), 1, 1), bool),
-            (
-                sees_text(self.behind_B[:, None], text.x_BTD.shape[1]),
-                is_used_BS[:, None],
-                jnp.broadcast_to(is_before_BS, (len(x_BD), self.n_tokens + 1))[:, None],
-            ),
-        )
-        x_B1D, new = trunks.language(x_BD[:, None], (text.language, slots, own), view)
-        own = Cache(
-            *(
-                jax.lax.dynamic_update_slice(whole, part.astype(whole.dtype), (0, 0, 0, at, 0))
-                for whole, part in zip(own, new, strict=True)
-            )
-        )
-        return x_B1D[:, 0], own
-
-
-def _keys(keys_B: jax.Array, at: jax.Array, kind: int) -> jax.Array:
-    """Return a key per lane for a place and a kind of decision."""
-    fold = jax.vmap(jax.random.fold_in, (0, None))
-    return fold(fold(keys_B, at), kind)
-
-
-def _decide(logits_B: jax.Array, keys_B: jax.Array, temperature: float) -> jax.Array:
-    """Return yes or no per lane, bool[B]."""
-    if not temperature:
-        return logits_B > 0
-    uniform_B = jax.vmap(jax.random.uniform)(keys_B)
-    return uniform_B < jax.nn.sigmoid(logits_B / temperature)
+    return _Lanes(rollout, opened_B)

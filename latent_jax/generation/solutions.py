@@ -17,8 +17,7 @@ def prompts_of(problems: Problems, separator_id: int) -> tuple[jax.Array, jax.Ar
 
     A row without a problem has a prompt of one separator.
     """
-    is_answer_BT = problems.segment_BT > 0
-    first_B = jnp.argmax(is_answer_BT, axis=1).astype(jnp.int32)
+    first_B = problems.n_question_B
     at_1T = jnp.arange(problems.ids_BT.shape[1])[None]
     prompts_BT = jnp.where(at_1T < first_B[:, None], problems.ids_BT, separator_id)
     return prompts_BT, jnp.maximum(first_B, 1)

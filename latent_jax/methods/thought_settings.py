@@ -6,8 +6,13 @@ from typing import Annotated
 from latent_jax.data.problem_rows import WRITTEN, ProblemLayout
 from latent_jax.layers.changes import CHANGES
 from latent_jax.layers.projection import PROJECTIONS
+from latent_jax.models.inline_memory import Inline
 from latent_jax.models.reasoner import CACHES, MESSAGES
 from latent_jax.ranges import Natural, Size, Weight, at_least, check_fields, one_of, within
+
+LAYOUTS = ("streams", "inline")
+"""Two streams, the text and blocks behind it (`models.thinking`), or one sequence of both
+(`models.inline_thinking`)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,13 @@ class ThoughtsConfig:
     blocks_text: Size = 12  # T_B, tokens of all steps behind breakpoints
     blocks: Size = 2  # J, breakpoints of a problem, at most
     slots: Size = 3  # K, slots of a block: as many as a written thought or k needs
+    # what a block reads: streams (the text before it, and itself) | inline (earlier thoughts too)
+    layout: Annotated[str, one_of(LAYOUTS)] = "streams"
+    # inline: whether a step is hidden from all but the thoughts behind it, which must carry it on
+    hide_steps: bool = False
+    # inline: tokens of a step behind a breakpoint, at most, and all of them are computed; problems
+    # with a longer one are left out; 0 = as many as blocks_text
+    longest_step: Natural = 0
     prompt: str = ""  # text before the question
     prompt_end: str = ""  # text between question and answer
     # what is written in slots: equation (lhs=rhs of a mark) | expression (lhs)
@@ -62,8 +74,21 @@ class ThoughtsConfig:
         check_fields(self, "thoughts.")
         if not self.filler:
             raise ValueError("thoughts.filler is empty: give a text, such as '.'")
+        for key in ("hide_steps", "longest_step"):
+            if self.layout == "streams" and getattr(self, key):
+                raise ValueError(
+                    f"thoughts.{key}={getattr(self, key)} is of thoughts.layout='inline', and it is"
+                    f" 'streams': set layout to 'inline', or leave {key} as it is"
+                )
 
     @property
-    def layout(self) -> ProblemLayout:
+    def row(self) -> ProblemLayout:
         """The regions of a row."""
         return ProblemLayout(self.text, self.blocks_text, self.blocks, self.slots)
+
+    @property
+    def inline(self) -> Inline | None:
+        """What the inline layout is told; None = two streams."""
+        if self.layout == "streams":
+            return None
+        return Inline(self.longest_step or self.blocks_text, self.hide_steps)

@@ -111,7 +111,14 @@ class Thoughts(Family):
         """
         thoughts = _settings(config)
         prompt = (thoughts.prompt, thoughts.prompt_end)
-        return ProblemCode(tokenizer, thoughts.layout, prompt, thoughts.written, _extra(config))
+        return ProblemCode(
+            tokenizer,
+            thoughts.row,
+            prompt,
+            thoughts.written,
+            _extra(config),
+            longest_step=thoughts.longest_step,
+        )
 
     def row_layout(self, method: MethodName, config: ConfigDict) -> RowLayout:
         """Return the arrays of a row; roll-outs have two more; see `Family`."""
@@ -140,7 +147,7 @@ class Thoughts(Family):
         ).resolved(platform)
         reasoner = ReasonerConfig(
             model=model,
-            layout=thoughts.layout,
+            layout=thoughts.row,
             mark_ids=tuple(_ids(vocabulary, mark)[0] for mark in MARKS),
             projection=thoughts.projection,
             trunks=method["trunks"],
@@ -160,6 +167,7 @@ class Thoughts(Family):
                 thoughts.iterations,
                 thoughts.end_weight > 0,
                 _noise(config),
+                thoughts.inline,
             ),
             vocabulary.bytes_per_token,
             text_weight=thoughts.text_weight,
@@ -257,10 +265,10 @@ def _settings(config: ConfigDict) -> ThoughtsConfig:
         ValueError: row_length is not that of the layout.
     """
     thoughts = ThoughtsConfig(**config.thoughts)
-    if config.row_length != thoughts.layout.length:
+    if config.row_length != thoughts.row.length:
         raise ValueError(
             f"row_length={config.row_length}, and thoughts.text + thoughts.blocks_text + "
-            f"thoughts.blocks * thoughts.slots are {thoughts.layout.length}: a row is one problem, "
-            f"set row_length={thoughts.layout.length}"
+            f"thoughts.blocks * thoughts.slots are {thoughts.row.length}: a row is one problem, "
+            f"set row_length={thoughts.row.length}"
         )
     return thoughts

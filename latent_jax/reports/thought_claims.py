@@ -25,7 +25,7 @@ NOTHING = 0.05
 HELP = 0.8
 """The share of the training that a curriculum takes in configs/sweeps/reasoning.py."""
 
-SETTINGS = ("curriculum", "named", "decoder", "aligned", "iterations", "problems")
+SETTINGS = ("curriculum", "named", "decoder", "aligned", "iterations", "layout", "problems")
 """What arms of one method differ in."""
 
 SOURCE = "Fifty 2025, a post-mortem"

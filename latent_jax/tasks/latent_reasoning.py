@@ -33,6 +33,7 @@ from latent_jax.tasks.reasoning_scores import (
 from latent_jax.tasks.state_alignment import alignment_scores
 from latent_jax.tasks.step_decoder import decoder_scores
 from latent_jax.tasks.thinker import Pass, Thinker
+from latent_jax.tasks.thought_flops import steps_read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,7 @@ class LatentReasoning:
         stacks = [(model, layout.text)]
         if self.thinker.has_blocks:
             stacks.append((model, layout.n_blocks * (self.thinker.n_slots + 1)))
-            stacks.append((model, layout.n_blocks + layout.blocks_text))
+            stacks.append((model, steps_read(self.model_config, self.thinker.inline)))
         return tuple(stacks)
 
     @property

@@ -87,6 +87,17 @@ class Problems(NamedTuple):
         return jnp.sum(jnp.where(is_here_BTJ, behind_1T1, 0), axis=1, dtype=jnp.int32)
 
     @property
+    def n_step_BJ(self) -> jax.Array:
+        """The tokens of the segment of each block, int32."""
+        numbers_1J1 = jnp.arange(1, self.n_written_BJ.shape[1] + 1)[None, :, None]
+        return jnp.sum(self.block_BN[:, None] == numbers_1J1, axis=-1, dtype=jnp.int32)
+
+    @property
+    def n_question_B(self) -> jax.Array:
+        """The tokens before the answer, int32; 0 where there is no problem."""
+        return jnp.argmax(self.segment_BT > 0, axis=1).astype(jnp.int32)
+
+    @property
     def opens_next_BN(self) -> jax.Array:
         """Whether the next block hangs behind a token of a segment, bool."""
         following_BN = jnp.pad(self.block_BN[:, 1:], ((0, 0), (0, 1)))

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.contracts import Batch
-from latent_jax.models.thinking import think_at_once
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.blockwise import blockwise_nats
 from latent_jax.tasks.losses import bits_per_byte, token_nats
@@ -175,9 +174,9 @@ def swapped_scores(
     opens_BJ, n_BJ = problems.breakpoints_BJ, found.slots.contents.n_BJ
     is_paired_BJ = (opens_BJ > 0) & (_of_next_row(opens_BJ) > 0)
     given_BJKD = found.thoughts.v_BSJD[:, 1:].swapaxes(1, 2)
-    thoughts = think_at_once(trunks, found.text, opens_BJ, _of_next_row(given_BJKD))
     n_swapped_BJ = jnp.where(is_paired_BJ, _of_next_row(n_BJ), n_BJ)
-    swapped_BND, _ = thinker.read(trunks, found.text, problems, n_swapped_BJ, thoughts)
+    swapped_BJKD = _of_next_row(given_BJKD)
+    swapped_BND = thinker.read_given(trunks, found.text, problems, swapped_BJKD, n_swapped_BJ)
     is_compared_BJ = is_paired_BJ & problems.is_scored_B[:, None]
     is_of_BJN = results_of_blocks(problems) & is_compared_BJ[..., None]
     is_scored_BN = is_of_BJN.any(axis=1)

@@ -9,7 +9,6 @@ states of all layers; here it is the one after the final norm.
 import jax
 import jax.numpy as jnp
 
-from latent_jax.models.thinking import think_at_once
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.reasoning_scores import nats, total
@@ -33,10 +32,9 @@ def alignment_scores(
         "teacher_nats", of all tokens of segments behind written steps; "alignment", the sum over
         blocks of the mean absolute difference of their states, in deviations of the teacher's.
     """
-    opens_BJ = problems.breakpoints_BJ
     slots = fill_slots(trunks, problems, "written", 1, jnp.int32(0), thinker.filler_id)
-    thoughts = think_at_once(trunks, found.text, opens_BJ, slots.contents.given_BJKD)
-    teacher_BND, _ = thinker.read(trunks, found.text, problems, slots.contents.n_BJ, thoughts)
+    written = slots.contents.given_BJKD, slots.contents.n_BJ
+    teacher_BND = thinker.read_given(trunks, found.text, problems, *written)
     nats_BN = nats(trunks, teacher_BND, problems.block_ids_BN, head)
     is_first_BN = problems.is_block_token_BN & (problems.place_BN == 0)
     wanted_BND = jax.lax.stop_gradient(teacher_BND.astype(jnp.float32))

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
+from latent_jax.models.inline_memory import Inline, Rows
+from latent_jax.models.inline_thinking import InlineReader, read_row
 from latent_jax.models.reasoner import ReasonerConfig
 from latent_jax.models.thinking import (
     Contents,
@@ -20,6 +23,7 @@ from latent_jax.models.thinking import (
 from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import Natural, check_fields
 from latent_jax.tasks.problem_batch import Problems
+from latent_jax.tasks.thought_flops import row_flops
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum, SlotKind, Slots, fill_slots
 
@@ -55,10 +59,12 @@ class Thinker:
         iterations: R of Jacobi iterations over thoughts; 0 = one after the other, exactly.
         ends: whether a classifier ends thinking, or writing, before all slots are in use.
         noise: of thoughts, where a pass is given seeds.
+        inline: of the inline layout, see `models.inline_thinking`; None = two streams.
 
     Raises:
-        ValueError: a value is out of range, there are more thoughts than slots, or noise is asked
-            for where thoughts are not computed one after the other.
+        ValueError: a value is out of range, there are more thoughts than slots, noise is asked for
+            where thoughts are not computed one after the other, or the inline layout is asked for
+            with what needs blocks side by side.
     """
 
     config: ReasonerConfig
@@ -69,6 +75,7 @@ class Thinker:
     iterations: Natural = 0
     ends: bool = False
     noise: ThoughtNoise = dataclasses.field(default_factory=ThoughtNoise)
+    inline: Inline | None = None
 
     def __post_init__(self):
         check_fields(self, "thoughts.")
@@ -79,13 +86,34 @@ class Thinker:
             )
         if self.slots not in ("none", "written") and not self.n_thoughts:
             raise ValueError(f"blocks of {self.slots!r} need k of at least 1; got 0")
-
         if self.noise.kind != "through" and (self.slots != "latent" or self.iterations):
             raise ValueError(
                 f"policy.gradient={self.noise.kind!r} is of thoughts that are computed one after "
                 f"the other; slots hold {self.slots!r}, and thoughts.iterations={self.iterations}: "
                 "leave policy.gradient at 'through'"
             )
+        if self.inline:
+            self._check_inline(self.inline)
+
+    def _check_inline(self, inline: Inline) -> None:
+        """Refuse what the inline layout cannot do, or what would do nothing in it."""
+        config, most = self.config, self.config.layout.blocks_text
+        refused = {
+            "slots 'none' make no blocks to place: leave it at 'streams'": not self.has_blocks,
+            "one block has none before it: leave it at 'streams'": config.layout.n_blocks == 1
+            and not inline.hides_steps,
+            f"thoughts.iterations={self.iterations} compute all blocks at once, and here one waits "
+            "for the other: set it to 0": self.iterations > 0,
+            "thoughts.end_weight tries numbers of thoughts for each block alone, and here later "
+            "blocks read them: set it to 0": self.ends and self.slots != "written",
+            "thoughts.cache='separate' has two sets of keys of the text, and here is one: set it "
+            "to 'shared'": config.trunks == 2 and config.cache == "separate",
+            f"thoughts.longest_step={inline.step} is more than thoughts.blocks_text={most}, which "
+            "holds all steps: set it to 0": inline.step > most,
+        }
+        for message, is_so in refused.items():
+            if is_so:
+                raise ValueError(f"thoughts.layout='inline': {message}")
 
     @property
     def n_thoughts(self) -> int:
@@ -148,6 +176,9 @@ class Thinker:
             trunks, problems, self.slots, self.n_thoughts, stage, self.filler_id, limit_BJ
         )
         slots = slots.first(self.n_slots)
+        if self.inline:
+            asked = trunks, text, problems, slots.contents
+            return Pass(text, slots, *self._read_inline(*asked, self.slots != "latent", seeds_B))
         thoughts = self.think(trunks, text, problems.breakpoints_BJ, slots.contents, seeds_B)
         return Pass(
             text,
@@ -164,7 +195,7 @@ class Thinker:
         held: Contents,
         seeds_B: jax.Array | None = None,
     ) -> Thoughts:
-        """Return the thoughts of all blocks; see `models.thinking.think` and `run`."""
+        """Return the thoughts of all blocks in two streams; see `models.thinking` and `run`."""
         if self.slots != "latent":
             return think_at_once(trunks, text, opens_BJ, held.given_BJKD)
         if self.iterations:
@@ -182,7 +213,10 @@ class Thinker:
         n_BJ: jax.Array,
         thoughts: Thoughts,
     ) -> tuple[jax.Array, jax.Array]:
-        """Return the states before and behind all tokens of segments, [B, N, D] each."""
+        """Return the states before and behind all tokens of segments, in two streams.
+
+        Each is [B, N, D].
+        """
         return read_blocks(
             trunks,
             text,
@@ -194,57 +228,63 @@ class Thinker:
             problems.place_BN,
         )
 
+    def read_given(
+        self,
+        trunks: Trunks,
+        text: Text,
+        problems: Problems,
+        given_BJKD: jax.Array,
+        n_BJ: jax.Array,
+    ) -> jax.Array:
+        """Return the states before all tokens of segments, [B, N, D], behind slots that are given.
+
+        Args:
+            trunks: of the reasoner.
+            text: as `run` read it.
+            problems: the batch.
+            given_BJKD: what the slots hold; K may be another than in training.
+            n_BJ: int32, slots in use.
+        """
+        if self.inline:
+            held = Contents(jnp.zeros(given_BJKD.shape[:3], bool), given_BJKD, n_BJ)
+            return self._read_inline(trunks, text, problems, held, is_given=True)[1]
+        thoughts = think_at_once(trunks, text, problems.breakpoints_BJ, given_BJKD)
+        return self.read(trunks, text, problems, n_BJ, thoughts)[0]
+
+    def _read_inline(
+        self,
+        trunks: Trunks,
+        text: Text,
+        problems: Problems,
+        held: Contents,
+        is_given: bool,
+        seeds_B: jax.Array | None = None,
+    ) -> tuple[Thoughts, jax.Array, jax.Array]:
+        """Return the thoughts, and the states before and behind all tokens of segments."""
+        noise = {}
+        if seeds_B is not None:
+            drawn_BJKD = self.noise.draw(seeds_B, *held.given_BJKD.shape[1:])
+            noise = {"disturb": self.noise.disturb, "drawn_BJKD": drawn_BJKD}
+        rows = Rows(problems.breakpoints_BJ, held.n_BJ, problems.n_step_BJ, problems.n_question_B)
+        tokens = problems.block_ids_BN, problems.block_BN, problems.place_BN
+        reader = InlineReader(trunks, text, self.inline)
+        return read_row(reader, rows, held, *tokens, is_given=is_given, **noise)
+
     def row_flops(
         self, *, names_slots: bool = False, decodes: bool = False, aligns: bool = False
     ) -> Mapping[str, float]:
-        """Return the forward FLOPs of a row by component.
-
-        Args:
-            names_slots: whether a token is predicted before every slot.
-            decodes: whether written steps are decoded from thoughts, see `step_decoder`.
-            aligns: whether written steps are read too, see `state_alignment`.
-        """
-        config, layout = self.config, self.config.layout
-        model = config.model
-        head = 2.0 * model.d_model * model.vocab_size
-
-        def stack(n_positions: int, n_keys: int) -> float:
-            return n_positions * sum(model.stack_flops(n_keys).values())
-
-        flops = {"text": stack(layout.text, layout.text), "head": layout.text * head}
-        if not self.has_blocks:
-            return flops
-        if config.trunks == 2 and config.cache == "separate":
-            flops["text"] *= 2
-        n_slots = layout.n_blocks * (self.n_slots + 1)
-        n_tokens = layout.n_blocks + layout.blocks_text
-        # All slots of a block are computed side by side, or one after the other with a buffer for
-        # all of them: the scores are as many.
-        passes = 1 + self.iterations if self.slots == "latent" else 1
-        own = n_slots if self.slots != "latent" or self.iterations else n_slots + layout.n_blocks
-        flops["thoughts"] = passes * stack(n_slots, layout.text + own)
-        if config.has_message_pass:
-            flops["thoughts"] += stack(n_slots, layout.text + n_slots)
-        flops["blocks"] = stack(n_tokens, layout.text + n_slots + n_tokens)
-        flops["head"] += layout.blocks_text * head
-        if names_slots:
-            flops["head"] += layout.n_blocks * self.n_slots * head
-        if decodes:
-            n_read = self.n_thoughts + layout.n_slots - 1
-            flops["decoder"] = layout.n_blocks * stack(n_read, n_read)
-            flops["decoder"] += layout.n_blocks * layout.n_slots * head
-        if aligns:
-            n_read = layout.n_blocks * (layout.n_slots + 1)
-            passes_of_teacher = 2 if config.has_message_pass else 1
-            flops["teacher"] = passes_of_teacher * stack(n_read, layout.text + n_read)
-            flops["teacher"] += stack(n_tokens, layout.text + n_read + n_tokens)
-            flops["teacher"] += layout.blocks_text * head
-        if self.slots == "latent":
-            n_made = self.iterations * layout.n_blocks * self.n_slots or n_slots
-            in_mlp = 2 * 2.0 * model.d_model**2 * (config.projection in ("mlp", "fusion"))
-            in_soft = head * (config.projection in ("soft", "fusion"))
-            flops["projection"] = n_made * (in_mlp + in_soft)
-        return flops
+        """Return the forward FLOPs of a row by component; see `thought_flops.row_flops`."""
+        return row_flops(
+            self.config,
+            self.inline,
+            self.slots,
+            self.n_slots,
+            n_thoughts=self.n_thoughts,
+            iterations=self.iterations,
+            names_slots=names_slots,
+            decodes=decodes,
+            aligns=aligns,
+        )
 
     def share_without_gradient(self, flops: Mapping[str, float]) -> float:
         """Return the part of `row_flops`, in its units, that no backward pass goes through.

@@ -12,6 +12,7 @@ from latent_jax.analysis.thoughts.measure import ThoughtsOptions, thinker_of
 from latent_jax.commands.analyze import analyze
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.experiments.run import run
+from latent_jax.models.inline_memory import Inline
 from tests.analysis.pictures import drawn
 
 
@@ -73,6 +74,10 @@ def test_what_has_no_thoughts_is_refused(folder):
     task = dataclasses.replace(found.task, thinker=bare)
     named = types.SimpleNamespace(method="Thoughts[none]")
     with pytest.raises(ValueError, match=r"Thoughts\[none\] has no blocks"):
+        thinker_of(types.SimpleNamespace(config=named, task=task))
+    rows = dataclasses.replace(found.task.thinker, inline=Inline(9))
+    task = dataclasses.replace(found.task, thinker=rows)
+    with pytest.raises(ValueError, match="layout='inline': attention to thoughts is analyzed in"):
         thinker_of(types.SimpleNamespace(config=named, task=task))
     named = types.SimpleNamespace(method="Bytes")
     with pytest.raises(ValueError, match=r"Bytes has no thoughts: name a run of Thoughts"):

@@ -125,6 +125,10 @@ def test_what_does_not_fit_has_no_position():
         text=n_text, blocks_text=n_blocks_text, n_blocks=2, n_slots=len("2*500=1000")
     ).items():
         assert size(**{name: least}) and not size(**{name: least - 1}), name
+    for least, fits in ((len("1,000.\n#### 1000") + 1, True), (len("1,000.\n#### 1000"), False)):
+        limited = ProblemCode(Bytes(), LAYOUT, longest_step=least)
+        assert limited.fits(problem_document("Q", ANSWER)) == fits
+        assert limited.fits(problem_document("Q", f"It is {'so ' * 6}5.\n#### 5")), "no breakpoint"
     assert size("It is 5.\n#### 5", blocks_text=1, n_blocks=1, n_slots=1)
     assert not size("<<1=1>><<2=2>>2\n#### 2"), "two blocks would hang behind one token"
     code = ProblemCode(Bytes(), LAYOUT)
@@ -142,6 +146,7 @@ def test_a_code_survives_a_worker_and_its_fingerprint_has_everything():
         ProblemCode(Bytes(), LAYOUT, ("ab", "")),
         ProblemCode(Bytes(), LAYOUT, ("a", "b"), "expression"),
         ProblemCode(Pairs(), LAYOUT, ("a", "b")),
+        ProblemCode(Bytes(), LAYOUT, ("a", "b"), longest_step=9),
         ProblemCode(Bytes(), ProblemLayout(41, 24, 3, 10), ("a", "b")),
     ]
     prints = {each.fingerprint() for each in (code, again, *others)}

@@ -102,6 +102,8 @@ def test_a_reasoner_writes_solutions_and_says_where_it_thought(trained):
         ("training.init_from", "run:nowhere", "init_from=run:nowhere names a run of the same"),
         ("policy.group", 3, "batch_size=16 solutions are no whole groups of policy.group=3"),
         ("thoughts.curriculum", 0.5, "thoughts.curriculum=0.5 is of the first phase"),
+        ("thoughts.hide_steps", True, "thoughts.hide_steps=True is of thoughts.layout='inline'"),
+        ("thoughts.longest_step", 9, "thoughts.longest_step=9 is of thoughts.layout='inline'"),
         ("row_length", 50, "row_length=50, and thoughts.text"),
         ("model.positions", "learned", "model.positions=rotary"),
         ("data.source", "python_docs", "reads problems"),

@@ -216,7 +216,7 @@ def test_every_family_measures_its_headline_and_refuses_what_it_does_not(name):
     words = {f"{s}.{k}": v for s in ("model", "autoencoder") for k, v in shape.items()}
     config = made(method=name, row_length=32, **words)
     if families()[parse(name).family].reads_problems:
-        config.row_length, config.model.positions = ThoughtsConfig().layout.length, "rotary"
+        config.row_length, config.model.positions = ThoughtsConfig().row.length, "rotary"
     task = make_task(config, assumed_vocabulary(config, 4.0))
     spec = config_batch_spec(config, 2)
     assert task.headline in metric_names(task, spec)

@@ -59,7 +59,7 @@ def small(config):
     config.model.n_kv_heads = min(config.model.n_kv_heads, 1)
     config.update(row_length=32, batch_size=4)
     if families()[parse(config.method).family].reads_problems:
-        config.row_length, config.model.positions = ThoughtsConfig().layout.length, "rotary"
+        config.row_length, config.model.positions = ThoughtsConfig().row.length, "rotary"
     config.compressor.ssm_head_dim = 16
     return config
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from latent_jax.data.problem_rows import ProblemLayout
-from latent_jax.generation.rollout import GREEDY, Decoding, roll_out
+from latent_jax.generation.rollout import Decoding, roll_out
+from latent_jax.generation.rollout_steps import GREEDY
 from latent_jax.generation.sampling import Sampling
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.reasoner import Reasoner, ReasonerConfig
@@ -81,6 +82,11 @@ def solutions(thinker, decoding=DECODING, n=16):
     ids=["latent", "written", "ends", "gaussian", "dropout", "two trunks"],
 )
 def test_written_step_by_step_is_read_as_rows(thinker):
+    check_step_by_step(thinker)
+
+
+def check_step_by_step(thinker):
+    """Check that solutions have the probabilities of the same solutions read as rows."""
     found, _ = solutions(thinker)
     assert (np.array(found.n_BJ) > 0).sum() > 8, "hardly a block was opened"
     fields = found.fields(LAYOUT, SEPARATOR)
@@ -113,6 +119,7 @@ def test_written_step_by_step_is_read_as_rows(thinker):
         assert np.abs(others_BN - nats_BN)[block > 0].max() > 1e-2, "noise changes nothing"
     behind = segment > 1
     assert np.abs(nats_BT[behind] - drawn[behind]).max() > 1e-2, "thoughts change nothing"
+    return found
 
 
 def test_a_lane_does_not_depend_on_its_neighbours_and_greedy_not_on_keys():

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.models.thinking import Text, think_at_once
+from latent_jax.models.thinking import Text
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.losses import token_nats
 from latent_jax.tasks.problem_batch import Problems
@@ -120,8 +120,7 @@ def score_given(
     n_BJ: jax.Array,
 ) -> Scored:
     """Return the results behind vectors that are given."""
-    thoughts = think_at_once(trunks, text, problems.breakpoints_BJ, given_BJKD)
-    before_BND, _ = thinker.read(trunks, text, problems, n_BJ, thoughts)
+    before_BND = thinker.read_given(trunks, text, problems, given_BJKD, n_BJ)
     return score_results(trunks, before_BND, problems.block_ids_BN, results_of_blocks(problems))
 
 

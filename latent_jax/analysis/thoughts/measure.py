@@ -56,7 +56,7 @@ def thinker_of(run: TrainedRun) -> Thinker:
     """Return the thinker of a run.
 
     Raises:
-        ValueError: the run is no reasoner, or has no blocks.
+        ValueError: the run is no reasoner, has no blocks, or has inline rows.
     """
     if not isinstance(run.task, LatentReasoning | Policy):
         raise ValueError(f"{run.config.method} has no thoughts: name a run of Thoughts[...]")
@@ -64,6 +64,11 @@ def thinker_of(run: TrainedRun) -> Thinker:
         raise ValueError(
             f"{run.config.method} has no blocks, so there is nothing to exchange: name a run whose "
             "slots hold something, such as Thoughts[latent,k=3]"
+        )
+    if run.task.thinker.inline:
+        raise ValueError(
+            "thoughts.layout='inline': attention to thoughts is analyzed in two streams only; what "
+            "the thoughts of another problem cost, use_nats_per_token, is in the run's metrics"
         )
     return run.task.thinker
 
