@@ -14,11 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.generation.sampling import Sampling, sample
+from latent_jax.generation.segment_view import SegmentView
 from latent_jax.generation.solution_arrays import Rollout
-from latent_jax.layers.cache import Cache
-from latent_jax.layers.view import View
 from latent_jax.models.reasoner import END
-from latent_jax.models.thinking import Text, read_text, sees_text, think_by
+from latent_jax.models.thinking import read_text, think_by
 from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import at_least, check_fields
 from latent_jax.tasks.reasoning_scores import logits
@@ -120,13 +119,15 @@ def roll_out(
         nats_BT=jnp.zeros(prompts_BT.shape, jnp.float32),
         is_ended_B=jnp.zeros(n_rows, bool),
     )
+    sizes = layout.n_blocks, thinker.n_slots, thinker.config.model.d_model
+    if seeds_B is not None and thinker.noise.kind == "gaussian":
+        rollout = rollout._replace(thoughts_BJKD=jnp.zeros((n_rows, *sizes), jnp.float32))
 
     def round_(state):
         number, lanes = state
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, number)
         drawn_BKD = None
         if seeds_B is not None:
-            sizes = layout.n_blocks, thinker.n_slots, thinker.config.model.d_model
             drawn_BJKD = thinker.noise.draw(seeds_B, *sizes)
             drawn_BKD = jax.lax.dynamic_index_in_dim(drawn_BJKD, number - 1, 1, keepdims=False)
         lanes = _write_round(thinker, trunks, decoding, lanes, lengths_B, number, keys, drawn_BKD)
@@ -152,7 +153,10 @@ def _write_round(
     opens_B = jnp.where(is_block & lanes.opened_B, rollout.n_text_B, 0)
     key_of = functools.partial(_keys, keys_B)
     if thinker.has_blocks:
-        cache, n_B, written_BK = _think(thinker, trunks, decoding, text, opens_B, key_of, drawn_BKD)
+        thoughts, n_B, written_BK = _think(
+            thinker, trunks, decoding, text, opens_B, key_of, drawn_BKD
+        )
+        cache = thoughts.cache
         is_here_BJ = (jnp.arange(rollout.n_BJ.shape[1]) == number - 1)[None] & (opens_B > 0)[
             :, None
         ]
@@ -160,12 +164,18 @@ def _write_round(
             n_BJ=jnp.where(is_here_BJ, n_B[:, None], rollout.n_BJ),
             written_BJK=jnp.where(is_here_BJ[..., None], written_BK[:, None], rollout.written_BJK),
         )
+        if rollout.thoughts_BJKD is not None:
+            v_B1KD = thoughts.v_BSJD[:, 1:, 0][:, None].astype(jnp.float32)
+            is_here_BJ11 = is_here_BJ[..., None, None]
+            rollout = rollout._replace(
+                thoughts_BJKD=jnp.where(is_here_BJ11, v_B1KD, rollout.thoughts_BJKD)
+            )
     else:
         cache, n_B = trunks.config.model.empty_cache(len(opens_B), 1), jnp.zeros_like(opens_B)
     behind_B = jnp.where(is_block, opens_B, lengths_B)
     # Where the token before the first one stands: the prompt's last token, or the end of a block.
     before_B = jnp.where(is_block, opens_B + 2 + n_B, lengths_B)
-    view = _SegmentView(behind_B, before_B, opens_B, n_B, is_block, decoding.segment)
+    view = SegmentView(behind_B, before_B, opens_B, n_B, is_block, decoding.segment)
     own = trunks.config.model.empty_cache(len(opens_B), decoding.segment + 1)
     end_BD = jnp.broadcast_to(trunks.mark(END), (len(opens_B), trunks.config.model.d_model))
     x_BD, own = view.step(trunks, text, cache, own, end_BD, jnp.int32(0))
@@ -219,7 +229,7 @@ def _write_round(
 
 
 def _think(thinker, trunks, decoding, text, opens_B, key_of, drawn_BKD):
-    """Return keys and values of one block per lane, its slots in use, and what was written."""
+    """Return one block of thoughts per lane, its slots in use, and what was written."""
     n_slots, n_laid_out = thinker.n_slots, thinker.config.layout.n_slots
     opens_B1 = opens_B[:, None]
     is_written, k = thinker.slots == "written", thinker.n_thoughts
@@ -258,42 +268,7 @@ def _think(thinker, trunks, decoding, text, opens_B, key_of, drawn_BKD):
         ((0, 0), (0, n_laid_out - n_slots)),
         constant_values=thinker.separator_id,
     )
-    return thoughts.cache, n_B, written_BK
-
-
-class _SegmentView(NamedTuple):
-    """Where the tokens of a lane's segment stand, and what they read."""
-
-    behind_B: jax.Array
-    before_B: jax.Array
-    opens_B: jax.Array
-    n_B: jax.Array
-    is_block: jax.Array
-    n_tokens: int
-
-    def step(self, trunks: Trunks, text: Text, slots: Cache, own: Cache, x_BD, at):
-        """Read one vector per lane; number 0 is the end of a block, which the first round lacks."""
-        slot = jnp.arange(slots.k_BGSd.shape[3])[None]
-        place = jnp.arange(self.n_tokens + 1)[None]
-        is_used_BS = (slot <= self.n_B[:, None]) & (self.opens_B > 0)[:, None]
-        is_before_BS = (place < at) & ((place > 0) | self.is_block)
-        view = View(
-            (self.before_B + at)[:, None],
-            jnp.ones((len(x_BD), 1, 1), bool),
-            (
-                sees_text(self.behind_B[:, None], text.x_BTD.shape[1]),
-                is_used_BS[:, None],
-                jnp.broadcast_to(is_before_BS, (len(x_BD), self.n_tokens + 1))[:, None],
-            ),
-        )
-        x_B1D, new = trunks.language(x_BD[:, None], (text.language, slots, own), view)
-        own = Cache(
-            *(
-                jax.lax.dynamic_update_slice(whole, part.astype(whole.dtype), (0, 0, 0, at, 0))
-                for whole, part in zip(own, new, strict=True)
-            )
-        )
-        return x_B1D[:, 0], own
+    return thoughts, n_B, written_BK
 
 
 def _keys(keys_B: jax.Array, at: jax.Array, kind: int) -> jax.Array:

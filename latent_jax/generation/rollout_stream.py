@@ -4,11 +4,18 @@ A group is several solutions of one problem. The reward is 1 for a right answer 
 one, as the verifier says, and the advantage is the reward relative to the group's (Shao et al.
 2024, "DeepSeekMath", section 4.1). A group whose solutions are all right, or all wrong, teaches
 nothing: its advantages are 0.
+
+A roll-out may serve several updates. Then it carries how likely its actions were under the weights
+that wrote them, and it is part of the stream's state until its last update, because these weights
+are gone once the first one is made.
 """
 
-import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+import base64
+import functools
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,51 +27,28 @@ from latent_jax.data.verifier import is_right
 from latent_jax.generation.rollout import Decoding, roll_out
 from latent_jax.generation.sampling import Sampling
 from latent_jax.generation.solutions import prompts_of
-from latent_jax.ranges import Natural, Weight, at_least, check_fields, more_than, one_of, within
+from latent_jax.tasks.actions import act_again, spread
+from latent_jax.tasks.policy_config import OLD_NATS, REFERENCE_NATS, PolicyConfig
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thinker import Thinker
-from latent_jax.tasks.thought_noise import GRADIENTS, N_SEEDS
+from latent_jax.tasks.thought_noise import N_SEEDS
 from latent_jax.tokenizers import Tokenizer
 
 FLOOR = 1e-4
 """Added to the standard deviation of a group's rewards."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PolicyConfig:
-    """The second phase: reinforcement learning with verifiable rewards.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-
-    group: Natural = 0  # solutions of each problem; 0 = the first phase, supervised
-    temperature: Annotated[float, more_than(0, 100)] = 1.0  # of tokens and decisions
-    segment: Annotated[int, at_least(1, 2**16)] = 16  # tokens of a segment, at most
-    # share of tokens that count in the loss, those of the highest entropy; 1 = all
-    fork_share: Annotated[float, within("(0, 1]")] = 1.0
-    # how thoughts are explored and trained, see tasks.thought_noise: through | stop | gaussian |
-    # dropout
-    gradient: Annotated[str, one_of(GRADIENTS)] = "through"
-    # of gaussian: deviation, in root mean squares of a thought; of dropout: share of features
-    noise: Annotated[float, within("(0, 1)")] = 0.1
-    # taken from the reward for each slot in use, in groups half of which are right; 0 = none
-    length_price: Weight = 0.0
-
-    def __post_init__(self):
-        """Check the fields."""
-        check_fields(self, "policy.")
-        if self.group == 1:
-            raise ValueError(
-                "policy.group=1: a solution is compared with others of its problem; give 2 or more,"
-                " or 0 for the first phase"
-            )
-
-
 def advantages(rewards_PG: np.ndarray) -> np.ndarray:
     """Return (r - mean) / (standard deviation + `FLOOR`) of each group, float32[P, G]."""
     centred = rewards_PG - rewards_PG.mean(axis=1, keepdims=True)
     return (centred / (rewards_PG.std(axis=1, keepdims=True) + FLOOR)).astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnames="thinker")
+def _nats(thinker: Thinker, params: Mapping[str, Any], batch: Batch) -> jax.Array:
+    """Return -log p of the actions of a roll-out under any weights, float32[B, 2, L]."""
+    _, actions = act_again(thinker, params, batch)
+    return actions.nats_B2L
 
 
 class RolloutStream:
@@ -88,9 +72,64 @@ class RolloutStream:
         self._thinker, self._problems = thinker, problems
         self._tokenizer, self._config = tokenizer, config
         self._decoding = Decoding(config.segment, Sampling(config.temperature, top_k=0, top_p=1.0))
+        # The roll-out whose updates are not all made, and how many are left.
+        self._written: Batch | None = None
+        self._n_left = 0
+        # Since `measured` was asked.
+        self._seconds, self._n_tokens = 0.0, 0
 
     def next(self, variables: Variables, key: jax.Array) -> Batch:
-        """Return solutions of the next problems; see `contracts.Stream`."""
+        """Return solutions of the next problems, or those that have updates left; see `Stream`."""
+        if not self._n_left:
+            # The update before this roll-out is no part of its time.
+            jax.block_until_ready(variables)
+            start = time.monotonic()
+            self._written, self._n_left = self._write(variables, key), self._config.updates
+            self._seconds += time.monotonic() - start
+        self._n_left -= 1
+        batch = self._written
+        if not self._n_left:
+            self._written = None
+        return batch
+
+    def measured(self, seconds: float) -> dict[str, float]:
+        """Return what roll-outs took of the time since the last call; see `contracts.Stream`.
+
+        The first roll-out of a run also compiles.
+
+        Args:
+            seconds: of training since then.
+        """
+        share, n_tokens = self._seconds / max(seconds, 1e-9), self._n_tokens
+        metrics = {"rollout_time_share": share, "update_time_share": 1 - share}
+        if self._seconds:
+            metrics["rollout_tokens_per_second"] = n_tokens / self._seconds
+        self._seconds, self._n_tokens = 0.0, 0
+        return metrics
+
+    def get_state(self) -> Any:
+        """Return the place in the problems, and the roll-out whose updates are not all made."""
+        state = self._problems.get_state()
+        if self._config.updates == 1:
+            return state
+        written = None if self._written is None else _packed(self._written)
+        return {"problems": state, "n_left": self._n_left, "written": written}
+
+    def set_state(self, state: Any) -> None:
+        """Go to a state that `get_state` returned."""
+        if self._config.updates > 1:
+            written = state["written"]
+            self._written = None if written is None else _unpacked(written)
+            self._n_left = state["n_left"]
+            state = state["problems"]
+        self._problems.set_state(state)
+
+    def close(self) -> None:
+        """End the workers that read problems."""
+        self._problems.close()
+
+    def _write(self, variables: Variables, key: jax.Array) -> Batch:
+        """Return solutions of the next problems."""
         group, layout = self._config.group, self._thinker.config.layout
         problems = Problems.of(next(self._problems), layout)
         prompts_PT, lengths_P = prompts_of(problems, self._thinker.separator_id)
@@ -110,6 +149,7 @@ class RolloutStream:
         )
         fields = jax.device_get(found.fields(layout, self._thinker.separator_id))
         segments, n_slots = jax.device_get((found.segment_BT, found.n_BJ.sum(axis=1)))
+        self._n_tokens += int((segments > 0).sum())
         ids = fields["ids"][:, : layout.text]
         solutions = self._texts(ids, segments > 0)
         known = self._texts(*jax.device_get((problems.ids_BT, problems.segment_BT > 0)))
@@ -124,7 +164,7 @@ class RolloutStream:
             "bytes": [len(text.encode("utf-8", "surrogateescape")) for text in solutions],
             "problems": [1] * n_rows,
         }
-        return {
+        batch = {
             **fields,
             "advantage": np.tile(advantages(priced).reshape(-1, 1), (1, length)),
             "reward": np.tile(rewards.reshape(-1, 1), (1, length)),
@@ -132,18 +172,23 @@ class RolloutStream:
             "weights": np.ones((n_rows, length), np.float32),
             **{amount_key(unit): np.array(amounts[unit], np.int32) for unit in AMOUNTS},
         }
+        return batch | self._read_again(variables, batch, found.thoughts_BJKD)
 
-    def get_state(self) -> Any:
-        """Return the place in the problems."""
-        return self._problems.get_state()
-
-    def set_state(self, state: Any) -> None:
-        """Go to a place in the problems."""
-        self._problems.set_state(state)
-
-    def close(self) -> None:
-        """End the workers that read problems."""
-        self._problems.close()
+    def _read_again(self, variables: Variables, batch: Batch, thoughts_BJKD) -> Batch:
+        """Return what a roll-out carries for comparisons with other weights."""
+        config, fields = self._config, {}
+        if config.keeps_thoughts:
+            length, width = batch["ids"].shape[1], self._thinker.config.model.d_model
+            size = config.fields(self._thinker.config.layout, width)["thoughts"].shape
+            fields["thoughts"] = spread(thoughts_BJKD, length, *size)
+        for is_asked, names, of in (
+            (config.updates > 1, OLD_NATS, "params"),
+            (config.kl > 0, REFERENCE_NATS, "reference"),
+        ):
+            if is_asked:
+                nats_B2L = _nats(self._thinker, variables[of], batch | fields)
+                fields |= dict(zip(names, (nats_B2L[:, 0], nats_B2L[:, 1]), strict=True))
+        return jax.device_get(fields)
 
     def _texts(self, ids_BT: np.ndarray, is_answer_BT: np.ndarray) -> Sequence[str]:
         """Return the answers in rows as text; bytes that are no UTF-8 are kept apart."""
@@ -159,3 +204,16 @@ class RolloutStream:
         """Return rewards less the price of slots, in groups half of which are right."""
         is_known_P1 = rewards_PG.mean(axis=1, keepdims=True) >= 0.5
         return rewards_PG - self._config.length_price * n_slots_PG * is_known_P1
+
+
+def _packed(batch: Batch) -> str:
+    """Return arrays as text that JSON holds, bit for bit."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **batch)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _unpacked(text: str) -> dict[str, np.ndarray]:
+    """Return the arrays that `_packed` was given."""
+    with np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False) as arrays:
+        return dict(arrays)
