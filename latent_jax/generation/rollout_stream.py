@@ -147,7 +147,10 @@ class RolloutStream:
             self._decoding,
             seeds_B if self._thinker.noise.is_drawn else None,
         )
-        fields = jax.device_get(found.fields(layout, self._thinker.separator_id))
+        # What is read again stays on the devices that wrote it, rows over "data".
+        written = found.fields(layout, self._thinker.separator_id)
+        again = self._read_again(variables, written, seeds_B, found.thoughts_BJKD)
+        fields, again = jax.device_get((written, again))
         segments, n_slots = jax.device_get((found.segment_BT, found.n_BJ.sum(axis=1)))
         self._n_tokens += int((segments > 0).sum())
         ids = fields["ids"][:, : layout.text]
@@ -164,31 +167,33 @@ class RolloutStream:
             "bytes": [len(text.encode("utf-8", "surrogateescape")) for text in solutions],
             "problems": [1] * n_rows,
         }
-        batch = {
+        return {
             **fields,
+            **again,
             "advantage": np.tile(advantages(priced).reshape(-1, 1), (1, length)),
             "reward": np.tile(rewards.reshape(-1, 1), (1, length)),
             "noise_seed": np.tile(np.array(seeds_B, np.float32)[:, None], (1, length)),
             "weights": np.ones((n_rows, length), np.float32),
             **{amount_key(unit): np.array(amounts[unit], np.int32) for unit in AMOUNTS},
         }
-        return batch | self._read_again(variables, batch, found.thoughts_BJKD)
 
-    def _read_again(self, variables: Variables, batch: Batch, thoughts_BJKD) -> Batch:
+    def _read_again(self, variables: Variables, written: Batch, seeds_B, thoughts_BJKD) -> Batch:
         """Return what a roll-out carries for comparisons with other weights."""
         config, fields = self._config, {}
         if config.keeps_thoughts:
-            length, width = batch["ids"].shape[1], self._thinker.config.model.d_model
-            size = config.fields(self._thinker.config.layout, width)["thoughts"].shape
-            fields["thoughts"] = spread(thoughts_BJKD, length, *size)
+            layout, width = self._thinker.config.layout, self._thinker.config.model.d_model
+            size = config.fields(layout, width)["thoughts"].shape
+            fields["thoughts"] = spread(thoughts_BJKD, layout.length, *size)
+        batch = {**written, **fields, "noise_seed": seeds_B[:, None]}
+        batch["weights"] = jax.numpy.ones_like(batch["noise_seed"])
         for is_asked, names, of in (
             (config.updates > 1, OLD_NATS, "params"),
             (config.kl > 0, REFERENCE_NATS, "reference"),
         ):
             if is_asked:
-                nats_B2L = _nats(self._thinker, variables[of], batch | fields)
+                nats_B2L = _nats(self._thinker, variables[of], batch)
                 fields |= dict(zip(names, (nats_B2L[:, 0], nats_B2L[:, 1]), strict=True))
-        return jax.device_get(fields)
+        return fields
 
     def _texts(self, ids_BT: np.ndarray, is_answer_BT: np.ndarray) -> Sequence[str]:
         """Return the answers in rows as text; bytes that are no UTF-8 are kept apart."""
