@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from latent_jax.reports.style import show_families
 from latent_jax.reports.sweep_report import report_sweep
 
 TIMED = {"seconds", "bytes_per_second", "steps_per_second", "digest", "train_flops"}
+TIMED |= {"rollout_time_share", "update_time_share", "rollout_tokens_per_second"}
 """What differs between two runs of one computation: times, and what counts since the last record.
 """
 
@@ -63,13 +65,22 @@ def test_the_second_phase_begins_where_the_first_ended(trained):
         assert {"result_nats_per_token_with", "use_nats_per_token", "start_f1"} <= last.keys()
     (step,) = records(second, "train")[-1:]
     assert {"reward", "contrast_share", "entropy_nats_per_token"} <= step.keys()
+    assert 0 < step["rollout_time_share"] == 1 - step["update_time_share"] < 1
+    assert step["rollout_tokens_per_second"] > 0
     assert (trained / "comparison.png").exists()
 
 
-def test_a_second_phase_goes_on_as_if_it_had_not_stopped(trained, tmp_path):
+AGAIN = {"updates": 2, "kl": 0.1, "gradient": "gaussian"}
+
+
+@pytest.mark.parametrize(("n_steps", "policy"), [(2, {}), (3, AGAIN)], ids=["one", "two updates"])
+def test_a_second_phase_goes_on_as_if_it_had_not_stopped(n_steps, policy, trained, tmp_path):
     config = small("", trained.parent / "cache").runs.phase2
     config.training.init_from = str(trained / "phase1")
-    run_config(config, tmp_path / "parts")  # two steps
+    config.training.log_every = 1
+    config.budget.steps = n_steps  # 3: in the middle of a roll-out's updates
+    config.policy.update(policy)
+    run_config(config, tmp_path / "parts")
     config.budget.extend = "steps:1"
     run_config(config, tmp_path / "parts")
     run_config(config, tmp_path / "whole")
@@ -77,7 +88,20 @@ def test_a_second_phase_goes_on_as_if_it_had_not_stopped(trained, tmp_path):
         [{k: v for k, v in record.items() if k not in TIMED} for record in records(folder, "train")]
         for folder in (tmp_path / "whole", tmp_path / "parts")
     )
-    assert whole[-1]["step"] == 3 and whole[-1] == parts[-1]
+    assert whole[-1]["step"] == n_steps + 1 and whole[-1] == parts[-1]
+    ours, theirs = (load_run(tmp_path / name, "latest").variables for name in ("whole", "parts"))
+    chex.assert_trees_all_equal(ours, theirs)
+    if policy:
+        # The reference is what the first phase ended with, and both updates read one roll-out.
+        start = load_run(trained / "phase1", "latest").variables["params"]
+        chex.assert_trees_all_equal(ours["reference"], start)
+        rewards, kl = (
+            [record[key] for record in whole] for key in ("reward", "kl_nats_per_action")
+        )
+        assert rewards[0] == rewards[1] and rewards[2] == rewards[3]
+        assert kl[0] < 1e-6 < kl[1] and "clipped_share" in whole[0]
+    else:
+        assert [*ours] == ["params"]
 
 
 def test_a_reasoner_writes_solutions_and_says_where_it_thought(trained):
@@ -102,6 +126,7 @@ def test_a_reasoner_writes_solutions_and_says_where_it_thought(trained):
         ("training.init_from", "run:nowhere", "init_from=run:nowhere names a run of the same"),
         ("policy.group", 3, "batch_size=16 solutions are no whole groups of policy.group=3"),
         ("thoughts.curriculum", 0.5, "thoughts.curriculum=0.5 is of the first phase"),
+        ("policy.clip", 0.3, "policy.clip=0.3 clips ratios"),
         ("row_length", 50, "row_length=50, and thoughts.text"),
         ("model.positions", "learned", "model.positions=rotary"),
         ("data.source", "python_docs", "reads problems"),

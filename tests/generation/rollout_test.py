@@ -96,10 +96,11 @@ def test_written_step_by_step_is_read_as_rows(thinker):
         return (
             nats(trunks, passed.text.x_BTD, problems.ids_BT, "whole"),
             nats(trunks, passed.before_BND, problems.block_ids_BN, "whole"),
+            passed.thoughts.v_BSJD[:, 1:].swapaxes(1, 2),
         )
 
     seeds = SEEDS if thinker.noise.is_drawn else None
-    nats_BT, nats_BN = map(np.array, read(params(thinker.config), fields, seeds))
+    nats_BT, nats_BN, v_BJKD = map(np.array, read(params(thinker.config), fields, seeds))
     segment, drawn = np.array(found.segment_BT), np.array(found.nats_BT)
     block = np.array(fields["segment"])[:, LAYOUT.text_end : LAYOUT.blocks_end]
     np.testing.assert_allclose(nats_BT[segment == 1], drawn[segment == 1], atol=2e-4)
@@ -108,8 +109,14 @@ def test_written_step_by_step_is_read_as_rows(thinker):
         np.testing.assert_allclose(
             nats_BN[row][block[row] > 0], drawn[row][segment[row] > 1], atol=2e-4
         )
+    if thinker.noise.kind == "gaussian":  # its thoughts are actions, and kept
+        used = np.arange(LAYOUT.n_slots)[None, None] < np.array(found.n_BJ)[..., None]
+        kept = np.array(found.thoughts_BJKD)
+        np.testing.assert_allclose(kept[used], v_BJKD[used], atol=2e-4)
+    else:
+        assert found.thoughts_BJKD is None
     if seeds is not None:
-        _, others_BN = map(np.array, read(params(thinker.config), fields, seeds + 1))
+        _, others_BN, _ = map(np.array, read(params(thinker.config), fields, seeds + 1))
         assert np.abs(others_BN - nats_BN)[block > 0].max() > 1e-2, "noise changes nothing"
     behind = segment > 1
     assert np.abs(nats_BT[behind] - drawn[behind]).max() > 1e-2, "thoughts change nothing"
