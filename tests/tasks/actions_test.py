@@ -105,9 +105,14 @@ def test_every_action_has_the_probability_that_a_walk_finds(thinker):
 
 def test_without_blocks_only_tokens_are_written():
     thinker = dataclasses.replace(THINKER, slots="none", curriculum=Curriculum(0))
-    params = jax.eval_shape(lambda: moved_variables(LatentReasoning(thinker, 0.3)))["params"]
-    _, found = jax.eval_shape(lambda p: act_again(thinker, p, solutions()), params)
-    chex.assert_shape(found.nats_B2L, (4, 2, LAYOUT.length))
+    params = moved_variables(LatentReasoning(thinker, 0.3))["params"]
+    batch = solutions()
+    _, found = jax.device_get(jax.jit(lambda p: act_again(thinker, p, batch))(params))
+    is_written = batch["segment"] == 1
+    is_written[:, LAYOUT.text_end :] = False
+    np.testing.assert_array_equal(found.is_taken_B2L[:, 0], is_written)
+    np.testing.assert_array_equal(found.is_text_BL, is_written)
+    assert not found.is_taken_B2L[:, 1].any() and (found.nats_B2L[:, 0][is_written] > 0).all()
 
 
 def test_the_tokens_of_highest_entropy_count_and_all_decisions():
