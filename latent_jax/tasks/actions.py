@@ -66,7 +66,7 @@ def act_again(
     seeds_B = thoughts_BJKD = None
     if "thoughts" in batch:
         sizes = thinker.config.layout.n_blocks, thinker.n_slots, thinker.config.model.d_model
-        thoughts_BJKD = collected(batch["thoughts"], *sizes)
+        thoughts_BJKD = collect(batch["thoughts"], *sizes)
     elif thinker.noise.kind != "through":
         seeds_B = batch["noise_seed"][:, 0].astype(jnp.int32)
     stage = jnp.int32(thinker.n_thoughts)
@@ -81,7 +81,7 @@ def spread(thoughts_BJKD: jax.Array, length: int, size: int) -> jax.Array:
     return padded_BM.reshape(-1, length, size)
 
 
-def collected(field_BLM: jax.Array, n_blocks: int, n_slots: int, width: int) -> jax.Array:
+def collect(field_BLM: jax.Array, n_blocks: int, n_slots: int, width: int) -> jax.Array:
     """Return the thoughts [B, J, K, D] of a field that `spread` made."""
     flat_BM = field_BLM.reshape(len(field_BLM), -1)[:, : n_blocks * n_slots * width]
     return flat_BM.reshape(-1, n_blocks, n_slots, width)
