@@ -10,7 +10,7 @@ from latent_jax.reports.tables import read_json
 
 
 def small(cache):
-    config = get_config("steps=1,policy_steps=2,baseline=0,problems=4,group=2")
+    config = get_config("steps=1,policy_steps=2,baseline=0,batch=8,problems=8,group=2")
     for one in config.runs.values():
         one.data.cache_dir = str(cache)
         one.chains.n_problems = 200
@@ -29,11 +29,11 @@ def test_roll_outs_and_updates_are_timed_with_their_flops(tmp_path, capsys):
     assert "roll-outs" in printed and "forward FLOPs" in printed
     (record,) = read_json(path)
     assert record["name"] == "Thoughts[latent,k=3], rewarded" and record["updates"] == 2
-    assert record["n_solutions"] == 8 and 8 <= record["n_tokens"] <= 8 * 26
+    assert record["n_solutions"] == 16 and 16 <= record["n_tokens"] <= 16 * 26
     assert record["rollout_seconds"] > 0 < record["update_seconds"]
     spent = record["rollout_seconds"] + 2 * record["update_seconds"]
     assert record["rollout_time_share"] == pytest.approx(record["rollout_seconds"] / spent)
-    assert 0 < record["rollout_tokens_per_s"] * record["rollout_seconds"] <= 2 * 8 * 26
+    assert 0 < record["rollout_tokens_per_s"] * record["rollout_seconds"] <= 2 * 16 * 26
     parts = {"rollout", "old", "text", "thoughts", "blocks", "head", "projection"}
     assert {f"{part}_flops" for part in parts} < record.keys()
     # An update passes backward too, for twice the cost; the roll-out is written and read once.
