@@ -13,12 +13,12 @@ from ml_collections import ConfigDict
 from latent_jax.chunking.fixed import all_options
 from latent_jax.data import DataConfig
 from latent_jax.data.chains import ChainsConfig
-from latent_jax.generation.rollout_stream import PolicyConfig
 from latent_jax.layers.config import PLATFORMS_CHOICE, TransformerConfig
 from latent_jax.methods.settings import BudgetConfig, LatentConfig, RunConfig, TokenizerConfig
 from latent_jax.methods.thought_settings import ThoughtsConfig
 from latent_jax.nearest import check_word
 from latent_jax.quantizers import QuantizerConfig
+from latent_jax.tasks.policy_config import PolicyConfig
 from latent_jax.tasks.snippets import Snippets
 from latent_jax.training import OptimizerConfig, TrainingConfig
 
@@ -58,7 +58,7 @@ def default() -> ConfigDict:
     config.quantizer = _section(QuantizerConfig, "kind", "codebook_size", "d_model")
     config.latent = _section(LatentConfig)
     config.thoughts = _section(ThoughtsConfig)  # latent_jax/methods/thought_settings.py
-    config.policy = _section(PolicyConfig)  # latent_jax/generation/rollout_stream.py
+    config.policy = _section(PolicyConfig)  # latent_jax/tasks/policy_config.py
     config.optimizer = _section(OptimizerConfig)  # latent_jax/training/config.py
     config.training = _section(TrainingConfig, "seed")  # latent_jax/training/config.py
     config.training.best_metric = ""  # metric of the best checkpoint; "" = the task's headline

@@ -235,6 +235,8 @@ class Task(Protocol):
 
     A task may also have `rates`, from such expressions to functions from an optimizer step to a
     factor on the learning rate, and `milestones`, from finished steps to sentences to show there.
+    It may have `copies`, from a collection to the one that it begins as a copy of: `init` returns
+    both, and where a run begins with the weights of another one, the copy is made of those.
     It may have `samples(variables, batch, tokenizer)`, which every process calls with a held-out
     batch after an evaluation, and which returns texts for people; or `reconstruct`, see
     `experiments.samples`.
@@ -273,6 +275,9 @@ class Stream(Protocol):
 
     Where batches do not depend on the weights, as with text, the loop takes an iterator with a
     state, such as one of Grain's, in place of a `Stream`.
+
+    It may have `measured(seconds)`, which returns metrics of its own work since it was last asked,
+    given the seconds of training in that time; they stand in the records of training.
     """
 
     def next(self, variables: Variables, key: jax.Array) -> Batch:

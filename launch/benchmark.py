@@ -10,6 +10,8 @@
     python launch/benchmark.py m1 --data 'text/*.jsonl.xz' --lanes=64,1024,4096 --seconds=10
     python launch/benchmark.py generate --lanes=1,8,64,512
     python launch/benchmark.py generate --workdirs runs/latent,runs/bpe,runs/bytes
+    python launch/benchmark.py rollout --config configs/latent_reasoning.py
+    python launch/benchmark.py rollout --workdir runs/thoughts/phase2 --json rollout.json
 
 `train` trains the GPT of this project and the same model in PyTorch on the same random rows and
 prints tokens per second. `step` times the train step of any config on random ids, without text.
@@ -24,7 +26,9 @@ takes --seconds and its start-up. `generate` samples from a GPT and from the sam
 Face transformers on the same kind of device, two rows for each number of lanes, or from the GPT
 alone if transformers is not installed. With --workdirs it samples from trained runs of any method,
 in raw bytes per second, compared with the first run. For a shape that nobody has trained here,
---bytes_per_id, measured on text, turns ids per second into bytes.
+--bytes_per_id, measured on text, turns ids per second into bytes. `rollout` makes roll-outs and
+updates of the second phase of latent reasoning, of a config with drawn weights or of a trained run,
+and prints the seconds of both, tokens per second, and the FLOPs of each component.
 PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
 """
 
@@ -39,6 +43,7 @@ from latent_jax.bench.generation import (
     benchmark_generation_and_print,
 )
 from latent_jax.bench.m1 import benchmark_m1
+from latent_jax.bench.rollout import benchmark_rollout_and_print
 from latent_jax.bench.step import benchmark_step_and_print
 from latent_jax.bench.tokenizers import benchmark_tokenizers
 from latent_jax.bench.train import TrainBenchmark, benchmark_and_print
@@ -78,6 +83,7 @@ BYTES_PER_ID = flags.DEFINE_float(
     "bytes_per_id", 0.0, "Raw bytes of an id in real text, to say bytes per second.", lower_bound=0
 )
 WORKDIRS = flags.DEFINE_list("workdirs", [], "Trained runs, in place of a fresh GPT.")
+WORKDIR = flags.DEFINE_string("workdir", "", "A trained second phase, in place of a config.")
 N_BYTES = flags.DEFINE_integer("n_bytes", 200, "New bytes of a text.", lower_bound=1)
 N_LAYERS = flags.DEFINE_integer("n_layers", TrainBenchmark.n_layers, "Blocks.", lower_bound=1)
 D_MODEL = flags.DEFINE_integer("d_model", TrainBenchmark.d_model, "Width.", lower_bound=1)
@@ -186,6 +192,7 @@ TEXT = dict(files=DATA, text_field=TEXT_FIELD, max_bytes=MAX_BYTES)
 GPT2 = dict(vocab_file=VOCAB_FILE, merges_file=MERGES_FILE)
 RECORDS = dict(json_path=JSON)
 STEP = dict(config=CONFIG, n_steps=N_STEPS, append=APPEND, **RECORDS)
+ROLLOUT = dict(n_steps=N_STEPS, append=APPEND, **RECORDS)
 
 TRACE = dict(profile=PROFILE_DIR, n_traced=PROFILE)
 TRAIN = dict(**GPT, batch_size=BATCH_SIZE, steps_per_turn=STEPS_PER_TURN, **RECORDS)
@@ -227,6 +234,8 @@ CASES = {
         generate_from_runs,
         dict(workdirs=WORKDIRS, lanes=LANES, n_bytes=N_BYTES, n_steps=N_STEPS, **RECORDS),
     ),
+    "rollout": (benchmark_rollout_and_print, dict(**ROLLOUT, config=CONFIG)),
+    "rollout --workdir": (benchmark_rollout_and_print, dict(**ROLLOUT, workdir=WORKDIR)),
 }
 
 if __name__ == "__main__":

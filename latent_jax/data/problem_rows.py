@@ -15,7 +15,8 @@ problems, puts one into each row. A problem that does not fit has none: it is le
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +115,7 @@ class ProblemCode:
         layout: ProblemLayout,
         prompt: tuple[str, str] = ("", ""),
         written: str = "equation",
-        extra: tuple[str, ...] = (),
+        extra: Mapping[str, FieldSpec] = MappingProxyType({}),
         longest_step: int = 0,
     ):
         """Store the parts.
@@ -124,7 +125,7 @@ class ProblemCode:
             layout: see `ProblemCode`.
             prompt: see `ProblemCode`.
             written: see `ProblemCode`.
-            extra: names of float fields that are 0 here, and that roll-outs fill.
+            extra: fields that are padding here, and that roll-outs fill.
             longest_step: see `ProblemCode`.
 
         Raises:
@@ -139,8 +140,7 @@ class ProblemCode:
         self.prompt, self.written, self.longest_step = tuple(prompt), written, longest_step
         self.name = f"{tokenizer.name} of problems"
         self.row_length = layout.length
-        self.extra = tuple(extra)
-        self.fields = problem_fields(tokenizer.separator_id, self.extra)
+        self.fields = problem_fields(tokenizer.separator_id, extra)
 
     def fingerprint(self) -> str:
         """Return a hash of all that decides the rows; see `contracts.Code`."""
@@ -159,7 +159,9 @@ class ProblemCode:
         """
         pieces = self._pieces(parse_problem(example.text))
         if not self._fits(pieces):
-            fields = {name: np.zeros(0, spec.dtype) for name, spec in self.fields.items()}
+            fields = {
+                name: np.zeros((0, *spec.shape), spec.dtype) for name, spec in self.fields.items()
+            }
             return Encoded(fields, {unit: np.zeros(0, np.int32) for unit in AMOUNTS})
         return self._row(pieces)
 
@@ -209,7 +211,10 @@ class ProblemCode:
 
     def _row(self, pieces: "_Pieces") -> Encoded:
         layout, n_marks = self.layout, len(pieces.thoughts)
-        fields = {name: np.zeros(layout.length, spec.dtype) for name, spec in self.fields.items()}
+        fields = {
+            name: np.zeros((layout.length, *spec.shape), spec.dtype)
+            for name, spec in self.fields.items()
+        }
         amounts = {unit: np.zeros(layout.length, np.int32) for unit in AMOUNTS}
         ids, segment, place, opens, result = (fields[name] for name in FIELDS)
         ids[:] = self.tokenizer.separator_id
@@ -259,15 +264,17 @@ class _Pieces(NamedTuple):
     result_bytes: list[int]
 
 
-def problem_fields(separator_id: int = 0, extra: tuple[str, ...] = ()) -> dict[str, FieldSpec]:
+def problem_fields(
+    separator_id: int = 0, extra: Mapping[str, FieldSpec] = MappingProxyType({})
+) -> dict[str, FieldSpec]:
     """Return the field specs of rows of problems; only the padding of ids depends on a code.
 
     Args:
         separator_id: of the tokenizer.
-        extra: names of further fields, of floats.
+        extra: further fields.
     """
     own = {name: FieldSpec(padding=separator_id if name == "ids" else 0) for name in FIELDS}
-    return own | dict.fromkeys(extra, FieldSpec("float32"))
+    return {**own, **extra}
 
 
 class LeftOut(NamedTuple):

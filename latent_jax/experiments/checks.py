@@ -14,7 +14,12 @@ from latent_jax.nearest import check_word
 from latent_jax.paths import open_path
 from latent_jax.training import TrainingConfig, initial_state
 from latent_jax.training.feed import Spec
-from latent_jax.training.init_from import check_network, choose_names, open_weights
+from latent_jax.training.init_from import (
+    check_network,
+    choose_names,
+    open_weights,
+    without_copies,
+)
 
 
 def check_source(path: str) -> None:
@@ -27,7 +32,7 @@ def check_weights(task: Task, training: TrainingConfig, spec: Spec, mesh: Mesh) 
     """Refuse weights that do not fit, before a run folder is made for them."""
     shapes = jax.eval_shape(initial_state(task, optax.identity(), spec, 0)).variables
     weights = open_weights(training.init_from, mesh)
-    names = choose_names(weights, shapes, training.init_patterns)
+    names = choose_names(weights, without_copies(task, shapes), training.init_patterns)
     network = getattr(task, "model_config", None)
     if isinstance(network, GPTConfig):
         check_network(weights, network, names)

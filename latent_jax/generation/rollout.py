@@ -14,19 +14,24 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.generation.rollout_inline import inline_rollout_flops, write_inline
-from latent_jax.generation.rollout_steps import Decoding, Round, SegmentView, slot_noise
+from latent_jax.generation.rollout_steps import Decoding, Round, slot_noise
+from latent_jax.generation.segment_view import SegmentView
 from latent_jax.generation.solution_arrays import Rollout
 from latent_jax.models.reasoner import END
-from latent_jax.models.thinking import read_text, think_by
+from latent_jax.models.thinking import Contents, Text, read_text, think_by, think_jacobi
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.thinker import Thinker
+from latent_jax.tasks.thought_slots import empty_slots
 
 
-def rollout_flops(thinker: Thinker) -> float:
+def rollout_flops(thinker: Thinker, segment: int) -> float:
     """Return the forward FLOPs of writing a solution, at most: rounds end when all lanes have.
 
-    Each of J + 1 rounds reads the whole text, one block of slots, and writes as many tokens as all
-    segments have on average.
+    Each of J + 1 rounds reads the whole text and one block of slots, and writes a segment.
+
+    Args:
+        thinker: the reasoner.
+        segment: tokens of a segment, at most; see `Decoding`.
     """
     config, layout = thinker.config, thinker.config.layout
     model = config.model
@@ -35,14 +40,18 @@ def rollout_flops(thinker: Thinker) -> float:
         return n_positions * sum(model.stack_flops(n_keys).values())
 
     if thinker.inline:
-        return inline_rollout_flops(thinker)
+        return inline_rollout_flops(thinker, segment)
     n_rounds = 1 + layout.n_blocks if thinker.has_blocks else 1
     n_slots = thinker.n_slots + 1 if thinker.has_blocks else 1
-    per_round = stack(layout.text, layout.text)
+    head = 2.0 * model.d_model * model.vocab_size
+    # Behind the last token of a segment there is a step more, whose state nobody reads.
+    per_round = stack(layout.text, layout.text) + segment * head
+    per_round += stack(segment + 1, layout.text + n_slots + segment + 1)
     if thinker.has_blocks:
-        per_round += stack(n_slots, layout.text + n_slots)
-    writing = stack(layout.text, layout.text + n_slots + layout.text // n_rounds)
-    return n_rounds * per_round + writing + layout.text * 2.0 * model.d_model * model.vocab_size
+        passes = 1 + thinker.iterations if thinker.slots == "latent" else 1
+        per_round += passes * stack(n_slots, layout.text + n_slots)
+        per_round += n_slots * head * (thinker.slots == "written")
+    return n_rounds * per_round
 
 
 class _Lanes(NamedTuple):
@@ -89,10 +98,12 @@ def roll_out(
         nats_BT=jnp.zeros(prompts_BT.shape, jnp.float32),
         is_ended_B=jnp.zeros(n_rows, bool),
     )
+    sizes = layout.n_blocks, thinker.n_slots, thinker.config.model.d_model
+    if seeds_B is not None and thinker.noise.kind == "gaussian":
+        rollout = rollout._replace(thoughts_BJKD=jnp.zeros((n_rows, *sizes), jnp.float32))
 
     drawn_BJKD = None
     if seeds_B is not None:
-        sizes = layout.n_blocks, thinker.n_slots, thinker.config.model.d_model
         drawn_BJKD = thinker.noise.draw(seeds_B, *sizes)
     if thinker.inline:
         return write_inline(thinker, trunks, decoding, rollout, lengths_B, keys_B, drawn_BJKD)
@@ -116,6 +127,24 @@ def roll_out(
     return lanes.rollout
 
 
+def _think(decisions: Round, text: Text, opens_B1: jax.Array, drawn_BKD: jax.Array | None):
+    """Return the thoughts of a block per lane, and the ids that were written into slots."""
+    thinker, trunks = decisions.thinker, decisions.trunks
+    if thinker.slots != "latent" or not thinker.iterations:
+        noise = slot_noise(drawn_BKD)
+        return think_by(trunks, text, opens_B1, decisions.next_slot, noise, thinker.n_slots)
+    # As in training, thoughts are improved side by side, and begin empty.
+    n_rows, n_slots = len(opens_B1), thinker.n_slots
+    empty_D = empty_slots(trunks, thinker.slots, thinker.filler_id)
+    given_BJKD = jnp.broadcast_to(empty_D, (n_rows, 1, n_slots, len(empty_D)))
+    is_thought_11K = (jnp.arange(n_slots) < thinker.n_thoughts)[None, None]
+    is_thought_BJK = jnp.broadcast_to(is_thought_11K, given_BJKD.shape[:3])
+    n_BJ = jnp.full((n_rows, 1), thinker.n_thoughts, jnp.int32)
+    held = Contents(is_thought_BJK, given_BJKD, n_BJ)
+    thoughts = think_jacobi(trunks, text, opens_B1, held, thinker.iterations)
+    return thoughts, jnp.full((n_slots + 1, n_rows), thinker.separator_id, jnp.int32)
+
+
 def _write_round(
     thinker, trunks, decoding, lanes: _Lanes, lengths_B, number, keys_B, drawn_BKD
 ) -> _Lanes:
@@ -126,16 +155,10 @@ def _write_round(
     opens_B = jnp.where(is_block & lanes.opened_B, rollout.n_text_B, 0)
     decisions = Round(thinker, trunks, decoding, keys_B)
     if thinker.has_blocks:
-        thoughts, chosen_SB = think_by(
-            trunks,
-            text,
-            opens_B[:, None],
-            decisions.next_slot,
-            slot_noise(drawn_BKD),
-            thinker.n_slots,
-        )
+        thoughts, chosen_SB = _think(decisions, text, opens_B[:, None], drawn_BKD)
         cache, n_B = thoughts.cache, decisions.in_use(thoughts.h_BSJD[:, :, 0])
-        rollout = decisions.with_block(rollout, number, opens_B > 0, n_B, chosen_SB)
+        held_BKD = thoughts.v_BSJD[:, 1:, 0]
+        rollout = decisions.with_block(rollout, number, opens_B > 0, n_B, chosen_SB, held_BKD)
     else:
         cache, n_B = trunks.config.model.empty_cache(len(opens_B), 1), jnp.zeros_like(opens_B)
     behind_B = jnp.where(is_block, opens_B, lengths_B)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from latent_jax.generation.rollout_steps import Decoding, Round, SegmentView, slot_noise
+from latent_jax.generation.rollout_steps import Decoding, Round, slot_noise
+from latent_jax.generation.segment_view import SegmentView
 from latent_jax.generation.solution_arrays import Rollout
 from latent_jax.models.inline_memory import Memory, Rows
 from latent_jax.models.inline_thinking import InlineReader
@@ -21,11 +22,15 @@ from latent_jax.tasks.thinker import Thinker
 from latent_jax.tasks.thought_flops import steps_read
 
 
-def inline_rollout_flops(thinker: Thinker) -> float:
+def inline_rollout_flops(thinker: Thinker, segment: int) -> float:
     """Return the forward FLOPs of writing an inline solution, at most.
 
-    The text is read for the prompt and again for segment 0; then every block is thought and read
-    once. Segments have as many tokens as a row holds, and an end for each block.
+    The text is read for the prompt and again for segment 0; then every block is thought once. A
+    round writes a segment, and its first step reads the end of the block.
+
+    Args:
+        thinker: the reasoner.
+        segment: tokens of a segment, at most.
     """
     config, layout = thinker.config, thinker.config.layout
     model = config.model
@@ -38,8 +43,10 @@ def inline_rollout_flops(thinker: Thinker) -> float:
     thinking = stack(n_slots, layout.text + n_memory + 1)
     if config.has_message_pass:
         thinking += stack(n_slots, layout.text + n_memory + thinker.n_slots + 1)
-    writing = stack(layout.text + layout.n_blocks, layout.text + n_memory + 1)
-    head = layout.text * 2.0 * model.d_model * model.vocab_size
+    n_rounds = layout.n_blocks + 1
+    writing = stack(n_rounds * (segment + 1), layout.text + n_memory + 1)
+    n_read = n_rounds * segment + n_slots * (thinker.slots == "written")
+    head = n_read * 2.0 * model.d_model * model.vocab_size
     return 2 * stack(layout.text, layout.text) + thinking + writing + head
 
 
@@ -104,11 +111,11 @@ def write_inline(
         if drawn_BJKD is not None:
             drawn_BKD = jax.lax.dynamic_index_in_dim(drawn_BJKD, block, 1, keepdims=False)
         noise = slot_noise(drawn_BKD)
-        memory, h_BSD, _, chosen_SB = reader.think(
+        memory, h_BSD, v_BSD, chosen_SB = reader.think(
             lanes.memory, rows, block, decides.next_slot, noise, n_slots
         )
         n_B = decides.in_use(h_BSD)
-        rollout = decides.with_block(rollout, number, lanes.opened_B, n_B, chosen_SB)
+        rollout = decides.with_block(rollout, number, lanes.opened_B, n_B, chosen_SB, v_BSD[:, 1:])
         rows = rows._replace(n_BJ=rollout.n_BJ)
         memory, x_B1D = reader.read(memory, rows, block, end_B1D, jnp.int32(0))
         room_B = thinker.config.layout.blocks_text - jnp.sum(rollout.segment_BT > 1, axis=1)

@@ -6,16 +6,13 @@ writes until the lane opens the next block or ends.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 
 from latent_jax.generation.sampling import Sampling, sample
 from latent_jax.generation.solution_arrays import Rollout
-from latent_jax.layers.cache import Cache
-from latent_jax.layers.view import View
-from latent_jax.models.thinking import Text, sees_text
 from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import at_least, check_fields
 from latent_jax.tasks.reasoning_scores import logits
@@ -111,6 +108,7 @@ class Round:
         is_here_B: jax.Array,
         n_B: jax.Array,
         chosen_SB: jax.Array,
+        held_BKD: jax.Array,
     ) -> Rollout:
         """Return the solutions with the block of a round in the lanes that have one.
 
@@ -120,6 +118,7 @@ class Round:
             is_here_B: bool, which lanes have it.
             n_B: slots in use.
             chosen_SB: the second result of `next_slot`, of all slots.
+            held_BKD: what the slots hold; kept where thoughts are actions.
         """
         n_laid_out = rollout.written_BJK.shape[2]
         # The last step fills the last slot, and nothing follows it.
@@ -130,6 +129,12 @@ class Round:
         )
         is_block_1J = (jnp.arange(rollout.n_BJ.shape[1]) == number - 1)[None]
         is_here_BJ = is_block_1J & is_here_B[:, None]
+        if rollout.thoughts_BJKD is not None:
+            held_B1KD = held_BKD[:, None].astype(jnp.float32)
+            is_here_BJ11 = is_here_BJ[..., None, None]
+            rollout = rollout._replace(
+                thoughts_BJKD=jnp.where(is_here_BJ11, held_B1KD, rollout.thoughts_BJKD)
+            )
         return rollout._replace(
             n_BJ=jnp.where(is_here_BJ, n_B[:, None], rollout.n_BJ),
             written_BJK=jnp.where(is_here_BJ[..., None], written_BK[:, None], rollout.written_BJK),
@@ -212,41 +217,6 @@ class Round:
             return logits_B > 0
         uniform_B = jax.vmap(jax.random.uniform)(self._keys(at, kind))
         return uniform_B < jax.nn.sigmoid(logits_B / temperature)
-
-
-class SegmentView(NamedTuple):
-    """Where the tokens of a lane's segment stand, and what they read."""
-
-    behind_B: jax.Array
-    before_B: jax.Array
-    opens_B: jax.Array
-    n_B: jax.Array
-    is_block: jax.Array
-    n_tokens: int
-
-    def step(self, trunks: Trunks, text: Text, slots: Cache, own: Cache, x_BD, at):
-        """Read one vector per lane; number 0 is the end of a block, which the first round lacks."""
-        slot = jnp.arange(slots.k_BGSd.shape[3])[None]
-        place = jnp.arange(self.n_tokens + 1)[None]
-        is_used_BS = (slot <= self.n_B[:, None]) & (self.opens_B > 0)[:, None]
-        is_before_BS = (place < at) & ((place > 0) | self.is_block)
-        view = View(
-            (self.before_B + at)[:, None],
-            jnp.ones((len(x_BD), 1, 1), bool),
-            (
-                sees_text(self.behind_B[:, None], text.x_BTD.shape[1]),
-                is_used_BS[:, None],
-                jnp.broadcast_to(is_before_BS, (len(x_BD), self.n_tokens + 1))[:, None],
-            ),
-        )
-        x_B1D, new = trunks.language(x_BD[:, None], (text.language, slots, own), view)
-        own = Cache(
-            *(
-                jax.lax.dynamic_update_slice(whole, part.astype(whole.dtype), (0, 0, 0, at, 0))
-                for whole, part in zip(own, new, strict=True)
-            )
-        )
-        return own, x_B1D[:, 0]
 
 
 def slot_noise(drawn_BKD: jax.Array | None) -> tuple[jax.Array, ...]:

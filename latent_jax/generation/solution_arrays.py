@@ -20,6 +20,8 @@ class Rollout(NamedTuple):
         written_BJK: int32, the tokens that were written into slots.
         nats_BT: float32, -log p of each token under the model, at temperature 1.
         is_ended_B: bool, whether the lane wrote the separator.
+        thoughts_BJKD: float32, thoughts that were drawn, K of a block; None where they are no
+            actions.
     """
 
     ids_BT: jax.Array
@@ -30,6 +32,7 @@ class Rollout(NamedTuple):
     written_BJK: jax.Array
     nats_BT: jax.Array
     is_ended_B: jax.Array
+    thoughts_BJKD: jax.Array | None = None
 
     def fields(self, layout: ProblemLayout, separator_id: int) -> dict[str, jax.Array]:
         """Return the solutions as fields of a batch, laid out as `data.problem_rows` says.

@@ -53,7 +53,7 @@ class ThinkingWriter:
     def flops(self, n_prompt_ids: int, n_ids: int) -> float:
         """Return the most that a solution costs, whatever its length; see `Writer.flops`."""
         del n_prompt_ids, n_ids
-        return rollout_flops(self.thinker)
+        return rollout_flops(self.thinker, self.thinker.config.layout.text)
 
     def write(
         self,

@@ -15,7 +15,6 @@ from latent_jax.chunking.fixed.registry import compressors
 from latent_jax.data import DataConfig, data_config
 from latent_jax.data.chains import ChainsConfig
 from latent_jax.data.sources import PROBLEMS, SOURCES
-from latent_jax.generation.rollout_stream import PolicyConfig
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.methods.budget import FLOPS, STEPS, UNITS
 from latent_jax.methods.bytes import Bytes
@@ -40,6 +39,7 @@ from latent_jax.ranges import (
 from latent_jax.tasks.beta_schedule import BETA_SCHEDULES
 from latent_jax.tasks.heads import HEADS
 from latent_jax.tasks.latent_language import FREEZABLE
+from latent_jax.tasks.policy_config import PolicyConfig
 from latent_jax.tasks.snippets import Snippets
 from latent_jax.training import OptimizerConfig, TrainingConfig
 
@@ -213,6 +213,7 @@ def check_settings(config: ConfigDict) -> None:
     TrainingConfig(**config.training, seed=config.seed)
     OptimizerConfig(**config.optimizer)
     _check_documents(config)
+    _check_policy(config)
     if config.data.source != "encoded":
         data_config(config)
         if not (config.data.validation_percent or config.data.held_out):
@@ -254,6 +255,22 @@ def _check_documents(config: ConfigDict) -> None:
             f"data.source={source!r} holds problems, and {method} reads text: set it to "
             f"{', '.join(one for one in SOURCES if one not in PROBLEMS)}"
         )
+
+
+def _check_policy(config: ConfigDict) -> None:
+    """Refuse keys of the second phase where there is none."""
+    reads_problems = family(parse(config.method).family).reads_problems
+    if reads_problems and config.policy.group:
+        PolicyConfig(**config.policy)
+        return
+    for field in dataclasses.fields(PolicyConfig):
+        value = config.policy[field.name]
+        if value != field.default:
+            way = "set policy.group too" if reads_problems else "it is of Thoughts[...]"
+            raise ValueError(
+                f"policy.{field.name}={value} is of the second phase of latent reasoning, and "
+                f"{config.method} has none here: leave it at {field.default!r}, or {way}"
+            )
 
 
 WITHOUT_EFFECT = {

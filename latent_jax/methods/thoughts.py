@@ -7,13 +7,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax import tokenizers
-from latent_jax.contracts import Code, Stream, Task, Variables, Vocabulary, Writer
+from latent_jax.contracts import Code, FieldSpec, Stream, Task, Variables, Vocabulary, Writer
 from latent_jax.data import TrainBatches
 from latent_jax.data.packing import RowLayout
 from latent_jax.data.problem_rows import AMOUNTS, ProblemCode, problem_fields
 from latent_jax.data.problems import END_MARK
 from latent_jax.generation.rollout import Decoding, rollout_flops
-from latent_jax.generation.rollout_stream import PolicyConfig, RolloutStream
+from latent_jax.generation.rollout_stream import RolloutStream
 from latent_jax.generation.thinking_writer import ThinkingWriter
 from latent_jax.methods.bpe import BPE
 from latent_jax.methods.family import (
@@ -34,6 +34,7 @@ from latent_jax.platform import Platform
 from latent_jax.ranges import at_least
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
+from latent_jax.tasks.policy_config import PolicyConfig
 from latent_jax.tasks.thinker import Thinker
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import KINDS, Curriculum
@@ -121,7 +122,7 @@ class Thoughts(Family):
         )
 
     def row_layout(self, method: MethodName, config: ConfigDict) -> RowLayout:
-        """Return the arrays of a row; roll-outs have two more; see `Family`."""
+        """Return the arrays of a row; roll-outs have more; see `Family`."""
         return RowLayout(config.row_length, problem_fields(extra=_extra(config)), AMOUNTS)
 
     def make_task(
@@ -188,7 +189,8 @@ class Thoughts(Family):
                     f"thoughts.curriculum={thoughts.curriculum} is of the first phase, and "
                     f"policy.group={config.policy.group} asks for the second: set one to 0"
                 )
-            return Policy(task, config.policy.fork_share, rollout_flops(task.thinker))
+            policy = PolicyConfig(**config.policy)
+            return Policy(task, policy, rollout_flops(task.thinker, policy.segment))
         if not thoughts.curriculum:
             return task
         if method["slots"] != "latent":
@@ -248,8 +250,12 @@ def _ids(vocabulary: Vocabulary, text: str) -> tuple[int, ...]:
     return tuple(map(int, vocabulary.encode(text.encode())))
 
 
-def _extra(config: ConfigDict) -> tuple[str, ...]:
-    return ("advantage", "reward", "noise_seed") if config.policy.group else ()
+def _extra(config: ConfigDict) -> dict[str, FieldSpec]:
+    """Return the fields that roll-outs fill; the first phase has none."""
+    if not config.policy.group:
+        return {}
+    layout = ThoughtsConfig(**config.thoughts).layout
+    return PolicyConfig(**config.policy).fields(layout, config.model.d_model)
 
 
 def _noise(config: ConfigDict) -> ThoughtNoise:

@@ -1,29 +1,38 @@
 """The second phase of latent reasoning: solutions are written, and the right ones made likelier.
 
 Reinforcement learning with verifiable rewards by group-relative policy optimization (Shao et al.
-2024, "DeepSeekMath", section 4.1), with one update per roll-out, so that the ratio to the policy
-that wrote is 1 and clipping has no effect:
+2024, "DeepSeekMath", section 4.1). With one update per roll-out the ratio to the policy that wrote
+is 1 and clipping has no effect:
 
-    loss = - sum over solutions of advantage * log p(actions) / (solutions * longest solution)
+    loss = - sum over actions of advantage * log p(action) / (solutions * longest solution)
 
 The sum is divided by a constant, so that long wrong solutions are not spared (Liu et al. 2025, "Dr.
-GRPO"). Actions are tokens, written thoughts, opening a block, and ending to think. Thoughts are no
-actions, unless noise makes them some: they are computed again, and the gradient of what follows
-flows through them; see `thought_noise`.
+GRPO"). With more updates an action counts by its ratio to the policy that wrote, and no more once
+the ratio has left its bounds (Schulman et al. 2017, "PPO", equation 7); the upper one may be wider
+(Yu et al. 2025, "DAPO", section 3.1):
+
+    - min(ratio * advantage, clip(ratio, 1 - clip, 1 + clip_high) * advantage)
+
+Actions are tokens, written thoughts, opening a block, and ending to think; see `actions`. Thoughts
+are no actions, unless noise makes them some: they are computed again, and the gradient of what
+follows flows through them; see `thought_noise`.
+
+The divergence from the weights that the phase began with, which are kept in the collection
+"reference", is estimated as r - log r - 1 for r = p_reference / p (Schulman 2020, "Approximating KL
+divergence", k3), at every token and decision, also in groups without contrast. Thoughts have no
+part in it: r of a density of many numbers has no bound.
 """
 
 import dataclasses
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from latent_jax.models.trunks import Trunks
-from latent_jax.ranges import check_fields, within
+from latent_jax.contracts import Batch
+from latent_jax.tasks.actions import Actions, act_again
 from latent_jax.tasks.latent_reasoning import LatentReasoning
-from latent_jax.tasks.problem_batch import Problems
-from latent_jax.tasks.reasoning_scores import binary_nats, logits, slot_nats, total
-from latent_jax.tasks.thinker import Pass
+from latent_jax.tasks.policy_config import OLD_NATS, REFERENCE_NATS, PolicyConfig
+from latent_jax.tasks.reasoning_scores import total
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,23 +41,26 @@ class Policy:
 
     Attributes:
         supervised: the first phase, by whose scores held-out problems are judged.
-        fork_share: the share of tokens that count, those of the highest entropy (Wang et al. 2025,
-            "Beyond the 80/20 Rule", section 4); 1 = all.
+        config: of the second phase.
         rollout_flops: forward FLOPs of writing a solution.
 
     Raises:
-        ValueError: a value is out of range.
+        ValueError: a price of slots is asked for where there are none.
     """
 
     supervised: LatentReasoning
-    fork_share: Annotated[float, within("(0, 1]")] = 1.0
+    config: PolicyConfig = dataclasses.field(default_factory=PolicyConfig)
     rollout_flops: float = 0.0
     name = "policy"
     tokenizer_flops_per_byte = 0.0
-    fields = (*LatentReasoning.fields, "advantage", "reward", "noise_seed")
 
     def __post_init__(self):
-        check_fields(self, "policy.")
+        """Check what depends on both."""
+        if self.config.length_price and not self.thinker.has_blocks:
+            raise ValueError(
+                f"policy.length_price={self.config.length_price} is a price of slots, and "
+                f"solutions have none (slots hold {self.thinker.slots!r}): leave it at 0"
+            )
 
     @property
     def thinker(self):
@@ -59,6 +71,17 @@ class Policy:
     def model_config(self):
         """The config of the reasoner."""
         return self.thinker.config
+
+    @property
+    def fields(self):
+        """See `Task`; those that roll-outs fill stand behind those of problems."""
+        layout, width = self.model_config.layout, self.model_config.model.d_model
+        return (*self.supervised.fields, *self.config.fields(layout, width))
+
+    @property
+    def copies(self):
+        """See `Task`."""
+        return {"reference": "params"} if self.config.kl else {}
 
     @property
     def headline(self):
@@ -72,7 +95,7 @@ class Policy:
 
     @property
     def amounts(self):
-        """See `LatentReasoning`; bytes are those of solutions that were written."""
+        """See `LatentReasoning`; a solution that is read by several updates counts for each."""
         return self.supervised.amounts
 
     @property
@@ -82,9 +105,16 @@ class Policy:
 
     @property
     def component_flops(self):
-        """Forward FLOPs per raw byte of the update and of writing, see `Task`."""
+        """Forward FLOPs per raw byte of the update and of roll-outs, see `Task`.
+
+        What roll-outs cost is shared by the updates on each: "rollout" writes, "old" reads again
+        with the weights that wrote, and "reference" with those that the phase began with.
+        """
         n_bytes = self.supervised.bytes_per_position * self.model_config.layout.length
-        return self.supervised.component_flops | {"rollout": self.rollout_flops / n_bytes}
+        return self.supervised.component_flops | {
+            part: flops / self.config.updates / n_bytes
+            for part, flops in self._flops_of_rollouts.items()
+        }
 
     @property
     def flops_per_byte(self):
@@ -93,9 +123,10 @@ class Policy:
 
     @property
     def train_flops_per_byte(self):
-        """FLOPs per raw byte of writing, and of the update forward and backward; see `Task`."""
-        rollout = self.component_flops["rollout"]
-        return self.supervised.train_flops_per_byte + rollout
+        """FLOPs per raw byte of roll-outs, and of the update forward and backward; see `Task`."""
+        components = self.component_flops
+        rollouts = sum(components[part] for part in self._flops_of_rollouts)
+        return self.supervised.train_flops_per_byte + rollouts
 
     def train_flops(self, seen):
         """Return the FLOPs of training on `seen["problems"]` solutions; see `Task`.
@@ -106,35 +137,43 @@ class Policy:
         return self.train_flops_per_byte * per_problem * seen["problems"]
 
     def init(self, key, batch):
-        """Draw parameters; see `Task`."""
-        return self.supervised.init(key, batch)
+        """Draw parameters, and keep them as a reference where one is asked for; see `Task`."""
+        variables = dict(self.supervised.init(key, batch))
+        copies = {name: jax.tree.map(jnp.copy, variables[of]) for name, of in self.copies.items()}
+        return variables | copies
 
     def loss(self, variables, batch, key, step, train):
         """Return the loss of written solutions; see `Task`."""
         del key, step, train
-        trunks = Trunks(self.model_config, variables["params"])
-        problems = Problems.of(batch, self.model_config.layout)
-        limit_BJ = problems.n_written_BJ if self.thinker.ends else None
-        stage = jnp.int32(self.thinker.n_thoughts)
-        seeds_B = None
-        if self.thinker.noise.kind != "through":
-            seeds_B = batch["noise_seed"][:, 0].astype(jnp.int32)
-        found = self.thinker.run(trunks, problems, stage, limit_BJ, seeds_B)
+        problems, actions = act_again(
+            self.thinker, variables["params"], batch, self.config.temperature
+        )
         advantage_B = batch["advantage"][:, 0]
-        nats_B, entropy_sum, n_tokens = self._action_nats(trunks, problems, found)
-        n_problems = jnp.sum(batch["n_problems"]).astype(jnp.float32)
-        objective = jnp.sum(advantage_B * nats_B) / self.model_config.layout.text
+        rewards_PG = batch["reward"][:, 0].reshape(-1, self.config.group)
+        has_contrast_P = rewards_PG.max(axis=1) > rewards_PG.min(axis=1)
+        counts_B2L = actions.counted(self.config.fork_share)
         scores = {
-            "weight": n_problems,
+            "weight": jnp.sum(batch["n_problems"]).astype(jnp.float32),
             "n_bytes": jnp.sum(batch["n_bytes"]),
             "n_problems": jnp.sum(batch["n_problems"]),
             "reward": jnp.sum(batch["reward"][:, 0]),
-            "n_contrast": total(advantage_B != 0),
-            "entropy": entropy_sum,
-            "n_tokens_written": n_tokens,
+            "n_contrast": total(has_contrast_P) * self.config.group,
+            "entropy": total(actions.entropy_BL, actions.is_text_BL),
+            "n_tokens_written": total(actions.is_text_BL),
             "n_opened": total(problems.breakpoints_BJ > 0),
         }
-        return objective / jnp.maximum(n_problems, 1.0), (scores, {})
+        if self.config.updates == 1:
+            nats_B = jnp.sum(jnp.where(counts_B2L, actions.nats_B2L, 0.0), axis=(1, 2))
+            objective = jnp.sum(advantage_B * nats_B)
+        else:
+            objective, n_clipped = self._clipped(actions, counts_B2L, advantage_B, batch)
+            scores |= {"n_clipped": n_clipped, "n_ratios": total(counts_B2L)}
+        if self.config.kl:
+            divergence, n_compared = self._divergence(actions, batch)
+            objective += self.config.kl * divergence
+            scores |= {"divergence": divergence, "n_compared": n_compared}
+        loss = objective / self.model_config.layout.text / jnp.maximum(scores["weight"], 1.0)
+        return loss, (scores, {name: variables[name] for name in self.copies})
 
     def evaluate(self, variables, batch):
         """Return the sums of the first phase; see `LatentReasoning.evaluate`."""
@@ -144,71 +183,56 @@ class Policy:
         """Return the metrics of held-out problems, or of solutions in training; see `Task`."""
         if "reward" not in sums:
             return self.supervised.summarize(sums)
-        n = max(float(sums["weight"]), 1.0)
-        return {
-            "reward": float(sums["reward"]) / n,
-            "contrast_share": float(sums["n_contrast"]) / n,
-            "entropy_nats_per_token": float(sums["entropy"])
-            / max(float(sums["n_tokens_written"]), 1.0),
-            "blocks_per_solution": float(sums["n_opened"]) / n,
+
+        def mean(name: str, of: str) -> float:
+            return float(sums[name]) / max(float(sums[of]), 1.0)
+
+        metrics = {
+            "reward": mean("reward", "weight"),
+            "contrast_share": mean("n_contrast", "weight"),
+            "entropy_nats_per_token": mean("entropy", "n_tokens_written"),
+            "blocks_per_solution": mean("n_opened", "weight"),
         }
+        if "n_clipped" in sums:
+            metrics["clipped_share"] = mean("n_clipped", "n_ratios")
+        if "divergence" in sums:
+            metrics["kl_nats_per_action"] = mean("divergence", "n_compared")
+        return metrics
 
-    def _action_nats(self, trunks: Trunks, problems: Problems, found: Pass):
-        """Return -log p of each row's actions, the sum of entropies, and the number of tokens."""
-        # Segment 0 is written behind the text, all others behind their blocks.
-        parts = [(found.text.x_BTD, problems.ids_BT, problems.segment_BT == 1)]
-        if self.thinker.has_blocks:
-            is_block_BN = problems.block_BN > 0
-            parts.append((found.before_BND, problems.block_ids_BN, is_block_BN))
-        nats, entropies, masks = [], [], []
-        for x_BND, ids_BN, mask_BN in parts:
-            log_p_BNV = jax.nn.log_softmax(logits(trunks, x_BND), axis=-1)
-            nats.append(-jnp.take_along_axis(log_p_BNV, ids_BN[..., None], axis=-1)[..., 0])
-            entropies.append(-jnp.sum(jnp.exp(log_p_BNV) * log_p_BNV, axis=-1))
-            masks.append(mask_BN)
-        nats_BA, entropy_BA, mask_BA = (
-            jnp.concatenate(x, axis=1) for x in (nats, entropies, masks)
-        )
-        entropy_BA = jax.lax.stop_gradient(entropy_BA)
-        counts_BA = mask_BA
-        if self.fork_share < 1:
-            floor = jnp.nanquantile(jnp.where(mask_BA, entropy_BA, jnp.nan), 1 - self.fork_share)
-            counts_BA = mask_BA & (entropy_BA >= floor)
-        nats_B = jnp.sum(jnp.where(counts_BA, nats_BA, 0.0), axis=1)
-        if self.thinker.has_blocks:
-            nats_B += self._decision_nats(trunks, problems, found)
-        return nats_B, total(entropy_BA, mask_BA), total(mask_BA)
+    @property
+    def _flops_of_rollouts(self) -> dict[str, float]:
+        """Forward FLOPs of a solution that is written and read again before its updates."""
+        names_slots = self.thinker.slots == "written"
+        read = sum(self.thinker.row_flops(names_slots=names_slots).values())
+        flops = {"rollout": self.rollout_flops}
+        if self.config.updates > 1:
+            flops["old"] = read
+        if self.config.kl:
+            flops["reference"] = read
+        return flops
 
-    def _decision_nats(self, trunks: Trunks, problems: Problems, found: Pass):
-        """Return -log p of each row's decisions: to open, to end, and what slots had written."""
-        n_blocks = self.model_config.layout.n_blocks
-        opens_BT = problems.opens_BT[:, :-1] > 0
-        is_asked_BT = (problems.segment_BT[:, :-1] == 1) & (
-            (problems.segment_BT[:, 1:] > 0) | opens_BT
-        )
-        text_BT = binary_nats(trunks.start_logits(found.text.x_BTD[:, 1:]), opens_BT)
-        is_asked_BN = (problems.block_BN > 0) & (problems.block_BN < n_blocks) & ~problems.ends_BN
-        start_BN = trunks.start_logits(found.behind_BND)
-        block_BN = binary_nats(start_BN, problems.opens_next_BN)
-        nats_B = jnp.sum(jnp.where(is_asked_BT, text_BT, 0.0), axis=1)
-        nats_B += jnp.sum(jnp.where(is_asked_BN, block_BN, 0.0), axis=1)
-        slots, h_BSJD = found.slots, found.thoughts.h_BSJD
+    def _clipped(self, actions: Actions, counts_B2L, advantage_B, batch: Batch):
+        """Return the sum of the clipped objective, and how many actions are out of bounds."""
+        advantage_B11 = advantage_B[:, None, None]
+        old_B2L = _both(batch, OLD_NATS)
+        # Masked first: what is no action may have any probability.
+        ratio_B2L = jnp.exp(jnp.where(counts_B2L, old_B2L - actions.nats_B2L, 0.0))
+        bounds = 1 - self.config.clip, 1 + self.config.upper
+        gain_B2L = ratio_B2L * advantage_B11
+        clipped_B2L = jnp.clip(ratio_B2L, *bounds) * advantage_B11
+        is_clipped_B2L = counts_B2L & (clipped_B2L < gain_B2L)
+        return -total(jnp.minimum(gain_B2L, clipped_B2L), counts_B2L), total(is_clipped_B2L)
+
+    def _divergence(self, actions: Actions, batch: Batch):
+        """Return the sum of the estimates of KL over actions but thoughts, and their number."""
+        compared_B2L = actions.is_taken_B2L
         if self.thinker.noise.kind == "gaussian":
-            nats_B += self.thinker.noise.nats(
-                trunks, h_BSJD, found.thoughts.v_BSJD, slots.contents.n_BJ
-            )
-        if self.thinker.slots == "written":
-            written = slot_nats(trunks, found, "whole")
-            nats_B += jnp.sum(jnp.where(slots.is_written_BJK, written, 0.0), axis=(1, 2))
-        if self.thinker.ends:
-            end_BSJ = trunks.end_logits(h_BSJD)
-            n_B1J = slots.contents.n_BJ[:, None]
-            number_1S1 = jnp.arange(end_BSJ.shape[1])[None, :, None]
-            most = end_BSJ.shape[1] - 1
-            if self.thinker.slots != "written":
-                most = self.thinker.n_thoughts
-            is_asked_BSJ = (number_1S1 <= n_B1J) & (number_1S1 < most)
-            is_asked_BSJ &= (problems.breakpoints_BJ > 0)[:, None]
-            end_nats_BSJ = binary_nats(end_BSJ, number_1S1 == n_B1J)
-            nats_B += jnp.sum(jnp.where(is_asked_BSJ, end_nats_BSJ, 0.0), axis=(1, 2))
-        return nats_B
+            compared_B2L = compared_B2L.at[:, 0].set(actions.is_text_BL)
+        reference_B2L = _both(batch, REFERENCE_NATS)
+        log_r_B2L = jnp.where(compared_B2L, actions.nats_B2L - reference_B2L, 0.0)
+        return total(jnp.expm1(log_r_B2L) - log_r_B2L), total(compared_B2L)
+
+
+def _both(batch: Batch, names: tuple[str, str]) -> jax.Array:
+    """Return -log p of what positions hold, and of what is decided there, [B, 2, L]."""
+    return jnp.stack([batch[name] for name in names], axis=1)

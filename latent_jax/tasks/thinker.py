@@ -159,6 +159,7 @@ class Thinker:
         stage: jax.Array,
         limit_BJ: jax.Array | None = None,
         seeds_B: jax.Array | None = None,
+        thoughts_BJKD: jax.Array | None = None,
     ) -> Pass:
         """Return the forward pass of a batch.
 
@@ -168,6 +169,8 @@ class Thinker:
             stage: int32 scalar, of the curriculum.
             limit_BJ: see `fill_slots`.
             seeds_B: int32, of the noise of each row; None = thoughts have none.
+            thoughts_BJKD: thoughts that were drawn before, which are read as they are, without a
+                gradient; None = they are computed.
         """
         text = read_text(trunks, problems.ids_BT, self.separator_id)
         if not self.has_blocks:
@@ -176,15 +179,25 @@ class Thinker:
             trunks, problems, self.slots, self.n_thoughts, stage, self.filler_id, limit_BJ
         )
         slots = slots.first(self.n_slots)
+        opens_BJ, held = problems.breakpoints_BJ, slots.contents
+        drawn_BJKD = None
+        if thoughts_BJKD is not None:
+            drawn_BJKD = jax.lax.stop_gradient(thoughts_BJKD).astype(held.given_BJKD.dtype)
         if self.inline:
-            asked = trunks, text, problems, slots.contents
-            return Pass(text, slots, *self._read_inline(*asked, self.slots != "latent", seeds_B))
-        thoughts = self.think(trunks, text, problems.breakpoints_BJ, slots.contents, seeds_B)
+            is_given = self.slots != "latent" or drawn_BJKD is not None
+            if drawn_BJKD is not None:
+                held = held._replace(given_BJKD=drawn_BJKD)
+            asked = trunks, text, problems, held
+            return Pass(text, slots, *self._read_inline(*asked, is_given, seeds_B))
+        if drawn_BJKD is None:
+            thoughts = self.think(trunks, text, opens_BJ, held, seeds_B)
+        else:
+            thoughts = think_at_once(trunks, text, opens_BJ, drawn_BJKD)
         return Pass(
             text,
             slots,
             thoughts,
-            *self.read(trunks, text, problems, slots.contents.n_BJ, thoughts),
+            *self.read(trunks, text, problems, held.n_BJ, thoughts),
         )
 
     def think(

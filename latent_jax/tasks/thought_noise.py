@@ -81,20 +81,21 @@ class ThoughtNoise:
             return thought
         return (thought + self._deviation(thought) * drawn).astype(thought.dtype)
 
-    def nats(self, trunks: Trunks, h_BSJD: jax.Array, v_BSJD: jax.Array, n_BJ: jax.Array):
-        """Return -log p of the thoughts of each solution but for a constant, float32[B].
+    def nats(self, trunks: Trunks, h_BSJD: jax.Array, v_BSJD: jax.Array) -> jax.Array:
+        """Return -log p of thoughts but for D log(2 pi) / 2, float32[B, K, J].
+
+        The deviation counts, so that ratios between two policies are right, but has no gradient.
 
         Args:
             trunks: of the reasoner.
             h_BSJD: the states behind start and each thought.
             v_BSJD: what slots hold.
-            n_BJ: int32, thoughts in use.
         """
         mean_BKJD = trunks.project(h_BSJD[:, :-1]).astype(jnp.float32)
         away_BKJD = jax.lax.stop_gradient(v_BSJD[:, 1:].astype(jnp.float32)) - mean_BKJD
-        square_BKJD = jnp.square(away_BKJD / self._deviation(mean_BKJD))
-        is_used_BKJ = jnp.arange(mean_BKJD.shape[1])[None, :, None] < n_BJ[:, None]
-        return jnp.sum(jnp.where(is_used_BKJ[..., None], 0.5 * square_BKJD, 0.0), axis=(1, 2, 3))
+        deviation_BKJ1 = self._deviation(mean_BKJD)
+        square_BKJ = jnp.sum(jnp.square(away_BKJD / deviation_BKJ1), axis=-1)
+        return 0.5 * square_BKJ + mean_BKJD.shape[-1] * jnp.log(deviation_BKJ1[..., 0])
 
     def _deviation(self, thought: jax.Array) -> jax.Array:
         """Return the standard deviation of each feature, float32[..., 1], without a gradient."""

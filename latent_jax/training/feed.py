@@ -141,6 +141,15 @@ class Feed:
         self._ahead = None
         self._stream.set_state(state)
 
+    def measured(self, seconds: float) -> dict[str, float]:
+        """Return metrics of the stream's own work since the last call, if it has any.
+
+        Args:
+            seconds: of training since then.
+        """
+        measured = getattr(self._stream, "measured", None)
+        return {} if measured is None else measured(seconds)
+
     def _read(self, make: Callable[[], Batch], when: str) -> Batch:
         try:
             return make()

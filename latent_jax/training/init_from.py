@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from latent_jax.array_files import read_array, read_header
+from latent_jax.contracts import Task
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.pretrained import GGUF_SUFFIX, is_pretrained, open_pretrained
 from latent_jax.models.safetensors import DTYPES
@@ -173,6 +174,28 @@ def take_weights(variables: PyTree, weights: Weights, names: Iterable[str]) -> P
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: array[index])
 
     return jax.tree_util.tree_map_with_path(replaced, variables)
+
+
+def without_copies(task: Task, variables: Mapping[str, PyTree]) -> dict[str, PyTree]:
+    """Return the collections but those that begin as a copy of another, see `Task`."""
+    copies = getattr(task, "copies", {})
+    return {name: tree for name, tree in variables.items() if name not in copies}
+
+
+def with_copies(task: Task, variables: Mapping[str, PyTree]) -> dict[str, PyTree]:
+    """Return the variables with copies made anew, each in the shardings that it has.
+
+    Args:
+        task: see `latent_jax.contracts.Task`.
+        variables: Flax collections on a mesh.
+    """
+    copied = dict(variables)
+    for name, of in getattr(task, "copies", {}).items():
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, variables[name])
+        # A step frees the buffers of its state, so that two arrays may not share one.
+        copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings)
+        copied[name] = copy(variables[of])
+    return copied
 
 
 def _of_run(folder, step: int, mesh: Mesh) -> Weights:

@@ -15,7 +15,13 @@ from latent_jax.training.config import OptimizerConfig, TrainingConfig
 from latent_jax.training.evaluate import Evaluations
 from latent_jax.training.feed import Feed, Spec, check_fields
 from latent_jax.training.identity import CheckpointError, run_identity
-from latent_jax.training.init_from import choose_names, open_weights, take_weights
+from latent_jax.training.init_from import (
+    choose_names,
+    open_weights,
+    take_weights,
+    with_copies,
+    without_copies,
+)
 from latent_jax.training.mesh import check_batch, is_primary
 from latent_jax.training.optimizer import decay_start, make_schedule
 from latent_jax.training.profiler import Profiler, mark_step
@@ -142,8 +148,10 @@ def train(
             state, saved = create_state(init, abstract), nothing_seen(task)
             if config.init_from:
                 weights = open_weights(config.init_from, mesh)
-                names = choose_names(weights, abstract.variables, config.init_patterns)
-                state = state.with_variables(take_weights(state.variables, weights, names))
+                own = without_copies(task, abstract.variables)
+                names = choose_names(weights, own, config.init_patterns)
+                taken = take_weights(state.variables, weights, names)
+                state = state.with_variables(with_copies(task, taken))
                 origin = {"init_from": weights.source, "taken": names}
         step = first_step = saved_step = int(state.step)
         evaluated_step = saved["evaluated_step"]
@@ -155,6 +163,7 @@ def train(
                 checkpoints,
                 mesh,
                 learning_rate=make_schedule(optimizer_config, total_steps, extension_steps),
+                measured=feed.measured,
                 total_steps=total_steps,
                 step=step,
                 saved=saved,

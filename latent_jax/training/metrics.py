@@ -67,19 +67,21 @@ class Window:
         self._loss += float(loss) * float(scores["weight"])
         self._gradient_norm += float(gradient_norm)
 
+    def elapsed(self, seconds: float) -> float:
+        """Return the seconds from the last `clear` to `seconds`, more than 0."""
+        return max(seconds - self._start_seconds, 1e-9)
+
     def speed(self, unit: str, seconds: float) -> float:
         """Return how much of an amount was seen per second, from the last `clear` to `seconds`."""
-        elapsed = max(seconds - self._start_seconds, 1e-9)
-        return float(self.sums[amount_key(unit)]) / elapsed
+        return float(self.sums[amount_key(unit)]) / self.elapsed(seconds)
 
     def summary(self, seconds: float, unit: str) -> dict[str, float]:
         """Return mean loss per position, mean gradient norm and speed in `unit` up to `seconds`."""
-        elapsed = max(seconds - self._start_seconds, 1e-9)
         return {
             "loss": self._loss / max(float(self.sums["weight"]), 1.0),
             "gradient_norm": self._gradient_norm / self.n_steps,
             f"{unit}_per_second": self.speed(unit, seconds),
-            "steps_per_second": self.n_steps / elapsed,
+            "steps_per_second": self.n_steps / self.elapsed(seconds),
         }
 
 

@@ -56,6 +56,7 @@ class Recorder:
         mesh: Mesh,
         *,
         learning_rate: Callable[[int], jax.Array],
+        measured: Callable[[float], Mapping[str, float]],
         total_steps: int,
         step: int,
         saved: Mapping[str, Any],
@@ -69,6 +70,7 @@ class Recorder:
             checkpoints: of the run; the message of a run that diverged names the last good one.
             mesh: its peak FLOPs per second are what utilization is a share of.
             learning_rate: by step; see `make_schedule`.
+            measured: metrics of the work on batches; see `Feed.measured`.
             total_steps: of the whole run.
             step: finished steps.
             saved: metadata of the checkpoint that the run goes on from, or `nothing_seen`.
@@ -78,7 +80,7 @@ class Recorder:
         """
         self._task, self._config = task, config
         self._folder, self._checkpoints = folder, checkpoints
-        self._learning_rate = jax.jit(learning_rate)
+        self._learning_rate, self._measured = jax.jit(learning_rate), measured
         unsaid = [unit for unit in task.amounts if f"{unit}_seen" not in saved]
         if unsaid:
             raise ValueError(
@@ -170,6 +172,7 @@ class Recorder:
         record = {
             **self._record(step, "train", seconds),
             **self._window.summary(seconds, self._unit),
+            **self._measured(self._window.elapsed(seconds)),
             "learning_rate": float(self._learning_rate(step - 1)),
             **self._task.summarize(self._window.sums),
         }

@@ -149,6 +149,7 @@ def test_files_are_compared_beside_gzip_xz_and_zstd(folder):
         ),
         (("benchmark.py", "speed"), "unknown verb 'speed'"),
         (("benchmark.py", "step"), "step needs a config: --config configs/"),
+        (("benchmark.py", "rollout"), "rollout needs a second phase: --config configs/"),
         (
             ("benchmark.py", "data", "--vocab_size=4096"),
             "data does not use --vocab_size; it is for: train, generate",

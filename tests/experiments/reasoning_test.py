@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from latent_jax.reports.style import show_families
 from latent_jax.reports.sweep_report import report_sweep
 
 TIMED = {"seconds", "bytes_per_second", "steps_per_second", "digest", "train_flops"}
+TIMED |= {"rollout_time_share", "update_time_share", "rollout_tokens_per_second"}
 """What differs between two runs of one computation: times, and what counts since the last record.
 """
 
@@ -63,13 +65,30 @@ def test_the_second_phase_begins_where_the_first_ended(trained):
         assert {"result_nats_per_token_with", "use_nats_per_token", "start_f1"} <= last.keys()
     (step,) = records(second, "train")[-1:]
     assert {"reward", "contrast_share", "entropy_nats_per_token"} <= step.keys()
+    assert 0 < step["rollout_time_share"] == 1 - step["update_time_share"] < 1
+    assert step["rollout_tokens_per_second"] > 0
     assert (trained / "comparison.png").exists()
 
 
-def test_a_second_phase_goes_on_as_if_it_had_not_stopped(trained, tmp_path):
+AGAIN = {"updates": 2, "kl": 0.1, "gradient": "gaussian"}
+
+
+@pytest.mark.parametrize(("n_steps", "policy"), [(2, {}), (3, AGAIN)], ids=["one", "two updates"])
+def test_a_second_phase_goes_on_as_if_it_had_not_stopped(
+    n_steps, policy, trained, tmp_path, monkeypatch
+):
+    # Two steps of the first phase solve nothing: half of all solutions are called right.
+    monkeypatch.setattr(
+        "latent_jax.generation.rollout_stream.is_right",
+        lambda text, answer, *, strict: sum(text.encode("utf-8", "surrogateescape")) % 2 == 0,
+    )
     config = small("", trained.parent / "cache").runs.phase2
     config.training.init_from = str(trained / "phase1")
-    run_config(config, tmp_path / "parts")  # two steps
+    config.training.log_every = 1
+    config.optimizer.learning_rate = 5e-3
+    config.budget.steps = n_steps  # 3: in the middle of a roll-out's updates
+    config.policy.update(policy)
+    run_config(config, tmp_path / "parts")
     config.budget.extend = "steps:1"
     run_config(config, tmp_path / "parts")
     run_config(config, tmp_path / "whole")
@@ -77,7 +96,21 @@ def test_a_second_phase_goes_on_as_if_it_had_not_stopped(trained, tmp_path):
         [{k: v for k, v in record.items() if k not in TIMED} for record in records(folder, "train")]
         for folder in (tmp_path / "whole", tmp_path / "parts")
     )
-    assert whole[-1]["step"] == 3 and whole[-1] == parts[-1]
+    assert whole[-1]["step"] == n_steps + 1 and whole[-1] == parts[-1]
+    ours, theirs = (load_run(tmp_path / name, "latest").variables for name in ("whole", "parts"))
+    chex.assert_trees_all_equal(ours, theirs)
+    assert whole[-1]["contrast_share"] > 0 and whole[-1]["gradient_norm"] > 0
+    if policy:
+        # The reference is what the first phase ended with, and both updates read one roll-out.
+        start = load_run(trained / "phase1", "latest").variables["params"]
+        chex.assert_trees_all_equal(ours["reference"], start)
+        rewards, kl = (
+            [record[key] for record in whole] for key in ("reward", "kl_nats_per_action")
+        )
+        assert rewards[0] == rewards[1] and rewards[2] == rewards[3]
+        assert kl[0] < 1e-7 < kl[1] and "clipped_share" in whole[0]
+    else:
+        assert [*ours] == ["params"]
 
 
 def test_a_reasoner_writes_solutions_and_says_where_it_thought(trained):
@@ -104,6 +137,7 @@ def test_a_reasoner_writes_solutions_and_says_where_it_thought(trained):
         ("thoughts.curriculum", 0.5, "thoughts.curriculum=0.5 is of the first phase"),
         ("thoughts.hide_steps", True, "thoughts.hide_steps=True is of thoughts.layout='inline'"),
         ("thoughts.longest_step", 9, "thoughts.longest_step=9 is of thoughts.layout='inline'"),
+        ("policy.clip", 0.3, "policy.clip=0.3 clips ratios"),
         ("row_length", 50, "row_length=50, and thoughts.text"),
         ("model.positions", "learned", "model.positions=rotary"),
         ("data.source", "python_docs", "reads problems"),

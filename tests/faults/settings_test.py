@@ -174,6 +174,11 @@ def test_text_and_lists_have_their_types(key):
         ({"snippets.every": 3}, r"snippets.every=3 does not divide the 32 rows of a micro-batch"),
         ({"data.cache_dir": " "}, r"data\.cache_dir is empty: name the folder that keeps built"),
         ({"data.validation_percent": 60.0, "data.test_percent": 40.0}, "their sum is below 100"),
+        ({"policy.kl": 0.1}, r"policy\.kl=0\.1 is of the second phase .* it is of Thoughts"),
+        (
+            {"method": "Thoughts[none]", "data.source": "chains", "policy.updates": 2},
+            r"policy\.updates=2 is of the second phase .* leave it at 1, or set policy\.group too",
+        ),
     ],
 )
 def test_what_is_said(words, message):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,12 @@ import pytest
 from latent_jax.data.chains import Chains, ChainsConfig
 from latent_jax.data.problem_rows import ProblemCode
 from latent_jax.data.verifier import is_right
-from latent_jax.generation.rollout_stream import PolicyConfig, RolloutStream, advantages
+from latent_jax.generation.rollout_stream import RolloutStream, advantages
 from latent_jax.models.reasoner import Reasoner
+from latent_jax.tasks.actions import act_again
+from latent_jax.tasks.policy_config import OLD_NATS, REFERENCE_NATS, PolicyConfig
 from latent_jax.tasks.problem_batch import Problems
+from latent_jax.tasks.thought_noise import ThoughtNoise
 from tests.small_reasoner import CONFIG, LAYOUT, THINKER, TOKENIZER
 
 
@@ -98,10 +102,67 @@ def test_the_place_in_the_problems_is_saved_and_draws_follow_the_key():
 def test_slots_are_priced_where_half_of_a_group_is_right():
     config = PolicyConfig(group=2, length_price=0.1)
     stream = RolloutStream(THINKER, Batches(), TOKENIZER, config)
-    rewards, n_slots = np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[6, 3], [6, 3]])
-    np.testing.assert_allclose(stream._priced(rewards, n_slots), [[0.4, -0.3], [0, 0]])
+    rewards = np.array([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    prices = stream._prices(rewards, np.array([[6, 3], [6, 3], [2, 4]]))
+    np.testing.assert_allclose(prices, [[0.15, -0.15], [0, 0], [-0.1, 0.1]], rtol=1e-6)
 
 
 def test_a_group_of_one_is_refused():
     with pytest.raises(ValueError, match=r"policy.group=1: .* give 2 or more"):
         dataclasses.replace(PolicyConfig(), group=1)
+
+
+NOISY = dataclasses.replace(THINKER, noise=ThoughtNoise("gaussian", 0.3))
+TWICE = PolicyConfig(group=2, segment=6, updates=2, kl=0.1, gradient="gaussian", noise=0.3)
+
+
+def test_a_roll_out_serves_its_updates_and_goes_on_in_the_middle_of_them():
+    weights = {**params(), "reference": jax.tree.map(lambda x: 0.9 * x, params()["params"])}
+    later = jax.tree.map(lambda x: 1.1 * x, weights)
+    stream, problems = RolloutStream(NOISY, Batches(), TOKENIZER, TWICE), Batches()
+    first = stream.next(weights, jax.random.key(1))
+    saved = json.loads(json.dumps(stream.get_state()))
+    again = stream.next(later, jax.random.key(2))
+    assert all(again[name] is x for name, x in first.items()), "it was written anew"
+    assert stream.get_state() == {"problems": {"count": 1}, "n_left": 0, "written": None}
+    # Another process takes over between the two updates.
+    other = RolloutStream(NOISY, problems, TOKENIZER, TWICE)
+    other.set_state(saved)
+    assert problems.count == 1
+    resumed = other.next(later, jax.random.key(2))
+    assert resumed.keys() == first.keys()
+    for name, x in first.items():
+        assert resumed[name].dtype == x.dtype
+        np.testing.assert_array_equal(resumed[name], x)
+    new = [one.next(later, jax.random.key(3)) for one in (stream, other)]
+    assert problems.count == 2 and (new[0]["ids"] != first["ids"]).any()
+    for name, x in new[0].items():
+        np.testing.assert_array_equal(new[1][name], x)
+
+
+def test_a_roll_out_carries_how_likely_it_was_under_both_weights():
+    weights = {**params(), "reference": jax.tree.map(lambda x: 0.9 * x, params()["params"])}
+    batch = RolloutStream(NOISY, Batches(), TOKENIZER, TWICE).next(weights, jax.random.key(1))
+    fields = TWICE.fields(LAYOUT, CONFIG.model.d_model)
+    assert {*fields, "ids", "segment", "place", "opens", "result"} < batch.keys()
+    for name, spec in fields.items():
+        assert batch[name].shape == (4, LAYOUT.length, *spec.shape), name
+        assert batch[name].dtype == np.float32
+    for names, of in ((OLD_NATS, "params"), (REFERENCE_NATS, "reference")):
+        _, actions = jax.jit(lambda p: act_again(NOISY, p, batch))(weights[of])
+        found = np.stack([batch[name] for name in names], axis=1)
+        np.testing.assert_allclose(found, actions.nats_B2L, atol=1e-4)
+    away = batch[OLD_NATS[0]] - batch[REFERENCE_NATS[0]]
+    assert np.abs(away).max() > 1e-2
+
+
+def test_the_time_of_roll_outs_is_measured_since_the_last_look():
+    stream = RolloutStream(THINKER, Batches(), TOKENIZER, PolicyConfig(group=2, segment=6))
+    batch = stream.next(params(), jax.random.key(1))
+    n_tokens = (batch["segment"][:, : LAYOUT.text] > 0).sum()
+    seconds = stream._seconds
+    found = stream.measured(4 * seconds)
+    assert found["rollout_time_share"] == pytest.approx(0.25)
+    assert found["update_time_share"] == pytest.approx(0.75)
+    assert found["rollout_tokens_per_second"] == pytest.approx(n_tokens / seconds)
+    assert stream.measured(1.0) == {"rollout_time_share": 0.0, "update_time_share": 1.0}

@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,14 @@ import numpy as np
 import pytest
 
 from latent_jax.training import OptimizerConfig, RunFolder, make_mesh
-from latent_jax.training.init_from import choose_names, open_weights, take_weights
+from latent_jax.training.init_from import (
+    choose_names,
+    open_weights,
+    take_weights,
+    with_copies,
+    without_copies,
+)
+from latent_jax.training.sharding import replicated
 from tests.training.byte_task import ByteTask, run, saved_state, train_batches
 
 ONE = jax.devices()[:1]
@@ -87,6 +95,21 @@ def test_what_does_not_fit_is_named_with_both_shapes(source, caplog):
     model = {"params": {"feed_forward": {"upp": {"kernel": jnp.ones(2)}}}}
     with pytest.raises(ValueError, match=rf"has no params/feed_forward/upp/kernel.*mean '{UP}'"):
         choose_names(weights, model, [".*"])
+
+
+def test_a_copy_is_made_of_what_was_taken_and_takes_nothing_itself():
+    mesh = make_mesh("pmap", devices=ONE)
+    task = types.SimpleNamespace(copies={"reference": "params"})
+    zeros = jax.device_put({"a": jnp.zeros(3)}, replicated(mesh))
+    model = {"params": zeros, "reference": jax.tree.map(jnp.copy, zeros), "statistics": zeros}
+    assert [*without_copies(task, model)] == ["params", "statistics"]
+    taken = {**model, "params": {"a": zeros["a"] + 2.0}}
+    copied = with_copies(task, taken)
+    np.testing.assert_array_equal(copied["reference"]["a"], np.full(3, 2.0))
+    # A step consumes both: they share no memory.
+    one, other = (copied[name]["a"].unsafe_buffer_pointer() for name in ("params", "reference"))
+    assert one != other
+    assert with_copies(types.SimpleNamespace(), model) == model
 
 
 def write_safetensors(path, arrays):
