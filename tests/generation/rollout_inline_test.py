@@ -3,14 +3,26 @@
 import dataclasses
 
 import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from latent_jax.generation.rollout import rollout_flops
 from latent_jax.models.inline_memory import Inline
+from latent_jax.tasks.latent_reasoning import LatentReasoning
+from latent_jax.tasks.policy import Policy
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum
-from tests.generation.rollout_test import CONFIG, DECODING, LAYOUT, THINKER, check_step_by_step
+from tests.generation.rollout_test import (
+    CONFIG,
+    DECODING,
+    LAYOUT,
+    SEPARATOR,
+    THINKER,
+    check_step_by_step,
+    params,
+)
 from tests.generation.rollout_test import solutions as written
 
 INLINE = dataclasses.replace(THINKER, inline=Inline(step=LAYOUT.blocks_text))
@@ -57,6 +69,29 @@ def test_without_thoughts_no_block_is_opened_and_a_limit_is_kept():
     assert (np.array(found.n_text_B) > np.array(lengths)).all()
     found, _ = written(INLINE, dataclasses.replace(DECODING, limit=1))
     assert np.array(found.n_BJ).max() == 1
+
+
+def test_an_update_of_the_second_phase_trains_the_thoughts_before_what_was_written():
+    found, _ = written(INLINE)
+    has_two_B = np.array(found.opens_BT == 2).any(axis=1)
+    fields = found.fields(LAYOUT, SEPARATOR)
+    ones = np.ones((16, LAYOUT.length), np.float32)
+    batch = {**fields, "weights": ones, "reward": ones, "advantage": ones * has_two_B[:, None]}
+    batch |= {"n_bytes": np.full(16, 9, np.int32), "n_problems": np.ones(16, np.int32)}
+    policy = Policy(LatentReasoning(INLINE, 0.3))
+
+    @jax.jit
+    def gradient(params):
+        def loss(params):
+            step = jax.random.key(0), jnp.int32(0), True
+            return policy.loss({"params": params}, batch, *step)[0]
+
+        return jax.grad(loss)(params)
+
+    thought = gradient(params(CONFIG))["thought"]
+    for name in ("marks", "projection", "start_head"):
+        largest = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(thought[name]))
+        assert 1e-6 < largest < 1e3, name
 
 
 def test_writing_reads_the_text_twice_and_not_once_a_block():
