@@ -52,3 +52,8 @@ def moved_variables(task):
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
     return jax.tree.unflatten(tree, moved)
+
+
+def forward_flops(thinker):
+    """Return the forward FLOPs of a row."""
+    return sum(cost.forward for cost in thinker.row_costs().values())

@@ -181,6 +181,7 @@ class Thoughts(Family):
             head="whole" if head == "whole" else "blocks",
             decoding=Decoding(thoughts.segment) if thoughts.segment else None,
             mark=_ids(vocabulary, END_MARK),
+            prompt=(thoughts.prompt, thoughts.prompt_end),
         )
         if config.policy.group:
             self.rows_read(config)
@@ -240,7 +241,7 @@ class Thoughts(Family):
         row_length: int,
     ) -> Writer:
         """Return a writer of solutions; see `Family`."""
-        return ThinkingWriter(task.thinker, variables, tokenizer)
+        return ThinkingWriter(task.thinker, variables, tokenizer, task.prompt)
 
 
 def _ids(vocabulary: Vocabulary, text: str) -> tuple[int, ...]:

@@ -57,6 +57,7 @@ class LatentReasoning:
         head: "whole" or "blocks", see `tasks.heads`.
         decoding: how solutions are written in evaluation; None = none are.
         mark: the ids of the text that begins the last line of a solution.
+        prompt: the text before and behind a question.
 
     Raises:
         ValueError: a weight is negative, or belongs to another kind of slots.
@@ -74,6 +75,7 @@ class LatentReasoning:
     head: str = "whole"
     decoding: Decoding | None = None
     mark: tuple[int, ...] = ()
+    prompt: tuple[str, str] = ("", "")
     name = "latent_reasoning"
     headline = "bits_per_byte"
     fields = ("ids", "segment", "place", "opens", "result")
@@ -131,13 +133,7 @@ class LatentReasoning:
     @property
     def component_flops(self):
         """Forward FLOPs per raw byte of text, thoughts, blocks and head, see `Task`."""
-        n_bytes = self.bytes_per_position * self.model_config.layout.length
-        flops = self.thinker.row_flops(
-            names_slots=self.names_slots,
-            decodes=self.decoder_weight > 0,
-            aligns=self.align_weight > 0,
-        )
-        return {part: value / n_bytes for part, value in flops.items()}
+        return {part: cost.forward / self._row_bytes for part, cost in self._row_costs.items()}
 
     @property
     def flops_per_byte(self):
@@ -146,12 +142,20 @@ class LatentReasoning:
 
     @property
     def train_flops_per_byte(self):
-        """FLOPs per raw byte of the forward and backward pass, see `Task`.
+        """FLOPs per raw byte of the forward and backward pass, see `Task` and `thought_flops`."""
+        return sum(cost.train for cost in self._row_costs.values()) / self._row_bytes
 
-        There is no backward pass through a text that a frozen trunk reads.
-        """
-        return 3.0 * self.flops_per_byte - 2.0 * self.thinker.share_without_gradient(
-            self.component_flops
+    @property
+    def _row_bytes(self) -> float:
+        return self.bytes_per_position * self.model_config.layout.length
+
+    @property
+    def _row_costs(self):
+        return self.thinker.row_costs(
+            names_slots=self.names_slots,
+            decodes=self.decoder_weight > 0,
+            aligns=self.align_weight > 0,
+            tries_ends=self.end_weight > 0,
         )
 
     def train_flops(self, seen):

@@ -68,6 +68,11 @@ class Policy:
         return self.supervised.thinker
 
     @property
+    def prompt(self):
+        """The text before and behind a question."""
+        return self.supervised.prompt
+
+    @property
     def model_config(self):
         """The config of the reasoner."""
         return self.thinker.config
@@ -110,11 +115,10 @@ class Policy:
         What roll-outs cost is shared by the updates on each: "rollout" writes, "old" reads again
         with the weights that wrote, and "reference" with those that the phase began with.
         """
-        n_bytes = self.supervised.bytes_per_position * self.model_config.layout.length
-        return self.supervised.component_flops | {
-            part: flops / self.config.updates / n_bytes
-            for part, flops in self._flops_of_rollouts.items()
-        }
+        flops = {part: cost.forward for part, cost in self._row_costs.items()}
+        for part, once in self._flops_of_rollouts.items():
+            flops[part] = once / self.config.updates
+        return {part: value / self._row_bytes for part, value in flops.items()}
 
     @property
     def flops_per_byte(self):
@@ -126,15 +130,14 @@ class Policy:
         """FLOPs per raw byte of roll-outs, and of the update forward and backward; see `Task`."""
         components = self.component_flops
         rollouts = sum(components[part] for part in self._flops_of_rollouts)
-        return self.supervised.train_flops_per_byte + rollouts
+        return sum(cost.train for cost in self._row_costs.values()) / self._row_bytes + rollouts
 
     def train_flops(self, seen):
         """Return the FLOPs of training on `seen["problems"]` solutions; see `Task`.
 
         Solutions are as long as they are, and cost what a row costs.
         """
-        per_problem = self.model_config.layout.length * self.supervised.bytes_per_position
-        return self.train_flops_per_byte * per_problem * seen["problems"]
+        return self.train_flops_per_byte * self._row_bytes * seen["problems"]
 
     def init(self, key, batch):
         """Draw parameters, and keep them as a reference where one is asked for; see `Task`."""
@@ -200,10 +203,18 @@ class Policy:
         return metrics
 
     @property
+    def _row_bytes(self) -> float:
+        return self.supervised.bytes_per_position * self.model_config.layout.length
+
+    @property
+    def _row_costs(self):
+        """The costs of `act_again`: no help of the first phase is a part of it."""
+        return self.thinker.row_costs(names_slots=self.thinker.slots == "written")
+
+    @property
     def _flops_of_rollouts(self) -> dict[str, float]:
         """Forward FLOPs of a solution that is written and read again before its updates."""
-        names_slots = self.thinker.slots == "written"
-        read = sum(self.thinker.row_flops(names_slots=names_slots).values())
+        read = sum(cost.forward for cost in self._row_costs.values())
         flops = {"rollout": self.rollout_flops}
         if self.config.updates > 1:
             flops["old"] = read

@@ -1,7 +1,6 @@
 """How a reasoner thinks in training: what its slots hold, and the forward pass of a batch."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -23,7 +22,7 @@ from latent_jax.models.thinking import (
 from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import Natural, check_fields
 from latent_jax.tasks.problem_batch import Problems
-from latent_jax.tasks.thought_flops import row_flops
+from latent_jax.tasks.thought_flops import Cost, row_costs
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum, SlotKind, Slots, fill_slots
 
@@ -91,6 +90,11 @@ class Thinker:
                 f"policy.gradient={self.noise.kind!r} is of thoughts that are computed one after "
                 f"the other; slots hold {self.slots!r}, and thoughts.iterations={self.iterations}: "
                 "leave policy.gradient at 'through'"
+            )
+        if self.config.has_message_pass and self.slots in ("pause", "filler") and not self.ends:
+            raise ValueError(
+                f"slots that hold {self.slots!r} tell the language trunk nothing of a second one "
+                "by thoughts.message='embedding': set it to 'keys'"
             )
         if self.inline:
             self._check_inline(self.inline)
@@ -283,27 +287,15 @@ class Thinker:
         reader = InlineReader(trunks, text, self.inline)
         return read_row(reader, rows, held, *tokens, is_given=is_given, **noise)
 
-    def row_flops(
-        self, *, names_slots: bool = False, decodes: bool = False, aligns: bool = False
-    ) -> Mapping[str, float]:
-        """Return the forward FLOPs of a row by component; see `thought_flops.row_flops`."""
-        return row_flops(
+    def row_costs(self, **asked: bool) -> dict[str, Cost]:
+        """Return the FLOPs of a row by component; see `thought_flops.row_costs` for `asked`."""
+        return row_costs(
             self.config,
             self.inline,
             self.slots,
             self.n_slots,
             n_thoughts=self.n_thoughts,
             iterations=self.iterations,
-            names_slots=names_slots,
-            decodes=decodes,
-            aligns=aligns,
+            freezes_text=self.freezes_text,
+            **asked,
         )
-
-    def share_without_gradient(self, flops: Mapping[str, float]) -> float:
-        """Return the part of `row_flops`, in its units, that no backward pass goes through.
-
-        It is the pass of a frozen language trunk over the text.
-        """
-        if not self.freezes_text:
-            return 0.0
-        return flops["text"] / (2.0 if self.config.cache == "separate" else 1.0)

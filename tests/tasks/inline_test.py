@@ -17,7 +17,14 @@ from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.reasoning_scores import block_scores
 from latent_jax.tasks.state_alignment import alignment_scores
 from latent_jax.tasks.thought_slots import Curriculum
-from tests.small_reasoner import CONFIG, LAYOUT, THINKER, moved_variables, small_batch
+from tests.small_reasoner import (
+    CONFIG,
+    LAYOUT,
+    THINKER,
+    forward_flops,
+    moved_variables,
+    small_batch,
+)
 
 THINKS = dataclasses.replace(THINKER, inline=Inline(step=9))
 TASK = LatentReasoning(THINKS, 0.3)
@@ -150,4 +157,4 @@ def test_the_ledger_counts_what_the_compiler_counts(kind, config, words, monkeyp
     np.testing.assert_allclose(counted, ledger, rtol=0.06)
     # All steps of a row in each block would be dearer.
     wide = dataclasses.replace(thinker, inline=Inline(14))
-    assert sum(wide.row_flops().values()) > 1.1 * sum(thinker.row_flops().values())
+    assert forward_flops(wide) > 1.1 * forward_flops(thinker)

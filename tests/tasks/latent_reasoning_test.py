@@ -16,11 +16,13 @@ from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.losses import token_nats
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thought_slots import Curriculum, fill_slots
+from latent_jax.training.optimizer import frozen_mask, merge_frozen, split_frozen
 from tests.small_reasoner import (
     CONFIG,
     LAYOUT,
     THINKER,
     TOKENIZER,
+    forward_flops,
     moved_variables,
     small_batch,
 )
@@ -108,10 +110,10 @@ def test_slots_that_only_written_thoughts_need_are_not_computed(kind):
         rows = small_batch(thinker.config.layout)
         found.append(task.summarize(jax.device_get(jax.jit(task.evaluate)(variables(), rows))))
     assert found[0] == pytest.approx(found[1], rel=1e-5)
-    assert thinkers[0].row_flops() == thinkers[1].row_flops()
+    assert thinkers[0].row_costs() == thinkers[1].row_costs()
     # A curriculum writes in its first stages, and then all slots are needed.
     staged = [dataclasses.replace(t, slots="latent", curriculum=Curriculum(3, 9)) for t in thinkers]
-    assert staged[0].row_flops()["thoughts"] < staged[1].row_flops()["thoughts"]
+    assert staged[0].row_costs()["thoughts"] < staged[1].row_costs()["thoughts"]
 
 
 def test_the_text_is_scored_as_a_gpt_scores_it():
@@ -199,5 +201,40 @@ def test_pauses_cost_one_pass_over_the_text_and_two_over_the_blocks():
         return task.loss(variables, batch(), jax.random.key(0), jnp.int32(0), False)[0]
 
     counted = jax.jit(forward).lower(drawn).cost_analysis()["flops"]
-    ledger = 4 * sum(thinker.row_flops().values())
+    ledger = 4 * forward_flops(thinker)
     np.testing.assert_allclose(counted, ledger, rtol=0.06)
+
+
+@pytest.mark.parametrize("freezes", [False, True])
+def test_training_costs_what_is_differentiated(freezes):
+    # The second trunk is a whole copy, and the first one reads its keys.
+    model = dataclasses.replace(CONFIG.model, d_model=256, n_heads=4, scan_unroll=1)
+    config = dataclasses.replace(CONFIG, model=model)
+    if freezes:
+        config = dataclasses.replace(config, trunks=2, change="copy", message="keys")
+    task = LatentReasoning(dataclasses.replace(THINKER, config=config, slots="pause"), 0.3)
+    drawn = jax.eval_shape(lambda: task.init(jax.random.key(0), batch()))["params"]
+    trained, frozen = split_frozen(drawn, frozen_mask(drawn, task.frozen))
+    assert freezes == bool(jax.tree.leaves(frozen["stack"]))
+
+    @jax.jit
+    def gradient(trained, frozen):
+        def loss(trained):
+            variables = {"params": merge_frozen(trained, frozen)}
+            return task.loss(variables, batch(), jax.random.key(0), jnp.int32(0), True)[0]
+
+        return jax.grad(loss)(trained)
+
+    counted = gradient.lower(trained, frozen).compile().cost_analysis()["flops"]
+    ledger = 4 * task.train_flops_per_byte * 0.3 * LAYOUT.length
+    np.testing.assert_allclose(counted, ledger, rtol=0.06)
+
+
+def test_the_oracle_of_the_end_classifier_is_paid_for():
+    task = LatentReasoning(dataclasses.replace(THINKER, ends=True), 0.3, end_weight=1.0)
+    without = LatentReasoning(THINKER, 0.3)
+    more = task.flops_per_byte - without.flops_per_byte
+    assert more == pytest.approx(task.component_flops["ends"])
+    assert more > 4 * without.component_flops["blocks"]
+    # It has no gradient.
+    assert task.train_flops_per_byte - without.train_flops_per_byte == pytest.approx(more)

@@ -15,7 +15,14 @@ from latent_jax.tasks.policy import Policy
 from latent_jax.tasks.policy_config import OLD_NATS, REFERENCE_NATS, PolicyConfig
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum
-from tests.small_reasoner import CONFIG, LAYOUT, THINKER, moved_variables, small_batch
+from tests.small_reasoner import (
+    CONFIG,
+    LAYOUT,
+    THINKER,
+    forward_flops,
+    moved_variables,
+    small_batch,
+)
 
 THINKER = dataclasses.replace(THINKER, ends=True)
 TASK = LatentReasoning(THINKER, 0.3, end_weight=1.0)
@@ -195,7 +202,7 @@ def test_the_ledger_shares_a_roll_out_among_its_updates():
     once = Policy(TASK, PolicyConfig(group=4), rollout_flops=600.0)
     both = Policy(TASK, PolicyConfig(group=4, updates=3, kl=0.1), rollout_flops=600.0)
     per_row = 0.3 * LAYOUT.length
-    read = sum(THINKER.row_flops().values()) / per_row
+    read = forward_flops(THINKER) / per_row
     assert once.component_flops["rollout"] == pytest.approx(600 / per_row)
     assert not {"old", "reference"} & once.component_flops.keys()
     for part, flops in {"rollout": 600 / per_row, "old": read, "reference": read}.items():

@@ -12,6 +12,7 @@ from scipy import stats
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
+from latent_jax.tasks.policy_config import PolicyConfig
 from latent_jax.tasks.thought_noise import GRADIENTS, N_SEEDS, ThoughtNoise
 from tests.small_reasoner import CONFIG, LAYOUT, THINKER, moved_variables, small_batch
 
@@ -89,7 +90,7 @@ def test_a_rewarded_gaussian_thought_draws_its_mean_to_it():
 
 def policy(kind):
     thinker = dataclasses.replace(THINKER, noise=ThoughtNoise(kind, 0.3))
-    return Policy(dataclasses.replace(TASK, thinker=thinker))
+    return Policy(dataclasses.replace(TASK, thinker=thinker), PolicyConfig(group=4))
 
 
 def test_the_policy_trains_thoughts_by_their_kind():
