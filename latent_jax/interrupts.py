@@ -1,5 +1,7 @@
 """Ctrl-C ends a command in one line, from its imports on: launch scripts import this file first.
 
+What it prints to is made ready before, see `standard_streams`.
+
 Python runs the handler of a signal between any two instructions of the main thread, also within a
 callback of the garbage collector, of which JAX has one. An exception that is raised there goes no
 further. So a SIGTERM or SIGINT that was lost there is sent again until its exception arrives. If
@@ -12,6 +14,8 @@ import sys
 import threading
 from types import TracebackType
 from typing import Any
+
+from latent_jax import standard_streams  # noqa: F401  before any other file is opened
 
 _shown, _unraisable = sys.excepthook, sys.unraisablehook
 

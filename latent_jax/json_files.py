@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from latent_jax.paths import open_path, replace_file
+from latent_jax.paths import open_path, open_to_read, replace_file
 
 MOST_BYTES = 2**28
 """Of a file that is read whole; the largest of ours, a vocabulary or metrics, are far smaller."""
@@ -189,7 +189,7 @@ def read_text(path: str | os.PathLike, kind: Kind = OBJECT) -> str:
     path = open_path(path)
     try:
         # No stat beforehand: what is no plain file, as a pipe, has no size that holds.
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         kind.fail(path, f"cannot be read: {error.strerror or error}", error)

@@ -22,7 +22,7 @@ class NamedFile(io.FileIO):
     """An unbuffered file under a label.
 
     Args:
-        path: of the file.
+        path: of the file, or the number of one that is open.
         mode: see `io.FileIO`.
         label: what messages call it.
 
@@ -30,7 +30,7 @@ class NamedFile(io.FileIO):
         OSError: it cannot be opened. Later errors of the system are a `ValueError`.
     """
 
-    def __init__(self, path: str | os.PathLike, mode: str, label: Any):
+    def __init__(self, path: str | os.PathLike | int, mode: str, label: Any):
         """Open it."""
         super().__init__(path, mode)
         self._label = label
@@ -69,3 +69,8 @@ def open_new(path: str | os.PathLike, label: Any) -> io.BufferedRandom:
     """
     with named(label, "written"):
         return io.BufferedRandom(NamedFile(path, "xb+", label), BUFFER_BYTES)
+
+
+def open_number(number: int, label: Any) -> io.BufferedRandom:
+    """Take a file over that is open for reading and writing, which messages call `label`."""
+    return io.BufferedRandom(NamedFile(number, "rb+", label), BUFFER_BYTES)
