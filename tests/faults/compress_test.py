@@ -227,9 +227,7 @@ def test_kernels_are_announced_when_they_are_compiled_and_only_then(tmp_path, ca
     assert kernel("latent_jax.exact.made")(1j) == 1 + 1j and capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL, signal.SIGQUIT]
-)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_leaves_nothing(tmp_path, number):
     code = (
         "import sys, pathlib, time\n"

@@ -2,7 +2,6 @@
 text must not steer.
 """
 
-import itertools
 import os
 import subprocess
 import sys
@@ -22,8 +21,6 @@ def main():
 run_command(main, is_alone=True)
 """
 
-NUMBERS = [n for size in (1, 2, 3) for n in itertools.combinations(range(3), size)]
-
 
 def run(body, **words):
     """Run a command that needs no JAX; return it when it has ended."""
@@ -31,7 +28,7 @@ def run(body, **words):
     return subprocess.run(code, timeout=120, **{"env": environment(), **words})
 
 
-@pytest.mark.parametrize("closed", NUMBERS)
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 @pytest.mark.parametrize(("then", "status"), [("pass", 0), ("raise ValueError('no')", 2)])
 def test_nothing_that_is_printed_gets_into_a_file_where_a_stream_is_closed(
     tmp_path, closed, then, status
@@ -66,14 +63,12 @@ def test_a_character_that_an_encoding_lacks_is_spelled(encoding):
 
 
 @pytest.mark.parametrize(
-    "text", ["\x1b[31mred", "two\nlines", "\x9b2J", "a\u202eb", "\x1b]0;t\x07"]
-)
-@pytest.mark.parametrize(
     "body",
     ["raise ValueError(text)", "open(text)", "logging.getLogger('latent_jax').warning(text)"],
 )
-def test_a_terminal_is_not_steered_by_the_name_of_a_file(text, body):
+def test_a_terminal_is_not_steered_by_the_name_of_a_file(body):
+    text = "\x1b[31mred\ntwo\x9b2J \u202eb\x1b]0;t\x07 end"
     ended = run(f"text = {text!r}; {body}", capture_output=True)
     said = (ended.stdout + ended.stderr).decode()
-    assert said.replace("\n", "").isprintable(), said
-    assert said.count("\n") == (2 if "warning" in body and "\n" in text else 1), said
+    assert said.replace("\n", "").isprintable() and "end" in said, said
+    assert said.count("\n") == (2 if "warning" in body else 1), said
