@@ -112,7 +112,7 @@ def run_command(
             _fail(str(error))
         except OSError as error:
             _leave_output()
-            _fail(describe_os_error(error))
+            _fail(one_line(describe_os_error(error)))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -337,13 +337,18 @@ def _show_own_messages() -> None:
 
 
 class _OwnLines(logging.Formatter):
-    """Messages, in which names of others move no cursor and make no line."""
+    """Messages, in which names of others move no cursor."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return what a record says; see `logging.Formatter`."""
-        return "\n".join(map(one_line, super().format(record).split("\n")))
+        return _spelled(super().format(record))
+
+
+def _spelled(message: str) -> str:
+    """Return a message, a few of which have several lines, without codes that steer a terminal."""
+    return "\n".join(map(one_line, message.split("\n")))
 
 
 def _fail(message: str) -> None:
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    print(f"error: {_spelled(message)}", file=sys.stderr)
     sys.exit(2)

@@ -145,12 +145,13 @@ def decompress_file(path: Path, out: Path, folder: str = "", m1: str = "") -> No
         ValueError: the file is not a compressed one, is cut short or damaged, its tokenizer cannot
             be made, or `out` exists. Nothing is written then.
     """
+    name = one_line(str(path))
     with open_to_read(path) as source, new_file(out) as target, announced():
-        header = read_header(source, str(path))
+        header = read_header(source, name)
         tokenizer = None
         if header.method:
             tokenizer = _tokenizer_of(header, path, folder, m1)
-        blocks = container.decompress(source, target, tokenizer, header, str(path))
+        blocks = container.decompress(source, target, tokenizer, header, name)
         n_bytes = sum(_bar(blocks, None, path))
     print(f"{one_line(str(out))}: {n_bytes:,} bytes")
 
@@ -160,7 +161,9 @@ def _tokenizer_of(header: Header, path: Path, folder: str, m1: str) -> Tokenizer
     try:
         return open_tokenizer(header.method, folder, m1, header.lanes, bool(header.model))
     except ValueError as error:
-        raise ContainerError(f"{path} asks for {header.method[:80]}: {error}") from error
+        raise ContainerError(
+            f"{one_line(str(path))} asks for {header.method[:80]}: {error}"
+        ) from error
 
 
 def compare_files(

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from latent_jax.reports.spelling import one_line
+
 BUFFER_BYTES = 1 << 17
 
 
@@ -15,7 +17,9 @@ def named(label: Any, verb: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(f"{label} cannot be {verb}: {error.strerror or error}") from error
+        raise ValueError(
+            f"{one_line(str(label))} cannot be {verb}: {error.strerror or error}"
+        ) from error
 
 
 class NamedFile(io.FileIO):

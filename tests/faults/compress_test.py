@@ -352,6 +352,23 @@ def test_sizes_and_words_of_a_container_are_not_believed(packed, message):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("name", ["\x1b[2Jred", "two\nlines", "a\u202eb", "\udcff\x9b"])
+def test_the_name_of_a_file_of_others_is_spelled(tmp_path, name, capsys):
+    (tmp_path / name).write_bytes(b"")
+    compress_file(tmp_path / name, tmp_path / f"{name}.latent", gzip)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and said.rstrip("\n").isprintable()
+    for wrong in (b"no container", with_header({**IDENTITY, "method": "Nope"})):
+        (tmp_path / name).write_bytes(wrong)
+        with pytest.raises(ContainerError) as error:
+            decompress_file(tmp_path / name, tmp_path / "copy")
+        assert str(error.value).isprintable()
+    (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match="cannot be read: No such file") as missing:
+        decompress_file(tmp_path / name, tmp_path / "copy")
+    assert str(missing.value).isprintable()
+
+
 @pytest.mark.parametrize(
     "method", ["GZip[v=4294967296]", "GZip[v=256,v=256]", "Nope[x=1]", "AC[v=0]", "-", "a" * 3000]
 )

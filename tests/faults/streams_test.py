@@ -71,4 +71,4 @@ def test_a_terminal_is_not_steered_by_the_name_of_a_file(body):
     ended = run(f"text = {text!r}; {body}", capture_output=True)
     said = (ended.stdout + ended.stderr).decode()
     assert said.replace("\n", "").isprintable() and "end" in said, said
-    assert said.count("\n") == (2 if "warning" in body else 1), said
+    assert said.count("\n") == (1 if "open" in body else 2), said
