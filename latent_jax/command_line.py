@@ -18,6 +18,7 @@ import latent_jax
 from latent_jax.flag_values import check_local, check_values
 from latent_jax.interrupts import keep_handler
 from latent_jax.nearest import check_word
+from latent_jax.reports.spelling import one_line
 from latent_jax.system_errors import describe_os_error, first_line, is_out_of_memory
 
 # Config files contain `from configs import common`, which must work from every working directory.
@@ -43,6 +44,8 @@ def end_in_order() -> None:
 
     Processes for data would else leave shared memory behind. The second SIGTERM ends the process at
     once. In a run of several processes JAX's preemption service, which starts later, takes it over.
+    SIGHUP, which a terminal sends when it is closed, is passed on as SIGTERM unless it is ignored,
+    as under nohup.
     """
 
     def leave(kind, frame):
@@ -50,7 +53,13 @@ def end_in_order() -> None:
         signal.signal(kind, signal.SIG_DFL)
         raise SystemExit(128 + kind)
 
+    def hang_up(kind, frame):
+        del kind, frame
+        os.kill(os.getpid(), signal.SIGTERM)
+
     keep_handler(signal.SIGTERM, leave)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, hang_up)
 
 
 def run_command(
@@ -89,7 +98,7 @@ def run_command(
             main(arguments[1:]) if takes_arguments else main()
             sys.stdout.flush()
         except lost as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {one_line(str(error))}", file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(TRY_AGAIN)  # an orderly end waits for all processes
@@ -103,7 +112,7 @@ def run_command(
             _fail(str(error))
         except OSError as error:
             _leave_output()
-            _fail(describe_os_error(error))
+            _fail(one_line(describe_os_error(error)))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -318,7 +327,7 @@ def _leave_output() -> None:
 def _show_own_messages() -> None:
     """Print this package's log messages from INFO on, those of libraries from WARNING on."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_OwnLines())
     ours = logging.getLogger(latent_jax.__name__)
     ours.addHandler(handler)
     ours.setLevel(logging.INFO)
@@ -327,6 +336,19 @@ def _show_own_messages() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
+class _OwnLines(logging.Formatter):
+    """Messages, in which names of others move no cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return what a record says; see `logging.Formatter`."""
+        return _spelled(super().format(record))
+
+
+def _spelled(message: str) -> str:
+    """Return a message, a few of which have several lines, without codes that steer a terminal."""
+    return "\n".join(map(one_line, message.split("\n")))
+
+
 def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {_spelled(message)}", file=sys.stderr)
     sys.exit(2)

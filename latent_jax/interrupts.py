@@ -1,5 +1,7 @@
 """Ctrl-C ends a command in one line, from its imports on: launch scripts import this file first.
 
+What it prints to is made ready before, see `standard_streams`.
+
 Python runs the handler of a signal between any two instructions of the main thread, also within a
 callback of the garbage collector, of which JAX has one. An exception that is raised there goes no
 further. So a SIGTERM or SIGINT that was lost there is sent again until its exception arrives. If
@@ -7,11 +9,14 @@ another one arrives before that, it is not sent again: whatever closes files the
 """
 
 import os
+import resource
 import signal
 import sys
 import threading
 from types import TracebackType
 from typing import Any
+
+from latent_jax import standard_streams  # noqa: F401  before any other file is opened
 
 _shown, _unraisable = sys.excepthook, sys.unraisablehook
 
@@ -25,9 +30,20 @@ _handlers: dict[int, Any] = {}
 
 
 def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an error that nothing caught: an interrupt in one word, all others as Python does."""
+    """Print an error that nothing caught: an interrupt in one word, all others as Python does.
+
+    Where memory is limited and even libraries cannot be imported, one line says so.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
+    elif limit != resource.RLIM_INFINITY and issubclass(kind, MemoryError | ImportError | OSError):
+        said = (str(error).splitlines() or [kind.__name__])[0][:200]
+        print(
+            f"error: this process may have {limit / 1e6:,.0f} MB of memory, in which it could not "
+            f"start ({said}): raise the limit (ulimit -v)",
+            file=sys.stderr,
+        )
     else:
         _shown(kind, error, trace)
 

@@ -18,13 +18,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from latent_jax.paths import open_path, replace_file
+from latent_jax.paths import open_path, open_to_read, replace_file
 
 MOST_BYTES = 2**28
 """Of a file that is read whole; the largest of ours, a vocabulary or metrics, are far smaller."""
 
 MOST_DEPTH = 100
 """Of nested lists and objects."""
+
+MOST_DIGITS = 40
+"""Of a whole number, so that 128 bits fit; arrays and clocks overflow with much larger ones."""
 
 SEALED, DIGEST = "sealed", "digest"
 """The keys that a seal adds."""
@@ -100,7 +103,11 @@ def parse(
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
         value = json.loads(
-            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=pairs
+            text,
+            parse_constant=_refuse,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=pairs,
         )
     except UnicodeDecodeError as error:
         kind.fail(place, f"is not UTF-8 text: {error.reason} at byte {error.start}", error)
@@ -189,7 +196,7 @@ def read_text(path: str | os.PathLike, kind: Kind = OBJECT) -> str:
     path = open_path(path)
     try:
         # No stat beforehand: what is no plain file, as a pipe, has no size that holds.
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         kind.fail(path, f"cannot be read: {error.strerror or error}", error)
@@ -295,6 +302,12 @@ def _is_deeper(value: Any, depth: int) -> bool:
 
 def _refuse(word: str) -> None:
     raise ValueError(f"{word} is no number of JSON")
+
+
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"{text[:12]}... is a whole number of more than {MOST_DIGITS} digits")
+    return int(text)
 
 
 def _finite(text: str) -> float:

@@ -4,13 +4,15 @@ A bucket (gs://) has objects and no folders. An object cannot be appended to or 
 appears only when it has been written completely.
 """
 
+import errno
 import hashlib
 import importlib.util
 import os
 import re
+import stat
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 STORES = {"gs": ("etils", "gcsfs")}
 """Supported URL schemes, and the packages that each of them needs."""
@@ -57,12 +59,18 @@ def is_remote(path: str | os.PathLike) -> bool:
     return scheme_of(path) is not None
 
 
-def replace_file(path: str | os.PathLike, data: bytes) -> Any:
+def replace_file(path: str | os.PathLike, data: bytes, follows_links: bool = True) -> Any:
     """Write `data` to `path` atomically, make missing folders, and return the opened path.
 
     On a disk, the data go to a temporary file in the folder of `path`, or of the file that a link
     stands for, which then replaces it. A device or a pipe is written to. /dev/stdout and the like
     stand for what this process has open, and get the data behind all that it has printed.
+
+    Args:
+        path: of the file.
+        data: its new content.
+        follows_links: whether a link stands for the file that it names, wherever that lies. In a
+            folder of others the link itself is replaced.
 
     Raises:
         OSError: the disk is full, or the folder or bucket cannot be written; `path` is unchanged.
@@ -74,7 +82,8 @@ def replace_file(path: str | os.PathLike, data: bytes) -> Any:
         except Exception as error:  # each client has errors of its own
             raise OSError(f"cannot write {path}: {type(error).__name__}: {error}") from error
         return path
-    if is_special(path):
+    stays = _open_number(path) is None and path.is_symlink() and not follows_links
+    if is_special(path) and not stays:
         number = _open_number(path)
         for stream in (sys.stdout, sys.stderr):
             if number is not None and stream is not None:
@@ -85,7 +94,8 @@ def replace_file(path: str | os.PathLike, data: bytes) -> Any:
             file.write(data)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    final, path = path, Path(os.path.realpath(path)) if path.is_symlink() else path
+    final, is_link = path, path.is_symlink() and not stays
+    path = Path(os.path.realpath(path)) if is_link else path
     # A name of its own length could be longer than file systems allow.
     short = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     unfinished = path.with_name(f".{short}.{os.getpid()}.tmp")
@@ -97,6 +107,47 @@ def replace_file(path: str | os.PathLike, data: bytes) -> Any:
     return final
 
 
+def open_to_read(path: str | os.PathLike) -> BinaryIO:
+    """Open a file for reading; a pipe that nobody writes to is at its end, and waits for nobody.
+
+    A folder of others may hold a pipe or a device under any name.
+
+    Raises:
+        OSError: it is a device, or cannot be read.
+    """
+    path = open_path(path)
+    if is_remote(path):
+        return path.open("rb")
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        kind = os.fstat(number).st_mode
+        if stat.S_ISCHR(kind) or stat.S_ISBLK(kind) or stat.S_ISSOCK(kind):
+            raise OSError(errno.EINVAL, "Is a device, and not a file", str(path))
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        os.set_blocking(number, True)
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def check_files(folder: Any) -> None:
+    """Refuse a folder with anything that is neither a file nor a folder, at any depth.
+
+    Libraries open what they find; a pipe would keep them waiting for ever, and a device has no end.
+
+    Raises:
+        ValueError: it has; the message names it.
+    """
+    if is_remote(folder):
+        return
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in [*folders, *files]):
+            if not path.is_file() and not path.is_dir():
+                raise ValueError(f"{path} is no file, but a pipe, a device or a link to nothing")
+
+
 def _open_number(path: Path) -> int | None:
     """Return the number of the open file of this process that a path stands for, or None."""
     named = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -106,7 +157,10 @@ def _open_number(path: Path) -> int | None:
 
 
 def is_special(path: Path) -> bool:
-    """Return whether a path is a pipe, a device, or an open file under /dev or /proc."""
-    if path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",)):
+    """Return whether a path is a pipe, a device, or what this process has open (/dev/stdout).
+
+    A file below /dev, as in /dev/shm, is one like any other.
+    """
+    if _open_number(path) is not None:
         return path.exists() and not path.is_dir()
     return path.exists() and not path.is_file() and not path.is_dir()

@@ -20,6 +20,7 @@ WAYS_OUT = {
     errno.ENOTDIR: "name a place below a folder",
     errno.EISDIR: "name a file",
     errno.ENAMETOOLONG: "give it a shorter name",
+    errno.ENOMEM: "take less at a time, or raise the limit of memory (ulimit -v)",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 """What to do about what the system refuses."""
@@ -83,7 +84,8 @@ def describe_os_error(error: Exception) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether this process or a device has no memory left."""
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    said = ("RESOURCE_EXHAUSTED", "can't start new thread", "std::bad_alloc")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 
 def first_line(error: BaseException) -> str:

@@ -45,6 +45,7 @@ from latent_jax.codec.compress import (
 from latent_jax.codec.explain_message import explain_messages
 from latent_jax.codec.explain_text import METHOD as EXPLAINED
 from latent_jax.codec.explain_text import explain_text
+from latent_jax.codec.header import MAX_LANES
 from latent_jax.command_line import run_verbs
 from latent_jax.system_errors import check_file_name
 
@@ -64,7 +65,11 @@ M1 = flags.DEFINE_string(
     "m1", "", "File of the byte model of coders; by default the shipped one, in integers."
 )
 LANES = flags.DEFINE_integer(
-    "lanes", 0, "Texts that M1 reads side by side; 0 = the platform's choice.", lower_bound=0
+    "lanes",
+    0,
+    "Texts that M1 reads side by side; 0 = the platform's choice.",
+    lower_bound=0,
+    upper_bound=MAX_LANES,
 )
 OUT = flags.DEFINE_string(
     "out", None, "File to write; by default .latent is added to the name, or removed from it."

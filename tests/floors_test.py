@@ -12,7 +12,7 @@ FLOORS = (
     {
         *("contracts", "platform", "nearest", "paths", "ranges", "sharding_constraints"),
         *("json_files", "config_file", "folder_lock", "processes", "interrupts", "system_errors"),
-        *("array_files", "registration", "bars"),
+        *("array_files", "registration", "bars", "standard_streams"),
     },
     {"layers", "quantizers", "exact", "tokenizers", "reports"},
     {"data", "chunking"},

@@ -14,11 +14,13 @@ import zstandard
 from latent_jax.bars import Bar
 from latent_jax.codec import container
 from latent_jax.codec.compiling import announced
-from latent_jax.codec.header import read_header
+from latent_jax.codec.header import Header, read_header
 from latent_jax.codec.named_file import open_to_read
 from latent_jax.codec.new_file import new_file
+from latent_jax.codec.reading import ContainerError
 from latent_jax.methods.shipped_files import INTEGER_M1, read_integer_m1
 from latent_jax.models.integer_byte_model import IntegerByteModel
+from latent_jax.reports.spelling import one_line
 from latent_jax.tokenizers import AC, Tokenizer, load
 
 SUFFIX = ".latent"
@@ -110,7 +112,7 @@ def compress_file(
             _verify(target, path, out, tokenizer, raw)
     rate = f", {8 * packed / raw:.3f} bits per byte" if raw else ""
     checked = "" if verify else ", not verified"
-    print(f"{out}: {packed:,} of {raw:,} bytes{rate}{checked}")
+    print(f"{one_line(str(out))}: {packed:,} of {raw:,} bytes{rate}{checked}")
 
 
 def _verify(packed: BinaryIO, path: Path, out: Path, tokenizer: Tokenizer, n_bytes: int) -> None:
@@ -143,15 +145,25 @@ def decompress_file(path: Path, out: Path, folder: str = "", m1: str = "") -> No
         ValueError: the file is not a compressed one, is cut short or damaged, its tokenizer cannot
             be made, or `out` exists. Nothing is written then.
     """
+    name = one_line(str(path))
     with open_to_read(path) as source, new_file(out) as target, announced():
-        header = read_header(source, str(path))
+        header = read_header(source, name)
         tokenizer = None
         if header.method:
-            is_exact = bool(header.model)
-            tokenizer = open_tokenizer(header.method, folder, m1, header.lanes, is_exact)
-        blocks = container.decompress(source, target, tokenizer, header, str(path))
+            tokenizer = _tokenizer_of(header, path, folder, m1)
+        blocks = container.decompress(source, target, tokenizer, header, name)
         n_bytes = sum(_bar(blocks, None, path))
-    print(f"{out}: {n_bytes:,} bytes")
+    print(f"{one_line(str(out))}: {n_bytes:,} bytes")
+
+
+def _tokenizer_of(header: Header, path: Path, folder: str, m1: str) -> Tokenizer:
+    """Return the tokenizer that a file asks for; what is wrong with that is said of the file."""
+    try:
+        return open_tokenizer(header.method, folder, m1, header.lanes, bool(header.model))
+    except ValueError as error:
+        raise ContainerError(
+            f"{one_line(str(path))} asks for {header.method[:80]}: {error}"
+        ) from error
 
 
 def compare_files(
@@ -245,7 +257,7 @@ def _measure(name, raws, pack, unpack, verify) -> dict[str, Any]:
 
 def _bar(blocks: Iterator[int], total: int | None, label: Any) -> Iterator[int]:
     """Yield the bytes of each block, with a progress bar."""
-    with Bar(str(label), total, "B") as bar:
+    with Bar(one_line(str(label)), total, "B") as bar:
         for n_bytes in blocks:
             bar.update(n_bytes)
             yield n_bytes

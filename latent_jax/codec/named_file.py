@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from latent_jax.reports.spelling import one_line
+
 BUFFER_BYTES = 1 << 17
 
 
@@ -15,14 +17,16 @@ def named(label: Any, verb: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(f"{label} cannot be {verb}: {error.strerror or error}") from error
+        raise ValueError(
+            f"{one_line(str(label))} cannot be {verb}: {error.strerror or error}"
+        ) from error
 
 
 class NamedFile(io.FileIO):
     """An unbuffered file under a label.
 
     Args:
-        path: of the file.
+        path: of the file, or the number of one that is open.
         mode: see `io.FileIO`.
         label: what messages call it.
 
@@ -30,7 +34,7 @@ class NamedFile(io.FileIO):
         OSError: it cannot be opened. Later errors of the system are a `ValueError`.
     """
 
-    def __init__(self, path: str | os.PathLike, mode: str, label: Any):
+    def __init__(self, path: str | os.PathLike | int, mode: str, label: Any):
         """Open it."""
         super().__init__(path, mode)
         self._label = label
@@ -69,3 +73,8 @@ def open_new(path: str | os.PathLike, label: Any) -> io.BufferedRandom:
     """
     with named(label, "written"):
         return io.BufferedRandom(NamedFile(path, "xb+", label), BUFFER_BYTES)
+
+
+def open_number(number: int, label: Any) -> io.BufferedRandom:
+    """Take a file over that is open for reading and writing, which messages call `label`."""
+    return io.BufferedRandom(NamedFile(number, "rb+", label), BUFFER_BYTES)

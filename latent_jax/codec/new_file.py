@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from latent_jax.codec.named_file import named, open_new
+from latent_jax.codec.named_file import named, open_new, open_number
 
 
 def check_new(path: Path) -> None:
@@ -31,9 +32,10 @@ def check_new(path: Path) -> None:
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading and writing; at the end of the context it is at `path`, on the disk.
 
-    It is written beside `path` under a name that begins with a dot. That name goes away however
-    the context ends: by an error, Ctrl-C, or under `command_line.end_in_order` SIGTERM. A file that
-    somebody else puts at `path` meanwhile stays.
+    Until then it has no name, so that nothing is left however the process ends, also by SIGKILL. On
+    systems that have no such files it is written beside `path` under a name that begins with a dot;
+    that name goes away unless the process is killed. A file that somebody else puts at `path`
+    meanwhile stays.
 
     Raises:
         ValueError: `path` is taken, or cannot be written. Errors of the context's own work are left
@@ -44,24 +46,39 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with named(path, "written"):
             check_new(path)
-        with open_new(staging, path) as file:
+        with _open(staging, path) as file:
             yield file
             with named(path, "written"):
                 file.flush()
                 os.fsync(file.fileno())
-                _move(staging, path)
+                _move(file, staging, path)
     finally:
-        staging.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # below a file there is none, and that has been said
+            staging.unlink(missing_ok=True)
 
 
-def _move(staging: Path, path: Path) -> None:
+def _open(staging: Path, path: Path) -> BinaryIO:
+    """Return a file without a name in the folder of `path`, or where there are none, `staging`."""
+    if hasattr(os, "O_TMPFILE") and os.path.exists("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            return open_number(os.open(path.parent, os.O_TMPFILE | os.O_RDWR, 0o666), path)
+    return open_new(staging, path)
+
+
+def _move(file: BinaryIO, staging: Path, path: Path) -> None:
     """Give a file its name, unless the name is taken."""
     try:
         try:
-            os.link(staging, path)
+            _link(file, staging, path)
         except FileExistsError:
             raise
         except OSError:  # a file system without hard links
+            if not staging.exists():
+                file.seek(0)
+                with open_new(staging, path) as copy:
+                    shutil.copyfileobj(file, copy)
+                    copy.flush()
+                    os.fsync(copy.fileno())
             os.close(os.open(path, os.O_CREAT | os.O_EXCL))
             os.replace(staging, path)
     except FileExistsError:
@@ -69,3 +86,15 @@ def _move(staging: Path, path: Path) -> None:
             f"{path} was made by somebody else meanwhile, and is left as it is: name another file "
             "with --out"
         ) from None
+
+
+def _link(file: BinaryIO, staging: Path, path: Path) -> None:
+    """Give a file its name by a hard link, which replaces nothing."""
+    if staging.exists():
+        os.link(staging, path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:  # with a folder, Python asks for the file that the link under /proc stands for
+        os.link(f"/proc/self/fd/{file.fileno()}", path.name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        os.close(folder)

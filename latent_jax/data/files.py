@@ -17,7 +17,7 @@ file name and row number.
 import glob
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ from latent_jax.data.packed import OPENERS, compression, read_chunks
 from latent_jax.json_files import ANY, parse
 
 PASSAGE_BYTES = 16 * 1024
+
+MOST_LINE_BYTES = 2**28
+"""Of one line of a .jsonl file: a packed file of a few MB may stand for more than memory holds."""
 
 _ROWS = 1024
 _FORMATS = (".txt", ".jsonl")
@@ -105,11 +108,22 @@ class Files:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file, in UTF-8 where a byte order mark says what it is in."""
-    rest = b""
+    parts: list[bytes] = []  # of a line that goes on; joined once, as it may have many
+    n_bytes = 0
     for chunk in to_utf8(read_chunks(path)):
-        *lines, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else (rest + chunk,)
-        yield from lines
-    if rest:
+        *lines, rest = chunk.split(b"\n")
+        if lines:
+            yield b"".join([*parts, lines[0]])
+            yield from lines[1:]
+            parts, n_bytes = [], 0
+        parts.append(rest)
+        n_bytes += len(rest)
+        if n_bytes > MOST_LINE_BYTES:
+            raise CorpusError(
+                f"{path} has a line of more than {MOST_LINE_BYTES:,} bytes: cut its text into "
+                "several lines, or write it as a .txt file."
+            )
+    if rest := b"".join(parts):
         yield rest
 
 
@@ -134,8 +148,7 @@ def _records(path: Path, name: str, text_field: str) -> Iterator[Document]:
 def _text(record: dict[str, Any], text_field: str, where: str) -> bytes:
     if text_field not in record:
         raise CorpusError(
-            f"{where} has no field {text_field!r}, only "
-            f"{', '.join(map(repr, record)) or 'an empty object'}: "
+            f"{where} has no field {text_field!r}, only {_listed(record) or 'an empty object'}: "
             "set data.text_field to the one that holds the text."
         )
     text = record[text_field] if record[text_field] is not None else ""
@@ -187,7 +200,7 @@ def _rows(path: Path, name: str, text_field: str) -> Iterator[Document]:
             columns = {field.name: field.type for field in file.schema_arrow}
             if text_field not in columns:
                 raise CorpusError(
-                    f"{path} has no column {text_field!r}, only {', '.join(map(repr, columns))}: "
+                    f"{path} has no column {text_field!r}, only {_listed(columns)}: "
                     "set data.text_field to the one that holds the text."
                 )
             read = [text_field, *({"id"} & columns.keys() - {text_field})]
@@ -202,11 +215,19 @@ def _rows(path: Path, name: str, text_field: str) -> Iterator[Document]:
                     )
                 text = text.encode("utf-8") if isinstance(text, str) else text
                 yield Document(_key(row.get("id"), name, number), text)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeError) as error:
         raise CorpusError(
             f"{path} cannot be read to its end ({error}): it is damaged, cut short or no Parquet; "
             "fetch it again or leave it out."
         ) from error
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return the first names of many as a message shows them; a line of others may have any."""
+    names = [*names]
+    shown = [repr(name) if len(name) <= 40 else f"{name[:37]!r}..." for name in names[:10]]
+    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
+    return ", ".join(shown) + more
 
 
 def _shown(value: Any) -> str:

@@ -68,6 +68,8 @@ class RecordFiles(Sequence):
         """
         self._paths, self._way_out = [os.fspath(path) for path in paths], way_out
         try:
+            for path in paths:
+                _file(path)
             self._source = grain.sources.ArrayRecordDataSource(self._paths)
             self._n_records = len(self._source)
         except Exception as error:  # array_record and the file system share no class
@@ -107,13 +109,20 @@ class RecordFiles(Sequence):
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    size = path.stat().st_size
+    size = _file(path).stat().st_size
     source = grain.sources.ArrayRecordDataSource([os.fspath(path)])
     ends = [source[0], source[len(source) - 1]] if len(source) else []
     digest = hashlib.sha256()
     for record in ends:
         digest.update(len(record).to_bytes(8, "little") + record)
     return {"bytes": size, "records": len(source), "ends": digest.hexdigest()[:32]}
+
+
+def _file(path: Path) -> Path:
+    """Return a path that is a file: a pipe would keep its reader waiting for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no file, but a folder, a pipe or a device")
+    return path
 
 
 def _line(error: Exception) -> str:

@@ -21,7 +21,7 @@ from latent_jax.methods.shipped_files import COMPILED_FOLDER, FOLDER, M1_FILE
 from latent_jax.models.byte_model import GPTByteModel
 from latent_jax.models.integer_byte_model import IntegerByteModel
 from latent_jax.models.integer_device import IntegerDeviceModel
-from latent_jax.paths import replace_file
+from latent_jax.paths import open_to_read, replace_file
 from latent_jax.platform import Platform
 from latent_jax.tokenizers import CompiledCode
 from latent_jax.tokenizers.byte_model import ByteModel
@@ -101,7 +101,8 @@ def write_m1(path: Path, content: bytes, record: Mapping[str, Any]) -> dict[str,
 def _read_m1(path: str) -> bytes:
     file = Path(path).expanduser() if path else FOLDER / M1_FILE
     try:
-        content = file.read_bytes()
+        with open_to_read(file) as opened:
+            content = opened.read()
     except OSError as error:
         raise ValueError(
             f"the byte model {file} cannot be read ({error.strerror}): make one with "

@@ -17,6 +17,7 @@ import numpy as np
 
 from latent_jax.array_files import printable
 from latent_jax.models.gguf_blocks import BLOCKS, NAMES, dequantize
+from latent_jax.paths import open_to_read
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -107,7 +108,7 @@ def open_gguf(path: str | Path) -> GGUF:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             return GGUF(path, *read_header(file))
     except OSError as error:
         raise GGUFError(f"{path} cannot be read: {error.strerror}") from error

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_jax.array_files import LENGTH_BYTES, METADATA, read_header, view
+from latent_jax.paths import open_to_read
 
 DTYPES = {
     "F64": np.dtype(np.float64),
@@ -69,7 +70,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
         ValueError: the file cannot be read or is no whole safetensors file; the message names it.
     """
     try:
-        return from_bytes(Path(path).read_bytes())
+        with open_to_read(path) as file:
+            return from_bytes(file.read())
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

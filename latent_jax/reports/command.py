@@ -130,5 +130,10 @@ def _kept(run: Run) -> dict[str, float]:
     evaluations = run.split("validation")
     if "evaluations_without_improvement" not in evaluations[-1]:
         return {}
+    if not all(run.metric in record for record in evaluations):
+        raise ValueError(
+            f"{run.folder / 'metrics.jsonl'} has validation records without {run.metric!r}, which "
+            f"{run.folder / 'config.json'} names as training.best_metric: restore it from a copy"
+        )
     best = min(evaluations, key=lambda record: record[run.metric])
     return {"kept_value": best[run.metric], "kept_step": best["step"]}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from latent_jax.config_file import read_config
-from latent_jax.json_files import Kind, read_lines
+from latent_jax.json_files import Kind, check, read_lines
 from latent_jax.nearest import nearest
 from latent_jax.paths import open_path
 
@@ -29,6 +29,7 @@ class RunFolderError(ValueError):
 
 
 _CONFIG = Kind(keys={"method": str}, maybe={"name": str, "training": dict}, error=RunFolderError)
+_TRAINING = Kind(maybe={"best_metric": str}, error=RunFolderError)
 _ANY = Kind(None, error=RunFolderError)
 
 
@@ -140,6 +141,7 @@ def read_run(folder: str | Path) -> Run:
     folder = open_path(folder)
     _check_there(folder, "config.json")
     config = read_config(folder, _CONFIG)
+    check(config.get("training", {}), f"training in {folder / 'config.json'}", _TRAINING)
     return Run(folder, config, _read_metrics(folder))
 
 

@@ -7,13 +7,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latent_jax.json_files import Kind, read_json
+from latent_jax.json_files import Kind, describe, read_json
 from latent_jax.reports.records import RunFolderError
 from latent_jax.reports.style import rank_of
 
 CELL_FILE = "cell.json"
 
-CELL = Kind(keys={"name": str, "method": str, "size": str}, maybe={"setting": str, "seed": int})
+_TEXTS = ("name", "method", "size", "budget", "group", "config", "setting", "lm_gradient")
+_NUMBERS = (
+    "bits_per_byte",
+    "bytes_per_token",
+    "bytes_seen",
+    "n_parameters",
+    "n_embedding_parameters",
+)
+CELL = Kind(
+    keys=dict.fromkeys(_TEXTS[:4], str) | dict.fromkeys(_NUMBERS, float),
+    maybe=dict.fromkeys(_TEXTS[4:], str) | {"seed": int, "beta": float},
+)
+"""What the record of a cell has; all that is not text is a number, or null where not measured."""
 
 
 def read_cells(folder: str | Path) -> list[dict[str, Any]]:
@@ -28,10 +40,17 @@ def read_cells(folder: str | Path) -> list[dict[str, Any]]:
     records = []
     for path in paths:
         try:
-            records.append(read_json(path, CELL))
+            records.append(_checked(read_json(path, CELL), path))
         except ValueError as error:
             raise RunFolderError(f"{path} is damaged ({error}): train the cell again") from error
     return records
+
+
+def _checked(record: dict[str, Any], path: Path) -> dict[str, Any]:
+    for key, value in record.items():
+        if key not in _TEXTS and not (value is None or isinstance(value, bool | int | float)):
+            CELL.fail(path, f"has {describe(value)} as its {key!r}, where a number was expected")
+    return record
 
 
 def label_of(record: Mapping[str, Any]) -> str:

@@ -127,7 +127,7 @@ def line_look(index: int) -> dict:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write the figure as PNG; the file is whole or not there.
+    """Write the figure as PNG; the file is whole or not there, and a link there is replaced.
 
     Texts are drawn as they are: a "$" in the name of a run begins no formula.
     """
@@ -138,7 +138,7 @@ def save(figure: Figure, path: str | Path) -> Path:
         text.set_parse_math(id(text) in numbers)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=DPI)
-    return replace_file(path, image.getvalue())
+    return replace_file(path, image.getvalue(), follows_links=False)
 
 
 def _spell_ticks(axis: Axis) -> list[Text]:

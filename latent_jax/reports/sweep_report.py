@@ -10,6 +10,7 @@ from latent_jax.paths import replace_file
 from latent_jax.reports.isoflop import isoflop_table
 from latent_jax.reports.latent_figures import write_latent_bars
 from latent_jax.reports.scores import Scores, read_cells
+from latent_jax.reports.spelling import markdown_cell, whole
 from latent_jax.reports.sweep_figures import write_sweep_figures
 from latent_jax.reports.sweep_tables import (
     ablation_table,
@@ -77,7 +78,8 @@ def report_sweep(folders: Sequence[str | Path], *, results: str | None = None) -
     folder = Path(folders[0])
     tables, out = sweep_tables(records), folder / REPORT
     budget = ", ".join(sorted({record["budget"] for record in records}))
-    page = [f"# {folder.name}", f"{len(records)} cells; budget of each: {budget}."]
+    title, budget = markdown_cell(folder.name), markdown_cell(budget)
+    page = [f"# {title}", f"{len(records)} cells; budget of each: {budget}."]
     written = []
     for name, rows in tables.items():
         print(f"\n{TITLES[name]}\n\n{text_table(rows)}")
@@ -127,4 +129,4 @@ def _csv(rows: Records) -> bytes:
     writer = csv.DictWriter(text, keys, restval="")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().encode()
+    return whole(text.getvalue()).encode()

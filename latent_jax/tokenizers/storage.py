@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from latent_jax.paths import is_remote, open_path, replace_file
+from latent_jax.paths import is_remote, open_path, open_to_read, replace_file
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -78,7 +78,8 @@ def read_file(folder: Path, name: str) -> bytes:
         ValueError: the folder or the file is missing or cannot be read.
     """
     try:
-        return (open_path(folder) / name).read_bytes()
+        with open_to_read(open_path(folder) / name) as file:
+            return file.read()
     except OSError as error:
         raise ValueError(
             f"{folder} is not a complete saved tokenizer: {name} cannot be read "

@@ -24,7 +24,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from latent_jax.json_files import Kind, read_json, read_sealed, sealed, write_sealed
-from latent_jax.paths import is_remote, replace_file
+from latent_jax.paths import check_files, is_remote, replace_file
 from latent_jax.training.identity import DIGEST_RULE, CheckpointError, digests
 from latent_jax.training.mesh import is_primary
 
@@ -125,6 +125,10 @@ def read_metadata(path: Any) -> dict[str, Any]:
     """
     if not (path / "run").is_dir():
         raise DamagedError(f"{path} was not written by latent_jax (it has no item 'run')")
+    try:
+        check_files(path)
+    except ValueError as error:
+        raise DamagedError(str(error)) from error
     metadata, is_sealed = read_sealed(path / METADATA, _METADATA)
     if not is_sealed:
         logger.warning(

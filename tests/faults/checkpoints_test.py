@@ -49,6 +49,10 @@ def misspell(step):
             path.write_bytes(path.read_bytes().replace(b"query_key_value", b"puery_key_value"))
 
 
+def zero(path):
+    path.symlink_to("/dev/zero")
+
+
 def empty_folder(step):
     shutil.rmtree(step)
     step.mkdir()
@@ -101,6 +105,18 @@ DAMAGES = {
     "a flipped name": (misspell, "6 is truncated or damaged: .*puery_key_value"),
     "a flipped parameter": (lambda s: flip(largest(s / "variables")), "6/variables|step/6 is"),
     "a flipped moment": (lambda s: flip(largest(s / "optimizer")), "6/optimizer"),
+    "a pipe": (
+        lambda s: os.mkfifo(s / "variables" / "_CHECKPOINT"),
+        "variables/_CHECKPOINT is no file, but a pipe",
+    ),
+    "metadata is a pipe": (
+        lambda s: ((s / "run/metadata.json").unlink(), os.mkfifo(s / "run/metadata.json")),
+        "run/metadata.json is no file, but a pipe",
+    ),
+    "an endless file": (
+        lambda s: ((s / "variables/_METADATA").unlink(), zero(s / "variables/_METADATA")),
+        "variables/_METADATA is no file, but a pipe, a device",
+    ),
     "parameters cut": (lambda s: os.truncate(largest(s / "variables"), 50), "truncated or damaged"),
 }
 

@@ -8,20 +8,25 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from absl import flags
+from matplotlib.figure import Figure
 
 import latent_jax.data  # noqa: F401  Grain defines flags of its own, once
 from latent_jax.commands.generate import Request
 from latent_jax.commands.prepare import compile_code
 from latent_jax.data import DataConfig, open_corpus
 from latent_jax.flag_values import FILES, check_values
-from latent_jax.paths import replace_file
+from latent_jax.json_files import read_json
+from latent_jax.models import safetensors
+from latent_jax.paths import check_files, replace_file
+from latent_jax.reports.style import save
 from latent_jax.reports.tables import write_json
 from latent_jax.system_errors import check_writable, describe_os_error, is_out_of_memory
-from latent_jax.tokenizers.storage import write_folder
+from latent_jax.tokenizers.storage import read_file, write_folder
 from tests.launching import ROOT, environment, launch
 
 SCRIPTS = sorted(path.name for path in (ROOT / "launch").glob("*.py"))
@@ -191,6 +196,57 @@ def test_a_pipe_a_device_and_a_link_are_written_through(tmp_path):
     (tmp_path / "link").symlink_to("real")
     replace_file(tmp_path / "link", b"new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_a_file_in_memory_is_replaced_like_any_other():
+    """/dev/shm is below /dev, and its files are neither devices nor appended to."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        for content in (b"one", b"two"):
+            assert replace_file(Path(folder, "a.json"), content).read_bytes() == content
+
+
+def test_pictures_of_a_folder_of_others_do_not_follow_its_links(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "theirs").mkdir()
+    for name, target in (("a.png", "../mine.txt"), ("b.png", "/dev/null"), ("c.png", "nothing")):
+        (tmp_path / "theirs" / name).symlink_to(target)
+        path = save(Figure(figsize=(1, 1)), tmp_path / "theirs" / name)
+        assert path.is_file() and not path.is_symlink()
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert sorted(os.listdir(tmp_path / "theirs")) == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, "a cannot be read as JSON: Expecting value"),
+        (lambda path: path.symlink_to("/dev/zero"), "a cannot be read: Is a device, and not"),
+        (lambda path: path.symlink_to("/dev/tty"), "a cannot be read: "),
+        (lambda path: path.symlink_to("a"), "a cannot be read: Too many levels of symbolic"),
+        (Path.mkdir, "a cannot be read: Is a directory"),
+    ],
+)
+def test_what_is_no_file_keeps_nobody_waiting(tmp_path, make, message):
+    make(tmp_path / "a")
+    with pytest.raises(ValueError, match=message):
+        read_json(tmp_path / "a")
+    with pytest.raises(ValueError, match=r"a is no safetensors file|a cannot be read"):
+        safetensors.read(tmp_path / "a")
+    if make is not os.mkfifo:  # one that nobody writes to is at its end
+        with pytest.raises(ValueError, match="is not a complete saved tokenizer: a cannot be read"):
+            read_file(tmp_path, "a")
+    else:
+        assert read_file(tmp_path, "a") == b""
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_folder_with_a_pipe_or_a_device_is_refused(tmp_path, make):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "file").write_text("x")
+    check_files(tmp_path)
+    make(tmp_path / "deep" / "er" / "it")
+    with pytest.raises(ValueError, match="deep/er/it is no file, but a pipe, a device or a link"):
+        check_files(tmp_path)
 
 
 @pytest.mark.parametrize(

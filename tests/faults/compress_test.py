@@ -91,13 +91,16 @@ def test_a_rule_that_may_lose_text_is_refused_for_files(raw, tmp_path, words):
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_file_that_somebody_makes_meanwhile_stays(raw, tmp_path, monkeypatch, links):
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_file_that_somebody_makes_meanwhile_stays(raw, tmp_path, monkeypatch, links, nameless):
     if not links:
 
-        def link(*_):
+        def link(*_, **__):
             raise PermissionError(1, "Operation not permitted")
 
         monkeypatch.setattr(os, "link", link)
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE")
     out = tmp_path / "out"
 
     def make():
@@ -128,6 +131,12 @@ def test_a_name_that_is_taken_is_refused_before_a_tokenizer_is_made(raw, tmp_pat
     make(tmp_path / "out")
     with pytest.raises(ValueError, match=message):
         compress_file(raw, tmp_path / "out", lambda: pytest.fail("made a tokenizer"))
+
+
+@pytest.mark.parametrize("place", ["raw/out", "raw/folder/out", "nothing/out"])
+def test_a_place_below_a_file_is_said_by_its_name(raw, tmp_path, place):
+    with pytest.raises(ValueError, match=f"{place} cannot be written: .* is no folder"):
+        compress_file(raw, tmp_path / place, gzip)
 
 
 def test_the_longest_names_are_taken(raw, tmp_path):
@@ -218,7 +227,7 @@ def test_kernels_are_announced_when_they_are_compiled_and_only_then(tmp_path, ca
     assert kernel("latent_jax.exact.made")(1j) == 1 + 1j and capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_leaves_nothing(tmp_path, number):
     code = (
         "import sys, pathlib, time\n"
@@ -234,7 +243,6 @@ def test_a_signal_leaves_nothing(tmp_path, number):
         stderr=subprocess.DEVNULL,
     )
     assert process.stdout.readline() == b"ready\n"
-    assert len([*tmp_path.iterdir()]) == 1
     process.send_signal(number)
     assert process.wait(30) != 0
     assert [*tmp_path.iterdir()] == []
@@ -328,6 +336,8 @@ def block(n_bytes, checksum=0, n_texts=1, rest=b""):
         (with_header({"model": "00"}), "a method has a fingerprint or a model"),
         (with_header({**IDENTITY, "lanes": 1e300}), r"lanes is 1e\+300"),
         (with_header({**IDENTITY, "lanes": 10**9}), "lanes is 1000000000"),
+        (with_header({**IDENTITY, "lanes": 65536}), "lanes is 65536"),
+        (with_header({**IDENTITY, "lanes": 1025}, version=1), "lanes is 1025"),
         (b"\xff\xfe" + b"latentj\x02", "was not written by"),
     ],
 )
@@ -340,6 +350,34 @@ def test_sizes_and_words_of_a_container_are_not_believed(packed, message):
         assert tracemalloc.get_traced_memory()[1] < 20e6
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["\x1b[2Jred", "two\nlines", "a\u202eb", "\udcff\x9b"])
+def test_the_name_of_a_file_of_others_is_spelled(tmp_path, name, capsys):
+    (tmp_path / name).write_bytes(b"")
+    compress_file(tmp_path / name, tmp_path / f"{name}.latent", gzip)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and said.rstrip("\n").isprintable()
+    for wrong in (b"no container", with_header({**IDENTITY, "method": "Nope"})):
+        (tmp_path / name).write_bytes(wrong)
+        with pytest.raises(ContainerError) as error:
+            decompress_file(tmp_path / name, tmp_path / "copy")
+        assert str(error.value).isprintable()
+    (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match="cannot be read: No such file") as missing:
+        decompress_file(tmp_path / name, tmp_path / "copy")
+    assert str(missing.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "method", ["GZip[v=4294967296]", "GZip[v=256,v=256]", "Nope[x=1]", "AC[v=0]", "-", "a" * 3000]
+)
+def test_what_is_wrong_with_a_method_is_said_of_the_file(tmp_path, method):
+    (tmp_path / "theirs").write_bytes(with_header({**IDENTITY, "method": method}))
+    with pytest.raises(ContainerError, match=r"theirs asks for .*: ") as error:
+        decompress_file(tmp_path / "theirs", tmp_path / "out")
+    assert len(str(error.value)) < 600 + len(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
 
 
 def bomb(tokenizer, text):

@@ -81,6 +81,14 @@ ROWS = {
     "a file is gone": (lambda f: (f / TRAIN).unlink(), f"{TRAIN} cannot be read"),
     "a file is cut": (lambda f: os.truncate(f / TRAIN, 3000), TRAIN),
     "a file is empty": (lambda f: os.truncate(f / TRAIN, 0), TRAIN),
+    "a pipe": (
+        lambda f: ((f / TRAIN).unlink(), os.mkfifo(f / TRAIN)),
+        f"{TRAIN} cannot be read .it is no file, but a folder, a pipe",
+    ),
+    "an endless file": (
+        lambda f: ((f / NEXT).unlink(), (f / NEXT).symlink_to("/dev/zero")),
+        f"{NEXT} cannot be read .it is no file",
+    ),
     "files swapped": (lambda f: swap(f, TRAIN, NEXT), r"train-0000\d.array_record is not the file"),
     "splits swapped": (
         lambda f: swap(f, TRAIN, "validation-00000.array_record"),

@@ -45,6 +45,8 @@ def command(body, **words):
         ("raise KeyboardInterrupt", 130, "interrupted\n"),
         ("raise BrokenPipeError", 141, ""),
         ("raise RuntimeError('RESOURCE_EXHAUSTED: x')", 2, "error: there is not enough memory"),
+        ('raise RuntimeError("can\'t start new thread")', 2, "error: there is not enough memory"),
+        ("raise OSError(12, 'Cannot allocate memory')", 2, "error: Cannot allocate memory; take"),
     ],
 )
 def test_how_a_command_ends(body, status, line):
@@ -80,6 +82,32 @@ def test_ctrl_c_while_it_imports_and_while_it_works():
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert err == "interrupted\n" and process.returncode == -signal.SIGINT
+
+
+def test_where_memory_is_too_small_for_the_imports():
+    code = (
+        "from latent_jax import interrupts; import resource; "
+        "resource.setrlimit(resource.RLIMIT_AS, (10**8, 10**8)); raise {}"
+    )
+    for error in ("ImportError('failed to map segment')", "OSError('no libllvmlite.so')"):
+        words = dict(capture_output=True, text=True, env=environment(), timeout=120)
+        ended = subprocess.run([sys.executable, "-c", code.format(error)], **words)
+        assert ended.returncode != 0 and ended.stderr.count("\n") == 1
+        assert ended.stderr.startswith("error: this process may have 100 MB of memory, in which")
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_is_closed_ends_a_command_in_order_unless_it_is_ignored(ignored):
+    def ignore():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+
+    body = "exec('try:\\n import time; time.sleep(3)\\nfinally:\\n print(\"closed\", flush=True)')"
+    process = command(body, preexec_fn=ignore)
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGHUP)
+    out, err = process.communicate(timeout=60)
+    status = 0 if ignored else 128 + signal.SIGTERM
+    assert (process.returncode, out, err) == (status, "closed\n", "")
 
 
 COLLECTED = """

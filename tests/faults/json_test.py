@@ -24,6 +24,7 @@ from latent_jax.json_files import (
     write_sealed,
 )
 from latent_jax.reports import tables
+from latent_jax.reports.command import comparison_table
 from latent_jax.reports.records import read_run
 from latent_jax.reports.scores import read_cells
 from latent_jax.tokenizers import load
@@ -43,6 +44,7 @@ SHAPES = {
     "not a number": b'{"a": NaN}',
     "infinity": b'{"a": 1e999}',
     "a long number": b'{"a": ' + b"9" * 5000 + b"}",
+    "a number beyond all arrays": b'{"a": 1' + b"0" * 40 + b"}",
     "text after it": b"{} {}",
     "zeros": b"\0" * 64,
 }
@@ -134,10 +136,67 @@ def test_a_line_that_lost_its_digest_is_named(workdir):
         read_run(workdir)
 
 
+CELL = {"name": "a", "method": "Bytes", "size": "nano", "budget": "bytes:1", "bits_per_byte": 2.0}
+CELL |= dict.fromkeys(
+    ("bytes_per_token", "bytes_seen", "n_parameters", "n_embedding_parameters"), 1
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget": None}, "has null as its 'budget', where text was expected"),
+        ({"budget": ...}, "has no 'budget', where text was expected"),
+        (
+            {"bits_per_byte": "2.0"},
+            "has \"2.0\" as its 'bits_per_byte', where a number was expected",
+        ),
+        ({"n_parameters": []}, "has an empty list as its 'n_parameters', where a number"),
+        (
+            {"uniform_bits_per_byte": "x"},
+            "has \"x\" as its 'uniform_bits_per_byte', where a number",
+        ),
+        ({"anything": {"a": 1}}, "has an object of 1 as its 'anything', where a number"),
+        ({"group": 5}, "has 5 as its 'group', where text was expected"),
+    ],
+)
+def test_a_cell_of_others_is_one_line(tmp_path, changes, message):
+    (tmp_path / "cells" / "a").mkdir(parents=True)
+    path = tmp_path / "cells" / "a" / "cell.json"
+    path.write_text(json.dumps(CELL))
+    assert read_cells(tmp_path) == [CELL]
+    changed = {key: value for key, value in {**CELL, **changes}.items() if value is not ...}
+    path.write_text(json.dumps(changed))
+    with pytest.raises(ValueError, match=message) as caught:
+        read_cells(tmp_path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ([], "training in .*config.json holds an empty list|has an empty list as its 'training'"),
+        ({"best_metric": 5}, "training in .*config.json has 5 as its 'best_metric'"),
+    ],
+)
+def test_a_report_says_what_is_wrong_with_a_configuration(tmp_path, training, message):
+    config = {"method": "Bytes", "training": training}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    line = {"step": 1, "split": "validation", "bytes_seen": 1, "evaluations_without_improvement": 0}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match=message):
+        read_run(tmp_path)
+    for metric in ("bits_per_byte", "nope"):
+        config = {"method": "Bytes", "training": {"best_metric": metric}}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(ValueError, match=rf"metrics.jsonl has validation .*without '{metric}'"):
+            comparison_table([tmp_path])
+
+
 VALUES = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(10**39), 10**39)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

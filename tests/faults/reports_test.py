@@ -19,6 +19,7 @@ from latent_jax.reports.curves import write_curves
 from latent_jax.reports.page import Cut, Segmentation, study_page, write_page
 from latent_jax.reports.spelling import markdown_cell, one_line, script_json, whole
 from latent_jax.reports.style import house_style, save, show_families
+from latent_jax.reports.sweep_report import report_sweep
 from latent_jax.reports.tables import markdown_table, text_table
 
 show_families(looks())
@@ -126,6 +127,23 @@ def test_powers_of_ten_stay_formulas(tmp_path, monkeypatch):
     expected = drawn("", tmp_path, "log")
     monkeypatch.setattr("latent_jax.reports.style._spell_ticks", lambda axis: [])
     assert not np.array_equal(drawn("", tmp_path, "log"), expected)
+
+
+def test_a_report_of_a_sweep_holds_names_of_others(tmp_path):
+    folder = tmp_path / "a|<script>"
+    cell = {"size": "nano", "budget": "bytes:1 <!-- |", "bits_per_byte": 2.0, "seed": 0}
+    needed = ("bytes_per_token", "bytes_seen", "n_parameters", "n_embedding_parameters")
+    cell |= dict.fromkeys(needed, 1)
+    for number, name in enumerate(NAMES.values()):
+        (folder / "cells" / str(number)).mkdir(parents=True)
+        words = {"name": name, "method": f"Bytes {name}", "setting": name, "group": "", **cell}
+        (folder / "cells" / str(number) / "cell.json").write_text(json.dumps(words))
+    (folder / "manifest.json").write_text("{}")
+    report_sweep([folder])
+    page = (folder / "report" / "report.md").read_bytes().decode("utf-8")
+    assert "<" not in page and "\x1b" not in page
+    for path in (folder / "report").glob("*.csv"):
+        path.read_bytes().decode("utf-8")
 
 
 @pytest.mark.parametrize("name", NAMES)

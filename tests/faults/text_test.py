@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from latent_jax.commands.prompts import read_prompts
-from latent_jax.data import DataConfig, open_corpus
+from latent_jax.data import DataConfig, files, open_corpus
 from latent_jax.data.documents import CorpusError
 from latent_jax.data.encodings import to_utf8
 from latent_jax.data.files import Files
@@ -118,6 +118,36 @@ def test_what_is_said_of_a_file(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CorpusError, match=message):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "record", [{f"key {i}": i for i in range(50_000)}, {"\x1b" * 10_000: 1, "b": 2}]
+)
+def test_fields_without_end_are_not_all_listed(record, tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(record))
+    with pytest.raises(CorpusError, match="has no field 'text', only ") as error:
+        read(tmp_path / "a.jsonl")
+    assert len(str(error.value)) < 700 + len(str(tmp_path)) and str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("", bytes), (".gz", gzip.compress)])
+def test_a_line_is_as_long_as_is_stated(ending, pack, tmp_path, monkeypatch):
+    texts = ["a" * 3_000_000, "b", "c" * 5_000_000]
+    lines = "\n".join(json.dumps({"text": text}) for text in texts)
+    (tmp_path / f"a.jsonl{ending}").write_bytes(pack(lines.encode()))
+    assert read(tmp_path / f"a.jsonl{ending}") == texts
+    monkeypatch.setattr(files, "MOST_LINE_BYTES", 4_000_000)
+    with pytest.raises(
+        CorpusError, match=r"a\.jsonl.* has a line of more than 4,000,000 bytes: cut"
+    ):
+        read(tmp_path / f"a.jsonl{ending}")
+
+
+def test_a_column_that_is_no_text_is_said_of_its_file(tmp_path):
+    wrong = pyarrow.array([b"\xff\xfe", b"ok"]).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"text": wrong}), tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match=r"a\.parquet cannot be read to its end .*utf-8"):
+        read(tmp_path / "a.parquet")
 
 
 def test_pipes_and_files_that_vanish(tmp_path):

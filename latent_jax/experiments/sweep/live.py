@@ -7,6 +7,7 @@ from typing import Any
 
 from latent_jax.experiments.sweep.jobs import cell_folder
 from latent_jax.json_files import Kind, parse
+from latent_jax.reports.spelling import one_line
 
 _RECORD = Kind(keys={"step": int, "bits_per_byte": float})
 
@@ -86,7 +87,7 @@ class Live:
 
     def _print(self, text: str) -> None:
         self._erase()
-        print(text, file=self._stream, flush=True)
+        print(one_line(text), file=self._stream, flush=True)
 
     def _erase(self) -> None:
         if self._drawn:

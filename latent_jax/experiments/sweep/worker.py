@@ -85,7 +85,7 @@ def share_compiled(folder: str | Path) -> Path | None:
     """
     if jax.config.jax_compilation_cache_dir is not None:
         return None
-    name = hashlib.sha256(os.path.abspath(folder).encode()).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(os.path.abspath(folder))).hexdigest()[:16]
     programs = programs_folder(f"sweeps/{name}")
     if programs is not None:
         jax.config.update("jax_compilation_cache_dir", str(programs))
