@@ -18,7 +18,7 @@ import latent_jax
 from latent_jax.flag_values import check_local, check_values
 from latent_jax.interrupts import keep_handler
 from latent_jax.nearest import check_word
-from latent_jax.reports.spelling import one_line
+from latent_jax.spelling import one_line
 from latent_jax.system_errors import describe_os_error, first_line, is_out_of_memory
 
 # Config files contain `from configs import common`, which must work from every working directory.

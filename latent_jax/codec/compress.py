@@ -20,7 +20,7 @@ from latent_jax.codec.new_file import new_file
 from latent_jax.codec.reading import ContainerError
 from latent_jax.methods.shipped_files import INTEGER_M1, read_integer_m1
 from latent_jax.models.integer_byte_model import IntegerByteModel
-from latent_jax.reports.spelling import one_line
+from latent_jax.spelling import one_line
 from latent_jax.tokenizers import AC, Tokenizer, load
 
 SUFFIX = ".latent"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from latent_jax.reports.spelling import one_line
+from latent_jax.spelling import one_line
 
 BUFFER_BYTES = 1 << 17
 

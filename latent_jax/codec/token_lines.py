@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import TextIO
 
-from latent_jax.reports.spelling import printable
+from latent_jax.spelling import printable
 
 COLOURS = (117, 216, 115, 182, 222)
 """Pale backgrounds of terminals with 256 colours; letters on them are black."""

@@ -26,8 +26,8 @@ from latent_jax.methods.registry import family, looks
 from latent_jax.reports.command import report
 from latent_jax.reports.page import BrowserCode, Cut, Segmentation, study_page, write_page
 from latent_jax.reports.records import find_runs
-from latent_jax.reports.spelling import whole
 from latent_jax.reports.style import show_families
+from latent_jax.spelling import whole
 from latent_jax.system_errors import check_writable
 from latent_jax.tokenizers import BPE, CompiledCode, Tokenizer
 from latent_jax.tokenizers.saved_form import read_metadata

@@ -25,7 +25,7 @@ from matplotlib.ticker import (
 )
 
 from latent_jax.paths import replace_file
-from latent_jax.reports.spelling import one_line, plot_text
+from latent_jax.spelling import one_line, plot_text
 
 INK = "#22262b"
 QUIET = "#6b7280"

@@ -10,7 +10,6 @@ from latent_jax.paths import replace_file
 from latent_jax.reports.isoflop import isoflop_table
 from latent_jax.reports.latent_figures import write_latent_bars
 from latent_jax.reports.scores import Scores, read_cells
-from latent_jax.reports.spelling import markdown_cell, whole
 from latent_jax.reports.sweep_figures import write_sweep_figures
 from latent_jax.reports.sweep_tables import (
     ablation_table,
@@ -22,6 +21,7 @@ from latent_jax.reports.sweep_tables import (
 from latent_jax.reports.tables import markdown_table, text_table, write_json
 from latent_jax.reports.thought_claims import thought_table
 from latent_jax.reports.verdicts import verdict_table
+from latent_jax.spelling import markdown_cell, whole
 
 REPORT = "report"
 """Name of the folder, inside that of a sweep, for the files of this report."""

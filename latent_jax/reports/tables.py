@@ -16,7 +16,7 @@ from latent_jax import json_files
 from latent_jax.nearest import nearest
 from latent_jax.paths import replace_file
 from latent_jax.reports.columns import Column, column_of
-from latent_jax.reports.spelling import markdown_cell, one_line
+from latent_jax.spelling import markdown_cell, one_line
 
 
 def text_table(

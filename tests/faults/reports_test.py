@@ -17,10 +17,10 @@ from latent_jax.methods.registry import looks
 from latent_jax.reports.comparison import write_comparison
 from latent_jax.reports.curves import write_curves
 from latent_jax.reports.page import Cut, Segmentation, study_page, write_page
-from latent_jax.reports.spelling import markdown_cell, one_line, script_json, whole
 from latent_jax.reports.style import house_style, save, show_families
 from latent_jax.reports.sweep_report import report_sweep
 from latent_jax.reports.tables import markdown_table, text_table
+from latent_jax.spelling import markdown_cell, one_line, script_json, whole
 
 show_families(looks())
 

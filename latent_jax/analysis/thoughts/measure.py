@@ -31,7 +31,7 @@ from latent_jax.analysis.thoughts.probes import probe_records, stands_for
 from latent_jax.analysis.thoughts.shown import show_parts
 from latent_jax.contracts import Batch
 from latent_jax.models.trunks import Trunks
-from latent_jax.reports.spelling import quoted
+from latent_jax.spelling import quoted
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
 from latent_jax.tasks.thinker import Thinker

@@ -23,9 +23,9 @@ from latent_jax.analysis.tokens.vocabulary import (
     vocabulary_figure,
 )
 from latent_jax.analysis.tokens.window_texts import read_ids, window_text_records
-from latent_jax.reports.spelling import printable, quoted
 from latent_jax.reports.style import house_style, save
 from latent_jax.reports.tables import text_table, write_json
+from latent_jax.spelling import printable, quoted
 
 COLUMNS = (
     *("method", "n_tokens", "bytes_per_token", "n_used_ids", "repeated_ids_share", "texts_per_id"),

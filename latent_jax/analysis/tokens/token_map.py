@@ -25,8 +25,8 @@ from latent_jax.analysis.contingency import (
     transposed,
 )
 from latent_jax.reports.panels import name_rows
-from latent_jax.reports.spelling import printable, quoted
 from latent_jax.reports.style import INK, PALETTE, titles
+from latent_jax.spelling import printable, quoted
 
 
 @dataclasses.dataclass(frozen=True)

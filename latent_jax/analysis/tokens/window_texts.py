@@ -15,7 +15,7 @@ from latent_jax.analysis.codes import Code, Coded, Records
 from latent_jax.reports.page.analyses import METHOD, figure_id, has, ordered
 from latent_jax.reports.page.charts import Axis, lines
 from latent_jax.reports.page.parts import Figure as PageFigure
-from latent_jax.reports.spelling import printable
+from latent_jax.spelling import printable
 
 N_SHOWN = 8
 """Windows of an id that are shown; fewer where they are long."""

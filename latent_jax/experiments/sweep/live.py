@@ -7,7 +7,7 @@ from typing import Any
 
 from latent_jax.experiments.sweep.jobs import cell_folder
 from latent_jax.json_files import Kind, parse
-from latent_jax.reports.spelling import one_line
+from latent_jax.spelling import one_line
 
 _RECORD = Kind(keys={"step": int, "bits_per_byte": float})
 

@@ -26,8 +26,8 @@ from latent_jax.reports.page.parts import (
     Table,
     Verdicts,
 )
-from latent_jax.reports.spelling import script_json, whole
 from latent_jax.reports.trial import REFUTED, SUPPORTED, UNDECIDED, UNTRIED
+from latent_jax.spelling import script_json, whole
 
 SCRIPTS = ("codes.js", "segments.js", "page.js")
 LOWER_IS_BETTER = "bits_per_byte"

@@ -10,7 +10,7 @@ from latent_jax.reports.page.samples import sample_section
 from latent_jax.reports.page.sweep_sections import sweep_sections, sweep_summary
 from latent_jax.reports.records import Run, find_runs, read_run
 from latent_jax.reports.scores import is_sweep, read_cells
-from latent_jax.reports.spelling import whole
+from latent_jax.spelling import whole
 
 
 def study_page(

@@ -13,7 +13,7 @@ from latent_jax.analysis.tokens.token_map import (
     map_tokens,
     token_scores,
 )
-from latent_jax.reports.spelling import printable
+from latent_jax.spelling import printable
 from latent_jax.tokenizers import Bytes, StaticAC
 from tests.analysis.made_codes import TEXT, Words, pieces_of
 
