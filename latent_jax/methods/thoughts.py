@@ -255,7 +255,7 @@ def _extra(config: ConfigDict) -> dict[str, FieldSpec]:
     """Return the fields that roll-outs fill; the first phase has none."""
     if not config.policy.group:
         return {}
-    layout = ThoughtsConfig(**config.thoughts).layout
+    layout = ThoughtsConfig(**config.thoughts).row
     return PolicyConfig(**config.policy).fields(layout, config.model.d_model)
 
 
