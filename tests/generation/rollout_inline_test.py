@@ -12,6 +12,7 @@ from latent_jax.generation.rollout import rollout_flops
 from latent_jax.models.inline_memory import Inline
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
+from latent_jax.tasks.policy_config import PolicyConfig
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum
 from tests.generation.rollout_test import (
@@ -78,7 +79,7 @@ def test_an_update_of_the_second_phase_trains_the_thoughts_before_what_was_writt
     ones = np.ones((16, LAYOUT.length), np.float32)
     batch = {**fields, "weights": ones, "reward": ones, "advantage": ones * has_two_B[:, None]}
     batch |= {"n_bytes": np.full(16, 9, np.int32), "n_problems": np.ones(16, np.int32)}
-    policy = Policy(LatentReasoning(INLINE, 0.3))
+    policy = Policy(LatentReasoning(INLINE, 0.3), PolicyConfig(group=4))
 
     @jax.jit
     def gradient(params):
@@ -101,7 +102,7 @@ def test_writing_reads_the_text_twice_and_not_once_a_block():
         for layout in (LAYOUT, longer):
             config = dataclasses.replace(CONFIG, layout=layout)
             more = dataclasses.replace(thinker, config=config)
-            costs[name, layout.n_blocks] = rollout_flops(more, segment=4)
+            costs[name, layout.n_blocks] = rollout_flops(more, segment=2)
     added = {name: costs[name, 6] - costs[name, 3] for name in ("inline", "streams")}
     text = LAYOUT.text * sum(CONFIG.model.stack_flops(LAYOUT.text).values())
     assert added["streams"] > 3 * text > added["inline"] > 0
