@@ -5,10 +5,15 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from latent_jax.analysis.codes import Records
+from latent_jax.analysis.thoughts.beside import probe_tables
+from latent_jax.analysis.thoughts.interventions import SWAPPED
+from latent_jax.analysis.thoughts.one_problem import problem_tables
 from latent_jax.reports import panels, style
 from latent_jax.reports.page.analyses import figure_id
 from latent_jax.reports.page.charts import Axis, bars
 from latent_jax.reports.page.parts import Figure as PageFigure
+from latent_jax.reports.page.parts import Table
+from latent_jax.reports.spelling import plot_text
 
 
 def draw_ways(records: Records, path: Path) -> list[Path]:
@@ -46,17 +51,41 @@ def _figure(records: Records) -> Figure:
             if "added_nats_per_token_low" in record:
                 ends = [record[f"added_nats_per_token_{end}"] for end in ("low", "high")]
                 left.plot(ends, [y, y], color=colour, linewidth=1.6)
-        if len(runs) > 1:
-            name = next(record["name"] for record in records if record["run"] == run)
-            place = 1 - (0.34 + 0.22 * index) / height
-            figure.text(0.98, place, name, color=colour, size=8.5, ha="right", va="center")
+        own = [record for record in records if record["run"] == run]
+        words = [own[0]["name"]] if len(runs) > 1 else []
+        words += filter(None, [use_in_words(own)])
+        place = 1 - (0.34 + 0.22 * index) / height
+        said = plot_text(": ".join(words))
+        figure.text(0.98, place, said, color=colour, size=8.5, ha="right", va="center")
     panels.name_rows(left, ways)
     right.set_xlim(-3, 103)
     return figure
 
 
-def thoughts_page_figures(stem: str, records: Records) -> list[PageFigure]:
-    """Return bars of the same for a page; [] for other records."""
+def use_in_words(records: Records) -> str:
+    """Return what the thoughts of another problem do to the results of one run, in a line.
+
+    Args:
+        records: of the exchanges of a run, for all blocks; "" without that exchange, or where it
+            was measured before there were the last two numbers.
+    """
+    for record in records:
+        if record["way"] == SWAPPED and "lost_right_share" in record:
+            added, capped = (record[f"{key}_nats_per_token"] for key in ("added", "capped"))
+            low, high = (record.get(f"lost_right_share_{end}") for end in ("low", "high"))
+            ends = "" if low is None else f" ({100 * low:.1f} to {100 * high:.1f})"
+            return (
+                f"{SWAPPED} {added:+.2f} nats ({capped:+.2f} capped at uniform), "
+                f"{100 * record['lost_right_share']:.1f} % of results lost{ends}"
+            )
+    return ""
+
+
+def thoughts_page_figures(stem: str, records: Records) -> list[PageFigure | Table]:
+    """Return bars of the same for a page, a problem with its thoughts, and probes side by side.
+
+    [] for other records.
+    """
     if not all("part" in r and "n_thoughts" in r for r in records):
         return []
     rows = [
@@ -69,4 +98,14 @@ def thoughts_page_figures(stem: str, records: Records) -> list[PageFigure]:
     x = Axis("nats_per_token", "nats per result token")
     title = "What results cost behind exchanged thoughts"
     caption = "As much as behind own thoughts: nobody reads them. The table has the intervals."
-    return [bars(figure_id(stem), title, caption, rows, "shown", x)]
+    by_run: dict[str, list] = {}
+    for row in rows:
+        by_run.setdefault(row["run"], []).append(row)
+    for own in by_run.values():
+        if use := use_in_words(own):
+            caption += f" {own[0]['name']}, thoughts {use}."
+    return [
+        bars(figure_id(stem), title, caption, rows, "shown", x),
+        *problem_tables(stem, records),
+        *probe_tables(stem, records),
+    ]
