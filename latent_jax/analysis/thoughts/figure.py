@@ -15,6 +15,9 @@ from latent_jax.reports.page.parts import Figure as PageFigure
 from latent_jax.reports.page.parts import Table
 from latent_jax.reports.spelling import plot_text
 
+_LINE = 0.22
+"""Inches of a line below the axes; each run has one."""
+
 
 def draw_ways(records: Records, path: Path) -> list[Path]:
     """Draw nats and right results behind exchanged thoughts, a dot with its interval for a run."""
@@ -29,11 +32,17 @@ def _all_blocks(records: Records) -> Records:
 def _figure(records: Records) -> Figure:
     ways = list(dict.fromkeys(record["way"] for record in records))
     runs = list(dict.fromkeys(record["run"] for record in records))
-    height = 1.75 + 0.33 * len(ways)
+    height = 1.75 + 0.33 * len(ways) + _LINE * len(runs)
     figure = Figure(figsize=(10.4, height))
     title = "Results behind exchanged thoughts"
     style.titles(figure, 0.02, title, "held-out problems; lines are 95 % intervals over problems")
-    box = dict(left=0.2, right=0.98, bottom=0.62 / height, top=1 - 1.2 / height, wspace=0.12)
+    box = dict(
+        left=0.2,
+        right=0.98,
+        bottom=(0.5 + _LINE * len(runs)) / height,
+        top=1 - 1.2 / height,
+        wspace=0.12,
+    )
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw=box)
     left.set_title("nats per result token more than own")
     right.set_title("results right, %")
@@ -52,11 +61,12 @@ def _figure(records: Records) -> Figure:
                 ends = [record[f"added_nats_per_token_{end}"] for end in ("low", "high")]
                 left.plot(ends, [y, y], color=colour, linewidth=1.6)
         own = [record for record in records if record["run"] == run]
-        words = [own[0]["name"]] if len(runs) > 1 else []
-        words += filter(None, [use_in_words(own)])
-        place = 1 - (0.34 + 0.22 * index) / height
-        said = plot_text(": ".join(words))
-        figure.text(0.98, place, said, color=colour, size=8.5, ha="right", va="center")
+        words = dict(color=colour, size=8.5, va="center")
+        if len(runs) > 1:
+            place = 1 - (0.34 + 0.22 * index) / height
+            figure.text(0.98, place, plot_text(own[0]["name"]), ha="right", **words)
+        place = (0.14 + _LINE * (len(runs) - 1 - index)) / height
+        figure.text(0.02, place, use_in_words(own), **words)
     panels.name_rows(left, ways)
     right.set_xlim(-3, 103)
     return figure
@@ -75,7 +85,7 @@ def use_in_words(records: Records) -> str:
             low, high = (record.get(f"lost_right_share_{end}") for end in ("low", "high"))
             ends = "" if low is None else f" ({100 * low:.1f} to {100 * high:.1f})"
             return (
-                f"{SWAPPED} {added:+.2f} nats ({capped:+.2f} capped at uniform), "
+                f"thoughts {SWAPPED} {added:+.2f} nats ({capped:+.2f} capped at uniform), "
                 f"{100 * record['lost_right_share']:.1f} % of results lost{ends}"
             )
     return ""
@@ -103,7 +113,7 @@ def thoughts_page_figures(stem: str, records: Records) -> list[PageFigure | Tabl
         by_run.setdefault(row["run"], []).append(row)
     for own in by_run.values():
         if use := use_in_words(own):
-            caption += f" {own[0]['name']}, thoughts {use}."
+            caption += f" {own[0]['name']}, {use}."
     return [
         bars(figure_id(stem), title, caption, rows, "shown", x),
         *problem_tables(stem, records),
