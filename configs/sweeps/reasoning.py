@@ -15,8 +15,10 @@ Result      configs/results/latent_reasoning.md
 from configs.args import parse_args
 from latent_jax.methods.cells import Sweep, product
 from latent_jax.nearest import check_word
+from latent_jax.reports import thought_claims
+from latent_jax.reports.thought_claims import HELP
 
-LATENT, HELP = "Thoughts[latent,k=3]", 0.8
+LATENT = f"Thoughts[{thought_claims.LATENT}]"
 
 ARMS = {
     "curriculum": {"method": LATENT, "curriculum": HELP},

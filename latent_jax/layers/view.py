@@ -36,13 +36,17 @@ class View(NamedTuple):
     contexts_BTS: tuple[jax.Array, ...] = ()
 
 
-def attend_view(
+def view_weights(
     q_BTHd: jax.Array,
     own: Cache,
     contexts: Sequence[Cache],
     view: View,
-) -> jax.Array:
-    """Return softmax(q k^T / sqrt(d)) v over all sources together, [B, T, H, d], in q's dtype.
+) -> tuple[jax.Array, ...]:
+    """Return how much each position reads of each key, float32[B, G, H / G, T, S] for each source.
+
+    They are softmax(q k^T / sqrt(d)) over all sources together, in float32: the contexts, and then
+    x itself. Sources are not joined: scores of each are, so that long contexts are never copied.
+    `mix_view` weighs the values.
 
     Args:
         q_BTHd: queries, rotated.
@@ -52,21 +56,6 @@ def attend_view(
 
     Raises:
         ValueError: the view has another number of contexts.
-    """
-    return mix_view(view_weights(q_BTHd, own, contexts, view), own, contexts, q_BTHd.dtype)
-
-
-def view_weights(
-    q_BTHd: jax.Array,
-    own: Cache,
-    contexts: Sequence[Cache],
-    view: View,
-) -> tuple[jax.Array, ...]:
-    """Return how much each position reads of each key, float32[B, G, H / G, T, S] for each source.
-
-    The sources are the contexts and then x itself; the weights of a position add up to 1 over all
-    of them. Sources are not joined: scores of each are, so that long contexts are never copied. The
-    softmax is float32. Arguments and errors are those of `attend_view`.
     """
     if len(contexts) != len(view.contexts_BTS):
         raise ValueError(f"{len(contexts)} contexts, and a view of {len(view.contexts_BTS)}")

@@ -220,6 +220,7 @@ def read_blocks(
     ids_BN: jax.Array,
     block_BN: jax.Array,
     place_BN: jax.Array,
+    read_BJ: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Read the segments of all blocks, each behind its thoughts.
 
@@ -232,6 +233,8 @@ def read_blocks(
         ids_BN: int32, the tokens of all segments.
         block_BN: int32, the block of each, counted from 1; 0 = padding.
         place_BN: int32, its place in the segment, from 0.
+        read_BJ: int32, the slots that are read, from the first on; None = those in use. The others
+            keep their places, so that end and segment stay where they are.
 
     Returns:
         The states *before* each token, [B, N, D], from which it is predicted, and the states
@@ -245,10 +248,11 @@ def read_blocks(
     numbers_BJ = jnp.broadcast_to(jnp.arange(1, n_blocks + 1), (n_rows, n_blocks))
     block_BQ = jnp.concatenate((numbers_BJ, block_BN), axis=1)
     place_BQ = jnp.pad(place_BN, ((0, 0), (n_blocks, 0)), constant_values=-1)
-    opens_BQ, n_BQ = (_of_block(x_BJ, block_BQ) for x_BJ in (opens_BJ, n_BJ))
+    read_BJ = n_BJ if read_BJ is None else jnp.minimum(read_BJ, n_BJ)
+    opens_BQ, n_BQ, read_BQ = (_of_block(x_BJ, block_BQ) for x_BJ in (opens_BJ, n_BJ, read_BJ))
     slot = jnp.arange(n_slots * n_blocks)
-    is_used_BQS = (slot // n_blocks)[None, None] <= n_BQ[..., None]
-    see_slots_BQS = is_used_BQS & ((slot % n_blocks + 1)[None, None] == block_BQ[..., None])
+    is_read_BQS = (slot // n_blocks)[None, None] <= read_BQ[..., None]
+    see_slots_BQS = is_read_BQS & ((slot % n_blocks + 1)[None, None] == block_BQ[..., None])
     is_same_BQQ = block_BQ[..., None] == block_BQ[:, None]
     view = View(
         opens_BQ + 3 + n_BQ + place_BQ,

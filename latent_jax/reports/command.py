@@ -35,6 +35,7 @@ COLUMNS = (
     "result_nats_per_token_without",
     "result_nats_per_token_with",
     "use_nats_per_token",
+    "lost_right_share",
     "blocks_per_solution",
     "right_share",
 )

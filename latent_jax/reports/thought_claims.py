@@ -17,13 +17,18 @@ from latent_jax.reports.style import family_of
 from latent_jax.reports.trial import Trial
 
 USE = "use_nats_per_token"
+LOST = "lost_right_share"
 RESULT = "result_nats_per_token"
 
 NOTHING = 0.05
 """Nats of a result; an effect below it counts as none."""
 
-HELP = 0.8
-"""The share of the training that a curriculum takes in configs/sweeps/reasoning.py."""
+LATENT, HELP = "latent,k=3", 0.8
+"""What slots hold in the arms that claims are on, and the share of the training that a curriculum
+takes; configs/sweeps/reasoning.py makes its arms from both."""
+
+TRAINING_PARTS = ("decoder", "teacher", "ends")
+"""Components of the ledger that only training has, see `tasks.thought_flops`."""
 
 SETTINGS = ("curriculum", "named", "decoder", "aligned", "iterations", "layout", "problems")
 """What arms of one method differ in."""
@@ -44,7 +49,11 @@ def thought_records(records: Records) -> list[dict[str, Any]]:
 
 
 def thought_table(records: Records) -> list[dict[str, Any]]:
-    """Return a row for each arm: means over seeds, and what its thoughts save against none."""
+    """Return a row for each arm: means over seeds, and what its thoughts save against none.
+
+    "gain_nats_per_megaflop" is what a result token saves against the arm without thoughts for each
+    million of forward FLOPs that a row costs more; see `row_flops`.
+    """
     rows, scores = [], Scores(thought_records(records))
     for size in scores.sizes if scores.methods else ():
         without = _without_thoughts(scores, size)
@@ -65,14 +74,39 @@ def thought_table(records: Records) -> list[dict[str, Any]]:
             if nats is not None and without is not None and label != without:
                 saved = Effect.of(nats.by_seed, scores.sample(without, size, RESULT).by_seed)
                 row |= {"saved_nats": saved.mean, "saved_nats_half_width": saved.half_width()}
-            use = scores.sample(label, size, USE)
-            if use is not None:
-                nothing = dict.fromkeys(use.by_seed, 0.0)
-                effect = Effect.of(nothing, use.by_seed)
-                row |= {USE: effect.mean, "use_nats_half_width": effect.half_width()}
+                row |= _gain(saved, cells[0], scores.cells(without, size)[0])
+            for key, width in ((USE, "use_nats_half_width"), (LOST, f"{LOST}_half_width")):
+                sample = scores.sample(label, size, key)
+                if sample is not None:
+                    nothing = dict.fromkeys(sample.by_seed, 0.0)
+                    effect = Effect.of(nothing, sample.by_seed)
+                    row |= {key: effect.mean, width: effect.half_width()}
             row["right_share"] = scores.mean(label, size, "right_share")
             rows.append(row)
     return rows
+
+
+def row_flops(cell: Mapping[str, Any]) -> float | None:
+    """Return the forward FLOPs of a row by the ledger of a cell; None if it has none.
+
+    What only training needs is not counted, but for the logits that name slots, which are a part of
+    the head.
+    """
+    if "inference_flops_per_byte" not in cell:
+        return None
+    per_byte = cell["inference_flops_per_byte"]
+    per_byte -= sum(cell.get(f"{part}_flops_per_byte", 0.0) for part in TRAINING_PARTS)
+    return per_byte * cell["bytes_per_token"] * cell["row_length"]
+
+
+def _gain(saved: Effect, cell: Mapping[str, Any], bare: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the gain per extra FLOP; {} where a ledger is missing, or no FLOP is added."""
+    flops, without = row_flops(cell), row_flops(bare)
+    if flops is None or without is None or flops <= without or saved.mean is None:
+        return {}
+    extra, half_width = (flops - without) / 1e6, saved.half_width()
+    width = None if half_width is None else half_width / extra
+    return {"gain_nats_per_megaflop": saved.mean / extra, "gain_half_width": width}
 
 
 def _without_thoughts(scores: Scores, size: str) -> str | None:
@@ -95,12 +129,12 @@ def _arm(records: Records, slots: str, **settings: Any) -> str | None:
 
 
 def _ignored(records: Records, trial: Trial) -> None:
-    trial.near_zero(_arm(records, "latent,k=3"), USE, NOTHING)
+    trial.near_zero(_arm(records, LATENT), USE, NOTHING)
     _count_only_if_learnable(records, trial)
 
 
 def _as_pauses(records: Records, trial: Trial) -> None:
-    free, pause = _arm(records, "latent,k=3"), _arm(records, "pause,k=3")
+    free, pause = _arm(records, LATENT), _arm(records, "pause,k=3")
     trial.equal(free, pause, RESULT, NOTHING)
     _count_only_if_learnable(records, trial)
 
@@ -117,12 +151,12 @@ def _count_only_if_learnable(records: Records, trial: Trial) -> None:
 
 
 def _used_after_help(records: Records, trial: Trial) -> None:
-    trial.above_zero(_arm(records, "latent,k=3", curriculum=HELP), USE)
+    trial.above_zero(_arm(records, LATENT, curriculum=HELP), USE)
 
 
 def _used_if(setting: str) -> Callable[[Records, Trial], None]:
     def claim(records: Records, trial: Trial) -> None:
-        trial.above_zero(_arm(records, "latent,k=3", **{setting: 1.0}), USE)
+        trial.above_zero(_arm(records, LATENT, **{setting: 1.0}), USE)
 
     return claim
 
@@ -133,7 +167,7 @@ def _compute_alone(records: Records, trial: Trial) -> None:
 
 
 def _thoughts_help(records: Records, trial: Trial) -> None:
-    helped = _arm(records, "latent,k=3", curriculum=HELP)
+    helped = _arm(records, LATENT, curriculum=HELP)
     for slots in ("none", "pause,k=3"):
         trial.less(helped, _arm(records, slots), RESULT)
 
@@ -145,7 +179,7 @@ def _one_is_too_few(records: Records, trial: Trial) -> None:
 
 def _more_data(records: Records, trial: Trial) -> None:
     arms = [
-        _arm(records, "latent,k=3", curriculum=HELP, **problems)
+        _arm(records, LATENT, curriculum=HELP, **problems)
         for problems in ({"problems": 1_000}, {"problems": 10_000}, {})
     ]
     for few, many in itertools.pairwise(arm for arm in arms if arm):
@@ -153,8 +187,8 @@ def _more_data(records: Records, trial: Trial) -> None:
 
 
 def _jacobi(records: Records, trial: Trial) -> None:
-    at_once = _arm(records, "latent,k=3", curriculum=HELP, iterations=1)
-    trial.equal(at_once, _arm(records, "latent,k=3", curriculum=HELP), RESULT, NOTHING)
+    at_once = _arm(records, LATENT, curriculum=HELP, iterations=1)
+    trial.equal(at_once, _arm(records, LATENT, curriculum=HELP), RESULT, NOTHING)
 
 
 THOUGHT_CLAIMS: tuple[tuple[str, str, Callable[[Records, Trial], None]], ...] = (

@@ -27,9 +27,9 @@ from latent_jax.tasks.reasoning_scores import (
     end_nats,
     start_scores,
     summarize,
-    swapped_scores,
     text_scores,
 )
+from latent_jax.tasks.result_scores import swapped_scores
 from latent_jax.tasks.state_alignment import alignment_scores
 from latent_jax.tasks.step_decoder import decoder_scores
 from latent_jax.tasks.thinker import Pass, Thinker

@@ -16,16 +16,11 @@ from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.blockwise import blockwise_nats
 from latent_jax.tasks.losses import bits_per_byte, token_nats
 from latent_jax.tasks.problem_batch import Problems
+from latent_jax.tasks.result_scores import logits, results_of_blocks
 from latent_jax.tasks.thinker import Pass, Thinker
 
 END_TOLERANCE = 0.05
 """Nats of a result that a thought must save to be worth thinking, for the end classifier."""
-
-
-def logits(trunks: Trunks, x_BND: jax.Array) -> jax.Array:
-    """Return the logits of states, float32[B, N, V], from the tied embeddings."""
-    table_VD = trunks.table_VD.astype(x_BND.dtype)
-    return jnp.einsum("BND,VD->BNV", x_BND, table_VD, preferred_element_type=jnp.float32)
 
 
 def nats(trunks: Trunks, x_BND: jax.Array, ids_BN: jax.Array, head: str) -> jax.Array:
@@ -162,50 +157,12 @@ def end_nats(
     return total(binary_nats(end_BIJ, is_over_BIJ), is_asked_BIJ & is_block_BJ[:, None])
 
 
-def swapped_scores(
-    thinker: Thinker, trunks: Trunks, problems: Problems, found: Pass
-) -> dict[str, jax.Array]:
-    """Return sums over results behind their own thoughts, and behind those of the next row.
-
-    Only blocks that the next row has too are compared. "right_own_J" and "right_swapped_J" count
-    the blocks all of whose result tokens are the likeliest ones, "results_J" those that state a
-    result, by number of the block.
-    """
-    opens_BJ, n_BJ = problems.breakpoints_BJ, found.slots.contents.n_BJ
-    is_paired_BJ = (opens_BJ > 0) & (_of_next_row(opens_BJ) > 0)
-    given_BJKD = found.thoughts.v_BSJD[:, 1:].swapaxes(1, 2)
-    n_swapped_BJ = jnp.where(is_paired_BJ, _of_next_row(n_BJ), n_BJ)
-    swapped_BJKD = _of_next_row(given_BJKD)
-    swapped_BND = thinker.read_given(trunks, found.text, problems, swapped_BJKD, n_swapped_BJ)
-    is_compared_BJ = is_paired_BJ & problems.is_scored_B[:, None]
-    is_of_BJN = results_of_blocks(problems) & is_compared_BJ[..., None]
-    is_scored_BN = is_of_BJN.any(axis=1)
-    has_result_BJ = is_of_BJN.any(axis=-1)
-    scores = {
-        "n_paired_results": total(is_scored_BN),
-        "results_J": jnp.sum(has_result_BJ.astype(jnp.float32), axis=0),
-    }
-    for word, x_BND in (("own", found.before_BND), ("swapped", swapped_BND)):
-        logits_BNV = logits(trunks, x_BND)
-        is_miss_BN = jnp.argmax(logits_BNV, axis=-1) != problems.block_ids_BN
-        is_right_BJ = has_result_BJ & ~(is_of_BJN & is_miss_BN[:, None]).any(axis=-1)
-        nats_BN = token_nats(logits_BNV, problems.block_ids_BN)
-        scores[f"result_nats_{word}"] = total(nats_BN, is_scored_BN)
-        scores[f"right_{word}_J"] = jnp.sum(is_right_BJ.astype(jnp.float32), axis=0)
-    return scores
-
-
-def results_of_blocks(problems: Problems) -> jax.Array:
-    """Return bool[B, J, N]: whether a token states the result of a block."""
-    number_1J1 = jnp.arange(1, problems.n_written_BJ.shape[1] + 1)[None, :, None]
-    is_of_BJN = problems.block_BN[:, None] == number_1J1
-    return is_of_BJN & problems.block_is_result_BN[:, None]
-
-
 def summarize(sums: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of summed scores.
 
     "use_nats_per_token" is the causal use of thoughts: what results cost more behind the thoughts
+    of another problem. It also grows with the confidence of what is wrong there; "lost_right_share"
+    does not: the share of results that are right behind their own thoughts, less that behind those
     of another problem.
     """
     value = {name: float(x) for name, x in sums.items() if not name.endswith("_J")}
@@ -239,6 +196,8 @@ def summarize(sums: Mapping[str, Any]) -> dict[str, float]:
         n_paired = max(value["n_paired_results"], 1.0)
         use = value["result_nats_swapped"] - value["result_nats_own"]
         metrics["use_nats_per_token"] = use / n_paired
+        lost, n_results = sums["right_own_J"] - sums["right_swapped_J"], sums["results_J"].sum()
+        metrics["lost_right_share"] = float(lost.sum()) / max(float(n_results), 1.0)
         for word in ("own", "swapped"):
             for number, (right, n) in enumerate(
                 zip(sums[f"right_{word}_J"], sums["results_J"], strict=True), start=1
@@ -257,7 +216,3 @@ def total(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """Return the float32 sum of x where the mask is True."""
     x = x.astype(jnp.float32)
     return jnp.sum(x if mask is None else jnp.where(mask, x, 0.0))
-
-
-def _of_next_row(x: jax.Array) -> jax.Array:
-    return jnp.roll(x, -1, axis=0)

@@ -229,10 +229,11 @@ class Thinker:
         problems: Problems,
         n_BJ: jax.Array,
         thoughts: Thoughts,
+        read_BJ: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Return the states before and behind all tokens of segments, in two streams.
 
-        Each is [B, N, D].
+        Each is [B, N, D]; for `n_BJ` and `read_BJ` see `read_blocks`.
         """
         return read_blocks(
             trunks,
@@ -243,6 +244,7 @@ class Thinker:
             problems.block_ids_BN,
             problems.block_BN,
             problems.place_BN,
+            read_BJ,
         )
 
     def read_given(

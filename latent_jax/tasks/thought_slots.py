@@ -124,8 +124,7 @@ def fill_slots(
         gone_BJ = -(-stage * n_written_BJ // n_thoughts)
         n_BJ = jnp.where(is_block_BJ, stage + n_written_BJ - gone_BJ, 0)
         is_thought_BJK = jnp.broadcast_to(slot_11K < stage, written_BJK.shape)
-        # A thought stands for the last written token of its share.
-        share_BJK = -(-(slot_11K + 1) * n_written_BJ1 // n_thoughts) - 1
+        share_BJK = last_of_share(slot_11K, n_written_BJ1, n_thoughts)
         left_BJK = slot_11K - stage + gone_BJ[..., None]
         taken_BJK = jnp.clip(
             jnp.where(is_thought_BJK, share_BJK, left_BJK), 0, written_BJK.shape[-1] - 1
@@ -143,6 +142,15 @@ def fill_slots(
         is_written_BJK & is_used_BJK,
         is_thought_BJK & is_used_BJK,
     )
+
+
+def last_of_share(slot, n_written, n_slots):
+    """Return the number of the written token that a slot stands for: the last one of its share.
+
+    With n slots for m written tokens, slot i stands for token ceil((i + 1) m / n) - 1, both counted
+    from 0; -1 where nothing is written. Takes integers, or arrays of NumPy or JAX that broadcast.
+    """
+    return -(-(slot + 1) * n_written // n_slots) - 1
 
 
 def empty_slots(trunks: Trunks, kind: str, filler_id: int) -> jax.Array:

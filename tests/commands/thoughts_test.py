@@ -13,6 +13,7 @@ from latent_jax.commands.analyze import analyze
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.experiments.run import run
 from latent_jax.models.inline_memory import Inline
+from latent_jax.reports.page.analyses import analysis_sections
 from tests.analysis.pictures import drawn
 
 
@@ -46,19 +47,37 @@ def test_a_run_is_analyzed_beside_another(folder, tmp_path, capsys):
     own = records[: len(records) // 2]
     assert own == records[len(records) // 2 :]
     parts = {record["part"] for record in own}
-    assert parts == {"intervention", "geometry", "decoded", "attention", "probe", "problem"}
+    assert parts == {
+        *("intervention", "gain", "geometry", "decoded", "attention", "probe", "problem")
+    }
     ways = [r["way"] for r in own if r["part"] == "intervention" and r["block"] == 0]
     assert ways[0] == "own" and ways[1] == "of another problem" and "k=2" in ways
+    assert "attention to them masked" in ways
+    (gain,) = (r for r in own if r["part"] == "gain")
+    assert gain["row_flops_with"] > gain["row_flops_without"] and gain["text_weight"] == 0
+    probed = {r["target"] for r in own if r["part"] == "probe"}
+    assert {"written token", "operand", "operator", "result's first token"} <= probed
     by_block = [r for r in own if r.get("way") == "own"]
     assert by_block[0]["n_results"] == 40
     assert by_block[0]["n_results"] == sum(r["n_results"] for r in by_block[1:])
     slots = [(r["block"], r["slot"]) for r in own if r["part"] == "problem"]
     assert slots == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    last = [r for r in own if r["part"] == "problem"][-1]
+    assert last["step_there"].startswith(last["result_there"][:-1])
+    assert "#### " in last["step_there"] and len(last["step_said"]) > 2
     printed = capsys.readouterr().out
     assert "20 held-out problems" in printed and "effective" in printed
     drawn(tmp_path / "thoughts.png")
-    (figure,) = thoughts_page_figures("thoughts", records)
+    figure, problem = thoughts_page_figures("thoughts", records)
     assert len(figure.records) == 2 * len(ways)
+    assert "of results lost" in figure.caption and "shares of scripts" in printed
+    assert problem.columns[-3:] == ["step_there", "step_said", "step_said_swapped"]
+    (section,) = analysis_sections([tmp_path / "thoughts.json"], [thoughts_page_figures])
+    assert [part.id for part in section.parts] == [
+        "analysis_thoughts",
+        "analysis_thoughts_problem",
+        "analysis_thoughts_table",
+    ]
     assert thoughts_page_figures("other", [{"part": "group", "method": "Latent"}]) == []
 
 

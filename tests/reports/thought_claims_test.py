@@ -4,9 +4,15 @@ import pytest
 
 from configs.sweeps.reasoning import ARMS
 from latent_jax.methods.cells import setting_of
+from latent_jax.reports import thought_claims
 from latent_jax.reports.paired import Effect
 from latent_jax.reports.sweep_report import sweep_tables
-from latent_jax.reports.thought_claims import THOUGHT_CLAIMS, thought_table, thought_verdicts
+from latent_jax.reports.thought_claims import (
+    THOUGHT_CLAIMS,
+    row_flops,
+    thought_table,
+    thought_verdicts,
+)
 from latent_jax.reports.trial import REFUTED, SUPPORTED, UNDECIDED, UNTRIED
 
 SEEDS = (0, 1, 2)
@@ -112,5 +118,41 @@ def test_the_table_has_what_thoughts_save_and_what_they_are_used_for():
     assert helped["saved_nats"] == pytest.approx(2.3 - 0.301)
     assert helped["saved_nats_half_width"] == pytest.approx(0, abs=1e-9)
     assert helped["use_nats_per_token"] == pytest.approx(5.001)
+    assert "lost_right_share" not in helped and "gain_nats_per_megaflop" not in helped
     assert sweep_tables(records)["thoughts"] == list(rows.values())
     assert "isoflop" not in sweep_tables(records)
+
+
+def test_the_gain_is_of_the_flops_that_a_row_costs_more():
+    records = cells(as_the_post_says, lambda arm: 5.0 * is_helped(arm))
+    for record in records:
+        is_bare = "none" in record["method"]
+        # Rows of 40 positions, 10 bytes; a step decoder is there in training only.
+        ledger = {"bytes_per_token": 0.25, "row_length": 40, "decoder_flops_per_byte": 7e6}
+        more = 0.0 if is_bare else 4e5
+        record |= {**ledger, "inference_flops_per_byte": 7e6 + 1e6 + more}
+        record["lost_right_share"] = 0.0 if is_bare else 0.9 + 0.001 * record["seed"]
+    assert row_flops(records[0]) == pytest.approx(1.4e7)
+    rows = {row["method"]: row for row in thought_table(records)}
+    helped = rows["Thoughts[latent,k=3], curriculum=0.8"]
+    assert helped["gain_nats_per_megaflop"] == pytest.approx((2.3 - 0.301) / 4)
+    assert helped["gain_half_width"] == pytest.approx(0, abs=1e-9)
+    assert "gain_nats_per_megaflop" not in rows["Thoughts[none]"]
+    assert helped["lost_right_share"] == pytest.approx(0.901)
+    assert 0 < helped["lost_right_share_half_width"] < 0.01
+
+
+def test_every_arm_that_a_claim_names_is_one_of_the_sweep(monkeypatch):
+    asked, find = [], thought_claims._arm
+
+    def noted(records, slots, **settings):
+        asked.append((slots, settings))
+        return find(records, slots, **settings)
+
+    monkeypatch.setattr(thought_claims, "_arm", noted)
+    thought_verdicts(cells(as_the_post_says, lambda arm: 0.0))
+    made = [
+        (arm["method"], {key: arm[key] for key in arm if key != "method"}) for arm in ARMS.values()
+    ]
+    assert len(asked) > len(THOUGHT_CLAIMS)
+    assert [one for one in asked if (f"Thoughts[{one[0]}]", one[1]) not in made] == []

@@ -2,26 +2,27 @@
 
 Patterns in vectors prove no use of them. What a result costs behind other vectors does: a thought
 is used if results are dearer behind the thoughts of another problem, and the interval of that
-difference lies above 0. Nothing is trained. Marks stay where they are.
+difference lies above 0. Nothing is trained.
+
+Nats also grow with the confidence of what is wrong behind exchanged thoughts. Two measures do not:
+how many results are no longer right, and nats that are capped at the uniform cost of a result.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.models.thinking import Text
-from latent_jax.models.trunks import Trunks
-from latent_jax.tasks.losses import token_nats
-from latent_jax.tasks.problem_batch import Problems
-from latent_jax.tasks.reasoning_scores import logits, results_of_blocks
-from latent_jax.tasks.thinker import Thinker
+from latent_jax.tasks.result_scores import of_next_row
 
 OWN = "own"
 SWAPPED = "of another problem"
+MASKED = "attention to them masked"
+"""No slot is read, but the marks are, and stay where they are; with k=0 the end mark moves up."""
+
 TEXT = "no block, read in the text"
 
 EXCHANGED = (
@@ -36,22 +37,8 @@ EXCHANGED = (
 _Z = 1.959964  # of a 95 % interval of the normal distribution
 
 
-class Scored(NamedTuple):
-    """Results of blocks.
-
-    Attributes:
-        nats_BJ: float32, -log p of the tokens that state the result of each block.
-        is_right_BJ: bool, whether each of them is the likeliest one; True where there is none.
-        said_BN: int32, the likeliest token at each place of the segments.
-    """
-
-    nats_BJ: jax.Array
-    is_right_BJ: jax.Array
-    said_BN: jax.Array
-
-
 def ways(n_thoughts: int) -> list[str]:
-    """Return the names of all interventions in the order of `exchanged`.
+    """Return the names of the interventions of `exchanged`, in its order.
 
     Args:
         n_thoughts: slots in use of a block, at most.
@@ -83,10 +70,6 @@ def exchanged(
     slot_11K = jnp.arange(v_BJKD.shape[2])[None, None]
     is_used_BJK1 = (slot_11K < n_BJ[..., None])[..., None]
     is_block_BJ = opens_BJ > 0
-    next_v_BJKD, next_n_BJ, next_opens_BJ = (
-        jnp.roll(x, -1, axis=0) for x in (v_BJKD, n_BJ, opens_BJ)
-    )
-    is_paired_BJ = is_block_BJ & (next_opens_BJ > 0)
     count_JK1 = jnp.maximum(is_used_BJK1.sum(axis=0), 1)
     mean_JKD = jnp.where(is_used_BJK1, v_BJKD, 0).sum(axis=0) / count_JK1
     noise_BJKD = jax.random.normal(key, v_BJKD.shape, jnp.float32)
@@ -95,7 +78,7 @@ def exchanged(
     )
     back_BJK = jnp.where(is_used_BJK1[..., 0], n_BJ[..., None] - 1 - slot_11K, slot_11K)
     found = {
-        SWAPPED: (next_v_BJKD, jnp.where(is_paired_BJ, next_n_BJ, n_BJ), is_paired_BJ),
+        SWAPPED: of_next_row(v_BJKD, n_BJ, opens_BJ),
         "zero": (jnp.zeros_like(v_BJKD), n_BJ, is_block_BJ),
         "mean of the batch": (jnp.broadcast_to(mean_JKD, v_BJKD.shape), n_BJ, is_block_BJ),
         "noise of the same norm": (noise_BJKD * length_BJK1 / noise_length_BJK1, n_BJ, is_block_BJ),
@@ -111,71 +94,47 @@ def exchanged(
     return jnp.stack([x.astype(v_BJKD.dtype) for x in given]), jnp.stack(n), jnp.stack(is_compared)
 
 
-def score_given(
-    thinker: Thinker,
-    trunks: Trunks,
-    text: Text,
-    problems: Problems,
-    given_BJKD: jax.Array,
-    n_BJ: jax.Array,
-) -> Scored:
-    """Return the results behind vectors that are given."""
-    before_BND = thinker.read_given(trunks, text, problems, given_BJKD, n_BJ)
-    return score_results(trunks, before_BND, problems.block_ids_BN, results_of_blocks(problems))
-
-
-def score_results(
-    trunks: Trunks, x_BND: jax.Array, ids_BN: jax.Array, is_of_BJN: jax.Array
-) -> Scored:
-    """Return the results that are predicted from states.
-
-    Args:
-        trunks: of the reasoner.
-        x_BND: the states before the tokens.
-        ids_BN: int32, the tokens.
-        is_of_BJN: bool, the tokens that state the result of each block.
-    """
-    logits_BNV = logits(trunks, x_BND)
-    said_BN = jnp.argmax(logits_BNV, axis=-1).astype(jnp.int32)
-    nats_B1N = token_nats(logits_BNV, ids_BN)[:, None]
-    is_missed_BJ = (is_of_BJN & (said_BN != ids_BN)[:, None]).any(axis=-1)
-    nats_BJ = jnp.sum(jnp.where(is_of_BJN, nats_B1N, 0.0), axis=-1)
-    return Scored(nats_BJ, ~is_missed_BJ, said_BN)
-
-
 def intervention_records(
-    scored: Mapping[str, Sequence[np.ndarray]], n_tokens_PJ: np.ndarray
+    scored: Mapping[str, Sequence[np.ndarray]], n_tokens_PJ: np.ndarray, uniform_nats: float
 ) -> list[dict[str, Any]]:
     """Return a record for each intervention, for all blocks (block 0) and for each of them.
 
     Args:
         scored: name -> (nats_PJ, is_right_PJ, is_compared_PJ) of P problems; `OWN` is among them.
         n_tokens_PJ: result tokens of each block.
+        uniform_nats: what a result token costs without knowing anything, see `uniform_nats`.
 
     Returns:
         "nats_per_token" of results, "right_share" of results whose tokens are all the likeliest;
-        both for own thoughts on the same blocks, "own_..."; and "added_nats_per_token", the
-        difference, with the ends of its 95 % interval, "..._low" and "..._high". "is_used" of
-        `SWAPPED` says whether that interval lies above 0.
+        both for own thoughts on the same blocks, "own_...". Beside them three differences to own
+        thoughts, each with the ends of its 95 % interval, "..._low" and "..._high":
+        "added_nats_per_token" (U, where thoughts are those of another problem);
+        "capped_nats_per_token", the same where no result costs more than a uniform one, behind own
+        thoughts neither, so that vectors that change nothing add nothing; and "lost_right_share",
+        own share of right results less this one. "is_used" of `SWAPPED` says whether the interval
+        of U lies above 0.
     """
     own_nats_PJ, is_own_right_PJ, _ = scored[OWN]
+    most_PJ = uniform_nats * n_tokens_PJ
     records = []
     for name, (nats_PJ, is_right_PJ, is_compared_PJ) in scored.items():
         is_scored_PJ = is_compared_PJ & (n_tokens_PJ > 0)
+        capped_PJ = np.minimum(nats_PJ, most_PJ) - np.minimum(own_nats_PJ, most_PJ)
+        lost_PJ = is_own_right_PJ.astype(np.float64) - is_right_PJ
         for block in range(n_tokens_PJ.shape[1] + 1):
             here = slice(None) if not block else slice(block - 1, block)
             mask_PJ = is_scored_PJ[:, here]
-            n_results = int(mask_PJ.sum())
-            if not n_results:
+            n_results_P = mask_PJ.sum(axis=1)
+            if not n_results_P.sum():
                 continue
-            n_P, nats_P, own_P = (
+            n_P, nats_P, own_P, capped_P, lost_P = (
                 np.where(mask_PJ, x[:, here].astype(np.float64), 0.0).sum(axis=1)
-                for x in (n_tokens_PJ, nats_PJ, own_nats_PJ)
+                for x in (n_tokens_PJ, nats_PJ, own_nats_PJ, capped_PJ, lost_PJ)
             )
             record = {
                 "way": name,
                 "block": block,
-                "n_results": n_results,
+                "n_results": int(n_results_P.sum()),
                 "n_tokens": int(n_P.sum()),
                 "nats_per_token": nats_P.sum() / n_P.sum(),
                 "right_share": float(is_right_PJ[:, here][mask_PJ].mean()),
@@ -183,15 +142,30 @@ def intervention_records(
                 "own_right_share": float(is_own_right_PJ[:, here][mask_PJ].mean()),
             }
             if name != OWN:
-                mean, half = ratio_interval(nats_P - own_P, n_P)
-                record["added_nats_per_token"] = mean
-                if half is not None:
-                    record["added_nats_per_token_low"] = mean - half
-                    record["added_nats_per_token_high"] = mean + half
-                    if name == SWAPPED:
-                        record["is_used"] = mean - half > 0
+                for key, difference_P, per_P in (
+                    ("added_nats_per_token", nats_P - own_P, n_P),
+                    ("capped_nats_per_token", capped_P, n_P),
+                    ("lost_right_share", lost_P, n_results_P),
+                ):
+                    mean, half = ratio_interval(difference_P, per_P)
+                    record[key] = mean
+                    if half is not None:
+                        record |= {f"{key}_low": mean - half, f"{key}_high": mean + half}
+                if name == SWAPPED and "added_nats_per_token_low" in record:
+                    record["is_used"] = record["added_nats_per_token_low"] > 0
             records.append(record)
     return records
+
+
+def uniform_nats(result_ids_N: np.ndarray) -> float:
+    """Return the nats of a result token where all that results consist of are equally likely.
+
+    On chains these are ten digits, so it is ln 10 = 2.303, which is chance.
+
+    Args:
+        result_ids_N: the tokens of the results of held-out problems.
+    """
+    return math.log(max(len(np.unique(result_ids_N)), 1))
 
 
 def ratio_interval(difference_P: np.ndarray, n_P: np.ndarray) -> tuple[float, float | None]:

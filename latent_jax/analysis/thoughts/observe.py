@@ -9,19 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_jax.analysis.thoughts.decoded import nearest
-from latent_jax.analysis.thoughts.interventions import (
-    OWN,
-    TEXT,
-    exchanged,
-    score_given,
-    score_results,
-    ways,
-)
+from latent_jax.analysis.thoughts.interventions import MASKED, OWN, TEXT, exchanged, ways
 from latent_jax.analysis.thoughts.mass import WatchedTrunks, mass_sums
 from latent_jax.contracts import Batch
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.problem_batch import Problems
-from latent_jax.tasks.reasoning_scores import results_of_blocks
+from latent_jax.tasks.result_scores import results_of_blocks, score_given, score_results
 from latent_jax.tasks.thinker import Thinker
 
 
@@ -51,15 +44,20 @@ def observe(
     )
     n_thoughts = most_thoughts(thinker)
     rows = exchanged(v_BJKD, n_BJ, opens_BJ, key, n_thoughts)
+    is_step_BN = problems.block_BN > 0
     others = jax.lax.map(
-        lambda row: score_given(thinker, trunks, text, problems, *row), (rows[0], rows[1])
+        lambda row: score_given(thinker, trunks, text, problems, *row, is_step_BN), rows[:2]
     )
     is_of_BJT = problems.is_result_BT[:, None] & (
         problems.segment_BT[:, None] == jnp.arange(2, opens_BJ.shape[1] + 2)[None, :, None]
     )
     is_block_BJ = opens_BJ > 0
-    own = score_results(trunks, found.before_BND, problems.block_ids_BN, is_of_BJN)
-    scored = {OWN: (own, is_block_BJ)}
+    of_blocks = problems.block_ids_BN, is_of_BJN, is_step_BN
+    own = score_results(trunks, found.before_BND, *of_blocks)
+    nothing_BJ = jnp.zeros_like(n_BJ)
+    masked_BND, _ = thinker.read(trunks, text, problems, n_BJ, found.thoughts, nothing_BJ)
+    masked = score_results(trunks, masked_BND, *of_blocks)
+    scored = {OWN: (own, is_block_BJ), MASKED: (masked, is_block_BJ)}
     for at, name in enumerate(ways(n_thoughts)):
         scored[name] = jax.tree.map(lambda x: x[at], others), rows[2][at]  # noqa: B023
     scored[TEXT] = score_results(trunks, text.x_BTD, problems.ids_BT, is_of_BJT), is_block_BJ

@@ -1,12 +1,15 @@
 """Linear probes: what can be read off a slot by a linear map.
 
 A probe shows that something is there, not that the model uses it, and patterns appear also where
-nothing was thought (arXiv 2606.12689): compare with the same probe on a run that holds pauses.
+nothing was thought (arXiv 2606.12689): compare with the same probe on a run that holds pauses,
+which `beside` does.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from latent_jax.tasks.thought_slots import last_of_share
 
 RIDGE = 1e-2
 """Weight of the penalty, per training example, for inputs of variance 1."""
@@ -15,13 +18,24 @@ LEAST = 8
 """Examples that a probe is trained and tested on, at least."""
 
 
-def stands_for(
-    written_PJK: np.ndarray, n_written_PJ: np.ndarray, n_PJ: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the written token that each slot stands for, and where there is one.
+class Stands(NamedTuple):
+    """What slots stand for, arrays [P, J, K].
 
-    With n slots for m written tokens, slot i stands for the last token of its share, as in
-    `tasks.thought_slots`.
+    Attributes:
+        token: int, the written token.
+        place: int, which token of the written thought it is, from 0.
+        is_there: bool, slots in use that stand for one.
+    """
+
+    token: np.ndarray
+    place: np.ndarray
+    is_there: np.ndarray
+
+
+def stands_for(written_PJK: np.ndarray, n_written_PJ: np.ndarray, n_PJ: np.ndarray) -> Stands:
+    """Return the written token that each slot stands for.
+
+    See `thought_slots.last_of_share`; here the slots may also hold pauses.
 
     Args:
         written_PJK: the tokens of written thoughts.
@@ -30,10 +44,10 @@ def stands_for(
     """
     slot_K = np.arange(written_PJK.shape[-1])
     n_PJ1, m_PJ1 = np.maximum(n_PJ, 1)[..., None], n_written_PJ[..., None]
-    at_PJK = -(-(slot_K + 1) * m_PJ1 // n_PJ1) - 1
+    at_PJK = last_of_share(slot_K, m_PJ1, n_PJ1)
     is_there_PJK = (slot_K < n_PJ[..., None]) & (at_PJK >= 0) & (at_PJK < m_PJ1)
     at_PJK = np.clip(at_PJK, 0, written_PJK.shape[-1] - 1)
-    return np.take_along_axis(written_PJK, at_PJK, axis=-1), is_there_PJK
+    return Stands(np.take_along_axis(written_PJK, at_PJK, axis=-1), at_PJK, is_there_PJK)
 
 
 def probe_records(

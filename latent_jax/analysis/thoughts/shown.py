@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from latent_jax.analysis.codes import Records
+from latent_jax.analysis.thoughts.beside import PROBES, probe_columns, probe_rows
 from latent_jax.reports.columns import Column
 from latent_jax.reports.tables import text_table
 
@@ -19,8 +20,23 @@ _COLUMNS = {
         Column("added_nats_per_token_low", "95 %\nfrom", "+.3f"),
         Column("added_nats_per_token_high", "\nto", "+.3f"),
         Column("is_used", "used"),
+        Column("capped_nats_per_token", "capped at\nuniform", "+.3f"),
+        Column("capped_nats_per_token_low", "95 %\nfrom", "+.3f"),
+        Column("capped_nats_per_token_high", "\nto", "+.3f"),
         Column("right_share", "right\n%", ".1f", 100.0),
         Column("own_right_share", "own\nright %", ".1f", 100.0),
+        Column("lost_right_share", "lost,\n% of all", "+.1f", 100.0),
+        Column("lost_right_share_low", "95 %\nfrom", "+.1f", 100.0),
+        Column("lost_right_share_high", "\nto", "+.1f", 100.0),
+    ),
+    "gain": (
+        Column("row_flops_with", "FLOPs of a row\nwith thoughts", ".3g"),
+        Column("row_flops_without", "without", ".3g"),
+        Column("text_weight", "weight of results\nin the text", ".3g"),
+        Column("saved_nats_per_token", "nats that a result\ntoken saves", "+.3f"),
+        Column("gain_nats_per_megaflop", "for a million\nFLOPs more", "+.4f"),
+        Column("gain_nats_per_megaflop_low", "95 %\nfrom", "+.4f"),
+        Column("gain_nats_per_megaflop_high", "\nto", "+.4f"),
     ),
     "geometry": (
         Column("slot", "slot\n0 = all", "d"),
@@ -39,6 +55,8 @@ _COLUMNS = {
         Column("written_first_share", "nearest is\nwritten %", ".1f", 100.0),
         Column("result_in_five_share", "result in\nfive %", ".1f", 100.0),
         Column("other_result_in_five_share", "another's\nresult %", ".1f", 100.0),
+        Column("digit_in_five_share", "its first\ndigit %", ".1f", 100.0),
+        Column("other_digit_in_five_share", "another's\ndigit %", ".1f", 100.0),
         Column("number_share", "numbers\n%", ".1f", 100.0),
         Column("latin_share", "Latin\n%", ".1f", 100.0),
         Column("cjk_share", "CJK\n%", ".1f", 100.0),
@@ -56,14 +74,6 @@ _COLUMNS = {
         Column("best_mass_ratio", "its mass\nover share", ".2f"),
         Column("start_mass_ratio", "start mark\nover share", ".2f"),
     ),
-    "probe": (
-        Column("source", "read from a slot"),
-        Column("target", "probe for"),
-        Column("slot", "slot", "d"),
-        Column("n_test", "tested", ",d"),
-        Column("accuracy", "right\n%", ".1f", 100.0),
-        Column("majority_share", "most frequent\n%", ".1f", 100.0),
-    ),
     "problem": (
         Column("text_before", "text before"),
         Column("block", "block", "d"),
@@ -71,24 +81,27 @@ _COLUMNS = {
         Column("stands_for", "stands\nfor"),
         Column("by_cosine", "thought,\nby cosine"),
         Column("by_logits", "state before,\nby logits"),
-        Column("result_there", "result"),
-        Column("result_said", "said"),
-        Column("result_said_swapped", "behind\nanother's"),
+        Column("step_there", "next\nstep"),
+        Column("step_said", "said"),
+        Column("step_said_swapped", "behind\nanother's"),
     ),
 }
 
 _TITLES = {
     "intervention": "Results behind exchanged thoughts; used: those of another cost more",
+    "gain": "What thoughts save for the FLOPs that they add",
     "geometry": "Where thoughts lie",
     "decoded": "Nearest tokens: recurrence of the first, shares among the five nearest",
     "attention": "Attention from where results are predicted, mean over heads",
-    "probe": "Linear probes, on problems that they were not trained on",
     "problem": "One problem, slot by slot",
 }
 
 
 def show_parts(records: Records) -> str:
-    """Return a table for each part; runs stand one below the other."""
+    """Return a table for each part.
+
+    Runs stand one below the other, and probes of all runs side by side.
+    """
     runs = list(dict.fromkeys(record["run"] for record in records))
     tables = []
     for part, columns in _COLUMNS.items():
@@ -97,8 +110,6 @@ def show_parts(records: Records) -> str:
             own.sort(key=lambda r: (runs.index(r["run"]), r["block"]))
         elif part == "attention":
             own = by_layer(own)
-        elif part == "probe":  # the same probe of two runs, side by side
-            own.sort(key=lambda r: (r["source"], r["target"], r["slot"], runs.index(r["run"])))
         if not own:
             continue
         known = [column for column in columns if any(column.key in record for record in own)]
@@ -106,10 +117,18 @@ def show_parts(records: Records) -> str:
             names = {record["name"] for record in own}
             is_told = len(names) == len(runs)
             known = [_RUN if is_told else Column("run", "run"), *known]
-        tables.append(f"{_TITLES[part]}\n\n{text_table(own, known)}")
+        title = "\n".join([_TITLES[part], *notes_of(own)])
+        tables.append(f"{title}\n\n{text_table(own, known)}")
+    if rows := probe_rows(records):
+        tables.append(f"{PROBES}\n\n{text_table(rows, probe_columns(records))}")
     n = sorted({(record["name"], record["n_problems"]) for record in records})
     said = "; ".join(f"{name}: {count:,} held-out problems" for name, count in n)
     return "\n\n".join([said, *tables])
+
+
+def notes_of(records: Records) -> list[str]:
+    """Return what records say in words, each once."""
+    return list(dict.fromkeys(record["note"] for record in records if record.get("note")))
 
 
 def by_layer(records: Records) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ RESULT_COLUMNS = (
     "paper_bits_per_byte",
     "result_nats_per_token_with",
     "use_nats_per_token",
+    "lost_right_share",
     "right_share",
     "seconds",
     "wall_seconds",

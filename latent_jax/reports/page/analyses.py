@@ -18,8 +18,9 @@ MOST_RECORDS = 2000
 
 METHOD = "method"
 
-Draw = Callable[[str, Records], Sequence[Figure]]
-"""A function (stem of a file, its records) -> figures; [] if it does not draw these records."""
+Draw = Callable[[str, Records], Sequence[Figure | Table]]
+"""A function (stem of a file, its records) -> figures, and tables that need more than a record a
+row; [] if it does not draw these records."""
 
 
 def analysis_sections(paths: Sequence[str | Path], drawers: Sequence[Draw] = ()) -> list[Section]:

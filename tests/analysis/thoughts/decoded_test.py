@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 
 from latent_jax.analysis.thoughts.decoded import (
+    NO_SCRIPTS,
     Words,
     decoded_record,
+    decoded_records,
     nearest,
     recurrence,
     script_of,
 )
+from latent_jax.analysis.thoughts.probes import Stands
 from latent_jax.tokenizers import Bytes
 
 
@@ -52,12 +55,63 @@ def test_a_token_that_is_half_a_character_has_no_script():
     assert script_of("漢".encode()[:2]) == "other"
 
 
-def test_shares_of_bytes():
+class Pieces:
+    """A vocabulary of the same few pieces."""
+
+    pieces = (b" the", b" 12", b"1", "да".encode(), "漢".encode(), b"$", b"")
+    vocab_size = len(pieces)
+
+    def decode_batch(self, ids):
+        return [b"".join(self.pieces[number] for number in row) for row in ids]
+
+
+def test_bytes_have_no_shares_of_scripts_and_say_so():
     words = Words(Bytes())
-    shares = words.shares(np.frombuffer(b"a1=2", np.uint8))
-    assert shares["number_share"] == 0.5 and shares["latin_share"] == 0.25
-    assert shares["other_share"] == 0.75 and shares["cjk_share"] == 0
-    assert words.shares(np.arange(257))["latin_share"] == pytest.approx(52 / 257)
+    assert words.shares(np.frombuffer(b"a1=2", np.uint8)) == {"number_share": 0.5}
+    seen = {
+        "result_BJ": np.array([[49], [50]]),
+        "problems": {
+            "breakpoints_BJ": np.array([[2], [2]]),
+            "segment_BT": np.array([[0, 1, 1], [0, 1, 1]]),
+        },
+    }
+    near = np.array([49, 97, 98, 99, 100])
+    for way in ("cosine", "logits"):
+        seen[f"thoughts_by_{way}"] = np.broadcast_to(near, (2, 1, 1, 5))
+        seen[f"text_by_{way}"] = np.broadcast_to(near, (2, 3, 5))
+    one = np.ones((2, 1, 1), int)
+    standing = Stands(49 * one, 0 * one, one > 0)
+    records = decoded_records(words, seen, one > 0, standing)
+    assert [(r["what"], r["by"]) for r in records[:4]] == [
+        ("thoughts", "cosine"),
+        ("text at breakpoints", "cosine"),
+        ("text of answers", "cosine"),
+        ("states before thoughts", "logits"),
+    ]
+    # The first problem has the result "1", which is among the five, and the second one has not.
+    for record in records[:2]:
+        assert record["result_in_five_share"] == record["digit_in_five_share"] == 0.5
+        assert record["other_digit_in_five_share"] == 0.5 and record["entropy_bits"] == 0
+    assert records[0]["written_first_share"] == 1
+    assert records[-1]["what"] == "all tokens" and records[-1]["note"] == NO_SCRIPTS
+    assert not any("cjk_share" in record for record in records)
+
+
+def test_shares_of_scripts_stand_beside_those_of_the_vocabulary():
+    words = Words(Pieces())
+    everything = words.shares(np.arange(7))
+    assert everything["cyrillic_share"] == everything["cjk_share"] == pytest.approx(1 / 7)
+    assert everything["latin_share"] == pytest.approx(1 / 7) and everything["thai_share"] == 0
+    assert words.shares(np.array([3, 3, 4, 0]))["cyrillic_share"] == 0.5
+
+
+def test_the_first_digit_of_a_result_is_found_in_another_token():
+    top_N5 = np.array([[1, 0, 0, 0, 0], [3, 4, 0, 0, 0], [2, 0, 0, 0, 0]])
+    results_N, others_N = np.array([2, 2, 5]), np.array([5, 2, 2])
+    record = decoded_record(Words(Pieces()), top_N5, results_N, others_N)
+    assert record["result_in_five_share"] == 0
+    assert record["digit_in_five_share"] == 0.5  # the third result begins without a digit
+    assert record["other_digit_in_five_share"] == 0.5
 
 
 def test_results_are_looked_for_among_five():

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from latent_jax.analysis.thoughts.interventions import (
+    MASKED,
     OWN,
     SWAPPED,
     TEXT,
     exchanged,
     intervention_records,
     ratio_interval,
-    score_given,
+    uniform_nats,
     ways,
 )
 from latent_jax.analysis.thoughts.mass import mass_records
@@ -24,10 +25,11 @@ from latent_jax.data.chains import Chains, ChainsConfig
 from latent_jax.data.problem_rows import ProblemCode, ProblemLayout
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.reasoner import Reasoner, ReasonerConfig
-from latent_jax.models.thinking import read_text
+from latent_jax.models.thinking import read_text, think_at_once
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.problem_batch import Problems
+from latent_jax.tasks.result_scores import score_given
 from latent_jax.tasks.thinker import Thinker
 from latent_jax.tasks.thought_slots import Curriculum
 from latent_jax.tokenizers import Bytes
@@ -103,7 +105,7 @@ def test_own_and_swapped_thoughts_give_the_numbers_of_the_evaluation():
 def test_every_exchange_changes_something_and_all_slots_nothing():
     scored = observed()[0]["scored"]
     own = scored[OWN][0]
-    for name in ways(3):
+    for name in (*ways(3), MASKED):
         nats, _, is_compared, _ = scored[name]
         change = np.abs(nats - own)[is_compared].max()
         assert change < 1e-4 if name == "k=3" else change > 1e-3, name
@@ -122,6 +124,30 @@ def test_no_slot_in_use_is_the_same_whatever_slots_hold():
 
     expected = observed()[0]["scored"]["k=0, none"][0]
     np.testing.assert_allclose(np.array(score(params()))[:5], expected, rtol=1e-4)
+
+
+def test_masked_thoughts_are_not_read_and_marks_stay():
+    problems = Problems.of(batch(), LAYOUT)
+
+    @jax.jit
+    def states(weights, held_BJKD, n_BJ, read_BJ):
+        trunks = Trunks(CONFIG, weights)
+        text = read_text(trunks, problems.ids_BT, THINKER.separator_id)
+        thoughts = think_at_once(trunks, text, problems.breakpoints_BJ, held_BJKD)
+        return THINKER.read(trunks, text, problems, n_BJ, thoughts, read_BJ)[0]
+
+    held = [jax.random.normal(jax.random.key(seed), (6, 2, 3, 16)) for seed in (3, 4)]
+    nothing_BJ, all_BJ = jnp.zeros((6, 2), jnp.int32), jnp.full((6, 2), 3)
+    masked, other = (states(params(), x, all_BJ, nothing_BJ) for x in held)
+    np.testing.assert_allclose(masked, other, atol=1e-5)  # whatever slots hold
+    no_slots = states(params(), held[0], nothing_BJ, nothing_BJ)
+    assert np.abs(masked - no_slots)[:5].max() > 1e-3  # there the end mark has moved up
+    read, again = (states(params(), held[0], all_BJ, n_BJ) for n_BJ in (all_BJ, all_BJ + 1))
+    np.testing.assert_array_equal(read, again)  # slots that are not in use are never read
+    # Start stays: without it the states are others.
+    moved = jax.tree.map(lambda x: x, params())
+    moved["thought"]["marks"] = moved["thought"]["marks"].at[0].add(1.0)
+    assert np.abs(states(moved, held[0], all_BJ, nothing_BJ) - masked)[:5].max() > 1e-3
 
 
 def test_attention_without_preference_gives_thoughts_their_share():
@@ -175,7 +201,8 @@ def test_records_compare_the_same_blocks():
         np.array([[False, False], [True, False]]),
         np.array([[True, False], [True, False]]),
     )
-    records = intervention_records({OWN: own, SWAPPED: other}, np.array([[1, 1], [2, 0]]))
+    n_tokens_PJ = np.array([[1, 1], [2, 0]])
+    records = intervention_records({OWN: own, SWAPPED: other}, n_tokens_PJ, 1.75)
     assert [(r["way"], r["block"]) for r in records] == [
         (OWN, 0),
         (OWN, 1),
@@ -189,3 +216,37 @@ def test_records_compare_the_same_blocks():
     assert swapped["own_nats_per_token"] == pytest.approx(4 / 3)
     assert swapped["added_nats_per_token"] == pytest.approx(1) and swapped["is_used"]
     assert swapped["right_share"] == 0.5 and swapped["own_right_share"] == 1
+    assert swapped["lost_right_share"] == 0.5 and records[4]["lost_right_share"] == 1
+    # A result of one token costs 1.75 at most, one of two tokens 3.5: 0.75 + 0.5, on three tokens.
+    assert swapped["capped_nats_per_token"] == pytest.approx(1.25 / 3)
+    assert "lost_right_share" not in whole and "capped_nats_per_token" not in whole
+
+
+def test_confidence_moves_nats_and_neither_of_the_other_measures():
+    own = np.full((40, 1), 0.1), np.ones((40, 1), bool), np.ones((40, 1), bool)
+    is_right = np.arange(40)[:, None] % 10 == 0
+    found = []
+    for wrong in (3.0, 30.0):
+        other = np.where(is_right, 0.2, wrong), is_right, np.ones((40, 1), bool)
+        scored = {OWN: own, SWAPPED: other}
+        found.append(intervention_records(scored, np.ones((40, 1), int), np.log(10))[-1])
+    mild, sure = found
+    assert sure["added_nats_per_token"] > 9 * mild["added_nats_per_token"]
+    for key in ("capped_nats_per_token", "lost_right_share"):
+        for end in ("", "_low", "_high"):
+            assert sure[f"{key}{end}"] == mild[f"{key}{end}"]
+    assert mild["lost_right_share"] == pytest.approx(0.9)
+    half = 1.96 * np.sqrt(0.9 * 0.1 / 39)
+    assert mild["lost_right_share_low"] == pytest.approx(0.9 - half, abs=1e-4)
+
+
+def test_what_changes_nothing_adds_nothing_under_a_cap():
+    nats = np.array([[1.0], [4.0]]), np.zeros((2, 1), bool), np.ones((2, 1), bool)
+    record = intervention_records({OWN: nats, SWAPPED: nats}, np.ones((2, 1), int), 2.0)[-1]
+    assert record["capped_nats_per_token"] == record["added_nats_per_token"] == 0
+    assert not record["is_used"]
+
+
+def test_a_uniform_result_knows_only_which_tokens_there_are():
+    assert uniform_nats(np.array([49, 50, 51, 51, 48])) == pytest.approx(np.log(4))
+    assert uniform_nats(np.array([], int)) == 0
