@@ -1,21 +1,13 @@
 """Last lines compared by hand, and the sums over solutions against the solutions themselves."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from latent_jax.generation.rollout import Decoding
-from latent_jax.generation.solutions import (
-    is_right,
-    last_lines_equal,
-    solution_scores,
-    write_greedily,
-)
-from latent_jax.tasks.latent_reasoning import LatentReasoning
-from latent_jax.tasks.problem_batch import Problems
+from latent_jax.generation.solutions import is_right, last_lines_equal, solution_scores
 from latent_jax.tasks.reasoning_scores import summarize
-from tests.small_reasoner import LAYOUT, THINKER, moved_variables, small_batch
+from tests.made_solutions import answers, made_problems, made_rollout
+from tests.small_reasoner import THINKER
 
 MARK = tuple(b"##")
 END = 256
@@ -61,37 +53,24 @@ def test_a_mark_in_the_question_does_not_count():
     assert bool(last_lines_equal(*asked, *row(b"## 8|"), MARK)[0])
 
 
-@pytest.fixture(scope="module")
-def written():
-    """Greedy solutions of four rows, the last of which is no problem."""
-    params = moved_variables(LatentReasoning(THINKER, 0.3))["params"]
-    params["thought"]["start_head"]["bias"] += 0.5  # blocks are opened
-    batch = {name: jnp.array(x) for name, x in small_batch().items()}
-    batch["weights"] = batch["weights"].at[3].set(0)
-    problems = Problems.of(batch, LAYOUT)
-    decoding = Decoding(7)
-    mark = tuple(b"####")
-    scores = solution_scores(THINKER, params, problems, decoding, mark)
-    found = jax.device_get(write_greedily(THINKER, params, problems, decoding))
-    return jax.device_get(scores), found, problems
+def test_sums_count_the_problems_alone(monkeypatch):
+    right, wrong = (b"=1=2\n#### " + answers()[0] + end for end in (b"|", b"0|"))
+    found = made_rollout([right, wrong, right[:-1], right], n_slots=(3, 1))
+    monkeypatch.setattr("latent_jax.generation.solutions.write_greedily", lambda *_: found)
+    scores = solution_scores(THINKER, {}, made_problems(), Decoding(7), tuple(b"####"))
+    assert {name: float(x) for name, x in scores.items()} == {
+        "n_solutions": 3.0,
+        "n_right": 1.0,
+        "n_cut": 1.0,
+        "n_opened": 6.0,
+        "n_slots_written": 12.0,
+    }
 
 
-def test_sums_count_the_problems_alone(written):
-    scores, found, _ = written
-    assert scores["n_solutions"] == 3
-    assert scores["n_cut"] == (~found.is_ended_B[:3]).sum() > 0
-    assert scores["n_opened"] == (found.opens_BT[:3] > 0).sum() > 0
-    assert scores["n_slots_written"] == found.n_BJ[:3].sum() == 3 * scores["n_opened"]
-
-
-def test_a_right_solution_has_ended(written):
-    _, found, problems = written
-    own = found._replace(
-        ids_BT=problems.ids_BT,
-        segment_BT=problems.segment_BT,
-        is_ended_B=jnp.array([True, False, True, True]),
-    )
-    right = is_right(own, problems, tuple(b"####"))
+def test_a_right_solution_has_ended():
+    texts = [b"#### " + digit for digit in answers()]
+    found = made_rollout([texts[0] + b"|", texts[1], texts[2] + b"|", texts[3] + b"|"])
+    right = is_right(found, made_problems(), tuple(b"####"))
     np.testing.assert_array_equal(right, [True, False, True, True])
 
 
