@@ -66,6 +66,8 @@ def get_config(arguments: str = "") -> ConfigDict:
     thoughts.prompt, thoughts.prompt_end = "Question: ", "\nAnswer: "
     thoughts.written = "equation"
     thoughts.text_weight = 0.0
+    # Written thoughts differ in length, and only this classifier ends them; it trains nothing else.
+    thoughts.end_weight = 1.0 if a.slots == "written" else 0.0
     thoughts.segment = 0
     config.row_length = a.text + a.steps_text + thoughts.blocks * thoughts.slots
     config.model.update(

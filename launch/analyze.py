@@ -44,6 +44,17 @@ thoughts exchanges the thoughts of a reasoner on held-out problems of its own (a
 zero, mean, noise, reversed, fewer) and scores the results behind them, and measures their geometry,
 the tokens near them, attention to them and linear probes; a run that holds pauses stands beside it.
 
+    python launch/analyze.py solutions --workdir runs/thoughts/none \\
+        --workdir runs/thoughts/phase2 --k 1 --k 2 --max_problems 300 --out page
+
+solutions lets a reasoner write greedily behind held-out problems of its own, and says how many are
+right: the number behind the one ####, or leniently the last number of the text. It also says how
+many of the equations in the text hold, how many solutions were cut before their end, and how many
+blocks, slots and tokens each has. The same weights write as they were trained, without blocks (no
+thoughts), and for each --k with so many slots in use at most; 0 leaves the marks of a block. A run
+that has no blocks writes in one way. Intervals are of 95 %, over problems. Segments may be as long
+as a row, where launch/evaluate.py cuts them at thoughts.segment.
+
 Tokenizers are given by their literature names. A --workdir is a run folder; its latents are
 analyzed if it learned some, else its tokenizer. Every verb prints a table; --json writes the
 unrounded numbers, and --out is a folder for pictures.

@@ -52,6 +52,14 @@ class ShownOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class ReasonerOptions(ShownOptions):
+    """Options of analyses of reasoners, on held-out problems of their own."""
+
+    checkpoint: str = option("best", "best, latest, or a step.")
+    max_problems: int = option(512, "Held-out problems to analyze; 0 = all.", lower_bound=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class RunOptions(ShownOptions):
     """Options of analyses of trained runs, on one text."""
 

@@ -1,7 +1,6 @@
 """The work of `launch/analyze.py`: open codes and texts, measure them, print and keep tables."""
 
 import dataclasses
-import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 from latent_jax.analysis import entropy, latents, problems, uniformity, windows, zipf
 from latent_jax.analysis.choices import measure as choices
 from latent_jax.analysis.codes import Code, Tables
-from latent_jax.analysis.options import CodeOptions, RunOptions
+from latent_jax.analysis.options import CodeOptions, ReasonerOptions, RunOptions
+from latent_jax.analysis.solutions import measure as solutions
 from latent_jax.analysis.stability import measure as stability
 from latent_jax.analysis.thoughts import measure as thoughts
 from latent_jax.analysis.tokens import measure as tokens
@@ -24,6 +24,7 @@ from latent_jax.commands.opening import (
     run_words,
     what_it_is,
 )
+from latent_jax.contracts import Batch
 from latent_jax.data import Corpus
 from latent_jax.data.gsm8k import ProblemFiles
 from latent_jax.experiments.evaluate import Run, load_run, read_config, score_corpus
@@ -166,18 +167,33 @@ def _problems(options: problems.ProblemsOptions) -> Iterator[Tables]:
 
 
 def _thoughts(options: thoughts.ThoughtsOptions) -> Iterator[Tables]:
+    for run, origin in _reasoners(options):
+        thoughts.thinker_of(run)  # refused before its problems are opened
+        yield _marked(thoughts.measure(options, run, _held_out(run)), origin)
+
+
+def _solutions(options: solutions.SolutionsOptions) -> Iterator[Tables]:
+    for run, origin in _reasoners(options):
+        found = solutions.ways(run, options.limits)  # refused before its problems are opened
+        if options.limits and len(options.workdir) == 1 and len(found) == 1:
+            raise ValueError(f"{run.config.method} has no blocks and writes one way: leave out --k")
+        yield _marked(solutions.measure(options, run, _held_out(run)), origin)
+
+
+def _reasoners(options: ReasonerOptions) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Yield each run, and what its records say of it."""
     if not options.workdir:
         raise ValueError("say which reasoners to analyze: --workdir RUN")
     for workdir in options.workdir:
         run = load_run(workdir, options.checkpoint)
-        thoughts.thinker_of(run)  # refused before its problems are opened
-        read = functools.partial(
-            open_reading(run.config).evaluation,
-            split="validation",
-            row_length=run.config.row_length,
-        )
-        found = thoughts.measure(options, run, lambda rows, read=read: read(batch_size=rows))
-        yield _marked(found, _named(run) | {"run": str(workdir), "step": run.metadata["step"]})
+        yield run, _named(run) | {"run": str(workdir), "step": run.metadata["step"]}
+
+
+def _held_out(run: Run) -> Callable[[int], Iterator[Batch]]:
+    """Return a function that reads a run's own held-out problems, so many rows at a time."""
+    words = {"split": "validation", "row_length": run.config.row_length}
+    reading = open_reading(run.config)
+    return lambda rows: reading.evaluation(batch_size=rows, **words)
 
 
 def _opened(options: CodeOptions) -> Iterator[tuple[str, Corpus, list[Code], list[bytes]]]:
@@ -231,6 +247,7 @@ ANALYSES: dict[str, tuple[ModuleType, type, Callable[[Any], Iterator[Tables]]]] 
     "choices": (choices, choices.ChoicesOptions, _choices),
     "problems": (problems, problems.ProblemsOptions, _problems),
     "thoughts": (thoughts, thoughts.ThoughtsOptions, _thoughts),
+    "solutions": (solutions, solutions.SolutionsOptions, _solutions),
 }
 """Verb -> module with `show`, and with `draw` if `out` is an option; options dataclass; and a
 function that yields the tables of each code or run."""

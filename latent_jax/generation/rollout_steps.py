@@ -88,12 +88,11 @@ class Round:
 
     def in_use(self, h_BSD: jax.Array) -> jax.Array:
         """Return the slots in use of each lane, int32[B], from the states behind slots."""
-        thinker, n_slots = self.thinker, self.thinker.n_slots
-        most = n_slots if thinker.slots == "written" else thinker.n_thoughts
+        thinker, most = self.thinker, self.thinker.most_in_use
         n_B = jnp.full(len(h_BSD), most, jnp.int32)
         if thinker.ends:
             end_SB = self.trunks.end_logits(h_BSD).swapaxes(0, 1)
-            numbers_S = jnp.arange(n_slots + 1)
+            numbers_S = jnp.arange(thinker.n_slots + 1)
             is_over_SB = jax.vmap(lambda end_B, at: self._decide(end_B, at, 3))(end_SB, numbers_S)
             is_over_SB |= (numbers_S >= most)[:, None]
             n_B = jnp.argmax(is_over_SB, axis=0).astype(jnp.int32)

@@ -14,7 +14,7 @@ import base64
 import functools
 import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -22,10 +22,10 @@ import numpy as np
 
 from latent_jax.contracts import Batch, Variables, amount_key
 from latent_jax.data.problem_rows import AMOUNTS
-from latent_jax.data.problems import END_MARK
 from latent_jax.data.verifier import is_right
 from latent_jax.generation.rollout import Decoding, roll_out
 from latent_jax.generation.sampling import Sampling
+from latent_jax.generation.solution_arrays import answer_of, texts_of
 from latent_jax.generation.solutions import prompts_of
 from latent_jax.tasks.actions import act_again, spread
 from latent_jax.tasks.policy_config import OLD_NATS, REFERENCE_NATS, PolicyConfig
@@ -157,9 +157,9 @@ class RolloutStream:
         segments, n_slots = jax.device_get((found.segment_BT, found.n_BJ.sum(axis=1)))
         self._n_tokens += int((segments > 0).sum())
         ids = fields["ids"][:, : layout.text]
-        solutions = self._texts(ids, segments > 0)
-        known = self._texts(*jax.device_get((problems.ids_BT, problems.segment_BT > 0)))
-        answers = [text.rpartition(END_MARK)[2].strip() for text in known]
+        solutions = texts_of(self._tokenizer, ids, segments > 0)
+        known = jax.device_get((problems.ids_BT, problems.segment_BT > 0))
+        answers = [answer_of(text) for text in texts_of(self._tokenizer, *known)]
         right = [
             is_right(text, answers[row // group], strict=True) for row, text in enumerate(solutions)
         ]
@@ -197,16 +197,6 @@ class RolloutStream:
                 nats_B2L = _nats(self._thinker, variables[of], batch, config.temperature)
                 fields |= dict(zip(names, (nats_B2L[:, 0], nats_B2L[:, 1]), strict=True))
         return fields
-
-    def _texts(self, ids_BT: np.ndarray, is_answer_BT: np.ndarray) -> Sequence[str]:
-        """Return the answers in rows as text; bytes that are no UTF-8 are kept apart."""
-        separator = self._tokenizer.separator_id
-        rows = [
-            ids[mask & (ids != separator)] for ids, mask in zip(ids_BT, is_answer_BT, strict=True)
-        ]
-        return [
-            text.decode("utf-8", "surrogateescape") for text in self._tokenizer.decode_batch(rows)
-        ]
 
     def _prices(self, rewards_PG: np.ndarray, n_slots_PG: np.ndarray) -> np.ndarray:
         """Return what slots beyond the group's mean cost, in groups half of which are right.

@@ -4,8 +4,31 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from latent_jax.data.problem_rows import FIELDS, ProblemLayout
+from latent_jax.data.problems import END_MARK
+from latent_jax.tokenizers import Tokenizer
+
+
+def texts_of(tokenizer: Tokenizer, ids_BT: np.ndarray, is_answer_BT: np.ndarray) -> list[str]:
+    """Return the answers in rows as text; bytes that are no UTF-8 are kept apart.
+
+    Args:
+        tokenizer: of the ids.
+        ids_BT: int32, of a text.
+        is_answer_BT: bool, the tokens of the answer; a separator among them is no text.
+    """
+    rows = [
+        ids[mask & (ids != tokenizer.separator_id)]
+        for ids, mask in zip(ids_BT, is_answer_BT, strict=True)
+    ]
+    return [text.decode("utf-8", "surrogateescape") for text in tokenizer.decode_batch(rows)]
+
+
+def answer_of(worked: str) -> str:
+    """Return what the last line of a problem's worked answer states."""
+    return worked.rpartition(END_MARK)[2].strip()
 
 
 class Rollout(NamedTuple):

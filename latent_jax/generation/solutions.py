@@ -1,4 +1,8 @@
-"""Solutions that are scored on the device: written greedily, right if the last line is the same."""
+"""Solutions that are scored on the device: written greedily, right if the last line is the same.
+
+Lines are compared token by token, because no program on a device reads numbers: what states the
+same number in another way, as "1,000" for 1000, is wrong here. `data.verifier` compares numbers.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -58,22 +62,44 @@ def solution_scores(
     decoding: Decoding,
     mark: tuple[int, ...],
 ) -> dict[str, jax.Array]:
-    """Return sums over solutions that are written greedily behind the questions of a batch."""
-    prompts_BT, lengths_B = prompts_of(problems, thinker.separator_id)
-    keys_B = jax.random.split(jax.random.key(0), len(prompts_BT))  # greedy draws nothing
-    found = roll_out(thinker, params, prompts_BT, lengths_B, keys_B, decoding)
+    """Return sums over solutions that are written greedily behind the questions of a batch.
+
+    Right are those of `is_right`, "n_cut" counts those that did not end.
+    """
+    found = write_greedily(thinker, params, problems, decoding)
     is_problem_B = problems.is_answer_BT.any(axis=1)
     is_right_B = is_right(found, problems, mark) & is_problem_B
-    n_blocks_B = jnp.sum(found.opens_BT > 0, axis=1)
+    counted = {
+        "n_solutions": is_problem_B,
+        "n_right": is_right_B,
+        "n_cut": ~found.is_ended_B,
+        "n_opened": jnp.sum(found.opens_BT > 0, axis=1),
+        "n_slots_written": jnp.sum(found.n_BJ, axis=1),
+    }
     return {
-        "n_solutions": jnp.sum(is_problem_B.astype(jnp.float32)),
-        "n_right": jnp.sum(is_right_B.astype(jnp.float32)),
-        "n_opened": jnp.sum(jnp.where(is_problem_B, n_blocks_B, 0)).astype(jnp.float32),
+        name: jnp.sum(jnp.where(is_problem_B, x_B, 0)).astype(jnp.float32)
+        for name, x_B in counted.items()
     }
 
 
+def write_greedily(
+    thinker: Thinker, params: Mapping[str, Any], problems: Problems, decoding: Decoding
+) -> Rollout:
+    """Return the solutions behind the questions of a batch; thoughts have no noise.
+
+    Args:
+        thinker: the reasoner.
+        params: its collection "params".
+        problems: the batch.
+        decoding: its sampling is greedy.
+    """
+    prompts_BT, lengths_B = prompts_of(problems, thinker.separator_id)
+    keys_B = jax.random.split(jax.random.key(0), len(prompts_BT))  # greedy draws nothing
+    return roll_out(thinker, params, prompts_BT, lengths_B, keys_B, decoding)
+
+
 def is_right(found: Rollout, problems: Problems, mark: tuple[int, ...]) -> jax.Array:
-    """Return which solutions end with the last line of their problem's own, bool[B]."""
+    """Return which solutions end, with the tokens of their problem's own last line, bool[B]."""
     is_same_B = last_lines_equal(
         found.ids_BT, found.segment_BT > 0, problems.ids_BT, problems.segment_BT > 0, mark
     )

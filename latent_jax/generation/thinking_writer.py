@@ -41,11 +41,12 @@ class ThinkingWriter:
         """Return a writer that thinks less, or not at all.
 
         Raises:
-            ValueError: the limit is beyond the slots of its training, or there is no block.
+            ValueError: the limit is beyond the slots in use at the end of its training, or there is
+                no block.
         """
         if not self.thinker.has_blocks:
             raise ValueError("this reasoner was trained without blocks: it does not think")
-        most = self.thinker.n_slots
+        most = self.thinker.most_in_use
         if limit > most:
             raise ValueError(f"k={limit} is more than the {most} slots of its training")
         return dataclasses.replace(self, limit=limit, thinks=thinks)

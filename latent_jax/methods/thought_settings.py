@@ -56,7 +56,9 @@ class ThoughtsConfig:
     # weight of being, behind thoughts, as behind the written step (CODI); 0 = none
     align_weight: Weight = 0.0
     start_weight: Weight = 1.0  # weight of the classifier that opens blocks; 0 = not trained
-    # weight of the classifier that ends thinking, which also draws the number of thoughts; 0 = none
+    # weight of the classifier that ends thinking, which also draws how many thoughts are in use;
+    # 0 = none, and then solutions with written thoughts are refused, unless every thought is known
+    # to fill its slots: bytes, chains of permutations, and as many slots as a thought has digits
     end_weight: Weight = 0.0
     # two trunks: how the second one differs: copy | lora | prefix
     change: Annotated[str, one_of(CHANGES)] = "copy"

@@ -182,6 +182,7 @@ class Thoughts(Family):
             decoding=Decoding(thoughts.segment) if thoughts.segment else None,
             mark=_ids(vocabulary, END_MARK),
             prompt=(thoughts.prompt, thoughts.prompt_end),
+            fills_slots=_fills_slots(method, config),
         )
         if config.policy.group:
             self.rows_read(config)
@@ -240,7 +241,8 @@ class Thoughts(Family):
         tokenizer: tokenizers.Tokenizer,
         row_length: int,
     ) -> Writer:
-        """Return a writer of solutions; see `Family`."""
+        """Return a writer of solutions; see `Family` and `LatentReasoning.check_writes`."""
+        task.check_writes()
         return ThinkingWriter(task.thinker, variables, tokenizer, task.prompt)
 
 
@@ -249,6 +251,18 @@ def _ids(vocabulary: Vocabulary, text: str) -> tuple[int, ...]:
     if vocabulary.encode is None:
         return (0,)
     return tuple(map(int, vocabulary.encode(text.encode())))
+
+
+def _fills_slots(method: MethodName, config: ConfigDict) -> bool:
+    """Return whether all written thoughts of the problems are known to have a token for each slot.
+
+    On chains of permutations they have a byte for each operation; elsewhere problems decide.
+    """
+    if method["v"] != BYTES or config.data.source != "chains":
+        return False
+    n_result = len("=1") if config.thoughts.written == "equation" else 0
+    n_bytes = config.chains.n_operations + n_result
+    return config.chains.kind == "permutations" and config.thoughts.slots == n_bytes
 
 
 def _extra(config: ConfigDict) -> dict[str, FieldSpec]:

@@ -161,8 +161,7 @@ def _decisions(
     end_BJK = trunks.end_logits(h_BSJD[:, :-1]).swapaxes(1, 2)
     n_BJ1, number_11K = found.slots.contents.n_BJ[..., None], jnp.arange(end_BJK.shape[-1])
     number_11K = number_11K[None, None]
-    most = end_BJK.shape[-1] if thinker.slots == "written" else thinker.n_thoughts
-    is_asked_BJK = (number_11K <= n_BJ1) & (number_11K < most)
+    is_asked_BJK = (number_11K <= n_BJ1) & (number_11K < thinker.most_in_use)
     is_asked_BJK &= (problems.breakpoints_BJ > 0)[..., None]
     end_nats_BJK = binary_nats(end_BJK / temperature, number_11K == n_BJ1)
     return (

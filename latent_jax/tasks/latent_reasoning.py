@@ -58,9 +58,12 @@ class LatentReasoning:
         decoding: how solutions are written in evaluation; None = none are.
         mark: the ids of the text that begins the last line of a solution.
         prompt: the text before and behind a question.
+        fills_slots: whether the written thoughts of all problems have as many tokens as there are
+            slots; False where that is not known.
 
     Raises:
-        ValueError: a weight is negative, or belongs to another kind of slots.
+        ValueError: a weight is negative, or belongs to another kind of slots; or see
+            `check_writes`.
     """
 
     thinker: Thinker
@@ -76,6 +79,7 @@ class LatentReasoning:
     decoding: Decoding | None = None
     mark: tuple[int, ...] = ()
     prompt: tuple[str, str] = ("", "")
+    fills_slots: bool = False
     name = "latent_reasoning"
     headline = "bits_per_byte"
     fields = ("ids", "segment", "place", "opens", "result")
@@ -94,6 +98,23 @@ class LatentReasoning:
             raise ValueError(
                 "thoughts.end_weight draws how many thoughts are in use, and a curriculum says so: "
                 "set one of them to 0"
+            )
+        if self.decoding:
+            self.check_writes()
+
+    def check_writes(self) -> None:
+        """Refuse to write solutions whose written thoughts would not end as those of training do.
+
+        Raises:
+            ValueError: nothing ends a written thought before its slots are full, and those of the
+                problems may be shorter.
+        """
+        if self.thinker.slots == "written" and not (self.thinker.ends or self.fills_slots):
+            raise ValueError(
+                "a written thought of the problems may be shorter than "
+                f"thoughts.slots={self.model_config.layout.n_slots}, and thoughts.end_weight=0 "
+                "trains nothing that ends one, so no solutions can be written: train with "
+                "thoughts.end_weight=1, or write none (thoughts.segment=0, policy.group=0)"
             )
 
     @property

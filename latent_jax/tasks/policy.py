@@ -45,7 +45,8 @@ class Policy:
         rollout_flops: forward FLOPs of writing a solution.
 
     Raises:
-        ValueError: a price of slots is asked for where there are none.
+        ValueError: a price of slots is asked for where there are none, or see
+            `LatentReasoning.check_writes`.
     """
 
     supervised: LatentReasoning
@@ -61,6 +62,11 @@ class Policy:
                 f"policy.length_price={self.config.length_price} is a price of slots, and "
                 f"solutions have none (slots hold {self.thinker.slots!r}): leave it at 0"
             )
+        self.check_writes()
+
+    def check_writes(self) -> None:
+        """See `LatentReasoning.check_writes`."""
+        self.supervised.check_writes()
 
     @property
     def thinker(self):
@@ -164,6 +170,7 @@ class Policy:
             "entropy": total(actions.entropy_BL, actions.is_text_BL),
             "n_tokens_written": total(actions.is_text_BL),
             "n_opened": total(problems.breakpoints_BJ > 0),
+            "n_cut": total(~problems.ends_with(self.thinker.separator_id)),
         }
         if self.config.updates == 1:
             nats_B = jnp.sum(jnp.where(counts_B2L, actions.nats_B2L, 0.0), axis=(1, 2))
@@ -195,6 +202,7 @@ class Policy:
             "contrast_share": mean("n_contrast", "weight"),
             "entropy_nats_per_token": mean("entropy", "n_tokens_written"),
             "blocks_per_solution": mean("n_opened", "weight"),
+            "cut_share": mean("n_cut", "weight"),
         }
         if "n_clipped" in sums:
             metrics["clipped_share"] = mean("n_clipped", "n_ratios")

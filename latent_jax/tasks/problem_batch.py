@@ -118,6 +118,13 @@ class Problems(NamedTuple):
         n_blocks = self.n_written_BJ.shape[1]
         return (self.block_BN > 0) & (self.block_BN < n_blocks) & ~self.ends_BN
 
+    def ends_with(self, separator_id: int) -> jax.Array:
+        """Return whether the answer of a row holds its end, bool[B].
+
+        A solution that was cut has separators behind it too, but they are no part of its answer.
+        """
+        return ((self.segment_BT > 0) & (self.ids_BT == separator_id)).any(axis=1)
+
     @property
     def ends_BN(self) -> jax.Array:
         """Whether a token of a segment is the end of its text, bool."""

@@ -131,8 +131,7 @@ def end_nats(
     takes the smallest one whose result costs at most `END_TOLERANCE` nats more than the best. No
     gradient reaches states or results.
     """
-    is_written = thinker.slots == "written"
-    k = thinker.config.layout.n_slots if is_written else thinker.n_thoughts
+    is_written, k = thinker.slots == "written", thinker.most_in_use
     is_block_BJ = problems.breakpoints_BJ > 0
     numbers_I = jnp.arange(k + 1)
 
@@ -164,6 +163,10 @@ def summarize(sums: Mapping[str, Any]) -> dict[str, float]:
     of another problem. It also grows with the confidence of what is wrong there; "lost_right_share"
     does not: the share of results that are right behind their own thoughts, less that behind those
     of another problem.
+
+    "right_share" counts the solutions whose last line is their problem's own token by token, the
+    end included, so "1,000" for 1000 is wrong here. `launch/analyze.py solutions` compares numbers,
+    as rewards do. "cut_share" counts the solutions that did not end.
     """
     value = {name: float(x) for name, x in sums.items() if not name.endswith("_J")}
     metrics, ways = {}, ["without"]
@@ -208,7 +211,9 @@ def summarize(sums: Mapping[str, Any]) -> dict[str, float]:
         n = max(value["n_solutions"], 1.0)
         metrics["right_share"] = value["n_right"] / n
         metrics["wrong_share"] = 1.0 - metrics["right_share"]
+        metrics["cut_share"] = value["n_cut"] / n
         metrics["blocks_per_solution"] = value["n_opened"] / n
+        metrics["slots_per_solution"] = value["n_slots_written"] / n
     return metrics
 
 

@@ -125,6 +125,11 @@ class Thinker:
         return self.curriculum.n_thoughts
 
     @property
+    def most_in_use(self) -> int:
+        """Slots in use of a block, at most: k, or all that a written thought may take."""
+        return self.config.layout.n_slots if self.slots == "written" else self.n_thoughts
+
+    @property
     def n_slots(self) -> int:
         """K, slots of a block that are computed; only written tokens need all that a row has."""
         holds_text = self.slots == "written" or self.curriculum.steps > 0
@@ -197,12 +202,7 @@ class Thinker:
             thoughts = self.think(trunks, text, opens_BJ, held, seeds_B)
         else:
             thoughts = think_at_once(trunks, text, opens_BJ, drawn_BJKD)
-        return Pass(
-            text,
-            slots,
-            thoughts,
-            *self.read(trunks, text, problems, held.n_BJ, thoughts),
-        )
+        return Pass(text, slots, thoughts, *self.read(trunks, text, problems, held.n_BJ, thoughts))
 
     def think(
         self,

@@ -184,3 +184,19 @@ def ratio_interval(difference_P: np.ndarray, n_P: np.ndarray) -> tuple[float, fl
     residual_P = difference_P - mean * n_P
     variance = (residual_P**2).sum() * n_problems / (n_problems - 1)
     return mean, _Z * math.sqrt(variance) / float(n_P.sum())
+
+
+def share_interval(is_so_P: np.ndarray) -> tuple[float, float, float]:
+    """Return the share of problems of which something is so, and its 95 % interval.
+
+    By Wilson (1927, "Probable inference, the law of succession, and statistical inference"), which
+    has a width where all problems are alike, as `ratio_interval` has not.
+
+    Args:
+        is_so_P: bool, of at least one problem.
+    """
+    n, share = len(is_so_P), float(is_so_P.mean())
+    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
+    # Rounding would put the end at 0 or 1 a little beyond it.
+    return share, max(middle - half, 0.0), min(middle + half, 1.0)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from latent_jax.analysis.codes import Tables, TrainedRun
-from latent_jax.analysis.options import ShownOptions, option, seed_option
+from latent_jax.analysis.options import ReasonerOptions, seed_option
 from latent_jax.analysis.thoughts.decoded import Words, decoded_records
 from latent_jax.analysis.thoughts.figure import draw_ways
 from latent_jax.analysis.thoughts.gain import gain_records
@@ -29,7 +29,7 @@ from latent_jax.analysis.thoughts.interventions import (
 )
 from latent_jax.analysis.thoughts.marks import mark_targets
 from latent_jax.analysis.thoughts.mass import mass_records
-from latent_jax.analysis.thoughts.observe import most_thoughts, observe_all
+from latent_jax.analysis.thoughts.observe import observe_all
 from latent_jax.analysis.thoughts.one_problem import problem_records
 from latent_jax.analysis.thoughts.probes import Stands, probe_records, stands_for
 from latent_jax.analysis.thoughts.shown import show_parts
@@ -46,11 +46,9 @@ _MOST_ROWS = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class ThoughtsOptions(ShownOptions):
+class ThoughtsOptions(ReasonerOptions):
     """Options of the analysis `thoughts`."""
 
-    checkpoint: str = option("best", "best, latest, or a step.")
-    max_problems: int = option(512, "Held-out problems to analyze; 0 = all.", lower_bound=0)
     seed: int = seed_option()
 
 
@@ -101,7 +99,7 @@ def measure(
     problems = seen["problems"]
     is_block_PJ, is_of_PJN = problems["breakpoints_BJ"] > 0, seen["is_of_BJN"]
     n_tokens_PJ = np.where(is_block_PJ, is_of_PJN.sum(axis=-1), 0)
-    n_thoughts = most_thoughts(thinker)
+    n_thoughts = thinker.most_in_use
     # A compiled function returns dictionaries in alphabetical order.
     scored = {name: seen["scored"][name][:3] for name in (OWN, *ways(n_thoughts), MASKED, TEXT)}
     table_VD = np.asarray(Trunks(thinker.config, params).table_VD, np.float32)

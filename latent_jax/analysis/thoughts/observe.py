@@ -18,11 +18,6 @@ from latent_jax.tasks.result_scores import results_of_blocks, score_given, score
 from latent_jax.tasks.thinker import Thinker
 
 
-def most_thoughts(thinker: Thinker) -> int:
-    """Return the slots in use of a block, at most."""
-    return thinker.config.layout.n_slots if thinker.slots == "written" else thinker.n_thoughts
-
-
 @functools.partial(jax.jit, static_argnames="thinker")
 def observe(
     thinker: Thinker, params: Mapping[str, Any], batch: Batch, key: jax.Array
@@ -42,7 +37,7 @@ def observe(
     v_BJKD, behind_BJKD = (
         x.swapaxes(1, 2) for x in (found.thoughts.v_BSJD[:, 1:], found.thoughts.h_BSJD[:, 1:])
     )
-    n_thoughts = most_thoughts(thinker)
+    n_thoughts = thinker.most_in_use
     rows = exchanged(v_BJKD, n_BJ, opens_BJ, key, n_thoughts)
     is_step_BN = problems.block_BN > 0
     others = jax.lax.map(

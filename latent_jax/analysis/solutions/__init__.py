@@ -1,0 +1,1 @@
+"""Solutions of trained reasoners, with as many thoughts as asked for."""
