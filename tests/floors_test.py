@@ -10,7 +10,15 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = (
     {
-        *("contracts", "platform", "nearest", "paths", "ranges", "sharding_constraints"),
+        *(
+            "contracts",
+            "platform",
+            "nearest",
+            "spelling",
+            "paths",
+            "ranges",
+            "sharding_constraints",
+        ),
         *("json_files", "config_file", "folder_lock", "processes", "interrupts", "system_errors"),
         *("array_files", "registration", "bars", "standard_streams"),
     },
