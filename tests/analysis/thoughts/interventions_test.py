@@ -216,7 +216,7 @@ def test_records_compare_the_same_blocks():
     assert swapped["own_nats_per_token"] == pytest.approx(4 / 3)
     assert swapped["added_nats_per_token"] == pytest.approx(1) and swapped["is_used"]
     assert swapped["right_share"] == 0.5 and swapped["own_right_share"] == 1
-    assert swapped["lost_right_share"] == 0.5 and records[4]["lost_right_share"] == 1
+    assert swapped["lost_right_share"] == 0.5 and records[4]["lost_right_share"] == 0.5
     # A result of one token costs 1.75 at most, one of two tokens 3.5: 0.75 + 0.5, on three tokens.
     assert swapped["capped_nats_per_token"] == pytest.approx(1.25 / 3)
     assert "lost_right_share" not in whole and "capped_nats_per_token" not in whole
