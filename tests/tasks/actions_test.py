@@ -133,8 +133,8 @@ def test_the_tokens_of_highest_entropy_count_and_all_decisions():
 @pytest.mark.parametrize(
     ("share", "kept"),
     [
-        (0.75, [[True, True, True], [True, False, False]]),
-        (0.5, [[False, True, True], [False, False, False]]),
+        (0.5, [[True, True, True], [True, False, False]]),
+        (0.4, [[False, True, True], [False, False, False]]),
         (0.01, [[False, False, True], [False, False, False]]),
     ],
 )
