@@ -12,7 +12,9 @@
 
 A run is scored by every metric, summed exactly, with each document counted once. Without --data it
 reads the validation split of the corpus that the run was trained on (or --split=test). The
-perplexity is per token and in base e, so it can be compared between runs of one tokenizer only.
+perplexity is per token and in base e, so it can be compared between runs of one tokenizer only. The
+right_share of a reasoner compares last lines token by token; launch/analyze.py solutions compares
+the numbers in them.
 
 Tokenizers get the bits per byte of a uniform and of a unigram model of their ids, the separator
 left out. A unigram needs text: 9 kB for 256 ids, 2.4 MB for 65,536. Where there is less, "-" stands

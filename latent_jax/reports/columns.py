@@ -72,6 +72,8 @@ COLUMNS = {
         Column("right_share_swapped_1", "another's, block 1\nright %", ".1f", 100.0),
         Column("right_share_swapped_2", "another's, block 2\nright %", ".1f", 100.0),
         Column("blocks_per_solution", "blocks per\nsolution", ".2f"),
+        Column("slots_per_solution", "slots per\nsolution", ".2f"),
+        Column("cut_share", "cut before\ntheir end %", ".1f", 100.0),
         Column("right_share", "solved\n%", ".1f", 100.0),
         Column("planned_steps", "planned\nsteps", ",d"),
         Column("planned_bytes_seen", "planned\ntext MB", ".2f", 1e-6),

@@ -6,37 +6,18 @@ import types
 
 import pytest
 
-from configs import latent_reasoning
 from latent_jax.analysis.thoughts.figure import thoughts_page_figures
 from latent_jax.analysis.thoughts.measure import ThoughtsOptions, thinker_of
 from latent_jax.commands.analyze import analyze
 from latent_jax.experiments.evaluate import load_run
-from latent_jax.experiments.run import run
 from latent_jax.models.inline_memory import Inline
 from latent_jax.reports.page.analyses import analysis_sections
 from tests.analysis.pictures import drawn
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A reasoner after two steps."""
-    folder = tmp_path_factory.mktemp("thoughts")
-    config = latent_reasoning.get_config("steps=2,policy_steps=0,baseline=0,k=2").runs.phase1
-    config.model.update(d_model=16, n_heads=2, n_layers=1)
-    config.chains.n_problems = 600
-    config.data.cache_dir = str(folder / "cache")
-    config.batch_size = 8
-    config.thoughts.segment = 0  # no solutions are written
-    config.evaluation_bytes = 200
-    config.optimizer.warmup_steps = 1
-    config.training.update(eval_every=2, save_every=2)
-    run(config, folder / "run")
-    return str(folder / "run")
-
-
-def test_a_run_is_analyzed_beside_another(folder, tmp_path, capsys):
+def test_a_run_is_analyzed_beside_another(reasoner, tmp_path, capsys):
     options = ThoughtsOptions(
-        workdir=(folder, folder),
+        workdir=(reasoner, reasoner),
         max_problems=20,
         json=str(tmp_path / "thoughts.json"),
         out=str(tmp_path),
@@ -81,14 +62,14 @@ def test_a_run_is_analyzed_beside_another(folder, tmp_path, capsys):
     assert thoughts_page_figures("other", [{"part": "group", "method": "Latent"}]) == []
 
 
-def test_what_has_no_thoughts_is_refused(folder):
+def test_what_has_no_thoughts_is_refused(reasoner):
     with pytest.raises(ValueError, match="say which reasoners to analyze: --workdir RUN"):
         analyze("thoughts", ThoughtsOptions())
     with pytest.raises(ValueError, match="7"):
-        analyze("thoughts", ThoughtsOptions(workdir=(folder,), checkpoint="7"))
+        analyze("thoughts", ThoughtsOptions(workdir=(reasoner,), checkpoint="7"))
     with pytest.raises(ValueError, match="best, latest or a step, not 'first'"):
-        analyze("thoughts", ThoughtsOptions(workdir=(folder,), checkpoint="first"))
-    found = load_run(folder)
+        analyze("thoughts", ThoughtsOptions(workdir=(reasoner,), checkpoint="first"))
+    found = load_run(reasoner)
     bare = dataclasses.replace(found.task.thinker, slots="none")
     task = dataclasses.replace(found.task, thinker=bare)
     named = types.SimpleNamespace(method="Thoughts[none]")

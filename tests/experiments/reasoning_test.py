@@ -62,9 +62,10 @@ def test_the_second_phase_begins_where_the_first_ended(trained):
         last = records(folder, "validation")[-1]
         assert 0 <= last["right_share"] <= 1 and last["wrong_share"] == 1 - last["right_share"]
         assert last["problems_seen"] == 32
+        assert 0 <= last["cut_share"] <= 1 and last["slots_per_solution"] >= 0
         assert {"result_nats_per_token_with", "use_nats_per_token", "start_f1"} <= last.keys()
     (step,) = records(second, "train")[-1:]
-    assert {"reward", "contrast_share", "entropy_nats_per_token"} <= step.keys()
+    assert {"reward", "contrast_share", "entropy_nats_per_token", "cut_share"} <= step.keys()
     assert 0 < step["rollout_time_share"] == 1 - step["update_time_share"] < 1
     assert step["rollout_tokens_per_second"] > 0
     assert (trained / "comparison.png").exists()

@@ -130,6 +130,28 @@ def test_the_tokens_of_highest_entropy_count_and_all_decisions():
     assert actions.counted(1.0) is actions.is_taken_B2L
 
 
+@pytest.mark.parametrize(
+    ("share", "kept"),
+    [
+        (0.5, [[True, True, True], [True, False, False]]),
+        (0.4, [[False, True, True], [False, False, False]]),
+        (0.01, [[False, False, True], [False, False, False]]),
+    ],
+)
+def test_the_highest_entropies_are_those_of_the_batch_and_equal_ones_count_together(share, kept):
+    is_text = jnp.array([[True, True, True], [True, True, False]])
+    actions = Actions(
+        jnp.zeros((2, 2, 3)),
+        jnp.stack((is_text, ~is_text), axis=1),
+        is_text,
+        # What is no token has an entropy too, which counts for nothing.
+        jnp.array([[0.3, 0.5, 0.9], [0.3, 0.1, 5.0]]),
+    )
+    counted = np.array(actions.counted(share))
+    np.testing.assert_array_equal(counted[:, 0], kept)
+    np.testing.assert_array_equal(counted[:, 1], ~is_text)
+
+
 def test_thoughts_come_back_from_a_field():
     thoughts = jax.random.normal(jax.random.key(0), (3, 2, 4, 5))
     field = spread(thoughts, 7, 6)  # 40 numbers over 7 positions

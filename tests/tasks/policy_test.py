@@ -13,6 +13,7 @@ from latent_jax.tasks.actions import act_again
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
 from latent_jax.tasks.policy_config import OLD_NATS, REFERENCE_NATS, PolicyConfig
+from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum
 from tests.small_reasoner import (
@@ -27,6 +28,7 @@ from tests.small_reasoner import (
 THINKER = dataclasses.replace(THINKER, ends=True)
 TASK = LatentReasoning(THINKER, 0.3, end_weight=1.0)
 ADVANTAGE = np.array([1.5, -0.5, 0.0, -1.0], np.float32)
+END = THINKER.separator_id
 TWICE = PolicyConfig(group=4, updates=2)
 
 
@@ -101,6 +103,7 @@ def test_one_update_has_the_gradient_of_log_probabilities():
     nats_B = (actions.nats_B2L * actions.is_taken_B2L).sum(axis=(1, 2))
     np.testing.assert_allclose(value, (ADVANTAGE * nats_B).sum() / LAYOUT.text / 4, atol=1e-6)
     assert scores["n_contrast"] == 4 and scores["n_tokens_written"] == actions.is_text_BL.sum()
+    assert scores["n_cut"] == 0
 
     def objective(actions):
         nats_B = jnp.sum(jnp.where(actions.is_taken_B2L, actions.nats_B2L, 0.0), axis=(1, 2))
@@ -142,6 +145,22 @@ def test_a_second_update_is_clipped_where_ratios_have_left_their_bounds():
     assert scores["n_clipped"] == 0
     away = jax.tree.map(lambda x, y: float(jnp.abs(x - y).max()), found, unclipped)
     assert max(jax.tree.leaves(away)) > 1e-3
+
+
+def test_a_solution_without_its_end_is_a_cut_one():
+    batch = solutions()
+    problems = Problems.of(batch, LAYOUT)
+    assert np.array(problems.ends_with(END)).all()
+    # The separator of the second row is no part of its solution any more: padding looks like it.
+    segment = batch["segment"].copy()
+    is_end = (batch["ids"][1] == END) & (segment[1] > 0)
+    segment[1, is_end] = 0
+    assert is_end[: LAYOUT.text].sum() == 1
+    cut = Problems.of(batch | {"segment": segment}, LAYOUT)
+    np.testing.assert_array_equal(cut.ends_with(END), [True, False, True, True])
+    sums = dict.fromkeys(("reward", "n_contrast", "entropy", "n_opened"), 0.0)
+    metrics = Policy(TASK).summarize(sums | {"weight": 4.0, "n_cut": 1.0, "n_tokens_written": 9.0})
+    assert metrics["cut_share"] == 0.25
 
 
 def test_the_divergence_is_that_from_the_reference_and_counts_by_its_weight():

@@ -63,22 +63,23 @@ def draw_shares(records: Records, path: Path) -> Path:
             "%, held-out problems; lines are 95 % intervals over problems",
             height=4.2,
         )
-        runs = list(dict.fromkeys(record["run"] for record in records))
+        names = {record["run"]: record["name"] for record in records}
+        is_told = len(set(names.values())) == len(names)
         ends = []
-        for index, run in enumerate(runs):
+        for index, (run, name) in enumerate(names.items()):
             own = sorted((r for r in records if r["run"] == run), key=_place)
             colour = style.line_look(index)["color"]
             # Runs lie a little apart, so that equal values stay visible.
-            shift = 0.07 * (index - (len(runs) - 1) / 2)
+            shift = 0.07 * (index - (len(names) - 1) / 2)
             places = [_place(record) + shift for record in own]
             shares = [100 * record["right_share"] for record in own]
             for place, record in zip(places, own, strict=True):
                 interval = [100 * record[f"right_share_{end}"] for end in ("low", "high")]
                 axes.plot([place, place], interval, color=colour, linewidth=1.2)
             axes.plot(places, shares, marker="o", markersize=4, **style.line_look(index))
-            ends.append((places[-1], shares[-1], own[0]["name"], colour))
+            ends.append((places[-1], shares[-1], name if is_told else run, colour))
         numbers = range(max(map(_place, records)) + 1)
-        axes.set_xticks([_NO_BLOCKS, *numbers], ["no\nblocks", *numbers])
+        axes.set_xticks([_NO_BLOCKS, *numbers], ["no blocks", *map(str, numbers)])
         axes.set_xlabel("slots in use of a block, at most")
         axes.set_ylim(-3, 103)
         style.label_ends(axes, ends)
