@@ -60,8 +60,7 @@ def draw_shares(records: Records, path: Path) -> Path:
     with style.house_style():
         figure, (axes,) = panels.line_panels(
             "Solutions that are right",
-            "%, held-out problems; lines are 95 % intervals over problems",
-            height=4.2,
+            "%, held-out problems; bars are 95 % intervals over problems",
         )
         names = {record["run"]: record["name"] for record in records}
         is_told = len(set(names.values())) == len(names)
@@ -76,7 +75,11 @@ def draw_shares(records: Records, path: Path) -> Path:
             for place, record in zip(places, own, strict=True):
                 interval = [100 * record[f"right_share_{end}"] for end in ("low", "high")]
                 axes.plot([place, place], interval, color=colour, linewidth=1.2)
-            axes.plot(places, shares, marker="o", markersize=4, **style.line_look(index))
+            # Without blocks there is another kind of text, and no line to it.
+            first = 0 if own[0]["opens_blocks"] else 1
+            axes.plot(places[:first], shares[:first], marker="o", markersize=4, color=colour)
+            look = style.line_look(index)
+            axes.plot(places[first:], shares[first:], marker="o", markersize=4, **look)
             ends.append((places[-1], shares[-1], name if is_told else run, colour))
         numbers = range(max(map(_place, records)) + 1)
         axes.set_xticks([_NO_BLOCKS, *numbers], ["no blocks", *map(str, numbers)])
