@@ -35,7 +35,7 @@ class PolicyConfig:
     updates: Annotated[int, at_least(1, 2**10)] = 1
     # how far below 1 a ratio counts, and above it too where clip_high is 0; only for updates > 1
     clip: Annotated[float, within("(0, 1)")] = 0.2
-    # how far above 1 a ratio counts (clip-higher of DAPO); 0 = as far as below
+    # how far above 1 a ratio counts, which DAPO makes wider than below; 0 = as far as below
     clip_high: Annotated[float, at_least(0, 100)] = 0.0
     # weight of the divergence from the weights that the phase began with, which are then kept
     # beside the others; 0 = none
