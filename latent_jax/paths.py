@@ -5,12 +5,12 @@ appears only when it has been written completely.
 """
 
 import errno
-import hashlib
 import importlib.util
 import os
 import re
 import stat
 import sys
+import uuid
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -96,15 +96,22 @@ def replace_file(path: str | os.PathLike, data: bytes, follows_links: bool = Tru
     path.parent.mkdir(parents=True, exist_ok=True)
     final, is_link = path, path.is_symlink() and not stays
     path = Path(os.path.realpath(path)) if is_link else path
-    # A name of its own length could be longer than file systems allow.
-    short = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    unfinished = path.with_name(f".{short}.{os.getpid()}.tmp")
+    unfinished = temporary_of(path)
     try:
         unfinished.write_bytes(data)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     return final
+
+
+def temporary_of(path: Path) -> Path:
+    """Return a path beside a file under which nobody else writes, to be renamed to it.
+
+    Processes of several machines, or containers, may have one number. A name that holds that of the
+    file could be longer than file systems allow.
+    """
+    return path.with_name(f".{uuid.uuid4().hex}.tmp")
 
 
 def open_to_read(path: str | os.PathLike) -> BinaryIO:

@@ -3,12 +3,12 @@
 import contextlib
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from latent_jax.codec.named_file import named, open_new, open_number
+from latent_jax.paths import temporary_of
 
 
 def check_new(path: Path) -> None:
@@ -42,7 +42,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             as they are.
     """
     # Not of the name of `path`, which may be as long as names can be.
-    staging = path.parent / f".{uuid.uuid4().hex}.tmp"
+    staging = temporary_of(path)
     try:
         with named(path, "written"):
             check_new(path)

@@ -17,7 +17,6 @@ import logging
 import os
 import re
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from latent_jax.data.records import DELETE, SplitRecords
 from latent_jax.data.sources import DataConfig, make_held_out, make_source
 from latent_jax.json_files import Kind, check, read_sealed, write_sealed
 from latent_jax.paths import is_remote
-from latent_jax.processes import why_gone
+from latent_jax.processes import host, why_gone
 
 logger = logging.getLogger(__name__)
 
@@ -221,7 +220,7 @@ def _indexed(entry: Path, cache: Path) -> Path | None:
 def _build(source: Source, held_out: Source | None, config: DataConfig, cache: Path) -> Corpus:
     """Build in a temporary folder and rename it, unless another process has built it first."""
     _sweep(cache)
-    mine = f"{_BUILDING}{socket.gethostname()}-{os.getpid()}-"
+    mine = f"{_building_here()}{os.getpid()}-"
     building = Path(tempfile.mkdtemp(prefix=mine, dir=cache))
     logger.debug("Building a corpus from %s in %s", config.source, cache)
     try:
@@ -242,9 +241,14 @@ def _build(source: Source, held_out: Source | None, config: DataConfig, cache: P
         shutil.rmtree(building, ignore_errors=True)
 
 
+def _building_here() -> str:
+    """Return how names of temporary folders of this machine, or container, begin."""
+    return f"{_BUILDING}{hashlib.sha256(host().encode()).hexdigest()[:16]}-"
+
+
 def _sweep(cache: Path) -> None:
     """Delete the temporary folders of builders on this machine that were killed."""
-    for folder in cache.glob(f"{_BUILDING}{socket.gethostname()}-*"):
+    for folder in cache.glob(f"{_building_here()}*"):
         number = folder.name.split("-")[-2]
         if number.isdecimal() and why_gone(int(number)):
             shutil.rmtree(folder, ignore_errors=True)

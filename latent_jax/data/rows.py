@@ -28,6 +28,7 @@ from latent_jax.data.pipeline import TrainBatches, prefetch
 from latent_jax.data.placement import own_rows, placement
 from latent_jax.data.record_files import RecordFiles, check_files, describe_files
 from latent_jax.json_files import Kind, check, read_json, read_sealed
+from latent_jax.paths import temporary_of
 
 PLAN, DONE, TOKENIZER = "plan.json", "rows.json", "tokenizer"
 
@@ -139,7 +140,7 @@ def write_rows(path: Path, rows: Iterable[tuple[np.ndarray, int, int]]) -> dict[
         The sums "n_rows", "n_tokens" (scored ids) and "n_bytes"; and "files", see
         `record_files.describe_files`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_of(path)
     sums: dict[str, Any] = {"n_rows": 0, "n_tokens": 0, "n_bytes": 0}
     try:
         writer = ArrayRecordWriter(os.fspath(temporary), "group_size:1")

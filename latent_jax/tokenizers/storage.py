@@ -8,11 +8,10 @@ leaves a part of the files; reading refuses it, and writing again completes it.
 
 import os
 import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from latent_jax.paths import is_remote, open_path, open_to_read, replace_file
+from latent_jax.paths import is_remote, open_path, open_to_read, replace_file, temporary_of
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -31,7 +30,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile.mkdtemp: only the owner could read its folder, and so the target.
-    staging = folder.parent / f".{uuid.uuid4().hex}.tmp"
+    staging = temporary_of(folder)
     try:
         staging.mkdir()
         for name, content in files.items():

@@ -25,7 +25,7 @@ from orbax.checkpoint import v1 as ocp
 
 from latent_jax.json_files import Kind, read_json, read_sealed, sealed, write_sealed
 from latent_jax.paths import check_files, is_remote, replace_file
-from latent_jax.training.identity import DIGEST_RULE, CheckpointError, digests
+from latent_jax.training.identity import DIGEST_RULES, CheckpointError, digests
 from latent_jax.training.mesh import is_primary
 
 PyTree = Any
@@ -103,7 +103,7 @@ def begin_save(
         metric: by which the best is kept; None if not measured.
         slice_bytes: devices that hold the same array share its writing from so many bytes on.
     """
-    held = {"digest_rule": DIGEST_RULE, "digests": digests(items)}  # by all processes together
+    held = {"digest_rule": DIGEST_RULES[-1], "digests": digests(items)}  # by all processes together
     run = {f"data_{jax.process_index()}.json": sealed({"state": data_state})}
     if is_primary():
         run["metadata.json"] = sealed({**metadata, "metric": metric, **held})
@@ -143,7 +143,12 @@ def read_metadata(path: Any) -> dict[str, Any]:
     for item in ("variables", "optimizer"):
         if not (path / item).is_dir() or item not in metadata["digests"]:
             raise DamagedError(f"{path / item} is missing")
-    _check_metric(path, metadata.get("metric"))
+    if metadata.setdefault("digest_rule", 1) not in DIGEST_RULES:
+        raise DamagedError(f"{path / METADATA} has {metadata['digest_rule']!r} as its digest_rule")
+    shapes = metadata["identity"].get("parameters", {})
+    if type(shapes) is not dict or not all(type(shape) is str for shape in shapes.values()):
+        raise DamagedError(f"{path / METADATA} has no shapes by name as its 'parameters'")
+    _check_metric(path, metadata.setdefault("metric", None))
     read_data_state(path, is_sealed)
     return metadata
 
@@ -194,8 +199,7 @@ def load(path: Any, metadata: Mapping[str, Any], abstract: Mapping[str, PyTree])
         said = " ".join(str(failed).split())[:300]  # one line of Orbax's several
         words = f"{type(failed).__name__}: {said}" if failed else "in another process"
         raise DamagedError(f"{path} is truncated or damaged: {words}") from failed
-    rule = metadata.get("digest_rule", 1)
-    for name, digest in digests(items, rule).items():
+    for name, digest in digests(items, metadata["digest_rule"]).items():
         if digest != metadata["digests"][name]:
             raise DamagedError(
                 f"the bits of {path / name} have digest {digest}, and were saved with "

@@ -27,8 +27,8 @@ WAYS_OUT = {
 not."""
 
 
-DIGEST_RULE = 2
-"""Of what is saved now; see `digests`."""
+DIGEST_RULES = (1, 2, 3)
+"""That are known; the last one is of what is saved now, see `digests`."""
 
 
 class CheckpointError(ValueError):
@@ -90,14 +90,15 @@ def describe_shapes(params: PyTree) -> dict[str, str]:
     }
 
 
-def digests(items: Mapping[str, PyTree], rule: int = DIGEST_RULE) -> dict[str, int]:
+def digests(items: Mapping[str, PyTree], rule: int = DIGEST_RULES[-1]) -> dict[str, int]:
     """Return for each item the sum of its bits as words, modulo 2^32; the mesh does not matter.
 
     Args:
         items: pytrees of arrays by name.
-        rule: 2 multiplies each word by an odd number that its place decides, so that arrays and
-            words that change places are found as surely as a flipped bit; 1, of older checkpoints,
-            does not.
+        rule: 3 mixes each word with its place before it is added (the finalizer of MurmurHash3), so
+            that every change of bits is as likely to be missed as any other, one in 2^32. Of older
+            checkpoints, 2 multiplies by an odd number that the place decides, which misses two
+            flipped signs, and 1 does not tell places apart.
     """
     return {name: int(digest) for name, digest in jax.device_get(_digest(items, rule)).items()}
 
@@ -106,25 +107,33 @@ def digests(items: Mapping[str, PyTree], rule: int = DIGEST_RULE) -> dict[str, i
 def _digest(items: Mapping[str, PyTree], rule: int) -> dict[str, jax.Array]:
     return {
         name: sum(
-            _bit_sum(leaf, 0 if rule == 1 else 1 | zlib.crc32(path_name(path).encode()))
+            _bit_sum(leaf, 1 | zlib.crc32(path_name(path).encode()), rule)
             for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
         )
         for name, tree in items.items()
     }
 
 
-def _bit_sum(leaf: jax.Array, salt: int) -> jax.Array:
+def _bit_sum(leaf: jax.Array, salt: int, rule: int) -> jax.Array:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     if leaf.dtype == jnp.bool_:
         leaf = leaf.astype(jnp.uint8)
     words = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
     bits = jax.lax.bitcast_convert_type(leaf, words).astype(jnp.uint32)
-    if salt:
+    if rule > 1:
         # The place in row-major order, by sums of its coordinates: no array is moved for it.
         places, stride = jnp.zeros(bits.shape, jnp.uint32), 1
         for axis in reversed(range(bits.ndim)):
             steps = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
             places, stride = places + steps * jnp.uint32(stride % 2**32), stride * bits.shape[axis]
-        bits = bits * ((places * jnp.uint32(2 * 0x9E3779B1 % 2**32)) + jnp.uint32(salt))
+        numbers = (places * jnp.uint32(2 * 0x9E3779B1 % 2**32)) + jnp.uint32(salt)
+        bits = bits * numbers if rule == 2 else _mixed(bits ^ numbers)
     return jnp.sum(bits, dtype=jnp.uint32)
+
+
+def _mixed(x: jax.Array) -> jax.Array:
+    """Return words of which every bit depends on every bit of the given ones (MurmurHash3)."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)

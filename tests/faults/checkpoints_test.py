@@ -2,6 +2,7 @@
 alone; asked for by its step it is one line.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,8 @@ from latent_jax.experiments.run import run
 from latent_jax.json_files import DIGEST, SEALED, write_sealed
 from latent_jax.training import CheckpointError, Checkpoints
 from latent_jax.training import checkpoint_files as files
-from latent_jax.training.identity import digests
+from latent_jax.training.good_steps import GoodSteps
+from latent_jax.training.identity import DIGEST_RULES, check_identity, digests
 from latent_jax.training.init_from import open_weights
 from latent_jax.training.mesh import make_mesh
 from tests.faults.conftest import tiny
@@ -228,5 +230,40 @@ def test_older_checkpoints_open_with_a_line(workdir, caplog):
 def test_a_digest_finds_what_changed_places():
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
     trees = [{"a": x, "b": x + 1}, {"a": x + 1, "b": x}, {"a": x[::-1], "b": x + 1}]
-    by_rule = {rule: {digests({"t": tree}, rule)["t"] for tree in trees} for rule in (1, 2)}
-    assert len(by_rule[1]) == 1 and len(by_rule[2]) == 3
+    by_rule = {rule: {digests({"t": tree}, rule)["t"] for tree in trees} for rule in DIGEST_RULES}
+    assert len(by_rule[1]) == 1 and len(by_rule[2]) == len(by_rule[3]) == 3
+
+
+def _with_flipped(x, bit, places):
+    words = x.view(np.uint32).copy()
+    words.reshape(-1)[list(places)] ^= np.uint32(1 << bit)
+    return words.view(np.float32)
+
+
+def test_a_digest_finds_bits_that_flip_in_two_places():
+    x = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    changed = [-x, *(_with_flipped(x, bit, (3, 77)) for bit in range(32))]
+    for rule, n_missed in ((2, 2), (3, 0)):  # two signs, and all of them
+        own = digests({"t": x}, rule)
+        assert sum(digests({"t": other}, rule) == own for other in changed) == n_missed
+
+
+def _every_key(metadata):
+    """Yield metadata of which one key is missing, or holds something else."""
+    for key in metadata.keys() - {SEALED, DIGEST}:
+        for value in (None, [1], "odd", {"a": [1]}):
+            yield key, {**metadata, key: value}
+        yield key, {name: kept for name, kept in metadata.items() if name != key}
+
+
+def test_metadata_with_any_key_missing_or_odd_blocks_no_good_checkpoint(workdir):
+    path = workdir / "checkpoints" / "6" / "run" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    for key, damaged in _every_key(metadata):
+        write_sealed(path, {k: v for k, v in damaged.items() if k not in (SEALED, DIGEST)})
+        good = GoodSteps(workdir / "checkpoints")
+        assert {2, 4} <= set(good.steps), key
+        for step in good.steps:
+            identity = files.read_metadata(workdir / "checkpoints" / str(step))["identity"]
+            with contextlib.suppress(CheckpointError):
+                check_identity(identity, metadata["identity"], path)
