@@ -20,7 +20,7 @@ FLOORS = (
             "sharding_constraints",
         ),
         *("json_files", "config_file", "folder_lock", "processes", "interrupts", "system_errors"),
-        *("array_files", "registration", "bars", "standard_streams"),
+        *("array_files", "registration", "bars", "standard_streams", "kept_programs"),
     },
     {"layers", "quantizers", "exact", "tokenizers", "reports"},
     {"data", "chunking"},

@@ -1,5 +1,10 @@
 """Fixed, lossless codes between bytes and integer ids: bytes, subwords, and groups of bits."""
 
+from latent_jax.kept_programs import keep_kernels
+
+keep_kernels()
+
+# ruff: noqa: E402  kernels are defined by these imports
 from latent_jax.tokenizers.ac import AC
 from latent_jax.tokenizers.base import FingerprintError, Tokenizer, load
 from latent_jax.tokenizers.bpe import BPE

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import Any, Self
 
 import jax
 
+from latent_jax.kept_programs import programs_folder
 from latent_jax.platform import Platform
 
 
@@ -82,26 +82,6 @@ class StartUp:
         )
         text = f"first step after {sum(self.phases.values()):.1f} s: {phases}"
         return f"{text} (meanwhile in threads: {beside})" if beside else text
-
-
-def programs_folder(name: str) -> Path | None:
-    """Return a folder for compiled programs in the user's cache, made where it is missing.
-
-    A program that is loaded is run. So it must be one that this user has compiled, and never one
-    from a folder that may have been copied from others.
-
-    Returns:
-        The folder; None where it cannot be made, or others may write to it.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    try:
-        folder = cache.expanduser() / "latent_jax" / name
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = folder.stat()
-    except (OSError, RuntimeError):  # no home, or no room
-        return None
-    is_ours = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    return folder if is_ours and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else None
 
 
 def keep_programs() -> Path | None:

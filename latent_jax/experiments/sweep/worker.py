@@ -19,8 +19,8 @@ import jax
 from latent_jax.command_line import end_in_order
 from latent_jax.experiments.sweep.jobs import encode_cells, train_cell
 from latent_jax.experiments.sweep.loading import load_sweep
+from latent_jax.kept_programs import programs_folder
 from latent_jax.training import keep_memory, share_heap
-from latent_jax.training.startup import programs_folder
 
 
 def work_off(job: dict[str, Any]) -> None:
