@@ -4,6 +4,7 @@ A bucket (gs://) has objects and no folders. An object cannot be appended to or 
 appears only when it has been written completely.
 """
 
+import contextlib
 import errno
 import importlib.util
 import os
@@ -62,6 +63,8 @@ def is_remote(path: str | os.PathLike) -> bool:
 def replace_file(path: str | os.PathLike, data: bytes, follows_links: bool = True) -> Any:
     """Write `data` to `path` atomically, make missing folders, and return the opened path.
 
+    It is on the disk when this returns.
+
     On a disk, the data go to a temporary file in the folder of `path`, or of the file that a link
     stands for, which then replaces it. A device or a pipe is written to. /dev/stdout and the like
     stand for what this process has open, and get the data behind all that it has printed.
@@ -98,11 +101,25 @@ def replace_file(path: str | os.PathLike, data: bytes, follows_links: bool = Tru
     path = Path(os.path.realpath(path)) if is_link else path
     unfinished = temporary_of(path)
     try:
-        unfinished.write_bytes(data)
+        with unfinished.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         unfinished.replace(path)
+        keep_names(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
     return final
+
+
+def keep_names(folder: Path) -> None:
+    """Have the disk keep the names in a folder, also if power is lost; some systems cannot."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def temporary_of(path: Path) -> Path:

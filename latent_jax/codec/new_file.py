@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from latent_jax.codec.named_file import named, open_new, open_number
-from latent_jax.paths import temporary_of
+from latent_jax.paths import keep_names, temporary_of
 
 
 def check_new(path: Path) -> None:
@@ -52,6 +52,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
                 _move(file, staging, path)
+                keep_names(path.parent)
     finally:
         with contextlib.suppress(OSError):  # below a file there is none, and that has been said
             staging.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ where it is read.
 import io
 import json
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -134,12 +135,16 @@ class MetricsWriter:
                 self._tensorboard.add_scalar(f"{split}/{name}", value, step)
 
     def flush(self) -> None:
-        """Write all records to the bucket; on a disk they are there already.
+        """Write all records to the bucket, or have the disk keep what was written.
 
         Raises:
-            ValueError: the bucket cannot be written.
+            ValueError: the bucket or the disk cannot be written.
         """
         if self._remote_tensorboard is None:
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise self._failed(error) from error
             return
         self._tensorboard.flush()
         try:
