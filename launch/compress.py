@@ -7,7 +7,8 @@
     python launch/compress.py explain XY YXX --p X=2/3,Y=1/3
 
     method                    bits per byte of English    speed on two cores
-    AC[v=256], the default    2.1                         about 15 kB/s each way, 8 kB in seconds,
+    AC[v=256], the default    2.1                         about 15 kB/s each way, and half of it to
+                                                          compress and verify; 8 kB in seconds,
                                                           after half a minute on a new machine
     EqualInfoAC[b=128,v=256]  2.2                         the same, after the import of JAX
     EqualInfoAC[b=16,v=65k]   3.2                         20 MB/s, 60 MB/s back, after that import
