@@ -255,7 +255,11 @@ def from_bytes(content: bytes) -> tuple[IntegerConfig, dict[str, np.ndarray]]:
             found = f"{entry.word}{list(entry.shape)}"
             raise IntegerFileError(f"{name} is {found}; expected {word}{list(shape)}")
         arrays[name] = view(content, entry, WORDS[word])
-    check(config, arrays)
+    if to_bytes(config, arrays) != content:
+        raise IntegerFileError(
+            "the file holds a model, but not in the bytes that launch/prepare.py writes, by whose "
+            "digest compressed files name it: take the file as it was written"
+        )
     return config, arrays
 
 

@@ -145,3 +145,14 @@ def test_no_cut_and_no_flipped_header_bit_is_read_as_the_same_model():
             continue
         assert digest_of(found) not in digests
     assert digest_of(IntegerByteModel.from_bytes(whole)) in digests
+
+
+def test_the_same_model_in_other_bytes_is_refused():
+    # Compressed files name a model by the digest of its file: it has one file only.
+    whole = content()
+    size = int.from_bytes(whole[:8], "little")
+    header = json.dumps(json.loads(whole[8 : 8 + size]), indent=1).encode()
+    header += b" " * (-len(header) % 8)
+    other = len(header).to_bytes(8, "little") + header + whole[8 + size :]
+    with pytest.raises(IntegerFileError, match=r"not in the bytes that launch/prepare\.py writes"):
+        load_byte_model("integer", other)
