@@ -1,6 +1,6 @@
-"""Tables of M1 in this process, hashed: started by tests under many settings of XLA.
+"""Tables of M1 in this process, hashed: started by tests under many settings of its compilers.
 
-    python -m tests.exact.probe N_BYTES [quick]
+    python -m tests.exact.probe N_BYTES [quick | kernels]
 
 Prints JSON: the hash of the integer model's tables by each way of computing them, and that of the
 float model's probabilities, which depend on the setting.
@@ -39,11 +39,17 @@ def ids_of(n_bytes):
     return np.array([[BEGIN, *TEXT[5000 : 5000 + n_bytes]]], np.int32)
 
 
+def kernel_tables(n_bytes):
+    """Return the model, and its tables by the kernels that Numba has compiled."""
+    model = IntegerByteModel.from_bytes(Path(INTEGER_M1).read_bytes(), context=CONTEXT)
+    return model, np.concatenate(list(model.tables(bytes(ids_of(n_bytes)[0, 1:].tolist()))))
+
+
 def integer_digests(n_bytes, is_quick=False):
     """By the way in which tables are computed."""
-    ids_BT, content = ids_of(n_bytes), Path(INTEGER_M1).read_bytes()
-    model = IntegerByteModel.from_bytes(content, context=CONTEXT)
-    found = {"kernels": np.concatenate(list(model.tables(bytes(ids_BT[0, 1:].tolist()))))}
+    ids_BT = ids_of(n_bytes)
+    model, by_kernels = kernel_tables(n_bytes)
+    found = {"kernels": by_kernels}
     weights = weight_tree(model.arrays)
     for dtype, n_rows in (("bfloat16", 3), ("float32", 1))[: 1 if is_quick else 2]:
         found[f"rows {dtype}, {n_rows}"] = rows(weights, np.repeat(ids_BT, n_rows, 0), dtype)
@@ -87,4 +93,8 @@ def digest(tables):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), "quick" in sys.argv)
+    if "kernels" in sys.argv:
+        found = {"kernels": digest(kernel_tables(int(sys.argv[1]))[1])}
+        print(json.dumps({"integer": found}))
+    else:
+        main(int(sys.argv[1]), "quick" in sys.argv)

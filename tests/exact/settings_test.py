@@ -1,4 +1,6 @@
-"""The integer M1 gives one table for a text under every setting of XLA; the float one does not."""
+"""The integer M1 gives one table for a text under every setting of XLA and of Numba, which compiles
+the kernels that files are compressed with; the float one does not.
+"""
 
 import json
 import os
@@ -34,7 +36,16 @@ SETTINGS = {
 }
 
 
-def probed(flags, *words):
+KERNELS = {
+    "any processor": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
+    "SSE4.2": {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": ""},
+    "not optimized": {"NUMBA_OPT": "0"},
+    "no vectors": {"NUMBA_LOOP_VECTORIZE": "0", "NUMBA_SLP_VECTORIZE": "0"},
+}
+"""Settings of Numba; each compiles all kernels anew."""
+
+
+def probed(flags, *words, **settings):
     result = subprocess.run(
         [sys.executable, "-m", "tests.exact.probe", str(N_BYTES), *words],
         cwd=ROOT,
@@ -43,6 +54,7 @@ def probed(flags, *words):
             "PYTHONPATH": str(ROOT),
             "XLA_FLAGS": flags,
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+            **settings,
         },
         capture_output=True,
         text=True,
@@ -71,6 +83,16 @@ def test_other_instructions_give_other_floats_and_the_same_integers():
     here = probe.integer_digests(N_BYTES, is_quick=True)
     assert set(here.values()) == {wanted}
     assert found["float"] != probe.float_digest(N_BYTES), "nothing was tested"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", KERNELS)
+def test_no_setting_of_numba_changes_a_table(setting, tmp_path):
+    """A minute each: all kernels are compiled."""
+    words = {**KERNELS[setting], "NUMBA_CACHE_DIR": str(tmp_path)}
+    found = probed("", "kernels", **words)
+    assert found["integer"] == {"kernels": expected()}
+    assert [*tmp_path.rglob("*.nbi")], "nothing was compiled"
 
 
 @pytest.mark.slow
