@@ -61,7 +61,7 @@ unrounded numbers, and --out is a folder for pictures.
 """
 
 from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
-from latent_jax.command_line import option_cases, run_verbs
+from latent_jax.command_verbs import option_cases, run_verbs
 from latent_jax.commands.analyze import OPTIONS, analyze
 
 CASES = option_cases(analyze, OPTIONS)

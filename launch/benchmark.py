@@ -48,7 +48,7 @@ from latent_jax.bench.step import benchmark_step_and_print
 from latent_jax.bench.tokenizers import benchmark_tokenizers
 from latent_jax.bench.train import TrainBenchmark, benchmark_and_print
 from latent_jax.bench.writing import benchmark_writing_and_print
-from latent_jax.command_line import run_verbs
+from latent_jax.command_verbs import run_verbs
 from latent_jax.data import DataConfig
 
 CONFIG = config_flags.DEFINE_config_file(

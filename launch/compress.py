@@ -47,7 +47,7 @@ from latent_jax.codec.explain_message import explain_messages
 from latent_jax.codec.explain_text import METHOD as EXPLAINED
 from latent_jax.codec.explain_text import explain_text
 from latent_jax.codec.header import MAX_LANES
-from latent_jax.command_line import run_verbs
+from latent_jax.command_verbs import run_verbs
 from latent_jax.system_errors import check_file_name
 
 METHOD = flags.DEFINE_string(

@@ -32,7 +32,8 @@ from absl import flags
 from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.codec.measure import MeasureOptions, measure_and_print
 from latent_jax.codec.unigram import count_and_print
-from latent_jax.command_line import name_cases, run_case, run_command
+from latent_jax.command_line import run_command
+from latent_jax.command_verbs import name_cases, run_case
 from latent_jax.experiments.evaluate import evaluate_and_print
 from latent_jax.experiments.pretrained import evaluate_pretrained_and_print
 

@@ -30,7 +30,7 @@ from absl import flags
 
 from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.codec.encode import EncodeConfig, encode_corpus
-from latent_jax.command_line import run_verbs
+from latent_jax.command_verbs import run_verbs
 from latent_jax.commands.integer_m1 import quantize_m1
 from latent_jax.commands.prepare import (
     COMPILED_METHOD,

@@ -24,7 +24,8 @@ first.
 from absl import flags
 
 from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
-from latent_jax.command_line import name_cases, run_case, run_command
+from latent_jax.command_line import run_command
+from latent_jax.command_verbs import name_cases, run_case
 from latent_jax.commands.paper_tables import PAPERS, report_paper
 from latent_jax.commands.report_page import SENTENCE, report_runs, report_with_page
 

@@ -29,7 +29,7 @@ FLOORS = (
     {"training"},
     {"methods", "analysis"},
     {"codec", "costs"},
-    {"experiments", "command_line", "flag_values"},
+    {"experiments", "command_line", "command_verbs", "flag_values"},
     {"bench", "commands"},
 )
 """From the ground up. Rooms of one floor may import each other, without circles."""

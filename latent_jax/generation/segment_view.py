@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from latent_jax.layers.cache import Cache
+from latent_jax.layers.cache import Cache, put
 from latent_jax.layers.view import View
 from latent_jax.models.thinking import Text, sees_text
 from latent_jax.models.trunks import Trunks
@@ -46,10 +46,4 @@ class SegmentView(NamedTuple):
             ),
         )
         x_B1D, new = trunks.language(x_BD[:, None], (text.language, slots, own), view)
-        own = Cache(
-            *(
-                jax.lax.dynamic_update_slice(whole, part.astype(whole.dtype), (0, 0, 0, at, 0))
-                for whole, part in zip(own, new, strict=True)
-            )
-        )
-        return own, x_B1D[:, 0]
+        return put(own, new, at), x_B1D[:, 0]

@@ -51,6 +51,22 @@ def fill(cache: Cache, k_BTGd: jax.Array, v_BTGd: jax.Array) -> Cache:
     )
 
 
+def put(cache: Cache, new: Cache, at: jax.Array) -> Cache:
+    """Return the cache of a stack with new keys and values from slot `at` on, in all lanes.
+
+    Args:
+        cache: [L, B, G, S, d] each.
+        new: the same with fewer slots.
+        at: int32 scalar.
+    """
+    return Cache(
+        *(
+            jax.lax.dynamic_update_slice(whole, part.astype(whole.dtype), (0, 0, 0, at, 0))
+            for whole, part in zip(cache, new, strict=True)
+        )
+    )
+
+
 def ages(position_B: jax.Array, length: int) -> jax.Array:
     """Return how many positions ago each slot was written, int32[B, S]; the newest has age 0.
 

@@ -125,16 +125,6 @@ def before(
     return tuple(mask_BM & is_here_B1 for mask_BM in masks)
 
 
-def put(cache: Cache, new: Cache, at: jax.Array) -> Cache:
-    """Return the cache with new keys and values from a place on."""
-    return Cache(
-        *(
-            jax.lax.dynamic_update_slice(whole, part.astype(whole.dtype), (0, 0, 0, at, 0))
-            for whole, part in zip(cache, new, strict=True)
-        )
-    )
-
-
 def of_block(x_BJ: jax.Array, block: jax.Array) -> jax.Array:
     """Return the column of a block, [B]."""
     return jax.lax.dynamic_index_in_dim(x_BJ, block, 1, keepdims=False)

@@ -22,9 +22,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from latent_jax.layers.cache import Cache
+from latent_jax.layers.cache import Cache, put
 from latent_jax.layers.view import View
-from latent_jax.models.inline_memory import Inline, Memory, Rows, before, of_block, put
+from latent_jax.models.inline_memory import Inline, Memory, Rows, before, of_block
 from latent_jax.models.reasoner import END, START
 from latent_jax.models.thinking import Contents, Text, Thoughts
 from latent_jax.models.trunks import Trunks

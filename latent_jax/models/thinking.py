@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from latent_jax.layers.cache import Cache
+from latent_jax.layers.cache import Cache, put
 from latent_jax.layers.view import View
 from latent_jax.models.reasoner import END, START
 from latent_jax.models.trunks import Trunks
@@ -154,13 +154,7 @@ def think_by(
         see_slots_BJS = jnp.broadcast_to(is_before_JS, (n_rows, n_blocks, size))
         view = View(opens_BJ + 1 + number, own_BJJ, (see_text_BJT, see_slots_BJS))
         h_BJD, own = trunks.latent(v_BJD, (text.latent, buffer), view)
-        place = (0, 0, 0, number * n_blocks, 0)
-        buffer = Cache(
-            *(
-                jax.lax.dynamic_update_slice(whole, part.astype(whole.dtype), place)
-                for whole, part in zip(buffer, own, strict=True)
-            )
-        )
+        buffer = put(buffer, own, number * n_blocks)
         next_BJD, kept = choose(h_BJD, slot)
         return (next_BJD, buffer), (h_BJD, v_BJD, kept)
 

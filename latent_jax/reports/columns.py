@@ -40,6 +40,18 @@ class Column:
         return str(value)
 
 
+def with_interval(key: str, header: str, **look: Any) -> tuple[Column, Column, Column]:
+    """Return the columns of a number and of the ends of its 95 % interval, KEY_low and KEY_high.
+
+    Args:
+        key: of the number.
+        header: of the number.
+        **look: format and scale of all three.
+    """
+    ends = Column(f"{key}_low", "95 %\nfrom", **look), Column(f"{key}_high", "\nto", **look)
+    return Column(key, header, **look), *ends
+
+
 COLUMNS = {
     column.key: column
     for column in (

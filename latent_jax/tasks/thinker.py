@@ -189,38 +189,18 @@ class Thinker:
         )
         slots = slots.first(self.n_slots)
         opens_BJ, held = problems.breakpoints_BJ, slots.contents
-        drawn_BJKD = None
+        is_given = self.slots != "latent" or thoughts_BJKD is not None
         if thoughts_BJKD is not None:
             drawn_BJKD = jax.lax.stop_gradient(thoughts_BJKD).astype(held.given_BJKD.dtype)
+            held = held._replace(given_BJKD=drawn_BJKD)
         if self.inline:
-            is_given = self.slots != "latent" or drawn_BJKD is not None
-            if drawn_BJKD is not None:
-                held = held._replace(given_BJKD=drawn_BJKD)
             asked = trunks, text, problems, held
             return Pass(text, slots, *self._read_inline(*asked, is_given, seeds_B))
-        if drawn_BJKD is None:
-            thoughts = self.think(trunks, text, opens_BJ, held, seeds_B)
+        if is_given:
+            thoughts = think_at_once(trunks, text, opens_BJ, held.given_BJKD)
         else:
-            thoughts = think_at_once(trunks, text, opens_BJ, drawn_BJKD)
+            thoughts = self._think(trunks, text, opens_BJ, held, seeds_B)
         return Pass(text, slots, thoughts, *self.read(trunks, text, problems, held.n_BJ, thoughts))
-
-    def think(
-        self,
-        trunks: Trunks,
-        text: Text,
-        opens_BJ: jax.Array,
-        held: Contents,
-        seeds_B: jax.Array | None = None,
-    ) -> Thoughts:
-        """Return the thoughts of all blocks in two streams; see `models.thinking` and `run`."""
-        if self.slots != "latent":
-            return think_at_once(trunks, text, opens_BJ, held.given_BJKD)
-        if self.iterations:
-            return think_jacobi(trunks, text, opens_BJ, held, self.iterations)
-        if seeds_B is None:
-            return think(trunks, text, opens_BJ, held)
-        drawn_BJKD = self.noise.draw(seeds_B, *held.given_BJKD.shape[1:])
-        return think(trunks, text, opens_BJ, held, self.noise.disturb, drawn_BJKD)
 
     def read(
         self,
@@ -269,6 +249,22 @@ class Thinker:
             return self._read_inline(trunks, text, problems, held, is_given=True)[1]
         thoughts = think_at_once(trunks, text, problems.breakpoints_BJ, given_BJKD)
         return self.read(trunks, text, problems, n_BJ, thoughts)[0]
+
+    def _think(
+        self,
+        trunks: Trunks,
+        text: Text,
+        opens_BJ: jax.Array,
+        held: Contents,
+        seeds_B: jax.Array | None = None,
+    ) -> Thoughts:
+        """Return the thoughts of all blocks in two streams; see `models.thinking` and `run`."""
+        if self.iterations:
+            return think_jacobi(trunks, text, opens_BJ, held, self.iterations)
+        if seeds_B is None:
+            return think(trunks, text, opens_BJ, held)
+        drawn_BJKD = self.noise.draw(seeds_B, *held.given_BJKD.shape[1:])
+        return think(trunks, text, opens_BJ, held, self.noise.disturb, drawn_BJKD)
 
     def _read_inline(
         self,

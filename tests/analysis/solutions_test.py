@@ -15,7 +15,6 @@ from latent_jax.analysis.solutions.measure import (
     ways,
 )
 from latent_jax.analysis.solutions.shown import show_solutions
-from latent_jax.analysis.thoughts.interventions import share_interval
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
 from latent_jax.tasks.thought_slots import Curriculum
@@ -67,18 +66,6 @@ def test_shares_and_means_have_intervals_over_problems():
     assert record["tokens_per_solution_low"] == pytest.approx(46 / 3 - half)
     assert record["tokens_per_solution_high"] == pytest.approx(46 / 3 + half)
     assert record["slots_per_solution_low"] == record["slots_per_solution"] == 2
-
-
-def test_a_share_of_none_has_an_interval_too():
-    z = 1.959964
-    share, low, high = share_interval(np.zeros(4, bool))
-    assert (share, low) == (0, pytest.approx(0, abs=1e-9)) and high == pytest.approx(
-        z**2 / (4 + z**2)
-    )
-    share, low, high = share_interval(np.ones(4, bool))
-    assert (share, high) == (1, pytest.approx(1)) and low == pytest.approx(4 / (4 + z**2))
-    # The known interval of 10 of 20.
-    np.testing.assert_allclose(share_interval(np.arange(20) < 10), (0.5, 0.2993, 0.7007), atol=1e-4)
 
 
 def test_one_solution_without_an_equation():

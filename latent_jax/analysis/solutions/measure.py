@@ -16,9 +16,9 @@ import jax
 import numpy as np
 
 from latent_jax.analysis.codes import Tables, TrainedRun
+from latent_jax.analysis.intervals import ratio_interval, share_interval
 from latent_jax.analysis.options import ReasonerOptions, option
 from latent_jax.analysis.solutions.shown import draw_shares, show_solutions
-from latent_jax.analysis.thoughts.interventions import ratio_interval, share_interval
 from latent_jax.bars import Bar
 from latent_jax.contracts import Batch
 from latent_jax.data.verifier import count_steps, is_right

@@ -6,30 +6,24 @@ from typing import Any
 
 from latent_jax.analysis.codes import Records
 from latent_jax.reports import panels, style
-from latent_jax.reports.columns import Column
+from latent_jax.reports.columns import Column, with_interval
 from latent_jax.reports.tables import text_table
 
 _SHARE = {"format": ".1f", "scale": 100.0}
 
 
-def _with_interval(key: str, header: str, **look: Any) -> tuple[Column, ...]:
-    """Return the columns of a number and of both ends of its interval."""
-    ends = Column(f"{key}_low", "95 %\nfrom", **look), Column(f"{key}_high", "\nto", **look)
-    return Column(key, header, **look), *ends
-
-
 _TABLES = {
     "What is right": (
-        *_with_interval("right_share", "right\n%", **_SHARE),
-        *_with_interval("lenient_right_share", "last number\nright %", **_SHARE),
+        *with_interval("right_share", "right\n%", **_SHARE),
+        *with_interval("lenient_right_share", "last number\nright %", **_SHARE),
         Column("n_steps", "equations", ",d"),
-        *_with_interval("steps_right_share", "which\nhold %", **_SHARE),
+        *with_interval("steps_right_share", "which\nhold %", **_SHARE),
     ),
     "What is written": (
-        *_with_interval("cut_share", "cut before\ntheir end %", **_SHARE),
-        *_with_interval("blocks_per_solution", "blocks per\nsolution", format=".2f"),
-        *_with_interval("slots_per_solution", "slots per\nsolution", format=".2f"),
-        *_with_interval("tokens_per_solution", "tokens per\nsolution", format=".1f"),
+        *with_interval("cut_share", "cut before\ntheir end %", **_SHARE),
+        *with_interval("blocks_per_solution", "blocks per\nsolution", format=".2f"),
+        *with_interval("slots_per_solution", "slots per\nsolution", format=".2f"),
+        *with_interval("tokens_per_solution", "tokens per\nsolution", format=".1f"),
     ),
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from latent_jax.analysis.codes import Records
 from latent_jax.analysis.thoughts.beside import PROBES, probe_columns, probe_rows
-from latent_jax.reports.columns import Column
+from latent_jax.reports.columns import Column, with_interval
 from latent_jax.reports.tables import text_table
 
 _RUN = Column("name", "run")
@@ -16,27 +16,19 @@ _COLUMNS = {
         Column("block", "block\n0 = all", "d"),
         Column("n_results", "results", ",d"),
         Column("nats_per_token", "nats per\nresult token", ".3f"),
-        Column("added_nats_per_token", "more than\nown", "+.3f"),
-        Column("added_nats_per_token_low", "95 %\nfrom", "+.3f"),
-        Column("added_nats_per_token_high", "\nto", "+.3f"),
+        *with_interval("added_nats_per_token", "more than\nown", format="+.3f"),
         Column("is_used", "used"),
-        Column("capped_nats_per_token", "capped at\nuniform", "+.3f"),
-        Column("capped_nats_per_token_low", "95 %\nfrom", "+.3f"),
-        Column("capped_nats_per_token_high", "\nto", "+.3f"),
+        *with_interval("capped_nats_per_token", "capped at\nuniform", format="+.3f"),
         Column("right_share", "right\n%", ".1f", 100.0),
         Column("own_right_share", "own\nright %", ".1f", 100.0),
-        Column("lost_right_share", "lost,\n% of all", "+.1f", 100.0),
-        Column("lost_right_share_low", "95 %\nfrom", "+.1f", 100.0),
-        Column("lost_right_share_high", "\nto", "+.1f", 100.0),
+        *with_interval("lost_right_share", "lost,\n% of all", format="+.1f", scale=100.0),
     ),
     "gain": (
         Column("row_flops_with", "FLOPs of a row\nwith thoughts", ".3g"),
         Column("row_flops_without", "without", ".3g"),
         Column("text_weight", "weight of results\nin the text", ".3g"),
         Column("saved_nats_per_token", "nats that a result\ntoken saves", "+.3f"),
-        Column("gain_nats_per_megaflop", "for a million\nFLOPs more", "+.4f"),
-        Column("gain_nats_per_megaflop_low", "95 %\nfrom", "+.4f"),
-        Column("gain_nats_per_megaflop_high", "\nto", "+.4f"),
+        *with_interval("gain_nats_per_megaflop", "for a million\nFLOPs more", format="+.4f"),
     ),
     "geometry": (
         Column("slot", "slot\n0 = all", "d"),

@@ -15,7 +15,6 @@ from latent_jax.analysis.thoughts.interventions import (
     TEXT,
     exchanged,
     intervention_records,
-    ratio_interval,
     uniform_nats,
     ways,
 )
@@ -184,14 +183,6 @@ def test_vectors_are_exchanged_as_their_names_say():
     np.testing.assert_allclose(*lengths, rtol=1e-5)
     assert found["k=0, none"][1].tolist() == [[0], [0]]
     assert found["k=1, the first one"][1].tolist() == [[1], [1]]
-
-
-def test_an_interval_is_of_problems():
-    mean, half = ratio_interval(np.array([1.0, 3.0, 9.0]), np.array([1, 1, 0]))
-    # The third problem has no result; of the others the standard error is sqrt(2) / sqrt(2).
-    assert mean == 2 and half == pytest.approx(1.96, abs=1e-3)
-    # Twice the tokens of one problem are one problem.
-    assert ratio_interval(np.array([4.0]), np.array([2])) == (2.0, None)
 
 
 def test_records_compare_the_same_blocks():

@@ -10,7 +10,7 @@ from absl import flags
 
 import latent_jax.data  # noqa: F401  Grain defines flags of its own, once
 from latent_jax.analysis.options import option
-from latent_jax.command_line import name_cases, option_cases, run_case, run_verbs
+from latent_jax.command_verbs import name_cases, option_cases, run_case, run_verbs
 from tests.launching import launch
 
 LAUNCH = Path(__file__).parents[1] / "launch"
@@ -131,7 +131,7 @@ def test_one_flag_has_one_meaning(defined):
 )
 def test_words_that_are_wrong(command, monkeypatch, words, takes_files, message):
     calls, cases = command
-    monkeypatch.setattr("latent_jax.command_line.run_command", lambda main, **_: main(words))
+    monkeypatch.setattr("latent_jax.command_verbs.run_command", lambda main, **_: main(words))
     with pytest.raises(ValueError, match=message):
         run_verbs(cases, takes_files)
     assert not calls

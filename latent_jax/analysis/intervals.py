@@ -1,0 +1,42 @@
+"""95 % intervals over problems: problems are drawn, and each is one observation."""
+
+import math
+
+import numpy as np
+
+_Z = 1.959964
+"""Of a 95 % interval of the normal distribution."""
+
+
+def ratio_interval(difference_P: np.ndarray, n_P: np.ndarray) -> tuple[float, float | None]:
+    """Return sum(difference) / sum(n), and half of its 95 % interval over problems.
+
+    Problems are drawn, not tokens: each is one observation of a ratio estimator (Cochran 1977,
+    "Sampling Techniques", section 6.4), whose error is normal for many problems. None for fewer
+    than two problems that have tokens.
+    """
+    is_there_P = n_P > 0
+    difference_P, n_P = difference_P[is_there_P], n_P[is_there_P]
+    n_problems = len(n_P)
+    mean = float(difference_P.sum() / n_P.sum())
+    if n_problems < 2:
+        return mean, None
+    residual_P = difference_P - mean * n_P
+    variance = (residual_P**2).sum() * n_problems / (n_problems - 1)
+    return mean, _Z * math.sqrt(variance) / float(n_P.sum())
+
+
+def share_interval(is_so_P: np.ndarray) -> tuple[float, float, float]:
+    """Return the share of problems of which something is so, and its 95 % interval.
+
+    By Wilson (1927, "Probable inference, the law of succession, and statistical inference"), which
+    has a width where all problems are alike, as `ratio_interval` has not.
+
+    Args:
+        is_so_P: bool, of at least one problem.
+    """
+    n, share = len(is_so_P), float(is_so_P.mean())
+    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
+    # Rounding would put the end at 0 or 1 a little beyond it.
+    return share, max(middle - half, 0.0), min(middle + half, 1.0)
