@@ -1,7 +1,6 @@
 """The networks of a reasoner as functions of its parameters: its trunks, marks and small heads."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,22 +19,27 @@ class Trunks:
     Attributes:
         config: of the reasoner.
         params: its collection "params".
+        latent_params: those of the stack that thinks. They are computed here, in the trace that
+            makes the trunks: what a scan computes first must not be kept beyond it.
     """
 
     config: ReasonerConfig
     params: Params
+    latent_params: Params = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        """Compute the parameters of a second trunk."""
+        stack = self.params["stack"]
+        changed = stack if self.config.trunks == 1 else self._thought("changed", stack)
+        object.__setattr__(self, "latent_params", changed)
 
     def language(self, x_BTD, cache=None, view=None):
         """Run the language trunk; see `Stack`."""
         return self._stack(self.params["stack"], x_BTD, cache, view)
 
-    @functools.cached_property
-    def latent(self):
-        """The function that runs the trunk of thoughts; see `Stack`."""
-        if self.config.trunks == 1:
-            return self.language
-        params = self._thought("changed", self.params["stack"])
-        return functools.partial(self._stack, params)
+    def latent(self, x_BTD, cache=None, view=None):
+        """Run the trunk of thoughts; see `Stack`."""
+        return self._stack(self.latent_params, x_BTD, cache, view)
 
     def embed(self, ids: jax.Array) -> jax.Array:
         """Return the embeddings of ids, [..., D] in the compute dtype."""

@@ -3,6 +3,7 @@
 import json
 
 import chex
+import jax
 import numpy as np
 import pytest
 
@@ -69,6 +70,17 @@ def test_the_second_phase_begins_where_the_first_ended(trained):
     assert 0 < step["rollout_time_share"] == 1 - step["update_time_share"] < 1
     assert step["rollout_tokens_per_second"] > 0
     assert (trained / "comparison.png").exists()
+
+
+def test_the_language_trunk_of_two_stays_as_it_is_bit_for_bit(tmp_path):
+    config = small("trunks=2", tmp_path / "cache").runs.phase1
+    config.budget.steps, config.training.save_every, config.training.keep_latest = 3, 1, 3
+    run_config(config, tmp_path / "run")
+    first, last = (load_run(tmp_path / "run", step).variables["params"] for step in ("1", "3"))
+    for name in ("token_embedding", "stack"):
+        chex.assert_trees_all_equal(first[name], last[name])
+    moved = jax.tree.map(lambda x, y: bool((x != y).any()), first["thought"], last["thought"])
+    assert moved["marks"] and any(jax.tree.leaves(moved["changes"]))
 
 
 AGAIN = {"updates": 2, "kl": 0.1, "gradient": "gaussian"}
