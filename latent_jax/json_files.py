@@ -305,7 +305,7 @@ def _refuse(word: str) -> None:
 
 
 def _whole(text: str) -> int:
-    if len(text) > MOST_DIGITS:
+    if len(text.lstrip("-")) > MOST_DIGITS:
         raise ValueError(f"{text[:12]}... is a whole number of more than {MOST_DIGITS} digits")
     return int(text)
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -14,6 +15,7 @@ import tracemalloc
 import zlib
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -205,7 +207,7 @@ def kernel(x):
 """
 
 
-def test_kernels_are_announced_when_they_are_compiled_and_only_then(tmp_path, capfd):
+def test_kernels_are_announced_when_they_are_compiled_and_only_then(tmp_path, capfd, monkeypatch):
     """The second time Numba's cache has them, as in every later process."""
 
     def kernel(name):
@@ -214,11 +216,11 @@ def test_kernels_are_announced_when_they_are_compiled_and_only_then(tmp_path, ca
         spec.loader.exec_module(module)
         return module.kernel
 
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
     (tmp_path / "made.py").write_text(KERNEL)
     line = f"{compiling.LINE}\n"
     for name, said in [("other", ""), ("latent_jax.exact.made", line)]:
-        for path in (tmp_path / "__pycache__").glob("made.kernel*"):
-            path.unlink()
+        shutil.rmtree(tmp_path / "kept", ignore_errors=True)
         for expected in (said, ""):
             with compiling.announced():
                 fresh = kernel(name)
@@ -229,23 +231,39 @@ def test_kernels_are_announced_when_they_are_compiled_and_only_then(tmp_path, ca
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_leaves_nothing(tmp_path, number):
+    process = writing_half(tmp_path, signal.SIG_DFL)
+    process.send_signal(number)
+    assert process.wait(30) != 0
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(tmp_path):
+    process = writing_half(tmp_path, signal.SIG_IGN)
+    process.send_signal(signal.SIGHUP)
+    process.stdin.close()
+    assert process.wait(30) == 0
+    assert (tmp_path / "out").read_bytes() == b"half"
+
+
+def writing_half(folder, hang_up):
+    """Start a process that has written half of a file and waits for its input to close."""
     code = (
-        "import sys, pathlib, time\n"
+        "import sys, pathlib, signal\n"
         "from latent_jax.command_line import end_in_order\n"
         "from latent_jax.codec.new_file import new_file\n"
+        "signal.signal(signal.SIGHUP, int(sys.argv[2]))\n"
         "end_in_order()\n"
         "with new_file(pathlib.Path(sys.argv[1])) as file:\n"
-        "    file.write(b'half'); print('ready', flush=True); time.sleep(60)\n"
+        "    file.write(b'half'); print('ready', flush=True); sys.stdin.read()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "out")],
+        [sys.executable, "-c", code, str(folder / "out"), str(int(hang_up))],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
     assert process.stdout.readline() == b"ready\n"
-    process.send_signal(number)
-    assert process.wait(30) != 0
-    assert [*tmp_path.iterdir()] == []
+    return process
 
 
 def test_what_comes_out_of_a_pipe_is_compressed(tmp_path):

@@ -228,6 +228,13 @@ def test_any_bytes_are_a_value_or_one_line(content):
         assert str(error).startswith("a file ") and "\n" not in str(error)
 
 
+def test_a_sign_is_no_digit():
+    most = 10**json_files.MOST_DIGITS - 1
+    assert parse(f'{{"a": {-most}}}', "a file") == {"a": -most}
+    with pytest.raises(ValueError, match="more than 40 digits"):
+        parse(f'{{"a": {-most - 1}}}', "a file")
+
+
 def test_a_huge_file_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(json_files, "MOST_BYTES", 100)
     path = tmp_path / "huge.json"
