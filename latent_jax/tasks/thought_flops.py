@@ -112,9 +112,8 @@ def row_costs(
     if aligns:
         n_read = layout.n_blocks * (layout.n_slots + 1)
         at_once = stack(n_read, slot_keys(n_read, one_by_one=False))
-        costs["teacher"] = trained(at_once)
-        if config.has_message_pass:
-            costs["teacher"] += language(at_once)
+        # Of written steps only what the language trunk reads matters.
+        costs["teacher"] = language(at_once) if config.has_message_pass else trained(at_once)
         costs["teacher"] += language(stack(n_tokens, token_keys(n_read)))
         costs["teacher"] += language(layout.blocks_text * per_logit)
     if tries_ends and kind != "written":
