@@ -52,7 +52,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     first.batch_size = a.batch
     first.budget.steps = a.steps
     first.thoughts.curriculum = a.curriculum if a.slots == "latent" else 0.0
-    first.optimizer.warmup_steps = 50
+    first.optimizer.warmup_steps = min(50, a.steps - 1)
     first.training.eval_every = max(a.steps // 4, 1)
     first.training.save_every = max(a.steps // 2, 1)
     runs = {"phase1": first}
@@ -72,7 +72,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         second.policy.group = a.group
         second.budget.steps = a.policy_steps
         second.optimizer.learning_rate, second.optimizer.schedule = 1e-4, "constant"
-        second.optimizer.warmup_steps = 5
+        second.optimizer.warmup_steps = min(5, a.policy_steps - 1)
         second.training.init_from = "run:phase1"
         second.training.eval_every = max(a.policy_steps // 5, 1)
         second.training.save_every = second.training.eval_every

@@ -158,7 +158,10 @@ def _parse_flags(arguments: Sequence[str]) -> Sequence[str]:
         text = text[1:-1] if re.fullmatch(r"'.*'", text, flags=re.DOTALL) else text
         if isinstance(error, AttributeError | KeyError) and re.fullmatch(r"[\w.'\"]+", text):
             key = text.strip("'\"")
-            text = f"the config has no key {key!r}, nor one like it; --print_config lists all"
+            text = (
+                f"the config has no key {key!r}; a config of several runs has the keys of each as "
+                "runs.NAME.KEY, and --print_config lists all"
+            )
         _fail(" ".join(text.replace("\\n", " ").replace("\\'", "'").split()))
 
 

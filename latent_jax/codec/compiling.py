@@ -8,7 +8,7 @@ from numba.core import event
 from tqdm import tqdm
 
 KERNELS = "latent_jax.exact."
-LINE = "compiling M1's integer kernels for this machine, once: about half a minute"
+LINE = "compiling M1's integer kernels for this machine, once: half a minute, or minutes where other programs run"
 
 
 class _Announcer(event.Listener):

@@ -59,8 +59,15 @@ def open_to_read(path: str | os.PathLike) -> io.BufferedReader:
     """Open a file for reading.
 
     Raises:
-        ValueError: it cannot be read, now or later.
+        ValueError: it cannot be read, now or later; the message has the way out for a folder and
+            for "-".
     """
+    if os.path.isdir(path):
+        raise ValueError(
+            f"{one_line(str(path))} is a folder: make it one file first, such as with tar -cf"
+        )
+    if os.fspath(path) == "-":
+        raise ValueError("'-' is no file: standard input is called /dev/stdin")
     with named(path, "read"):
         return io.BufferedReader(NamedFile(path, "rb", path), BUFFER_BYTES)
 

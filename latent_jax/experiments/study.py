@@ -1,9 +1,10 @@
 """The runs of one config file: trained one after the other, then compared."""
 
+import contextlib
 import itertools
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,10 @@ def run_config(
     runs = {workdir: config}
     if "runs" in config:
         runs = {workdir / name: config.runs[name] for name in config.runs}
-    for run_config in runs.values():
-        state_rule(run_config)
-        check_settings(run_config)
+    for folder, run_config in runs.items():
+        with _named(folder.name if "runs" in config else ""):
+            state_rule(run_config)
+            check_settings(run_config)
     for run_config in runs.values():
         _settle_init_from(run_config, config.get("runs", {}), workdir)
     n_devices = spread_over_cores(map(_rows_per_micro_batch, runs.values()))
@@ -52,8 +54,9 @@ def run_config(
         model = run_config.model
         share_heap(n_positions / max(n_devices, 1), model.d_model, model.n_layers)
     if "runs" in config:
-        for run_config in runs.values():
-            prepare(run_config)
+        for folder, run_config in runs.items():
+            with _named(folder.name):
+                prepare(run_config)
         startup.mark("checks")
     for number, (folder, run_config) in enumerate(runs.items(), start=1):
         logger.info("Run %d of %d in %s", number, len(runs), folder)
@@ -114,6 +117,18 @@ def default_workdir(config_file: str) -> Path:
     stem = Path(path).stem
     arguments = re.sub(r"[^\w=,.\-]+", "_", arguments)
     return Path("runs") / (f"{stem}-{arguments}" if arguments else stem)
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Let errors of one run of several name it, and its keys as the command line takes them."""
+    try:
+        yield
+    except ValueError as error:
+        if not name:
+            raise
+        text = str(error).replace("--config.", f"--config.runs.{name}.")
+        raise ValueError(f"runs.{name}: {text}") from error
 
 
 RUN = "run:"
