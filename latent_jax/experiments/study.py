@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from latent_jax.experiments.run import prepare, run
+from latent_jax.experiments.run import prepare, rows_read, run
 from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.unused import of_run, unused_options
 from latent_jax.paths import open_path
@@ -46,7 +46,9 @@ def run_config(
         check_settings(run_config)
     for run_config in runs.values():
         _settle_init_from(run_config, config.get("runs", {}), workdir)
-    n_devices = spread_over_cores(map(_rows_per_micro_batch, runs.values()))
+    n_devices = spread_over_cores(
+        itertools.chain.from_iterable(map(_rows_at_a_time, runs.values()))
+    )
     for run_config in runs.values():
         n_positions = _rows_per_micro_batch(run_config) * run_config.row_length
         model = run_config.model
@@ -138,6 +140,11 @@ def _settle_init_from(config: ConfigDict, runs: Mapping[str, Any], workdir: Path
             f"{'are' if len(earlier) > 1 else 'is'} {', '.join(earlier) or 'none'}"
         )
     config.training.init_from = str(workdir / name)
+
+
+def _rows_at_a_time(config: ConfigDict) -> tuple[int, int]:
+    """Return the rows of a micro-batch, and those that a step reads: devices divide both."""
+    return _rows_per_micro_batch(config), rows_read(config)
 
 
 def _rows_per_micro_batch(config: ConfigDict) -> int:
