@@ -1,10 +1,12 @@
 """Where runs are kept that name no folder."""
 
+import json
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
-from latent_jax.experiments.study import default_workdir
+from latent_jax.experiments.study import _settle_init_from, default_workdir
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,23 @@ from latent_jax.experiments.study import default_workdir
 )
 def test_a_run_folder_is_named_after_config_and_arguments(config, folder):
     assert default_workdir(config) == Path("runs") / folder
+
+
+def settled(workdir):
+    """Return where the second of two runs in a folder takes its weights from."""
+    runs = {name: {"training": {"init_from": ""}} for name in ("phase1", "phase2")}
+    runs["phase2"]["training"]["init_from"] = "run:phase1"
+    config = ConfigDict({"runs": runs}).runs
+    _settle_init_from(config.phase2, config, workdir)
+    return config.phase2.training.init_from
+
+
+def test_a_run_that_has_begun_keeps_its_source_where_its_folder_was_moved(tmp_path):
+    assert settled(tmp_path) == str(tmp_path / "phase1")
+    config = tmp_path / "phase2" / "config.json"
+    config.parent.mkdir()
+    config.write_text(json.dumps({"training": {"init_from": "runs/before/phase1"}}))
+    assert settled(tmp_path) == "runs/before/phase1"
+    # What is no folder of that name is another configuration, and is refused as such.
+    config.write_text(json.dumps({"training": {"init_from": "runs/before/other"}}))
+    assert settled(tmp_path) == str(tmp_path / "phase1")
