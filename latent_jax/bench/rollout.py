@@ -14,7 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from latent_jax.experiments.evaluate import load_run, read_config
-from latent_jax.experiments.run import prepare
+from latent_jax.experiments.run import prepare, rows_read
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
@@ -79,7 +79,7 @@ def benchmark_rollout(
         )
     config = _second_phase(read_config(open_path(workdir)) if workdir else config)
     rows = config.batch_size // config.training.accumulation
-    n_devices = spread_over_cores([rows])
+    n_devices = spread_over_cores([rows, rows_read(config)])
     n_positions = rows * config.row_length / max(n_devices, 1)
     share_heap(n_positions, config.model.d_model, config.model.n_layers)
     experiment = prepare(config)

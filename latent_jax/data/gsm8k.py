@@ -10,8 +10,9 @@ from typing import Any
 from latent_jax.contracts import Document
 from latent_jax.data.documents import CorpusError
 from latent_jax.data.files import Files, read_records
-from latent_jax.data.problems import MOST_BYTES, parse_problem, problem_document
+from latent_jax.data.problems import MOST_BYTES, parse_problem, problem_document, shown
 from latent_jax.data.tfds_source import Tfds
+from latent_jax.data.verifier import number_of
 
 TFDS_NAME = "gsm8k"
 FIELDS = ("question", "answer")
@@ -102,10 +103,16 @@ def _document(record: dict[str, Any], where: str) -> Document:
             "most: leave it out."
         )
     try:
-        parse_problem(document.text)
+        problem = parse_problem(document.text)
     except ValueError as error:
         raise CorpusError(
             f"{where} holds no problem in the syntax of GSM8K ({error}): correct it or leave it "
             "out."
         ) from error
+    # Rewards and analyses compare numbers: a run would meet it after hours.
+    if number_of(problem.answer) is None:
+        raise CorpusError(
+            f"{where} states the answer {shown(problem.answer)}, which is no number such as 72, "
+            "-1,800 or $4.50: correct it or leave it out."
+        )
     return document

@@ -192,7 +192,7 @@ class ProblemCode:
             encoded[0][0],
             encoded[1 : 1 + n_segments],
             [ids for ids, _ in encoded[1 + n_segments :]],
-            [0, *(len(text.encode()) for text in stated)],
+            [0, *(len(text.encode("utf-8", "surrogatepass")) for text in stated)],
         )
 
     def _fits(self, pieces: "_Pieces") -> bool:

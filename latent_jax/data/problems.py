@@ -65,7 +65,7 @@ def parse_problem(text: bytes) -> Problem:
     """
     record = parse(text, "the problem", _KIND)
     question, worked = record["question"], record["answer"]
-    place = f"the problem {_shown(question)}"
+    place = f"the problem {shown(question)}"
     if not question.strip():
         raise ValueError(f"{place} has an empty question")
     pieces = worked.split("<<")
@@ -73,16 +73,16 @@ def parse_problem(text: bytes) -> Problem:
     for piece in pieces[1:]:
         mark, closed, rest = piece.partition(">>")
         if not closed:
-            raise ValueError(f"{place}: the mark {_shown('<<' + mark)} is nested or has no '>>'")
+            raise ValueError(f"{place}: the mark {shown('<<' + mark)} is nested or has no '>>'")
         left, equals, right = mark.partition("=")
         if not (left.strip() and equals and right.strip()) or "=" in right:
-            raise ValueError(f"{place}: the mark {_shown(mark)} is not of the form lhs=rhs")
+            raise ValueError(f"{place}: the mark {shown(mark)} is not of the form lhs=rhs")
         segments.append(rest)
         expressions.append(left)
         results.append(right)
     for segment in segments:
         if ">>" in segment:
-            raise ValueError(f"{place}: a '>>' in {_shown(segment)} closes no mark")
+            raise ValueError(f"{place}: a '>>' in {shown(segment)} closes no mark")
     return Problem(
         question, tuple(segments), tuple(expressions), tuple(results), _answer(segments, place)
     )
@@ -122,10 +122,11 @@ def _answer(segments: list[str], place: str) -> str:
     if (steps and not steps.endswith("\n")) or "\n" in answer or not answer:
         raise ValueError(
             f"{place}: the last line of its answer is not '{END_MARK} ANSWER' but "
-            f"{_shown(worked.rstrip().rpartition(chr(10))[2])}"
+            f"{shown(worked.rstrip().rpartition(chr(10))[2])}"
         )
     return answer
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """Return a text in quotes, cut where it is long; for messages."""
     return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from latent_jax.contracts import Evaluation, Task
 from latent_jax.data import batch_spec
 from latent_jax.models.gpt import GPTConfig
+from latent_jax.models.reasoner import ReasonerConfig
 from latent_jax.nearest import check_word
 from latent_jax.paths import open_path
 from latent_jax.training import TrainingConfig, initial_state
@@ -34,6 +35,8 @@ def check_weights(task: Task, training: TrainingConfig, spec: Spec, mesh: Mesh) 
     weights = open_weights(training.init_from, mesh)
     names = choose_names(weights, without_copies(task, shapes), training.init_patterns)
     network = getattr(task, "model_config", None)
+    if isinstance(network, ReasonerConfig):
+        network = network.model
     if isinstance(network, GPTConfig):
         check_network(weights, network, names)
 

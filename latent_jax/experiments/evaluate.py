@@ -120,7 +120,8 @@ def evaluate(
         text_field: of .jsonl files.
         checkpoint: "best", "latest", or a step.
         max_bytes: raw bytes to score at most; 0 = all.
-        batch_size: rows at a time; 0 = as in training. The sums do not depend on it.
+        batch_size: rows at a time; 0 = as in training. The sums do not depend on it, but those of
+            thoughts that rows exchange with their neighbours; a row alone has none.
 
     Raises:
         ValueError: the folder holds no run, the checkpoint is damaged, or the text cannot be read.

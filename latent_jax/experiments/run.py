@@ -45,7 +45,7 @@ from latent_jax.training import (
     train,
 )
 from latent_jax.training.config import RESUMABLE
-from latent_jax.training.mesh import check_batch, is_primary
+from latent_jax.training.mesh import check_batch, check_rows_read, is_primary
 from latent_jax.training.optimizer import make_schedule
 from latent_jax.training.run_files import check_path, named_errors
 from latent_jax.training.run_folder import discard
@@ -100,6 +100,11 @@ class Experiment:
         return reading.evaluation(split=split, max_bytes=max_bytes, **self.batches)
 
 
+def rows_read(config: ConfigDict) -> int:
+    """Return the rows that a training step reads; see `Family.rows_read`."""
+    return family(parse(config.method).family).rows_read(config)
+
+
 def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     """Open the corpus, train or load the tokenizer, build the task, and turn the budget into steps.
 
@@ -120,6 +125,7 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     keep_programs()
     startup.mark("devices")
     check_batch(mesh, config.batch_size, training.accumulation)
+    check_rows_read(mesh, config.batch_size, rows_read(config))
     if not (config.context_bytes or config.inference_flops_per_byte):
         task = make_task(config, assumed_vocabulary(config, 4.0))  # refuses what makes none
         check_metric_name(task, training.best_metric, config.row_length)
@@ -221,7 +227,7 @@ def _run(
     train_data = reading.train(
         seed=config.seed,
         num_workers=config.data.num_workers,
-        **(experiment.batches | {"batch_size": known.rows_read(config)}),
+        **(experiment.batches | {"batch_size": rows_read(config)}),
     )
     with train_data:
         train_data.start_prefetch()  # workers start while programs are compiled

@@ -10,13 +10,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from latent_jax.experiments.run import prepare, run
+from latent_jax.experiments.run import prepare, rows_read, run
 from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.unused import of_run, unused_options
 from latent_jax.paths import open_path
 from latent_jax.reports.command import comparison_table
 from latent_jax.reports.comparison import write_comparison
-from latent_jax.training import StartUp, share_heap, spread_over_cores
+from latent_jax.training import RunFolder, StartUp, share_heap, spread_over_cores
 from latent_jax.training.mesh import is_primary
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,9 @@ def run_config(
             check_settings(run_config)
     for run_config in runs.values():
         _settle_init_from(run_config, config.get("runs", {}), workdir)
-    n_devices = spread_over_cores(map(_rows_per_micro_batch, runs.values()))
+    n_devices = spread_over_cores(
+        itertools.chain.from_iterable(map(_rows_at_a_time, runs.values()))
+    )
     for run_config in runs.values():
         n_positions = _rows_per_micro_batch(run_config) * run_config.row_length
         model = run_config.model
@@ -152,7 +154,25 @@ def _settle_init_from(config: ConfigDict, runs: Mapping[str, Any], workdir: Path
             f"before, and runs are trained in alphabetical order; before this one there "
             f"{'are' if len(earlier) > 1 else 'is'} {', '.join(earlier) or 'none'}"
         )
-    config.training.init_from = str(workdir / name)
+    own = next(own for own in runs if runs[own] is config)
+    config.training.init_from = _recorded_source(workdir / own, name) or str(workdir / name)
+
+
+def _recorded_source(folder: Path, name: str) -> str:
+    """Return where a run that has begun took the weights of the run `name`; "" where it has not.
+
+    Its folder may have been moved since, or be spelled in another way, and it is the same run.
+    """
+    if not (folder / "config.json").exists():
+        return ""
+    training = RunFolder(folder).config.get("training")
+    source = training.get("init_from") if isinstance(training, dict) else None
+    return source if isinstance(source, str) and Path(source).name == name else ""
+
+
+def _rows_at_a_time(config: ConfigDict) -> tuple[int, int]:
+    """Return the rows of a micro-batch, and those that a step reads: devices divide both."""
+    return _rows_per_micro_batch(config), rows_read(config)
 
 
 def _rows_per_micro_batch(config: ConfigDict) -> int:

@@ -28,7 +28,7 @@ from latent_jax.generation.sampling import Sampling
 from latent_jax.generation.solution_arrays import answer_of, texts_of
 from latent_jax.generation.solutions import prompts_of
 from latent_jax.tasks.actions import act_again, spread
-from latent_jax.tasks.policy_config import OLD_NATS, REFERENCE_NATS, PolicyConfig
+from latent_jax.tasks.policy_config import GROUP_REWARD, OLD_NATS, REFERENCE_NATS, PolicyConfig
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thinker import Thinker
 from latent_jax.tasks.thought_noise import N_SEEDS
@@ -42,6 +42,12 @@ def advantages(rewards_PG: np.ndarray) -> np.ndarray:
     """Return (r - mean) / (standard deviation + `FLOOR`) of each group, float32[P, G]."""
     centred = rewards_PG - rewards_PG.mean(axis=1, keepdims=True)
     return (centred / (rewards_PG.std(axis=1, keepdims=True) + FLOOR)).astype(np.float32)
+
+
+def group_rewards(rewards_BL: np.ndarray, group: int) -> np.ndarray:
+    """Return the mean reward of each row's group, float32[B, L]; groups are rows side by side."""
+    means = rewards_BL.reshape(-1, group, rewards_BL.shape[1]).mean(axis=1)
+    return np.repeat(means, group, axis=0).astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnames=("thinker", "temperature"))
@@ -122,6 +128,9 @@ class RolloutStream:
         if self._config.updates > 1:
             written = state["written"]
             self._written = None if written is None else _unpacked(written)
+            if self._written and GROUP_REWARD not in self._written:  # of an older version
+                rewards_BL = self._written["reward"]
+                self._written[GROUP_REWARD] = group_rewards(rewards_BL, self._config.group)
             self._n_left = state["n_left"]
             state = state["problems"]
         self._problems.set_state(state)
@@ -166,6 +175,7 @@ class RolloutStream:
         rewards = np.array(right, np.float32).reshape(-1, group)
         advantages_PG = advantages(rewards) - self._prices(rewards, n_slots.reshape(-1, group))
         n_rows, length = fields["ids"].shape
+        rewards_BL = np.tile(rewards.reshape(-1, 1), (1, length))
         amounts = {
             "bytes": [len(text.encode("utf-8", "surrogateescape")) for text in solutions],
             "problems": [1] * n_rows,
@@ -174,7 +184,8 @@ class RolloutStream:
             **fields,
             **again,
             "advantage": np.tile(advantages_PG.reshape(-1, 1), (1, length)),
-            "reward": np.tile(rewards.reshape(-1, 1), (1, length)),
+            "reward": rewards_BL,
+            GROUP_REWARD: group_rewards(rewards_BL, group),
             "noise_seed": np.tile(np.array(seeds_B, np.float32)[:, None], (1, length)),
             "weights": np.ones((n_rows, length), np.float32),
             **{amount_key(unit): np.array(amounts[unit], np.int32) for unit in AMOUNTS},

@@ -66,10 +66,10 @@ class ThinkingWriter:
     ) -> list[Written]:
         """See `Writer.write`; texts are shown once, when they are written."""
         layout = self.thinker.config.layout
-        before, behind = (part.encode() for part in self.prompt)
+        before, behind = (part.encode("utf-8", "surrogatepass") for part in self.prompt)
         asked = [self.tokenizer.encode(before + prompt + behind) for prompt in prompts]
         longest = max(map(len, asked))
-        if not min(map(len, asked)):
+        if not all(map(bytes.strip, prompts)):
             raise ValueError("a prompt is empty: give a question")
         if longest >= layout.text:
             raise ValueError(

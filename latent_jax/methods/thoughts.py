@@ -179,7 +179,7 @@ class Thoughts(Family):
             start_weight=thoughts.start_weight,
             end_weight=thoughts.end_weight,
             head="whole" if head == "whole" else "blocks",
-            decoding=Decoding(thoughts.segment) if thoughts.segment else None,
+            decoding=Decoding(_within(config, thoughts.segment)) if thoughts.segment else None,
             mark=_ids(vocabulary, END_MARK),
             prompt=(thoughts.prompt, thoughts.prompt_end),
             fills_slots=_fills_slots(method, config),
@@ -191,7 +191,7 @@ class Thoughts(Family):
                     f"thoughts.curriculum={thoughts.curriculum} is of the first phase, and "
                     f"policy.group={config.policy.group} asks for the second: set one to 0"
                 )
-            policy = PolicyConfig(**config.policy)
+            policy = _policy(config)
             return Policy(task, policy, rollout_flops(task.thinker, policy.segment))
         if not thoughts.curriculum:
             return task
@@ -229,7 +229,7 @@ class Thoughts(Family):
         batches: TrainBatches,
     ) -> TrainBatches | Stream:
         """Return the batches, or in the second phase solutions of their problems; see `Family`."""
-        policy = PolicyConfig(**config.policy)
+        policy = _policy(config)
         if not policy.group:
             return batches
         return RolloutStream(task.thinker, batches, tokenizer, policy)
@@ -250,7 +250,7 @@ def _ids(vocabulary: Vocabulary, text: str) -> tuple[int, ...]:
     """Return the ids of a text; without a tokenizer one that stands for them."""
     if vocabulary.encode is None:
         return (0,)
-    return tuple(map(int, vocabulary.encode(text.encode())))
+    return tuple(map(int, vocabulary.encode(text.encode("utf-8", "surrogatepass"))))
 
 
 def _fills_slots(method: MethodName, config: ConfigDict) -> bool:
@@ -271,6 +271,17 @@ def _extra(config: ConfigDict) -> dict[str, FieldSpec]:
         return {}
     layout = ThoughtsConfig(**config.thoughts).row
     return PolicyConfig(**config.policy).fields(layout, config.model.d_model)
+
+
+def _policy(config: ConfigDict) -> PolicyConfig:
+    """Return the section of a configuration, with segments no longer than a text; see `_within`."""
+    policy = PolicyConfig(**config.policy)
+    return dataclasses.replace(policy, segment=_within(config, policy.segment))
+
+
+def _within(config: ConfigDict, segment: int) -> int:
+    """Return the tokens of a segment, at most; room beyond the text that holds it costs memory."""
+    return min(segment, config.thoughts.text)
 
 
 def _noise(config: ConfigDict) -> ThoughtNoise:

@@ -217,12 +217,16 @@ class LatentReasoning:
         return objective / jnp.maximum(scores["weight"], 1.0), (scores, {})
 
     def evaluate(self, variables, batch):
-        """Return sums behind a problem's own thoughts, without any, and behind another's."""
+        """Return sums behind a problem's own thoughts, without any, and behind another's.
+
+        The other one is the next row, so a batch of one row has no such sums.
+        """
         trunks, problems = self._opened(variables, batch)
         last = jnp.int32(self.thinker.n_thoughts)
         found = self.thinker.run(trunks, problems, last)
         scores = self._scores(trunks, problems, batch, found)
-        if self.thinker.has_blocks:
+        # A row alone has no other problem, whose thoughts could be read in place of its own.
+        if self.thinker.has_blocks and len(problems.ids_BT) > 1:
             scores |= swapped_scores(self.thinker, trunks, problems, found)
         if self.decoding:
             scores |= solution_scores(

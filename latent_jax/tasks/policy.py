@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from latent_jax.contracts import Batch
 from latent_jax.tasks.actions import Actions, act_again
 from latent_jax.tasks.latent_reasoning import LatentReasoning
-from latent_jax.tasks.policy_config import OLD_NATS, REFERENCE_NATS, PolicyConfig
+from latent_jax.tasks.policy_config import GROUP_REWARD, OLD_NATS, REFERENCE_NATS, PolicyConfig
 from latent_jax.tasks.reasoning_scores import total
 
 
@@ -158,15 +158,14 @@ class Policy:
             self.thinker, variables["params"], batch, self.config.temperature
         )
         advantage_B = batch["advantage"][:, 0]
-        rewards_PG = batch["reward"][:, 0].reshape(-1, self.config.group)
-        has_contrast_P = rewards_PG.max(axis=1) > rewards_PG.min(axis=1)
+        group_reward_B = batch[GROUP_REWARD][:, 0]
         counts_B2L = actions.counted(self.config.fork_share)
         scores = {
             "weight": jnp.sum(batch["n_problems"]).astype(jnp.float32),
             "n_bytes": jnp.sum(batch["n_bytes"]),
             "n_problems": jnp.sum(batch["n_problems"]),
             "reward": jnp.sum(batch["reward"][:, 0]),
-            "n_contrast": total(has_contrast_P) * self.config.group,
+            "n_contrast": total((group_reward_B > 0) & (group_reward_B < 1)),
             "entropy": total(actions.entropy_BL, actions.is_text_BL),
             "n_tokens_written": total(actions.is_text_BL),
             "n_opened": total(problems.breakpoints_BJ > 0),

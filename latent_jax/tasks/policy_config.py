@@ -81,7 +81,7 @@ class PolicyConfig:
             width: D, of a thought. The J K D numbers of a row's thoughts are spread over its
                 positions, see `actions.spread`.
         """
-        names = ["advantage", "reward", "noise_seed"]
+        names = ["advantage", "reward", GROUP_REWARD, "noise_seed"]
         names += OLD_NATS if self.updates > 1 else ()
         names += REFERENCE_NATS if self.kl else ()
         fields = {name: FieldSpec("float32") for name in names}
@@ -90,6 +90,9 @@ class PolicyConfig:
             fields["thoughts"] = FieldSpec("float32", (-(-n_numbers // layout.length),))
         return fields
 
+
+GROUP_REWARD = "group_reward"
+"""The field with the mean reward of a row's group, whose rows may be in several micro-batches."""
 
 OLD_NATS = ("old_held_nats", "old_decided_nats")
 """Fields with -log p of actions under the weights that wrote them; see `actions.Actions`."""

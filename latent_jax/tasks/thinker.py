@@ -61,7 +61,8 @@ class Thinker:
         inline: of the inline layout, see `models.inline_thinking`; None = two streams.
 
     Raises:
-        ValueError: a value is out of range, there are more thoughts than slots, noise is asked for
+        ValueError: a value is out of range, there are more thoughts than slots, or more iterations
+            than thoughts; noise is asked for
             where thoughts are not computed one after the other, or the inline layout is asked for
             with what needs blocks side by side.
     """
@@ -82,6 +83,12 @@ class Thinker:
         if self.n_thoughts > n_slots:
             raise ValueError(
                 f"k={self.n_thoughts} thoughts need as many slots, and thoughts.slots={n_slots}"
+            )
+        if self.slots == "latent" and self.iterations > self.n_thoughts:
+            raise ValueError(
+                f"thoughts.iterations={self.iterations}: after k={self.n_thoughts} iterations "
+                "thoughts are those of one after the other, and more change nothing: set it to "
+                f"{self.n_thoughts} or less"
             )
         if self.slots not in ("none", "written") and not self.n_thoughts:
             raise ValueError(f"blocks of {self.slots!r} need k of at least 1; got 0")

@@ -114,6 +114,27 @@ def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
         )
 
 
+def check_rows_read(mesh: Mesh, batch_size: int, n_read: int) -> None:
+    """Refuse a step whose source rows, such as problems that share solutions, do not spread evenly.
+
+    Args:
+        mesh: from `make_mesh`.
+        batch_size: rows of the global batch.
+        n_read: rows that are read for it; each makes batch_size / n_read rows of the batch.
+
+    Raises:
+        ValueError: with the numbers, and the nearest batch size that works.
+    """
+    n_devices = mesh.shape["data"]
+    if n_read % n_devices:
+        above = (n_read // n_devices + 1) * n_devices * (batch_size // n_read)
+        raise ValueError(
+            f"a global batch of batch_size={batch_size} rows is made of {n_read} problems, which "
+            f"do not divide among {n_devices} devices on the data axis: use a batch of {above}, or "
+            "fewer devices"
+        )
+
+
 def is_primary() -> bool:
     """Return whether this process writes files and prints; exactly one does."""
     return jax.process_index() == 0

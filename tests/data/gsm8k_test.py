@@ -62,6 +62,16 @@ def test_packed_files_hold_the_same_problems(tmp_path):
         ('{"question": 5, "answer": "#### 5"}', r"line 1 has no text 'question'"),
         ('\n{"question": "a", "answer": "<<5"}', r"line 2 holds no problem .*'<<5' is nested or"),
         ("[]", r"line 1 holds a list"),
+        (
+            '{"question": "a", "answer": "#### forty"}',
+            r"line 1 states the answer 'forty', which is no number such as 72, .*: correct it or",
+        ),
+        ('{"question": "a", "answer": "#### \u0662"}', r"the answer '٢', which is no number"),
+        ('{"question": "a", "answer": "#### 1/2"}', r"the answer '1/2', which is no number"),
+        (
+            json.dumps({"question": "a", "answer": f"#### {'9' * 2000}"}),
+            r"the answer '9{57}\.\.\.', which is no number",
+        ),
         ("text", r"line 1 is not JSON"),
         (
             json.dumps({"question": "a" * MOST_BYTES, "answer": "#### 5"}),

@@ -109,6 +109,11 @@ def test_pieces_are_tokenized_one_by_one():
     assert row["bytes"][:14].tolist() == [0, 0] + [2] * 11 + [0]
 
 
+def test_half_a_character_is_text_like_other_text():
+    row = row_of("<<1+1=\ud800>>\ud800\n#### 2")
+    assert row["result"].sum() == 2 * 3  # three bytes, in A and in B
+
+
 def test_what_does_not_fit_has_no_position():
     def size(answer=ANSWER, question="Q", **sizes):
         layout = ProblemLayout(

@@ -11,6 +11,7 @@ import pytest
 from configs import common, language_model
 from latent_jax.commands import export
 from latent_jax.commands.generate import Request, generate, make_writer
+from latent_jax.experiments.checks import check_weights
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.experiments.pretrained import (
     Problem,
@@ -23,12 +24,16 @@ from latent_jax.experiments.run import run
 from latent_jax.generation import Sampling
 from latent_jax.generation.written import END, LENGTH
 from latent_jax.models.gpt import GPT
+from latent_jax.models.reasoner import ReasonerConfig
+from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tokenizers import BPE
 from latent_jax.tokenizers.chat import Chat, Message
+from latent_jax.training import TrainingConfig, make_mesh
 from latent_jax.training.init_from import check_network, open_weights
 from tests.compiled import apply
 from tests.launching import launch
 from tests.models.published_models import LLAMA, random_params, write_folder, write_gguf
+from tests.small_reasoner import LAYOUT, THINKER, small_batch
 from tests.tokenizers.published import published
 
 TEXT = b"A short text of some words, 12 of them at most.\n" * 20
@@ -266,6 +271,23 @@ def test_a_network_that_reads_weights_in_another_way_is_refused(model, tmp_path)
         with pytest.raises(ValueError, match=message):
             run(words, tmp_path / "wrong", pictures=False)
     assert not (tmp_path / "wrong").exists()
+
+
+def test_the_language_trunk_of_a_reasoner_reads_weights_alike_too(model):
+    gguf, _, config, _ = model
+    patterns = (r"params/(token_embedding|stack)/.*",)
+    training = TrainingConfig(init_from=str(gguf), init_patterns=patterns)
+    spec = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in small_batch().items()}
+
+    def check(**changes):
+        network = dataclasses.replace(config, **changes)
+        reasoner = ReasonerConfig(model=network, layout=LAYOUT)
+        task = LatentReasoning(dataclasses.replace(THINKER, config=reasoner), 1.0)
+        check_weights(task, training, spec, make_mesh("pmap"))
+
+    check()
+    with pytest.raises(ValueError, match=r"model\.rope_theta is 10000\.0, and .* with 500\.0: set"):
+        check(rope_theta=10_000.0)
 
 
 def test_a_published_model_becomes_a_run_and_is_published_again(model, opened, tmp_path):

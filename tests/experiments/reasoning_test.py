@@ -12,7 +12,7 @@ from configs.sweeps.reasoning import get_sweep
 from latent_jax.commands.generate import Request, generate, with_thoughts
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.experiments.run import prepare
-from latent_jax.experiments.study import run_config
+from latent_jax.experiments.study import _rows_at_a_time, run_config
 from latent_jax.experiments.sweep.jobs import train_cell
 from latent_jax.experiments.sweep.loading import config_of, config_words
 from latent_jax.experiments.sweep.plan import plan
@@ -164,6 +164,16 @@ def test_what_does_not_go_together_is_refused_before_training(key, value, messag
     with pytest.raises(ValueError, match=message):
         run_config(config, tmp_path / "runs")
     assert not (tmp_path / "runs" / "phase1" / "metrics.jsonl").exists()
+
+
+def test_devices_divide_the_problems_of_a_step_too(tmp_path):
+    config = small("", tmp_path).runs
+    config.phase2.policy.group = 4
+    assert _rows_at_a_time(config.phase2) == (16, 4)
+    assert _rows_at_a_time(config.phase1) == (16, 16)
+    # The first phase could train, and the second one could not begin: it is refused before both.
+    with pytest.raises(ValueError, match=r"batch_size=16 rows .* 4 problems, .* 8 devices"):
+        prepare(config.phase2)
 
 
 SWEEP = get_sweep("flops=1e10,seeds=1")

@@ -1,11 +1,13 @@
 """Where runs are kept that name no folder, and what is said of one run of several."""
 
+import json
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from configs import latent_reasoning
-from latent_jax.experiments.study import default_workdir, run_config
+from latent_jax.experiments.study import _settle_init_from, default_workdir, run_config
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,23 @@ def test_an_error_of_one_run_of_several_names_it_and_its_keys(tmp_path):
     with pytest.raises(ValueError, match="^runs.phase2: optimizer.warmup_steps must be"):
         run_config(config, tmp_path)
     assert [*tmp_path.iterdir()] == []
+
+
+def settled(workdir):
+    """Return where the second of two runs in a folder takes its weights from."""
+    runs = {name: {"training": {"init_from": ""}} for name in ("phase1", "phase2")}
+    runs["phase2"]["training"]["init_from"] = "run:phase1"
+    config = ConfigDict({"runs": runs}).runs
+    _settle_init_from(config.phase2, config, workdir)
+    return config.phase2.training.init_from
+
+
+def test_a_run_that_has_begun_keeps_its_source_where_its_folder_was_moved(tmp_path):
+    assert settled(tmp_path) == str(tmp_path / "phase1")
+    config = tmp_path / "phase2" / "config.json"
+    config.parent.mkdir()
+    config.write_text(json.dumps({"training": {"init_from": "runs/before/phase1"}}))
+    assert settled(tmp_path) == "runs/before/phase1"
+    # What is no folder of that name is another configuration, and is refused as such.
+    config.write_text(json.dumps({"training": {"init_from": "runs/before/other"}}))
+    assert settled(tmp_path) == str(tmp_path / "phase1")

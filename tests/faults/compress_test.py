@@ -184,7 +184,9 @@ def test_an_input_that_fails_is_said_of_the_input(tmp_path, restore):
         restore(Path("/proc/self/mem"), tmp_path / "out", *words)
     with pytest.raises(ValueError, match="nothing cannot be read: No such file"):
         restore(tmp_path / "nothing", tmp_path / "out", *words)
-    with pytest.raises(ValueError, match="is a folder: make it one file first, such as with tar -cf"):
+    with pytest.raises(
+        ValueError, match="is a folder: make it one file first, such as with tar -cf"
+    ):
         restore(tmp_path, tmp_path / "out", *words)
     assert not any(tmp_path.iterdir())
 

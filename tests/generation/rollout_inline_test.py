@@ -12,7 +12,7 @@ from latent_jax.generation.rollout import rollout_flops
 from latent_jax.models.inline_memory import Inline
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
-from latent_jax.tasks.policy_config import PolicyConfig
+from latent_jax.tasks.policy_config import GROUP_REWARD, PolicyConfig
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum
 from tests.generation.rollout_test import (
@@ -78,6 +78,7 @@ def test_an_update_of_the_second_phase_trains_the_thoughts_before_what_was_writt
     fields = found.fields(LAYOUT, SEPARATOR)
     ones = np.ones((16, LAYOUT.length), np.float32)
     batch = {**fields, "weights": ones, "reward": ones, "advantage": ones * has_two_B[:, None]}
+    batch[GROUP_REWARD] = ones
     batch |= {"n_bytes": np.full(16, 9, np.int32), "n_problems": np.ones(16, np.int32)}
     policy = Policy(LatentReasoning(INLINE, 0.3), PolicyConfig(group=4))
 

@@ -12,10 +12,10 @@ import pytest
 from latent_jax.data.chains import Chains, ChainsConfig
 from latent_jax.data.problem_rows import ProblemCode
 from latent_jax.data.verifier import is_right
-from latent_jax.generation.rollout_stream import RolloutStream, advantages
+from latent_jax.generation.rollout_stream import RolloutStream, _packed, advantages
 from latent_jax.models.reasoner import Reasoner
 from latent_jax.tasks.actions import act_again
-from latent_jax.tasks.policy_config import OLD_NATS, REFERENCE_NATS, PolicyConfig
+from latent_jax.tasks.policy_config import GROUP_REWARD, OLD_NATS, REFERENCE_NATS, PolicyConfig
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from tests.small_reasoner import CONFIG, LAYOUT, THINKER, TOKENIZER
@@ -73,9 +73,11 @@ def test_a_batch_holds_groups_with_the_verifiers_rewards(monkeypatch):
     assert {name: x.shape for name, x in batch.items()} == {
         **dict.fromkeys(("ids", "segment", "place", "opens", "result"), (6, LAYOUT.length)),
         **dict.fromkeys(("advantage", "reward", "noise_seed", "weights"), (6, LAYOUT.length)),
+        GROUP_REWARD: (6, LAYOUT.length),
         **dict.fromkeys(("n_bytes", "n_problems"), (6,)),
     }
     np.testing.assert_array_equal(batch["reward"][:, 0], [1, 0, 0, 1, 0, 0])
+    np.testing.assert_allclose(batch[GROUP_REWARD][:, 5], [1 / 3] * 6)
     np.testing.assert_allclose(batch["advantage"].reshape(2, 3, -1).sum(axis=1), 0, atol=1e-4)
     documents = list(Chains(ChainsConfig(n_problems=2)).documents())
     for row, (text, answer, strict) in enumerate(asked):
@@ -138,6 +140,17 @@ def test_a_roll_out_serves_its_updates_and_goes_on_in_the_middle_of_them():
     assert problems.count == 2 and (new[0]["ids"] != first["ids"]).any()
     for name, x in new[0].items():
         np.testing.assert_array_equal(new[1][name], x)
+
+
+def test_a_roll_out_that_was_saved_before_rows_had_it_is_told_the_reward_of_its_groups():
+    reward = np.tile(np.array([[1.0], [0.0], [0.0], [0.0]], np.float32), (1, LAYOUT.length))
+    stream = RolloutStream(THINKER, Batches(), TOKENIZER, TWICE)
+    state = {"problems": {"count": 1}, "n_left": 1, "written": _packed({"reward": reward})}
+    stream.set_state(state)
+    batch = stream.next(None, None)
+    np.testing.assert_array_equal(
+        batch[GROUP_REWARD], 0.5 * (np.arange(4) < 2)[:, None] + 0 * reward
+    )
 
 
 def test_a_roll_out_carries_how_likely_it_was_under_both_weights():

@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import jax
 import pytest
 
+from latent_jax.generation import Sampling
 from latent_jax.generation.thinking_writer import ThinkingWriter
 from latent_jax.tasks.thought_slots import Curriculum
 from tests.small_reasoner import LAYOUT, THINKER, TOKENIZER
@@ -27,3 +29,18 @@ def test_without_blocks_there_is_nothing_to_limit():
     none = dataclasses.replace(THINKER, slots="none", curriculum=Curriculum(0))
     with pytest.raises(ValueError, match="trained without blocks: it does not think"):
         ThinkingWriter(none, {}, TOKENIZER).with_thoughts(1, thinks=True)
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (b"", "a prompt is empty"),
+        (b" ", "a prompt is empty"),
+        (b"7" * 40, "of 45 tokens leaves no"),
+    ],
+)
+def test_a_question_without_text_or_room_is_refused(question, message):
+    # Half a character, which a configuration may hold, takes the three bytes that it has in rows.
+    writer = ThinkingWriter(THINKER, {}, TOKENIZER, ("\ud800", "=>"))
+    with pytest.raises(ValueError, match=message):
+        writer.write([question], jax.random.split(jax.random.key(0), 1), Sampling(), 20)

@@ -1,4 +1,4 @@
-"""Where the written thoughts of a reasoner need a classifier that ends them."""
+"""Settings of reasoners: where written thoughts need a classifier, and what has no effect."""
 
 import pytest
 
@@ -62,3 +62,25 @@ def test_gsm8k_can_be_written_with_all_slots(slots):
     task = task_of(gsm8k_smollm2.get_config(f"slots={slots}"))
     assert task.thinker.ends == (slots == "written") and task.decoding is None
     task.check_writes()
+
+
+def test_a_segment_is_no_longer_than_the_text_that_holds_it():
+    arm = reasoning_arms.get_config("")
+    assert task_of(arm, thoughts__segment=10**6).decoding.segment == arm.thoughts.text
+    rewarded = latent_reasoning.get_config("").runs.phase2
+    policy = task_of(rewarded, policy__segment=2**16)
+    assert policy.config.segment == rewarded.thoughts.text
+
+
+def test_more_iterations_than_thoughts_are_refused():
+    arm = reasoning_arms.get_config("iterations=3")
+    assert task_of(arm).thinker.iterations == 3
+    with pytest.raises(ValueError, match=r"thoughts\.iterations=4: after k=3 .* set it to 3 or"):
+        task_of(arm, thoughts__iterations=4)
+
+
+def test_a_filler_may_be_half_a_character():
+    arm = reasoning_arms.get_config("method=Thoughts[filler,k=3]")
+    vocabulary = Vocabulary(257, 256, 1.0, encode=lambda text: [*text])
+    arm.thoughts.filler = "\ud800"
+    assert make_task(arm, vocabulary).thinker.filler_id == 0xED

@@ -12,7 +12,7 @@ import pytest
 from latent_jax.tasks.actions import act_again
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
-from latent_jax.tasks.policy_config import OLD_NATS, REFERENCE_NATS, PolicyConfig
+from latent_jax.tasks.policy_config import GROUP_REWARD, OLD_NATS, REFERENCE_NATS, PolicyConfig
 from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum
@@ -37,6 +37,7 @@ def solutions(**fields):
     ones = np.ones((4, LAYOUT.length), np.float32)
     right = np.array([1, 0, 1, 0], np.float32)[:, None]
     given = {"advantage": ADVANTAGE[:, None] * ones, "reward": right * ones, "noise_seed": 7 * ones}
+    given[GROUP_REWARD] = 0.5 * ones
     for names, nats in fields.items():
         given |= dict(zip({"old": OLD_NATS, "reference": REFERENCE_NATS}[names], nats, strict=True))
     return small_batch() | given
@@ -95,6 +96,16 @@ def plain(objective):
         return objective(act_again(THINKER, params, solutions())[1]) / LAYOUT.text / 4
 
     return jax.jit(jax.grad(loss))
+
+
+def test_a_micro_batch_may_hold_any_row_of_a_group():
+    # Accumulation takes every A-th row: 4 micro-batches have one row of this group each.
+    policy, variables = Policy(TASK, PolicyConfig(group=4)), first()[0]
+    scored = jax.jit(lambda batch: policy.loss(variables, batch, None, None, True)[1][0])
+    for reward, n_contrast in ((0.0, 0), (0.5, 1), (1.0, 0)):
+        batch = {name: x[1:2] for name, x in solutions().items()}
+        batch[GROUP_REWARD] = np.full_like(batch["reward"], reward)
+        assert scored(batch)["n_contrast"] == n_contrast
 
 
 def test_one_update_has_the_gradient_of_log_probabilities():
@@ -197,7 +208,7 @@ def test_the_reference_is_kept_beside_the_parameters_only_where_it_is_asked_for(
 
 
 def test_a_row_has_the_fields_that_are_asked_for():
-    own = ["advantage", "reward", "noise_seed"]
+    own = ["advantage", "reward", GROUP_REWARD, "noise_seed"]
     width = CONFIG.model.d_model
     for words, more in (
         ({}, []),

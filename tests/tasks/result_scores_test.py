@@ -57,6 +57,15 @@ def test_a_head_in_blocks_gives_the_same_scores():
     assert found[0]["lost_right_share"] == pytest.approx(np.mean(lost))
 
 
+def test_a_row_alone_says_nothing_of_thoughts_that_are_exchanged():
+    # Its next row is itself: its thoughts would seem to be of no use.
+    batch = {name: x[:1] for name, x in small_batch().items()}
+    names = jax.eval_shape(TASK.evaluate, moved_variables(TASK), batch).keys()
+    assert "result_nats_with" in names and "result_nats_swapped" not in names
+    metrics = TASK.summarize({name: np.ones(()) for name in names})
+    assert "result_nats_per_token_with" in metrics and "use_nats_per_token" not in metrics
+
+
 def test_the_next_row_lends_its_thoughts_where_it_has_a_block():
     v_BJKD = jnp.arange(6.0).reshape(3, 1, 2, 1)
     n_BJ, opens_BJ = jnp.array([[2], [1], [2]]), jnp.array([[4], [3], [0]])

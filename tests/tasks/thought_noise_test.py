@@ -12,7 +12,7 @@ from scipy import stats
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
-from latent_jax.tasks.policy_config import PolicyConfig
+from latent_jax.tasks.policy_config import GROUP_REWARD, PolicyConfig
 from latent_jax.tasks.thought_noise import GRADIENTS, N_SEEDS, ThoughtNoise
 from tests.small_reasoner import CONFIG, LAYOUT, THINKER, moved_variables, small_batch
 
@@ -96,6 +96,7 @@ def policy(kind):
 def test_the_policy_trains_thoughts_by_their_kind():
     ones = np.ones((4, LAYOUT.length), np.float32)
     batch = small_batch() | {"advantage": ones, "reward": ones, "noise_seed": 7 * ones}
+    batch[GROUP_REWARD] = ones
 
     def gradient(kind):
         def loss(variables):

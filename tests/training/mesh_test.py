@@ -1,7 +1,12 @@
 import jax
 import pytest
 
-from latent_jax.training.mesh import check_batch, initialize_distributed, make_mesh
+from latent_jax.training.mesh import (
+    check_batch,
+    check_rows_read,
+    initialize_distributed,
+    make_mesh,
+)
 
 
 def test_axes_of_each_strategy():
@@ -22,6 +27,13 @@ def test_a_batch_that_does_not_divide_names_the_nearest():
         check_batch(mesh, 20)
     with pytest.raises(ValueError, match=r"= 32: use a batch of 32,"):
         check_batch(mesh, 8, accumulation=4)
+
+
+def test_problems_that_do_not_divide_name_the_nearest_batch():
+    mesh = make_mesh("pmap")
+    check_rows_read(mesh, 64, n_read=16)
+    with pytest.raises(ValueError, match=r"=48 .* 12 problems, .* 8 devices .* of 64, or"):
+        check_rows_read(mesh, 48, n_read=12)
 
 
 def test_half_of_a_cluster_description_is_refused(monkeypatch):

@@ -28,6 +28,7 @@ from latent_jax.methods.settings import check_settings
 from latent_jax.methods.solve import amounts_of_step, solve_shape, solve_steps
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.tokenizers import make_tokenizer
+from latent_jax.tokenizers import Tokenizer
 from latent_jax.training import make_mesh
 
 logger = logging.getLogger(__name__)
@@ -150,6 +151,7 @@ class _Vocabularies:
         self._known: dict[str, float] = {}
         if self._path.exists():
             self._known = read_json(self._path, _RATIOS)
+        self._tokenizers: dict[str, Tokenizer] = {}
         self._made: dict[str, Vocabulary] = {}
 
     def of(self, config: ConfigDict) -> Vocabulary:
@@ -157,10 +159,12 @@ class _Vocabularies:
         method = parse(config.method)
         corpus = open_corpus(data_config(config))
         key = f"{method} {corpus.fingerprint} {config.tokenizer.m1}"
-        if family(method.family).reads_problems:  # a position's share of a problem
-            key += f" {config.row_length}"
+        if key not in self._tokenizers:
+            self._tokenizers[key] = make_tokenizer(method, corpus, **config.tokenizer)
+        tokenizer = self._tokenizers[key]
+        if family(method.family).reads_problems:  # the layout decides which of them have a row
+            key += f" {make_row_code(config, tokenizer).fingerprint()}"
         if key not in self._made:
-            tokenizer = make_tokenizer(method, corpus, **config.tokenizer)
             ratio = self._ratio(key, method, tokenizer, corpus, config)
             self._made[key] = Vocabulary.of(tokenizer, ratio)
         return self._made[key]

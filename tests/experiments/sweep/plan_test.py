@@ -4,11 +4,15 @@ import time
 
 import pytest
 
+from configs import reasoning_arms
+from latent_jax.data import data_config, open_corpus
 from latent_jax.experiments.sweep import command, plan
 from latent_jax.experiments.sweep.loading import load_sweep
 from latent_jax.methods.family import Sources
 from latent_jax.methods.lester_2024 import DATASETS, NOMINAL_TOKENS, published
 from latent_jax.methods.names import parse
+from latent_jax.methods.row_codes import bytes_per_position, make_row_code
+from latent_jax.tokenizers import Bytes
 
 
 @pytest.fixture
@@ -59,3 +63,21 @@ def test_the_other_sweep_of_the_paper_is_planned_without_text_too(no_text, tmp_p
     records = command.sweep_and_print("chinchilla", workdir=tmp_path, dry_run=True)
     assert len(records) == 64 and "paper_tokens" not in records[0]
     assert "beside the paper" not in capsys.readouterr().out
+
+
+def test_arms_whose_rows_leave_out_other_problems_have_ratios_of_their_own(tmp_path):
+    vocabularies, ratios = plan._Vocabularies(tmp_path), []
+    for text, blocks_text in ((150, 70), (120, 100)):
+        config = reasoning_arms.get_config("")
+        config.data.cache_dir = str(tmp_path / "cache")
+        config.chains.update(kind="arithmetic", n_problems=200, n_held_out=20)
+        # A mark's expression has up to 20 characters; texts differ in length.
+        config.thoughts.update(text=text, blocks_text=blocks_text, slots=24)
+        config.row_length = text + blocks_text + 2 * 24
+        vocabulary = vocabularies.of(config)
+        assert vocabularies.of(config) is vocabulary
+        code = make_row_code(config, Bytes())
+        corpus = open_corpus(data_config(config))
+        assert vocabulary.bytes_per_token == bytes_per_position(code, Bytes(), corpus)
+        ratios.append(vocabulary.bytes_per_token)
+    assert ratios[0] != ratios[1]
