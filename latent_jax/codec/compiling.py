@@ -8,7 +8,10 @@ from numba.core import event
 from tqdm import tqdm
 
 KERNELS = "latent_jax.exact."
-LINE = "compiling M1's integer kernels for this machine, once: half a minute, or minutes where other programs run"
+LINE = (
+    "compiling M1's integer kernels for this machine, once: half a minute, and longer beside other "
+    "programs"
+)
 
 
 class _Announcer(event.Listener):

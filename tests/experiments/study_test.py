@@ -30,7 +30,7 @@ def test_an_error_of_one_run_of_several_names_it_and_its_keys(tmp_path):
     with pytest.raises(ValueError, match=f"^runs.phase2: 2 steps are not more .* such as {out}"):
         run_config(config, tmp_path)
     config.runs.phase2.optimizer.warmup_steps = -1
-    with pytest.raises(ValueError, match="^runs.phase2: optimizer.warmup_steps must be"):
+    with pytest.raises(ValueError, match=r"^runs.phase2: optimizer.warmup_steps must be"):
         run_config(config, tmp_path)
     assert [*tmp_path.iterdir()] == []
 

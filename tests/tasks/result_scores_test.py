@@ -28,8 +28,9 @@ def test_places_that_are_asked_for_are_those_of_all_logits(monkeypatch, share):
     x_BND = jnp.asarray(rng.normal(size=(3, 14, 16)).astype(np.float32))
     ids_BN = jnp.asarray(rng.integers(0, 257, (3, 14)).astype(np.int32))
     is_asked_BN = jnp.asarray(rng.random((3, 14)) < share)
-    nats_BN, said_BN = jax.jit(lambda *x: likeliest(trunks(), *x))(x_BND, ids_BN, is_asked_BN)
-    whole_BNV = logits(trunks(), x_BND)
+    known = trunks()
+    nats_BN, said_BN = jax.jit(lambda *x: likeliest(known, *x))(x_BND, ids_BN, is_asked_BN)
+    whole_BNV = logits(known, x_BND)
     expected = np.where(is_asked_BN, token_nats(whole_BNV, ids_BN), 0.0)
     np.testing.assert_allclose(nats_BN, expected, rtol=1e-5)
     np.testing.assert_array_equal(said_BN, np.where(is_asked_BN, whole_BNV.argmax(-1), -1))
@@ -41,7 +42,8 @@ def test_no_array_holds_the_logits_of_all_places(monkeypatch):
         jax.ShapeDtypeStruct((3, 14, *rest), kind)
         for rest, kind in (((16,), jnp.float32), ((), jnp.int32), ((), bool))
     ]
-    text = str(jax.make_jaxpr(lambda *x: likeliest(trunks(), *x))(*shapes))
+    known = trunks()
+    text = str(jax.make_jaxpr(lambda *x: likeliest(known, *x))(*shapes))
     assert "f32[3,4,257]" in text and "f32[3,14,257]" not in text
 
 
