@@ -311,6 +311,8 @@ def test_a_file_of_nothing_needs_no_tokenizer_to_open(tmp_path):
 # --- A container from anybody: nothing is believed.
 
 IDENTITY = dict(method="Bytes", fingerprint=Bytes().fingerprint(), id_bits=8)
+ZEROS = "00" * 32
+MODEL = dict(method="AC[v=256]", model=ZEROS, id_bits=8)
 
 
 def block(n_bytes, checksum=0, n_texts=1, rest=b""):
@@ -347,11 +349,14 @@ def block(n_bytes, checksum=0, n_texts=1, rest=b""):
         (with_header({**IDENTITY, "method": "Bytes\n"}), r"method is 'Bytes\\n'"),
         (with_header({**IDENTITY, "fingerprint": "\x9b0m"}), r"fingerprint is '\\x9b0m'"),
         (with_header({**IDENTITY, "fingerprint": None}), "fingerprint is None"),
+        (with_header({**IDENTITY, "fingerprint": "00" * 31}), "fingerprint is '00"),
+        (with_header({**MODEL, "model": "00" * 33}), "model is '00"),
+        (with_header({**MODEL, "lanes": 64}), "lanes is 64, and an integer byte model has none"),
         (with_header({**IDENTITY, "id_bits": 1 << 40}), "id_bits is 1099511627776"),
         (with_header({**IDENTITY, "id_bits": True}), "id_bits is True"),
         (with_header({**IDENTITY, "lanes": -1}), "lanes is -1"),
-        (with_header({**IDENTITY, "model": "00"}), "a method has a fingerprint or a model"),
-        (with_header({"model": "00"}), "a method has a fingerprint or a model"),
+        (with_header({**IDENTITY, "model": "00" * 32}), "a method has a fingerprint or a model"),
+        (with_header({"model": "00" * 32}), "a method has a fingerprint or a model"),
         (with_header({**IDENTITY, "lanes": 1e300}), r"lanes is 1e\+300"),
         (with_header({**IDENTITY, "lanes": 10**9}), "lanes is 1000000000"),
         (with_header({**IDENTITY, "lanes": 65536}), "lanes is 65536"),
