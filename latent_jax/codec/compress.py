@@ -202,7 +202,7 @@ def compare_files(
     Raises:
         ValueError: a name is wrong, a file cannot be read, or all are empty.
     """
-    from latent_jax.reports.tables import text_table, write_json
+    from latent_jax.reports.tables import text_table, write_table
 
     raws = []
     for path in paths:
@@ -219,7 +219,7 @@ def compare_files(
         records.append(_measure(tokenizer.name, raws, *_packers(tokenizer), verify))
     print(text_table(records, COLUMNS if verify else COLUMNS[:4]))
     if json_path:
-        write_json(records, json_path)
+        write_table(records, json_path)
     return records
 
 

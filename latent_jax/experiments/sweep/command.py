@@ -21,7 +21,7 @@ from latent_jax.folder_lock import hold
 from latent_jax.methods.lester_2024 import expected_short_share
 from latent_jax.nearest import check_word
 from latent_jax.reports.columns import Column
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 from latent_jax.training.host import n_cores
 from latent_jax.training.run_files import check_path, named_errors
 
@@ -113,7 +113,7 @@ def sweep_and_print(
         if sweep.follow_up is not None:
             print("When these cells are finished, their results decide which others are added.")
         if json_path:
-            write_json(records, json_path)
+            write_table(records, json_path)
         return records
     began = time.monotonic()
     words_of_engine = (engine, folder, n_workers, address)
@@ -133,7 +133,7 @@ def sweep_and_print(
         print(text_table(results, _known(RESULT_COLUMNS, results)))
         print(_overhead(results))
     if json_path and results:
-        write_json(results, json_path)
+        write_table(results, json_path)
     print(f"{folder}: {len(results)} of {len(records)} cells, {time.monotonic() - began:.0f} s")
     if schedule.unfinished:
         reasons = "".join(f"\n  {cell}: {error}" for cell, error in schedule.failed.items())
