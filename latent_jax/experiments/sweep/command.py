@@ -1,5 +1,6 @@
 """The work of `launch/sweep.py`: plan a sweep, train its cells, print the results."""
 
+import contextlib
 import dataclasses
 import logging
 import shutil
@@ -104,10 +105,9 @@ def sweep_and_print(
         folder.mkdir(parents=True, exist_ok=True)
     n_workers = n_workers or n_cores()
     programs = share_compiled(folder)
-    records = plan(sweep, folder, is_dry=dry_run)
-    speed = expect(records, folder, n_workers)
     if dry_run:
-        _print_plan(records, speed)
+        records = plan(sweep, folder, is_dry=True)
+        _print_plan(records, expect(records, folder, n_workers))
         if any("paper_tokens" in record for record in records):
             print(_beside_the_paper(records))
         if sweep.follow_up is not None:
@@ -117,17 +117,24 @@ def sweep_and_print(
         return records
     began = time.monotonic()
     words_of_engine = (engine, folder, n_workers, address)
-    with named_errors(folder, "the folder"), hold(folder, "one sweep"):
-        schedule = _run(Schedule(words, sweep, folder, records, retries), folder, words_of_engine)
-        if sweep.follow_up is not None and not schedule.unfinished:
-            more = sweep.follow_up([schedule.results[record["name"]] for record in records])
-            sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more], follow_up=None)
-            records = plan(sweep, folder)
-            expect(records, folder, n_workers)
+    with contextlib.ExitStack() as opened:
+        with named_errors(folder, "the folder"):
+            opened.enter_context(hold(folder, "one sweep"))
+        # The plan as well: it reads, and adds to, what another process might be writing.
+        records = plan(sweep, folder)
+        expect(records, folder, n_workers)
+        with named_errors(folder, "the folder"):
             schedule = Schedule(words, sweep, folder, records, retries)
             schedule = _run(schedule, folder, words_of_engine)
-    if programs is not None and not schedule.unfinished:
-        shutil.rmtree(programs, ignore_errors=True)  # nothing is left to compile
+            if sweep.follow_up is not None and not schedule.unfinished:
+                more = sweep.follow_up([schedule.results[record["name"]] for record in records])
+                sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more], follow_up=None)
+                records = plan(sweep, folder)
+                expect(records, folder, n_workers)
+                schedule = Schedule(words, sweep, folder, records, retries)
+                schedule = _run(schedule, folder, words_of_engine)
+        if programs is not None and not schedule.unfinished:
+            shutil.rmtree(programs, ignore_errors=True)  # nothing is left to compile
     results = [result for result in schedule.results.values() if result is not None]
     if results:
         print(text_table(results, _known(RESULT_COLUMNS, results)))
