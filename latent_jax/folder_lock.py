@@ -7,10 +7,11 @@ A lock is stale, and is taken over with a line that says so, when its process is
 host, of whose processes nothing is known, when it has not been refreshed for `STALE_SECONDS`. For
 that long a process waits at most; it is refused as soon as it sees one refresh.
 
-On a disk, also one that several hosts share, taking a lock is one step (a hard link, or a file that
-must not exist), so exactly one of several processes gets it. A bucket has no such step: of two
-processes that start within a few seconds both may believe to hold it. The one that was overwritten
-notices at its next `check`, which comes before every checkpoint.
+On a disk, also one that several hosts share, exactly one of several processes takes a lock, or
+takes a stale one over, wherever each of them stalls: see `latent_jax.lock_file`. One that stalls
+while it holds a lock, on another host and for so long that it is taken for dead, notices at its
+next `check`, which comes before every checkpoint. A bucket has no step that decides: of two
+processes that start within a few seconds both may believe to hold it, until the next `check`.
 """
 
 import contextlib
@@ -24,8 +25,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from latent_jax.json_files import JsonError, Kind, read_json
-from latent_jax.paths import is_remote, open_path, replace_file
+from latent_jax.lock_file import (
+    Sight,
+    age,
+    claim_of,
+    is_ours,
+    look,
+    make,
+    move_over,
+    read,
+    refresh,
+)
+from latent_jax.paths import is_remote, open_path
 from latent_jax.processes import host, start_of, why_gone
 
 logger = logging.getLogger(__name__)
@@ -40,8 +51,6 @@ STALE_SECONDS = 60.0
 
 LOOK_SECONDS = 0.5
 """Between two looks at a lock of another host, and at one whose takeover is under way."""
-
-_KIND = Kind(dict, {"host": str, "pid": int, "token": str, "taken": float, "refreshed": int})
 
 _held: dict[str, "FolderLock"] = {}
 """The locks of this process by path: who holds a folder may hold it again."""
@@ -71,7 +80,15 @@ class FolderLock:
         }
         self._ended = threading.Event()
         while not self._take():
-            self._wait_until_stale()
+            stale, reason = self._wait_until_stale(path)
+            if stale is not None and self._take_over(path, stale):
+                logger.warning(
+                    "%s: the lock of %s is stale (%s) and is taken over",
+                    path.parent,
+                    _owner(stale.found),
+                    reason,
+                )
+                break
         self._thread = threading.Thread(target=self._refresh, daemon=True)
         self._thread.start()
 
@@ -81,10 +98,13 @@ class FolderLock:
         Raises:
             LockedError: it has.
         """
-        found = _read(self.path)
+        try:
+            found = read(self.path)
+        except OSError:
+            return  # a disk that is away for a while says nothing of others
         if found is None and (self.path.exists() or self._take()):
             return  # removed by hand, and ours again
-        if found is not None and found["token"] == self._ours["token"]:
+        if found is not None and found["token"] == self._token:
             return
         raise LockedError(
             f"{_owner(found)} has taken {self.path.parent} over, which this process held for "
@@ -97,75 +117,78 @@ class FolderLock:
         self._ended.set()
         self._thread.join()
         with contextlib.suppress(Exception):  # on a folder that is gone or full, too
-            found = _read(self.path)
-            if found is not None and found["token"] == self._ours["token"]:
+            if is_ours(self.path, self._token):
                 self.path.unlink()
 
     def _text(self) -> bytes:
         return (json.dumps(self._ours) + "\n").encode()
 
+    @property
+    def _token(self) -> str:
+        return self._ours["token"]
+
     def _take(self) -> bool:
         """Make the file in one step; return whether it was not there."""
-        if is_remote(self.path):
-            if self.path.exists():
-                return False
-            replace_file(self.path, self._text())
-            return True
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._ours["folder"] = self.path.parent.stat().st_ino
-        mine = self.path.with_name(f".{self.path.name}.{self._ours['token']}")
-        try:
-            mine.write_bytes(self._text())
-            try:
-                os.link(mine, self.path)
-            except FileExistsError:
-                return False
-            except OSError:  # a file system without hard links; the content then follows
-                with contextlib.suppress(FileExistsError):
-                    os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-                    mine.replace(self.path)
-                    return True
-                return False
-            return True
-        finally:
-            mine.unlink(missing_ok=True)
+        if not is_remote(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._ours["folder"] = self.path.parent.stat().st_ino
+        return make(self.path, self._text(), self._token)
 
-    def _wait_until_stale(self) -> None:
-        """Return when the lock that is there is gone or taken over.
+    def _wait_until_stale(self, path: Any) -> tuple[Sight | None, str]:
+        """Return a lock, or a claim, that nobody holds, and why; None where it is gone.
 
         Raises:
             LockedError: its process lives.
         """
-        first, began = _read(self.path), time.monotonic()
-        if first is None and not self.path.exists():
-            return
-        is_told = False
+        first, began, is_told = look(path), time.monotonic(), False
         while True:
-            found = _read(self.path)
-            if found is None and not self.path.exists():
-                return
-            if first is None and found is not None:  # the first look was at half a file
-                first, began = found, time.monotonic()
-            if found is not None and _sign(found) != _sign(first):
-                raise self._refusal(found)  # refreshed, or another one's by now
-            reason = self._why_stale(found) if found is not None else ""
+            seen = look(path)
+            if seen is None or first is None:
+                return None, ""
+            if first.found is None and seen.found is not None:  # the first look was at half a file
+                first, began = seen, time.monotonic()
+            if seen.found is not None and seen.sign != first.sign:
+                raise self._refusal(seen.found)  # refreshed, or another one's by now
+            reason = self._why_stale(seen.found) if seen.found is not None else ""
             waited = time.monotonic() - began
-            if not reason and found is not None and found["host"] == host():
-                raise self._refusal(found)
-            if not reason and max(waited, _age(self.path)) >= STALE_SECONDS:
-                reason = f"not refreshed for {max(waited, _age(self.path)):.0f} s"
+            if not reason and seen.found is not None and seen.found["host"] == host():
+                raise self._refusal(seen.found)
+            if not reason and max(waited, age(path)) >= STALE_SECONDS:
+                reason = f"not refreshed for {max(waited, age(path)):.0f} s"
             if reason:
-                self._take_over(found, reason)
-                return
+                return seen, reason
             if not is_told:
                 is_told = True
                 logger.warning(
                     "%s is locked by %s: waiting up to %.0f s to see whether it is alive",
                     self.path.parent,
-                    _owner(found),
+                    _owner(seen.found),
                     STALE_SECONDS,
                 )
             time.sleep(LOOK_SECONDS)
+
+    def _take_over(self, path: Any, stale: Sight) -> bool:
+        """Put ours in the place of a stale lock, or of a claim; return whether it is there.
+
+        Raises:
+            LockedError: another process does, and lives.
+        """
+        if is_remote(path):  # which has no step that decides
+            if look(path) == stale:
+                path.unlink(missing_ok=True)
+            return self._take()
+        claim = claim_of(path, stale.key)
+        if not make(claim, self._text(), self._token):
+            abandoned, _ = self._wait_until_stale(claim)
+            if abandoned is None or not self._take_over(claim, abandoned):
+                return False
+        try:
+            seen = look(path)
+            is_same = seen is not None and seen.sign == stale.sign
+            return is_same and move_over(claim, path, self._token)
+        finally:
+            if is_ours(claim, self._token):
+                claim.unlink(missing_ok=True)
 
     def _why_stale(self, found: dict[str, Any]) -> str:
         """Return why nobody holds a lock; "" where somebody does, or may."""
@@ -174,19 +197,6 @@ class FolderLock:
         if not is_remote(self.path) and found.get("folder") != self.path.parent.stat().st_ino:
             return "it was copied along with its folder"
         return why_gone(found["pid"], found.get("process_start"))
-
-    def _take_over(self, stale: dict[str, Any] | None, reason: str) -> None:
-        """Remove a stale lock; of several processes that see it one does, the others wait."""
-        with _alone(self.path) as is_alone:
-            if not is_alone or _read(self.path) != stale:
-                return
-            self.path.unlink(missing_ok=True)
-        logger.warning(
-            "%s: the lock of %s is stale (%s) and is taken over",
-            self.path.parent,
-            _owner(stale),
-            reason,
-        )
 
     def _refusal(self, found: dict[str, Any]) -> LockedError:
         age = max(time.time() - found["taken"], 0)
@@ -200,13 +210,9 @@ class FolderLock:
         while not self._ended.wait(REFRESH_SECONDS):
             # A disk that is full or away for a while is no reason to stop; `check` decides.
             with contextlib.suppress(Exception):
-                found = _read(self.path)
-                if found is None:
-                    continue
-                if found["token"] != self._ours["token"]:
-                    return
                 self._ours["refreshed"] += 1
-                replace_file(self.path, self._text())
+                if not refresh(self.path, self._text(), self._token):
+                    return
 
 
 @contextlib.contextmanager
@@ -256,56 +262,8 @@ def check_held(folder: Any) -> None:
         lock.check()
 
 
-@contextlib.contextmanager
-def _alone(path: Any) -> Iterator[bool]:
-    """Keep others from removing a stale lock meanwhile; yield whether they are kept."""
-    if is_remote(path):
-        yield True
-        return
-    guard = path.with_name(f".{path.name}.takeover")
-    try:
-        os.close(os.open(guard, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-    except FileExistsError:
-        if _age(guard) > 10 * LOOK_SECONDS:  # who made it was killed
-            guard.unlink(missing_ok=True)
-        time.sleep(LOOK_SECONDS)
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        guard.unlink(missing_ok=True)
-
-
-def _read(path: Any) -> dict[str, Any] | None:
-    """Return what a lock says; None where it is gone, or says nothing that can be read."""
-    try:
-        return read_json(path, _KIND)
-    except JsonError:
-        return None
-
-
-def _sign(found: dict[str, Any]) -> tuple[str, int]:
-    return found["token"], found["refreshed"]
-
-
 def _owner(found: dict[str, Any] | None) -> str:
     """Return who holds a lock, in words for a line."""
     if found is None:
         return "an unknown process"
     return f"process {found['pid']} on {found['host'].partition(' ')[0]!r}"
-
-
-def _age(path: Any) -> float:
-    """Return seconds since a file was written, by the clock of its own disk; 0 if not known."""
-    if is_remote(path):
-        return 0.0
-    probe = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        probe.touch()
-        return max(probe.stat().st_mtime - path.stat().st_mtime, 0.0)
-    except OSError:
-        return 0.0
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)

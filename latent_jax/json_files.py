@@ -1,8 +1,9 @@
 """JSON that is read back: one reader for all, and digests that a file carries in itself.
 
 What cannot be read is a `ValueError` that names the file, the line, what was expected and what was
-found. A file of others may hold anything: nesting of any depth, numbers that overflow, bytes that
-are no text, or more than memory holds.
+found. Where the system fails to read, it is an `AwayError`: nothing is known of the file then. A
+file of others may hold anything: nesting of any depth, numbers that overflow, bytes that are no
+text, or more than memory holds.
 
 A sealed object carries a digest of all that it says, so that a flipped bit is found, and beside it
 a word that says so, so that a flip in the name of the digest is found too:
@@ -18,7 +19,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from latent_jax.paths import open_path, open_to_read, replace_file
+from latent_jax.paths import is_remote, open_path, open_to_read, replace_file
+from latent_jax.system_errors import away, is_away
 
 MOST_BYTES = 2**28
 """Of a file that is read whole; the largest of ours, a vocabulary or metrics, are far smaller."""
@@ -155,8 +157,9 @@ def read_json(path: str | os.PathLike, kind: Kind = OBJECT) -> Any:
         kind: what is expected.
 
     Raises:
-        ValueError: of the kind's class; it cannot be read, its digest is another one, or it holds
+        ValueError: of the kind's class; it is not there, its digest is another one, or it holds
             something else than was expected.
+        AwayError: the system failed to read it.
     """
     return _unsealed(read_text(path, kind), path, kind)[0]
 
@@ -199,9 +202,12 @@ def read_text(path: str | os.PathLike, kind: Kind = OBJECT) -> str:
         with open_to_read(path) as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
+        is_bucket = is_remote(path) and not isinstance(error, FileNotFoundError)
+        if is_bucket or is_away(error):
+            raise away(path, error) from error
         kind.fail(path, f"cannot be read: {error.strerror or error}", error)
     except Exception as error:  # clients of buckets have errors of their own
-        kind.fail(path, f"cannot be read: {type(error).__name__}: {error}", error)
+        raise away(path, error) from error
     if len(content) > MOST_BYTES:
         kind.fail(path, f"has more than {MOST_BYTES:,} bytes, which nothing that we write has")
     try:

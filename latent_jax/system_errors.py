@@ -1,4 +1,8 @@
-"""What the system refuses, as one line: files, disks that are full, memory."""
+"""What the system refuses, as one line: files, disks that are full, memory.
+
+An error of the system while a file is read says nothing of the file. It is told apart from what was
+read and found wrong, which alone is damage: see `is_away`.
+"""
 
 import errno
 import os
@@ -21,9 +25,32 @@ WAYS_OUT = {
     errno.EISDIR: "name a file",
     errno.ENAMETOOLONG: "give it a shorter name",
     errno.ENOMEM: "take less at a time, or raise the limit of memory (ulimit -v)",
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN),
+        "the system failed and nothing was changed: start the same command again when the disk is "
+        "back",
+    ),
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 """What to do about what the system refuses."""
+
+OF_CONTENT = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+    *(errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.ENAMETOOLONG),
+)
+"""Of a path where there is nothing, or something else than a file: that was seen."""
+
+AWAY = (
+    *(errno.EIO, errno.ESTALE, errno.EINTR, errno.EAGAIN, errno.ETIMEDOUT, errno.EBUSY),
+    *(errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+    *(errno.ENETDOWN, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ENOMEM),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOLCK, errno.ESHUTDOWN),
+)
+"""Failures that libraries pass on as text in errors of their own."""
+
+
+class AwayError(OSError):
+    """The system failed to read a file, or a disk is away: nothing is known of what is there."""
 
 
 def check_file_name(path: str | os.PathLike) -> None:
@@ -80,6 +107,26 @@ def describe_os_error(error: Exception) -> str:
     )
     way_out = WAYS_OUT.get(error.errno)
     return f"{said}; {way_out}" if way_out else said
+
+
+def is_away(error: BaseException) -> bool:
+    """Return whether the system failed while something was read, which is no damage to it.
+
+    Args:
+        error: of the system, or of a library that passes its words on.
+    """
+    if isinstance(error, AwayError):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno not in OF_CONTENT
+    return any(os.strerror(number) in str(error) for number in AWAY)
+
+
+def away(path: object, error: BaseException) -> AwayError:
+    """Return what says of a path that the system failed to read it."""
+    said = getattr(error, "strerror", None) or " ".join(str(error).split())[:300]
+    number = getattr(error, "errno", None) or errno.EIO
+    return AwayError(number, said or type(error).__name__, str(path))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

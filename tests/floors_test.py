@@ -19,8 +19,9 @@ FLOORS = (
             "ranges",
             "sharding_constraints",
         ),
-        *("json_files", "config_file", "folder_lock", "processes", "interrupts", "system_errors"),
-        *("array_files", "registration", "bars", "standard_streams", "kept_programs"),
+        *("json_files", "config_file", "folder_lock", "lock_file", "processes", "interrupts"),
+        *("system_errors", "array_files", "registration", "bars", "standard_streams"),
+        *("kept_programs",),
     },
     {"layers", "quantizers", "exact", "tokenizers", "reports"},
     {"data", "chunking"},
@@ -137,3 +138,13 @@ def test_launch_scripts_hold_no_logic():
 def test_every_room_stands_on_a_floor():
     rooms = {room(module) for module in MODULES} - {""}
     assert rooms == set().union(*FLOORS)
+
+
+def test_the_two_writers_of_json_have_names_of_their_own():
+    """A value whole, path first; and a table of records, as `reports` writes everything."""
+    made = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and "json" in node.name.split("_"):
+                made.setdefault(node.name, []).append(module_of(path))
+    assert made["write_json"] == made["read_json"] == ["latent_jax.json_files"]

@@ -17,7 +17,7 @@ from latent_jax.data import Corpus, DataConfig, open_corpus, train_batches
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import bytes_per_token, make_tokenizer
 from latent_jax.reports.columns import Column
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 from latent_jax.tokenizers import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def benchmark_data(
             records.append(_measure(benchmark, corpus, tokenizer, id_bytes, n_workers))
             logger.info("%s", _line(records[-1], f"{len(records)}/{n_rows}"))
             if json_path:
-                write_json(records, json_path)
+                write_table(records, json_path)
     print(text_table(records, COLUMNS))
     return records
 

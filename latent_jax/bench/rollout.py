@@ -21,7 +21,7 @@ from latent_jax.methods.registry import family
 from latent_jax.methods.row_codes import config_batch_spec
 from latent_jax.paths import open_path
 from latent_jax.reports.columns import Column
-from latent_jax.reports.tables import kept_records, text_table, write_json
+from latent_jax.reports.tables import kept_records, text_table, write_table
 from latent_jax.training import (
     abstract_state,
     create_state,
@@ -181,7 +181,7 @@ def benchmark_rollout_and_print(
     record = benchmark_rollout(config, **words)
     print(describe_rollout(record))
     if json_path:
-        write_json([*earlier, record], json_path)
+        write_table([*earlier, record], json_path)
 
 
 def _second_phase(config: ConfigDict) -> ConfigDict:

@@ -23,7 +23,7 @@ from latent_jax.methods.solve import solve_shape
 from latent_jax.methods.tasks import make_task
 from latent_jax.platform import chip
 from latent_jax.reports.columns import Column
-from latent_jax.reports.tables import kept_records, text_table, write_json
+from latent_jax.reports.tables import kept_records, text_table, write_table
 from latent_jax.training import (
     OptimizerConfig,
     TrainingConfig,
@@ -167,7 +167,7 @@ def benchmark_step_and_print(
     if words.get("profile"):
         print(describe_profile(words["profile"]))
     if json_path:
-        write_json([*earlier, record], json_path)
+        write_table([*earlier, record], json_path)
 
 
 def _random_batch(config: ConfigDict, vocabulary) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from latent_jax.json_files import Kind, read_json
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
 from latent_jax.reports.columns import Column
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 from latent_jax.tokenizers import BPE, CompiledCode
 from latent_jax.tokenizers.bpe import byte_alphabet
 
@@ -95,7 +95,7 @@ def benchmark_tokenizers(
         records.append(record)
     print(text_table(records, COLUMNS))
     if json_path:
-        write_json(records, json_path)
+        write_table(records, json_path)
     return records
 
 

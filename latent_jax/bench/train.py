@@ -22,7 +22,7 @@ from latent_jax.data import batch_spec
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.platform import Platform
 from latent_jax.reports.columns import Column
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 from latent_jax.tasks.language_modeling import LanguageModeling
 from latent_jax.training import (
     OptimizerConfig,
@@ -168,7 +168,7 @@ def benchmark_and_print(
     share_heap(n_positions, benchmark.d_model, benchmark.n_layers)
     records = benchmark_training(benchmark, profile, n_traced)
     if json_path:
-        write_json(records, json_path)
+        write_table(records, json_path)
     print(text_table(records, COLUMNS))
     if profile is not None:
         for record in records:

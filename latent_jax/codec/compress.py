@@ -157,8 +157,17 @@ def decompress_file(path: Path, out: Path, folder: str = "", m1: str = "") -> No
 
 
 def _tokenizer_of(header: Header, path: Path, folder: str, m1: str) -> Tokenizer:
-    """Return the tokenizer that a file asks for; what is wrong with that is said of the file."""
+    """Return the tokenizer that a file asks for; what is wrong with that is said of the file.
+
+    What a header cannot say of its method is refused before a tokenizer is made.
+    """
     try:
+        if not folder and (header.method, bool(header.model)) != (DEFAULT, True):
+            # JAX, which these import, takes longer than a small file.
+            from latent_jax.codec.asked import check_asked
+            from latent_jax.methods.names import parse
+
+            check_asked(header, parse(header.method), m1)
         return open_tokenizer(header.method, folder, m1, header.lanes, bool(header.model))
     except ValueError as error:
         raise ContainerError(
@@ -193,7 +202,7 @@ def compare_files(
     Raises:
         ValueError: a name is wrong, a file cannot be read, or all are empty.
     """
-    from latent_jax.reports.tables import text_table, write_json
+    from latent_jax.reports.tables import text_table, write_table
 
     raws = []
     for path in paths:
@@ -210,7 +219,7 @@ def compare_files(
         records.append(_measure(tokenizer.name, raws, *_packers(tokenizer), verify))
     print(text_table(records, COLUMNS if verify else COLUMNS[:4]))
     if json_path:
-        write_json(records, json_path)
+        write_table(records, json_path)
     return records
 
 

@@ -118,15 +118,16 @@ def encode_corpora(
             )
     corpus = open_corpus(data)
     config, folders = configs[0], [Path(out) for out in outs]
-    makers = [
-        make_tokenizer(parse(c.tokenizer), corpus, m1=c.m1, lanes=c.lanes or _begun_lanes(out))
-        for c, out in zip(configs, folders, strict=True)
-    ]
     with contextlib.ExitStack() as opened:
         for out in folders:
             # Those that share a folder have a share of the files each, and a lock each.
             lock = f"lock-{config.process}-of-{config.n_processes}.json"
             opened.enter_context(hold(out, "the rows of one text", lock))
+        # What was begun is read when nobody else can change it.
+        makers = [
+            make_tokenizer(parse(c.tokenizer), corpus, m1=c.m1, lanes=c.lanes or _begun_lanes(out))
+            for c, out in zip(configs, folders, strict=True)
+        ]
         return _encode(corpus, configs, folders, makers)
 
 

@@ -71,7 +71,7 @@ def explain_messages(
     Raises:
         ValueError: the alphabet is none, or a message is not of it or too long.
     """
-    from latent_jax.reports.tables import text_table, write_json
+    from latent_jax.reports.tables import text_table, write_table
 
     alphabet = Alphabet.parse(p)
     for message in messages:
@@ -96,9 +96,9 @@ def explain_messages(
     print("\nMean bits per symbol, by the length of messages")
     print(text_table(summary, SUMMARY_COLUMNS))
     if json_path:
-        write_json(records, json_path)
+        write_table(records, json_path)
     if summary_path:
-        write_json(summary, summary_path)
+        write_table(summary, summary_path)
     if picture:
         from latent_jax.reports.interval_figure import write_intervals
 

@@ -82,9 +82,9 @@ def explain_text(
         for token in tokens
     ]
     if json_path:
-        from latent_jax.reports.tables import write_json
+        from latent_jax.reports.tables import write_table
 
-        write_json(records, json_path)
+        write_table(records, json_path)
     if picture:
         from latent_jax.reports.window_figure import write_windows
 

@@ -31,8 +31,8 @@ CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "version": lambda version: version in (1, VERSION),
     "method": lambda text: _is_text(text, r"[\w\[\]=,.+-]*"),
     "id_bits": lambda number: type(number) is int and 0 <= number < 32,
-    "fingerprint": lambda text: _is_text(text, "[0-9a-f]*"),
-    "model": lambda text: _is_text(text, "[0-9a-f]*"),
+    "fingerprint": lambda text: _is_text(text, "([0-9a-f]{64})?"),
+    "model": lambda text: _is_text(text, "([0-9a-f]{64})?"),
     "lanes": lambda number: type(number) is int and 0 <= number <= MAX_LANES,
 }
 """Whether a field of a header has its type and range, because it may come from anybody."""
@@ -77,6 +77,8 @@ class Header:
             raise ValueError(", ".join(wrong))
         if bool(self.method) != (bool(self.fingerprint) != bool(self.model)):
             raise ValueError("a method has a fingerprint or a model, and nothing else has one")
+        if self.model and self.lanes:
+            raise ValueError(f"lanes is {self.lanes}, and an integer byte model has none")
 
     @classmethod
     def of(cls, tokenizer: Tokenizer | None) -> "Header":

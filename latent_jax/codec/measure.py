@@ -15,7 +15,7 @@ from latent_jax.methods.family import MethodName
 from latent_jax.methods.lester_2024 import DATASETS, JOINED_DOCUMENTS, published
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 from latent_jax.tasks.losses import perplexity
 from latent_jax.tokenizers import Tokenizer
 from latent_jax.tokenizers.promises import check_encoded
@@ -200,7 +200,7 @@ def measure_and_print(options: MeasureOptions) -> list[dict[str, Any]]:
     for line in why_no_unigram(records):
         print(line)
     if options.json_path:
-        write_json(records, options.json_path)
+        write_table(records, options.json_path)
     return records
 
 

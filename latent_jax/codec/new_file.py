@@ -1,6 +1,8 @@
 """A file that appears under its name when it is complete, and never in place of another."""
 
 import contextlib
+import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +11,9 @@ from typing import BinaryIO
 
 from latent_jax.codec.named_file import named, open_new, open_number
 from latent_jax.paths import keep_names, temporary_of
+
+AT_FDCWD, RENAME_NOREPLACE = -100, 1
+"""Of Linux's renameat2."""
 
 
 def check_new(path: Path) -> None:
@@ -35,7 +40,8 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     Until then it has no name, so that nothing is left however the process ends, also by SIGKILL. On
     systems that have no such files it is written beside `path` under a name that begins with a dot;
     that name goes away unless the process is killed. A file that somebody else puts at `path`
-    meanwhile stays.
+    meanwhile stays: a hard link gives the name, or a rename that replaces nothing, or where a file
+    system has neither, the file is written under a name that was free.
 
     Raises:
         ValueError: `path` is taken, or cannot be written. Errors of the context's own work are left
@@ -75,18 +81,67 @@ def _move(file: BinaryIO, staging: Path, path: Path) -> None:
             raise
         except OSError:  # a file system without hard links
             if not staging.exists():
-                file.seek(0)
                 with open_new(staging, path) as copy:
-                    shutil.copyfileobj(file, copy)
-                    copy.flush()
-                    os.fsync(copy.fileno())
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-            os.replace(staging, path)
+                    _copy(file, copy)
+            if not _rename(staging, path):
+                _write_in_place(file, path)
     except FileExistsError:
         raise ValueError(
             f"{path} was made by somebody else meanwhile, and is left as it is: name another file "
             "with --out"
         ) from None
+
+
+def _copy(file: BinaryIO, copy: BinaryIO) -> None:
+    file.seek(0)
+    shutil.copyfileobj(file, copy)
+    copy.flush()
+    os.fsync(copy.fileno())
+
+
+def _rename(staging: Path, path: Path) -> bool:
+    """Rename a file, which replaces nothing; return False where the system cannot do that.
+
+    Raises:
+        FileExistsError: `path` is there.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    names = os.fsencode(staging), os.fsencode(path)
+    if rename(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number == errno.EEXIST:
+        raise FileExistsError(number, os.strerror(number), str(path))
+    return False
+
+
+def _write_in_place(file: BinaryIO, path: Path) -> None:
+    """Make the file under its name, which must be free, and write to no other one.
+
+    Here alone a process that is killed leaves a file that is not whole.
+
+    Raises:
+        FileExistsError: `path` is there, or has become another file.
+    """
+    number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    with open_number(number, path) as made:
+        try:
+            _copy(file, made)
+        except BaseException:
+            if _is_same(made, path):
+                path.unlink()
+            raise
+        if not _is_same(made, path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _is_same(file: BinaryIO, path: Path) -> bool:
+    """Return whether an open file is the one that has a name."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
+    return False
 
 
 def _link(file: BinaryIO, staging: Path, path: Path) -> None:

@@ -22,7 +22,7 @@ from latent_jax.methods.family import MethodName
 from latent_jax.methods.lester_2024 import DATASETS, TRIVIAL, published
 from latent_jax.methods.names import with_options
 from latent_jax.methods.registry import family
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 from latent_jax.tokenizers import Tokenizer
 from latent_jax.tokenizers.bit_tokenizer import encode_batches
 from latent_jax.tokenizers.trivial import bytes_needed, trivial_models
@@ -76,7 +76,7 @@ def count_and_print(options: MeasureOptions, counts: str | Path) -> list[dict[st
                 found[str(method)] = _record(method, tokenizer, np.array(ids), kept)
             if options.json_path:
                 known = [found[name] for m in methods if (name := str(m)) in found]
-                write_json(known, options.json_path)
+                write_table(known, options.json_path)
     records = [found[str(method)] for method in methods]
     columns = [key for key in COLUMNS if any(key in record for record in records)]
     print(text_table(records, columns))

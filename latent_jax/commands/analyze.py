@@ -31,7 +31,7 @@ from latent_jax.experiments.evaluate import Run, load_run, read_config, score_co
 from latent_jax.experiments.reading import open_reading
 from latent_jax.methods.names import parse
 from latent_jax.methods.tokenizers import make_tokenizer
-from latent_jax.reports.tables import write_json
+from latent_jax.reports.tables import write_table
 from latent_jax.system_errors import check_writable
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def analyze(verb: str, options: Any) -> Tables:
         for name, records in found.items():
             tables.setdefault(name, []).extend(records)
         if options.json:
-            write_json(tables[verb], options.json)
+            write_table(tables[verb], options.json)
     print(analysis.show(tables))
     if out:
         for path in analysis.draw(tables, Path(out)):
@@ -88,7 +88,7 @@ def _entropy(options: entropy.EntropyOptions) -> Iterator[Tables]:
     if options.n >= entropy.SUMMARY_N:
         summary = entropy.summarize(records)
         if options.summary:
-            write_json(summary, options.summary)
+            write_table(summary, options.summary)
         yield {"summary": summary}
 
 
@@ -162,7 +162,7 @@ def _problems(options: problems.ProblemsOptions) -> Iterator[Tables]:
         raise ValueError("say which problems to measure: --text train=gsm8k_train.jsonl.xz")
     tables = problems.joined(found)
     if options.lengths:
-        write_json(tables["lengths"], options.lengths)
+        write_table(tables["lengths"], options.lengths)
     yield tables
 
 

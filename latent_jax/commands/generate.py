@@ -31,7 +31,7 @@ from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.ranges import Seed, at_least, check_fields
 from latent_jax.reports.columns import Column
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 
 LANES = 32
 """Texts that are drawn at the same time."""
@@ -243,7 +243,7 @@ def generate_and_print(
     print()
     print(text_table(records, COLUMNS + WORD_COLUMNS if corpus else COLUMNS))
     if json_path:
-        write_json(records, json_path)
+        write_table(records, json_path)
 
 
 def readable(text: bytes) -> str:

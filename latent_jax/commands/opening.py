@@ -17,6 +17,7 @@ from latent_jax.experiments.evaluate import load_run
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.methods.tokenizers import make_tokenizer
+from latent_jax.system_errors import AwayError
 from latent_jax.tasks.latent_language import LatentLanguage
 
 logger = logging.getLogger(__name__)
@@ -152,6 +153,8 @@ def what_it_is(corpus: Corpus, workdir: str | Path) -> str:
     try:
         own = text_of(workdir)
     except (OSError, ValueError) as error:
+        if isinstance(error, AwayError):
+            raise
         logger.info("whether %s was trained on this text is unknown: %s", workdir, error)
         return "text of --data"
     found: set[bytes] = set()

@@ -14,7 +14,7 @@ from latent_jax.methods.lester_2024 import (
 )
 from latent_jax.reports.command import RESULTS_FOLDER
 from latent_jax.reports.results import refresh_tables
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 from latent_jax.tasks.losses import perplexity
 
 PAPERS = ("lester_2024",)
@@ -45,7 +45,7 @@ def report_paper(
         print(f"\n{name}\n\n{text_table(records)}")
         if results:
             path = Path(results)
-            print(write_json(records, path.with_name(f"{path.stem}_{name}.json")))
+            print(write_table(records, path.with_name(f"{path.stem}_{name}.json")))
     if readme:
         print(f"{readme}: {', '.join(refresh_tables(readme, RESULTS_FOLDER))}")
 

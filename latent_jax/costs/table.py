@@ -9,7 +9,7 @@ from latent_jax.costs.collectives import COLLECTIVES
 from latent_jax.costs.records import Record, identity, program_costs
 from latent_jax.costs.target import make_target, stay_on_cpu
 from latent_jax.reports.columns import Column
-from latent_jax.reports.tables import kept_records, text_table, write_json
+from latent_jax.reports.tables import kept_records, text_table, write_table
 
 MEMORY = (
     "program",
@@ -161,4 +161,4 @@ def compile_and_print(
     records = program_costs(config, target, bytes_per_token, programs)
     print(tables(records))
     if json_path:
-        write_json([*earlier, *records], json_path)
+        write_table([*earlier, *records], json_path)

@@ -30,6 +30,7 @@ from latent_jax.data.sources import DataConfig, make_held_out, make_source
 from latent_jax.json_files import Kind, check, read_sealed, write_sealed
 from latent_jax.paths import is_remote
 from latent_jax.processes import host, why_gone
+from latent_jax.system_errors import AwayError, away, is_away
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,8 @@ def open_one(config: DataConfig) -> Corpus:
                 "Free some space, set data.cache_dir to a larger disk, or read less with "
                 "data.max_bytes."
             ) from error
+        if isinstance(error, AwayError):
+            raise
         if str(getattr(error, "filename", "")).startswith(str(cache)):
             raise _unwritable(cache, error) from error
         raise
@@ -163,8 +166,9 @@ def own_cache(cache_dir: str) -> str:
             owners = {path.stat().st_uid for path in (index, index.parent)}
             if not hasattr(os, "getuid") or owners == {os.getuid()}:
                 return cache_dir
-    except OSError:
-        pass
+    except OSError as error:
+        if is_away(error) and error.errno not in (errno.EACCES, errno.EPERM):
+            raise  # else the text would be read again, into another cache
     logger.warning(
         "data.cache_dir is %s, which is no cache of this user: %s is used", cache_dir, usual
     )
@@ -176,6 +180,7 @@ def load_corpus(folder: Path) -> Corpus:
 
     Raises:
         CorpusError: the folder is damaged, or of another format version.
+        AwayError: the system failed to read it.
     """
     path, files = folder / "corpus.json", folder / TFDS_FOLDER
     try:
@@ -192,6 +197,8 @@ def load_corpus(folder: Path) -> Corpus:
             logger.warning("%s carries no digest: damage to it would not be noticed", path)
         return Corpus(folder, info["fingerprint"], info["n_documents"], info["n_bytes"])
     except (OSError, ValueError) as error:
+        if is_away(error):
+            raise away(getattr(error, "filename", None) or folder, error) from error
         raise CorpusError(
             f"{folder} holds no corpus that can be read ({error}): {DELETE}."
         ) from error
@@ -202,7 +209,7 @@ def _indexed(entry: Path, cache: Path) -> Path | None:
 
     The index only spares reading the source: an entry that is damaged, or another's, is made anew.
     """
-    if not entry.exists():
+    if not _is_there(entry):
         return None
     try:
         known, is_sealed = read_sealed(entry, Kind(keys={"folder": str}))
@@ -214,7 +221,15 @@ def _indexed(entry: Path, cache: Path) -> Path | None:
         logger.warning("%s: the text is read again", error)
         return None
     folder = cache / known["folder"]
-    return folder if folder.is_dir() else None
+    return folder if _is_there(folder) and folder.is_dir() else None
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether a path exists. A system that cannot say is no reason to build a corpus."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise away(path, error) from error
 
 
 def _build(source: Source, held_out: Source | None, config: DataConfig, cache: Path) -> Corpus:

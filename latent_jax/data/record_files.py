@@ -16,6 +16,7 @@ import grain
 
 from latent_jax.data.documents import CorpusError
 from latent_jax.json_files import Kind, check
+from latent_jax.system_errors import AwayError, away, is_away
 
 
 def describe_files(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
@@ -33,6 +34,7 @@ def check_files(folder: Path, described: Mapping[str, Any], way_out: str) -> Non
 
     Raises:
         CorpusError: naming the file, or `described` is no such description.
+        AwayError: the system failed to read one.
     """
     kind = Kind(keys={"bytes": int, "records": int, "ends": str}, error=CorpusError)
     for name, known in described.items():
@@ -43,6 +45,8 @@ def check_files(folder: Path, described: Mapping[str, Any], way_out: str) -> Non
         try:
             found = _describe(path)
         except Exception as error:  # array_record and the file system share no class
+            if is_away(error):
+                raise away(path, error) from error
             raise CorpusError(f"{path} cannot be read ({_line(error)}): {way_out}") from error
         different = [key for key in found if found[key] != known[key]]
         if different:
@@ -65,6 +69,7 @@ class RecordFiles(Sequence):
 
         Raises:
             CorpusError: one cannot be read.
+            AwayError: the system failed to read one.
         """
         self._paths, self._way_out = [os.fspath(path) for path in paths], way_out
         try:
@@ -80,7 +85,7 @@ class RecordFiles(Sequence):
         return self._n_records
 
     def __getitem__(self, index: int) -> bytes:
-        """Read one record. Raises CorpusError where it is damaged."""
+        """Read one record. Raises CorpusError where it is damaged; see also `AwayError`."""
         if not 0 <= index < self._n_records:
             raise IndexError(f"record {index} of {self._n_records}")
         try:
@@ -92,8 +97,10 @@ class RecordFiles(Sequence):
         """Name the file, or the folder of several."""
         return self._paths[0] if len(self._paths) == 1 else os.path.dirname(self._paths[0])
 
-    def _error(self, error: Exception, index: int = 0) -> CorpusError:
+    def _error(self, error: Exception, index: int = 0) -> CorpusError | AwayError:
         """Return what names the file that holds a record."""
+        if is_away(error):
+            return away(self, error)
         where = str(self)
         for path in self._paths:
             try:

@@ -1,11 +1,20 @@
 """The operations of `exact.operations` for training: integers in float32, with gradients.
 
-Forward, every function here *is* the integer operation: its operands are integers below 2^24 in
-float32, are cast to int32, and the result is cast back. So what is trained gives, to the last bit,
-what the exported file gives. Backward, each is differentiated as the real-valued function that it
-rounds (the straight-through estimator, Bengio, Leonard and Courville 2013, "Estimating or
-Propagating Gradients Through Stochastic Neurons", section 4; Jacob et al. 2018, "Quantization and
-Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", section 3).
+Forward, every function here *is* the integer operation: its operands are integers in float32, are
+cast to int32, and the result is cast back. float32 holds integers of up to 2^24 in size. So what is
+trained gives, to the last bit, what the exported file gives, as long as operands and results are no
+larger:
+
+    operands of products, sums of products      within 2^24 by `bounds.check_sum`
+    stream, gains, gates, means, multipliers    within 2^19, 2^16, 2^11, 2^13, 2^23
+    scores, biases, logits                      a file allows 2^28. `models.quantized_gpt` keeps its
+                                                own within `LOGARITHM`, so score plus bias is 2^24
+
+A number beyond 2^24 would be rounded to a multiple of a power of two. Backward, each is
+differentiated as the real-valued function that it rounds (the straight-through estimator, Bengio,
+Leonard and Courville 2013, "Estimating or Propagating Gradients Through Stochastic Neurons",
+section 4; Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", section 3).
 """
 
 import functools
@@ -16,6 +25,9 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.exact import bounds, operations
+
+LOGARITHM = 1 << 23
+"""Largest score, bias or logit while a network is trained: a power of two of 2^17 octaves."""
 
 
 def _straight_through(integer: Callable, smooth: Callable) -> Callable:

@@ -28,7 +28,7 @@ from latent_jax.methods.registry import family
 from latent_jax.methods.row_codes import config_batch_spec, make_row_code
 from latent_jax.methods.tasks import make_task
 from latent_jax.paths import open_path
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 from latent_jax.tasks.losses import perplexity
 from latent_jax.training import (
     Checkpoints,
@@ -200,7 +200,7 @@ def print_record(record: dict[str, Any], json_path: str | None = None) -> None:
     rows = [{"metric": key, "value": _readable(value)} for key, value in record.items()]
     print(text_table(rows))
     if json_path:
-        write_json([record], json_path)
+        write_table([record], json_path)
 
 
 def _readable(value: Any) -> str:

@@ -1,7 +1,7 @@
 """`AC[v=256]`: arithmetic coding driven by M1, a small language model over bytes."""
 
 from latent_jax import tokenizers
-from latent_jax.methods.artefacts import MAX_CONTEXT, load_m1
+from latent_jax.methods.artefacts import FLOAT_M1, MAX_CONTEXT, load_m1
 from latent_jax.methods.family import MethodName, Option, Sources
 from latent_jax.methods.registry import register
 from latent_jax.methods.text_code import TextCode
@@ -24,6 +24,11 @@ class AC(TextCode):
     def is_driven(self, method: MethodName) -> bool:
         """Return True: M1 runs for every byte."""
         return True
+
+    def builds(self, method: MethodName, m1: str = "") -> str:
+        """Return what a float M1 takes, whose counts on this machine are in the fingerprint."""
+        del method, m1
+        return FLOAT_M1
 
     def vocab_size(self, method: MethodName) -> int:
         """Return v and the separator."""

@@ -32,6 +32,9 @@ MIN_CONTEXT, MAX_CONTEXT = 32, 256
 """Bounds of the bytes that M1 attends to: MIN where it is reset after a few bytes, MAX where it is
 never reset."""
 
+FLOAT_M1 = "M1 is compiled, which takes about half a minute"
+"""What a code takes that a float byte model drives, before it has a fingerprint."""
+
 
 def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> ByteModel:
     """Return a byte model.
@@ -48,7 +51,7 @@ def load_m1(path: str = "", context: int = 64, lanes: int = 0) -> ByteModel:
     """
     if lanes < 0:
         raise ValueError(f"lanes={lanes}: give at least 1, or 0 for the platform's choice")
-    content = _read_m1(path)
+    content = read_m1(path)
     try:
         return _parsed(content, context, lanes or Platform.current().byte_model_lanes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -75,7 +78,7 @@ def m1_digest(path: str = "") -> str:
     Raises:
         ValueError: the file cannot be read.
     """
-    return hashlib.sha256(_read_m1(path)).hexdigest()
+    return hashlib.sha256(read_m1(path)).hexdigest()
 
 
 def write_m1(path: Path, content: bytes, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +101,15 @@ def write_m1(path: Path, content: bytes, record: Mapping[str, Any]) -> dict[str,
     return record
 
 
-def _read_m1(path: str) -> bytes:
+def read_m1(path: str = "") -> bytes:
+    """Return the content of a byte model's file.
+
+    Args:
+        path: see `load_m1`.
+
+    Raises:
+        ValueError: it cannot be read, or is not the one that the record beside it describes.
+    """
     file = Path(path).expanduser() if path else FOLDER / M1_FILE
     try:
         with open_to_read(file) as opened:

@@ -7,6 +7,7 @@ from latent_jax import tokenizers
 from latent_jax.bars import Bar
 from latent_jax.methods.artefacts import (
     COMPILED_FOLDER,
+    FLOAT_M1,
     FOLDER,
     MAX_CONTEXT,
     MIN_CONTEXT,
@@ -29,6 +30,7 @@ from latent_jax.tokenizers.equal_info import (
     usual_rule,
 )
 from latent_jax.tokenizers.likeliest import likeliest_texts
+from latent_jax.tokenizers.saved_form import read_metadata
 
 WINDOW_RULES = ("likeliest", *RULES)
 
@@ -75,6 +77,15 @@ class EqualInfoAC(TextCode):
     def is_driven(self, method: MethodName) -> bool:
         """Return whether M1 runs for every byte: always, except for a compiled code."""
         return method["rule"] != "likeliest"
+
+    def builds(self, method: MethodName, m1: str = "") -> str:
+        """Return what a float M1 takes, or a table that is not the shipped one; see `Family`."""
+        if self.is_driven(method):
+            return FLOAT_M1
+        shipped = FOLDER / COMPILED_FOLDER
+        if not m1 and shipped.exists() and read_metadata(shipped)["name"] == str(method):
+            return ""
+        return f"M1 lists its {1 << method['b']:,} texts, which takes minutes"
 
     def vocab_size(self, method: MethodName) -> int:
         """Return v and the separator."""

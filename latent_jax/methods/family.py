@@ -181,6 +181,16 @@ class Family(abc.ABC):
         del method
         return False
 
+    def builds(self, method: MethodName, m1: str = "") -> str:
+        """Return what takes long before its code has a fingerprint, in words; "" = nothing does.
+
+        A file of others may ask for any code. Before such a one is begun, the file's header is
+        compared with its name and `vocab_size`, whose highest id must be the separator, and what
+        this returns is said.
+        """
+        del method, m1
+        return ""
+
     def bytes_per_latent(self, method: MethodName) -> int:
         """Return the raw bytes that one latent stands for; 0 for a family without latents."""
         del method

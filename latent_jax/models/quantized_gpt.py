@@ -4,6 +4,11 @@ A parameter p of the kinds in `SCALES` stands for the integer round(p scale), cl
 powers of two, so that the integer does not depend on how a compiler multiplies. Multipliers and
 shifts are integers that `quantize` chose once, from the ranges that a float model shows on text;
 they stay as they are. The gradient passes the rounding straight through (`exact.gradients`).
+
+Weights grow while they are trained. The proof of `exact.model_file`, that no sum times its
+multiplier leaves int32, holds for the weights of a file. So `integers` gives a multiplier that is
+too large for the weights of a step as the largest for which the proof holds. Training, drawing and
+the file see the same one; nothing wraps, and what has been trained can always be exported.
 """
 
 import math
@@ -39,7 +44,7 @@ SCALES = {
     "final_gain": (8192.0, bounds.GAIN),
     "attention_gain": (8192.0, bounds.GAIN),
     "feed_forward_gain": (8192.0, bounds.GAIN),
-    "position_bias": (64.0, bounds.SCORE),
+    "position_bias": (64.0, gradients.LOGARITHM),
 }
 """Last part of a name -> scale and largest integer of what is trained."""
 
@@ -159,7 +164,8 @@ def _constant(name: str, shape: tuple, factor: float, shift_shape: tuple) -> dic
 def integers(params: Mapping[str, Any], config: GPTConfig) -> dict[str, Any]:
     """Return the integers that parameters stand for, float32, as `integer_gpt` takes them.
 
-    The bias is trained by bucket and stands by age.
+    The bias is trained by bucket and stands by age. Multipliers are those of the parameters, or
+    what `bounded` leaves of them.
     """
 
     def whole(name, value):
@@ -173,7 +179,73 @@ def integers(params: Mapping[str, Any], config: GPTConfig) -> dict[str, Any]:
     )
     is_bucket_RA = (np.arange(config.relative_buckets)[:, None] == bucket_A).astype(np.float32)
     blocks["position_bias"] = jnp.matmul(blocks["position_bias"], is_bucket_RA, precision="highest")
-    return {**found, "blocks": blocks}
+    return bounded({**found, "blocks": blocks}, config)
+
+
+def bounded(weights: Mapping[str, Any], config: GPTConfig) -> dict[str, Any]:
+    """Return weights whose multipliers keep every product in int32, as `model_file.check` asks.
+
+    A multiplier m of a sum of at most S becomes the nearest one of |m| S < 2^31 - 2^(n-1). Those of
+    a file keep it already. Scores and logits, |m| S / 2^n, stay within `gradients.LOGARITHM` too,
+    which float32 holds. It is a constant for the gradient.
+
+    Args:
+        weights: integers in float32, as `integers` makes them.
+        config: their shape.
+    """
+    sums = {
+        "embedding": bounds.INT8,
+        "head": ((_sums(weights["embedding"].swapaxes(0, 1)) * bounds.INT15) >> bounds.WIDE) + 1,
+    }
+    blocks = weights["blocks"]
+    sums_of_blocks = {
+        **{name: _sums(blocks[name]) * bounds.INT8 for name in PRODUCTS},
+        "score": config.head_size * bounds.INT8**2,
+        "mixed": bounds.INT8 * ((1 << bounds.MEAN) + 1),
+    }
+    return {
+        **weights,
+        **_multipliers(weights, sums),
+        "blocks": {**blocks, **_multipliers(blocks, sums_of_blocks)},
+    }
+
+
+def _sums(weights_IO: jax.Array) -> jax.Array:
+    """Return the largest sum of each output for inputs of 1, int32[..., O]."""
+    return jnp.sum(jnp.abs(weights_IO).astype(jnp.int32), axis=-2, dtype=jnp.int32)
+
+
+def _multipliers(weights: Mapping[str, Any], sums: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Return the multipliers by name; see `bounded`. They are below 2^23, so float32 holds them."""
+    found = {}
+    for name, largest in sums.items():
+        m, n_bits = (
+            jax.lax.stop_gradient(weights[f"{name}_{part}"]).astype(jnp.int32)
+            for part in ("multiplier", "shift")
+        )
+        half = (1 << n_bits) >> 1
+        room = (1 << 31) - 1 - half
+        if name in ("score", "head"):  # LOGARITHM 2^n leaves int32 from n = 8 on
+            least = (gradients.LOGARITHM << jnp.minimum(n_bits, 7)) - half
+            room = jnp.where(n_bits < 8, least, room)
+        room = room.reshape(half.shape + (1,) * (m.ndim - half.ndim))
+        most = room // jnp.maximum(jax.lax.stop_gradient(largest), 1)
+        found[f"{name}_multiplier"] = jnp.clip(m, -most, most).astype(jnp.float32)
+    return found
+
+
+def check_trainable(config: GPTConfig) -> None:
+    """Refuse a width of which weights may grow until a sum of int8 products leaves float32.
+
+    Raises:
+        ValueError: `d_ff` is above 1,040; the other sums have at most 511 inputs.
+    """
+    widest = (bounds.EXACT - 1) // bounds.INT8**2
+    if config.hidden_size > widest:
+        raise ValueError(
+            f"model.d_ff={config.hidden_size}: while weights are trained, sums over more than "
+            f"{widest} of 127^2 each may leave the integers of float32: give at most {widest}"
+        )
 
 
 def logits(

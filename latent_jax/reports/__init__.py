@@ -4,7 +4,7 @@ from latent_jax.reports.columns import COLUMNS, Column
 from latent_jax.reports.comparison import write_comparison
 from latent_jax.reports.curves import write_curves
 from latent_jax.reports.records import Run, RunFolderError, find_runs, flatten, read_run
-from latent_jax.reports.tables import markdown_table, read_json, text_table, write_json
+from latent_jax.reports.tables import markdown_table, read_table, text_table, write_table
 
 __all__ = [
     "COLUMNS",
@@ -14,10 +14,10 @@ __all__ = [
     "find_runs",
     "flatten",
     "markdown_table",
-    "read_json",
     "read_run",
+    "read_table",
     "text_table",
     "write_comparison",
     "write_curves",
-    "write_json",
+    "write_table",
 ]

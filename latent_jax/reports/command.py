@@ -16,7 +16,7 @@ from latent_jax.reports.records import Run, find_runs, read_run
 from latent_jax.reports.results import refresh_tables, run_record, write_results
 from latent_jax.reports.scores import is_sweep
 from latent_jax.reports.sweep_report import report_sweep
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 
 RESULTS_FOLDER = Path("configs/results")
 
@@ -110,7 +110,7 @@ def _report_per_character(runs: Sequence[Path], folder: Path, path: str) -> None
     shown = [column for column in columns if column in known]
     print(f"\n{text_table(last_records(records), shown)}")
     print(f"\n{write_per_character(records, folder / 'per_character.png')}")
-    write_json(records, path)
+    write_table(records, path)
     print(path)
 
 

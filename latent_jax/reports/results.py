@@ -18,7 +18,7 @@ from typing import Any
 
 from latent_jax.paths import replace_file
 from latent_jax.reports.records import Run, read_run
-from latent_jax.reports.tables import markdown_table, read_json, write_json
+from latent_jax.reports.tables import markdown_table, read_table, write_table
 
 _BLOCK = re.compile(
     r"(<!-- table: (?P<name>[\w.-]+); (?P<columns>[\w.@\s]+)"
@@ -44,7 +44,7 @@ def write_results(folders: Sequence[str | Path], path: str | Path) -> list[dict[
         RunFolderError: a folder holds no finished evaluation.
     """
     records = [run_record(read_run(folder)) for folder in folders]
-    write_json(records, path)
+    write_table(records, path)
     return records
 
 
@@ -68,7 +68,7 @@ def refresh_tables(page: str | Path, results: str | Path) -> list[str]:
                 "launch/report.py RUNS --results"
             )
         names.append(match["name"])
-        records: list[Mapping[str, Any]] = read_json(path)
+        records: list[Mapping[str, Any]] = read_table(path)
         if match["methods"]:
             of = {record["method"]: record for record in records}
             records = [of[method] for method in match["methods"].split()]

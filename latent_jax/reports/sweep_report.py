@@ -18,7 +18,7 @@ from latent_jax.reports.sweep_tables import (
     main_table,
     seed_table,
 )
-from latent_jax.reports.tables import markdown_table, text_table, write_json
+from latent_jax.reports.tables import markdown_table, text_table, write_table
 from latent_jax.reports.thought_claims import thought_table
 from latent_jax.reports.verdicts import verdict_table
 from latent_jax.spelling import markdown_cell, whole
@@ -87,7 +87,7 @@ def report_sweep(folders: Sequence[str | Path], *, results: str | None = None) -
         written.append(replace_file(out / f"{name}.csv", _csv(rows)))
         if results:
             path = Path(results)
-            written.append(write_json(rows, path.with_name(f"{path.stem}_{name}.json")))
+            written.append(write_table(rows, path.with_name(f"{path.stem}_{name}.json")))
     # The figures compare methods on one text; arms of reasoners differ in settings and in problems.
     scores = Scores([record for record in records if "problems_seen" not in record])
     pictures = write_sweep_figures(scores, out) if scores.methods else []
@@ -97,7 +97,7 @@ def report_sweep(folders: Sequence[str | Path], *, results: str | None = None) -
         page += ["## Pictures", *(f"![{path.stem}]({path.name})" for path in pictures)]
     written.append(replace_file(out / "report.md", ("\n\n".join(page) + "\n").encode()))
     if results:
-        written.append(write_json([measured(record) for record in records], results))
+        written.append(write_table([measured(record) for record in records], results))
     print("\n" + "\n".join(map(str, [*written, *pictures])))
     return [*written, *pictures]
 

@@ -61,7 +61,7 @@ def markdown_table(
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (headers, marks, *escaped))
 
 
-def write_json(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
+def write_table(records: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     """Write the records, one per line and unrounded, in one atomic step; return the path.
 
     Raises:
@@ -79,18 +79,18 @@ def keep_each(
 
     Args:
         records: an iterable that measures one record after the other.
-        path: path for `write_json`; None or "" writes nothing.
+        path: path for `write_table`; None or "" writes nothing.
     """
     found = []
     for record in records:
         found.append(record)
         if path:
-            write_json(found, path)
+            write_table(found, path)
     return found
 
 
-def read_json(path: str | Path) -> list[dict[str, Any]]:
-    """Read what `write_json` wrote.
+def read_table(path: str | Path) -> list[dict[str, Any]]:
+    """Read what `write_table` wrote.
 
     Raises:
         ValueError: the file cannot be read, or holds no list of records.
@@ -120,7 +120,7 @@ def kept_records(path: str | Path | None, append: bool) -> list[dict[str, Any]]:
         raise ValueError("--append adds records to the file of --json: name one")
     if path is not None and Path(path).is_dir():
         raise ValueError(f"--json={path} is a folder: name a file")
-    return read_json(path) if append and Path(path).exists() else []
+    return read_table(path) if append and Path(path).exists() else []
 
 
 def _cells(records, columns):

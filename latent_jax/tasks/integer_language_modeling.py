@@ -26,6 +26,7 @@ class IntegerLanguageModeling(LanguageModeling):
         """Check the shape as well."""
         super().__post_init__()
         quantized_gpt.integer_config(self.model_config, self.row_length)
+        quantized_gpt.check_trainable(self.model_config)
 
     @property
     def decays(self):

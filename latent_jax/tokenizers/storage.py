@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from latent_jax.paths import is_remote, open_path, open_to_read, replace_file, temporary_of
+from latent_jax.system_errors import away, is_away
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -74,12 +75,15 @@ def read_file(folder: Path, name: str) -> bytes:
     """Return the content of one file of a saved folder.
 
     Raises:
-        ValueError: the folder or the file is missing or cannot be read.
+        ValueError: the folder or the file is missing.
+        AwayError: the system failed to read it.
     """
     try:
         with open_to_read(open_path(folder) / name) as file:
             return file.read()
     except OSError as error:
+        if is_away(error):
+            raise away(open_path(folder) / name, error) from error
         raise ValueError(
             f"{folder} is not a complete saved tokenizer: {name} cannot be read "
             f"({error.strerror or 'not found'}). Point to the folder that Tokenizer.save wrote, or "

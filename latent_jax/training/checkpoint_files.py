@@ -25,6 +25,7 @@ from orbax.checkpoint import v1 as ocp
 
 from latent_jax.json_files import Kind, read_json, read_sealed, sealed, write_sealed
 from latent_jax.paths import check_files, is_remote, replace_file
+from latent_jax.system_errors import away, is_away
 from latent_jax.training.identity import DIGEST_RULES, CheckpointError, digests
 from latent_jax.training.mesh import is_primary
 
@@ -181,6 +182,7 @@ def load(path: Any, metadata: Mapping[str, Any], abstract: Mapping[str, PyTree])
 
     Raises:
         DamagedError: they cannot be read, or their bits are others than were saved.
+        AwayError: the system failed to read them, in any process.
     """
     items, failed = {}, None
     # Of several arrays that cannot be read one is raised, and said below in one line; asyncio would
@@ -195,6 +197,9 @@ def load(path: Any, metadata: Mapping[str, Any], abstract: Mapping[str, PyTree])
         if "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError):
             raise
         failed = error
+    is_system = failed is not None and is_away(failed)
+    if any_process(is_system):
+        raise away(path, failed if is_system else OSError("in another process")) from failed
     if any_process(failed is not None):
         said = " ".join(str(failed).split())[:300]  # one line of Orbax's several
         words = f"{type(failed).__name__}: {said}" if failed else "in another process"
@@ -228,11 +233,14 @@ def shapes(path: Any) -> PyTree:
 
     Raises:
         DamagedError: Orbax cannot read what it wrote about them.
+        AwayError: the system failed to.
     """
     try:
         tree = ocp.metadata(path, "variables").metadata
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
     except Exception as error:
+        if is_away(error):
+            raise away(path / "variables", error) from error
         said = " ".join(str(error).split())[:300]
         raise DamagedError(f"{path / 'variables'} cannot be read: {said}") from error
 

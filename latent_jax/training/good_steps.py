@@ -2,12 +2,14 @@
 
 A damaged one is named in one line and left as it is: the newest good one serves instead, unless the
 damaged one is asked for by its step, which is an error. It never counts among those that are kept.
+Damaged is what was read and found wrong. Where the system fails to read, nothing serves instead.
 """
 
 import logging
 from collections.abc import Callable
 from typing import Any
 
+from latent_jax.system_errors import away
 from latent_jax.training import checkpoint_files as files
 from latent_jax.training.checkpoint_files import DamagedError
 from latent_jax.training.identity import CheckpointError
@@ -50,11 +52,21 @@ class GoodSteps:
         return sorted(measured, key=lambda step: (self.metrics[step], -step))
 
     def _look_at(self, step: int) -> None:
-        """Sort a checkpoint by what its small files say; all processes agree on it."""
+        """Sort a checkpoint by what its small files say; all processes agree on it.
+
+        Raises:
+            AwayError: the system failed to read them, in any process.
+        """
+        failed, metric, reason = None, None, ""
         try:
-            metric, reason = files.read_metadata(self.folder / str(step))["metric"], ""
+            metric = files.read_metadata(self.folder / str(step))["metric"]
         except DamagedError as error:
-            metric, reason = None, str(error)
+            reason = str(error)
+        except OSError as error:
+            failed = error
+        if files.any_process(failed is not None):
+            # It says nothing of the checkpoint: another one must not serve in its place.
+            raise away(self.folder / str(step), failed or OSError("in another process")) from failed
         if files.any_process(bool(reason)):
             # A run that trains may have deleted it just now.
             if (self.folder / str(step)).exists():

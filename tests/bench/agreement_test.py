@@ -4,7 +4,7 @@ import pytest
 
 from latent_jax.bench import agreement
 from latent_jax.platform import Platform
-from latent_jax.reports.tables import read_json
+from latent_jax.reports.tables import read_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Half(Platform):
 @pytest.mark.slow
 def test_the_kernels_of_this_machine_agree(tmp_path, capsys):
     agreement.agreement_and_print(str(tmp_path / "agreement.json"))
-    records = read_json(tmp_path / "agreement.json")
+    records = read_table(tmp_path / "agreement.json")
     assert len(records) == 9 and all(record["agrees"] for record in records)
     assert {record["implementation"] for record in records} == {"tiled", "whole", "blocks"}
     assert "attention, relative and lengths" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 from latent_jax.bench import data as module
 from latent_jax.bench.data import DataBenchmark, benchmark_data, grain_batches
 from latent_jax.data import DataConfig, open_corpus
-from latent_jax.reports.tables import read_json
+from latent_jax.reports.tables import read_table
 from latent_jax.tokenizers import Bytes
 
 
@@ -29,7 +29,7 @@ def test_a_table_of_tokenizers_and_workers(text, tmp_path, capsys, monkeypatch):
     records = benchmark_data(benchmark, [str(text)], **words)
     table = capsys.readouterr().out
     assert "Grain" in table and table.count("BPE[v=300]") == 2
-    assert read_json(path) == records
+    assert read_table(path) == records
     assert [(r["method"], r["n_workers"]) for r in records] == [
         (method, n) for method in ("Bytes", "BPE[v=300]") for n in (0, 1)
     ]
@@ -56,7 +56,7 @@ def test_a_row_is_told_and_kept_as_soon_as_it_is_known(text, tmp_path, monkeypat
         benchmark_data(
             benchmark, [str(text)], cache_dir=str(tmp_path / "cache"), json_path=str(path)
         )
-    assert [record["n_workers"] for record in read_json(path)] == [0, 1]
+    assert [record["n_workers"] for record in read_table(path)] == [0, 1]
     assert caplog.messages[0].startswith("3 rows of 20 s each, 1.0 minutes in all")
     assert caplog.messages[-2:] == [
         f"{n}/3 Bytes, {n - 1} workers: 3.0 MB/s, Grain's packing 2.0 MB/s" for n in (1, 2)

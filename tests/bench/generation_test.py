@@ -10,7 +10,7 @@ from latent_jax.bench.generation import (
     benchmark_generation_and_print,
 )
 from latent_jax.platform import Platform
-from latent_jax.reports.tables import read_json
+from latent_jax.reports.tables import read_table
 
 TINY = GenerationBenchmark(
     vocab_size=31,
@@ -40,7 +40,7 @@ def test_without_a_peer_ours_is_measured_and_the_reason_stated(alone, tmp_path, 
     shown = capsys.readouterr().out
     assert "transformers not installed" in shown and "tokens/s" in shown
     assert "peer's speed" not in shown
-    records = read_json(tmp_path / "speed.json")
+    records = read_table(tmp_path / "speed.json")
     assert [record["lanes"] for record in records] == [1, 3]
     for record in records:
         assert record["peer"] == "latent_jax" and record["dtype"] == "float32"
@@ -57,7 +57,7 @@ def test_what_is_known_is_kept_when_the_rest_fails(alone, tmp_path, monkeypatch)
     monkeypatch.setattr(module, "_measured", measured)
     with pytest.raises(MemoryError):
         benchmark_generation_and_print(TINY, str(tmp_path / "speed.json"))
-    (record,) = read_json(tmp_path / "speed.json")
+    (record,) = read_table(tmp_path / "speed.json")
     assert record["lanes"] == 1 and record["tokens_per_s"] > 0
 
 
@@ -66,7 +66,7 @@ def test_bytes_of_an_id_turn_ids_into_bytes(alone, tmp_path, capsys):
     for bytes_per_id, append in ((0.0, False), (4.0, True)):
         one = dataclasses.replace(TINY, lanes=(3,), bytes_per_id=bytes_per_id)
         benchmark_generation_and_print(one, str(path), append)
-    plain, record = read_json(path)
+    plain, record = read_table(path)
     assert "bytes_per_id" not in plain and "new_bytes_per_s" not in plain
     assert record["new_bytes_per_s"] == 4 * record["tokens_per_s"]
     # Three lanes write side by side: each has 100 bytes after this time.

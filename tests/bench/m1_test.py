@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from latent_jax.bench.m1 import benchmark_m1
-from latent_jax.reports.tables import read_json
+from latent_jax.reports.tables import read_table
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def text(tmp_path):
 def test_every_number_of_lanes_has_a_row_within_its_time(text, tmp_path, capsys):
     path = tmp_path / "m1.json"
     records = benchmark_m1([text], lanes=[2, 3], seconds=0.5, json_path=str(path))
-    assert read_json(path) == records
+    assert read_table(path) == records
     assert [record["lanes"] for record in records] == [2, 3]
     for record in records:
         # All workers' lanes had texts of 16 bytes, or of a power of two times as many.

@@ -6,7 +6,7 @@ from configs import language_model
 from configs.latent_reasoning import get_config
 from latent_jax.bench.rollout import benchmark_rollout, benchmark_rollout_and_print
 from latent_jax.experiments.study import run_config
-from latent_jax.reports.tables import read_json
+from latent_jax.reports.tables import read_table
 
 
 def small(cache):
@@ -27,7 +27,7 @@ def test_roll_outs_and_updates_are_timed_with_their_flops(tmp_path, capsys):
     benchmark_rollout_and_print(config, n_steps=2, json_path=str(path))
     printed = capsys.readouterr().out
     assert "roll-outs" in printed and "forward FLOPs" in printed
-    (record,) = read_json(path)
+    (record,) = read_table(path)
     assert record["name"] == "Thoughts[latent,k=3], rewarded" and record["updates"] == 2
     assert record["n_solutions"] == 16 and 16 <= record["n_tokens"] <= 16 * 26
     assert record["rollout_seconds"] > 0 < record["update_seconds"]

@@ -3,7 +3,7 @@ import pytest
 from configs import language_model
 from latent_jax.bench import step as module
 from latent_jax.bench.step import benchmark_step, benchmark_step_and_print
-from latent_jax.reports.tables import read_json
+from latent_jax.reports.tables import read_table
 
 
 def tiny(config):
@@ -30,7 +30,7 @@ def test_a_step_is_timed_and_traced(tmp_path, capsys):
     # Where another test of this process has loaded libtpu, the trace holds no CPU, which is said.
     assert "kind of work" in printed or "the trace cannot be summed up: no device" in printed
     assert list((tmp_path / "bpe").rglob("*.xplane.pb")) and not (tmp_path / "bytes").exists()
-    bpe, of_bytes = read_json(path)
+    bpe, of_bytes = read_table(path)
     assert (bpe["name"], bpe["method"]) == ("bpe", "BPE[v=300]") and of_bytes["name"] == "bytes"
     for record in (bpe, of_bytes):
         assert record["step_ms"] > 0 and record["compile_seconds"] > 0

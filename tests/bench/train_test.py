@@ -13,7 +13,7 @@ from latent_jax.bench.train import (
     time_in_turns,
 )
 from latent_jax.models.gpt import GPT
-from latent_jax.reports.tables import read_json
+from latent_jax.reports.tables import read_table
 
 TINY = TrainBenchmark(
     vocab_size=31, row_length=12, batch_size=8, n_layers=2, d_model=16, n_heads=2, n_steps=3
@@ -51,7 +51,7 @@ def test_both_sides_learn_and_are_reported(tmp_path, capsys):
     for peer in ("PyTorch", "latent_jax"):
         assert list((tmp_path / "traces" / peer).rglob("*.xplane.pb")) and f"\n{peer}: " in table
     assert "tokens/s" in table and "PyTorch" in table and "latent_jax" in table
-    theirs, ours = read_json(path)
+    theirs, ours = read_table(path)
     assert (theirs["peer"], ours["peer"]) == ("PyTorch", "latent_jax")
     assert theirs["speed_ratio"] == 1.0 and ours["speed_ratio"] > 0
     np.testing.assert_allclose(ours["tokens_per_s"] * ours["step_ms"] / 1e3, 8 * 12)

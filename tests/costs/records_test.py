@@ -5,7 +5,7 @@ from latent_jax.costs.records import _needed, program_costs
 from latent_jax.costs.table import compile_and_print, tables
 from latent_jax.costs.target import make_target
 from latent_jax.platform import chip
-from latent_jax.reports.tables import read_json
+from latent_jax.reports.tables import read_table
 from tests.costs.targets import small
 
 WORDS = dict(n_devices=1, cuda_chip="H200", bytes_per_token=4.0, programs=["evaluation"])
@@ -72,7 +72,7 @@ def test_rows_of_text_are_more_bytes_than_ids():
 def test_a_table_and_a_file(tmp_path, capsys):
     path = tmp_path / "costs.json"
     compile_and_print(small("gpt"), "cuda", json_path=str(path), **WORDS)
-    (record,) = read_json(path)
+    (record,) = read_table(path)
     assert record["chip"] == "H200" == chip("H200").name
     assert record["program"] == "evaluation" and record["topology"] == "cuda"
     assert "1 x H200 (cuda)" in capsys.readouterr().out
@@ -84,12 +84,12 @@ def test_other_programs_of_one_name_are_added_and_known_ones_left_alone(tmp_path
     compile_and_print(small("gpt"), "cuda", **add, **WORDS)
     compile_and_print(small("gpt"), "cuda", **add, **WORDS)
     assert f"{path} has evaluation of Bytes" in capsys.readouterr().out
-    assert len(read_json(path)) == 1
+    assert len(read_table(path)) == 1
     deeper = small("gpt")
     deeper.model.n_layers += 1
     compile_and_print(deeper, "cuda", **add, **WORDS)
     compile_and_print(small("gpt"), "cuda", **add, **WORDS | {"cuda_chip": "A100"})
-    n_parameters = [record["n_parameters"] for record in read_json(path)]
+    n_parameters = [record["n_parameters"] for record in read_table(path)]
     assert len(n_parameters) == 3 and n_parameters[0] == n_parameters[2] < n_parameters[1]
 
 

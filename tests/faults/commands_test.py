@@ -24,7 +24,7 @@ from latent_jax.json_files import read_json
 from latent_jax.models import safetensors
 from latent_jax.paths import check_files, replace_file
 from latent_jax.reports.style import save
-from latent_jax.reports.tables import write_json
+from latent_jax.reports.tables import write_table
 from latent_jax.system_errors import check_writable, describe_os_error, is_out_of_memory
 from latent_jax.tokenizers.storage import read_file, write_folder
 from tests.launching import ROOT, environment, launch
@@ -140,7 +140,7 @@ def test_every_command_is_among_them():
     assert {script for script, *_ in table} == set(SCRIPTS)
 
 
-@pytest.mark.parametrize("write", ["replace_file", "write_json", "write_folder"])
+@pytest.mark.parametrize("write", ["replace_file", "write_table", "write_folder"])
 def test_a_disk_that_is_full_leaves_what_was_there(write, tmp_path):
     """A limit of 2,000 bytes, which a buffer holds: the system says so at the flush or close."""
     path = replace_file(tmp_path / "a.json", b"old")
@@ -151,8 +151,8 @@ def test_a_disk_that_is_full_leaves_what_was_there(write, tmp_path):
         with pytest.raises(OSError) as error:
             if write == "replace_file":
                 replace_file(path, b"x" * 3000)
-            elif write == "write_json":
-                write_json([{"a": "x" * 3000}], path)
+            elif write == "write_table":
+                write_table([{"a": "x" * 3000}], path)
             else:
                 write_folder(tmp_path / "folder", {"a": b"x" * 3000})
     finally:

@@ -1,7 +1,6 @@
 """Files that are compressed: nothing is lost, replaced or believed, whatever happens meanwhile."""
 
 import importlib.util
-import io
 import json
 import os
 import resource
@@ -18,12 +17,10 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from latent_jax.codec import compiling, container, new_file
 from latent_jax.codec.compress import compare_files, compress_file, decompress_file
-from latent_jax.codec.header import MAGIC, VERSION, id_bits, read_header
+from latent_jax.codec.header import MAGIC, VERSION, id_bits
 from latent_jax.codec.reading import ContainerError
 from latent_jax.tokenizers import AC, BPE, Bytes, EqualInfoAC, GZip, StaticAC
 from latent_jax.tokenizers.bits import from_tokens
@@ -90,33 +87,6 @@ def test_a_rule_that_may_lose_text_is_refused_for_files(raw, tmp_path, words):
 
 
 # --- No file is replaced, and none is left half-made.
-
-
-@pytest.mark.parametrize("links", [True, False])
-@pytest.mark.parametrize("nameless", [True, False])
-def test_a_file_that_somebody_makes_meanwhile_stays(raw, tmp_path, monkeypatch, links, nameless):
-    if not links:
-
-        def link(*_, **__):
-            raise PermissionError(1, "Operation not permitted")
-
-        monkeypatch.setattr(os, "link", link)
-    if not nameless:
-        monkeypatch.delattr(os, "O_TMPFILE")
-    out = tmp_path / "out"
-
-    def make():
-        out.write_bytes(b"theirs")
-        return gzip()
-
-    with pytest.raises(ValueError, match="out was made by somebody else meanwhile"):
-        compress_file(raw, out, make)
-    assert out.read_bytes() == b"theirs"
-    out.unlink()
-    compress_file(raw, out, gzip)
-    decompress_file(out, tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == TEXT
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "out", "raw"]
 
 
 @pytest.mark.parametrize(
@@ -313,6 +283,8 @@ def test_a_file_of_nothing_needs_no_tokenizer_to_open(tmp_path):
 # --- A container from anybody: nothing is believed.
 
 IDENTITY = dict(method="Bytes", fingerprint=Bytes().fingerprint(), id_bits=8)
+ZEROS = "00" * 32
+MODEL = dict(method="AC[v=256]", model=ZEROS, id_bits=8)
 
 
 def block(n_bytes, checksum=0, n_texts=1, rest=b""):
@@ -349,11 +321,14 @@ def block(n_bytes, checksum=0, n_texts=1, rest=b""):
         (with_header({**IDENTITY, "method": "Bytes\n"}), r"method is 'Bytes\\n'"),
         (with_header({**IDENTITY, "fingerprint": "\x9b0m"}), r"fingerprint is '\\x9b0m'"),
         (with_header({**IDENTITY, "fingerprint": None}), "fingerprint is None"),
+        (with_header({**IDENTITY, "fingerprint": "00" * 31}), "fingerprint is '00"),
+        (with_header({**MODEL, "model": "00" * 33}), "model is '00"),
+        (with_header({**MODEL, "lanes": 64}), "lanes is 64, and an integer byte model has none"),
         (with_header({**IDENTITY, "id_bits": 1 << 40}), "id_bits is 1099511627776"),
         (with_header({**IDENTITY, "id_bits": True}), "id_bits is True"),
         (with_header({**IDENTITY, "lanes": -1}), "lanes is -1"),
-        (with_header({**IDENTITY, "model": "00"}), "a method has a fingerprint or a model"),
-        (with_header({"model": "00"}), "a method has a fingerprint or a model"),
+        (with_header({**IDENTITY, "model": "00" * 32}), "a method has a fingerprint or a model"),
+        (with_header({"model": "00" * 32}), "a method has a fingerprint or a model"),
         (with_header({**IDENTITY, "lanes": 1e300}), r"lanes is 1e\+300"),
         (with_header({**IDENTITY, "lanes": 10**9}), "lanes is 1000000000"),
         (with_header({**IDENTITY, "lanes": 65536}), "lanes is 65536"),
@@ -437,64 +412,3 @@ def test_ids_that_stand_for_more_than_a_text_are_refused(tokenizer, n_bytes, mon
         assert tracemalloc.get_traced_memory()[1] < 10 * len(packed) + 20e6
     finally:
         tracemalloc.stop()
-
-
-@pytest.fixture(scope="module")
-def containers():
-    """A container of each kind of block, with the tokenizer that reads it."""
-    static = StaticAC.train([TEXT], 256)
-    mixed = TEXT * 12 + NOISE * 25
-    return [
-        (mixed, pack(mixed, gzip()), gzip()),
-        (TEXT, pack(TEXT, static), static),
-        (NOISE, pack(NOISE, Bytes()), Bytes()),
-    ]
-
-
-@given(data=st.data())
-@settings(max_examples=300)
-def test_a_damaged_container_is_refused_or_harmless(containers, data):
-    raw, packed, tokenizer = data.draw(st.sampled_from(containers))
-    check_damaged(raw, damaged(packed, data), tokenizer)
-
-
-@pytest.mark.slow
-@given(data=st.data())
-@settings(max_examples=100_000)
-def test_no_damage_of_many_goes_unnoticed(containers, data):
-    raw, packed, tokenizer = data.draw(st.sampled_from(containers))
-    check_damaged(raw, damaged(packed, data), tokenizer)
-
-
-def damaged(packed, data):
-    """A container with bytes flipped, cut out, put in or doubled, most of them near its start."""
-    packed = bytearray(packed)
-    for _ in range(data.draw(st.integers(1, 3))):
-        far = data.draw(st.booleans())
-        at = data.draw(st.integers(0, len(packed) if far else min(250, len(packed))))
-        size = data.draw(st.integers(1, 9))
-        match data.draw(st.integers(0, 4)):
-            case 0:
-                packed[at : at + size] = data.draw(st.binary(min_size=size, max_size=size))
-            case 1:
-                del packed[at : at + size]
-            case 2:
-                packed[at:at] = data.draw(st.binary(min_size=1, max_size=9))
-            case 3:
-                packed[at:at] = packed[at : at + 4 * size]
-            case 4:
-                del packed[at:]
-    return bytes(packed)
-
-
-def check_damaged(raw, packed, tokenizer):
-    source, target = io.BytesIO(packed), io.BytesIO()
-    try:
-        header = read_header(source, "FILE")
-        for _ in container.decompress(source, target, tokenizer, header, "FILE"):
-            pass
-    except ValueError as error:
-        assert "FILE" in str(error) and str(error).isprintable()
-        return
-    # A flipped bit that fills up a token, or damage that was undone, changes nothing.
-    assert target.getvalue() == raw

@@ -1,7 +1,11 @@
 """Random damage to a small run: what it is read to is what it was to the bit, or one error that
 names a file.
 
-FAULTS_EXAMPLES=10000 tries so many; by default it is what takes a few seconds.
+A few seconds' worth by default; 100,000 of a run and 100,000 of a corpus take hours:
+
+    python -m pytest -n 0 -m slow tests/faults/damage_test.py
+
+configs/results/faults.md says how many have been tried.
 """
 
 import os
@@ -20,7 +24,7 @@ from latent_jax.experiments.evaluate import load_run, read_config
 from latent_jax.reports.records import read_run
 from latent_jax.training import Checkpoints
 
-EXAMPLES = int(os.environ.get("FAULTS_EXAMPLES", "0"))
+FEW, MANY = 30, 100_000
 
 SHAPES = (b"", b"[]", b"null", b"5", b"{}", b"[" * 100_000, b"\xff\xfe", b'{"a": NaN}', b"\0" * 99)
 
@@ -117,9 +121,16 @@ def check_run(data, finished, known, scratch):
             assert mine == undamaged.split(split)[: len(mine)]
 
 
-@settings(max_examples=EXAMPLES or 30, suppress_health_check=[*HealthCheck])
+@settings(max_examples=FEW, suppress_health_check=[*HealthCheck])
 @given(data=st.data())
 def test_a_damaged_run_reads_the_same_or_names_a_file(data, finished, known, tmp_path_factory):
+    check_run(data, finished, known, tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.slow
+@settings(max_examples=MANY, suppress_health_check=[*HealthCheck])
+@given(data=st.data())
+def test_a_run_damaged_in_many_ways(data, finished, known, tmp_path_factory):
     check_run(data, finished, known, tmp_path_factory.getbasetemp())
 
 
@@ -137,11 +148,9 @@ def read_corpus(folder):
     return {split: [*found.documents(split)] for split in found.n_documents}
 
 
-@settings(max_examples=EXAMPLES or 30, suppress_health_check=[*HealthCheck])
-@given(data=st.data())
-def test_a_damaged_corpus_reads_the_same_or_names_it(data, corpus, tmp_path_factory):
+def check_corpus(data, corpus, scratch):
     corpus, expected = corpus
-    folder = tmp_path_factory.getbasetemp() / "corpus"
+    folder = scratch / "corpus"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(corpus, folder)
     damage(data, folder)
@@ -149,3 +158,16 @@ def test_a_damaged_corpus_reads_the_same_or_names_it(data, corpus, tmp_path_fact
         assert read_corpus(folder) == expected
     except ValueError as error:
         assert str(folder) in str(error) and "\n" not in str(error)
+
+
+@settings(max_examples=FEW, suppress_health_check=[*HealthCheck])
+@given(data=st.data())
+def test_a_damaged_corpus_reads_the_same_or_names_it(data, corpus, tmp_path_factory):
+    check_corpus(data, corpus, tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.slow
+@settings(max_examples=MANY, suppress_health_check=[*HealthCheck])
+@given(data=st.data())
+def test_a_corpus_damaged_in_many_ways(data, corpus, tmp_path_factory):
+    check_corpus(data, corpus, tmp_path_factory.getbasetemp())

@@ -58,7 +58,7 @@ READERS = {
     "tokenizer/tokenizer.json": lambda run: load(run / "tokenizer"),
     "cells/a/cell.json": lambda run: read_cells(run),
     "cells/a/cell.json of a sweep": lambda run: read_result(run, "a"),
-    "records.json": lambda run: tables.read_json(run / "records.json"),
+    "records.json": lambda run: tables.read_table(run / "records.json"),
 }
 
 FINE = {("environment.json", "an empty object"), ("records.json", "a list")}

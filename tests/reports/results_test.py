@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from latent_jax.reports.results import refresh_tables
-from latent_jax.reports.tables import write_json
+from latent_jax.reports.tables import write_table
 
 ROOT = Path(__file__).parents[2]
 MARKED = "a\n<!-- table: small; name bits_per_byte -->\nold\n<!-- end of table -->\nz\n"
@@ -16,7 +16,7 @@ MARKED = "a\n<!-- table: small; name bits_per_byte -->\nold\n<!-- end of table -
 def test_a_marked_table_is_written_anew_and_nothing_else(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(MARKED)
-    write_json([{"name": "Bytes", "bits_per_byte": 2.3456}], tmp_path / "small.json")
+    write_table([{"name": "Bytes", "bits_per_byte": 2.3456}], tmp_path / "small.json")
     assert refresh_tables(page, tmp_path) == ["small"]
     text = page.read_text()
     assert text.startswith("a\n") and text.endswith("z\n")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_jax.reports import Column, markdown_table, read_json, text_table, write_json
+from latent_jax.reports import Column, markdown_table, read_table, text_table, write_table
 from latent_jax.reports.tables import keep_each
 
 RECORDS = [
@@ -82,21 +82,21 @@ def test_an_empty_table_is_refused():
     )
 )
 def test_json_keeps_every_digit(tmp_path_factory, records):
-    path = write_json(records, tmp_path_factory.mktemp("json") / "records.json")
-    assert read_json(path) == records
+    path = write_table(records, tmp_path_factory.mktemp("json") / "records.json")
+    assert read_table(path) == records
 
 
 def test_json_takes_numpy_scalars(tmp_path):
-    path = write_json([{"a": np.float64(0.1), "b": np.int32(3)}], tmp_path / "records.json")
+    path = write_table([{"a": np.float64(0.1), "b": np.int32(3)}], tmp_path / "records.json")
     assert json.loads(path.read_text()) == [{"a": 0.1, "b": 3}]
 
 
 @pytest.mark.parametrize("value", [float("nan"), np.float32("inf"), [1], {"a": 1}, np.zeros(2)])
 def test_what_json_cannot_hold_is_refused_and_the_old_file_kept(tmp_path, value):
-    path = write_json([{"a": 1}], tmp_path / "records.json")
+    path = write_table([{"a": 1}], tmp_path / "records.json")
     with pytest.raises(ValueError, match="'a' is"):
-        write_json([{"a": value}], path)
-    assert read_json(path) == [{"a": 1}]
+        write_table([{"a": value}], path)
+    assert read_table(path) == [{"a": 1}]
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -105,11 +105,11 @@ def test_each_record_is_kept_as_soon_as_it_is_known(tmp_path):
 
     def measured():
         yield {"a": 1}
-        assert read_json(path) == [{"a": 1}]
+        assert read_table(path) == [{"a": 1}]
         yield {"a": 2}
         raise MemoryError
 
     with pytest.raises(MemoryError):
         keep_each(measured(), path)
-    assert read_json(path) == [{"a": 1}, {"a": 2}]
+    assert read_table(path) == [{"a": 1}, {"a": 2}]
     assert keep_each(iter([{"a": 3}]), None) == [{"a": 3}]

@@ -27,7 +27,7 @@ from latent_jax.analysis.stability.consistency import word_table
 from latent_jax.analysis.stability.figures import distances_figure, shares_figure
 from latent_jax.analysis.tokens.token_map import map_tokens
 from latent_jax.reports.style import house_style, save
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 
 COLUMNS = {
     "One sentence behind other words, and one byte changed": (
@@ -183,7 +183,7 @@ def show(tables: Tables) -> str:
 def draw(tables: Tables, folder: Path) -> list[Path]:
     """Draw both pictures, and write the histograms as JSON beside them."""
     records, histograms = tables["stability"], tables["histograms"]
-    path = write_json(histograms, folder / "histograms.json")
+    path = write_table(histograms, folder / "histograms.json")
     with house_style():
         distances = save(distances_figure(records, histograms), folder / "stability.png")
         return [path, distances, save(shares_figure(records), folder / "consistency.png")]

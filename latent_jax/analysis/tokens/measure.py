@@ -24,7 +24,7 @@ from latent_jax.analysis.tokens.vocabulary import (
 )
 from latent_jax.analysis.tokens.window_texts import read_ids, window_text_records
 from latent_jax.reports.style import house_style, save
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 from latent_jax.spelling import printable, quoted
 
 COLUMNS = (
@@ -148,10 +148,10 @@ def draw(tables: Tables, folder: Path) -> list[Path]:
         slugs.append(re.sub(r"\W+", "_", method).strip("_"))
         number = slugs.count(slugs[-1])  # two names can have one slug
         path = folder / f"map-{slugs[-1]}{f'_{number}' if number > 1 else ''}.json"
-        paths.append(write_json(_of(tables["map"], method), path))
+        paths.append(write_table(_of(tables["map"], method), path))
     for name in ("decoding", "windows", "window_texts", "vocabulary"):
         if tables.get(name):
-            paths.append(write_json(tables[name], folder / f"{name}.json"))
+            paths.append(write_table(tables[name], folder / f"{name}.json"))
     with house_style():
         paths.append(save(ambiguity_figure(tables["tokens"]), folder / "ambiguity.png"))
         paths.append(save(decoding_figure(tables["tokens"]), folder / "decoding.png"))

@@ -1,5 +1,6 @@
 """The work of `launch/sweep.py`: plan a sweep, train its cells, print the results."""
 
+import contextlib
 import dataclasses
 import logging
 import shutil
@@ -21,7 +22,7 @@ from latent_jax.folder_lock import hold
 from latent_jax.methods.lester_2024 import expected_short_share
 from latent_jax.nearest import check_word
 from latent_jax.reports.columns import Column
-from latent_jax.reports.tables import text_table, write_json
+from latent_jax.reports.tables import text_table, write_table
 from latent_jax.training.host import n_cores
 from latent_jax.training.run_files import check_path, named_errors
 
@@ -104,36 +105,42 @@ def sweep_and_print(
         folder.mkdir(parents=True, exist_ok=True)
     n_workers = n_workers or n_cores()
     programs = share_compiled(folder)
-    records = plan(sweep, folder, is_dry=dry_run)
-    speed = expect(records, folder, n_workers)
     if dry_run:
-        _print_plan(records, speed)
+        records = plan(sweep, folder, is_dry=True)
+        _print_plan(records, expect(records, folder, n_workers))
         if any("paper_tokens" in record for record in records):
             print(_beside_the_paper(records))
         if sweep.follow_up is not None:
             print("When these cells are finished, their results decide which others are added.")
         if json_path:
-            write_json(records, json_path)
+            write_table(records, json_path)
         return records
     began = time.monotonic()
     words_of_engine = (engine, folder, n_workers, address)
-    with named_errors(folder, "the folder"), hold(folder, "one sweep"):
-        schedule = _run(Schedule(words, sweep, folder, records, retries), folder, words_of_engine)
-        if sweep.follow_up is not None and not schedule.unfinished:
-            more = sweep.follow_up([schedule.results[record["name"]] for record in records])
-            sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more], follow_up=None)
-            records = plan(sweep, folder)
-            expect(records, folder, n_workers)
+    with contextlib.ExitStack() as opened:
+        with named_errors(folder, "the folder"):
+            opened.enter_context(hold(folder, "one sweep"))
+        # The plan as well: it reads, and adds to, what another process might be writing.
+        records = plan(sweep, folder)
+        expect(records, folder, n_workers)
+        with named_errors(folder, "the folder"):
             schedule = Schedule(words, sweep, folder, records, retries)
             schedule = _run(schedule, folder, words_of_engine)
-    if programs is not None and not schedule.unfinished:
-        shutil.rmtree(programs, ignore_errors=True)  # nothing is left to compile
+            if sweep.follow_up is not None and not schedule.unfinished:
+                more = sweep.follow_up([schedule.results[record["name"]] for record in records])
+                sweep = dataclasses.replace(sweep, cells=[*sweep.cells, *more], follow_up=None)
+                records = plan(sweep, folder)
+                expect(records, folder, n_workers)
+                schedule = Schedule(words, sweep, folder, records, retries)
+                schedule = _run(schedule, folder, words_of_engine)
+        if programs is not None and not schedule.unfinished:
+            shutil.rmtree(programs, ignore_errors=True)  # nothing is left to compile
     results = [result for result in schedule.results.values() if result is not None]
     if results:
         print(text_table(results, _known(RESULT_COLUMNS, results)))
         print(_overhead(results))
     if json_path and results:
-        write_json(results, json_path)
+        write_table(results, json_path)
     print(f"{folder}: {len(results)} of {len(records)} cells, {time.monotonic() - began:.0f} s")
     if schedule.unfinished:
         reasons = "".join(f"\n  {cell}: {error}" for cell, error in schedule.failed.items())

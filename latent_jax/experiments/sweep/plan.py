@@ -148,11 +148,12 @@ class _Vocabularies:
 
     def __init__(self, folder: Path):
         self._folder, self._path = folder, folder / "bytes_per_bit.json"
-        self._known: dict[str, float] = {}
-        if self._path.exists():
-            self._known = read_json(self._path, _RATIOS)
+        self._known = self._kept()
         self._tokenizers: dict[str, Tokenizer] = {}
         self._made: dict[str, Vocabulary] = {}
+
+    def _kept(self) -> dict[str, float]:
+        return read_json(self._path, _RATIOS) if self._path.exists() else {}
 
     def of(self, config: ConfigDict) -> Vocabulary:
         """Return the vocabulary of a method over the configured text."""
@@ -185,7 +186,8 @@ class _Vocabularies:
             texts = texts[: SAMPLE_BYTES // SAMPLE_TEXT_BYTES]
             n_ids = sum(len(ids) for ids, _ in tokenizer.encode_batch(texts))
             ratio = sum(map(len, texts)) / (n_ids * tokenizer.token_bits)
-            self._known[coder] = ratio
+            # A dry run does not hold the folder: what others have added since stays.
+            self._known = {**self._kept(), coder: ratio}
             write_sealed(self._path, self._known)
         return self._known[coder] * tokenizer.token_bits
 

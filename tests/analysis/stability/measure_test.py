@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from latent_jax.analysis.stability.measure import StabilityOptions, draw
-from latent_jax.reports.tables import read_json
+from latent_jax.reports.tables import read_table
 from tests.analysis.pictures import drawn
 
 METHODS = ("Bytes", "EqualInfoAC[b=16,v=65536]")
@@ -33,7 +33,7 @@ def test_stability_is_drawn_with_and_without_pieces(tmp_path, with_pieces):
     histograms = [*bins("prefix_distance_tokens", 2, 3, 4), *bins("travel_bytes", 0, 1, 2, 4)]
     tables = {"stability": records, "histograms": histograms}
     written, *paths = draw(tables, tmp_path)
-    assert read_json(written) == histograms
+    assert read_table(written) == histograms
     assert [path.name for path in paths] == ["stability.png", "consistency.png"]
     heights = [drawn(path).shape[0] for path in paths]
     # A row of panels for each pair of shares.

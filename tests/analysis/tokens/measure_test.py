@@ -1,7 +1,7 @@
 """The pictures of what tokens stand for."""
 
 from latent_jax.analysis.tokens.measure import draw
-from latent_jax.reports.tables import read_json
+from latent_jax.reports.tables import read_table
 from tests.analysis.pictures import drawn
 
 METHODS = ("Bytes", "EqualInfoAC[b=16,v=65536]")
@@ -27,7 +27,7 @@ def test_maps_are_drawn_and_vocabularies_only_where_there_are_some(tmp_path):
         for n in range(1, 9)
     ]
     written, *paths = draw({**tables, "vocabulary": lengths}, tmp_path)
-    assert read_json(written) == lengths
+    assert read_table(written) == lengths
     assert [path.name for path in paths] == [*names, "vocabulary.png"]
     for path in paths:
         drawn(path)
