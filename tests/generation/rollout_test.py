@@ -80,7 +80,6 @@ def solutions(thinker, decoding=DECODING, n=16):
         dataclasses.replace(THINKER, noise=ThoughtNoise("gaussian", 0.5)),
         dataclasses.replace(THINKER, noise=ThoughtNoise("dropout", 0.4)),
         GATED,
-        dataclasses.replace(GATED, ends=True),
         dataclasses.replace(
             THINKER, config=dataclasses.replace(CONFIG, trunks=2, change="lora", rank=2)
         ),
