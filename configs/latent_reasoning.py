@@ -13,6 +13,8 @@ Arguments   steps         optimizer steps of the first phase, supervised
             batch         rows of a step of the first phase
             group         solutions of each problem in the second phase
             problems      problems of a step of the second phase
+            gradient      how thoughts are trained in the second phase: through, stop, gaussian,
+                          dropout or hrpo
             seed          of everything
 Commands    python launch/train.py --config configs/latent_reasoning.py --workdir runs/thoughts
             python launch/report.py runs/thoughts --results configs/results/latent_reasoning.json
@@ -41,6 +43,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         batch=32,
         group=8,
         problems=16,
+        gradient="through",
         seed=0,
     )
     k = a.k or a.operations
@@ -69,7 +72,10 @@ def get_config(arguments: str = "") -> ConfigDict:
         second = phase(method, a.operations, max(k, a.operations), a.seed)
         second.name = f"{method}, rewarded"
         second.batch_size = a.problems * a.group
-        second.policy.group = a.group
+        second.policy.group, second.policy.gradient = a.group, a.gradient
+        if a.gradient == "hrpo":  # the first phase had no gate, and trained thoughts without one
+            second.policy.gate = 0.1
+            second.training.init_patterns = (r"(?!params/thought/gate/).*",)
         second.budget.steps = a.policy_steps
         second.optimizer.learning_rate, second.optimizer.schedule = 1e-4, "constant"
         second.optimizer.warmup_steps = min(5, a.policy_steps - 1)

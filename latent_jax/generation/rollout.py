@@ -50,7 +50,7 @@ def rollout_flops(thinker: Thinker, segment: int) -> float:
     if thinker.has_blocks:
         passes = 1 + thinker.iterations if thinker.slots == "latent" else 1
         per_round += passes * stack(n_slots, layout.text + n_slots)
-        per_round += n_slots * head * (thinker.slots == "written")
+        per_round += n_slots * head * thinker.draws_tokens
     return n_rounds * per_round
 
 

@@ -45,7 +45,7 @@ def inline_rollout_flops(thinker: Thinker, segment: int) -> float:
         thinking += stack(n_slots, layout.text + n_memory + thinker.n_slots + 1)
     n_rounds = layout.n_blocks + 1
     writing = stack(n_rounds * (segment + 1), layout.text + n_memory + 1)
-    n_read = n_rounds * segment + n_slots * (thinker.slots == "written")
+    n_read = n_rounds * segment + n_slots * thinker.draws_tokens
     head = n_read * 2.0 * model.d_model * model.vocab_size
     return 2 * stack(layout.text, layout.text) + thinking + writing + head
 

@@ -73,9 +73,11 @@ class Round:
             slot: its number, and the numbers of `slot_noise` where thoughts have noise.
         """
         thinker, trunks = self.thinker, self.trunks
-        if thinker.slots == "written":
+        if thinker.draws_tokens:
             logits_BV = logits(trunks, h_B1D)[:, 0]
             ids_B = sample(self._keys(slot[0], 2), logits_BV, self.decoding.sampling)
+            if thinker.noise.has_tokens:
+                return trunks.mix(ids_B[:, None], h_B1D), ids_B
             return trunks.embed(ids_B)[:, None], ids_B
         nothing_B = jnp.full(len(h_B1D), thinker.separator_id, jnp.int32)
         if thinker.slots == "latent":

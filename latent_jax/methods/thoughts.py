@@ -156,6 +156,7 @@ class Thoughts(Family):
             rank=thoughts.rank,
             message=thoughts.message,
             cache=thoughts.cache,
+            gate=_gate(config),
         )
         head = head_of(config, vocabulary.size, platform)
         task = LatentReasoning(
@@ -288,6 +289,12 @@ def _noise(config: ConfigDict) -> ThoughtNoise:
     """Return the noise of thoughts in the second phase; the first one has none."""
     policy = config.policy
     return ThoughtNoise(policy.gradient, policy.noise) if policy.group else ThoughtNoise()
+
+
+def _gate(config: ConfigDict) -> float:
+    """Return what the gate between tokens and thoughts begins at; 0 = there is none."""
+    policy = config.policy
+    return policy.gate if policy.group and policy.gradient == "hrpo" else 0.0
 
 
 def _settings(config: ConfigDict) -> ThoughtsConfig:

@@ -29,9 +29,10 @@ from latent_jax.layers.block import Stack
 from latent_jax.layers.changes import CHANGES, Changes
 from latent_jax.layers.dense import Dense
 from latent_jax.layers.embeddings import TokenEmbedding
+from latent_jax.layers.gate import Gate
 from latent_jax.layers.projection import PROJECTIONS, Projection
 from latent_jax.models.gpt import GPTConfig
-from latent_jax.ranges import at_least, check_fields, one_of
+from latent_jax.ranges import at_least, check_fields, one_of, within
 
 START, END, PAUSE = range(3)
 """Rows of the table of marks."""
@@ -58,6 +59,8 @@ class ReasonerConfig:
         rank: of a change by "lora".
         message: one of `MESSAGES`; with one trunk both are the same numbers, and "keys" is cheaper.
         cache: one of `CACHES`.
+        gate: what a gate between tokens and thoughts begins at, see `layers.gate`; 0 = there is
+            none.
 
     Raises:
         ValueError: a word is unknown, or the model has other positions or dropout.
@@ -72,6 +75,7 @@ class ReasonerConfig:
     rank: Annotated[int, at_least(1, 4096)] = 16
     message: Annotated[str, one_of(MESSAGES)] = "keys"
     cache: Annotated[str, one_of(CACHES)] = "shared"
+    gate: Annotated[float, within("[0, 1)")] = 0.0
 
     def __post_init__(self):
         """Check words and the model."""
@@ -119,12 +123,14 @@ class Thought(nn.Module):
     decays = {"marks": False}
 
     def setup(self):
-        """Create marks, projection, classifiers and the changes of a second trunk."""
+        """Create marks, projection, classifiers, a gate and the changes of a second trunk."""
         config, width = self.config, self.config.model.d_model
         self.marks = self.param("marks", nn.initializers.normal(0.02), (3, width), jnp.float32)
         self.projection = Projection(config.projection)
         self.start_head = Dense((width,), (1,))
         self.end_head = Dense((width,), (1,))
+        if config.gate:
+            self.gate = Gate(config.gate)
         if config.trunks == 2:
             self.changes = Changes(config.change, config.rank)
 
@@ -135,11 +141,17 @@ class Thought(nn.Module):
         if self.config.trunks == 2:
             self.changes(stack)
         x_BTD = self.projection(x_BTD, table_VD)
+        if self.config.gate:
+            x_BTD = self.gate(x_BTD, x_BTD)
         return self.start_head(x_BTD) + self.end_head(x_BTD)
 
     def project(self, h: jax.Array, table_VD: jax.Array) -> jax.Array:
         """Return the thoughts that follow states; see `Projection`."""
         return self.projection(h, table_VD)
+
+    def mix(self, e: jax.Array, z: jax.Array) -> jax.Array:
+        """Return mixtures of tokens and thoughts; see `Gate`."""
+        return self.gate(e, z)
 
     def changed(self, stack: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters of the second trunk, made of those of the first."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from latent_jax.layers.block import Stack
 from latent_jax.models.reasoner import ReasonerConfig, Thought
@@ -54,6 +55,15 @@ class Trunks:
         """Return the thoughts that follow states."""
         return self._thought("project", h, self.table_VD)
 
+    def mix(self, ids: jax.Array, h: jax.Array) -> jax.Array:
+        """Return thoughts that follow states, mixed with tokens; see `layers.gate`.
+
+        No gradient flows into the states, as in the code of the paper, where they are constants:
+        it reaches gates and tokens.
+        """
+        made = jax.lax.stop_gradient(self.project(h))
+        return self._thought("mix", self.embed(ids), made)
+
     def start_logits(self, x: jax.Array) -> jax.Array:
         """See `Thought.start_logits`."""
         return self._thought("start_logits", x)
@@ -61,6 +71,12 @@ class Trunks:
     def end_logits(self, h: jax.Array) -> jax.Array:
         """See `Thought.end_logits`."""
         return self._thought("end_logits", h)
+
+    def likeliest(self, h: jax.Array) -> jax.Array:
+        """Return the likeliest ids behind states, int32[...]; it has no gradient."""
+        table_VD = self.table_VD.astype(h.dtype)
+        logits = jnp.einsum("...D,VD->...V", h, table_VD, preferred_element_type=jnp.float32)
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
     @property
     def table_VD(self) -> jax.Array:

@@ -6,8 +6,9 @@ A position of a row has at most two actions: the one that put there what it *hol
     region of the row       holds                         decided behind it
     A  text                 a token of segment 0          to open a block, or not
     B  segments             a token                       to open a block, or not
-    C  slots of blocks      a written token, or a         before the slot: to end thinking, or not
-                            thought drawn with noise
+    C  slots of blocks      a written token, one that     before the slot: to end thinking, or not
+                            a thought is mixed with, or
+                            a thought drawn with noise
 """
 
 from collections.abc import Mapping
@@ -68,10 +69,11 @@ def act_again(
     if "thoughts" in batch:
         sizes = thinker.config.layout.n_blocks, thinker.n_slots, thinker.config.model.d_model
         thoughts_BJKD = collect(batch["thoughts"], *sizes)
-    elif thinker.noise.kind != "through":
+    elif thinker.noise.kind not in ("through", "hrpo"):
         seeds_B = batch["noise_seed"][:, 0].astype(jnp.int32)
     stage = jnp.int32(thinker.n_thoughts)
-    found = thinker.run(trunks, problems, stage, limit_BJ, seeds_B, thoughts_BJKD)
+    tokens_BJK = problems.written_BJK if thinker.noise.has_tokens else None
+    found = thinker.run(trunks, problems, stage, limit_BJ, seeds_B, thoughts_BJKD, tokens_BJK)
     return problems, _actions(thinker, trunks, problems, found, temperature)
 
 
@@ -107,7 +109,7 @@ def _actions(
         trunks, found.before_BND, problems.block_ids_BN, temperature
     )
     is_block_BN = problems.block_BN > 0
-    slots_BJK, is_slot_BJK = _slot_actions(thinker, trunks, found, temperature)
+    slots_BJK, is_slot_BJK = _slot_actions(thinker, trunks, problems, found, temperature)
     decided_BL, is_decided_BL = _decisions(thinker, trunks, problems, found, temperature)
     held_BL = _row(layout, text_BT, blocks_BN, slots_BJK)
     return Actions(
@@ -126,19 +128,22 @@ def _token_nats(trunks: Trunks, x_BND: jax.Array, ids_BN: jax.Array, temperature
     return nats_BN, jax.lax.stop_gradient(entropy_BN)
 
 
-def _slot_actions(thinker: Thinker, trunks: Trunks, found: Pass, temperature: float):
+def _slot_actions(
+    thinker: Thinker, trunks: Trunks, problems: Problems, found: Pass, temperature: float
+):
     """Return -log p of what slots hold, float32[B, J, K], and where that was drawn."""
     slots, thoughts = found.slots, found.thoughts
     shape = slots.is_thought_BJK.shape
-    if thinker.slots == "written":
+    is_used_BJK = jnp.arange(shape[-1])[None, None] < slots.contents.n_BJ[..., None]
+    if thinker.draws_tokens:
+        ids_BJK = problems.written_BJK[..., : shape[-1]]
         h_BJKD = thoughts.h_BSJD[:, :-1].swapaxes(1, 2)
-        h_BND, ids_BN = (x.reshape(len(x), -1, *x.shape[3:]) for x in (h_BJKD, slots.named_BJK))
+        h_BND, ids_BN = (x.reshape(len(x), -1, *x.shape[3:]) for x in (h_BJKD, ids_BJK))
         nats_BN, _ = _token_nats(trunks, h_BND, ids_BN, temperature)
-        return nats_BN.reshape(shape), slots.is_written_BJK
+        return nats_BN.reshape(shape), is_used_BJK
     if thinker.noise.kind != "gaussian":
         return jnp.zeros(shape, jnp.float32), jnp.zeros(shape, bool)
     nats_BKJ = thinker.noise.nats(trunks, thoughts.h_BSJD, thoughts.v_BSJD)
-    is_used_BJK = jnp.arange(shape[-1])[None, None] < slots.contents.n_BJ[..., None]
     return nats_BKJ.swapaxes(1, 2), is_used_BJK
 
 

@@ -216,7 +216,7 @@ class Policy:
     @property
     def _row_costs(self):
         """The costs of `act_again`: no help of the first phase is a part of it."""
-        return self.thinker.row_costs(names_slots=self.thinker.slots == "written")
+        return self.thinker.row_costs(names_slots=self.thinker.draws_tokens)
 
     @property
     def _flops_of_rollouts(self) -> dict[str, float]:

@@ -23,10 +23,13 @@ class PolicyConfig:
     # share of tokens that count in the loss, those of the highest entropy; 1 = all
     fork_share: Annotated[float, within("(0, 1]")] = 1.0
     # how thoughts are explored and trained, see tasks.thought_noise: through | stop | gaussian |
-    # dropout
+    # dropout | hrpo
     gradient: Annotated[str, one_of(GRADIENTS)] = "through"
     # of gaussian: deviation, in root mean squares of a thought; of dropout: share of features
     noise: Annotated[float, within("(0, 1)")] = 0.1
+    # of hrpo: the share a of the token that the gate begins at; near 0 for weights whose thoughts
+    # were trained without one, which training.init_patterns must leave out, see the page
+    gate: Annotated[float, within("(0, 1)")] = 0.99
     # taken from the advantage for each slot in use beyond the group's mean, in groups half of which
     # are right; 0 = none
     length_price: Weight = 0.0
@@ -57,6 +60,12 @@ class PolicyConfig:
                     f"roll-out has one update: set policy.updates to 2 or more, or leave it at "
                     f"{default}"
                 )
+
+        if self.gradient != "hrpo" and self.gate != PolicyConfig.gate:
+            raise ValueError(
+                f"policy.gate={self.gate} is of policy.gradient='hrpo', and it is "
+                f"{self.gradient!r}: set it to 'hrpo', or leave gate at {PolicyConfig.gate}"
+            )
 
     @property
     def upper(self) -> float:

@@ -17,6 +17,7 @@ from latent_jax.models.thinking import (
     read_text,
     think,
     think_at_once,
+    think_by,
     think_jacobi,
 )
 from latent_jax.models.trunks import Trunks
@@ -57,7 +58,8 @@ class Thinker:
         filler_id: of kind "filler".
         iterations: R of Jacobi iterations over thoughts; 0 = one after the other, exactly.
         ends: whether a classifier ends thinking, or writing, before all slots are in use.
-        noise: of thoughts, where a pass is given seeds.
+        noise: of thoughts, where a pass is given seeds; "hrpo" mixes them with tokens in any pass,
+            and needs the gate of a reasoner that has one.
         inline: of the inline layout, see `models.inline_thinking`; None = two streams.
 
     Raises:
@@ -98,6 +100,12 @@ class Thinker:
                 f"the other; slots hold {self.slots!r}, and thoughts.iterations={self.iterations}: "
                 "leave policy.gradient at 'through'"
             )
+        if self.noise.has_tokens != (self.config.gate > 0):
+            raise ValueError(
+                f"policy.gradient={self.noise.kind!r}, and the gate of the reasoner begins at "
+                f"{self.config.gate} (0 = it has none): thoughts are mixed with tokens by a gate, "
+                "and by nothing else"
+            )
         if self.config.has_message_pass and self.slots in ("pause", "filler") and not self.ends:
             raise ValueError(
                 f"slots that hold {self.slots!r} tell the language trunk nothing of a second one "
@@ -119,6 +127,8 @@ class Thinker:
             "blocks read them: set it to 0": self.ends and self.slots != "written",
             "thoughts.cache='separate' has two sets of keys of the text, and here is one: set it "
             "to 'shared'": config.trunks == 2 and config.cache == "separate",
+            "policy.gradient='hrpo' is of blocks side by side: set layout to 'streams', or take "
+            "another gradient": self.noise.has_tokens,
             f"thoughts.longest_step={inline.step} is more than thoughts.blocks_text={most}, which "
             "holds all steps: set it to 0": inline.step > most,
         }
@@ -146,6 +156,11 @@ class Thinker:
     def has_blocks(self) -> bool:
         """Whether there are blocks at all."""
         return self.slots != "none"
+
+    @property
+    def draws_tokens(self) -> bool:
+        """Whether a writer draws a token for every slot."""
+        return self.slots == "written" or self.noise.has_tokens
 
     @property
     def freezes_text(self) -> bool:
@@ -176,6 +191,7 @@ class Thinker:
         limit_BJ: jax.Array | None = None,
         seeds_B: jax.Array | None = None,
         thoughts_BJKD: jax.Array | None = None,
+        tokens_BJK: jax.Array | None = None,
     ) -> Pass:
         """Return the forward pass of a batch.
 
@@ -187,6 +203,8 @@ class Thinker:
             seeds_B: int32, of the noise of each row; None = thoughts have none.
             thoughts_BJKD: thoughts that were drawn before, which are read as they are, without a
                 gradient; None = they are computed.
+            tokens_BJK: int32, the tokens that thoughts are mixed with under "hrpo"; None = the
+                likeliest ones.
         """
         text = read_text(trunks, problems.ids_BT, self.separator_id)
         if not self.has_blocks:
@@ -205,6 +223,8 @@ class Thinker:
             return Pass(text, slots, *self._read_inline(*asked, is_given, seeds_B))
         if is_given:
             thoughts = think_at_once(trunks, text, opens_BJ, held.given_BJKD)
+        elif self.noise.has_tokens:
+            thoughts = self._think_mixed(trunks, text, opens_BJ, tokens_BJK)
         else:
             thoughts = self._think(trunks, text, opens_BJ, held, seeds_B)
         return Pass(text, slots, thoughts, *self.read(trunks, text, problems, held.n_BJ, thoughts))
@@ -272,6 +292,22 @@ class Thinker:
             return think(trunks, text, opens_BJ, held)
         drawn_BJKD = self.noise.draw(seeds_B, *held.given_BJKD.shape[1:])
         return think(trunks, text, opens_BJ, held, self.noise.disturb, drawn_BJKD)
+
+    def _think_mixed(
+        self, trunks: Trunks, text: Text, opens_BJ: jax.Array, tokens_BJK: jax.Array | None
+    ) -> Thoughts:
+        """Return the thoughts of all blocks, each mixed with a token; see `layers.gate`."""
+        given = []
+        if tokens_BJK is not None:
+            # The last step fills the last slot, and nothing follows it.
+            tokens_BJS = jnp.pad(tokens_BJK[..., : self.n_slots], ((0, 0), (0, 0), (0, 1)))
+            given = [jnp.moveaxis(tokens_BJS, 2, 0)]
+
+        def choose(h_BJD, slot):
+            ids_BJ = slot[1] if tokens_BJK is not None else trunks.likeliest(h_BJD)
+            return trunks.mix(ids_BJ, h_BJD), None
+
+        return think_by(trunks, text, opens_BJ, choose, given, self.n_slots)[0]
 
     def _read_inline(
         self,

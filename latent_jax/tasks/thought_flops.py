@@ -123,7 +123,8 @@ def row_costs(
         n_made = iterations * layout.n_blocks * n_slots or n_places
         in_mlp = 2 * 2.0 * model.d_model**2 * (config.projection in ("mlp", "fusion"))
         in_soft = per_logit * (config.projection in ("soft", "fusion"))
-        costs["projection"] = trained(n_made * (in_mlp + in_soft))
+        in_gate = 2 * 2.0 * model.d_model**2 * (config.gate > 0)
+        costs["projection"] = trained(n_made * (in_mlp + in_soft + in_gate))
     return costs
 
 

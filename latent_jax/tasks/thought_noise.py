@@ -9,7 +9,10 @@ seed of the solution alone, so that the update reads the very thoughts that the 
 - "gaussian": noise is added, and the thought is an action of a normal policy around its mean, with
   a log-probability of its own; no gradient flows through its value;
 - "dropout": a share of its features is left out and the others are scaled up (Srivastava et al.
-  2014), and the gradient flows.
+  2014), and the gradient flows;
+- "hrpo": in each slot a token is drawn, which is an action, and a learned gate mixes its embedding
+  with the thought; see `layers.gate`. The gradient reaches gate and token, not the thought. It is
+  no noise, and evaluation does the same with the likeliest token.
 """
 
 import dataclasses
@@ -21,7 +24,10 @@ import jax.numpy as jnp
 from latent_jax.models.trunks import Trunks
 from latent_jax.ranges import check_fields, one_of, within
 
-GRADIENTS = ("through", "stop", "gaussian", "dropout")
+NOISES = ("through", "stop", "gaussian", "dropout")
+"""What is done to a thought by itself."""
+
+GRADIENTS = (*NOISES, "hrpo")
 
 N_SEEDS = 1 << 24
 """Seeds are below it, so that float32 holds them exactly."""
@@ -51,6 +57,11 @@ class ThoughtNoise:
         """Whether thoughts depend on a seed."""
         return self.kind in ("gaussian", "dropout")
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether a token is drawn for each thought."""
+        return self.kind == "hrpo"
+
     def draw(self, seeds_B: jax.Array, n_blocks: int, n_slots: int, width: int) -> jax.Array:
         """Return the numbers of solutions, float32[B, J, K, D].
 
@@ -71,6 +82,8 @@ class ThoughtNoise:
             thought: [..., D], as the reasoner makes them.
             drawn: float32[..., D], from `draw`.
         """
+        if self.kind == "hrpo":
+            raise ValueError("policy.gradient='hrpo' mixes thoughts with tokens, and disturbs none")
         if self.kind == "through":
             return thought
         if self.kind == "dropout":

@@ -126,6 +126,26 @@ def test_a_second_phase_goes_on_as_if_it_had_not_stopped(
         assert [*ours] == ["params"]
 
 
+def test_a_gate_stands_beside_the_weights_of_the_first_phase(trained, tmp_path):
+    config = small("gradient=hrpo", trained.parent / "cache").runs.phase2
+    config.training.init_from = str(trained / "phase1")
+    config.budget.steps, config.training.eval_every = 1, 0
+    config.optimizer.warmup_steps = 0
+    patterns, config.training.init_patterns = config.training.init_patterns, (".*",)
+    with pytest.raises(ValueError, match=r"has no params/thought/gate/.* training.init_patterns"):
+        run_config(config, tmp_path / "refused")
+    config.training.init_patterns = patterns
+    run_config(config, tmp_path / "run")
+    run = load_run(tmp_path / "run", "latest")
+    first = load_run(trained / "phase1", "latest").variables["params"]
+    moved = run.variables["params"]
+    assert moved["thought"].keys() - first["thought"].keys() == {"gate"}
+    chex.assert_trees_all_close(moved["token_embedding"], first["token_embedding"], atol=1e-3)
+    request = Request((b"7cafbde",), n_bytes=12, sampling=Sampling(0.0, 0, 1.0))
+    ((one,),), _ = generate(run, request)
+    assert len(one.text) <= 12
+
+
 def test_a_reasoner_writes_solutions_and_says_where_it_thought(trained):
     run = load_run(trained / "phase2")
     request = Request((b"7cafbde", b"0abcdef"), n_bytes=12, sampling=Sampling(1.0, 0, 1.0))

@@ -8,16 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from latent_jax.data.chains import Chains, ChainsConfig
 from latent_jax.data.problem_rows import ProblemCode
 from latent_jax.data.verifier import is_right
 from latent_jax.generation.rollout_stream import RolloutStream, _packed, advantages
 from latent_jax.models.reasoner import Reasoner
+from latent_jax.models.thinking import read_text
+from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.actions import act_again
+from latent_jax.tasks.latent_reasoning import LatentReasoning
+from latent_jax.tasks.policy import Policy
 from latent_jax.tasks.policy_config import GROUP_REWARD, OLD_NATS, REFERENCE_NATS, PolicyConfig
 from latent_jax.tasks.problem_batch import Problems
+from latent_jax.tasks.result_scores import logits
 from latent_jax.tasks.thought_noise import ThoughtNoise
+from tests.generation import rollout_test as seven
 from tests.small_reasoner import CONFIG, LAYOUT, THINKER, TOKENIZER
 
 
@@ -179,3 +186,48 @@ def test_the_time_of_roll_outs_is_measured_since_the_last_look():
     assert found["update_time_share"] == pytest.approx(0.75)
     assert found["rollout_tokens_per_second"] == pytest.approx(n_tokens / seconds)
     assert stream.measured(1.0) == {"rollout_time_share": 0.0, "update_time_share": 1.0}
+
+
+class Digits:
+    """A tokenizer of the seven ids of `rollout_test`."""
+
+    separator_id = seven.SEPARATOR
+
+    def decode_batch(self, rows):
+        return [bytes(48 + int(id_) for id_ in row) for row in rows]
+
+
+def test_the_gradient_of_written_solutions_is_that_of_the_expected_reward(monkeypatch):
+    # A solution is one token, and three of seven are right, so that the mean is a sum by hand.
+    rights, group = ("1", "4", "5"), 512
+    monkeypatch.setattr(
+        "latent_jax.generation.rollout_stream.is_right",
+        lambda text, answer, *, strict: text in rights,
+    )
+    config = PolicyConfig(group=group, segment=1, temperature=1.5)
+    given = {name: np.zeros((2, seven.LAYOUT.length), np.int32) for name in Batches().batch}
+    given["ids"][:, :4] = [[0, 3, 2, 1], [5, 5, 1, 0]]
+    given["segment"][:, 3] = 1  # a question of three ids
+    batches = Batches()
+    batches.batch = given | {"weights": np.ones((2, seven.LAYOUT.length), np.float32)}
+    weights = seven.params()
+    stream = RolloutStream(seven.THINKER, batches, Digits(), config)
+    batch = stream.next({"params": weights}, jax.random.key(1))
+    policy = Policy(LatentReasoning(seven.THINKER, 0.3), config)
+
+    def written(weights, batch):
+        return policy.loss({"params": weights}, batch, jax.random.key(0), 0, True)[0]
+
+    def by_hand(weights, ids):
+        trunks = Trunks(seven.CONFIG, weights)
+        text = read_text(trunks, ids, seven.SEPARATOR)
+        p_P1V = jax.nn.softmax(logits(trunks, text.x_BTD[:, 3:4]) / config.temperature)
+        expected_P = sum(p_P1V[:, 0, int(right)] for right in rights)
+        deviation_P = jax.lax.stop_gradient(jnp.sqrt(expected_P * (1 - expected_P)))
+        return -jnp.mean(expected_P / deviation_P) / seven.LAYOUT.text
+
+    asked = (written, batch), (by_hand, given["ids"][:, : seven.LAYOUT.text])
+    found, expected = (ravel_pytree(jax.jit(jax.grad(of))(weights, x))[0] for of, x in asked)
+    length = jnp.linalg.norm(expected)
+    assert float(found @ expected / length / jnp.linalg.norm(found)) > 0.95
+    assert float(jnp.linalg.norm(found) / length) == pytest.approx(1.0, abs=0.2)

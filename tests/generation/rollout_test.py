@@ -37,6 +37,9 @@ LAYOUT = ProblemLayout(text=20, blocks_text=14, n_blocks=3, n_slots=2)
 CONFIG = ReasonerConfig(model=MODEL, layout=LAYOUT)
 DECODING = Decoding(segment=7, sampling=Sampling(1.0, top_k=0, top_p=1.0))
 THINKER = Thinker(CONFIG, SEPARATOR, "latent", Curriculum(2))
+GATED = dataclasses.replace(
+    THINKER, config=dataclasses.replace(CONFIG, gate=0.6), noise=ThoughtNoise("hrpo")
+)
 SEEDS = jnp.arange(100, 116)
 
 
@@ -76,11 +79,22 @@ def solutions(thinker, decoding=DECODING, n=16):
         dataclasses.replace(THINKER, ends=True),
         dataclasses.replace(THINKER, noise=ThoughtNoise("gaussian", 0.5)),
         dataclasses.replace(THINKER, noise=ThoughtNoise("dropout", 0.4)),
+        GATED,
         dataclasses.replace(
             THINKER, config=dataclasses.replace(CONFIG, trunks=2, change="lora", rank=2)
         ),
     ],
-    ids=["latent", "jacobi", "written", "ends", "gaussian", "dropout", "two trunks"],
+    ids=[
+        "latent",
+        "jacobi",
+        "written",
+        "ends",
+        "gaussian",
+        "dropout",
+        "hrpo",
+        "hrpo ends",
+        "two trunks",
+    ],
 )
 def test_written_step_by_step_is_read_as_rows(thinker):
     check_step_by_step(thinker)
@@ -98,8 +112,9 @@ def check_step_by_step(thinker):
         batch = {**fields, "weights": jnp.ones((16, LAYOUT.length))}
         trunks, problems = Trunks(thinker.config, weights), Problems.of(batch, LAYOUT)
         limit = problems.n_written_BJ if thinker.ends else None
+        tokens = problems.written_BJK if thinker.noise.has_tokens else None
         stage = jnp.int32(thinker.n_thoughts)
-        passed = thinker.run(trunks, problems, stage, limit, seeds)
+        passed = thinker.run(trunks, problems, stage, limit, seeds, None, tokens)
         return (
             nats(trunks, passed.text.x_BTD, problems.ids_BT, "whole"),
             nats(trunks, passed.before_BND, problems.block_ids_BN, "whole"),
@@ -128,6 +143,42 @@ def check_step_by_step(thinker):
     behind = segment > 1
     assert np.abs(nats_BT[behind] - drawn[behind]).max() > 1e-2, "thoughts change nothing"
     return found
+
+
+def test_a_mixed_thought_follows_the_token_that_was_drawn_for_it():
+    found, _ = solutions(GATED)
+    fields, used = found.fields(LAYOUT, SEPARATOR), np.array(found.n_BJ) > 0
+    written = np.array(found.written_BJK)
+    assert len(np.unique(written[used])) > 2, "hardly two tokens were drawn"
+
+    @jax.jit
+    def read(tokens):
+        batch = {**fields, "weights": jnp.ones((16, LAYOUT.length))}
+        trunks, problems = Trunks(GATED.config, params(GATED.config)), Problems.of(batch, LAYOUT)
+        passed = GATED.run(trunks, problems, jnp.int32(2), None, None, None, tokens)
+        h, v = (x.swapaxes(1, 2) for x in (passed.thoughts.h_BSJD, passed.thoughts.v_BSJD))
+        return v[:, :, 1:], trunks.mix(written, h[:, :, :-1]), trunks.likeliest(h[:, :, :-1])
+
+    drawn, mixed, _ = map(np.array, read(written))
+    np.testing.assert_allclose(drawn[used], mixed[used], atol=1e-5)
+    others, *_ = map(np.array, read((written + 1) % SEPARATOR))
+    assert np.abs(others - drawn)[used].max() > 1e-2
+    # Where no token is given, as in evaluation, it is the likeliest one; so it is greedily.
+    likeliest, _, ids = map(np.array, read(None))
+    again, *_ = map(np.array, read(ids))
+    np.testing.assert_allclose(likeliest[used], again[used], atol=1e-5)
+    greedy, _ = solutions(GATED, dataclasses.replace(DECODING, sampling=GREEDY))
+    fields, used = greedy.fields(LAYOUT, SEPARATOR), np.array(greedy.n_BJ) > 0
+    ids = np.array(jax.jit(likeliest_of)(fields))
+    np.testing.assert_array_equal(np.array(greedy.written_BJK)[used], ids[used])
+
+
+def likeliest_of(fields):
+    """Return the likeliest token before each slot of solutions, int32[B, J, K]."""
+    batch = {**fields, "weights": jnp.ones((16, LAYOUT.length))}
+    trunks, problems = Trunks(GATED.config, params(GATED.config)), Problems.of(batch, LAYOUT)
+    passed = GATED.run(trunks, problems, jnp.int32(2))
+    return trunks.likeliest(passed.thoughts.h_BSJD.swapaxes(1, 2)[:, :, :-1])
 
 
 def test_a_lane_does_not_depend_on_its_neighbours_and_greedy_not_on_keys():

@@ -16,9 +16,12 @@ from latent_jax.tasks.problem_batch import Problems
 from latent_jax.tasks.reasoning_scores import logits
 from latent_jax.tasks.thought_noise import ThoughtNoise
 from latent_jax.tasks.thought_slots import Curriculum
-from tests.small_reasoner import LAYOUT, THINKER, moved_variables, small_batch
+from tests.small_reasoner import CONFIG, LAYOUT, THINKER, moved_variables, small_batch
 
 ENDS = dataclasses.replace(THINKER, ends=True)
+GATED = dataclasses.replace(
+    ENDS, config=dataclasses.replace(CONFIG, gate=0.6), noise=ThoughtNoise("hrpo")
+)
 WRITTEN = dataclasses.replace(ENDS, slots="written", curriculum=Curriculum(0))
 
 
@@ -59,19 +62,20 @@ def walk(row, seen, thinker):
         first = LAYOUT.blocks_end + number * LAYOUT.n_slots
         n_used = int((segment[first : first + LAYOUT.n_slots] > 0).sum())
         for slot in range(LAYOUT.n_slots):
-            if thinker.slots == "written" and slot < n_used:
+            if thinker.draws_tokens and slot < n_used:
                 yield 0, first + slot, -seen["slots"][slot, number, ids[first + slot]]
             if slot <= n_used:
                 yield 1, first + slot, yes_or_no(seen["end"][slot, number], slot == n_used)
 
 
-@pytest.mark.parametrize("thinker", [ENDS, WRITTEN], ids=["latent", "written"])
+@pytest.mark.parametrize("thinker", [ENDS, WRITTEN, GATED], ids=["latent", "written", "hrpo"])
 def test_every_action_has_the_probability_that_a_walk_finds(thinker):
     @jax.jit
     def read(params, batch):
         trunks, problems = Trunks(thinker.config, params), Problems.of(batch, LAYOUT)
         stage, limit = jnp.int32(thinker.n_thoughts), problems.n_written_BJ
-        found = thinker.run(trunks, problems, stage, limit)
+        tokens = problems.written_BJK if thinker.noise.has_tokens else None
+        found = thinker.run(trunks, problems, stage, limit, tokens_BJK=tokens)
         h = found.thoughts.h_BSJD
         flat = logits(trunks, h.reshape(4, -1, h.shape[-1]))
         seen = {

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latent_jax.generation.rollout import rollout_flops
 from latent_jax.tasks.actions import act_again
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
@@ -246,6 +247,22 @@ def test_the_ledger_shares_a_roll_out_among_its_updates():
     assert both.train_flops({"problems": 2}) == pytest.approx(
         2 * per_row * both.train_flops_per_byte
     )
+
+
+def test_the_ledger_counts_what_draws_tokens_and_the_gate():
+    plain = Policy(TASK, PolicyConfig(group=4))
+    config = dataclasses.replace(CONFIG, gate=0.6)
+    thinker = dataclasses.replace(THINKER, config=config, noise=ThoughtNoise("hrpo"))
+    hrpo = PolicyConfig(group=4, gradient="hrpo")
+    mixed = Policy(dataclasses.replace(TASK, thinker=thinker), hrpo)
+    model, per_row = CONFIG.model, 0.3 * LAYOUT.length
+    head = 2 * 3 * 2 * model.d_model * model.vocab_size  # two blocks of three slots
+    gate = 2 * 4 * 2 * 2 * model.d_model**2  # two gates, behind start too
+    for part, flops in (("head", head), ("projection", gate)):
+        more = mixed.component_flops[part] - plain.component_flops[part]
+        assert more * per_row == pytest.approx(flops)
+    # A roll-out has three rounds of four places, and draws behind each.
+    assert rollout_flops(thinker, 8) - rollout_flops(THINKER, 8) == pytest.approx(2 * head)
 
 
 def test_reading_again_costs_what_the_ledger_says():

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from latent_jax.models.inline_memory import Inline
 from latent_jax.models.trunks import Trunks
 from latent_jax.tasks.latent_reasoning import LatentReasoning
 from latent_jax.tasks.policy import Policy
 from latent_jax.tasks.policy_config import GROUP_REWARD, PolicyConfig
-from latent_jax.tasks.thought_noise import GRADIENTS, N_SEEDS, ThoughtNoise
+from latent_jax.tasks.thought_noise import GRADIENTS, N_SEEDS, NOISES, ThoughtNoise
 from tests.small_reasoner import CONFIG, LAYOUT, THINKER, moved_variables, small_batch
 
 TASK = LatentReasoning(THINKER, 0.3)
@@ -44,7 +45,7 @@ def test_gaussian_noise_has_its_size_and_dropout_keeps_the_mean():
     assert float(jnp.mean(read == 0)) == pytest.approx(0.25, abs=0.02)
 
 
-@pytest.mark.parametrize(("kind", "flows"), [*zip(GRADIENTS, (1.0, 0.0, 0.0, 1.0), strict=True)])
+@pytest.mark.parametrize(("kind", "flows"), [*zip(NOISES, (1.0, 0.0, 0.0, 1.0), strict=True)])
 def test_gradients_flow_where_they_should(kind, flows):
     noise = ThoughtNoise(kind, 0.1)
     drawn = noise.draw(SEEDS, 2, 3, 64)
@@ -89,7 +90,8 @@ def test_a_rewarded_gaussian_thought_draws_its_mean_to_it():
 
 
 def policy(kind):
-    thinker = dataclasses.replace(THINKER, noise=ThoughtNoise(kind, 0.3))
+    config = dataclasses.replace(CONFIG, gate=0.6 if kind == "hrpo" else 0.0)
+    thinker = dataclasses.replace(THINKER, config=config, noise=ThoughtNoise(kind, 0.3))
     return Policy(dataclasses.replace(TASK, thinker=thinker), PolicyConfig(group=4))
 
 
@@ -100,16 +102,34 @@ def test_the_policy_trains_thoughts_by_their_kind():
 
     def gradient(kind):
         def loss(variables):
-            return policy(kind).loss(variables, batch, jax.random.key(0), jnp.int32(0), True)[0]
+            return task.loss(variables, batch, jax.random.key(0), jnp.int32(0), True)[0]
 
-        found = jax.jit(jax.grad(loss))(moved_variables(TASK))["params"]["thought"]["projection"]
-        return np.array(found["up"]["kernel"])
+        task = policy(kind)
+        thought = jax.jit(jax.grad(loss))(moved_variables(task))["params"]["thought"]
+        if kind == "hrpo":
+            for leaf in jax.tree.leaves(thought["gate"]):
+                assert np.abs(leaf).max() > 0
+        return np.array(thought["projection"]["up"]["kernel"])
 
     found = {kind: gradient(kind) for kind in GRADIENTS}
-    assert not found["stop"].any()
+    assert not found["stop"].any() and not found["hrpo"].any()
     for kind in ("through", "gaussian", "dropout"):
         assert np.abs(found[kind]).max() > 0
     assert np.abs(found["through"] - found["gaussian"]).max() > 1e-4
+
+
+def test_a_gate_and_its_gradient_need_each_other():
+    gated = dataclasses.replace(CONFIG, gate=0.6)
+    for words in ({"config": gated}, {"noise": ThoughtNoise("hrpo")}):
+        with pytest.raises(ValueError, match="mixed with tokens by a gate"):
+            dataclasses.replace(THINKER, **words)
+    inline = Inline(step=5)
+    with pytest.raises(ValueError, match=r"policy.gradient='hrpo' is of blocks side by side"):
+        dataclasses.replace(THINKER, config=gated, noise=ThoughtNoise("hrpo"), inline=inline)
+    with pytest.raises(ValueError, match=r"policy.gate=0.5 is of policy.gradient='hrpo'"):
+        PolicyConfig(group=4, gate=0.5)
+    with pytest.raises(ValueError, match="mixes thoughts with tokens, and disturbs none"):
+        ThoughtNoise("hrpo").disturb(thoughts(), thoughts())
 
 
 @pytest.mark.parametrize("changes", [{"slots": "pause"}, {"iterations": 2}])
