@@ -14,10 +14,16 @@ Arguments   slots       what blocks hold: latent, written, pause, filler or none
             steps_text  tokens of all steps behind breakpoints, at most
             blocks      breakpoints of a problem, at most
             evaluation  raw bytes of test problems that each evaluation reads; 0 = all
-Commands    python launch/train.py --config configs/gsm8k_smollm2.py:slots=latent \\
-                --workdir runs/gsm8k_latent
-            python launch/train.py --config configs/gsm8k_smollm2.py:slots=none \\
-                --workdir runs/gsm8k_none
+            seed        of the parameters that are new, and of the order of problems
+Data        train.jsonl and test.jsonl of github.com/openai/grade-school-math (MIT), in
+            grade_school_math/data; .gz and .xz are read too
+Commands    bash launch/fetch_smollm2.sh runs/pretrained
+            python launch/train.py --workdir runs/gsm8k_latent --config \\
+                configs/gsm8k_smollm2.py:slots=latent,train=train.jsonl,test=test.jsonl
+            on 2 CPU cores and 24 GiB, where each device would have its own copy of the weights:
+            short=text=144,steps_text=80,blocks=3,batch=8,epochs=0.0257,evaluation=25000
+            JAX_NUM_CPU_DEVICES=1 python launch/train.py --workdir runs/gsm8k_short --config \\
+                configs/gsm8k_smollm2.py:$short,train=train.jsonl,test=test.jsonl
 Hardware    one GPU: 10 epochs of an arm were estimated at 2 to 4 minutes on an H100, not measured;
             2 CPU cores: a few problems, see the page
 Result      configs/results/latent_reasoning.md
