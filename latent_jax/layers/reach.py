@@ -22,6 +22,7 @@ from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.norms import RMSNorm
 from latent_jax.layers.ssm import MambaBlock, SSMConfig
 from latent_jax.layers.view import View
+from latent_jax.sharding_constraints import rows
 
 
 class ReachCache(NamedTuple):
@@ -202,7 +203,7 @@ class MambaNetwork(nn.Module):
         """Return the stream behind the norm; see `AttentionNetwork`. There is no dropout."""
         del train
         for block in self.layer:
-            x_BTD = block(x_BTD, documents_BT)
+            x_BTD = block(rows(x_BTD), documents_BT)
         return self.norm(x_BTD)
 
     def prefill(

@@ -58,15 +58,15 @@ def cut_at(is_boundary_BT: jax.Array, capacity: int) -> Cut:
             the whole row is padding.
         capacity: K.
     """
-    n_rows, length = is_boundary_BT.shape
+    length = is_boundary_BT.shape[1]
     number_BT = jnp.cumsum(is_boundary_BT, axis=1, dtype=jnp.int32) - 1
     is_first_BT = is_boundary_BT & (number_BT < capacity)
     # What is no boundary, or has no room, is written beyond the last chunk, and so not at all.
     slot_BT = jnp.where(is_first_BT, number_BT, capacity)
-    row_B1 = jnp.arange(n_rows)[:, None]
-    at_BT = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32)[None], slot_BT.shape)
-    first_BK = jnp.zeros((n_rows, capacity), jnp.int32)
-    first_BK = first_BK.at[row_B1, slot_BT].set(at_BT, mode="drop")
+    at_T = jnp.arange(length, dtype=jnp.int32)
+    none_K = jnp.zeros(capacity, jnp.int32)
+    # Row by row, so that a mesh that splits rows splits the scatter too.
+    first_BK = jax.vmap(lambda slot_T: none_K.at[slot_T].set(at_T, mode="drop"))(slot_BT)
     n_chunks_B = jnp.minimum(number_BT[:, -1] + 1, capacity)
     return Cut(
         first_BK,

@@ -167,7 +167,9 @@ class DynamicChunker(nn.Module):
         at_B1 = lengths_B[:, None] - 1
         sight = self._sight(x_BTD, row)
         x_BD = jnp.take_along_axis(x_BTD, at_B1[..., None], axis=1)[:, 0]
-        rest = (jnp.take_along_axis(x, at_B1, axis=1)[:, 0] for x in (row.ids_BT, sight[4]))
+        rest = (
+            jnp.take_along_axis(x, at_B1, axis=1)[:, 0] for x in (row.ids_BT, sight.since_start_BT)
+        )
         return Last(x_BD, *rest)
 
     def _sight(self, x_BTD: jax.Array, row: Row) -> Sight:

@@ -1,0 +1,94 @@
+"""The threshold reaches its target, whatever the distribution of probabilities is, and stays."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_jax.chunking.dynamic.rate import COLLECTION, Threshold, follow, moved
+
+N = 2048
+SHAPES = {
+    "even": lambda key: jax.random.uniform(key, (4, N // 4)),
+    "two sides": lambda key: jax.random.beta(key, 0.2, 0.6, (4, N // 4)),
+    "near zero": lambda key: 0.02 * jax.random.uniform(key, (4, N // 4)),
+    "near one": lambda key: 1.0 - 0.001 * jax.random.uniform(key, (4, N // 4)),
+}
+
+
+@pytest.mark.parametrize("rate", [1.5, 4.0, 12.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_rate_on_other_draws_is_within_a_percent(shape, rate):
+    draw, module = SHAPES[shape], Threshold(steps=50)
+    free = jnp.ones((4, N // 4), bool).at[:, 0].set(False)
+
+    def step(state, key):
+        p = draw(key)
+        words = dict(train=True, mutable=[COLLECTION])
+        wanted = jnp.float32(N / rate)
+        _, state = module.apply(state, p, free, jnp.float32(4), wanted, **words)
+        return {**state}, None
+
+    @jax.jit
+    def reach(key):
+        zero = jnp.zeros((), jnp.float32)
+        state = {COLLECTION: {"threshold": zero, "n_steps": zero}}
+        state, _ = jax.lax.scan(step, state, jax.random.split(key, 400))
+        threshold = module.apply(state, jnp.zeros((4, N // 4)), free, zero, zero)
+        # What was not trained on: 100 batches.
+        p = jax.vmap(draw)(jax.random.split(jax.random.fold_in(key, 1), 100))
+        is_first = (moved(p, threshold) > 0.5).at[:, :, 0].set(True)
+        return p.size / jnp.sum(is_first), state
+
+    reached, state = reach(jax.random.key(0))
+    assert float(reached) == pytest.approx(rate, rel=0.01)
+    assert state[COLLECTION]["n_steps"] == 400
+
+
+def test_it_follows_a_distribution_that_moves():
+    @jax.jit
+    def track(key):
+        def step(threshold, key_and_time):
+            key, time = key_and_time
+            p = jax.nn.sigmoid(jax.random.normal(key, (4, N // 4)) + 3.0 * time)
+            free = jnp.ones(p.shape, bool)
+            share = jnp.mean(moved(p, threshold) > 0.5)
+            threshold = follow(threshold, p, free, 0.0, jnp.float32(N / 4), 0.05)
+            return threshold, share
+
+        times = jnp.linspace(0.0, 1.0, 600)
+        return jax.lax.scan(step, jnp.float32(0.0), (jax.random.split(key, 600), times))[1]
+
+    shares = np.asarray(track(jax.random.key(0)))
+    assert shares[100:].mean() == pytest.approx(0.25, rel=0.15)
+    assert shares[0] == pytest.approx(0.5, abs=0.05)
+
+
+def test_moving_keeps_the_order_and_puts_the_boundary_at_a_half():
+    p = jnp.linspace(0.0, 1.0, 101)
+    for threshold in (-3.0, 0.0, 1.5):
+        q = moved(p, jnp.float32(threshold))
+        assert (np.diff(q) > 0).all() and q[0] == 0 and q[-1] == 1
+        at = jax.nn.sigmoid(threshold)
+        np.testing.assert_array_equal(np.asarray(q) > 0.5, np.asarray(p) > at)
+    np.testing.assert_allclose(moved(p, jnp.float32(0.0)), p, atol=1e-6)
+
+
+def test_the_slope_of_moving_is_finite_at_both_ends():
+    slope = jax.vmap(jax.grad(functools.partial(moved, threshold=jnp.float32(1.0))))
+    assert np.isfinite(slope(jnp.array([0.0, 1e-9, 0.5, 1.0]))).all()
+
+
+def test_it_stays_where_it_is_without_training_and_without_text():
+    p, free = jnp.full((1, 8), 0.9), jnp.ones((1, 8), bool)
+    counts = jnp.float32(0), jnp.float32(2)
+    state = Threshold(10).init(jax.random.key(0), p, free, *counts, train=True)
+    assert jax.tree.leaves(state) == [0.0, 0.0], "init moves nothing"
+    now = Threshold(10).apply(state, p, free, *counts)
+    assert now == 0.0
+    nothing = jnp.zeros((1, 8), bool)
+    assert follow(jnp.float32(0.3), p, nothing, jnp.float32(0), jnp.float32(0), 1.0) == jnp.float32(
+        0.3
+    )
