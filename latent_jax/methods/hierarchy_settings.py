@@ -32,8 +32,8 @@ class HierarchyConfig:
     # chunks that a row has room for, as a multiple of those that n asks for; all are computed
     slack: Annotated[float, at_least(1, 1e6)] = 1.25
     control_steps: Count = 50  # training steps over which a threshold follows the rate
-    ratio_weight: Weight = 0.03  # of the ratio loss (H-Net, equation 10); 0 = none
-    # factors on the learning rate by stage (H-Net, equation 11): one of STAGE_RATES
+    ratio_weight: Weight = 0.03  # of the ratio loss (H-Net, section 2.2); 0 = none
+    # factors on the learning rate by stage (H-Net, section 2.3): one of STAGE_RATES
     stage_rates: Annotated[str, one_of(STAGE_RATES)] = "equal"
     # whether documents of a row see each other: one of DOCUMENTS
     documents: Annotated[str, one_of(DOCUMENTS)] = "together"

@@ -4,7 +4,7 @@ Hwang et al. 2025, "Dynamic Chunking for End-to-End Hierarchical Sequence Modeli
 2507.07955), section 2. The inner network is such a model again, or a transformer. Every sub-network
 ends in a norm. Wider inner networks read a chunk beside a learned vector, and what they give is cut
 to the width of the outer one. The way back is smoothed over chunks and added to a linear map of
-the encoder's result, whose float32 weights begin at zero (section 2.2.3).
+the encoder's result, whose float32 weights begin at zero.
 
 What is ours: the number of chunks is static (`chunking.dynamic.base`), and a threshold holds the
 rate (`chunking.dynamic.rate`).

@@ -1,7 +1,7 @@
 """Language modeling over bytes that the model cuts into chunks by itself, in bits per raw byte.
 
 Hwang et al. 2025 (H-Net, arXiv 2507.07955): the loss is the cross-entropy of the next byte plus a
-weight times the ratio losses of all stages (section 2.2.2; 0.03 in the paper).
+weight times the ratio losses of all stages (section 2.2; 0.03 in the paper).
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ STAGE_RATES = ("hnet", "equal")
 """Factors on the learning rate by stage: those of the paper, or none."""
 
 BYTES_PER_TOKEN = 4.6
-"""Of GPT-2's tokenizer, for which learning rates are known (H-Net, section 2.3.2)."""
+"""Of GPT-2's tokenizer, for which learning rates are known (H-Net, section 2.3)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class HierarchicalLanguageModeling:
     def rates(self):
         """Factors on the learning rate by stage, see `Task`.
 
-        H-Net, section 2.3.2, equation 11: sqrt(4.6 / N_0 ... N_{s-1} x D_S / D_s) at stage s, where
+        H-Net, section 2.3: sqrt(4.6 / N_0 ... N_{s-1} x D_S / D_s) at stage s, where
         N are positions per chunk, D widths, and S is the main network.
         """
         if self.stage_rates == "equal":

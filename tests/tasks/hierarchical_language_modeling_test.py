@@ -98,7 +98,7 @@ def test_each_parameter_has_the_rate_of_its_stage(variables):
         (pattern,) = [pattern for pattern in task.rates if re.fullmatch(pattern, name)]
         depth = len(re.findall("inner/", name))
         found.setdefault(depth, set()).add(float(task.rates[pattern](jnp.int32(7))))
-    # H-Net, equation 11: widths 8, 16, 16, and three positions per chunk at both stages.
+    # H-Net, section 2.3: widths 8, 16, 16, and three positions per chunk at both stages.
     expected = {0: math.sqrt(4.6 * 16 / 8), 1: math.sqrt(4.6 / 3), 2: math.sqrt(4.6 / 9)}
     for depth, factors in found.items():
         assert len(factors) == 1 and factors.pop() == pytest.approx(expected[depth])

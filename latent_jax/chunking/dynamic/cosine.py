@@ -1,7 +1,7 @@
 """The router of H-Net: a chunk begins where neighbours differ in direction.
 
 Hwang et al. 2025, "Dynamic Chunking for End-to-End Hierarchical Sequence Modeling" (arXiv
-2507.07955), section 2.2.1, equation 4:
+2507.07955), section 2.2, the routing module:
 
     q_t = W_q x_t    k_t = W_k x_t    p_t = (1 - cos(q_t, k_{t-1})) / 2
 

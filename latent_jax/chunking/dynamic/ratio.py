@@ -1,7 +1,7 @@
 """The ratio loss of H-Net, which pulls the rate of boundaries towards 1 / N.
 
-Hwang et al. 2025 (arXiv 2507.07955), section 2.2.2, equation 10, the load-balancing loss of
-mixtures of experts for two of them:
+Hwang et al. 2025 (arXiv 2507.07955), section 2.2: the load-balancing loss of mixtures of
+experts, for two of them:
 
     L = N / (N - 1) ((N - 1) F G + (1 - F) (1 - G))
 

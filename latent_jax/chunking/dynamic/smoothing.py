@@ -1,12 +1,12 @@
 """From chunks back to positions: a moving average over chunks, repeated with a confidence.
 
-Hwang et al. 2025 (arXiv 2507.07955), section 2.2.3. The average (equation 5) lets the network use
-chunks of whose boundary the router is not sure less than the chunk before:
+Hwang et al. 2025 (arXiv 2507.07955), section 2.2. The average lets the network use chunks of
+whose boundary the router is not sure less than the chunk before:
 
     zbar_j = P_j z_j + (1 - P_j) zbar_{j-1}
 
-Each position takes the average of its chunk, times a confidence (equations 6 to 9) whose value is 1
-and whose gradient reaches the router: p where a chunk begins, 1 - p elsewhere.
+Each position takes the average of its chunk, times a confidence whose value is 1 and whose gradient
+reaches the router: p where a chunk begins, 1 - p elsewhere.
 """
 
 import jax

@@ -1,4 +1,4 @@
-"""The ratio loss against values computed by hand from H-Net's equation 10."""
+"""The ratio loss against values computed by hand from H-Net's formula."""
 
 import jax
 import jax.numpy as jnp
