@@ -47,8 +47,18 @@ def whole(config, variables, ids):
     return HierarchicalModel(config).apply(variables, ids)
 
 
-@pytest.mark.parametrize("n_slots", [32, 6])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "n_slots"),
+    [
+        ("cosine", 6),
+        *(
+            pytest.param(name, n_slots, marks=pytest.mark.slow)
+            for name in CASES
+            for n_slots in (32, 6)
+            if (name, n_slots) != ("cosine", 6)
+        ),
+    ],
+)
 def test_prefill_and_steps_equal_the_whole_row(name, n_slots):
     """With 6 slots, rings are overwritten and lanes go beyond every window."""
     config = CASES[name]

@@ -21,6 +21,13 @@ CASES = {
     "attention": make_config(outer="attention", window=5),
     "controlled": make_config(control_steps=5),
 }
+SLOW = ("stride", "whitespace", "overflow by stride", "attention", "controlled")
+"""Whose programs are not compiled in every run: of their routers and networks others are tested."""
+
+
+def cases(*names):
+    """Return the cases as parameters of a test."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -45,7 +52,7 @@ def influence(config, variables, ids):
     return jnp.abs(jax.jacobian(score)(x_TD)).max(axis=-1)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", cases(*CASES))
 def test_nothing_later_is_read_and_everything_before_is(name):
     config, ids = CASES[name], rows()
     variables = variables_of(config)
@@ -75,7 +82,7 @@ def test_a_boundary_that_moves_changes_nothing_before_it():
     assert len(counts) > 1, "no byte moved a boundary"
 
 
-@pytest.mark.parametrize("name", ["cosine", "overflow by stride", "two stages", "attention"])
+@pytest.mark.parametrize("name", cases("cosine", "overflow by stride", "two stages", "attention"))
 def test_documents_see_each_other_or_do_not(name):
     ids = rows()
     second = 1 + int(np.flatnonzero(ids[0, 1:] == SEPARATOR)[0])
