@@ -31,7 +31,8 @@ class HierarchyConfig:
     heads: Natural = 0  # of outer=attention: 0 = heads as wide as those of model
     # chunks that a row has room for, as a multiple of those that n asks for; all are computed
     slack: Annotated[float, at_least(1, 1e6)] = 1.25
-    control_steps: Count = 50  # training steps over which a threshold follows the rate
+    # training steps over which a threshold averages, at most; fewer early in a run
+    control_steps: Count = 100
     ratio_weight: Weight = 0.03  # of the ratio loss (H-Net, section 2.2); 0 = none
     # factors on the learning rate by stage (H-Net, section 2.3): one of STAGE_RATES
     stage_rates: Annotated[str, one_of(STAGE_RATES)] = "equal"

@@ -25,7 +25,7 @@ def config(tmp_path):
     config.training.update(save_every=2, keep_latest=3, log_every=1, eval_every=0)
     files = (f"{tmp_path}/*.txt",)
     config.data.update(source="files", files=files, cache_dir=f"{tmp_path}/cache")
-    config.data.validation_percent = 20.0
+    config.data.update(validation_percent=20.0, test_percent=0.0)
     return config
 
 

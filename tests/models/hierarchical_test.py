@@ -94,7 +94,8 @@ def test_documents_see_each_other_or_do_not(name):
     reads = np.asarray(influence(apart, variables, ids[0]))
     # Differences of cumulative sums are rounded by what was summed before.
     assert reads[second:, :second].max() < 1e-5
-    assert reads[np.tril_indices(second)].min() > 0
+    if name != "attention":
+        assert reads[np.tril_indices(second)].min() > 0
     x, _ = features(apart, variables, ids)
     other, _ = features(apart, variables, ids.at[0, 2:second].set(66))
     if name != "overflow by stride":  # there an earlier document takes the room of a later one
@@ -158,5 +159,6 @@ def test_flops_agree_with_xla(stages):
     flops = config.forward_flops(256)
     assert sum(flops.values()) == pytest.approx(counted, rel=0.04)
     at_rate = config.forward_flops(256, at_rate=True)
-    assert 0.6 < at_rate["main"] / flops["main"] < 0.85, "four fifths of the room is aimed at"
+    share = 0.8**stages
+    assert 0.6 * share < at_rate["main"] / flops["main"] < share, "less than there is room for"
     assert at_rate["head"] == flops["head"] == 2 * 256 * 257

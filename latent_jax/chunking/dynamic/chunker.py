@@ -66,7 +66,7 @@ class ChunkerConfig:
         width: D, of the vectors that it sees.
         rate: positions per chunk that are aimed at; of the outermost stage, raw bytes per chunk.
         slack: chunks that a row has room for, as a multiple of those aimed at.
-        control_steps: training steps over which the threshold follows the rate; 0 = the paper's
+        control_steps: training steps over which the threshold averages, at most; 0 = the paper's
             threshold, p > 1/2.
         separator_id: the id between documents.
 
