@@ -14,6 +14,7 @@ from latent_jax.chunking.fixed import all_options
 from latent_jax.data import DataConfig
 from latent_jax.data.chains import ChainsConfig
 from latent_jax.layers.config import PLATFORMS_CHOICE, TransformerConfig
+from latent_jax.methods.hierarchy_settings import HierarchyConfig
 from latent_jax.methods.settings import BudgetConfig, LatentConfig, RunConfig, TokenizerConfig
 from latent_jax.methods.thought_settings import ThoughtsConfig
 from latent_jax.nearest import check_word
@@ -57,6 +58,7 @@ def default() -> ConfigDict:
     config.compressor = ConfigDict(all_options())
     config.quantizer = _section(QuantizerConfig, "kind", "codebook_size", "d_model")
     config.latent = _section(LatentConfig)
+    config.hierarchy = _section(HierarchyConfig)  # latent_jax/methods/hierarchy_settings.py
     config.thoughts = _section(ThoughtsConfig)  # latent_jax/methods/thought_settings.py
     config.policy = _section(PolicyConfig)  # latent_jax/tasks/policy_config.py
     config.optimizer = _section(OptimizerConfig)  # latent_jax/training/config.py

@@ -85,6 +85,8 @@ def get_config(arguments: str = ""):
     config.context_bytes = a.context_bytes
     config.batch_size = 2 if laptop else 256
     set_decoder(config, SHAPES[a.size])
+    if family(names.parse(a.method).family).rotary:
+        config.model.positions = "rotary"
     if not family(names.parse(a.method).family).reads_ids:
         width, n_heads = config.model.d_model, config.model.n_heads
         config.autoencoder.update(d_model=width, n_heads=n_heads, n_layers=2)

@@ -179,7 +179,11 @@ class Chunks(NamedTuple):
 
 
 class Chunker(Protocol):
-    """A Flax module that shortens sequences."""
+    """A Flax module that shortens sequences.
+
+    Where the text decides how, `chunking.dynamic.chunker` reads a `Row` (ids and starts of
+    documents too) in place of the mask, and returns beside the chunks where they begin.
+    """
 
     def __call__(self, x_BTD: jax.Array, mask_BT: jax.Array, *, train: bool = False) -> Chunks:
         """Return the chunks of a batch; `mask_BT` is False at the padding behind each row."""

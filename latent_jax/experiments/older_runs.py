@@ -6,10 +6,16 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax.data.chains import ChainsConfig
+from latent_jax.methods.hierarchy_settings import HierarchyConfig
 from latent_jax.methods.thought_settings import ThoughtsConfig
 from latent_jax.tasks.policy_config import PolicyConfig
 
-YOUNGER_SECTIONS = {"chains": ChainsConfig, "policy": PolicyConfig, "thoughts": ThoughtsConfig}
+YOUNGER_SECTIONS = {
+    "chains": ChainsConfig,
+    "hierarchy": HierarchyConfig,
+    "policy": PolicyConfig,
+    "thoughts": ThoughtsConfig,
+}
 """Sections that are younger than some run folders. A run without one was of a family that does not
 read it, so that today's defaults describe it as well as any."""
 

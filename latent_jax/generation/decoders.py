@@ -20,6 +20,8 @@ Caches = tuple[Cache, ...]
 class Decoder(abc.ABC):
     """A model whose ids are drawn one after the other.
 
+    A model whose layers are not alike has `empty_cache`, `by_layer` and `step` of its own.
+
     A lane is one text of a batch.
 
     Attributes:
@@ -31,7 +33,7 @@ class Decoder(abc.ABC):
     @property
     @abc.abstractmethod
     def network(self) -> GPTConfig:
-        """The GPT that predicts the ids."""
+        """The GPT that predicts the ids, or another network with `empty_cache` and FLOPs."""
 
     @abc.abstractmethod
     def prefill(
@@ -65,6 +67,18 @@ class Decoder(abc.ABC):
         Returns:
             The logits of the next id, float32[B, V], and the cache.
         """
+
+    def empty_cache(self, n_lanes: int, n_slots: int) -> Any:
+        """Return a cache in which nothing is read, stacked where its layers are alike."""
+        return self.network.empty_cache(n_lanes, n_slots)
+
+    def by_layer(self, cache: Any) -> Caches:
+        """Return a cache as `step` takes it: layers apart."""
+        return by_layer(cache)
+
+    def forward_flops(self, n_ids: int) -> float:
+        """Return forward FLOPs per id in lanes of `n_ids` ids."""
+        return sum(self.network.forward_flops(n_ids).values())
 
     @property
     def max_ids(self) -> int | None:

@@ -21,7 +21,7 @@ class Lanes(NamedTuple):
 
     Attributes:
         logits_BV: float32, of each lane's next id.
-        caches: keys and values of what each lane has read, one cache per layer.
+        caches: what each lane has read, as `Decoder.step` takes it: for a GPT one cache per layer.
         position_B: int32, the position of each lane's next id.
         is_done_B: bool, whether the lane has drawn the separator.
         seen_BV: bool, which ids the lane has read in its prompt or drawn; None if they are not
@@ -72,7 +72,7 @@ def start(
     Returns:
         Lanes whose next id is the first new one.
     """
-    cache = decoder.network.empty_cache(prompts_BT.shape[0], n_slots)
+    cache = decoder.empty_cache(prompts_BT.shape[0], n_slots)
     logits_BV, cache = decoder.prefill(variables, prompts_BT, lengths_B, cache)
     seen_BV = None
     if tracks_seen:
@@ -80,7 +80,7 @@ def start(
         lane_B1 = jnp.arange(len(lengths_B))[:, None]
         seen_BV = jnp.zeros(logits_BV.shape, bool).at[lane_B1, prompts_BT].max(is_real_BT)
     is_done_B = jnp.zeros(lengths_B.shape, bool)
-    return Lanes(logits_BV, by_layer(cache), lengths_B + 1, is_done_B, seen_BV)
+    return Lanes(logits_BV, decoder.by_layer(cache), lengths_B + 1, is_done_B, seen_BV)
 
 
 @functools.partial(

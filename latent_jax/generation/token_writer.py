@@ -46,7 +46,7 @@ class TokenWriter:
     def flops(self, n_prompt_ids: int, n_ids: int) -> float:
         """See `Writer.flops`; the FLOPs of an M1 that drives the tokenizer are not included."""
         n = n_prompt_ids + n_ids
-        return n * sum(self._decoder.network.forward_flops(n).values())
+        return n * self._decoder.forward_flops(n)
 
     def write(
         self,

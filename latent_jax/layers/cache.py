@@ -51,6 +51,21 @@ def fill(cache: Cache, k_BTGd: jax.Array, v_BTGd: jax.Array) -> Cache:
     )
 
 
+def last_slots(keys: Cache, lengths_B: jax.Array, n_slots: int) -> Cache:
+    """Return rings with the last of the first `lengths_B` positions of each lane.
+
+    Args:
+        keys: keys and values of positions 0 to T - 1, [B, G, T, d] each.
+        lengths_B: int32, at least 1.
+        n_slots: S, slots of a ring; position t is in slot t % S.
+    """
+    last_B1 = lengths_B[:, None] - 1
+    at_BS = last_B1 - ages(last_B1[:, 0], n_slots)
+    # Slots before the first position hold any key; a step reads none that is older than its text.
+    at_BS = jnp.clip(at_BS, 0, keys.k_BGSd.shape[2] - 1)
+    return Cache(*(jnp.take_along_axis(x, at_BS[:, None, :, None], axis=2) for x in keys))
+
+
 def put(cache: Cache, new: Cache, at: jax.Array) -> Cache:
     """Return the cache of a stack with new keys and values from slot `at` on, in all lanes.
 

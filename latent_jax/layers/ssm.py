@@ -7,25 +7,42 @@ it:
 
 with dt, b and c computed from the input (Gu and Dao 2023, "Mamba", arXiv 2312.00752, algorithm 2)
 and one decay rate per head (Dao and Gu 2024, "Transformers are SSMs", arXiv 2405.21060, section 5).
-With one rate per head, the steps inside a chunk are a masked matmul, as in attention, and only one
-state per chunk is passed on. So no array holds a state per position, and matmul units do the work.
-`selective_scan_reference` is the recurrence as written above; tests compare the two.
+`layers.selective_scan` computes it. A block runs over a whole row, or over one position per lane
+with a state that is passed on; the two agree.
 
 Shape letters of this file, beside the project's: P width of a head, N numbers of state per channel,
-E = H P inner width, G chunks, Q positions of a chunk, J taps.
+E = H P inner width, J taps.
 """
 
 import dataclasses
 import math
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from latent_jax.layers.config import DTYPES
-from latent_jax.layers.norms import LayerNorm
+from latent_jax.layers.norms import NORM_MODULES
+from latent_jax.layers.selective_scan import (
+    causal_depthwise_conv,
+    selective_scan_and_state,
+    selective_step,
+)
 from latent_jax.ranges import Size, check_fields, one_of
+
+
+class SSMState(NamedTuple):
+    """What a block passes on from one position to the next.
+
+    Attributes:
+        inputs_BJE: the last inputs of the convolution, one fewer than it has taps, in the compute
+            dtype; E is d_inner + 2 N here.
+        h_BHNP: the state of the scan, float32.
+    """
+
+    inputs_BJE: jax.Array
+    h_BHNP: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,9 +86,20 @@ class SSMConfig:
         return self.expand * self.d_model
 
     @property
+    def d_conv(self) -> int:
+        """Channels of the convolution: those of x, b and c."""
+        return self.d_inner + 2 * self.d_state
+
+    @property
     def n_heads(self) -> int:
         """H, the number of decay rates."""
         return self.d_inner // self.head_dim
+
+    def empty_state(self, n_lanes: int) -> SSMState:
+        """Return the state before the first position."""
+        inputs_BJE = jnp.zeros((n_lanes, self.conv_size - 1, self.d_conv), self.dtype)
+        shape = (n_lanes, self.n_heads, self.d_state, self.head_dim)
+        return SSMState(inputs_BJE, jnp.zeros(shape, jnp.float32))
 
     def forward_flops(self, length: int) -> float:
         """Return forward FLOPs per position of one block on rows of `length` positions.
@@ -90,113 +118,6 @@ class SSMConfig:
         return float(in_proj + conv + padded * (within_chunk + between_chunks) + out_proj)
 
 
-def selective_scan_reference(
-    x_BTHP: jax.Array, dt_BTH: jax.Array, a_H: jax.Array, b_BTN: jax.Array, c_BTN: jax.Array
-) -> jax.Array:
-    """Return y of the recurrence in the module docstring, without d x_t, as float32[B, T, H, P].
-
-    This is the readable form, for tests. It stores every state for the backward pass and is several
-    times slower than `selective_scan`, which has the same arguments.
-    """
-    n_batch, _, n_heads, head_dim = x_BTHP.shape
-
-    def step(h_BHPN, inputs):
-        x_BHP, dt_BH, b_BN, c_BN = inputs
-        decay_BH = jnp.exp(dt_BH * a_H[None])
-        write_BHPN = (dt_BH[..., None] * x_BHP)[..., None] * b_BN[:, None, None, :]
-        h_BHPN = decay_BH[..., None, None] * h_BHPN + write_BHPN
-        return h_BHPN, jnp.einsum("BHPN,BN->BHP", h_BHPN, c_BN)
-
-    h_BHPN = jnp.zeros((n_batch, n_heads, head_dim, b_BTN.shape[-1]), jnp.float32)
-    inputs = jax.tree.map(
-        lambda v: jnp.moveaxis(v, 1, 0).astype(jnp.float32), (x_BTHP, dt_BTH, b_BTN, c_BTN)
-    )
-    _, y_TBHP = jax.lax.scan(step, h_BHPN, inputs)
-    return jnp.moveaxis(y_TBHP, 0, 1)
-
-
-def selective_scan(
-    x_BTHP: jax.Array,
-    dt_BTH: jax.Array,
-    a_H: jax.Array,
-    b_BTN: jax.Array,
-    c_BTN: jax.Array,
-    *,
-    chunk_size: int,
-) -> jax.Array:
-    """Return what `selective_scan_reference` returns, computed chunk by chunk with matmuls.
-
-    Dao and Gu 2024, section 6 and listing 1: inside a chunk y = (L * c b^T) (dt x), where L holds
-    the decay from one position to another; the state at the start of the chunk adds its part. The
-    states of the chunks come from an associative scan.
-
-    Args:
-        x_BTHP: inputs, in the compute dtype.
-        dt_BTH: float32 step sizes, >= 0; a step of size 0 leaves the state as it is.
-        a_H: float32 decay rates, <= 0.
-        b_BTN: b, the direction in which each input is written to the state, in the compute dtype.
-        c_BTN: c, the direction in which the state is read, in the compute dtype.
-        chunk_size: Q; T need not be a multiple of it.
-
-    Returns:
-        float32[B, T, H, P]. Decays, states and sums are float32.
-    """
-    dtype = x_BTHP.dtype
-    length = x_BTHP.shape[1]
-    chunk = min(chunk_size, length)
-
-    def split(v_BT):
-        # Zeros fill the last chunk. A step of size 0 neither decays the state nor writes to it.
-        padding = [(0, 0)] * v_BT.ndim
-        padding[1] = (0, -length % chunk)
-        return jnp.pad(v_BT, padding).reshape(v_BT.shape[0], -1, chunk, *v_BT.shape[2:])
-
-    def dot(spec, *operands):
-        # Not `preferred_element_type`: XLA's CPU runtime has no batched bfloat16 -> float32 matmul.
-        return jnp.einsum(spec, *(v.astype(dtype) for v in operands)).astype(jnp.float32)
-
-    dtx_BGQHP = split((x_BTHP * dt_BTH[..., None]).astype(dtype))
-    b_BGQN, c_BGQN = split(b_BTN), split(c_BTN)
-    log_decay_BGHQ = jnp.moveaxis(jnp.cumsum(split(dt_BTH * a_H[None, None]), axis=2), 2, 3)
-
-    # Inside a chunk. Masked before the exponential, which could overflow above the diagonal.
-    log_l_BGHQQ = log_decay_BGHQ[..., :, None] - log_decay_BGHQ[..., None, :]
-    causal_QQ = jnp.tril(jnp.ones((chunk, chunk), bool))
-    l_BGHQQ = jnp.exp(jnp.where(causal_QQ[None, None, None], log_l_BGHQQ, -jnp.inf))
-    cb_BGQQ = dot("bgqn,bgkn->bgqk", c_BGQN, b_BGQN)
-    y_BGQHP = dot("bghqk,bgkhp->bgqhp", l_BGHQQ * cb_BGQQ[:, :, None], dtx_BGQHP)
-
-    # Between chunks: the state that each chunk writes, and the state that the next one starts from.
-    # b and c are multiplied by the decays because they are narrower than x.
-    to_end_BGHQ = jnp.exp(log_decay_BGHQ[..., -1:] - log_decay_BGHQ)
-    b_BGHQN = to_end_BGHQ[..., None] * b_BGQN[:, :, None]
-    written_BGHNP = dot("bghqn,bgqhp->bghnp", b_BGHQN, dtx_BGQHP)
-    decay_BGH = jnp.exp(log_decay_BGHQ[..., -1])
-
-    def join(earlier, later):
-        decay, h = later
-        return decay * earlier[0], decay[..., None, None] * earlier[1] + h
-
-    _, h_BGHNP = jax.lax.associative_scan(join, (decay_BGH, written_BGHNP), axis=1)
-    start_BGHNP = jnp.pad(h_BGHNP, ((0, 0), (1, 0), (0, 0), (0, 0), (0, 0)))[:, :-1]
-    c_BGHQN = jnp.exp(log_decay_BGHQ)[..., None] * c_BGQN[:, :, None]
-    y_BGQHP += dot("bghqn,bghnp->bgqhp", c_BGHQN, start_BGHNP)
-    return y_BGQHP.reshape(x_BTHP.shape[0], -1, *x_BTHP.shape[2:])[:, :length]
-
-
-def causal_depthwise_conv(x_BTE: jax.Array, kernel_JE: jax.Array, bias_E: jax.Array) -> jax.Array:
-    """Return a convolution of each channel over the last J positions, [B, T, E], in x's dtype.
-
-    The last tap is for the current position. It is a sum of shifted products, because XLA's grouped
-    convolution takes about ten times as long on a CPU.
-    """
-    n_taps, length = kernel_JE.shape[0], x_BTE.shape[1]
-    padded = jnp.pad(x_BTE, ((0, 0), (n_taps - 1, 0), (0, 0)))
-    kernel_JE = kernel_JE.astype(x_BTE.dtype)
-    taps = [padded[:, j : j + length] * kernel_JE[None, None, j] for j in range(n_taps)]
-    return sum(taps) + bias_E[None, None].astype(x_BTE.dtype)
-
-
 class MambaMixer(nn.Module):
     """The Mamba-2 mixer (arXiv 2405.21060, section 7.1): [B, T, D] in and out, causal."""
 
@@ -204,57 +125,131 @@ class MambaMixer(nn.Module):
 
     config: SSMConfig
 
-    @nn.compact
-    def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        """Return the mixed sequence in the config's dtype; output t depends on inputs <= t only.
-
-        So padding at the end of a row does not change real positions, and no mask is needed.
-        """
+    def setup(self):
+        """Create the dense layers and the parameters of convolution and scan."""
         config = self.config
-        dtype = jnp.dtype(config.dtype)
-        n_batch, length, _ = x_BTD.shape
-        d_inner, d_state, n_heads = config.d_inner, config.d_state, config.n_heads
-        d_conv = d_inner + 2 * d_state
+        d_conv, n_heads = config.d_conv, config.n_heads
 
         def dense(width, name):
-            return nn.Dense(width, use_bias=False, dtype=dtype, name=name)
+            return nn.Dense(width, use_bias=False, dtype=jnp.dtype(config.dtype), name=name)
 
-        projected = dense(d_inner + d_conv + n_heads, "in_proj")(x_BTD)
-        gate_BTE, xbc, dt_BTH = jnp.split(projected, [d_inner, d_inner + d_conv], axis=-1)
-
+        self.in_proj = dense(config.d_inner + d_conv + n_heads, "in_proj")
         bound = config.conv_size**-0.5
-        kernel = self.param(
+        self.kernel = self.param(
             "conv_kernel", _uniform_init(-bound, bound), (config.conv_size, d_conv), jnp.float32
         )
-        bias = self.param("conv_bias", nn.initializers.zeros, (d_conv,), jnp.float32)
-        xbc = nn.silu(causal_depthwise_conv(xbc, kernel, bias))
-        x_BTE, b_BTN, c_BTN = jnp.split(xbc, [d_inner, d_inner + d_state], axis=-1)
-        x_BTHP = x_BTE.reshape(n_batch, length, n_heads, config.head_dim)
-
-        dt_bias_H = self.param("dt_bias", _dt_bias_init, (n_heads,), jnp.float32)
-        dt_BTH = nn.softplus(dt_BTH.astype(jnp.float32) + dt_bias_H[None, None])
+        self.bias = self.param("conv_bias", nn.initializers.zeros, (d_conv,), jnp.float32)
+        self.dt_bias_H = self.param("dt_bias", _dt_bias_init, (n_heads,), jnp.float32)
         # S4D-real's range of rates, -1 to -16, over the heads (arXiv 2206.11893, section 4).
-        a_log_H = self.param("a_log", _log_uniform_init(1.0, 16.0), (n_heads,), jnp.float32)
-        d_H = self.param("d", nn.initializers.ones, (n_heads,), jnp.float32)
+        self.a_log_H = self.param("a_log", _log_uniform_init(1.0, 16.0), (n_heads,), jnp.float32)
+        self.d_H = self.param("d", nn.initializers.ones, (n_heads,), jnp.float32)
+        self.norm = nn.RMSNorm(dtype=jnp.dtype(config.dtype), name="norm")
+        self.out_proj = dense(config.d_model, "out_proj")
 
-        y_BTHP = selective_scan(
-            x_BTHP, dt_BTH, -jnp.exp(a_log_H), b_BTN, c_BTN, chunk_size=config.chunk_size
+    def __call__(self, x_BTD: jax.Array, documents_BT: jax.Array | None = None) -> jax.Array:
+        """Return the mixed sequence in the config's dtype; output t depends on inputs <= t only.
+
+        So padding at the end of a row does not change real positions, and no mask is needed. With
+        `documents_BT`, see `layers.selective_scan`, documents of a row do not see each other.
+        """
+        return self._mix(x_BTD, documents_BT)[0]
+
+    def prefill(self, x_BTD: jax.Array, lengths_B: jax.Array) -> tuple[jax.Array, SSMState]:
+        """Return the mixed sequence, and the state behind the first `lengths_B` positions.
+
+        A step of size 0 leaves the state as it is, so that padding changes nothing.
+        """
+        return self._mix(x_BTD, None, lengths_B)
+
+    def step(self, x_BD: jax.Array, state: SSMState) -> tuple[jax.Array, SSMState]:
+        """Return the mixed position of each lane, [B, D], and the state behind it."""
+        gate_BE, inputs_BE, dt_BH = self._projected(x_BD[:, None], squeeze=True)
+        window_BJE = jnp.concatenate([state.inputs_BJE, inputs_BE[:, None]], axis=1)
+        taps_BJE = window_BJE * self.kernel.astype(window_BJE.dtype)[None]
+        mixed_BE = nn.silu(taps_BJE.sum(axis=1) + self.bias[None].astype(window_BJE.dtype))
+        x_BHP, b_BN, c_BN = self._parts(mixed_BE)
+        h_BHNP, y_BHP = selective_step(
+            state.h_BHNP, x_BHP, dt_BH, -jnp.exp(self.a_log_H), b_BN, c_BN
         )
-        y_BTHP += d_H[None, None, :, None] * x_BTHP
-        y_BTE = y_BTHP.reshape(n_batch, length, d_inner).astype(dtype) * nn.silu(gate_BTE)
-        return dense(config.d_model, "out_proj")(nn.RMSNorm(dtype=dtype, name="norm")(y_BTE))
+        y_BD = self._out(y_BHP, x_BHP, gate_BE)
+        return y_BD, SSMState(window_BJE[:, 1:], h_BHNP)
+
+    def _mix(self, x_BTD, documents_BT, lengths_B=None):
+        config = self.config
+        gate_BTE, inputs_BTE, dt_BTH = self._projected(x_BTD)
+        mixed_BTE = nn.silu(causal_depthwise_conv(inputs_BTE, self.kernel, self.bias, documents_BT))
+        x_BTHP, b_BTN, c_BTN = self._parts(mixed_BTE)
+        if lengths_B is not None:
+            is_real_BT = jnp.arange(x_BTD.shape[1])[None] < lengths_B[:, None]
+            dt_BTH = jnp.where(is_real_BT[..., None], dt_BTH, 0.0)
+        y_BTHP, h_BHNP = selective_scan_and_state(
+            *(x_BTHP, dt_BTH, -jnp.exp(self.a_log_H), b_BTN, c_BTN, documents_BT),
+            chunk_size=config.chunk_size,
+        )
+        out_BTD = self._out(y_BTHP, x_BTHP, gate_BTE)
+        if lengths_B is None:
+            return out_BTD, None
+        n_kept = config.conv_size - 1
+        padded = jnp.pad(inputs_BTE, ((0, 0), (n_kept, 0), (0, 0)))
+        at_BJ = lengths_B[:, None] + jnp.arange(n_kept)[None]
+        return out_BTD, SSMState(jnp.take_along_axis(padded, at_BJ[..., None], axis=1), h_BHNP)
+
+    def _projected(self, x_BTD, squeeze=False):
+        """Return the gate, the inputs of the convolution, and the step sizes, float32."""
+        config = self.config
+        projected = self.in_proj(x_BTD)
+        projected = projected[:, 0] if squeeze else projected
+        ends = [config.d_inner, config.d_inner + config.d_conv]
+        gate, inputs, dt = jnp.split(projected, ends, axis=-1)
+        dt_bias = self.dt_bias_H.reshape((1,) * (dt.ndim - 1) + (-1,))
+        return gate, inputs, nn.softplus(dt.astype(jnp.float32) + dt_bias)
+
+    def _parts(self, mixed):
+        """Return x by heads, b and c from the result of the convolution."""
+        config = self.config
+        ends = [config.d_inner, config.d_inner + config.d_state]
+        x, b, c = jnp.split(mixed, ends, axis=-1)
+        return x.reshape(*x.shape[:-1], config.n_heads, config.head_dim), b, c
+
+    def _out(self, y, x, gate):
+        """Return y plus the skip of x, gated, normalised and projected to width D."""
+        y = y + self.d_H.reshape((1,) * (y.ndim - 2) + (-1, 1)) * x
+        y = y.reshape(*y.shape[:-2], -1).astype(self.config.dtype) * nn.silu(gate)
+        return self.out_proj(self.norm(y))
 
 
 class MambaBlock(nn.Module):
-    """Pre-norm residual block around `MambaMixer`: x + mixer(norm(x)), [B, T, D] in and out."""
+    """Pre-norm residual block around `MambaMixer`: x + mixer(norm(x)), [B, T, D] in and out.
+
+    Attributes:
+        config: of the mixer.
+        norm: one of `layers.config.NORMS`, before the mixer.
+    """
 
     config: SSMConfig
+    norm: str = "layer"
 
-    @nn.compact
-    def __call__(self, x_BTD: jax.Array) -> jax.Array:
+    def setup(self):
+        """Create the norm and the mixer."""
+        self.before = NORM_MODULES[self.norm](name="norm")
+        self.mixer = MambaMixer(self.config, name="mixer")
+
+    def __call__(self, x_BTD: jax.Array, documents_BT: jax.Array | None = None) -> jax.Array:
         """Return the residual stream after the block, in the config's dtype."""
         x_BTD = x_BTD.astype(self.config.dtype)
-        return x_BTD + MambaMixer(self.config, name="mixer")(LayerNorm(name="norm")(x_BTD))
+        return x_BTD + self.mixer(self.before(x_BTD), documents_BT)
+
+    def prefill(self, x_BTD: jax.Array, lengths_B: jax.Array) -> tuple[jax.Array, SSMState]:
+        """Return the stream after the block, and the state; see `MambaMixer.prefill`."""
+        x_BTD = x_BTD.astype(self.config.dtype)
+        mixed_BTD, state = self.mixer.prefill(self.before(x_BTD), lengths_B)
+        return x_BTD + mixed_BTD, state
+
+    def step(self, x_BD: jax.Array, state: SSMState) -> tuple[jax.Array, SSMState]:
+        """Return the stream of each lane after the block, [B, D], and the state."""
+        x_BD = x_BD.astype(self.config.dtype)
+        mixed_BD, state = self.mixer.step(self.before(x_BD[:, None])[:, 0], state)
+        return x_BD + mixed_BD, state
 
 
 def _uniform_init(low: float, high: float) -> nn.initializers.Initializer:

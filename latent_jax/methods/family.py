@@ -152,6 +152,7 @@ class Family(abc.ABC):
         ids_are_bytes: whether each id of a row is one raw byte, on any text.
         reads_problems: whether its rows are problems with worked answers, of a source of
             `data.sources.PROBLEMS`, and not text.
+        rotary: whether the network `model` must have rotary positions.
     """
 
     name: ClassVar[str]
@@ -166,6 +167,7 @@ class Family(abc.ABC):
     ids_are_bytes: ClassVar[bool] = False
     amounts: ClassVar[tuple[str, ...]] = TEXT
     reads_problems: ClassVar[bool] = False
+    rotary: ClassVar[bool] = False
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of options that a name may leave out, given the stated ones."""

@@ -13,6 +13,7 @@ _WANTED = ("name", "summary", "example")
 _METHODS = ("vocab_size", "make_code", "make_task", "make_writer", "defaults", "check")
 _METHODS += ("row_code", "row_layout", "builds")
 _FLAGS = ("learns_code", "reads_ids", "reads_gpt2_files", "ids_are_bytes", "reads_problems")
+_FLAGS += ("rotary",)
 
 
 def register(cls: type[Family] | None = None) -> type[Family]:

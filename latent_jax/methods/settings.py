@@ -19,6 +19,7 @@ from latent_jax.layers.config import TransformerConfig
 from latent_jax.methods.budget import FLOPS, STEPS, UNITS
 from latent_jax.methods.bytes import Bytes
 from latent_jax.methods.equal_info_ac import WINDOW_RULES
+from latent_jax.methods.hierarchy_settings import HierarchyConfig
 from latent_jax.methods.names import parse, with_options
 from latent_jax.methods.registry import family
 from latent_jax.methods.solve import budget_of
@@ -134,6 +135,7 @@ SECTIONS: Mapping[str, type] = {
     "autoencoder": TransformerConfig,
     "quantizer": QuantizerConfig,
     "latent": LatentConfig,
+    "hierarchy": HierarchyConfig,
     "optimizer": OptimizerConfig,
     "training": TrainingConfig,
 }

@@ -61,6 +61,7 @@ class Thoughts(Family):
     example = "Thoughts[latent,k=3]"
     reads_ids = False
     reads_problems = True
+    rotary = True
     reads_gpt2_files = True
     amounts = AMOUNTS
 

@@ -1,8 +1,8 @@
-"""Options that somebody has set and that the chosen compressor or quantizer does not read.
+"""Options that somebody has set and that the method, or what it is made of, does not read.
 
 The sections "compressor" and "quantizer" have the options of all kinds, so that a kind can be
-changed without another change. An option of another kind is no error, because older run folders
-have some; but who sets one expects an effect.
+changed without another change, and "hierarchy" is of methods that cut into chunks. An option of
+another kind is no error, because older run folders have some; but who sets one expects an effect.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,8 @@ def unused_options(config: ConfigDict, changed: Mapping[str, Any]) -> list[str]:
     lines = []
     for key, value in changed.items():
         section, _, option = key.partition(".")
+        if section == "hierarchy":
+            lines += _unread_of_hierarchy(config, key, value)
         if section not in chosen or chosen[section] in _readers(section, option):
             continue
         readers = " or ".join(_readers(section, option)) or "no kind"
@@ -35,6 +37,20 @@ def unused_options(config: ConfigDict, changed: Mapping[str, Any]) -> list[str]:
         here = f"the {section} of {method} is {kind}" if kind else f"{method} has no {section}"
         lines.append(f"{key}={value} has no effect: {readers} would read it, and {here}")
     return lines
+
+
+def _unread_of_hierarchy(config: ConfigDict, key: str, value: Any) -> list[str]:
+    """Return the line on an option of the section "hierarchy", if nothing reads it."""
+    method, outer = parse(config.method), config.hierarchy.outer
+    start, option = f"{key}={value} has no effect: ", key.partition(".")[2]
+    if method.family != "HNet":
+        return [f"{start}HNet would read it, and the method is {method}"]
+    kind = {"window": "attention", "heads": "attention", "state": "mamba"}.get(option, outer)
+    if kind != outer:
+        return [f"{start}hierarchy.outer={kind} would read it, and here it is {outer}"]
+    if option == "control_steps" and not method["control"]:
+        return [f"{start}control=1 would read it, and {method} has control=0"]
+    return []
 
 
 def _readers(section: str, option: str) -> list[str]:

@@ -31,6 +31,8 @@ PAIRS = (
     ("linear_merge", "pmap"),
     ("sequence_linear", "tensor"),
     ("fsq", "pmap"),
+    ("hnet", "pmap"),
+    ("hnet", "fsdp"),
 )
 """Every family once, and every strategy with a GPT, relative positions or snippets, and latents."""
 

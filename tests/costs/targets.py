@@ -18,6 +18,7 @@ FAMILIES = {
         for kind in ("conv1d", "ssm", "attention_pool", "linear_merge", "sequence_linear")
     },
     "fsq": lambda: latent_lm.get_config("size=nano,quantizer=fsq,codes=64"),
+    "hnet": lambda: language_model.get_config("size=nano,method=HNet[n=4]"),
     "continuous": lambda: latent_lm.get_config("size=nano,quantizer=none"),
 }
 """One config of every family of programs, as small as the config files have them."""

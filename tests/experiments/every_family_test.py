@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import compressors, language_model, latent_lm, m1, m2, quickstart
+from configs import compressors, hnet, language_model, latent_lm, m1, m2, quickstart
 from latent_jax.commands.generate import make_writer
 from latent_jax.experiments.evaluate import evaluate, load_run
 from latent_jax.experiments.reading import open_reading
@@ -23,8 +23,10 @@ from latent_jax.training.sharding import batch_sharding
 from tests.tokenizers.byte_models import byte_model
 
 METHODS = [family.example for family in families().values()]
-WRITERS = {"AC", "BPE", "Bytes", "EqualInfoAC", "GZip", "Latent", "SentencePiece", "StaticAC"}
+WRITERS = {"AC", "BPE", "Bytes", "EqualInfoAC", "GZip", "HNet", "Latent", "SentencePiece"}
+WRITERS |= {"StaticAC"}
 """Families of this project that write; a new one may have no writer, and says so."""
+METHODS += ["HNet[n=3,stages=2,control=0]"]
 METHODS += [f"Latent[conv1d,c=2,{rest}]" for rest in ("k=16,q=fsq", "q=none")]
 
 
@@ -47,6 +49,7 @@ CONFIGS = {
     "compressors, ssm": lambda: compressors.get_config().runs.ssm_c8,
     "m1": lambda: m1.get_config("size=nano"),
     "m1, adamw": lambda: m1.get_config("size=nano,optimizer=adamw,windows=anywhere"),
+    "hnet": lambda: hnet.get_config("n=3,stages=2").runs.hnet,
     "m2": lambda: m2.get_config("size=100k,method=Bytes,optimizer=adafactor"),
     "m2, latent": lambda: m2.get_config("size=100k,method=Latent[conv1d,c=4,k=16]"),
 }
@@ -70,10 +73,12 @@ def tiny(method, folder):
     if families()[parse(method).family].is_driven(parse(method)):
         config.tokenizer.update(m1=f"{folder}/m1.msgpack", lanes=8)
         config.data.files = (f"{folder}/few.jsonl",)
+    if families()[parse(method).family].rotary:
+        config.model.positions = "rotary"
     if families()[parse(method).family].reads_problems:
         thoughts = config.thoughts
         length = thoughts.text + thoughts.blocks_text + thoughts.blocks * thoughts.slots
-        config.row_length, config.model.positions = length, "rotary"
+        config.row_length = length
         config.data.update(source="chains", files=())
         config.chains.n_problems = 400
     return config

@@ -52,6 +52,7 @@ NUMBERS = [key for key, value in DEFAULTS.items() if type(value) in (int, float)
 CHOICES = ("head", "latent.beta_schedule", "latent.lm_gradient", "quantizer.metric")
 CHOICES += ("quantizer.gradient", "quantizer.codebook_update", "optimizer.name", "data.source")
 CHOICES += ("optimizer.schedule", "training.strategy", "method")
+CHOICES += ("hierarchy.outer", "hierarchy.stage_rates", "hierarchy.documents")
 CHOICES += tuple(
     f"{section}.{key}"
     for section in ("model", "autoencoder")
@@ -220,8 +221,10 @@ def test_every_family_measures_its_headline_and_refuses_what_it_does_not(name):
     shape = dict(d_model=16, n_heads=2, n_layers=1)
     words = {f"{s}.{k}": v for s in ("model", "autoencoder") for k, v in shape.items()}
     config = made(method=name, row_length=32, **words)
+    if families()[parse(name).family].rotary:
+        config.model.positions = "rotary"
     if families()[parse(name).family].reads_problems:
-        config.row_length, config.model.positions = ThoughtsConfig().row.length, "rotary"
+        config.row_length = ThoughtsConfig().row.length
     task = make_task(config, assumed_vocabulary(config, 4.0))
     spec = config_batch_spec(config, 2)
     assert task.headline in metric_names(task, spec)

@@ -27,6 +27,8 @@ CONFIGS = {
     "rvq, learned": made(
         method="Latent[ssm,c=2,k=16,q=rvq]", **{"quantizer.codebook_update": "learned"}
     ),
+    "two stages": made(method="HNet[n=3,stages=2]", **{"hierarchy.widths": (8, 12)}),
+    "stages of attention": made(method="HNet[n=3]", **{"hierarchy.outer": "attention"}),
     "llama": made(
         **{
             "model.positions": "rotary",
@@ -47,6 +49,7 @@ NOT_DECAYED = (
     r"position_bias/table$",
     r"quantizer/(stages_\d+/)?offsets$",
     r"decompressor/(offsets|places)$",
+    r"^stage/(inner/)*pad$",
     r"^thought/(marks|projection/(gain|share))$",
     r"(attention/(offset|log_slope)|place_score)$",
     r"^(blocks/)?(\w+_(gain|multiplier|shift)|position_bias)$",
@@ -58,8 +61,10 @@ def small(config):
         section.update(d_model=16, n_heads=2, n_layers=2, dtype="float32")
     config.model.n_kv_heads = min(config.model.n_kv_heads, 1)
     config.update(row_length=32, batch_size=4)
+    if families()[parse(config.method).family].rotary:
+        config.model.positions = "rotary"
     if families()[parse(config.method).family].reads_problems:
-        config.row_length, config.model.positions = ThoughtsConfig().row.length, "rotary"
+        config.row_length = ThoughtsConfig().row.length
     config.compressor.ssm_head_dim = 16
     return config
 

@@ -6,14 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_jax.layers.ssm import (
-    MambaBlock,
-    MambaMixer,
-    SSMConfig,
+from latent_jax.layers.selective_scan import (
     causal_depthwise_conv,
     selective_scan,
     selective_scan_reference,
 )
+from latent_jax.layers.ssm import MambaBlock, MambaMixer, SSMConfig
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="dtype")
@@ -161,3 +159,50 @@ def test_flops_agree_with_the_compiler():
 def test_impossible_configs_are_refused(words, message):
     with pytest.raises(ValueError, match=message):
         SSMConfig(**words)
+
+
+DOCUMENTS = jnp.array([[0] * 5 + [1] * 1 + [2] * 7, [0] * 13])
+
+
+@pytest.mark.parametrize("chunk_size", [1, 4, 32])
+def test_documents_of_a_row_are_scanned_apart(chunk_size):
+    x, dt, a, b, c = scan_inputs(13)
+    expected = jax.jit(selective_scan_reference)(x, dt, a, b, c, DOCUMENTS)
+    actual = scan(x, dt, a, b, c, DOCUMENTS, chunk_size=chunk_size)
+    chex.assert_trees_all_close(actual, expected, atol=1e-5, rtol=1e-5)
+    alone = scan(*(v[:1, 6:] if v.ndim > 1 else v for v in (x, dt, a, b, c)), chunk_size=4)
+    chex.assert_trees_all_close(actual[:1, 6:], alone, atol=1e-5)
+    together = scan(x, dt, a, b, c, chunk_size=4)
+    assert float(jnp.abs(actual[0, 6:] - together[0, 6:]).max()) > 1e-2
+    chex.assert_trees_all_close(actual[1], together[1], atol=1e-5)
+
+
+def test_a_block_shows_no_document_to_the_next():
+    config = SSMConfig(d_model=8, d_state=4, head_dim=8, chunk_size=4)
+    block = MambaBlock(config)
+    x = jax.random.normal(jax.random.key(0), (2, 13, 8))
+    variables = jax.jit(block.init)(jax.random.key(1), x)
+    change = jax.jit(
+        jax.jacobian(lambda x: jnp.sum(jnp.sin(block.apply(variables, x, DOCUMENTS)[0]), -1))
+    )(x)[:, 0]
+    # Differences of cumulative sums are rounded by what was summed before.
+    reads = np.any(np.abs(change) > 1e-6, axis=-1)
+    same = np.asarray(DOCUMENTS[0])[:, None] == np.asarray(DOCUMENTS[0])[None]
+    np.testing.assert_array_equal(reads, same & np.tri(13, dtype=bool))
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_prefill_and_steps_equal_the_whole_row(norm):
+    block = MambaBlock(SSMConfig(d_model=8, d_state=4, head_dim=8, chunk_size=4), norm)
+    x = jax.random.normal(jax.random.key(0), (3, 11, 8))
+    whole, variables = jax.jit(block.init_with_output)(jax.random.key(1), x)
+    lengths = jnp.array([7, 2, 5])
+    read, state = jax.jit(functools.partial(block.apply, method="prefill"))(
+        variables, x[:, :7], lengths
+    )
+    for lane, length in enumerate(lengths):
+        chex.assert_trees_all_close(read[lane, :length], whole[lane, :length], atol=1e-5)
+    step = jax.jit(functools.partial(block.apply, method="step"))
+    for i in range(4):
+        y, state = step(variables, x[jnp.arange(3), lengths + i], state)
+        chex.assert_trees_all_close(y, whole[jnp.arange(3), lengths + i], atol=1e-5)

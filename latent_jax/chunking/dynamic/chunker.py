@@ -1,0 +1,201 @@
+"""The chunker: a router, its threshold, and the cut that they make of rows, or of a single step.
+
+A boundary is where the router's probability is above the threshold, and where a document starts:
+the position that reads the separator, and the first position of a row.
+"""
+
+import dataclasses
+from typing import Annotated, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from latent_jax.chunking.dynamic.base import Cut, capacity_of, chunks_of, cut_at, pick
+from latent_jax.chunking.dynamic.rate import Threshold, moved
+from latent_jax.chunking.dynamic.ratio import ratio_loss
+from latent_jax.chunking.dynamic.registry import Router, Sight, routers
+from latent_jax.contracts import Chunks
+from latent_jax.nearest import check_word
+from latent_jax.ranges import Natural, Size, at_least, check_fields, more_than
+
+EVEN = 0.5
+"""A boundary is where the moved probability is above it."""
+
+
+class Row(NamedTuple):
+    """What is known of the positions of rows beside their vectors.
+
+    Attributes:
+        ids_BT: int32, byte ids that positions read; of chunks, the first one of each.
+        starts_BT: bool, where documents start.
+        mask_BT: bool, False at padding behind a row.
+        documents_BT: int32, the document of each position where documents do not see each other;
+            None = they do.
+        n_units: float32 scalar, what rates are counted in: raw bytes, or chunks of the stage
+            before.
+    """
+
+    ids_BT: jax.Array
+    starts_BT: jax.Array
+    mask_BT: jax.Array
+    documents_BT: jax.Array | None
+    n_units: jax.Array
+
+
+class Last(NamedTuple):
+    """What a step of a router sees of the position before.
+
+    Attributes:
+        x_BD: the encoder's result.
+        id_B: int32.
+        since_start_B: int32, positions since the start of the document.
+    """
+
+    x_BD: jax.Array
+    id_B: jax.Array
+    since_start_B: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChunkerConfig:
+    """How rows are cut.
+
+    Attributes:
+        kind: of the router, see `registry.routers`.
+        width: D, of the vectors that it sees.
+        rate: positions per chunk that are aimed at; of the outermost stage, raw bytes per chunk.
+        slack: chunks that a row has room for, as a multiple of those aimed at.
+        control_steps: training steps over which the threshold averages, at most; 0 = the paper's
+            threshold, p > 1/2.
+        separator_id: the id between documents.
+
+    Raises:
+        ValueError: the router is unknown, a number is out of range, or a router of hard decisions
+            is to be controlled.
+    """
+
+    kind: str
+    width: Size
+    rate: Annotated[float, more_than(1, 2**20)]
+    slack: Annotated[float, at_least(1, 2**20)] = 1.25
+    control_steps: Natural = 0
+    separator_id: Natural = 256
+
+    def __post_init__(self):
+        """Check the fields."""
+        check_fields(self)
+        check_word("router", self.kind, routers())
+        if self.control_steps and not routers()[self.kind].is_soft:
+            raise ValueError(
+                f"the router {self.kind} decides by 0 and 1, which no threshold moves: set control "
+                "to 0"
+            )
+
+    def capacity(self, length: int) -> int:
+        """Return K for rows of `length` positions."""
+        return capacity_of(length, self.rate, self.slack)
+
+    def router(self) -> Router:
+        """Return the router."""
+        return routers()[self.kind](width=self.width, rate=self.rate)
+
+    @property
+    def forward_flops(self) -> float:
+        """Forward FLOPs of the router per position."""
+        return routers()[self.kind].forward_flops(self.width)
+
+
+class DynamicChunker(nn.Module):
+    """Cuts rows into chunks, each represented by the vector of its first position."""
+
+    config: ChunkerConfig
+
+    def setup(self):
+        """Create the router and the threshold."""
+        self.router = self.config.router()
+        if self.config.control_steps:
+            self.threshold = Threshold(self.config.control_steps)
+
+    def __call__(
+        self, x_BTD: jax.Array, row: Row, *, train: bool = False, capacity: int | None = None
+    ) -> tuple[Chunks, Cut, jax.Array]:
+        """Return the chunks, where they begin, and the moved probabilities, float32[B, T].
+
+        Args:
+            x_BTD: the encoder's result.
+            row: of the same positions.
+            train: whether the threshold follows this batch.
+            capacity: K; None = that of the config.
+        """
+        config = self.config
+        p_BT = self.router(self._sight(x_BTD, row))
+        starts_BT = row.starts_BT & row.mask_BT
+        if config.control_steps:
+            is_free_BT = row.mask_BT & ~row.starts_BT
+            n_wanted = row.n_units / config.rate
+            threshold = self.threshold(p_BT, is_free_BT, jnp.sum(starts_BT), n_wanted, train=train)
+            p_BT = moved(p_BT, threshold)
+        p_BT = jnp.where(row.starts_BT, 1.0, p_BT)
+        is_boundary_BT = (p_BT > EVEN) & row.mask_BT
+        cut = cut_at(is_boundary_BT, capacity or config.capacity(x_BTD.shape[1]))
+        loss = ratio_loss(is_boundary_BT, p_BT, row.mask_BT, config.rate)
+        return chunks_of(pick(x_BTD, cut), cut, loss), cut, p_BT
+
+    def step(
+        self, x_BD: jax.Array, id_B: jax.Array, start_B: jax.Array, last: Last
+    ) -> tuple[jax.Array, Last]:
+        """Return the moved probability of one position per lane, float32[B], and what comes next.
+
+        Args:
+            x_BD: the encoder's result.
+            id_B: int32, the id that the position reads.
+            start_B: bool, whether a document starts there.
+            last: of the position before.
+        """
+        since_start_B = jnp.where(start_B, 0, last.since_start_B + 1)
+        now = Last(x_BD, id_B, since_start_B)
+        sight = Sight(*(x[:, None] for x in (x_BD, last.x_BD, id_B, last.id_B, since_start_B)))
+        p_B = self.router(sight)[:, 0]
+        if self.config.control_steps:
+            nothing = jnp.zeros((), jnp.float32)
+            p_B = moved(p_B, self.threshold(p_B, start_B, nothing, nothing))
+        return jnp.where(start_B, 1.0, p_B), now
+
+    def last(self, x_BTD: jax.Array, row: Row, lengths_B: jax.Array) -> Last:
+        """Return what the step behind the first `lengths_B` positions sees."""
+        at_B1 = lengths_B[:, None] - 1
+        sight = self._sight(x_BTD, row)
+        x_BD = jnp.take_along_axis(x_BTD, at_B1[..., None], axis=1)[:, 0]
+        rest = (
+            jnp.take_along_axis(x, at_B1, axis=1)[:, 0] for x in (row.ids_BT, sight.since_start_BT)
+        )
+        return Last(x_BD, *rest)
+
+    def _sight(self, x_BTD: jax.Array, row: Row) -> Sight:
+        before_BTD = jnp.pad(x_BTD[:, :-1], ((0, 0), (1, 0), (0, 0)))
+        separator = self.config.separator_id
+        before_BT = jnp.pad(row.ids_BT[:, :-1], ((0, 0), (1, 0)), constant_values=separator)
+        at_BT = jnp.broadcast_to(
+            jnp.arange(x_BTD.shape[1], dtype=jnp.int32)[None], row.ids_BT.shape
+        )
+        start_BT = jax.lax.cummax(jnp.where(row.starts_BT, at_BT, 0), axis=1)
+        return Sight(x_BTD, before_BTD, row.ids_BT, before_BT, at_BT - start_BT)
+
+
+def empty_last(n_lanes: int, width: int, dtype: str, separator_id: int) -> Last:
+    """Return what the first step of a lane sees."""
+    zeros_B = jnp.zeros(n_lanes, jnp.int32)
+    return Last(jnp.zeros((n_lanes, width), dtype), zeros_B + separator_id, zeros_B)
+
+
+def row_of_chunks(row: Row, cut: Cut) -> Row:
+    """Return what is known of chunks: the id, start and document of the first position of each."""
+
+    def first(x_BT):
+        return jnp.take_along_axis(x_BT, cut.first_BK, axis=1)
+
+    documents_BK = None if row.documents_BT is None else first(row.documents_BT)
+    n_chunks = jnp.sum(cut.mask_BK).astype(jnp.float32)
+    starts_BK = first(row.starts_BT) & cut.mask_BK
+    return Row(first(row.ids_BT), starts_BK, cut.mask_BK, documents_BK, n_chunks)

@@ -1,0 +1,250 @@
+"""Causal networks whose positions reach back a limited way: stacks of attention, and of Mamba-2.
+
+Both run over whole rows, read the first positions of each lane at once (`prefill`), and then one
+position per lane (`step`), with the same results. Documents of a row may be told apart; then no
+position reads another document.
+
+A step may leave a lane out (`is_real_B`): its state stays as it is, and its result is of no use. So
+a network can run for those lanes of a batch that have something to read.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from latent_jax.layers.block import Stack, by_layer, stacked
+from latent_jax.layers.cache import Cache, empty_cache, last_slots
+from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.norms import RMSNorm
+from latent_jax.layers.ssm import MambaBlock, SSMConfig
+from latent_jax.layers.view import View
+from latent_jax.sharding_constraints import rows
+
+
+class ReachCache(NamedTuple):
+    """What attention passes on: a ring for each layer, and the positions read, int32[B]."""
+
+    layers: tuple[Cache, ...]
+    n_read_B: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionReach:
+    """A stack of transformer blocks with rotary positions.
+
+    Attributes:
+        stack: the blocks; resolved, and its positions are rotary.
+        window: positions that each one reads, itself included; 0 = all before it.
+
+    Raises:
+        ValueError: the positions are not rotary.
+    """
+
+    stack: TransformerConfig
+    window: int = 0
+
+    def __post_init__(self):
+        """Refuse positions that a view cannot have."""
+        if self.stack.positions != "rotary":
+            raise ValueError(
+                "attention over chunks, or over a window of bytes, needs "
+                f"model.positions=rotary; got {self.stack.positions!r}"
+            )
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.stack.d_model
+
+    @property
+    def unrolled(self) -> "AttentionReach":
+        """The same without a loop over layers."""
+        return dataclasses.replace(self, stack=self.stack.unrolled)
+
+    def module(self) -> nn.Module:
+        """Return the network."""
+        return AttentionNetwork(self)
+
+    def forward_flops(self, length: float) -> float:
+        """Return forward FLOPs per position on rows of `length` positions.
+
+        All T x T scores count: a window masks them, and does not leave them out.
+        """
+        return sum(self.stack.stack_flops(length).values())
+
+    def empty_cache(self, n_lanes: int, n_slots: int) -> ReachCache:
+        """Return what `step` starts from; rings have `n_slots` slots, or as many as the window."""
+        n_slots = min(self.window or n_slots, n_slots)
+        stack = self.stack
+        ring = empty_cache(n_lanes, stack.key_value_heads, n_slots, stack.head_size, stack.dtype)
+        return ReachCache((ring,) * stack.n_layers, jnp.zeros(n_lanes, jnp.int32))
+
+
+@dataclasses.dataclass(frozen=True)
+class MambaReach:
+    """Mamba-2 blocks without feed-forward parts, and an RMS norm at their end.
+
+    Attributes:
+        block: of each.
+        n_layers: how many.
+    """
+
+    block: SSMConfig
+    n_layers: int
+
+    @classmethod
+    def of(cls, d_model: int, n_layers: int, d_state: int, dtype: str) -> "MambaReach":
+        """Return blocks with heads of 64 channels, or fewer where 64 does not divide 2 D."""
+        words = dict(head_dim=math.gcd(64, 2 * d_model), dtype=dtype)
+        return cls(SSMConfig(d_model=d_model, d_state=d_state, **words), n_layers)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.block.d_model
+
+    @property
+    def unrolled(self) -> "MambaReach":
+        """The same: it has no loop over layers."""
+        return self
+
+    def module(self) -> nn.Module:
+        """Return the network."""
+        return MambaNetwork(self)
+
+    def forward_flops(self, length: float) -> float:
+        """Return forward FLOPs per position on rows of `length` positions."""
+        return self.n_layers * self.block.forward_flops(max(1, round(length)))
+
+    def empty_cache(self, n_lanes: int, n_slots: int) -> tuple[Any, ...]:
+        """Return the state of each block before the first position."""
+        del n_slots
+        return (self.block.empty_state(n_lanes),) * self.n_layers
+
+
+Reach = AttentionReach | MambaReach
+
+
+class AttentionNetwork(nn.Module):
+    """See `AttentionReach`."""
+
+    config: AttentionReach
+
+    def setup(self):
+        """Create the blocks."""
+        self.stack = Stack(self.config.stack, causal=True)
+
+    def __call__(
+        self, x_BTD: jax.Array, documents_BT: jax.Array | None = None, *, train: bool = False
+    ) -> jax.Array:
+        """Return the stream behind the final norm, [B, T, D].
+
+        Padding at the end of a row is read by no position before it.
+
+        Args:
+            x_BTD: the stream.
+            documents_BT: int32, never falling; None = all positions are of one document.
+            train: whether dropout is on.
+        """
+        window = self.config.window
+        view = None
+        if documents_BT is not None or 0 < window < x_BTD.shape[1]:
+            view = reach_view(x_BTD.shape[1], window, documents_BT)
+        return self.stack(x_BTD, train=train, view=view)[0]
+
+    def prefill(
+        self,
+        x_BTD: jax.Array,
+        lengths_B: jax.Array,
+        cache: ReachCache,
+    ) -> tuple[jax.Array, ReachCache]:
+        """Return the stream, and rings with the last of the first `lengths_B` positions.
+
+        Positions read as many positions back as the rings have slots, as steps do. Of the empty
+        cache only that number counts.
+        """
+        n_slots = cache.layers[0].k_BGSd.shape[2]
+        view = reach_view(x_BTD.shape[1], n_slots, None)
+        x_BTD, keys = self.stack(x_BTD, view=view)
+        rings = tuple(last_slots(layer, lengths_B, n_slots) for layer in by_layer(keys))
+        return x_BTD, ReachCache(rings, lengths_B)
+
+    def step(
+        self, x_BD: jax.Array, cache: ReachCache, is_real_B: jax.Array
+    ) -> tuple[jax.Array, ReachCache]:
+        """Return the stream of one position per lane, [B, D], and the cache.
+
+        A lane that is left out writes to the slot of its next position, which the next real one
+        overwrites before anything reads it. So no ring has to be selected by lane.
+        """
+        x_B1D, layers = self.stack(
+            x_BD[:, None], cache=stacked(cache.layers), position_B=cache.n_read_B
+        )
+        return x_B1D[:, 0], ReachCache(by_layer(layers), cache.n_read_B + is_real_B)
+
+
+class MambaNetwork(nn.Module):
+    """See `MambaReach`."""
+
+    config: MambaReach
+
+    def setup(self):
+        """Create the blocks and the norm."""
+        self.layer = [MambaBlock(self.config.block, "rms") for _ in range(self.config.n_layers)]
+        self.norm = RMSNorm()
+
+    def __call__(
+        self, x_BTD: jax.Array, documents_BT: jax.Array | None = None, *, train: bool = False
+    ) -> jax.Array:
+        """Return the stream behind the norm; see `AttentionNetwork`. There is no dropout."""
+        del train
+        for block in self.layer:
+            x_BTD = block(rows(x_BTD), documents_BT)
+        return self.norm(x_BTD)
+
+    def prefill(
+        self,
+        x_BTD: jax.Array,
+        lengths_B: jax.Array,
+        cache: tuple[Any, ...],
+    ) -> tuple[jax.Array, tuple[Any, ...]]:
+        """Return the stream, and the states behind the first `lengths_B` positions."""
+        del cache  # it is empty
+        states = []
+        for block in self.layer:
+            x_BTD, state = block.prefill(x_BTD, lengths_B)
+            states.append(state)
+        return self.norm(x_BTD), tuple(states)
+
+    def step(
+        self, x_BD: jax.Array, cache: tuple[Any, ...], is_real_B: jax.Array
+    ) -> tuple[jax.Array, tuple[Any, ...]]:
+        """Return the stream of one position per lane, [B, D], and the states."""
+        states = []
+        for block, state in zip(self.layer, cache, strict=True):
+            x_BD, state = block.step(x_BD, state)
+            states.append(state)
+        return self.norm(x_BD[:, None])[:, 0], keep(is_real_B, tuple(states), cache)
+
+
+def reach_view(length: int, window: int, documents_BT: jax.Array | None) -> View:
+    """Return who reads whom: the last `window` positions (0 = all), of the same document."""
+    at_T = jnp.arange(length, dtype=jnp.int32)
+    age_TT = at_T[:, None] - at_T[None]
+    reads_BTT = ((age_TT >= 0) & (age_TT < (window or length)))[None]
+    if documents_BT is not None:
+        reads_BTT = reads_BTT & (documents_BT[:, :, None] == documents_BT[:, None])
+    return View(at_T[None], reads_BTT)
+
+
+def keep(is_new_B: jax.Array, new: Any, old: Any) -> Any:
+    """Return a pytree whose lanes are those of `new` where `is_new_B`, else those of `old`."""
+
+    def choose(x, y):
+        return jnp.where(is_new_B.reshape(-1, *(1,) * (x.ndim - 1)), x, y)
+
+    return jax.tree.map(choose, new, old)

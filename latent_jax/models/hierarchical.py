@@ -1,0 +1,282 @@
+"""Hierarchical models over bytes: encoder, chunker, inner network over chunks, decoder.
+
+Hwang et al. 2025, "Dynamic Chunking for End-to-End Hierarchical Sequence Modeling" (H-Net, arXiv
+2507.07955), section 2. The inner network is such a model again, or a transformer. Every sub-network
+ends in a norm. Wider inner networks read a chunk beside a learned vector, and what they give is cut
+to the width of the outer one. The way back is smoothed over chunks and added to a linear map of
+the encoder's result, whose float32 weights begin at zero.
+
+What is ours: the number of chunks is static (`chunking.dynamic.base`), and a threshold holds the
+rate (`chunking.dynamic.rate`).
+
+Rows hold documents behind each other. As in the GPT of all other methods, a position reads earlier
+documents of its row, so that comparisons are at equal terms; boundaries always are where a document
+starts, and the moving average starts anew there. With `apart`, documents do not see each other:
+scans, convolutions and attention end at their starts, and a position whose chunk is of an earlier
+document, which happens only behind an overflow, takes nothing from it.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from latent_jax.chunking.dynamic.base import pick
+from latent_jax.chunking.dynamic.chunker import EVEN, DynamicChunker, Row, row_of_chunks
+from latent_jax.chunking.dynamic.smoothing import chunk_weights, dechunk, smooth, smooth_step
+from latent_jax.layers.dense import Dense
+from latent_jax.layers.dropout import Dropout
+from latent_jax.layers.embeddings import TokenEmbedding
+from latent_jax.layers.reach import keep
+from latent_jax.models.hierarchy_config import HierarchicalConfig, StageCache, StageConfig
+
+
+class Notes(NamedTuple):
+    """What a pass leaves beside its result.
+
+    Attributes:
+        aux_loss: float32 scalar, the sum of the ratio losses of all stages.
+        stats: sums by name, "n_chunks_1" and "n_overflow_1" of the outermost stage, and so on.
+    """
+
+    aux_loss: jax.Array
+    stats: dict[str, jax.Array]
+
+
+class Stage(nn.Module):
+    """One stage, and all that are in it; [B, T, D] in and out.
+
+    Attributes:
+        config: of the stage.
+        number: 1 = the outermost.
+    """
+
+    decays = {"pad": False}
+
+    config: StageConfig
+    number: int = 1
+
+    def setup(self):
+        """Create the networks."""
+        config, width = self.config, self.config.width
+        self.encoder, self.decoder = config.outer.module(), config.outer.module()
+        self.chunker = DynamicChunker(config.chunker)
+        zeros = nn.initializers.zeros
+        self.residual = Dense((width,), (width,), "float32", zeros, use_bias=False)
+        if config.inner.width > width:
+            self.pad = self.param("pad", zeros, (config.inner.width - width,), jnp.float32)
+        is_last = config.is_innermost
+        self.inner = config.inner.module() if is_last else Stage(config.inner, self.number + 1)
+
+    def __call__(
+        self, x_BTD: jax.Array, row: Row, *, train: bool = False
+    ) -> tuple[jax.Array, Notes]:
+        """Return the decoder's result and the notes of all stages."""
+        encoded_BTD = self.encoder(x_BTD, row.documents_BT, train=train)
+        chunks, cut, p_BT = self.chunker(encoded_BTD, row, train=train)
+        inner_row = row_of_chunks(row, cut)
+        z_BKE = self._widened(chunks.z_BKD)
+        notes = Notes(jnp.zeros((), jnp.float32), {})
+        if self.config.is_innermost:
+            z_BKE = self.inner(z_BKE, inner_row.documents_BT, train=train)
+        else:
+            z_BKE, notes = self.inner(z_BKE, inner_row, train=train)
+        smoothed_BKD = self._smoothed(z_BKE, p_BT, cut, inner_row)
+        joined_BTD = self._joined(encoded_BTD, smoothed_BKD, p_BT, cut, row, inner_row)
+        stats = {f"{name}_{self.number}": value for name, value in chunks.stats.items()}
+        notes = Notes(notes.aux_loss + chunks.aux_loss, stats | notes.stats)
+        return self.decoder(joined_BTD, row.documents_BT, train=train), notes
+
+    def prefill(
+        self, x_BTD: jax.Array, row: Row, lengths_B: jax.Array, cache: StageCache
+    ) -> tuple[jax.Array, StageCache]:
+        """Read the first positions of each lane; nothing overflows.
+
+        A prompt may cut anywhere, so there is room for a chunk at every position: the inner network
+        computes as many as the prompt is long.
+
+        Args:
+            x_BTD: the stream, padded at the end.
+            row: of the same positions, each lane one document.
+            lengths_B: int32, positions of each lane, at least 1.
+            cache: empty; it says how many slots rings have.
+
+        Returns:
+            The decoder's result, and the cache behind the last position of each lane.
+        """
+        encoded_BTD, encoder = self.encoder.prefill(x_BTD, lengths_B, cache.encoder)
+        chunks, cut, p_BT = self.chunker(encoded_BTD, row, capacity=x_BTD.shape[1])
+        inner_row, n_chunks_B = row_of_chunks(row, cut), jnp.sum(cut.mask_BK, axis=1)
+        z_BKE = self._widened(chunks.z_BKD)
+        if self.config.is_innermost:
+            z_BKE, inner = self.inner.prefill(z_BKE, n_chunks_B, cache.inner)
+        else:
+            z_BKE, inner = self.inner.prefill(z_BKE, inner_row, n_chunks_B, cache.inner)
+        smoothed_BKD = self._smoothed(z_BKE, p_BT, cut, inner_row)
+        joined_BTD = self._joined(encoded_BTD, smoothed_BKD, p_BT, cut, row, inner_row)
+        y_BTD, decoder = self.decoder.prefill(joined_BTD, lengths_B, cache.decoder)
+        at_B11 = n_chunks_B[:, None, None] - 1
+        smoothed_BD = jnp.take_along_axis(smoothed_BKD, at_B11, axis=1)[:, 0]
+        last = self.chunker.last(encoded_BTD, row, lengths_B)
+        return y_BTD, StageCache(encoder, decoder, last, smoothed_BD, inner)
+
+    def step(
+        self,
+        x_BD: jax.Array,
+        id_B: jax.Array,
+        start_B: jax.Array,
+        is_real_B: jax.Array,
+        cache: StageCache,
+    ) -> tuple[jax.Array, StageCache]:
+        """Read one position per lane.
+
+        The inner network runs if the position begins a chunk in any lane; lanes in which it does
+        not are computed with the others, and their results and states dropped.
+
+        Args:
+            x_BD: the stream.
+            id_B: int32, the id that the position reads.
+            start_B: bool, whether a document starts there.
+            is_real_B: bool, whether the lane reads a position at all.
+            cache: of the position before.
+        """
+        encoded_BD, encoder = self.encoder.step(x_BD, cache.encoder, is_real_B)
+        p_B, last = self.chunker.step(encoded_BD, id_B, start_B, cache.last)
+        is_first_B = (p_B > EVEN) & is_real_B
+        z_BE = self._widened(encoded_BD[:, None])[:, 0]
+        z_BE, inner = nn.cond(
+            jnp.any(is_first_B),
+            *(_run_inner, _skip_inner, self),
+            *(z_BE, id_B, start_B, is_first_B, cache.inner),
+        )
+        weight_B = chunk_weights(p_B[:, None], start_B[:, None])[:, 0]
+        z_BD = z_BE[:, : self.config.width]
+        smoothed_BD = smooth_step(cache.smoothed_BD, z_BD, weight_B)
+        smoothed_BD = keep(is_first_B, smoothed_BD, cache.smoothed_BD)
+        joined_BD = (smoothed_BD + self.residual(encoded_BD)).astype(encoded_BD.dtype)
+        y_BD, decoder = self.decoder.step(joined_BD, cache.decoder, is_real_B)
+        last = keep(is_real_B, last, cache.last)
+        return y_BD, StageCache(encoder, decoder, last, smoothed_BD, inner)
+
+    def _widened(self, z_BKD):
+        """Return chunks as wide as the inner network."""
+        n_more = self.config.inner.width - self.config.width
+        if not n_more:
+            return z_BKD
+        pad_BKE = jnp.broadcast_to(
+            self.pad[None, None].astype(z_BKD.dtype), (*z_BKD.shape[:2], n_more)
+        )
+        return jnp.concatenate([z_BKD, pad_BKE], axis=-1)
+
+    def _smoothed(self, z_BKE, p_BT, cut, inner_row):
+        """Return the moving average over chunks, float32[B, K, D]."""
+        p_BK = pick(p_BT[..., None], cut)[..., 0]
+        weights_BK = chunk_weights(p_BK, inner_row.starts_BT)
+        return smooth(z_BKE[..., : self.config.width], weights_BK)
+
+    def _joined(self, encoded_BTD, smoothed_BKD, p_BT, cut, row, inner_row):
+        """Return what the decoder reads, in the compute dtype."""
+        up_BTD = dechunk(smoothed_BKD, cut.chunk_of_BT, cut.is_first_BT, p_BT)
+        if row.documents_BT is not None:
+            of_chunk_BT = jnp.take_along_axis(inner_row.documents_BT, cut.chunk_of_BT, axis=1)
+            up_BTD = jnp.where((of_chunk_BT == row.documents_BT)[..., None], up_BTD, 0.0)
+        return (up_BTD + self.residual(encoded_BTD)).astype(encoded_BTD.dtype)
+
+
+def _run_inner(stage, z_BE, id_B, start_B, is_first_B, cache):
+    if stage.config.is_innermost:
+        return stage.inner.step(z_BE, cache, is_first_B)
+    return stage.inner.step(z_BE, id_B, start_B, is_first_B, cache)
+
+
+def _skip_inner(stage, z_BE, id_B, start_B, is_first_B, cache):
+    del stage, id_B, start_B, is_first_B
+    return jnp.zeros_like(z_BE), cache
+
+
+class HierarchicalModel(nn.Module):
+    """Bytes to bytes: embedding, stages, and a head tied to the embedding."""
+
+    config: HierarchicalConfig
+
+    def setup(self):
+        """Create the table and the outermost stage."""
+        config = self.config
+        self.token_embedding = TokenEmbedding(config.vocab_size, config.stage.width, config.dtype)
+        self.dropout = Dropout(config.dropout)
+        self.stage = Stage(config.stage)
+
+    def __call__(
+        self,
+        ids_BT: jax.Array,
+        mask_BT: jax.Array | None = None,
+        n_bytes: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
+        """Return logits float32[B, T, V]; see `features`."""
+        x_BTD, _ = self.features(ids_BT, mask_BT, n_bytes, train=train)
+        return self.logits(x_BTD)
+
+    def features(
+        self,
+        ids_BT: jax.Array,
+        mask_BT: jax.Array | None = None,
+        n_bytes: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> tuple[jax.Array, Notes]:
+        """Return the stream behind the last norm, [B, T, D] in the compute dtype, and the notes.
+
+        Args:
+            ids_BT: int32, what positions read.
+            mask_BT: bool, False at padding behind a row; None = there is none.
+            n_bytes: float32 scalar, raw bytes of the batch, which rates are counted in; None = its
+                positions.
+            train: whether dropout is on and thresholds follow; the first needs the rng stream
+                "dropout", the second that the collection "rate" is mutable.
+        """
+        row = self._row(ids_BT, mask_BT, n_bytes, self.config.apart)
+        x_BTD = self.dropout(self.token_embedding(ids_BT), train=train)
+        return self.stage(x_BTD, row, train=train)
+
+    def prefill(
+        self, ids_BT: jax.Array, lengths_B: jax.Array, cache: StageCache
+    ) -> tuple[jax.Array, StageCache]:
+        """Read the first ids of each lane; `step` goes on behind them.
+
+        A lane is one document: its first id is the separator, and no other one is.
+
+        Args:
+            ids_BT: int32, padded at the end.
+            lengths_B: int32, ids of each lane, at least 1.
+            cache: from `HierarchicalConfig.empty_cache`; positions and chunks further back than
+                its rings have slots are not read.
+
+        Returns:
+            The logits behind the last id of each lane, float32[B, V], and the cache.
+        """
+        mask_BT = jnp.arange(ids_BT.shape[1])[None] < lengths_B[:, None]
+        row = self._row(ids_BT, mask_BT, None, False)
+        x_BTD, cache = self.stage.prefill(self.token_embedding(ids_BT), row, lengths_B, cache)
+        last_B1D = jnp.take_along_axis(x_BTD, lengths_B[:, None, None] - 1, axis=1)
+        return self.logits(last_B1D)[:, 0], cache
+
+    def step(self, ids_B: jax.Array, cache: StageCache) -> tuple[jax.Array, StageCache]:
+        """Read one id per lane; return the logits behind it, float32[B, V], and the cache."""
+        x_BD = self.token_embedding(ids_B[:, None])[:, 0]
+        start_B, is_real_B = ids_B == self.config.separator_id, jnp.ones(ids_B.shape, bool)
+        x_BD, cache = self.stage.step(x_BD, ids_B, start_B, is_real_B, cache)
+        return self.logits(x_BD[:, None])[:, 0], cache
+
+    def logits(self, x_BTD: jax.Array) -> jax.Array:
+        """Return the logits of features, float32[B, T, V], from the tied table."""
+        return self.token_embedding.attend(x_BTD)
+
+    def _row(self, ids_BT, mask_BT, n_bytes, apart):
+        starts_BT = (ids_BT == self.config.separator_id).at[:, 0].set(True)
+        mask_BT = jnp.ones(ids_BT.shape, bool) if mask_BT is None else mask_BT
+        documents_BT = jnp.cumsum(starts_BT, axis=1, dtype=jnp.int32) if apart else None
+        n_units = jnp.sum(mask_BT).astype(jnp.float32) if n_bytes is None else n_bytes
+        return Row(ids_BT, starts_BT, mask_BT, documents_BT, n_units)

@@ -1,0 +1,178 @@
+"""The config of a hierarchical model, and its FLOPs: at its capacity, and at the rate aimed at."""
+
+import dataclasses
+from typing import Annotated, Any, NamedTuple, Self
+
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, Last, empty_last
+from latent_jax.layers.config import DTYPES, MOST_IDS
+from latent_jax.layers.reach import AttentionReach, Reach
+from latent_jax.ranges import Natural, at_least, check_fields, one_of
+
+PARTS = ("encoder", "router", "main", "decoder")
+"""Components of FLOPs beside the head; those of all stages are added."""
+
+
+class StageCache(NamedTuple):
+    """What a stage passes on from one position to the next.
+
+    Attributes:
+        encoder: of the encoder.
+        decoder: of the decoder.
+        last: what the router sees of the position before.
+        smoothed_BD: float32, the moving average behind the last chunk.
+        inner: of the inner network.
+    """
+
+    encoder: Any
+    decoder: Any
+    last: Last
+    smoothed_BD: Any
+    inner: Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """A stage: encoder, chunker, inner network over chunks, decoder.
+
+    Attributes:
+        outer: of encoder and decoder, each with weights of its own.
+        chunker: how rows are cut.
+        inner: a stage again, or the main network.
+
+    Raises:
+        ValueError: the inner network is narrower, or the chunker has another width.
+    """
+
+    outer: Reach
+    chunker: ChunkerConfig
+    inner: "StageConfig | AttentionReach"
+
+    def __post_init__(self):
+        """Check the widths."""
+        if self.inner.width < self.width:
+            raise ValueError(
+                f"a stage of width {self.width} holds a network of width {self.inner.width}: inner "
+                "networks are at least as wide (hierarchy.widths, model.d_model)"
+            )
+        if self.chunker.width != self.width:
+            raise ValueError(f"a chunker of width {self.chunker.width} in a stage of {self.width}")
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.outer.width
+
+    @property
+    def is_innermost(self) -> bool:
+        """Whether the inner network is the main one."""
+        return not isinstance(self.inner, StageConfig)
+
+    @property
+    def unrolled(self) -> Self:
+        """The same without loops over layers."""
+        return dataclasses.replace(self, outer=self.outer.unrolled, inner=self.inner.unrolled)
+
+    def forward_flops(self, length: float, at_rate: bool) -> dict[str, float]:
+        """Return forward FLOPs per position by the names of `PARTS`.
+
+        Args:
+            length: positions per row.
+            at_rate: count the chunks that are aimed at; else all that there is room for.
+        """
+        n_chunks = length / self.chunker.rate if at_rate else self.chunker.capacity(round(length))
+        share = n_chunks / length
+        if self.is_innermost:
+            inner = {"main": self.inner.forward_flops(n_chunks)}
+        else:
+            inner = self.inner.forward_flops(n_chunks, at_rate)
+        outer = self.outer.forward_flops(length)
+        own = {
+            "encoder": outer,
+            "router": self.chunker.forward_flops,
+            "decoder": outer + 2.0 * self.width**2,  # with the residual layer
+        }
+        return {part: own.get(part, 0.0) + share * inner.get(part, 0.0) for part in PARTS}
+
+    def empty_cache(self, n_lanes: int, n_slots: int, dtype: str) -> StageCache:
+        """Return what steps start from; rings of all stages have `n_slots` slots."""
+        words = (dtype,) if not self.is_innermost else ()
+        last = empty_last(n_lanes, self.width, dtype, self.chunker.separator_id)
+        return StageCache(
+            self.outer.empty_cache(n_lanes, n_slots),
+            self.outer.empty_cache(n_lanes, n_slots),
+            last,
+            last.x_BD.astype("float32"),
+            self.inner.empty_cache(n_lanes, n_slots, *words),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HierarchicalConfig:
+    """A language model over bytes that cuts them into chunks by itself.
+
+    Attributes:
+        vocab_size: V, ids of the tied head.
+        separator_id: the id between documents, and before every row.
+        stage: the outermost stage.
+        dropout: rate on the embeddings, in training; that of the main network is its own.
+        dtype: one of `DTYPES`, of activations and matmuls.
+        apart: whether documents of a row do not see each other; see `HierarchicalModel`.
+    """
+
+    vocab_size: Annotated[int, at_least(1, MOST_IDS)]
+    separator_id: Natural
+    stage: StageConfig
+    dropout: float = 0.0
+    dtype: Annotated[str, one_of(DTYPES)] = "float32"
+    apart: bool = False
+
+    def __post_init__(self):
+        """Check the fields."""
+        check_fields(self)
+
+    @property
+    def stages(self) -> tuple[StageConfig, ...]:
+        """All stages, outermost first."""
+        found = [self.stage]
+        while not found[-1].is_innermost:
+            found.append(found[-1].inner)
+        return tuple(found)
+
+    @property
+    def main(self) -> AttentionReach:
+        """The network over the chunks of the innermost stage."""
+        return self.stages[-1].inner
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """D of every stage, and of the main network."""
+        return (*(stage.width for stage in self.stages), self.main.width)
+
+    @property
+    def unrolled(self) -> Self:
+        """The same network without loops over layers."""
+        return dataclasses.replace(self, stage=self.stage.unrolled)
+
+    def lengths(self, length: int) -> tuple[int, ...]:
+        """Return the positions that each stage reads, and the main network, at capacity."""
+        found = [length]
+        for stage in self.stages:
+            found.append(stage.chunker.capacity(found[-1]))
+        return tuple(found)
+
+    def forward_flops(self, length: int, *, at_rate: bool = False) -> dict[str, float]:
+        """Return forward FLOPs per byte by component, for rows of `length` bytes.
+
+        The compiled program computes all chunks that there is room for, padded or not; that is what
+        is counted, and what budgets pay.
+
+        Args:
+            length: positions per row.
+            at_rate: count the chunks that are aimed at instead, as a step of generation pays them.
+        """
+        head = 2.0 * self.stage.width * self.vocab_size
+        return {"embedding": 0.0, **self.stage.forward_flops(length, at_rate), "head": head}
+
+    def empty_cache(self, n_lanes: int, n_slots: int) -> StageCache:
+        """Return what `HierarchicalModel.step` starts from."""
+        return self.stage.empty_cache(n_lanes, n_slots, self.dtype)

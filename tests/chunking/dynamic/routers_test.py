@@ -1,0 +1,161 @@
+"""Routers: what each decides, that none sees what is later, and how one is registered."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_jax.chunking.dynamic import registry
+from latent_jax.chunking.dynamic.chunker import (
+    ChunkerConfig,
+    DynamicChunker,
+    Row,
+    empty_last,
+    row_of_chunks,
+)
+from latent_jax.chunking.dynamic.registry import Router, register, routers
+
+TEXT = b"An owl's 2 eyes\xe2\x80\x94 see.\nThen it flew"
+IDS = jnp.array([[256, *TEXT[:22], 256, *TEXT[22:]]], jnp.int32)
+T, D = IDS.shape[1], 8
+STARTS = IDS == 256
+X = jax.random.normal(jax.random.key(0), (1, T, D))
+
+
+def config(kind, **words):
+    return ChunkerConfig(kind=kind, width=D, rate=4.0, **{"slack": 4.0} | words)
+
+
+def row(mask=None):
+    mask = jnp.ones(IDS.shape, bool) if mask is None else mask
+    return Row(IDS, STARTS, mask, jnp.cumsum(STARTS, axis=1), jnp.float32(T - 2))
+
+
+def chunked(config, x=X, mask=None):
+    module = DynamicChunker(config)
+    variables = jax.jit(module.init)(jax.random.key(1), X, row())
+    return jax.jit(module.apply)(variables, x, row(mask)), variables
+
+
+@pytest.mark.parametrize("kind", routers())
+def test_boundaries_are_where_documents_start_and_not_in_padding(kind):
+    mask = (jnp.arange(T) < T - 5)[None]
+    (chunks, cut, p), _ = chunked(config(kind), mask=mask)
+    assert p.dtype == jnp.float32 and ((p >= 0) & (p <= 1)).all()
+    assert cut.is_first_BT[0, 0] and cut.is_first_BT[0, 23] and (p[STARTS] == 1).all()
+    assert not cut.is_first_BT[0, T - 5 :].any()
+    assert chunks.stats["n_chunks"] == cut.is_first_BT.sum() > 2
+    inner = row_of_chunks(row(mask), cut)
+    n = int(chunks.stats["n_chunks"])
+    np.testing.assert_array_equal(inner.ids_BT[0, :n], IDS[0][cut.is_first_BT[0]])
+    assert inner.starts_BT.sum() == 2 and inner.n_units == n
+
+
+@pytest.mark.parametrize("kind", routers())
+def test_no_boundary_depends_on_what_is_later(kind):
+    (_, _, p), variables = chunked(config(kind))
+    module = DynamicChunker(config(kind))
+
+    def probabilities(x):
+        return module.apply(variables, x[None], row())[2][0]
+
+    reads = np.any(np.asarray(jax.jit(jax.jacobian(probabilities))(X[0])) != 0, axis=-1)
+    age = np.arange(T)[:, None] - np.arange(T)[None]
+    if routers()[kind].is_soft:
+        free = ~np.asarray(STARTS[0])
+        expected = ((age == 0) | (age == 1)) & free[:, None]
+        np.testing.assert_array_equal(reads, expected)
+    else:
+        assert not reads.any()
+    # Other bytes later on change nothing before them.
+    changed = row()._replace(ids_BT=IDS.at[0, 15:22].set(120))
+    other = jax.jit(module.apply)(variables, X, changed)[2]
+    np.testing.assert_array_equal(other[0, :15], p[0, :15])
+
+
+@pytest.mark.parametrize("kind", routers())
+@pytest.mark.parametrize("control_steps", [0, 5])
+def test_steps_decide_as_the_whole_row(kind, control_steps):
+    if control_steps and not routers()[kind].is_soft:
+        return
+    (_, _, p), variables = chunked(config(kind, control_steps=control_steps))
+    if control_steps:
+        moved = jax.tree.map(lambda leaf: leaf - 0.7, variables["rate"])
+        variables = {**variables, "rate": moved}
+        whole = DynamicChunker(config(kind, control_steps=5)).apply(variables, X, row())[2]
+        assert float(jnp.abs(whole - p).max()) > 0.05
+        p = whole
+    module = DynamicChunker(config(kind, control_steps=control_steps))
+    step = jax.jit(lambda *inputs: module.apply(variables, *inputs, method="step"))
+    last = empty_last(1, D, "float32", 256)
+    for t in range(T):
+        found, last = step(X[:, t], IDS[:, t], STARTS[:, t], last)
+        np.testing.assert_allclose(found, p[:, t], atol=1e-6)
+    chex.assert_trees_all_equal(
+        last, module.apply(variables, X, row(), jnp.array([T]), method="last")
+    )
+
+
+def test_the_cosine_is_that_of_neighbours_at_first():
+    (_, _, p), variables = chunked(config("cosine"))
+    for kernel in jax.tree.leaves(variables["params"]):
+        np.testing.assert_array_equal(kernel, np.eye(D))
+    a, b = np.asarray(X[0, 4]), np.asarray(X[0, 5])
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    assert p[0, 5] == pytest.approx((1 - cosine) / 2, abs=1e-6)
+    same = jnp.broadcast_to(X[:, :1], X.shape)
+    (_, cut, p), _ = chunked(config("cosine"), same)
+    np.testing.assert_allclose(p[0][~STARTS[0]], 0.0, atol=1e-6)
+    assert cut.mask_BK.sum() == 2
+
+
+def test_a_vector_of_zeros_has_a_finite_gradient():
+    module = DynamicChunker(config("cosine"))
+    variables = module.init(jax.random.key(1), X, row())
+
+    def total(x):
+        return module.apply(variables, x, row())[2].sum()
+
+    chex.assert_tree_all_finite(jax.grad(total)(jnp.zeros_like(X)))
+
+
+def test_strides_are_counted_from_the_start_of_each_document():
+    (_, cut, _), _ = chunked(config("stride"))
+    expected = [*range(0, 23, 4), *range(23, T, 4)]
+    np.testing.assert_array_equal(np.flatnonzero(cut.is_first_BT[0]), expected)
+
+
+def test_words_end_at_the_first_byte_that_is_none_of_theirs():
+    (_, cut, _), _ = chunked(config("whitespace"))
+    pieces = np.split(np.asarray(IDS[0]), np.flatnonzero(cut.is_first_BT[0])[1:])
+    text = [bytes(piece[piece < 256].astype(np.uint8)) for piece in pieces]
+    # The lead byte of a dash is no letter, and its continuation bytes are.
+    words = [b"An", b" owl", b"'s", b" 2", b" eyes", b"\xe2\x80\x94", b" see"]
+    assert text == [*words, b".\nThen", b" it", b" flew"]
+
+
+def test_a_router_says_what_it_is():
+    with pytest.raises(TypeError, match=r"Half in .*routers_test.py lacks kind, a word, __call__"):
+        register(type("Half", (Router,), {"__doc__": "A router."}))
+    with pytest.raises(TypeError, match="above a class that extends Router of"):
+        register(int)
+    call = {"__call__": lambda self, sight: None, "__doc__": "Another one.", "kind": "cosine"}
+    with pytest.raises(ValueError, match="two routers are called cosine"):
+        register(type("Cosine", (Router,), call))
+    assert registry._KINDS["cosine"].__module__.endswith("cosine") and "half" not in routers()
+    assert next(iter(routers())) == "cosine"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (dict(kind="cosin"), "unknown router 'cosin' .did you mean 'cosine'"),
+        (dict(kind="stride", control_steps=3), "stride decides by 0 and 1, which no threshold"),
+        (dict(kind="cosine", rate=1.0), "rate must be more than 1"),
+        (dict(kind="cosine", slack=0.5), "slack must be at least 1"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        ChunkerConfig(**{"width": D, "rate": 4.0} | words)

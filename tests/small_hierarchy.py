@@ -1,0 +1,66 @@
+"""Hierarchical models small enough for any test, and rows of two documents."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig
+from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.reach import AttentionReach, MambaReach
+from latent_jax.models.hierarchical import HierarchicalModel
+from latent_jax.models.hierarchy_config import HierarchicalConfig, StageConfig
+
+T, SEPARATOR = 24, 256
+TEXT = b"An owl sees two mice; then it flew away, over a hill and far."
+
+
+def make_config(
+    router="cosine",
+    *,
+    stages=1,
+    outer="mamba",
+    widths=(8,),
+    width=8,
+    rate=3.0,
+    slack=8.0,
+    control_steps=0,
+    window=0,
+    layers=1,
+    **words,
+):
+    """Return a config; with slack 8 no row overflows."""
+    block = dict(vocab_size=0, max_length=T, positions="rotary", norm="rms", use_bias=False)
+    inner = AttentionReach(TransformerConfig(**block, n_layers=layers, d_model=width, n_heads=2))
+    for one in reversed((*widths, *(widths[-1],) * (stages - len(widths)))):
+        stack = TransformerConfig(**block, n_layers=1, d_model=one, n_heads=2)
+        reach = AttentionReach(stack, window)
+        reach = MambaReach.of(one, 1, 4, "float32") if outer == "mamba" else reach
+        chunker = ChunkerConfig(
+            kind=router, width=one, rate=rate, slack=slack, control_steps=control_steps
+        )
+        inner = StageConfig(outer=reach, chunker=chunker, inner=inner)
+    return HierarchicalConfig(vocab_size=257, separator_id=SEPARATOR, stage=inner, **words)
+
+
+def rows(length=T):
+    """Return ids int32[2, T] as a model reads them: two documents, and one."""
+    ids = np.frombuffer(TEXT[: 2 * length - 2], np.uint8).astype(np.int32)
+    first, second = ids[: length - 2], ids[length - 1 :]
+    first = np.concatenate([[SEPARATOR], first[: length // 2], [SEPARATOR], first[length // 2 :]])
+    return jnp.asarray(np.stack([first, np.concatenate([[SEPARATOR], second])[:length]]))
+
+
+@functools.cache
+def variables_of(config):
+    """Return drawn variables, farther from zero, so that every part counts."""
+    drawn = jax.jit(HierarchicalModel(config).init)(jax.random.key(0), rows()[:, :4])
+    keys = iter(jax.random.split(jax.random.key(1), 200))
+
+    def louder(leaf):
+        noise = jax.random.normal(next(keys), leaf.shape)
+        return leaf + 0.3 * noise / max(leaf.shape[0] if leaf.ndim > 1 else 4, 4) ** 0.5
+
+    kept = {name: drawn[name] for name in ("params", "rate") if name in drawn}
+    return {**kept, "params": jax.tree.map(louder, kept["params"])}
