@@ -92,7 +92,6 @@ def solutions(thinker, decoding=DECODING, n=16):
         "gaussian",
         "dropout",
         "hrpo",
-        "hrpo ends",
         "two trunks",
     ],
 )
