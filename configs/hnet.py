@@ -2,8 +2,9 @@
 
 Source      Hwang et al. 2025, "Dynamic Chunking for End-to-End Hierarchical Sequence Modeling"
             (arXiv 2507.07955), sections 2 and 3: Mamba-2 blocks around a transformer with rotary
-            positions, gated SiLU and RMS norm; ratio loss 0.03; AdamW. The rate is held exactly,
-            which the paper does not do; control=0 is the paper.
+            positions, gated SiLU and RMS norm; ratio loss 0.03; AdamW. Here a threshold follows the
+            rate that is asked for (4.21 bytes per chunk for 4 after 129 steps of 2 kB, held out);
+            control=0 is the paper.
 Arguments   n         bytes per chunk; with more stages, chunks per chunk too
             stages    1, or 2 for chunks of chunks
             router    cosine (the paper's), stride or whitespace
