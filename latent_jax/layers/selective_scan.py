@@ -79,26 +79,8 @@ def selective_scan(
     documents_BT: jax.Array | None = None,
     *,
     chunk_size: int,
-) -> jax.Array:
-    """Return what `selective_scan_reference` returns, computed chunk by chunk with matmuls.
-
-    See `selective_scan_and_state`, which has the same arguments.
-    """
-    words = dict(chunk_size=chunk_size)
-    return selective_scan_and_state(x_BTHP, dt_BTH, a_H, b_BTN, c_BTN, documents_BT, **words)[0]
-
-
-def selective_scan_and_state(
-    x_BTHP: jax.Array,
-    dt_BTH: jax.Array,
-    a_H: jax.Array,
-    b_BTN: jax.Array,
-    c_BTN: jax.Array,
-    documents_BT: jax.Array | None = None,
-    *,
-    chunk_size: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return y, and the state behind the last position.
+    """Return y of `selective_scan_reference` by matmuls, and the state behind the last position.
 
     Dao and Gu 2024, section 6 and listing 1: inside a chunk y = (L * c b^T) (dt x), where L holds
     the decay from one position to another; the state at the start of the chunk adds its part. The
@@ -185,7 +167,7 @@ def causal_depthwise_conv(
 
     The last tap is for the current position. It is a sum of shifted products, because XLA's grouped
     convolution takes about ten times as long on a CPU. With `documents_BT` (see
-    `selective_scan_and_state`), positions of other documents count as zeros.
+    `selective_scan`), positions of other documents count as zeros.
     """
     n_taps, length = kernel_JE.shape[0], x_BTE.shape[1]
     padded = jnp.pad(x_BTE, ((0, 0), (n_taps - 1, 0), (0, 0)))

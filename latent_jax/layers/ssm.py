@@ -26,7 +26,7 @@ from latent_jax.layers.config import DTYPES
 from latent_jax.layers.norms import NORM_MODULES
 from latent_jax.layers.selective_scan import (
     causal_depthwise_conv,
-    selective_scan_and_state,
+    selective_scan,
     selective_step,
 )
 from latent_jax.ranges import Size, check_fields, one_of
@@ -182,7 +182,7 @@ class MambaMixer(nn.Module):
         if lengths_B is not None:
             is_real_BT = jnp.arange(x_BTD.shape[1])[None] < lengths_B[:, None]
             dt_BTH = jnp.where(is_real_BT[..., None], dt_BTH, 0.0)
-        y_BTHP, h_BHNP = selective_scan_and_state(
+        y_BTHP, h_BHNP = selective_scan(
             *(x_BTHP, dt_BTH, -jnp.exp(self.a_log_H), b_BTN, c_BTN, documents_BT),
             chunk_size=config.chunk_size,
         )

@@ -15,6 +15,7 @@ from latent_jax.models.hierarchical import HierarchicalModel
 from latent_jax.models.hierarchy_config import HierarchicalConfig
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Weight, check
+from latent_jax.tasks.flops_of_text import FlopsOfText
 from latent_jax.tasks.heads import HEADS, cross_entropy
 from latent_jax.tasks.language_modeling import shift_right
 from latent_jax.tasks.losses import bits_per_byte, histogram
@@ -28,7 +29,7 @@ BYTES_PER_TOKEN = 4.6
 
 
 @dataclasses.dataclass(frozen=True)
-class HierarchicalLanguageModeling:
+class HierarchicalLanguageModeling(FlopsOfText):
     """The task of a hierarchical model.
 
     Attributes:
@@ -56,7 +57,6 @@ class HierarchicalLanguageModeling:
     headline = "bits_per_byte"
     fields = ("ids",)
     frozen = ()
-    tokenizer_flops_per_byte = 0.0
 
     def __post_init__(self):
         """Check the words and weights."""
@@ -106,20 +106,6 @@ class HierarchicalLanguageModeling:
         """Forward FLOPs per raw byte at the capacity of all stages, see `Task`."""
         flops = self.model_config.forward_flops(self.row_length)
         return {part: value / self.bytes_per_token for part, value in flops.items()}
-
-    @property
-    def flops_per_byte(self):
-        """The sum of `component_flops`, see `Task`."""
-        return sum(self.component_flops.values())
-
-    @property
-    def train_flops_per_byte(self):
-        """FLOPs per raw byte of the forward and backward pass, see `Task`."""
-        return 3.0 * self.flops_per_byte
-
-    def train_flops(self, seen):
-        """Return the FLOPs of training on `seen["bytes"]`; see `Task`."""
-        return self.train_flops_per_byte * seen["bytes"]
 
     def init(self, key, batch):
         """Draw parameters, and thresholds of 0; see `Task`."""

@@ -9,6 +9,7 @@ import numpy as np
 from latent_jax.models.gpt import GPT, GPTConfig
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Weight, check
+from latent_jax.tasks.flops_of_text import FlopsOfText
 from latent_jax.tasks.heads import HEADS, cross_entropy
 from latent_jax.tasks.losses import bits_per_byte, histogram
 from latent_jax.tasks.snippets import Snippets, cut
@@ -22,7 +23,7 @@ def shift_right(ids_BT: jax.Array, first_id: int) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageModeling:
+class LanguageModeling(FlopsOfText):
     """The task of a causal language model over token ids.
 
     Attributes:
@@ -86,20 +87,6 @@ class LanguageModeling:
             short = self.model_config.forward_flops(self.snippets.length)
             flops = {k: v + (short[k] - v) / self.snippets.every for k, v in flops.items()}
         return {part: value / self.bytes_per_token for part, value in flops.items()}
-
-    @property
-    def flops_per_byte(self):
-        """Forward FLOPs per raw byte of the GPT, see `Task`."""
-        return sum(self.component_flops.values())
-
-    @property
-    def train_flops_per_byte(self):
-        """FLOPs per raw byte of the GPT forward and backward, and of M1 forward; see `Task`."""
-        return 3.0 * self.flops_per_byte + self.tokenizer_flops_per_byte
-
-    def train_flops(self, seen):
-        """Return the FLOPs of training on `seen["bytes"]`; see `Task`."""
-        return self.train_flops_per_byte * seen["bytes"]
 
     def init(self, key, batch):
         """Draw parameters; see `Task`."""

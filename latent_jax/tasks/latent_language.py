@@ -18,6 +18,7 @@ from latent_jax.models.latent_lm import LM_GRADIENTS, LatentLanguageModel, Laten
 from latent_jax.nearest import check_word
 from latent_jax.quantizers import codebook_perplexity, codebook_usage, dead_codes
 from latent_jax.tasks.beta_schedule import BetaSchedule
+from latent_jax.tasks.flops_of_text import FlopsOfText
 from latent_jax.tasks.heads import HEADS, cross_entropy
 from latent_jax.tasks.losses import bits_per_byte, token_nats
 from latent_jax.tokenizers.trivial import trivial_models
@@ -31,7 +32,7 @@ FREEZABLE = {
 
 
 @dataclasses.dataclass(frozen=True)
-class LatentLanguage:
+class LatentLanguage(FlopsOfText):
     """The task of an autoencoder and a language model over its codes.
 
     Attributes:
@@ -113,25 +114,6 @@ class LatentLanguage:
     def component_flops(self):
         """Forward FLOPs per raw byte of autoencoder and language model, see `Task`."""
         return self.model_config.forward_flops(self.row_length)
-
-    @property
-    def flops_per_byte(self):
-        """The sum of `component_flops`, see `Task`."""
-        return sum(self.component_flops.values())
-
-    @property
-    def tokenizer_flops_per_byte(self):
-        """0, because bytes need no model."""
-        return 0.0
-
-    @property
-    def train_flops_per_byte(self):
-        """FLOPs per raw byte of the forward and backward pass, see `Task`."""
-        return 3.0 * self.flops_per_byte
-
-    def train_flops(self, seen):
-        """Return the FLOPs of training on `seen["bytes"]`; see `Task`."""
-        return self.train_flops_per_byte * seen["bytes"]
 
     def init(self, key, batch):
         """Draw parameters and an empty codebook; see `Task`."""
