@@ -28,6 +28,9 @@ def make_config(
     control_steps=0,
     window=0,
     layers=1,
+    pooling="pick",
+    way_back="smooth",
+    residual="linear",
     **words,
 ):
     """Return a config; with slack 8 no row overflows."""
@@ -37,10 +40,10 @@ def make_config(
         stack = TransformerConfig(**block, n_layers=1, d_model=one, n_heads=2)
         reach = AttentionReach(stack, window)
         reach = MambaReach.of(one, 1, 4, "float32") if outer == "mamba" else reach
-        chunker = ChunkerConfig(
-            kind=router, width=one, rate=rate, slack=slack, control_steps=control_steps
-        )
-        inner = StageConfig(outer=reach, chunker=chunker, inner=inner)
+        cut = dict(rate=rate, slack=slack, control_steps=control_steps, pooling=pooling)
+        chunker = ChunkerConfig(kind=router, width=one, **cut)
+        back = dict(way_back=way_back, residual=residual)
+        inner = StageConfig(outer=reach, chunker=chunker, inner=inner, **back)
     return HierarchicalConfig(vocab_size=257, separator_id=SEPARATOR, stage=inner, **words)
 
 

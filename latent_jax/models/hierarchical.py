@@ -3,8 +3,8 @@
 Hwang et al. 2025, "Dynamic Chunking for End-to-End Hierarchical Sequence Modeling" (H-Net, arXiv
 2507.07955), section 2. The inner network is such a model again, or a transformer. Every sub-network
 ends in a norm. Wider inner networks read a chunk beside a learned vector, and what they give is cut
-to the width of the outer one. The way back is smoothed over chunks and added to a linear map of
-the encoder's result, whose float32 weights begin at zero.
+to the width of the outer one. The way back is added to the encoder's result, or to a linear map of
+it, whose float32 weights begin at zero. Router, pooling and way back are those of the config.
 
 What is ours: the number of chunks is static (`chunking.dynamic.base`), and a threshold holds the
 rate (`chunking.dynamic.rate`).
@@ -22,9 +22,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.chunking.dynamic.base import pick
+from latent_jax.chunking.dynamic.base import Cut
 from latent_jax.chunking.dynamic.chunker import EVEN, DynamicChunker, Row, row_of_chunks
-from latent_jax.chunking.dynamic.smoothing import chunk_weights, dechunk, smooth, smooth_step
 from latent_jax.layers.dense import Dense
 from latent_jax.layers.dropout import Dropout
 from latent_jax.layers.embeddings import TokenEmbedding
@@ -32,16 +31,33 @@ from latent_jax.layers.reach import keep
 from latent_jax.models.hierarchy_config import HierarchicalConfig, StageCache, StageConfig
 
 
+class Boundaries(NamedTuple):
+    """What a stage decided.
+
+    Attributes:
+        p_BT: float32, probabilities of boundaries, moved by the threshold; 1 where a document
+            starts.
+        cut: where chunks begin, in positions of the stage.
+        row: what is known of the positions of the stage.
+    """
+
+    p_BT: jax.Array
+    cut: Cut
+    row: Row
+
+
 class Notes(NamedTuple):
     """What a pass leaves beside its result.
 
     Attributes:
-        aux_loss: float32 scalar, the sum of the ratio losses of all stages.
+        aux_loss: float32 scalar, the sum of the losses of the routers of all stages.
         stats: sums by name, "n_chunks_1" and "n_overflow_1" of the outermost stage, and so on.
+        boundaries: of each stage, outermost first.
     """
 
     aux_loss: jax.Array
     stats: dict[str, jax.Array]
+    boundaries: tuple[Boundaries, ...] = ()
 
 
 class Stage(nn.Module):
@@ -62,8 +78,10 @@ class Stage(nn.Module):
         config, width = self.config, self.config.width
         self.encoder, self.decoder = config.outer.module(), config.outer.module()
         self.chunker = DynamicChunker(config.chunker)
+        self.back = config.back
         zeros = nn.initializers.zeros
-        self.residual = Dense((width,), (width,), "float32", zeros, use_bias=False)
+        if config.residual == "linear":
+            self.residual = Dense((width,), (width,), "float32", zeros, use_bias=False)
         if config.inner.width > width:
             self.pad = self.param("pad", zeros, (config.inner.width - width,), jnp.float32)
         is_last = config.is_innermost
@@ -74,7 +92,7 @@ class Stage(nn.Module):
     ) -> tuple[jax.Array, Notes]:
         """Return the decoder's result and the notes of all stages."""
         encoded_BTD = self.encoder(x_BTD, row.documents_BT, train=train)
-        chunks, cut, p_BT = self.chunker(encoded_BTD, row, train=train)
+        chunks, cut, p_BT, read_BT = self.chunker(encoded_BTD, row, train=train)
         inner_row = row_of_chunks(row, cut)
         z_BKE = self._widened(chunks.z_BKD)
         notes = Notes(jnp.zeros((), jnp.float32), {})
@@ -82,10 +100,12 @@ class Stage(nn.Module):
             z_BKE = self.inner(z_BKE, inner_row.documents_BT, train=train)
         else:
             z_BKE, notes = self.inner(z_BKE, inner_row, train=train)
-        smoothed_BKD = self._smoothed(z_BKE, p_BT, cut, inner_row)
-        joined_BTD = self._joined(encoded_BTD, smoothed_BKD, p_BT, cut, row, inner_row)
+        joined_BTD, _ = self._joined(encoded_BTD, z_BKE, read_BT, cut, row, inner_row)
         stats = {f"{name}_{self.number}": value for name, value in chunks.stats.items()}
-        notes = Notes(notes.aux_loss + chunks.aux_loss, stats | notes.stats)
+        own = Boundaries(p_BT, cut, row)
+        notes = Notes(
+            notes.aux_loss + chunks.aux_loss, stats | notes.stats, (own, *notes.boundaries)
+        )
         return self.decoder(joined_BTD, row.documents_BT, train=train), notes
 
     def prefill(
@@ -106,20 +126,19 @@ class Stage(nn.Module):
             The decoder's result, and the cache behind the last position of each lane.
         """
         encoded_BTD, encoder = self.encoder.prefill(x_BTD, lengths_B, cache.encoder)
-        chunks, cut, p_BT = self.chunker(encoded_BTD, row, capacity=x_BTD.shape[1])
+        chunks, cut, p_BT, _ = self.chunker(encoded_BTD, row, capacity=x_BTD.shape[1])
         inner_row, n_chunks_B = row_of_chunks(row, cut), jnp.sum(cut.mask_BK, axis=1)
         z_BKE = self._widened(chunks.z_BKD)
         if self.config.is_innermost:
             z_BKE, inner = self.inner.prefill(z_BKE, n_chunks_B, cache.inner)
         else:
             z_BKE, inner = self.inner.prefill(z_BKE, inner_row, n_chunks_B, cache.inner)
-        smoothed_BKD = self._smoothed(z_BKE, p_BT, cut, inner_row)
-        joined_BTD = self._joined(encoded_BTD, smoothed_BKD, p_BT, cut, row, inner_row)
+        joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, p_BT, cut, row, inner_row)
         y_BTD, decoder = self.decoder.prefill(joined_BTD, lengths_B, cache.decoder)
         at_B11 = n_chunks_B[:, None, None] - 1
-        smoothed_BD = jnp.take_along_axis(smoothed_BKD, at_B11, axis=1)[:, 0]
-        last = self.chunker.last(encoded_BTD, row, lengths_B)
-        return y_BTD, StageCache(encoder, decoder, last, smoothed_BD, inner)
+        memory_BD = jnp.take_along_axis(memory_BKD, at_B11, axis=1)[:, 0]
+        last = self.chunker.last(encoded_BTD, row, cut, lengths_B)
+        return y_BTD, StageCache(encoder, decoder, last, memory_BD, inner)
 
     def step(
         self,
@@ -128,6 +147,7 @@ class Stage(nn.Module):
         start_B: jax.Array,
         is_real_B: jax.Array,
         cache: StageCache,
+        signal_B: jax.Array | None = None,
     ) -> tuple[jax.Array, StageCache]:
         """Read one position per lane.
 
@@ -140,24 +160,24 @@ class Stage(nn.Module):
             start_B: bool, whether a document starts there.
             is_real_B: bool, whether the lane reads a position at all.
             cache: of the position before.
+            signal_B: float32, see `Sight`; None = there is none.
         """
         encoded_BD, encoder = self.encoder.step(x_BD, cache.encoder, is_real_B)
-        p_B, last = self.chunker.step(encoded_BD, id_B, start_B, cache.last)
+        p_B, z_BD, last = self.chunker.step(encoded_BD, id_B, start_B, cache.last, signal_B)
         is_first_B = (p_B > EVEN) & is_real_B
-        z_BE = self._widened(encoded_BD[:, None])[:, 0]
+        z_BE = self._widened(z_BD[:, None])[:, 0]
         z_BE, inner = nn.cond(
             jnp.any(is_first_B),
             *(_run_inner, _skip_inner, self),
             *(z_BE, id_B, start_B, is_first_B, cache.inner),
         )
-        weight_B = chunk_weights(p_B[:, None], start_B[:, None])[:, 0]
-        z_BD = z_BE[:, : self.config.width]
-        smoothed_BD = smooth_step(cache.smoothed_BD, z_BD, weight_B)
-        smoothed_BD = keep(is_first_B, smoothed_BD, cache.smoothed_BD)
-        joined_BD = (smoothed_BD + self.residual(encoded_BD)).astype(encoded_BD.dtype)
+        up_BD, memory_BD = self.back.step(
+            z_BE[:, : self.config.width], p_B, start_B, is_first_B, cache.memory_BD
+        )
+        joined_BD = self._added(up_BD, encoded_BD)
         y_BD, decoder = self.decoder.step(joined_BD, cache.decoder, is_real_B)
         last = keep(is_real_B, last, cache.last)
-        return y_BD, StageCache(encoder, decoder, last, smoothed_BD, inner)
+        return y_BD, StageCache(encoder, decoder, last, memory_BD, inner)
 
     def _widened(self, z_BKD):
         """Return chunks as wide as the inner network."""
@@ -169,19 +189,19 @@ class Stage(nn.Module):
         )
         return jnp.concatenate([z_BKD, pad_BKE], axis=-1)
 
-    def _smoothed(self, z_BKE, p_BT, cut, inner_row):
-        """Return the moving average over chunks, float32[B, K, D]."""
-        p_BK = pick(p_BT[..., None], cut)[..., 0]
-        weights_BK = chunk_weights(p_BK, inner_row.starts_BT)
-        return smooth(z_BKE[..., : self.config.width], weights_BK)
-
-    def _joined(self, encoded_BTD, smoothed_BKD, p_BT, cut, row, inner_row):
-        """Return what the decoder reads, in the compute dtype."""
-        up_BTD = dechunk(smoothed_BKD, cut.chunk_of_BT, cut.is_first_BT, p_BT)
+    def _joined(self, encoded_BTD, z_BKE, p_BT, cut, row, inner_row):
+        """Return what the decoder reads, in the compute dtype, and the memory of the way back."""
+        z_BKD = z_BKE[..., : self.config.width]
+        up_BTD, memory_BKD = self.back(z_BKD, p_BT, cut, inner_row.starts_BT)
         if row.documents_BT is not None:
             of_chunk_BT = jnp.take_along_axis(inner_row.documents_BT, cut.chunk_of_BT, axis=1)
             up_BTD = jnp.where((of_chunk_BT == row.documents_BT)[..., None], up_BTD, 0.0)
-        return (up_BTD + self.residual(encoded_BTD)).astype(encoded_BTD.dtype)
+        return self._added(up_BTD, encoded_BTD), memory_BKD
+
+    def _added(self, up, encoded):
+        """Return the way back and the encoder's result, [..., D] in the compute dtype."""
+        kept = self.residual(encoded) if self.config.residual == "linear" else encoded
+        return (up + kept).astype(encoded.dtype)
 
 
 def _run_inner(stage, z_BE, id_B, start_B, is_first_B, cache):
@@ -224,6 +244,7 @@ class HierarchicalModel(nn.Module):
         ids_BT: jax.Array,
         mask_BT: jax.Array | None = None,
         n_bytes: jax.Array | None = None,
+        signal_BT: jax.Array | None = None,
         *,
         train: bool = False,
     ) -> tuple[jax.Array, Notes]:
@@ -234,10 +255,13 @@ class HierarchicalModel(nn.Module):
             mask_BT: bool, False at padding behind a row; None = there is none.
             n_bytes: float32 scalar, raw bytes of the batch, which rates are counted in; None = its
                 positions.
-            train: whether dropout is on and thresholds follow; the first needs the rng stream
-                "dropout", the second that the collection "rate" is mutable.
+            signal_BT: float32, see `Sight`; None = there is none.
+            train: whether dropout is on, thresholds follow and boundaries are drawn. The first
+                needs the rng stream "dropout", the second that the collection "rate" is mutable,
+                the third the stream "boundaries".
         """
         row = self._row(ids_BT, mask_BT, n_bytes, self.config.apart)
+        row = row._replace(signal_BT=signal_BT)
         x_BTD = self.dropout(self.token_embedding(ids_BT), train=train)
         return self.stage(x_BTD, row, train=train)
 

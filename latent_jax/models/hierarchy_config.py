@@ -3,10 +3,17 @@
 import dataclasses
 from typing import Annotated, Any, NamedTuple, Self
 
-from latent_jax.chunking.dynamic.chunker import ChunkerConfig, Last, empty_last
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, Last
+from latent_jax.chunking.dynamic.parts import WayBack
+from latent_jax.chunking.dynamic.registry import ways_back
 from latent_jax.layers.config import DTYPES, MOST_IDS
 from latent_jax.layers.reach import AttentionReach, Reach
+from latent_jax.nearest import check_word
 from latent_jax.ranges import Natural, at_least, check_fields, one_of
+
+RESIDUALS = ("linear", "identity")
+"""What is added to the way back: a linear map of the encoder's result that begins at zero (H-Net),
+or the result itself."""
 
 PARTS = ("encoder", "router", "main", "decoder")
 """Components of FLOPs beside the head; those of all stages are added."""
@@ -18,15 +25,15 @@ class StageCache(NamedTuple):
     Attributes:
         encoder: of the encoder.
         decoder: of the decoder.
-        last: what the router sees of the position before.
-        smoothed_BD: float32, the moving average behind the last chunk.
+        last: what the router sees of the position before, and the pooling's state.
+        memory_BD: float32, what the way back remembers of the last chunk.
         inner: of the inner network.
     """
 
     encoder: Any
     decoder: Any
     last: Last
-    smoothed_BD: Any
+    memory_BD: Any
     inner: Any
 
 
@@ -38,17 +45,24 @@ class StageConfig:
         outer: of encoder and decoder, each with weights of its own.
         chunker: how rows are cut.
         inner: a stage again, or the main network.
+        way_back: from chunks to positions, see `registry.ways_back`.
+        residual: one of `RESIDUALS`.
 
     Raises:
-        ValueError: the inner network is narrower, or the chunker has another width.
+        ValueError: the inner network is narrower, the chunker has another width, or a word is
+            unknown.
     """
 
     outer: Reach
     chunker: ChunkerConfig
     inner: "StageConfig | AttentionReach"
+    way_back: str = "smooth"
+    residual: str = "linear"
 
     def __post_init__(self):
-        """Check the widths."""
+        """Check the words and widths."""
+        check_word("way back", self.way_back, ways_back())
+        check_word("residual", self.residual, RESIDUALS)
         if self.inner.width < self.width:
             raise ValueError(
                 f"a stage of width {self.width} holds a network of width {self.inner.width}: inner "
@@ -61,6 +75,11 @@ class StageConfig:
     def width(self) -> int:
         """D."""
         return self.outer.width
+
+    @property
+    def back(self) -> WayBack:
+        """The way back."""
+        return ways_back()[self.way_back](width=self.width)
 
     @property
     def is_innermost(self) -> bool:
@@ -89,14 +108,14 @@ class StageConfig:
         own = {
             "encoder": outer,
             "router": self.chunker.forward_flops,
-            "decoder": outer + 2.0 * self.width**2,  # with the residual layer
+            "decoder": outer + (2.0 * self.width**2 if self.residual == "linear" else 0.0),
         }
         return {part: own.get(part, 0.0) + share * inner.get(part, 0.0) for part in PARTS}
 
     def empty_cache(self, n_lanes: int, n_slots: int, dtype: str) -> StageCache:
         """Return what steps start from; rings of all stages have `n_slots` slots."""
         words = (dtype,) if not self.is_innermost else ()
-        last = empty_last(n_lanes, self.width, dtype, self.chunker.separator_id)
+        last = self.chunker.empty_last(n_lanes, dtype)
         return StageCache(
             self.outer.empty_cache(n_lanes, n_slots),
             self.outer.empty_cache(n_lanes, n_slots),

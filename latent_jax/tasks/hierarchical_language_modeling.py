@@ -7,6 +7,7 @@ weight times the ratio losses of all stages (section 2.2; 0.03 in the paper).
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -117,7 +118,7 @@ class HierarchicalLanguageModeling(FlopsOfText):
         del step
         state = [name for name in variables if name != "params"]
         (x_BTD, notes), state = self._features(
-            variables, batch, train=train, rngs={"dropout": key}, mutable=state
+            variables, batch, train=train, rngs=_streams(key), mutable=state
         )
         objective, nats = self._nats(variables, batch, x_BTD)
         scores = self._scores(batch, nats, notes)
@@ -130,6 +131,20 @@ class HierarchicalLanguageModeling(FlopsOfText):
         _, nats = self._nats(variables, batch, x_BTD)
         counts = histogram(batch["ids"], batch["weights"], self.model_config.vocab_size)
         return {**self._scores(batch, nats, notes), "token_counts": counts}
+
+    def boundaries(self, variables, batch):
+        """Return where chunks of rows begin, and the nats of each id, for analyses.
+
+        Returns:
+            A tuple of `models.hierarchical.Boundaries`, outermost first, and float32[B, T]. The
+            position t of boundaries reads the id before t, and the nats are of predicting the id
+            at t.
+        """
+        x_BTD, notes = self._features(variables, batch)
+        model = HierarchicalModel(self.model_config)
+        scores_BTV = jax.nn.log_softmax(model.apply(variables, x_BTD, method="logits"))
+        nats_BT = -jnp.take_along_axis(scores_BTV, batch["ids"][..., None], axis=-1)[..., 0]
+        return notes.boundaries, nats_BT
 
     def summarize(self, sums):
         """Return bits per byte; of each stage, bytes per chunk and the share that overflowed."""
@@ -173,6 +188,10 @@ class HierarchicalLanguageModeling(FlopsOfText):
             **{"weight": weight, "nats": nats, "n_tokens": weight, "n_bytes": n_bytes},
             **notes.stats,
         }
+
+
+def _streams(key):
+    return {"dropout": key, "boundaries": jax.random.fold_in(key, 1)}
 
 
 def _constant(factor: float):

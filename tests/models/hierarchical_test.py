@@ -20,8 +20,10 @@ CASES = {
     "two stages": make_config(stages=2, widths=(8, 12), width=16, rate=2.0),
     "attention": make_config(outer="attention", window=5),
     "controlled": make_config(control_steps=5),
+    "mean": make_config(pooling="mean", way_back="repeat", residual="identity"),
+    "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean"),
 }
-SLOW = ("stride", "whitespace", "overflow by stride", "attention", "controlled")
+SLOW = ("mean, two stages", "stride", "whitespace", "overflow by stride", "attention", "controlled")
 """Whose programs are not compiled in every run: of their routers and networks others are tested."""
 
 

@@ -4,20 +4,26 @@
             -> smooth -> dechunk -> decoder
 
 Each file is one part: `base` cuts, picks and repeats; `rate` holds the thresholds to a target;
-`ratio` is the loss of the paper; `smoothing` is the way back; every other file is a router.
+`ratio` is the loss of H-Net; `parts` says what routers, poolings and ways back are, and `registry`
+knows them by name. Every other file is one of them.
 """
 
 from latent_jax.chunking.dynamic.base import Cut, capacity_of, cut_at, pick, repeat
-from latent_jax.chunking.dynamic.registry import Router, Sight, register, routers
+from latent_jax.chunking.dynamic.parts import Pooling, Router, Sight, WayBack
+from latent_jax.chunking.dynamic.registry import poolings, register, routers, ways_back
 
 __all__ = [
     "Cut",
+    "Pooling",
     "Router",
     "Sight",
+    "WayBack",
     "capacity_of",
     "cut_at",
     "pick",
+    "poolings",
     "register",
     "repeat",
     "routers",
+    "ways_back",
 ]

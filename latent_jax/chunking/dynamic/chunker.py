@@ -1,20 +1,21 @@
-"""The chunker: a router, its threshold, and the cut that they make of rows, or of a single step.
+"""The chunker: router, threshold, cut and pooling, over rows or in a single step.
 
 A boundary is where the router's probability is above the threshold, and where a document starts:
-the position that reads the separator, and the first position of a row.
+the position that reads the separator, and the first position of a row. A router may draw the
+boundaries of training instead.
 """
 
 import dataclasses
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.chunking.dynamic.base import Cut, capacity_of, chunks_of, cut_at, pick
+from latent_jax.chunking.dynamic.base import Cut, capacity_of, chunks_of, cut_at
+from latent_jax.chunking.dynamic.parts import Pooling, Router, Sight
 from latent_jax.chunking.dynamic.rate import Threshold, moved
-from latent_jax.chunking.dynamic.ratio import ratio_loss
-from latent_jax.chunking.dynamic.registry import Router, Sight, routers
+from latent_jax.chunking.dynamic.registry import poolings, routers
 from latent_jax.contracts import Chunks
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Natural, Size, at_least, check_fields, more_than
@@ -34,6 +35,7 @@ class Row(NamedTuple):
             None = they do.
         n_units: float32 scalar, what rates are counted in: raw bytes, or chunks of the stage
             before.
+        signal_BT: float32, see `Sight`; None = there is none.
     """
 
     ids_BT: jax.Array
@@ -41,20 +43,25 @@ class Row(NamedTuple):
     mask_BT: jax.Array
     documents_BT: jax.Array | None
     n_units: jax.Array
+    signal_BT: jax.Array | None = None
 
 
 class Last(NamedTuple):
-    """What a step of a router sees of the position before.
+    """What a step of a router sees of the position before, and the state of the pooling.
 
     Attributes:
         x_BD: the encoder's result.
         id_B: int32.
         since_start_B: int32, positions since the start of the document.
+        signal_B: float32, see `Sight`; 0 where there is none.
+        pooling: the state of the pooling.
     """
 
     x_BD: jax.Array
     id_B: jax.Array
     since_start_B: jax.Array
+    signal_B: jax.Array
+    pooling: Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,10 +76,11 @@ class ChunkerConfig:
         control_steps: training steps over which the threshold averages, at most; 0 = the paper's
             threshold, p > 1/2.
         separator_id: the id between documents.
+        pooling: what makes a vector of a chunk, see `registry.poolings`.
 
     Raises:
-        ValueError: the router is unknown, a number is out of range, or a router of hard decisions
-            is to be controlled.
+        ValueError: the router or the pooling is unknown, a number is out of range, or a router of
+            hard decisions is to be controlled.
     """
 
     kind: str
@@ -81,11 +89,13 @@ class ChunkerConfig:
     slack: Annotated[float, at_least(1, 2**20)] = 1.25
     control_steps: Natural = 0
     separator_id: Natural = 256
+    pooling: str = "pick"
 
     def __post_init__(self):
         """Check the fields."""
         check_fields(self)
         check_word("router", self.kind, routers())
+        check_word("pooling", self.pooling, poolings())
         if self.control_steps and not routers()[self.kind].is_soft:
             raise ValueError(
                 f"the router {self.kind} decides by 0 and 1, which no threshold moves: set control "
@@ -100,32 +110,52 @@ class ChunkerConfig:
         """Return the router."""
         return routers()[self.kind](width=self.width, rate=self.rate)
 
+    def pool(self) -> Pooling:
+        """Return the pooling."""
+        return poolings()[self.pooling](width=self.width)
+
     @property
     def forward_flops(self) -> float:
-        """Forward FLOPs of the router per position."""
-        return routers()[self.kind].forward_flops(self.width)
+        """Forward FLOPs of router and pooling per position."""
+        parts = (routers()[self.kind], poolings()[self.pooling])
+        return sum(part.forward_flops(self.width) for part in parts)
+
+    def empty_last(self, n_lanes: int, dtype: str) -> Last:
+        """Return what the first step of a lane sees."""
+        zeros_B = jnp.zeros(n_lanes, jnp.int32)
+        return Last(
+            jnp.zeros((n_lanes, self.width), dtype),
+            zeros_B + self.separator_id,
+            zeros_B,
+            jnp.zeros(n_lanes, jnp.float32),
+            poolings()[self.pooling].empty(n_lanes, self.width, dtype),
+        )
 
 
 class DynamicChunker(nn.Module):
-    """Cuts rows into chunks, each represented by the vector of its first position."""
+    """Cuts rows into chunks, each of which becomes one vector."""
 
     config: ChunkerConfig
 
     def setup(self):
-        """Create the router and the threshold."""
+        """Create the router, the threshold and the pooling."""
         self.router = self.config.router()
         if self.config.control_steps:
             self.threshold = Threshold(self.config.control_steps)
+        self.pool = self.config.pool()
 
     def __call__(
         self, x_BTD: jax.Array, row: Row, *, train: bool = False, capacity: int | None = None
-    ) -> tuple[Chunks, Cut, jax.Array]:
-        """Return the chunks, where they begin, and the moved probabilities, float32[B, T].
+    ) -> tuple[Chunks, Cut, jax.Array, jax.Array]:
+        """Return the chunks, where they begin, and two kinds of probabilities, float32[B, T].
+
+        The first ones are the router's, moved by the threshold; the second what poolings and ways
+        back read. They differ where boundaries are drawn.
 
         Args:
             x_BTD: the encoder's result.
             row: of the same positions.
-            train: whether the threshold follows this batch.
+            train: whether the threshold follows this batch, and boundaries are drawn.
             capacity: K; None = that of the config.
         """
         config = self.config
@@ -137,56 +167,74 @@ class DynamicChunker(nn.Module):
             threshold = self.threshold(p_BT, is_free_BT, jnp.sum(starts_BT), n_wanted, train=train)
             p_BT = moved(p_BT, threshold)
         p_BT = jnp.where(row.starts_BT, 1.0, p_BT)
-        is_boundary_BT = (p_BT > EVEN) & row.mask_BT
+        is_boundary_BT, read_BT = p_BT > EVEN, p_BT
+        if train and self.router.draws:
+            is_boundary_BT, read_BT = self.router.draw(p_BT, self.make_rng("boundaries"))
+            is_boundary_BT = is_boundary_BT | row.starts_BT
+            read_BT = jnp.where(row.starts_BT, 1.0, read_BT)
+        is_boundary_BT = is_boundary_BT & row.mask_BT
         cut = cut_at(is_boundary_BT, capacity or config.capacity(x_BTD.shape[1]))
-        loss = ratio_loss(is_boundary_BT, p_BT, row.mask_BT, config.rate)
-        return chunks_of(pick(x_BTD, cut), cut, loss), cut, p_BT
+        loss = self.router.loss(is_boundary_BT, p_BT, row.mask_BT, config.rate)
+        return chunks_of(self.pool(x_BTD, read_BT, cut), cut, loss), cut, p_BT, read_BT
 
     def step(
-        self, x_BD: jax.Array, id_B: jax.Array, start_B: jax.Array, last: Last
-    ) -> tuple[jax.Array, Last]:
-        """Return the moved probability of one position per lane, float32[B], and what comes next.
+        self,
+        x_BD: jax.Array,
+        id_B: jax.Array,
+        start_B: jax.Array,
+        last: Last,
+        signal_B: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array, Last]:
+        """Return of one position per lane its probability, its chunk's vector, and what comes next.
 
         Args:
             x_BD: the encoder's result.
             id_B: int32, the id that the position reads.
             start_B: bool, whether a document starts there.
             last: of the position before.
+            signal_B: float32, see `Sight`; None = there is none.
         """
         since_start_B = jnp.where(start_B, 0, last.since_start_B + 1)
-        now = Last(x_BD, id_B, since_start_B)
-        sight = Sight(*(x[:, None] for x in (x_BD, last.x_BD, id_B, last.id_B, since_start_B)))
-        p_B = self.router(sight)[:, 0]
+        pairs = (x_BD, last.x_BD, id_B, last.id_B, since_start_B)
+        pairs += () if signal_B is None else (signal_B, last.signal_B)
+        p_B = self.router(Sight(*(x[:, None] for x in pairs)))[:, 0]
         if self.config.control_steps:
             nothing = jnp.zeros((), jnp.float32)
             p_B = moved(p_B, self.threshold(p_B, start_B, nothing, nothing))
-        return jnp.where(start_B, 1.0, p_B), now
+        p_B = jnp.where(start_B, 1.0, p_B)
+        z_BD, pooling = self.pool.step(x_BD, p_B > EVEN, last.pooling)
+        signal_B = last.signal_B if signal_B is None else signal_B
+        return p_B, z_BD, Last(x_BD, id_B, since_start_B, signal_B, pooling)
 
-    def last(self, x_BTD: jax.Array, row: Row, lengths_B: jax.Array) -> Last:
+    def last(self, x_BTD: jax.Array, row: Row, cut: Cut, lengths_B: jax.Array) -> Last:
         """Return what the step behind the first `lengths_B` positions sees."""
         at_B1 = lengths_B[:, None] - 1
         sight = self._sight(x_BTD, row)
         x_BD = jnp.take_along_axis(x_BTD, at_B1[..., None], axis=1)[:, 0]
-        rest = (
-            jnp.take_along_axis(x, at_B1, axis=1)[:, 0] for x in (row.ids_BT, sight.since_start_BT)
-        )
-        return Last(x_BD, *rest)
+        signal_BT = row.signal_BT
+        if signal_BT is None:
+            signal_BT = jnp.zeros(row.ids_BT.shape, jnp.float32)
+        rows = (row.ids_BT, sight.since_start_BT, signal_BT)
+        rest = (jnp.take_along_axis(x, at_B1, axis=1)[:, 0] for x in rows)
+        return Last(x_BD, *rest, self.pool.state(x_BTD, cut, lengths_B))
 
     def _sight(self, x_BTD: jax.Array, row: Row) -> Sight:
         before_BTD = jnp.pad(x_BTD[:, :-1], ((0, 0), (1, 0), (0, 0)))
         separator = self.config.separator_id
-        before_BT = jnp.pad(row.ids_BT[:, :-1], ((0, 0), (1, 0)), constant_values=separator)
+        before_BT = _before(row.ids_BT, separator)
         at_BT = jnp.broadcast_to(
             jnp.arange(x_BTD.shape[1], dtype=jnp.int32)[None], row.ids_BT.shape
         )
         start_BT = jax.lax.cummax(jnp.where(row.starts_BT, at_BT, 0), axis=1)
-        return Sight(x_BTD, before_BTD, row.ids_BT, before_BT, at_BT - start_BT)
+        signals = (None, None)
+        if row.signal_BT is not None:
+            signals = (row.signal_BT, _before(row.signal_BT, 0))
+        return Sight(x_BTD, before_BTD, row.ids_BT, before_BT, at_BT - start_BT, *signals)
 
 
-def empty_last(n_lanes: int, width: int, dtype: str, separator_id: int) -> Last:
-    """Return what the first step of a lane sees."""
-    zeros_B = jnp.zeros(n_lanes, jnp.int32)
-    return Last(jnp.zeros((n_lanes, width), dtype), zeros_B + separator_id, zeros_B)
+def _before(x_BT: jax.Array, first: float) -> jax.Array:
+    """Return what stands one position before each, and `first` at the first one of a row."""
+    return jnp.pad(x_BT[:, :-1], ((0, 0), (1, 0)), constant_values=first)
 
 
 def row_of_chunks(row: Row, cut: Cut) -> Row:

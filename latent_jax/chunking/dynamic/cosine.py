@@ -11,7 +11,8 @@ Both matrices begin as the identity, without a bias. The cosine is computed in f
 import jax
 import jax.numpy as jnp
 
-from latent_jax.chunking.dynamic.registry import Router, Sight, register
+from latent_jax.chunking.dynamic.parts import Router, Sight
+from latent_jax.chunking.dynamic.registry import register
 from latent_jax.layers.dense import Dense
 
 TINY = 1e-12
@@ -35,8 +36,8 @@ class Cosine(Router):
         q_BTD, k_BTD = _unit(self.query(sight.x_BTD)), _unit(self.key(sight.before_BTD))
         return jnp.clip((1.0 - jnp.sum(q_BTD * k_BTD, axis=-1)) / 2.0, 0.0, 1.0)
 
-    @staticmethod
-    def forward_flops(width: int) -> float:
+    @classmethod
+    def forward_flops(cls, width: int) -> float:
         """Return the FLOPs of two projections."""
         return 2.0 * 2.0 * width * width
 

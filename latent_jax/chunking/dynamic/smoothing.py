@@ -12,10 +12,32 @@ reaches the router: p where a chunk begins, 1 - p elsewhere.
 import jax
 import jax.numpy as jnp
 
-from latent_jax.chunking.dynamic.base import repeat
+from latent_jax.chunking.dynamic.base import pick, repeat
+from latent_jax.chunking.dynamic.parts import WayBack
+from latent_jax.chunking.dynamic.registry import register
+from latent_jax.layers.reach import keep
 
 LEAST = 1e-4
 """P is clipped to [LEAST, 1 - LEAST]."""
+
+
+@register
+class Smooth(WayBack):
+    """The moving average over chunks, repeated with a confidence."""
+
+    kind = "smooth"
+
+    def __call__(self, z_BKD, p_BT, cut, starts_BK):
+        """Return the averages of the chunks of positions, and of the chunks; see `WayBack`."""
+        weights_BK = chunk_weights(pick(p_BT[..., None], cut)[..., 0], starts_BK)
+        smoothed_BKD = smooth(z_BKD, weights_BK)
+        return dechunk(smoothed_BKD, cut.chunk_of_BT, cut.is_first_BT, p_BT), smoothed_BKD
+
+    def step(self, z_BD, p_B, start_B, is_first_B, memory_BD):
+        """Return the average, which is the memory too; see `WayBack`."""
+        weight_B = chunk_weights(p_B[:, None], start_B[:, None])[:, 0]
+        smoothed_BD = keep(is_first_B, smooth_step(memory_BD, z_BD, weight_B), memory_BD)
+        return smoothed_BD, smoothed_BD
 
 
 def chunk_weights(p_BK: jax.Array, starts_BK: jax.Array) -> jax.Array:

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from latent_jax.chunking.dynamic.registry import Router, Sight, register
+from latent_jax.chunking.dynamic.parts import Router, Sight
+from latent_jax.chunking.dynamic.registry import register
 
 
 @register
@@ -12,6 +13,7 @@ class Stride(Router):
 
     kind = "stride"
     is_soft = False
+    weight = 0.0
 
     def __call__(self, sight: Sight) -> jax.Array:
         """Return 1 at every n-th position; see `Router`."""

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_jax.chunking.dynamic.registry import Router, Sight, register
+from latent_jax.chunking.dynamic.parts import Router, Sight
+from latent_jax.chunking.dynamic.registry import register
 
 IS_SPACELIKE = np.array(
     [not (byte < 128 and chr(byte).isalnum()) and not 128 <= byte < 192 for byte in range(256)]
@@ -25,6 +26,7 @@ class Whitespace(Router):
 
     kind = "whitespace"
     is_soft = False
+    weight = 0.0
     reads_ids = True
 
     def __call__(self, sight: Sight) -> jax.Array:

@@ -7,14 +7,9 @@ import numpy as np
 import pytest
 
 from latent_jax.chunking.dynamic import registry
-from latent_jax.chunking.dynamic.chunker import (
-    ChunkerConfig,
-    DynamicChunker,
-    Row,
-    empty_last,
-    row_of_chunks,
-)
-from latent_jax.chunking.dynamic.registry import Router, register, routers
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row, row_of_chunks
+from latent_jax.chunking.dynamic.parts import Router
+from latent_jax.chunking.dynamic.registry import register, routers
 
 TEXT = b"An owl's 2 eyes\xe2\x80\x94 see.\nThen it flew"
 IDS = jnp.array([[256, *TEXT[:22], 256, *TEXT[22:]]], jnp.int32)
@@ -41,7 +36,7 @@ def chunked(config, x=X, mask=None):
 @pytest.mark.parametrize("kind", routers())
 def test_boundaries_are_where_documents_start_and_not_in_padding(kind):
     mask = (jnp.arange(T) < T - 5)[None]
-    (chunks, cut, p), _ = chunked(config(kind), mask=mask)
+    (chunks, cut, p, _), _ = chunked(config(kind), mask=mask)
     assert p.dtype == jnp.float32 and ((p >= 0) & (p <= 1)).all()
     assert cut.is_first_BT[0, 0] and cut.is_first_BT[0, 23] and (p[STARTS] == 1).all()
     assert not cut.is_first_BT[0, T - 5 :].any()
@@ -54,7 +49,7 @@ def test_boundaries_are_where_documents_start_and_not_in_padding(kind):
 
 @pytest.mark.parametrize("kind", routers())
 def test_no_boundary_depends_on_what_is_later(kind):
-    (_, _, p), variables = chunked(config(kind))
+    (_, _, p, _), variables = chunked(config(kind))
     module = DynamicChunker(config(kind))
 
     def probabilities(x):
@@ -79,7 +74,7 @@ def test_no_boundary_depends_on_what_is_later(kind):
 def test_steps_decide_as_the_whole_row(kind, control_steps):
     if control_steps and not routers()[kind].is_soft:
         return
-    (_, _, p), variables = chunked(config(kind, control_steps=control_steps))
+    (_, _, p, _), variables = chunked(config(kind, control_steps=control_steps))
     if control_steps:
         moved = jax.tree.map(lambda leaf: leaf - 0.7, variables["rate"])
         variables = {**variables, "rate": moved}
@@ -88,24 +83,24 @@ def test_steps_decide_as_the_whole_row(kind, control_steps):
         p = whole
     module = DynamicChunker(config(kind, control_steps=control_steps))
     step = jax.jit(lambda *inputs: module.apply(variables, *inputs, method="step"))
-    last = empty_last(1, D, "float32", 256)
+    last = module.config.empty_last(1, "float32")
     for t in range(T):
-        found, last = step(X[:, t], IDS[:, t], STARTS[:, t], last)
+        found, _, last = step(X[:, t], IDS[:, t], STARTS[:, t], last)
         np.testing.assert_allclose(found, p[:, t], atol=1e-6)
-    chex.assert_trees_all_equal(
-        last, module.apply(variables, X, row(), jnp.array([T]), method="last")
-    )
+    cut = module.apply(variables, X, row())[1]
+    expected = module.apply(variables, X, row(), cut, jnp.array([T]), method="last")
+    chex.assert_trees_all_equal(last, expected)
 
 
 def test_the_cosine_is_that_of_neighbours_at_first():
-    (_, _, p), variables = chunked(config("cosine"))
+    (_, _, p, _), variables = chunked(config("cosine"))
     for kernel in jax.tree.leaves(variables["params"]):
         np.testing.assert_array_equal(kernel, np.eye(D))
     a, b = np.asarray(X[0, 4]), np.asarray(X[0, 5])
     cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
     assert p[0, 5] == pytest.approx((1 - cosine) / 2, abs=1e-6)
     same = jnp.broadcast_to(X[:, :1], X.shape)
-    (_, cut, p), _ = chunked(config("cosine"), same)
+    (_, cut, p, _), _ = chunked(config("cosine"), same)
     np.testing.assert_allclose(p[0][~STARTS[0]], 0.0, atol=1e-6)
     assert cut.mask_BK.sum() == 2
 
@@ -121,13 +116,13 @@ def test_a_vector_of_zeros_has_a_finite_gradient():
 
 
 def test_strides_are_counted_from_the_start_of_each_document():
-    (_, cut, _), _ = chunked(config("stride"))
+    (_, cut, _, _), _ = chunked(config("stride"))
     expected = [*range(0, 23, 4), *range(23, T, 4)]
     np.testing.assert_array_equal(np.flatnonzero(cut.is_first_BT[0]), expected)
 
 
 def test_words_end_at_the_first_byte_that_is_none_of_theirs():
-    (_, cut, _), _ = chunked(config("whitespace"))
+    (_, cut, _, _), _ = chunked(config("whitespace"))
     pieces = np.split(np.asarray(IDS[0]), np.flatnonzero(cut.is_first_BT[0])[1:])
     text = [bytes(piece[piece < 256].astype(np.uint8)) for piece in pieces]
     # The lead byte of a dash is no letter, and its continuation bytes are.
@@ -138,12 +133,15 @@ def test_words_end_at_the_first_byte_that_is_none_of_theirs():
 def test_a_router_says_what_it_is():
     with pytest.raises(TypeError, match=r"Half in .*routers_test.py lacks kind, a word, __call__"):
         register(type("Half", (Router,), {"__doc__": "A router."}))
-    with pytest.raises(TypeError, match="above a class that extends Router of"):
+    with pytest.raises(TypeError, match="above a class that extends Router, Pooling or"):
         register(int)
     call = {"__call__": lambda self, sight: None, "__doc__": "Another one.", "kind": "cosine"}
     with pytest.raises(ValueError, match="two routers are called cosine"):
         register(type("Cosine", (Router,), call))
-    assert registry._KINDS["cosine"].__module__.endswith("cosine") and "half" not in routers()
+    assert (
+        registry._KINDS["router"]["cosine"].__module__.endswith("cosine")
+        and "half" not in routers()
+    )
     assert next(iter(routers())) == "cosine"
 
 

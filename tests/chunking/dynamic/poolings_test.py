@@ -1,0 +1,81 @@
+"""Poolings: rows against steps, states behind prefixes, means by hand, the router's gradient."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_jax.chunking.dynamic.base import cut_at
+from latent_jax.chunking.dynamic.mean import running_sums
+from latent_jax.chunking.dynamic.registry import poolings
+
+T, D = 11, 4
+BOUNDARIES = jnp.array([[1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0], [1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]], bool)
+P = jnp.where(BOUNDARIES, 0.8, 0.3)
+X = jax.random.normal(jax.random.key(0), (2, T, D))
+
+
+@functools.cache
+def made(kind):
+    module = poolings()[kind](width=D)
+    cut = cut_at(BOUNDARIES, 8)
+    variables = jax.jit(module.init)(jax.random.key(1), X, P, cut)
+    return module, variables, cut
+
+
+@pytest.mark.parametrize("kind", poolings())
+def test_steps_pool_as_rows_and_go_on_behind_a_prefix(kind):
+    module, variables, cut = made(kind)
+    z = jax.jit(module.apply)(variables, X, P, cut)
+    assert z.shape == (2, 8, D) and (z[~cut.mask_BK] == 0).all()
+    step = jax.jit(functools.partial(module.apply, method="step"))
+    state = module.empty(2, D, "float32")
+    for t in range(T):
+        found, state = step(variables, X[:, t], BOUNDARIES[:, t], state)
+        for row in np.flatnonzero(BOUNDARIES[:, t]):
+            expected = z[row, cut.chunk_of_BT[row, t]]
+            np.testing.assert_allclose(found[row], expected, atol=1e-6)
+        lengths = jnp.full(2, t + 1)
+        there = module.apply(variables, X, cut, lengths, method="state")
+        chex.assert_trees_all_close(there, state, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", poolings())
+def test_a_chunk_reads_its_own_positions_only(kind):
+    module, variables, cut = made(kind)
+    reads = jax.jit(jax.jacobian(lambda x: module.apply(variables, x, P, cut)))(X)
+    reads_BKT = np.asarray(jnp.abs(reads).max(axis=(2, 5))[jnp.arange(2), :, jnp.arange(2)]) > 0
+    for row in range(2):
+        ends = np.flatnonzero(BOUNDARIES[row])
+        for k, end in enumerate(ends):
+            start = ends[k - 1] + 1 if k else 0
+            assert not reads_BKT[row, k, :start].any() and not reads_BKT[row, k, end + 1 :].any()
+            assert reads_BKT[row, k, end]
+            assert reads_BKT[row, k, start : end + 1].all() or kind == "pick"
+        assert not reads_BKT[row, len(ends) :].any()
+
+
+def test_means_are_those_of_positions_up_to_the_boundary():
+    module, variables, cut = made("mean")
+    z = module.apply(variables, X, P, cut)
+    np.testing.assert_allclose(z[0, 1], X[0, 1:4].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(z[0, 2], X[0, 4], atol=1e-6)
+    np.testing.assert_allclose(z[1, 0], X[1, 0], atol=1e-6)
+    np.testing.assert_allclose(z[1, 2], X[1, 3:8].mean(axis=0), atol=1e-6)
+    ones = running_sums(jnp.ones((1, T, 1)), BOUNDARIES[:1])[0, :, 0]
+    np.testing.assert_array_equal(ones, [1, 1, 2, 3, 1, 1, 2, 3, 4, 1, 2])
+
+
+def test_the_mean_tells_the_router_what_another_boundary_would_do():
+    """A boundary at s moves each later position of its chunk out of it: the weight loses 1."""
+    module, variables, cut = made("mean")
+    g = jax.grad(lambda p: module.apply(variables, X, p, cut)[0, 3].sum())(P)
+    chunk, mean = X[0, 5:9], X[0, 5:9].mean(axis=0)
+    # d mean / d w_t = (x_t - mean) / n, and a probability at s raises the weights behind s.
+    at_T = ((chunk - mean[None]) / 4).sum(axis=-1)
+    for s, expected in ((4, at_T.sum()), (5, at_T[1:].sum()), (6, at_T[2:].sum()), (8, 0.0)):
+        assert g[0, s] == pytest.approx(float(expected), abs=1e-6)
+    assert float(jnp.abs(g[0, 5])) > 1e-3 and not g[1].any()
