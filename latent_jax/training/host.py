@@ -23,22 +23,34 @@ MAX_CPU_DEVICES = 8
 # Parameters of mallopt(3), from glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
+_M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
 _M_ARENA_MAX = -8
 
 THREAD_HEAP = 64 << 20
 """Bytes that the heap of a thread can have; glibc's HEAP_MAX_SIZE on 64-bit machines."""
 
+LARGE_BLOCK = 1 << 30
+"""Blocks of so many bytes for which the heap has no room are mapped, and given back when they are
+freed. XLA allocates all temporary arrays of a program as one block. Each program has another size,
+and small blocks in use lie between freed ones of several GB; so few fit where another one was, and
+a run of 135 M parameters took 22 GB in place of 8."""
+
 
 def keep_memory() -> bool:
     """Tell glibc to keep freed memory for the next step; return whether it was told.
 
-    Heaps are never given back, so that the process stays at its peak. Another libc, or an
-    environment that sets MALLOC_* itself, is left alone. Call it before large arrays exist.
+    Heaps are never given back, so that the process stays at its peak; only blocks of `LARGE_BLOCK`
+    are. Another libc, or an environment that sets MALLOC_* itself, is left alone. Call it before
+    large arrays exist.
     """
     # -1 turns trimming off. A pad above the size of a thread's heap keeps that heap; pages of it
     # that nobody has touched take no memory.
-    return _tell_malloc((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 4 * THREAD_HEAP))
+    kept = ((_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 4 * THREAD_HEAP))
+    # glibc before 2.35 takes no threshold above 32 MB: there nothing is mapped at all.
+    return _tell_malloc((_M_MMAP_THRESHOLD, LARGE_BLOCK), *kept) or _tell_malloc(
+        (_M_MMAP_MAX, 0), *kept
+    )
 
 
 def share_heap(n_positions: float = math.inf, d_model: int = 1, n_layers: int = 1) -> bool:

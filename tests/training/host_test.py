@@ -75,6 +75,29 @@ def test_memory_that_was_freed_is_used_again_without_page_faults():
     assert told == "False" and int(faults) > 10_000
 
 
+GIVEN_BACK = """
+from pathlib import Path
+from latent_jax.training import host
+host.LARGE_BLOCK = 1 << 27
+host.keep_memory()
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) >> 8
+for megabytes in (100, 600):  # the second finds no room in the heap
+    before = resident()
+    block = b"x" * (megabytes << 20)
+    del block
+    print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_large_blocks_are_given_back():
+    kept, given_back = map(int, run_python(GIVEN_BACK))
+    assert kept > 90
+    is_old = tuple(map(int, platform.libc_ver()[1].split(".")[:2])) < (2, 35)
+    assert given_back > 90 if is_old else given_back < 10
+
+
 FAULTS_OF_A_THREAD = """
 import resource, threading
 from latent_jax.training.host import keep_memory, share_heap
