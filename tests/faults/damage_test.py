@@ -1,7 +1,8 @@
 """Random damage to a small run: what it is read to is what it was to the bit, or one error that
 names a file.
 
-A few seconds' worth by default; 100,000 of a run and 100,000 of a corpus take hours:
+A few seconds' worth by default; 100,000 of a run and 100,000 of a corpus take hours; N_DAMAGES=1000
+tries fewer:
 
     python -m pytest -n 0 -m slow tests/faults/damage_test.py
 
@@ -24,7 +25,7 @@ from latent_jax.experiments.evaluate import load_run, read_config
 from latent_jax.reports.records import read_run
 from latent_jax.training import Checkpoints
 
-FEW, MANY = 30, 100_000
+FEW, MANY = 30, int(os.environ.get("N_DAMAGES", "100000"))
 
 SHAPES = (b"", b"[]", b"null", b"5", b"{}", b"[" * 100_000, b"\xff\xfe", b'{"a": NaN}', b"\0" * 99)
 
