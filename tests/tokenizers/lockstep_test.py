@@ -45,10 +45,14 @@ def test_a_signal_ends_all_threads_at_once():
     """Each text alone takes minutes; the pool would wait for them."""
     code, texts = AC(byte_model(lanes=2), 256), [b"an elephant " * 50_000] * 8
     assert code.encode_batch([b"a", b"b", b"c"]) and code.model.workers > 1  # compiled
+    before = set(threading.enumerate())
     timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         code.encode_batch(texts)
     assert time.monotonic() - began < 20
-    assert not [t for t in threading.enumerate() if t.name.startswith("ThreadPoolExecutor")]
+    timer.join()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=20)
+        assert not thread.is_alive(), thread
