@@ -88,7 +88,8 @@ def _stated(family: Family, body: str, name: str) -> dict[str, Any]:
             positional.remove(key)
         option = family.options[key]
         try:
-            options[key] = value if option.words else _number(value, option)
+            is_word = option.words or value in option.also
+            options[key] = value if is_word else _number(value, option)
             option.check(key, options[key])
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
@@ -141,5 +142,6 @@ def _number(text: str, option: Option) -> int | float:
     number = int(match[1]) * {None: 1, "k": 1000, "M": 1_000_000}[match[2]] if match else 0
     if not match or number < min(option.numbers.low, 1):
         such = "whole number such as 512 or 65k" if option.is_whole else "number such as 4 or 4.5"
+        such += "".join(f", and is not {word}" for word in option.also)
         raise ValueError(f"{short(text)!r} is not a positive {such}")
     return number

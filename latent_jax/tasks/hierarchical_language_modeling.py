@@ -108,6 +108,12 @@ class HierarchicalLanguageModeling(FlopsOfText):
         flops = self.model_config.forward_flops(self.row_length)
         return {part: value / self.bytes_per_token for part, value in flops.items()}
 
+    @property
+    def flops_at_rate(self):
+        """Forward FLOPs per raw byte at the rates that are aimed at, as generation pays them."""
+        flops = self.model_config.forward_flops(self.row_length, at_rate=True)
+        return sum(flops.values()) / self.bytes_per_token
+
     def init(self, key, batch):
         """Draw parameters, and thresholds of 0; see `Task`."""
         variables = HierarchicalModel(self.model_config).init(key, batch["ids"])

@@ -75,6 +75,7 @@ class Router(Part):
         reads_signal: whether it reads a number from outside, likewise.
         draws: whether boundaries of training are drawn, by `draw`, with the rng stream
             "boundaries". Those of evaluation and generation never are.
+        holds_rate: whether its chunks have `rate` positions without any control.
         weight: of its loss, where its paper states one.
     """
 
@@ -83,6 +84,7 @@ class Router(Part):
     reads_ids: ClassVar[bool] = False
     reads_signal: ClassVar[bool] = False
     draws: ClassVar[bool] = False
+    holds_rate: ClassVar[bool] = False
     weight: ClassVar[float] = 0.03
 
     rate: float

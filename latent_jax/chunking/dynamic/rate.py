@@ -104,7 +104,18 @@ class Threshold(nn.Module):
 
     steps: int
 
-    @nn.compact
+    def setup(self):
+        """Create the state."""
+        self.threshold, self.drift, self.n_steps = (
+            self.variable(COLLECTION, name, jnp.zeros, (), jnp.float32)
+            for name in ("threshold", "drift", "n_steps")
+        )
+
+    @property
+    def n_done(self) -> jax.Array:
+        """Steps that it has followed, float32 scalar."""
+        return self.n_steps.value
+
     def __call__(
         self,
         p_BT: jax.Array,
@@ -118,15 +129,12 @@ class Threshold(nn.Module):
 
         See `error_of`.
         """
-        names = ("threshold", "drift", "n_steps")
-        scalars = (self.variable(COLLECTION, name, jnp.zeros, (), jnp.float32) for name in names)
-        threshold, drift, n_steps = scalars
-        now = threshold.value
+        now = self.threshold.value
         if train and not self.is_initializing():
             p_BT = jax.lax.stop_gradient(p_BT)
             error = error_of(now, p_BT, is_free_BT, n_forced, n_wanted)
-            a, b = gains(n_steps.value, self.steps)
-            threshold.value = now + drift.value + a * error
-            drift.value = drift.value + b * error
-            n_steps.value = n_steps.value + 1.0
+            a, b = gains(self.n_steps.value, self.steps)
+            self.threshold.value = now + self.drift.value + a * error
+            self.drift.value = self.drift.value + b * error
+            self.n_steps.value = self.n_steps.value + 1.0
         return now

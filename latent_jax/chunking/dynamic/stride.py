@@ -21,6 +21,7 @@ class Stride(Router):
 
     kind = "stride"
     is_soft = False
+    holds_rate = True
     weight = 0.0
 
     def __call__(self, sight: Sight) -> jax.Array:

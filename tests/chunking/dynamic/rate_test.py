@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row
 from latent_jax.chunking.dynamic.rate import COLLECTION, Threshold, error_of, gains, moved
+from latent_jax.chunking.dynamic.ratio import ratio_loss
+from latent_jax.chunking.dynamic.schedule import aim
 
 N = 4096
 SHAPES = {
@@ -110,3 +113,41 @@ def test_it_stays_where_it_is_without_training_and_without_text():
     assert now == 0.0
     nothing, zero = jnp.zeros((1, 8), bool), jnp.float32(0)
     assert error_of(jnp.float32(0.3), p, nothing, zero, zero) == 0.0
+
+
+def test_the_aim_moves_in_equal_factors_and_stays():
+    steps = jnp.array([0.0, 5.0, 10.0, 99.0])
+    found = jax.vmap(lambda n_done: aim(8.0, 2.0, 10, n_done))(steps)
+    np.testing.assert_allclose(found, [2.0, 4.0, 8.0, 8.0], rtol=1e-6)
+    assert aim(8.0, 0.0, 0, jnp.float32(3)) == 8.0
+
+
+def test_threshold_and_loss_follow_the_aim_of_the_step():
+    """Half of the way from 2 to 8 the aim is 4: of 1024 positions, 256 boundaries are wanted."""
+    config = ChunkerConfig(
+        kind="cosine", width=8, rate=8.0, control_steps=10, rate_from=2.0, rate_steps=10, slack=2.0
+    )
+    assert config.capacity(1024) == 1024 and config.capacity(256) == 256
+    x = jax.random.normal(jax.random.key(0), (1, 1024, 8))
+    ids, first = jnp.zeros((1, 1024), jnp.int32), jnp.arange(1024)[None] == 0
+    row = Row(ids, first, jnp.ones_like(first), None, jnp.float32(1024))
+    module = DynamicChunker(config)
+    drawn = module.init(jax.random.key(1), x, row)
+
+    @jax.jit
+    def train(n_done):
+        state = {**drawn[COLLECTION]["threshold"], "n_steps": jnp.float32(n_done)}
+        variables = {**drawn, COLLECTION: {"threshold": state}}
+        out, kept = module.apply(variables, x, row, train=True, mutable=[COLLECTION])
+        return out, kept[COLLECTION]["threshold"]
+
+    for n_done, rate in ((0, 2.0), (5, 4.0), (10, 8.0), (20, 8.0)):
+        (chunks, cut, p, _), kept = train(n_done)
+        n = int(cut.is_first_BT.sum())
+        error = error_of(jnp.float32(0), p, ~first, jnp.float32(1), jnp.float32(1024 / rate))
+        a, _ = gains(jnp.float32(n_done), 10)
+        assert kept["threshold"] == pytest.approx(float(a * error), rel=1e-4)
+        assert np.sign(kept["threshold"]) == np.sign(n - 1024 / rate)
+        expected = ratio_loss(cut.is_first_BT, p, ~first | first, rate)
+        assert chunks.aux_loss == pytest.approx(float(expected), rel=1e-4)
+        assert kept["n_steps"] == n_done + 1
