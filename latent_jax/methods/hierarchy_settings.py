@@ -5,6 +5,7 @@ from typing import Annotated
 
 from latent_jax.chunking.dynamic.schedule import check_schedule
 from latent_jax.ranges import Count, Natural, Size, Weight, at_least, check_fields, one_of
+from latent_jax.tasks.boundary_policy import ADVANTAGES
 from latent_jax.tasks.hierarchical_language_modeling import STAGE_RATES
 
 OUTER = ("mamba", "attention")
@@ -40,6 +41,10 @@ class HierarchyConfig:
     rate_steps: Natural = 0
     # of n=auto: forward FLOPs per raw byte of the whole model at the rate n; 0 = n is stated
     flops_per_byte: Annotated[float, at_least(0, 1e30)] = 0.0
+    group: Annotated[int, at_least(2, 4096)] = 4  # of router=policy: passes of each row
+    # of router=policy, what a reward is compared with: one of ADVANTAGES
+    advantage: Annotated[str, one_of(ADVANTAGES)] = "centred"
+    policy_weight: Weight = 1.0  # of router=policy: of its loss; 0 = none
     ratio_weight: Weight = 0.03  # of the ratio loss (H-Net, section 2.2); 0 = none
     # factors on the learning rate by stage (H-Net, section 2.3): one of STAGE_RATES
     stage_rates: Annotated[str, one_of(STAGE_RATES)] = "equal"

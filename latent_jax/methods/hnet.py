@@ -30,6 +30,7 @@ from latent_jax.methods.registry import register
 from latent_jax.models.hierarchy_config import HierarchicalConfig, StageConfig
 from latent_jax.platform import Platform
 from latent_jax.ranges import at_least, more_than
+from latent_jax.tasks.boundary_policy import BoundaryPolicy
 from latent_jax.tasks.hierarchical_language_modeling import HierarchicalLanguageModeling
 
 MOST_STAGES = 4
@@ -142,7 +143,10 @@ class HNet(Family):
             **transformer_keys(config.model, platform), vocab_size=0, max_length=config.row_length
         ).resolved(platform)
         stage = _stages(method, hierarchy, main, vocabulary.separator_id)
-        return HierarchicalLanguageModeling(
+        words = {}
+        if routers()[method["router"]].by_reward:
+            words = {key: keys[key] for key in ("group", "advantage", "policy_weight")}
+        return (BoundaryPolicy if words else HierarchicalLanguageModeling)(
             HierarchicalConfig(
                 vocab_size=vocabulary.size,
                 separator_id=vocabulary.separator_id,
@@ -157,6 +161,7 @@ class HNet(Family):
             stage_rates=hierarchy.stage_rates,
             z_loss=config.z_loss,
             head=head_of(config, vocabulary.size, platform),
+            **words,
         )
 
     def make_writer(

@@ -124,7 +124,7 @@ class HierarchicalLanguageModeling(FlopsOfText):
         del step
         state = [name for name in variables if name != "params"]
         (x_BTD, notes), state = self._features(
-            variables, batch, train=train, rngs=_streams(key), mutable=state
+            variables, batch, train=train, rngs=streams(key), mutable=state
         )
         objective, nats = self._nats(variables, batch, x_BTD)
         scores = self._scores(batch, nats, notes)
@@ -196,7 +196,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
         }
 
 
-def _streams(key):
+def streams(key):
+    """Return the keys of the rng streams of a training step."""
     return {"dropout": key, "boundaries": jax.random.fold_in(key, 1)}
 
 

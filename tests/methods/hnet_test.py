@@ -181,6 +181,9 @@ def test_what_is_set_and_not_read_is_said():
         "heads": "hierarchy.outer=attention",
         "control_steps": "control=1",
         "flops_per_byte": "n=auto",
+        "group": "router=policy",
+        "advantage": "router=policy",
+        "policy_weight": "router=policy",
     }.items():
         (line,) = unused_options(config, {f"hierarchy.{key}": 9})
         assert reader in line

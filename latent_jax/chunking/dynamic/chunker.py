@@ -161,7 +161,7 @@ class DynamicChunker(nn.Module):
         """Return the chunks, where they begin, and two kinds of probabilities, float32[B, T].
 
         The first ones are the router's, moved by the threshold; the second what poolings and ways
-        back read. They differ where boundaries are drawn.
+        back read. They differ where boundaries are drawn, and where a router says so.
 
         Args:
             x_BTD: the encoder's result.
@@ -179,7 +179,7 @@ class DynamicChunker(nn.Module):
             threshold = self.threshold(p_BT, is_free_BT, jnp.sum(starts_BT), n_wanted, train=train)
             p_BT = moved(p_BT, threshold)
         p_BT = jnp.where(row.starts_BT, 1.0, p_BT)
-        is_boundary_BT, read_BT = p_BT > EVEN, p_BT
+        is_boundary_BT, read_BT = p_BT > EVEN, self.router.read(p_BT)
         if train and self.router.draws:
             is_boundary_BT, read_BT = self.router.draw(p_BT, self.make_rng("boundaries"))
             is_boundary_BT = is_boundary_BT | row.starts_BT
