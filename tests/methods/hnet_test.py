@@ -13,6 +13,7 @@ from latent_jax.methods.settings import check_settings
 from latent_jax.methods.solve import solve_shape
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.unused import unused_options
+from latent_jax.tasks.boundary_policy import BoundaryPolicy
 
 VOCABULARY = Vocabulary(257, 256, 1.0)
 
@@ -162,6 +163,15 @@ def test_n_and_the_width_are_not_solved_at_once():
         solve_shape(config, VOCABULARY)
 
 
+def test_a_router_that_learns_by_reward_has_its_task():
+    words = dict(hierarchy__group=3, hierarchy__advantage="scaled", hierarchy__policy_weight=0.5)
+    task = task_of("HNet[n=4,router=policy]", **words)
+    assert isinstance(task, BoundaryPolicy)
+    assert (task.group, task.advantage, task.policy_weight) == (3, "scaled", 0.5)
+    assert task.train_flops_per_byte == pytest.approx(9.0 * task.flops_per_byte)
+    assert not isinstance(task_of("HNet[n=4]", **words), BoundaryPolicy)
+
+
 def test_the_room_for_chunks_is_that_of_the_most_chunks_aimed_at():
     words = dict(hierarchy__rate_from=2.0, hierarchy__rate_steps=100)
     lengths = task_of("HNet[n=4,stages=2]", **words).model_config.lengths(256)
@@ -202,4 +212,8 @@ def test_the_config_file_has_a_byte_model_beside_it():
     for config in runs.values():
         check_settings(config)
         assert make_task(config, VOCABULARY).flops_per_byte > 1e5
+    moving = hnet.get_config("n=auto,flops=1.4e6,rate_from=2.5,rate_steps=9,router=policy")
+    stage = make_task(moving.runs.hnet, VOCABULARY).model_config.stage
+    assert stage.chunker.rate_from == 2.5 and stage.chunker.rate_steps == 9
+    assert stage.chunker.kind == "policy" and 1.01 < stage.chunker.rate < 20
     assert set(hnet.get_config("router=stride,baseline=false").runs) == {"hnet"}

@@ -59,15 +59,16 @@ def exact(variables):
         logits = HierarchicalModel(CONFIG).apply(drawn, x_BTD, method="logits")
         nats_B = jax.lax.stop_gradient(token_nats(logits, batch["ids"]).sum(axis=1))
         (stage,) = notes.boundaries
-        np.testing.assert_array_equal(stage.cut.is_first_BT[:, 1:], SETS)
         p_B = jnp.exp(log_probability(stage))
-        return jnp.sum(p_B * nats_B) / 6.0 / 6.0, p_B
+        return jnp.sum(p_B * nats_B) / 6.0 / 6.0, (p_B, stage.cut.is_first_BT)
 
     with pytest.MonkeyPatch.context() as patch:
         first = jnp.ones((len(SETS), 1), bool)
         every = jnp.concatenate([first, jnp.asarray(SETS)], axis=1)
         patch.setattr(Policy, "draw", lambda self, p, key: (every, every.astype(jnp.float32)))
-        gradient, p_B = jax.grad(expected, has_aux=True)(router_of(variables["params"]))
+        router = router_of(variables["params"])
+        gradient, (p_B, sets) = jax.jit(jax.grad(expected, has_aux=True))(router)
+    np.testing.assert_array_equal(sets[:, 1:], SETS)
     assert p_B.sum() == pytest.approx(1.0, abs=1e-5)
     return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradient)])
 
@@ -100,6 +101,11 @@ def test_the_sampled_gradient_is_the_exact_one_in_the_mean(variables, exact, gro
     assert distance < 0.25 * size and np.linalg.norm(error) < 0.25 * size
 
 
+@functools.partial(jax.jit, static_argnames=("task", "train"))
+def loss_of(task, variables, batch, train=True):
+    return task.loss(variables, batch, KEY, 0, train)
+
+
 def test_no_gradient_reaches_the_router_through_chunks(variables):
     task = dataclasses.replace(TASK, policy_weight=0.0)
     assert not np.any(sampled(task, variables, KEY, 4))
@@ -120,8 +126,8 @@ def test_an_advantage_is_over_the_others_of_a_group():
 
 def test_what_has_no_room_has_no_probability(variables):
     """Of a row that is full behind two chunks, only what fills it counts."""
-    _, notes = TASK._features(variables, batch_of(1), train=True, rngs={"boundaries": KEY})
-    (stage,) = notes.boundaries
+    read = jax.jit(lambda variables: TASK._features(variables, batch_of(1))[1].boundaries)
+    (stage,) = read(variables)
     is_first = jnp.array([[True, False, True, False, False, False]])
     cut = stage.cut._replace(is_first_BT=is_first, first_BK=jnp.array([[0, 2]]))
     p = np.asarray(stage.p_BT[0])
@@ -137,8 +143,8 @@ def test_all_passes_cost_and_one_is_scored(variables):
     plain = HierarchicalLanguageModeling(CONFIG, row_length=6, bytes_per_token=1.0)
     assert TASK.train_flops({"bytes": 7.0}) == 2.0 * plain.train_flops({"bytes": 7.0})
     assert TASK.flops_per_byte == plain.flops_per_byte and TASK.amounts == plain.amounts
-    evaluated, (scores, state) = TASK.loss(variables, batch_of(4), KEY, 0, False)
-    trained, (drawn, _) = TASK.loss(variables, batch_of(4), KEY, 0, True)
+    evaluated, (scores, state) = loss_of(TASK, variables, batch_of(4), train=False)
+    trained, (drawn, _) = loss_of(TASK, variables, batch_of(4))
     assert drawn["weight"] == scores["weight"] == 24 and drawn["n_bytes"] == 24 and not state
     assert drawn["nats"] / 24 == pytest.approx(float(trained), rel=0.2)
     assert scores["nats"] / 24 == pytest.approx(float(evaluated), rel=1e-6)
@@ -149,8 +155,8 @@ def test_all_passes_cost_and_one_is_scored(variables):
 @pytest.mark.parametrize("head", ["blocks", "fused"])
 def test_other_heads_have_the_same_loss(variables, head):
     task = dataclasses.replace(TASK, z_loss=0.1)
-    expected = task.loss(variables, batch_of(2), KEY, 0, True)[0]
-    found = dataclasses.replace(task, head=head).loss(variables, batch_of(2), KEY, 0, True)[0]
+    expected = loss_of(task, variables, batch_of(2))[0]
+    found = loss_of(dataclasses.replace(task, head=head), variables, batch_of(2))[0]
     assert found == pytest.approx(float(expected), rel=1e-5)
 
 
