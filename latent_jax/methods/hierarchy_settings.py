@@ -3,8 +3,9 @@
 import dataclasses
 from typing import Annotated
 
+from latent_jax.chunking.dynamic.rate import MOST_STEPS
 from latent_jax.chunking.dynamic.schedule import check_schedule
-from latent_jax.ranges import Count, Natural, Size, Weight, at_least, check_fields, one_of
+from latent_jax.ranges import Natural, Size, Weight, at_least, check_fields, one_of
 from latent_jax.tasks.boundary_policy import ADVANTAGES
 from latent_jax.tasks.hierarchical_language_modeling import STAGE_RATES
 
@@ -34,7 +35,7 @@ class HierarchyConfig:
     # chunks that a row has room for, as a multiple of those that n asks for; all are computed
     slack: Annotated[float, at_least(1, 1e6)] = 1.25
     # training steps over which a threshold averages, at most; fewer early in a run
-    control_steps: Count = 100
+    control_steps: Annotated[int, at_least(1, MOST_STEPS)] = 100
     # positions per chunk that a run begins with; n is reached behind rate_steps; 0 = n throughout
     rate_from: Annotated[float, at_least(0, 2**20)] = 0.0
     # training steps, or micro-batches of training.accumulation, from rate_from to n; 0 = none

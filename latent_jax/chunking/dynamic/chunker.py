@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from latent_jax.chunking.dynamic.base import Cut, capacity_of, chunks_of, cut_at
 from latent_jax.chunking.dynamic.parts import Pooling, Router, Sight
-from latent_jax.chunking.dynamic.rate import Threshold, moved
+from latent_jax.chunking.dynamic.rate import MOST_STEPS, Threshold, moved
 from latent_jax.chunking.dynamic.registry import poolings, routers
 from latent_jax.chunking.dynamic.schedule import aim, check_schedule
 from latent_jax.contracts import Chunks
@@ -74,7 +74,7 @@ class ChunkerConfig:
         width: D, of the vectors that it sees.
         rate: positions per chunk that are aimed at; of the outermost stage, raw bytes per chunk.
         slack: chunks that a row has room for, as a multiple of those aimed at.
-        control_steps: training steps over which the threshold averages, at most; 0 = the paper's
+        control_steps: training steps over which thresholds average, at most; 0 = the paper's
             threshold, p > 1/2.
         separator_id: the id between documents.
         pooling: what makes a vector of a chunk, see `registry.poolings`.
@@ -90,7 +90,7 @@ class ChunkerConfig:
     width: Size
     rate: Annotated[float, more_than(1, 2**20)]
     slack: Annotated[float, at_least(1, 2**20)] = 1.25
-    control_steps: Natural = 0
+    control_steps: Annotated[int, at_least(0, MOST_STEPS)] = 0
     separator_id: Natural = 256
     pooling: str = "pick"
     rate_from: Annotated[float, at_least(0, 2**20)] = 0.0
@@ -170,13 +170,16 @@ class DynamicChunker(nn.Module):
             capacity: K; None = that of the config.
         """
         config = self.config
+        capacity = capacity or config.capacity(x_BTD.shape[1])
         p_BT, rate = self.router(self._sight(x_BTD, row)), config.rate
         starts_BT = row.starts_BT & row.mask_BT
         if config.control_steps:
-            is_free_BT = row.mask_BT & ~row.starts_BT
             rate = aim(config.rate, config.rate_from, config.rate_steps, self.threshold.n_done)
-            n_wanted = row.n_units / rate
-            threshold = self.threshold(p_BT, is_free_BT, jnp.sum(starts_BT), n_wanted, train=train)
+            threshold = self.threshold.now(train=train)
+            if train:
+                is_free_BT = row.mask_BT & ~row.starts_BT
+                n_wanted = row.n_units / rate
+                self.threshold.follow(p_BT, is_free_BT, starts_BT, n_wanted, capacity)
             p_BT = moved(p_BT, threshold)
         p_BT = jnp.where(row.starts_BT, 1.0, p_BT)
         is_boundary_BT, read_BT = p_BT > EVEN, self.router.read(p_BT)
@@ -185,7 +188,7 @@ class DynamicChunker(nn.Module):
             is_boundary_BT = is_boundary_BT | row.starts_BT
             read_BT = jnp.where(row.starts_BT, 1.0, read_BT)
         is_boundary_BT = is_boundary_BT & row.mask_BT
-        cut = cut_at(is_boundary_BT, capacity or config.capacity(x_BTD.shape[1]))
+        cut = cut_at(is_boundary_BT, capacity)
         loss = self.router.loss(is_boundary_BT, p_BT, row.mask_BT, rate)
         return chunks_of(self.pool(x_BTD, read_BT, cut), cut, loss), cut, p_BT, read_BT
 
@@ -211,8 +214,7 @@ class DynamicChunker(nn.Module):
         pairs += () if signal_B is None else (signal_B, last.signal_B)
         p_B = self.router(Sight(*(x[:, None] for x in pairs)))[:, 0]
         if self.config.control_steps:
-            nothing = jnp.zeros((), jnp.float32)
-            p_B = moved(p_B, self.threshold(p_B, start_B, nothing, nothing))
+            p_B = moved(p_B, self.threshold.now(train=False))
         p_B = jnp.where(start_B, 1.0, p_B)
         z_BD, pooling = self.pool.step(x_BD, p_B > EVEN, last.pooling)
         signal_B = last.signal_B if signal_B is None else signal_B
