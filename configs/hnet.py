@@ -5,9 +5,14 @@ Source      Hwang et al. 2025, "Dynamic Chunking for End-to-End Hierarchical Seq
             positions, gated SiLU and RMS norm; ratio loss 0.03; AdamW. Here a threshold follows the
             rate that is asked for (4.21 bytes per chunk for 4 after 129 steps of 2 kB, held out);
             control=0 is the paper.
-Arguments   n         bytes per chunk; with more stages, chunks per chunk too
+Arguments   n         bytes per chunk, such as 4 or 4.5; with more stages, chunks per chunk too;
+                      auto = those that cost `flops`
+            flops     of n=auto: forward FLOPs per byte of the whole model at that rate
+            rate_from, rate_steps
+                      bytes per chunk at the first step, and the steps from there to n; 0 = n
+                      throughout
             stages    1, or 2 for chunks of chunks
-            router    cosine (the paper's), stride or whitespace
+            router    cosine (the paper's), stride, whitespace or policy (learns by reward)
             control   1 or 0; -1 = 1, or 0 for routers that decide by themselves
             size      nano, micro, mini, small or base: width and depth of the network over chunks
             budget    raw bytes of training
@@ -17,6 +22,7 @@ Arguments   n         bytes per chunk; with more stages, chunks per chunk too
 Commands    python launch/train.py --config configs/hnet.py --workdir runs/hnet
             python launch/train.py --config configs/hnet.py:n=3,stages=2 --workdir runs/hnet2
             python launch/train.py --config configs/hnet.py:router=stride,baseline=false
+            python launch/train.py --config configs/hnet.py:n=auto,flops=1.4e6
             python launch/generate.py --workdir runs/hnet/hnet --prompts 'The list '
 Hardware    2 CPU cores, minutes at size=nano
 """
@@ -31,7 +37,10 @@ def get_config(arguments: str = "") -> ConfigDict:
     """Return the run `hnet`, and `bytes` beside it."""
     a = parse_args(
         arguments,
-        n=4,
+        n="4",
+        flops=0.0,
+        rate_from=0.0,
+        rate_steps=0,
         stages=1,
         router="cosine",
         control=-1,
@@ -45,6 +54,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     options += [f"router={a.router}"] if a.router != "cosine" else []
     options += [f"control={a.control}"] if a.control >= 0 else []
     hnet = shared(a, f"HNet[{','.join(options)}]")
+    hnet.hierarchy.update(flops_per_byte=a.flops, rate_from=a.rate_from, rate_steps=a.rate_steps)
     runs = {"hnet": hnet}
     if a.baseline:
         runs["bytes"] = shared(a, "Bytes")

@@ -3,7 +3,10 @@
 import dataclasses
 from typing import Annotated
 
-from latent_jax.ranges import Count, Natural, Size, Weight, at_least, check_fields, one_of
+from latent_jax.chunking.dynamic.rate import MOST_STEPS
+from latent_jax.chunking.dynamic.schedule import check_schedule
+from latent_jax.ranges import Natural, Size, Weight, at_least, check_fields, one_of
+from latent_jax.tasks.boundary_policy import ADVANTAGES
 from latent_jax.tasks.hierarchical_language_modeling import STAGE_RATES
 
 OUTER = ("mamba", "attention")
@@ -32,7 +35,17 @@ class HierarchyConfig:
     # chunks that a row has room for, as a multiple of those that n asks for; all are computed
     slack: Annotated[float, at_least(1, 1e6)] = 1.25
     # training steps over which a threshold averages, at most; fewer early in a run
-    control_steps: Count = 100
+    control_steps: Annotated[int, at_least(1, MOST_STEPS)] = 100
+    # positions per chunk that a run begins with; n is reached behind rate_steps; 0 = n throughout
+    rate_from: Annotated[float, at_least(0, 2**20)] = 0.0
+    # training steps, or micro-batches of training.accumulation, from rate_from to n; 0 = none
+    rate_steps: Natural = 0
+    # of n=auto: forward FLOPs per raw byte of the whole model at the rate n; 0 = n is stated
+    flops_per_byte: Annotated[float, at_least(0, 1e30)] = 0.0
+    group: Annotated[int, at_least(2, 4096)] = 4  # of router=policy: passes of each row
+    # of router=policy, what a reward is compared with: one of ADVANTAGES
+    advantage: Annotated[str, one_of(ADVANTAGES)] = "centred"
+    policy_weight: Weight = 1.0  # of router=policy: of its loss; 0 = none
     ratio_weight: Weight = 0.03  # of the ratio loss (H-Net, section 2.2); 0 = none
     # factors on the learning rate by stage (H-Net, section 2.3): one of STAGE_RATES
     stage_rates: Annotated[str, one_of(STAGE_RATES)] = "equal"
@@ -42,3 +55,4 @@ class HierarchyConfig:
     def __post_init__(self):
         """Check the fields."""
         check_fields(self, "hierarchy.")
+        check_schedule(self.rate_from, self.rate_steps, "hierarchy.")

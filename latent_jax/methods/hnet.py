@@ -23,14 +23,20 @@ from latent_jax.methods.family import (
     head_of,
     transformer_keys,
 )
+from latent_jax.methods.hierarchy_flops import rate_of
 from latent_jax.methods.hierarchy_settings import HierarchyConfig
+from latent_jax.methods.names import with_options
 from latent_jax.methods.registry import register
 from latent_jax.models.hierarchy_config import HierarchicalConfig, StageConfig
 from latent_jax.platform import Platform
-from latent_jax.ranges import at_least
+from latent_jax.ranges import at_least, more_than
+from latent_jax.tasks.boundary_policy import BoundaryPolicy
 from latent_jax.tasks.hierarchical_language_modeling import HierarchicalLanguageModeling
 
 MOST_STAGES = 4
+
+AUTO = "auto"
+"""The n that costs hierarchy.flops_per_byte."""
 
 
 @register
@@ -41,7 +47,12 @@ class HNet(Family):
     rank, colour = 9, 0
     summary = "bytes, cut by the model into chunks of n on average (Hwang et al. 2025)"
     options = {
-        "n": Option("bytes per chunk; of later stages, chunks per chunk", numbers=at_least(2)),
+        "n": Option(
+            "bytes per chunk, as 4 or 4.5; of later stages, chunks per chunk",
+            numbers=more_than(1, 2**20),
+            is_whole=False,
+            also=(AUTO,),
+        ),
         "stages": Option(
             "how often chunks are cut into chunks", default=1, numbers=at_least(1, MOST_STAGES)
         ),
@@ -76,6 +87,33 @@ class HNet(Family):
                 "stage has: leave stages out"
             )
 
+        if method["n"] == AUTO and not (method["control"] or router.holds_rate):
+            raise ValueError(
+                f"'{method}': n={AUTO} is the rate at which the model costs what it may, and "
+                "nothing holds the rate here: state n, or leave control out"
+            )
+
+    def settled(self, method: MethodName, config: ConfigDict, vocabulary: Vocabulary) -> MethodName:
+        """Return the method with the n at which it costs hierarchy.flops_per_byte."""
+        target = config.hierarchy.flops_per_byte
+        if method["n"] != AUTO:
+            return method
+        if not target:
+            raise ValueError(
+                f"{method} leaves n to be solved: set hierarchy.flops_per_byte, what a byte costs"
+            )
+        if config.inference_flops_per_byte:
+            raise ValueError(
+                f"inference_flops_per_byte={config.inference_flops_per_byte:g} solves the width, "
+                f"and {method} solves n: set one of them"
+            )
+
+        def cost(n):
+            stated = with_options(method, n=n)
+            return self.make_task(stated, config, vocabulary, Platform.current()).flops_at_rate
+
+        return with_options(method, n=rate_of(cost, target, config.row_length, str(method)))
+
     def vocab_size(self, method: MethodName) -> int:
         """Return 256 bytes and the separator."""
         return tokenizers.Bytes.vocab_size
@@ -98,13 +136,17 @@ class HNet(Family):
                 f"snippets.every={config.snippets.every} and quantized={config.quantized} are keys "
                 f"of a GPT over a tokenizer's ids: leave them as they are for {method}"
             )
+        method = self.settled(method, config, vocabulary)
         keys = {**config.hierarchy, "widths": tuple(config.hierarchy.widths)}
         hierarchy = HierarchyConfig(**keys)
         main = TransformerConfig(
             **transformer_keys(config.model, platform), vocab_size=0, max_length=config.row_length
         ).resolved(platform)
         stage = _stages(method, hierarchy, main, vocabulary.separator_id)
-        return HierarchicalLanguageModeling(
+        words = {}
+        if routers()[method["router"]].by_reward:
+            words = {key: keys[key] for key in ("group", "advantage", "policy_weight")}
+        return (BoundaryPolicy if words else HierarchicalLanguageModeling)(
             HierarchicalConfig(
                 vocab_size=vocabulary.size,
                 separator_id=vocabulary.separator_id,
@@ -119,6 +161,7 @@ class HNet(Family):
             stage_rates=hierarchy.stage_rates,
             z_loss=config.z_loss,
             head=head_of(config, vocabulary.size, platform),
+            **words,
         )
 
     def make_writer(
@@ -148,6 +191,8 @@ def _stages(
             rate=float(method["n"]),
             slack=hierarchy.slack,
             control_steps=hierarchy.control_steps if method["control"] else 0,
+            rate_from=hierarchy.rate_from,
+            rate_steps=hierarchy.rate_steps,
             separator_id=separator_id,
         )
         inner = StageConfig(outer=_outer(hierarchy, width, main), chunker=chunker, inner=inner)

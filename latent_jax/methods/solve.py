@@ -16,22 +16,34 @@ ROW_MULTIPLE = 8
 
 
 def solve_shape(config: ConfigDict, vocabulary: Vocabulary) -> ConfigDict:
-    """Return a copy of a configuration with its row length and width solved.
+    """Return a copy of a configuration with row length, width and open options of its name solved.
 
     `context_bytes` sets `row_length`: the ids that stand for so many raw bytes on average.
     `inference_flops_per_byte` sets the width of the language model: the widest whose forward pass,
     M1 included, costs no more. Widths are whole heads of the size that the configuration has.
+    Open options are those of `Family.settled`; the solved ones stand in the method and in the name.
 
     Args:
-        config: where one of the two keys is set, of a language model over a tokenizer's ids.
+        config: where one of the two keys is set, it is of a language model over a tokenizer's ids.
         vocabulary: with the measured bytes per token.
 
     Raises:
         ValueError: the method is a latent one, or even the narrowest width costs too much.
     """
     solved = ConfigDict(config.to_dict())
+    _solve_size(solved, vocabulary)
+    method = parse(solved.method)
+    settled = family(method.family).settled(method, solved, vocabulary)
+    if settled.options != method.options:
+        solved.name = solved.name.replace(solved.method, str(settled))
+        solved.method = str(settled)
+    return solved
+
+
+def _solve_size(solved: ConfigDict, vocabulary: Vocabulary) -> None:
+    """Set the row length and the width that are asked for."""
     if not (solved.context_bytes or solved.inference_flops_per_byte):
-        return solved
+        return
     if not family(parse(solved.method).family).reads_ids:
         raise ValueError(
             f"context_bytes and inference_flops_per_byte fit a language model over a tokenizer's "
@@ -42,7 +54,6 @@ def solve_shape(config: ConfigDict, vocabulary: Vocabulary) -> ConfigDict:
         solved.row_length = max(ROW_MULTIPLE, round(n_ids / ROW_MULTIPLE) * ROW_MULTIPLE)
     if solved.inference_flops_per_byte:
         _fit_width(solved, vocabulary)
-    return solved
 
 
 def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:

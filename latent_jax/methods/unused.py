@@ -48,6 +48,10 @@ def _unread_of_hierarchy(config: ConfigDict, key: str, value: Any) -> list[str]:
     kind = {"window": "attention", "heads": "attention", "state": "mamba"}.get(option, outer)
     if kind != outer:
         return [f"{start}hierarchy.outer={kind} would read it, and here it is {outer}"]
+    if option == "flops_per_byte" and method["n"] != "auto":
+        return [f"{start}n=auto would read it, and here n is stated: {method}"]
+    if option in ("group", "advantage", "policy_weight") and method["router"] != "policy":
+        return [f"{start}router=policy would read it, and here it is {method['router']}"]
     if option == "control_steps" and not method["control"]:
         return [f"{start}control=1 would read it, and {method} has control=0"]
     return []

@@ -126,14 +126,14 @@ class Stage(nn.Module):
             The decoder's result, and the cache behind the last position of each lane.
         """
         encoded_BTD, encoder = self.encoder.prefill(x_BTD, lengths_B, cache.encoder)
-        chunks, cut, p_BT, _ = self.chunker(encoded_BTD, row, capacity=x_BTD.shape[1])
+        chunks, cut, _, read_BT = self.chunker(encoded_BTD, row, capacity=x_BTD.shape[1])
         inner_row, n_chunks_B = row_of_chunks(row, cut), jnp.sum(cut.mask_BK, axis=1)
         z_BKE = self._widened(chunks.z_BKD)
         if self.config.is_innermost:
             z_BKE, inner = self.inner.prefill(z_BKE, n_chunks_B, cache.inner)
         else:
             z_BKE, inner = self.inner.prefill(z_BKE, inner_row, n_chunks_B, cache.inner)
-        joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, p_BT, cut, row, inner_row)
+        joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, read_BT, cut, row, inner_row)
         y_BTD, decoder = self.decoder.prefill(joined_BTD, lengths_B, cache.decoder)
         at_B11 = n_chunks_B[:, None, None] - 1
         memory_BD = jnp.take_along_axis(memory_BKD, at_B11, axis=1)[:, 0]
@@ -171,8 +171,9 @@ class Stage(nn.Module):
             *(_run_inner, _skip_inner, self),
             *(z_BE, id_B, start_B, is_first_B, cache.inner),
         )
+        read_B = self.chunker.router.read(p_B)
         up_BD, memory_BD = self.back.step(
-            z_BE[:, : self.config.width], p_B, start_B, is_first_B, cache.memory_BD
+            z_BE[:, : self.config.width], read_B, start_B, is_first_B, cache.memory_BD
         )
         joined_BD = self._added(up_BD, encoded_BD)
         y_BD, decoder = self.decoder.step(joined_BD, cache.decoder, is_real_B)

@@ -40,15 +40,29 @@ def cross_entropy(
     """
     if head == "fused":
         return fused_cross_entropy(x_BTD, table_VD, ids_BT, weights_BT, z_loss)
-    if head == "whole":
-        table_VD = table_VD.astype(x_BTD.dtype)
-        logits_BTV = jnp.einsum("BTD,VD->BTV", x_BTD, table_VD, preferred_element_type=jnp.float32)
-        nats_BT, log_z_BT = token_nats(logits_BTV, ids_BT), log_partition(logits_BTV)
-    else:
-        x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
-        found = blockwise_nats(x_ND, table_VD, ids_BT.reshape(-1))
-        nats_BT, log_z_BT = (part_N.reshape(ids_BT.shape) for part_N in found)
+    nats_BT, log_z_BT = position_nats(head, x_BTD, table_VD, ids_BT)
     nats = jnp.sum(nats_BT * weights_BT)
     if not z_loss:
         return nats, nats
     return nats + z_loss * jnp.sum(jnp.square(log_z_BT) * weights_BT), nats
+
+
+def position_nats(
+    head: str, x_BTD: jax.Array, table_VD: jax.Array, ids_BT: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the nats of each position and log(Z), both float32[B, T]; both differentiate.
+
+    Args:
+        head: "whole" or "blocks".
+        x_BTD: as in `cross_entropy`.
+        table_VD: likewise.
+        ids_BT: likewise.
+    """
+    if head == "whole":
+        table_VD = table_VD.astype(x_BTD.dtype)
+        logits_BTV = jnp.einsum("BTD,VD->BTV", x_BTD, table_VD, preferred_element_type=jnp.float32)
+        return token_nats(logits_BTV, ids_BT), log_partition(logits_BTV)
+    x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
+    found = blockwise_nats(x_ND, table_VD, ids_BT.reshape(-1))
+    nats_BT, log_z_BT = (part_N.reshape(ids_BT.shape) for part_N in found)
+    return nats_BT, log_z_BT

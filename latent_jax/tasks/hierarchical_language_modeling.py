@@ -108,6 +108,12 @@ class HierarchicalLanguageModeling(FlopsOfText):
         flops = self.model_config.forward_flops(self.row_length)
         return {part: value / self.bytes_per_token for part, value in flops.items()}
 
+    @property
+    def flops_at_rate(self):
+        """Forward FLOPs per raw byte at the rates that are aimed at, as generation pays them."""
+        flops = self.model_config.forward_flops(self.row_length, at_rate=True)
+        return sum(flops.values()) / self.bytes_per_token
+
     def init(self, key, batch):
         """Draw parameters, and thresholds of 0; see `Task`."""
         variables = HierarchicalModel(self.model_config).init(key, batch["ids"])
@@ -118,7 +124,7 @@ class HierarchicalLanguageModeling(FlopsOfText):
         del step
         state = [name for name in variables if name != "params"]
         (x_BTD, notes), state = self._features(
-            variables, batch, train=train, rngs=_streams(key), mutable=state
+            variables, batch, train=train, rngs=streams(key), mutable=state
         )
         objective, nats = self._nats(variables, batch, x_BTD)
         scores = self._scores(batch, nats, notes)
@@ -190,7 +196,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
         }
 
 
-def _streams(key):
+def streams(key):
+    """Return the keys of the rng streams of a training step."""
     return {"dropout": key, "boundaries": jax.random.fold_in(key, 1)}
 
 

@@ -53,6 +53,7 @@ CHOICES = ("head", "latent.beta_schedule", "latent.lm_gradient", "quantizer.metr
 CHOICES += ("quantizer.gradient", "quantizer.codebook_update", "optimizer.name", "data.source")
 CHOICES += ("optimizer.schedule", "training.strategy", "method")
 CHOICES += ("hierarchy.outer", "hierarchy.stage_rates", "hierarchy.documents")
+CHOICES += ("hierarchy.advantage",)
 CHOICES += tuple(
     f"{section}.{key}"
     for section in ("model", "autoencoder")

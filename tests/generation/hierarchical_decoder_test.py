@@ -19,6 +19,7 @@ CASES = {
     "two stages": make_config(stages=2, widths=(8, 12), width=16, rate=2.0, slack=99.0),
     "stride, attention": make_config("stride", outer="attention", window=5),
     "whitespace": make_config("whitespace"),
+    "policy": make_config("policy"),
     "mean": make_config(pooling="mean", way_back="repeat", residual="identity"),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean", slack=99.0),
 }

@@ -24,6 +24,7 @@ CASES = {
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean"),
 }
 SLOW = ("mean, two stages", "stride", "whitespace", "overflow by stride", "attention", "controlled")
+SLOW += ("policy",)
 """Whose programs are not compiled in every run: of their routers and networks others are tested."""
 
 

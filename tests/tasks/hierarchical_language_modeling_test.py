@@ -63,7 +63,7 @@ def test_training_moves_the_thresholds_by_what_was_cut(variables, batch):
     _, (scores, state) = loss_of(TASK, variables, batch, train=True)
     for stage, tree in ((1, state["rate"]["stage"]), (2, state["rate"]["stage"]["inner"])):
         wanted = (batch["n_bytes"].sum() if stage == 1 else scores["n_chunks_1"]) / 3.0
-        cut = scores[f"n_chunks_{stage}"] + scores[f"n_overflow_{stage}"]
+        cut = scores[f"n_chunks_{stage}"]
         moved = tree["chunker"]["threshold"]["threshold"]
         assert np.sign(moved) == np.sign(float(cut - wanted)) != 0
         assert tree["chunker"]["threshold"]["n_steps"] == 1

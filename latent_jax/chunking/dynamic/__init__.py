@@ -4,8 +4,8 @@
             -> smooth -> dechunk -> decoder
 
 Each file is one part: `base` cuts, picks and repeats; `rate` holds the thresholds to a target;
-`ratio` is the loss of H-Net; `parts` says what routers, poolings and ways back are, and `registry`
-knows them by name. Every other file is one of them.
+`schedule` moves the target; `ratio` is the loss of H-Net; `parts` says what routers, poolings and
+ways back are, and `registry` knows them by name. Every other file is one of them.
 """
 
 from latent_jax.chunking.dynamic.base import Cut, capacity_of, cut_at, pick, repeat

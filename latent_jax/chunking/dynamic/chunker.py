@@ -14,8 +14,9 @@ import jax.numpy as jnp
 
 from latent_jax.chunking.dynamic.base import Cut, capacity_of, chunks_of, cut_at
 from latent_jax.chunking.dynamic.parts import Pooling, Router, Sight
-from latent_jax.chunking.dynamic.rate import Threshold, moved
+from latent_jax.chunking.dynamic.rate import MOST_STEPS, Threshold, moved
 from latent_jax.chunking.dynamic.registry import poolings, routers
+from latent_jax.chunking.dynamic.schedule import aim, check_schedule
 from latent_jax.contracts import Chunks
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Natural, Size, at_least, check_fields, more_than
@@ -73,27 +74,37 @@ class ChunkerConfig:
         width: D, of the vectors that it sees.
         rate: positions per chunk that are aimed at; of the outermost stage, raw bytes per chunk.
         slack: chunks that a row has room for, as a multiple of those aimed at.
-        control_steps: training steps over which the threshold averages, at most; 0 = the paper's
+        control_steps: training steps over which thresholds average, at most; 0 = the paper's
             threshold, p > 1/2.
         separator_id: the id between documents.
         pooling: what makes a vector of a chunk, see `registry.poolings`.
+        rate_from: positions per chunk that are aimed at when training begins; 0 = `rate`.
+        rate_steps: training steps in which the aim moves from there to `rate`.
 
     Raises:
-        ValueError: the router or the pooling is unknown, a number is out of range, or a router of
-            hard decisions is to be controlled.
+        ValueError: the router or the pooling is unknown, a number is out of range, a router of
+            hard decisions is to be controlled, or the aim is to move and nothing holds the rate.
     """
 
     kind: str
     width: Size
     rate: Annotated[float, more_than(1, 2**20)]
     slack: Annotated[float, at_least(1, 2**20)] = 1.25
-    control_steps: Natural = 0
+    control_steps: Annotated[int, at_least(0, MOST_STEPS)] = 0
     separator_id: Natural = 256
     pooling: str = "pick"
+    rate_from: Annotated[float, at_least(0, 2**20)] = 0.0
+    rate_steps: Natural = 0
 
     def __post_init__(self):
         """Check the fields."""
         check_fields(self)
+        check_schedule(self.rate_from, self.rate_steps)
+        if self.rate_from and not self.control_steps:
+            raise ValueError(
+                f"rate_from={self.rate_from:g} moves what is aimed at, and nothing holds the rate "
+                "of this stage: set it to 0, or control to 1"
+            )
         check_word("router", self.kind, routers())
         check_word("pooling", self.pooling, poolings())
         if self.control_steps and not routers()[self.kind].is_soft:
@@ -103,8 +114,8 @@ class ChunkerConfig:
             )
 
     def capacity(self, length: int) -> int:
-        """Return K for rows of `length` positions."""
-        return capacity_of(length, self.rate, self.slack)
+        """Return K for rows of `length` positions, at the most chunks that are ever aimed at."""
+        return capacity_of(length, min(self.rate, self.rate_from or self.rate), self.slack)
 
     def router(self) -> Router:
         """Return the router."""
@@ -150,7 +161,7 @@ class DynamicChunker(nn.Module):
         """Return the chunks, where they begin, and two kinds of probabilities, float32[B, T].
 
         The first ones are the router's, moved by the threshold; the second what poolings and ways
-        back read. They differ where boundaries are drawn.
+        back read. They differ where boundaries are drawn, and where a router says so.
 
         Args:
             x_BTD: the encoder's result.
@@ -159,22 +170,26 @@ class DynamicChunker(nn.Module):
             capacity: K; None = that of the config.
         """
         config = self.config
-        p_BT = self.router(self._sight(x_BTD, row))
+        capacity = capacity or config.capacity(x_BTD.shape[1])
+        p_BT, rate = self.router(self._sight(x_BTD, row)), config.rate
         starts_BT = row.starts_BT & row.mask_BT
         if config.control_steps:
-            is_free_BT = row.mask_BT & ~row.starts_BT
-            n_wanted = row.n_units / config.rate
-            threshold = self.threshold(p_BT, is_free_BT, jnp.sum(starts_BT), n_wanted, train=train)
+            rate = aim(config.rate, config.rate_from, config.rate_steps, self.threshold.n_done)
+            threshold = self.threshold.now(train=train)
+            if train:
+                is_free_BT = row.mask_BT & ~row.starts_BT
+                n_wanted = row.n_units / rate
+                self.threshold.follow(p_BT, is_free_BT, starts_BT, n_wanted, capacity)
             p_BT = moved(p_BT, threshold)
         p_BT = jnp.where(row.starts_BT, 1.0, p_BT)
-        is_boundary_BT, read_BT = p_BT > EVEN, p_BT
+        is_boundary_BT, read_BT = p_BT > EVEN, self.router.read(p_BT)
         if train and self.router.draws:
             is_boundary_BT, read_BT = self.router.draw(p_BT, self.make_rng("boundaries"))
             is_boundary_BT = is_boundary_BT | row.starts_BT
             read_BT = jnp.where(row.starts_BT, 1.0, read_BT)
         is_boundary_BT = is_boundary_BT & row.mask_BT
-        cut = cut_at(is_boundary_BT, capacity or config.capacity(x_BTD.shape[1]))
-        loss = self.router.loss(is_boundary_BT, p_BT, row.mask_BT, config.rate)
+        cut = cut_at(is_boundary_BT, capacity)
+        loss = self.router.loss(is_boundary_BT, p_BT, row.mask_BT, rate)
         return chunks_of(self.pool(x_BTD, read_BT, cut), cut, loss), cut, p_BT, read_BT
 
     def step(
@@ -199,8 +214,7 @@ class DynamicChunker(nn.Module):
         pairs += () if signal_B is None else (signal_B, last.signal_B)
         p_B = self.router(Sight(*(x[:, None] for x in pairs)))[:, 0]
         if self.config.control_steps:
-            nothing = jnp.zeros((), jnp.float32)
-            p_B = moved(p_B, self.threshold(p_B, start_B, nothing, nothing))
+            p_B = moved(p_B, self.threshold.now(train=False))
         p_B = jnp.where(start_B, 1.0, p_B)
         z_BD, pooling = self.pool.step(x_BD, p_B > EVEN, last.pooling)
         signal_B = last.signal_B if signal_B is None else signal_B

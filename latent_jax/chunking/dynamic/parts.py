@@ -75,6 +75,8 @@ class Router(Part):
         reads_signal: whether it reads a number from outside, likewise.
         draws: whether boundaries of training are drawn, by `draw`, with the rng stream
             "boundaries". Those of evaluation and generation never are.
+        holds_rate: whether its chunks have `rate` positions without any control.
+        by_reward: whether it learns from how well its draws did: `tasks.boundary_policy` trains it.
         weight: of its loss, where its paper states one.
     """
 
@@ -83,6 +85,8 @@ class Router(Part):
     reads_ids: ClassVar[bool] = False
     reads_signal: ClassVar[bool] = False
     draws: ClassVar[bool] = False
+    holds_rate: ClassVar[bool] = False
+    by_reward: ClassVar[bool] = False
     weight: ClassVar[float] = 0.03
 
     rate: float
@@ -102,6 +106,17 @@ class Router(Part):
             key: typed.
         """
         raise NotImplementedError
+
+    @staticmethod
+    def read(p_BT: jax.Array) -> jax.Array:
+        """Return the probabilities that what follows reads where nothing is drawn, float32[B, T].
+
+        Where a router draws, they may be what training reads too.
+
+        Args:
+            p_BT: float32, moved by the threshold, any shape.
+        """
+        return p_BT
 
     @staticmethod
     def loss(

@@ -7,7 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_jax.chunking.dynamic.rate import COLLECTION, Threshold, error_of, gains, moved
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row
+from latent_jax.chunking.dynamic.rate import (
+    COLLECTION,
+    Threshold,
+    error_of,
+    fitted,
+    gains,
+    lines,
+    moved,
+)
+from latent_jax.chunking.dynamic.ratio import ratio_loss
+from latent_jax.chunking.dynamic.schedule import aim
 
 N = 4096
 SHAPES = {
@@ -30,19 +41,15 @@ def test_the_rate_on_other_draws_is_within_a_percent(shape):
     def draw(key):
         return SHAPES[shape](spread(key))
 
-    free = jnp.ones((4, N // 4), bool).at[:, 0].set(False)
+    starts = jnp.zeros((4, N // 4), bool).at[:, 0].set(True)
 
     @jax.jit
     def reach(key, rate):
         def step(state, key):
-            words = dict(train=True, mutable=[COLLECTION])
-            _, state = module.apply(state, draw(key), free, jnp.float32(4), N / rate, **words)
-            return {**state}, None
+            return followed(module, state, draw(key), starts, N / rate), None
 
-        zero = jnp.zeros((), jnp.float32)
-        state = {COLLECTION: {"threshold": zero, "drift": zero, "n_steps": zero}}
-        state, _ = jax.lax.scan(step, state, jax.random.split(key, 200))
-        threshold = module.apply(state, jnp.zeros((4, N // 4)), free, zero, zero)
+        state, _ = jax.lax.scan(step, empty(module), jax.random.split(key, 200))
+        threshold = module.apply(state, train=False, method="now")
         # What was not trained on.
         p = jax.vmap(draw)(jax.random.split(jax.random.fold_in(key, 1), 4))
         is_first = (moved(p, threshold) > 0.5).at[:, :, 0].set(True)
@@ -54,6 +61,17 @@ def test_the_rate_on_other_draws_is_within_a_percent(shape):
         assert state[COLLECTION]["n_steps"] == 200
 
 
+def empty(module):
+    """Return the state that a run begins with."""
+    return module.init(jax.random.key(0), train=True, method="now")
+
+
+def followed(module, state, p, starts, n_wanted, capacity=N):
+    """Return the state behind a batch."""
+    words = dict(mutable=[COLLECTION], method="follow")
+    return {**module.apply(state, p, ~starts, starts, n_wanted, capacity, **words)[1]}
+
+
 def test_a_steady_drift_leaves_no_error():
     module = Threshold(steps=20)
 
@@ -62,21 +80,18 @@ def test_a_steady_drift_leaves_no_error():
         def step(state, key_and_time):
             key, time = key_and_time
             p = jax.nn.sigmoid(jax.random.normal(key, (4, 1024)) + 3.0 * time)
-            free = jnp.ones(p.shape, bool)
-            counts = jnp.float32(0), jnp.float32(p.size / 4)
-            words = dict(train=True, mutable=[COLLECTION])
-            threshold, state = module.apply(state, p, free, *counts, **words)
-            return {**state}, jnp.mean(moved(p, threshold) > 0.5)
+            both = [module.apply(state, train=train, method="now") for train in (True, False)]
+            shares = [jnp.mean(moved(p, threshold) > 0.5) for threshold in both]
+            starts, n_wanted = jnp.zeros(p.shape, bool), jnp.float32(p.size / 4)
+            return followed(module, state, p, starts, n_wanted), jnp.stack(shares)
 
-        zero = jnp.zeros((), jnp.float32)
-        state = {COLLECTION: {"threshold": zero, "drift": zero, "n_steps": zero}}
         times = jnp.linspace(0.0, 1.0, 300)
-        return jax.lax.scan(step, state, (jax.random.split(key, 300), times))[1]
+        return jax.lax.scan(step, empty(module), (jax.random.split(key, 300), times))[1]
 
     shares = np.asarray(track(jax.random.key(0)))
-    assert shares[0] == pytest.approx(0.5, abs=0.05)
-    # Without the drift the share would be 0.25 + 0.03.
-    assert shares[100:].mean() == pytest.approx(0.25, rel=0.01)
+    np.testing.assert_allclose(shares[0], 0.5, atol=0.05)
+    # Without the drift the share would be 0.25 + 0.03. Of training, and of inference.
+    np.testing.assert_allclose(shares[100:].mean(axis=0), 0.25, rtol=0.01)
 
 
 def test_the_filter_begins_short_and_ends_at_its_longest():
@@ -102,11 +117,81 @@ def test_the_slope_of_moving_is_finite_at_both_ends():
 
 
 def test_it_stays_where_it_is_without_training_and_without_text():
-    p, free = jnp.full((1, 8), 0.9), jnp.ones((1, 8), bool)
-    counts = jnp.float32(0), jnp.float32(2)
-    state = Threshold(10).init(jax.random.key(0), p, free, *counts, train=True)
-    assert jax.tree.leaves(state) == [0.0, 0.0, 0.0], "init moves nothing"
-    now = Threshold(10).apply(state, p, free, *counts)
-    assert now == 0.0
-    nothing, zero = jnp.zeros((1, 8), bool), jnp.float32(0)
-    assert error_of(jnp.float32(0.3), p, nothing, zero, zero) == 0.0
+    p, starts, module = jnp.full((1, 8), 0.9), jnp.zeros((1, 8), bool), Threshold(10)
+    words = dict(method="follow")
+    state = module.init(jax.random.key(0), p, ~starts, starts, jnp.float32(2), 8, **words)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(state)), "init moves nothing"
+    assert module.apply(state, train=True, method="now") == 0.0
+    zero = jnp.float32(0)
+    assert error_of(jnp.float32(0.3), p, starts, starts, zero, 8) == 0.0
+
+
+def test_what_has_no_room_is_no_chunk():
+    """Of 8 boundaries in a row, 4 have room: two rows have 4 and 1, and 5 are wanted."""
+    p = jnp.stack([jnp.full(8, 0.9), jnp.full(8, 0.1)])
+    starts = jnp.zeros((2, 8), bool).at[:, 0].set(True)
+    for capacity, n in ((4, 5), (6, 7), (8, 9)):
+        assert error_of(jnp.float32(0), p, ~starts, starts, jnp.float32(n), capacity) == 0.0
+        assert error_of(jnp.float32(0), p, ~starts, starts, jnp.float32(n + 1), capacity) < 0.0
+
+
+def test_lines_are_those_of_least_squares_one_step_on():
+    windows, weights = lines(30)
+    assert windows.tolist() == [8, 12, 18, 27, 30] and weights.shape == (5, 30)
+    past = np.random.default_rng(0).normal(size=30)
+    for window, weights_M in zip(windows, weights, strict=True):
+        line = np.polyfit(np.arange(window), past[-window:], 1)
+        assert weights_M @ past == pytest.approx(np.polyval(line, window), rel=1e-5)
+        assert not weights_M[: 30 - window].any()
+    assert lines(8)[0].tolist() == [8]
+
+
+def test_a_window_ends_where_the_router_changed_its_mind():
+    read = jax.jit(fitted)
+    noise = np.random.default_rng(1).normal(size=100) * 0.1
+    still = jnp.asarray(noise + 1.0, jnp.float32)
+    assert read(still, 7)[1] == 0 and read(still, 8)[1] == 8
+    end, window = read(still, 100)
+    assert window == 100 and end == pytest.approx(1.0, abs=0.06)
+    turned = jnp.asarray(np.maximum(np.arange(100.0) - 60.0, 0.0) * 0.1 + noise, jnp.float32)
+    end, window = read(turned, 100)
+    assert 18 <= window <= 60 and end == pytest.approx(4.0, abs=0.15)
+
+
+def test_the_aim_moves_in_equal_factors_and_stays():
+    steps = jnp.array([0.0, 5.0, 10.0, 99.0])
+    found = jax.vmap(lambda n_done: aim(8.0, 2.0, 10, n_done))(steps)
+    np.testing.assert_allclose(found, [2.0, 4.0, 8.0, 8.0], rtol=1e-6)
+    assert aim(8.0, 0.0, 0, jnp.float32(3)) == 8.0
+
+
+def test_threshold_and_loss_follow_the_aim_of_the_step():
+    """Half of the way from 2 to 8 the aim is 4: of 1024 positions, 256 boundaries are wanted."""
+    config = ChunkerConfig(
+        kind="cosine", width=8, rate=8.0, control_steps=10, rate_from=2.0, rate_steps=10, slack=2.0
+    )
+    assert config.capacity(1024) == 1024 and config.capacity(256) == 256
+    x = jax.random.normal(jax.random.key(0), (1, 1024, 8))
+    ids, first = jnp.zeros((1, 1024), jnp.int32), jnp.arange(1024)[None] == 0
+    row = Row(ids, first, jnp.ones_like(first), None, jnp.float32(1024))
+    module = DynamicChunker(config)
+    drawn = module.init(jax.random.key(1), x, row)
+
+    @jax.jit
+    def train(n_done):
+        state = {**drawn[COLLECTION]["threshold"], "n_steps": jnp.float32(n_done)}
+        variables = {**drawn, COLLECTION: {"threshold": state}}
+        out, kept = module.apply(variables, x, row, train=True, mutable=[COLLECTION])
+        return out, kept[COLLECTION]["threshold"]
+
+    for n_done, rate in ((0, 2.0), (5, 4.0), (10, 8.0), (20, 8.0)):
+        (chunks, cut, p, _), kept = train(n_done)
+        n = int(cut.is_first_BT.sum())
+        wanted = jnp.float32(1024 / rate)
+        error = error_of(jnp.float32(0), p, ~first, first, wanted, 1024)
+        a, _ = gains(jnp.float32(n_done), 10)
+        assert kept["threshold"] == pytest.approx(float(a * error), rel=1e-4)
+        assert np.sign(kept["threshold"]) == np.sign(n - 1024 / rate)
+        expected = ratio_loss(cut.is_first_BT, p, ~first | first, rate)
+        assert chunks.aux_loss == pytest.approx(float(expected), rel=1e-4)
+        assert kept["n_steps"] == n_done + 1
