@@ -1,0 +1,133 @@
+"""Texts with their chunks: what stands where, and the same as lines of a terminal.
+
+Chunks have two tints in turn. Chunks of the second stage, which hold several of them, are
+underlined in turn.
+"""
+
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from latent_jax.spelling import one_line, printable, whole
+
+TINTS = (117, 222)
+"""Pale backgrounds of terminals with 256 colours; letters on them are black."""
+
+MARKS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
+"""What is shown of white space that cannot be seen."""
+
+ENDS = ("|", "||")
+"""What ends a chunk, and one of the second stage, where there is no colour."""
+
+
+class Piece(NamedTuple):
+    """A character of a text, or a byte of one that a chunk ends in.
+
+    Attributes:
+        text: as it is shown; it holds no control character.
+        chunk: number of its chunk.
+        outer: number of its chunk of the second stage; 0 where there is none.
+        said: what is known of it.
+        is_mark: whether the text stands for something else.
+        ends_line: whether the line ends behind it.
+    """
+
+    text: str
+    chunk: int
+    outer: int = 0
+    said: str = ""
+    is_mark: bool = False
+    ends_line: bool = False
+
+
+def characters(text: bytes, ends: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Yield where characters begin and end; one in which a chunk ends, or none, is cut into bytes.
+
+    Args:
+        text: any bytes.
+        ends: how many bytes stand before each end of a chunk.
+    """
+    at = 0
+    while at < len(text):
+        lead = text[at]
+        size = 1 if lead < 0xC0 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+        is_cut = any(stop in ends for stop in range(at + 1, at + size))
+        try:
+            text[at : at + size].decode()
+        except UnicodeDecodeError:
+            is_cut = True
+        size = 1 if is_cut else size
+        yield at, at + size
+        at += size
+
+
+def shown(text: bytes) -> tuple[str, bool]:
+    """Return how a character is shown, and whether that stands for something else."""
+    try:
+        character = text.decode()
+    except UnicodeDecodeError:
+        return text.hex().upper(), True
+    if character in MARKS:
+        return MARKS[character], True
+    return (character, False) if character.isprintable() else (printable(text), True)
+
+
+def pieces_of_chunks(chunks: Sequence[str], outer_ends: Collection[int] = ()) -> list[Piece]:
+    """Return the pieces of chunks that are known as texts of one line each.
+
+    Args:
+        chunks: texts.
+        outer_ends: how many chunks stand before each end of a chunk of the second stage.
+    """
+    pieces, outer = [], 0
+    for number, chunk in enumerate(chunks):
+        outer += number in outer_ends
+        pieces += [Piece(one_line(c), number, outer) for c in whole(chunk)]
+    return pieces
+
+
+def terminal_lines(pieces: Sequence[Piece], width: int, is_coloured: bool) -> str:
+    """Return pieces in lines of a terminal, which end between chunks where these are short.
+
+    Args:
+        pieces: of one text.
+        width: characters of a line, at most, unless a chunk is longer.
+        is_coloured: whether chunks have tints and underlines; else a mark of `ENDS` ends them.
+    """
+    lines, used = [""], 0
+    chunks = runs(pieces)
+    for chunk, following in itertools.zip_longest(chunks, chunks[1:]):
+        text = "".join(piece.text for piece in chunk)
+        if used and used + len(text) > width:
+            lines.append("")
+            used = 0
+        first = chunk[0]
+        if is_coloured:
+            text = _tinted(text, first)
+        elif following and following[0].chunk != first.chunk:
+            text += ENDS[following[0].outer != first.outer]
+        lines[-1] += text
+        used += sum(len(piece.text) for piece in chunk)
+        if chunk[-1].ends_line:
+            lines.append("")
+            used = 0
+    return "\n".join(line for line in lines if line)
+
+
+def runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Return the pieces of each chunk, cut where a line ends."""
+    found = []
+    for _, group in itertools.groupby(pieces, key=lambda piece: piece.chunk):
+        found.append([])
+        for piece in group:
+            found[-1].append(piece)
+            if piece.ends_line:
+                found.append([])
+        if not found[-1]:
+            found.pop()
+    return found
+
+
+def _tinted(text: str, piece: Piece) -> str:
+    underline = "4;" * (piece.outer % 2)
+    return f"\x1b[{underline}30;48;5;{TINTS[piece.chunk % len(TINTS)]}m{text}\x1b[0m"
