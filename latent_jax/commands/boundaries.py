@@ -126,7 +126,10 @@ def methods_that_cut(run: Run) -> list[str]:
     found = []
     for known in families().values():
         config = run.config.copy_and_resolve_references()
-        config.method = known.example
+        config.update(method=known.example, quantized=False)
+        config.snippets.every = 0
+        if known.rotary:
+            config.model.positions = "rotary"
         try:
             size = known.vocab_size(parse(known.example))
             task = make_task(config, Vocabulary(size, size - 1, 1.0))

@@ -29,7 +29,6 @@ class Piece(NamedTuple):
         outer: number of its chunk of the second stage; 0 where there is none.
         said: what is known of it.
         is_mark: whether the text stands for something else.
-        ends_line: whether the line ends behind it.
     """
 
     text: str
@@ -37,7 +36,6 @@ class Piece(NamedTuple):
     outer: int = 0
     said: str = ""
     is_mark: bool = False
-    ends_line: bool = False
 
 
 def characters(text: bytes, ends: Collection[int]) -> Iterator[tuple[int, int]]:
@@ -87,45 +85,27 @@ def pieces_of_chunks(chunks: Sequence[str], outer_ends: Collection[int] = ()) ->
 
 
 def terminal_lines(pieces: Sequence[Piece], width: int, is_coloured: bool) -> str:
-    """Return pieces in lines of a terminal, which end between chunks where these are short.
+    """Return pieces in lines of a terminal, which end between chunks.
 
     Args:
         pieces: of one text.
-        width: characters of a line, at most, unless a chunk is longer.
+        width: characters of a line, at most, unless a chunk is longer; marks do not count.
         is_coloured: whether chunks have tints and underlines; else a mark of `ENDS` ends them.
     """
     lines, used = [""], 0
-    chunks = runs(pieces)
+    chunks = [[*own] for _, own in itertools.groupby(pieces, key=lambda piece: piece.chunk)]
     for chunk, following in itertools.zip_longest(chunks, chunks[1:]):
-        text = "".join(piece.text for piece in chunk)
+        text, first = "".join(piece.text for piece in chunk), chunk[0]
         if used and used + len(text) > width:
             lines.append("")
             used = 0
-        first = chunk[0]
+        used += len(text)
         if is_coloured:
             text = _tinted(text, first)
-        elif following and following[0].chunk != first.chunk:
+        elif following:
             text += ENDS[following[0].outer != first.outer]
         lines[-1] += text
-        used += sum(len(piece.text) for piece in chunk)
-        if chunk[-1].ends_line:
-            lines.append("")
-            used = 0
-    return "\n".join(line for line in lines if line)
-
-
-def runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Return the pieces of each chunk, cut where a line ends."""
-    found = []
-    for _, group in itertools.groupby(pieces, key=lambda piece: piece.chunk):
-        found.append([])
-        for piece in group:
-            found[-1].append(piece)
-            if piece.ends_line:
-                found.append([])
-        if not found[-1]:
-            found.pop()
-    return found
+    return "\n".join(lines)
 
 
 def _tinted(text: str, piece: Piece) -> str:

@@ -31,14 +31,14 @@ class Reference(NamedTuple):
     Attributes:
         name: of what.
         ends_T: bool, for each byte of a text, whether something ends with it.
-        counts_T: bool, the bytes that are compared.
+        counts_T: bool, the bytes that are compared; None = all.
         starts_T: bool, first bytes of documents.
         n_words: words that it knows; None where it is of no list.
     """
 
     name: str
     ends_T: np.ndarray
-    counts_T: np.ndarray
+    counts_T: np.ndarray | None
     starts_T: np.ndarray
     n_words: int | None = None
 
@@ -146,13 +146,19 @@ def read_morphemes(path: str | Path) -> dict[bytes, tuple[int, ...]]:
 
 
 def agreement_records(own: ByteEnds, reference: Reference) -> list[dict[str, Any]]:
-    """Return a record for ends of chunks at those of a reference, and one for one byte behind."""
+    """Return a record for ends of chunks at those of a reference, and one for one byte behind.
+
+    What is behind the last byte of a row is not compared: the next row does not see that byte.
+    """
     records = []
-    for where, ends_T, counts_T in (
-        (AT, reference.ends_T, reference.counts_T),
-        (BEHIND, *(_later(x_T, reference) for x_T in (reference.ends_T, reference.counts_T))),
-    ):
-        found = compared(own.ends_T, ends_T, own.is_decided_T & counts_T, own.row_T)
+    for where in (AT, BEHIND):
+        ends_T, counts_T, is_there_T = reference.ends_T, reference.counts_T, own.is_decided_T
+        if where == BEHIND:
+            ends_T = _later(ends_T, reference)
+            counts_T = None if counts_T is None else _later(counts_T, reference)
+            is_there_T = is_there_T & (np.diff(own.row_T, prepend=own.row_T[:1] - 1) == 0)
+        is_there_T = is_there_T if counts_T is None else is_there_T & counts_T
+        found = compared(own.ends_T, ends_T, is_there_T, own.row_T)
         more = {} if reference.n_words is None else {"n_listed_words": reference.n_words}
         records.append({"reference": reference.name, "where": where, **found, **more})
     return records
@@ -207,7 +213,7 @@ def pair_record(one: ByteEnds, other: ByteEnds) -> dict[str, Any]:
 
 def _reference(name: str, texts: Sequence[bytes], ends: Callable) -> Reference:
     ends_T = np.concatenate([ends(text) for text in texts])
-    return Reference(name, ends_T, np.ones(len(ends_T), bool), _starts(texts))
+    return Reference(name, ends_T, None, _starts(texts))
 
 
 def _starts(texts: Sequence[bytes]) -> np.ndarray:

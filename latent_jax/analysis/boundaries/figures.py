@@ -83,7 +83,7 @@ def _chunks_figure(lengths: Records, places: Records) -> Figure:
         colour = style.line_look(index)["color"]
         right.fill_between([r["place"] for r in own], low, high, color=colour, alpha=0.18, lw=0)
     right.set_xlabel("place, 1 = right behind the boundary")
-    ticks = [*range(1, N_PLACES, 2), N_PLACES]
+    ticks = [*range(1, N_PLACES - 2, 2), N_PLACES]
     right.set_xticks(ticks, [*map(str, ticks[:-1]), f"{N_PLACES}+"])
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.label_ends(right, ends)
@@ -163,7 +163,8 @@ def boundaries_page_figures(stem: str, records: Records) -> Sequence[PageFigure 
     records = named_series(records)
     found: list[PageFigure | CutText] = []
     views = [r for r in of_part(records, "view") if r["sample"] <= PAGE_TEXTS]
-    views.sort(key=lambda r: [(v["text"], v["sample"]) for v in views].index(_place(r)))
+    at = [*map(_place, views)]
+    views = sorted(views, key=lambda record: at.index(_place(record)))
     if views:
         caption = (
             "Tints change where a chunk ends, underlines where one of the second stage does. "

@@ -63,10 +63,7 @@ def wrapped(pieces: list[Piece]) -> list[list[Piece]]:
             used = 0
         lines[-1].append(piece)
         used += len(piece.text)
-        if piece.ends_line:
-            lines.append([])
-            used = 0
-    return [line for line in lines if line]
+    return lines
 
 
 def _draw_line(axes, line: list[Piece], y: float, has_outer: bool) -> None:

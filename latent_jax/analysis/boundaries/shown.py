@@ -5,7 +5,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from latent_jax.analysis.boundaries.surprisal import N_PLACES
 from latent_jax.analysis.boundaries.view import pieces_of
 from latent_jax.analysis.codes import Records
 from latent_jax.reports.columns import Column
@@ -96,7 +95,8 @@ def show_parts(records: Records) -> str:
         if not own:
             continue
         if part == "places":
-            own, columns = place_rows(own), _place_columns()
+            tables.append(f"{_TITLES[part]}\n\n{place_table(own)}")
+            continue
         if part == "noise":
             own, columns = noise_rows(own)
         first = [column for column in _ORIGIN if any(column.key in record for record in own)]
@@ -105,22 +105,21 @@ def show_parts(records: Records) -> str:
     return "\n\n".join([*tables, *_views(records)])
 
 
-def place_rows(records: Records) -> list[dict[str, Any]]:
-    """Return a row for each run, text and stage: nats with their errors, "at_1" and so on."""
-    rows: dict[tuple, dict[str, Any]] = {}
+def place_table(records: Records) -> str:
+    """Return a table with a row for each place, and a column for each run, text and stage."""
+    keys = list(dict.fromkeys((r["label"], r["text"], r["stage"]) for r in records))
+    rows: dict[int, dict[str, Any]] = {}
     for record in records:
-        key = record["run"], record["text"], record["stage"]
-        origin = {name: record[name] for name in ("label", "run", "text", "stage")}
-        row = rows.setdefault(key, origin)
-        error = record["place_standard_error_nats"]
-        said = f"{record['place_nats']:.2f}"
-        row[f"at_{record['place']}"] = said if error is None else f"{said} ±{error:.2f}"
-    return [*rows.values()]
-
-
-def _place_columns() -> list[Column]:
-    names = [*map(str, range(1, N_PLACES)), f"{N_PLACES}+"]
-    return [Column(f"at_{place}", name) for place, name in enumerate(names, 1)]
+        place, error = record["place"], record["place_standard_error_nats"]
+        row = rows.setdefault(place, {"place": f"{place}{'+' * record['is_this_and_later']}"})
+        said = f"{record['place_nats']:.3f}"
+        key = record["label"], record["text"], record["stage"]
+        row[f"nats_{keys.index(key)}"] = said if error is None else f"{said} ±{error:.3f}"
+    columns = [
+        Column(f"nats_{number}", f"{label}\n{text}, stage {stage}")
+        for number, (label, text, stage) in enumerate(keys)
+    ]
+    return text_table([rows[place] for place in sorted(rows)], [Column("place", "place"), *columns])
 
 
 def noise_rows(records: Records) -> tuple[list[dict[str, Any]], list[Column]]:

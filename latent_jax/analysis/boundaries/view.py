@@ -77,8 +77,7 @@ def pieces_of(record: Mapping[str, Any]) -> list[Piece]:
                 said.append(f"boundary{of} behind it: {words[stop - 1]}")
         word, is_mark = shown(text[start:stop])
         outer = chunks[1] if n_stages > 1 else 0
-        is_line_end = text[start:stop] == b"\n"
-        found.append(Piece(word, chunks[0], outer, ", ".join(said), is_mark, is_line_end))
+        found.append(Piece(word, chunks[0], outer, ", ".join(said), is_mark))
         for stage, own in enumerate(ends):
             chunks[stage] += stop in own
     return found

@@ -36,5 +36,4 @@ def _chunks(pieces: Sequence[Piece]) -> str:
 
 def _character(piece: Piece) -> str:
     text = f"<i>{escape(piece.text)}</i>" if piece.is_mark else escape(piece.text)
-    text += "\n" * piece.ends_line
     return f'<span title="{escape(piece.said)}">{text}</span>' if piece.said else text
