@@ -2,7 +2,6 @@
 with the chunks that the model makes of it.
 """
 
-import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def _cut(task: Task, variables: Mapping[str, Any], tokenizer: Tokenizer, batch: 
     return blocks
 
 
-@functools.partial(jax.jit, static_argnames="task")
+@jax.jit(static_argnames="task")
 def _boundaries(task, variables, batch):
     stages, _ = task.boundaries(variables, batch)
     return stages

@@ -5,7 +5,6 @@ No id is decided whose boundary a document or a row forces, and none at the end 
 which the run sees nothing.
 """
 
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -62,10 +61,9 @@ def see(run: TrainedRun, batches: Iterable[Batch]) -> Seen:
         run: its task has `boundaries`.
         batches: of one shape; their rows are one text in order.
     """
-    cut = functools.partial(jax.jit(run.task.boundaries), run.variables)
     parts, n_rows, n_stretches = [], 0, 0
     for batch in batches:
-        stages, nats_BT = jax.device_get(cut(batch))
+        stages, nats_BT = jax.device_get(_cut(run.task, run.variables, batch))
         host = {name: np.asarray(value) for name, value in batch.items()}
         part = seen_batch(host, stage_ends(stages), nats_BT, run.tokenizer)
         shifted = part._replace(row_N=part.row_N + n_rows, stretch_N=part.stretch_N + n_stretches)
@@ -73,6 +71,11 @@ def see(run: TrainedRun, batches: Iterable[Batch]) -> Seen:
         n_stretches += nats_BT.size
         parts.append(shifted)
     return joined(parts)
+
+
+@jax.jit(static_argnames="task")
+def _cut(task, variables, batch):
+    return task.boundaries(variables, batch)
 
 
 def seen_batch(
