@@ -64,7 +64,7 @@ def shown(text: bytes) -> tuple[str, bool]:
     try:
         character = text.decode()
     except UnicodeDecodeError:
-        return text.hex().upper(), True
+        return printable(text), True
     if character in MARKS:
         return MARKS[character], True
     return (character, False) if character.isprintable() else (printable(text), True)
@@ -84,27 +84,41 @@ def pieces_of_chunks(chunks: Sequence[str], outer_ends: Collection[int] = ()) ->
     return pieces
 
 
+def wrapped(pieces: Sequence[Piece], width: int) -> list[list[Piece]]:
+    """Return pieces in lines of `width` characters at most, which may end anywhere."""
+    lines: list[list[Piece]] = [[]]
+    used = 0
+    for piece in pieces:
+        if used and used + len(piece.text) > width:
+            lines.append([])
+            used = 0
+        lines[-1].append(piece)
+        used += len(piece.text)
+    return lines
+
+
 def terminal_lines(pieces: Sequence[Piece], width: int, is_coloured: bool) -> str:
-    """Return pieces in lines of a terminal, which end between chunks.
+    """Return pieces in lines of a terminal.
 
     Args:
         pieces: of one text.
-        width: characters of a line, at most, unless a chunk is longer; marks do not count.
+        width: characters of a line, at most; marks of ends do not count.
         is_coloured: whether chunks have tints and underlines; else a mark of `ENDS` ends them.
     """
-    lines, used = [""], 0
-    chunks = [[*own] for _, own in itertools.groupby(pieces, key=lambda piece: piece.chunk)]
-    for chunk, following in itertools.zip_longest(chunks, chunks[1:]):
-        text, first = "".join(piece.text for piece in chunk), chunk[0]
-        if used and used + len(text) > width:
-            lines.append("")
-            used = 0
-        used += len(text)
-        if is_coloured:
-            text = _tinted(text, first)
-        elif following:
-            text += ENDS[following[0].outer != first.outer]
-        lines[-1] += text
+    lines, before = [], pieces[0] if pieces else None
+    for line in wrapped(pieces, width):
+        lines.append("")
+        for _, own in itertools.groupby(line, key=lambda piece: piece.chunk):
+            chunk = [*own]
+            text = "".join(piece.text for piece in chunk)
+            if is_coloured:
+                text = _tinted(text, chunk[0])
+            elif chunk[0].chunk != before.chunk:
+                mark = ENDS[chunk[0].outer != before.outer]
+                at = len(lines) - 1 if lines[-1] else len(lines) - 2  # where the chunk ended
+                lines[at] += mark
+            lines[-1] += text
+            before = chunk[-1]
     return "\n".join(lines)
 
 

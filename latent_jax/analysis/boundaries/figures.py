@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from latent_jax.analysis.boundaries.picture import draw_places
 from latent_jax.analysis.boundaries.shown import labelled
@@ -85,7 +84,10 @@ def _chunks_figure(lengths: Records, places: Records) -> Figure:
     right.set_xlabel("place, 1 = right behind the boundary")
     ticks = [*range(1, N_PLACES - 2, 2), N_PLACES]
     right.set_xticks(ticks, [*map(str, ticks[:-1]), f"{N_PLACES}+"])
-    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    longest = max(record["length_bytes"] for record in lengths)
+    is_open = any(record["is_this_and_longer"] for record in lengths)
+    ticks = [1, *range(4, longest, 4 if longest > 12 else 2), longest]
+    left.set_xticks(ticks, [*map(str, ticks[:-1]), f"{longest}{'+' * is_open}"])
     style.label_ends(right, ends)
     return figure
 

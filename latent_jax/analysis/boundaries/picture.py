@@ -6,7 +6,7 @@ from matplotlib.patches import FancyBboxPatch
 from latent_jax.analysis.boundaries.view import pieces_of
 from latent_jax.analysis.codes import Records
 from latent_jax.reports import style
-from latent_jax.reports.cut_text import Piece
+from latent_jax.reports.cut_text import Piece, wrapped
 
 WIDTH = 92
 """Characters of a line."""
@@ -20,7 +20,7 @@ MOST_PLACES = 8
 TINTS = ("#cfe4f5", "#fbe0c8")
 UNDERLINES = (style.PALETTE[0], style.PALETTE[1])
 
-_LETTER, _LINE, _HEAD = 0.0925, 0.27, 0.36
+_LETTER, _LINE, _HEAD = 0.0925, 0.27, 0.42
 """Inches: width of a letter, height of a line, and height of a name above a place."""
 
 _SIZE = 10.5
@@ -31,7 +31,9 @@ def draw_places(records: Records) -> Figure:
     """Return the picture of records of `view.view_records`, those at one place below each other."""
     keys = list(dict.fromkeys((record["text"], record["sample"]) for record in records))
     records = sorted(records, key=lambda r: keys.index((r["text"], r["sample"])))[:MOST_PLACES]
-    blocks = [(f"{r['label']}, {r['text']}", wrapped(pieces_of(r))[:MOST_LINES]) for r in records]
+    blocks = [
+        (f"{r['label']}, {r['text']}", wrapped(pieces_of(r), WIDTH)[:MOST_LINES]) for r in records
+    ]
     height = 0.85 + sum(_HEAD + _LINE * len(lines) for _, lines in blocks)
     width = 2 * _LEFT + WIDTH * _LETTER
     figure = Figure(figsize=(width, height))
@@ -45,25 +47,12 @@ def draw_places(records: Records) -> Figure:
     axes.axis("off")
     y = 0.85
     for name, lines in blocks:
-        axes.text(_LEFT, y + 0.17, name, size=8.5, color=style.QUIET, va="center")
+        axes.text(_LEFT, y + 0.25, name, size=8.5, color=style.QUIET, va="center")
         y += _HEAD
         for line in lines:
             _draw_line(axes, line, y, has_outer)
             y += _LINE
     return figure
-
-
-def wrapped(pieces: list[Piece]) -> list[list[Piece]]:
-    """Return pieces in lines of `WIDTH` characters at most."""
-    lines: list[list[Piece]] = [[]]
-    used = 0
-    for piece in pieces:
-        if used + len(piece.text) > WIDTH:
-            lines.append([])
-            used = 0
-        lines[-1].append(piece)
-        used += len(piece.text)
-    return lines
 
 
 def _draw_line(axes, line: list[Piece], y: float, has_outer: bool) -> None:

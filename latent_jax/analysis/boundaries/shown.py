@@ -67,10 +67,15 @@ _TITLES = {
 
 
 def labels(records: Records) -> dict[str, str]:
-    """Return run folder -> its name, or the folder where several runs have that name."""
-    names = {record["run"]: record["name"] for record in records}
-    several = {name for name in names.values() if [*names.values()].count(name) > 1}
-    return {run: run if name in several else name for run, name in names.items()}
+    """Return run folder -> its name; with its seed, or the folder, where several have that name."""
+    runs = {record["run"]: record for record in records}
+    found = {run: record["name"] for run, record in runs.items()}
+    for name in {*found.values()}:
+        own = [run for run in found if runs[run]["name"] == name]
+        if len(own) > 1:
+            seeds = {run: f"{name}, seed {runs[run].get('train_seed')}" for run in own}
+            found |= seeds if len({*seeds.values()}) == len(own) else {run: run for run in own}
+    return found
 
 
 def labelled(records: Records) -> list[dict[str, Any]]:

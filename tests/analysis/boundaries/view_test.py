@@ -8,9 +8,9 @@ import pytest
 from latent_jax.analysis.boundaries.agreement import word_reference
 from latent_jax.analysis.boundaries.figures import boundaries_page_figures
 from latent_jax.analysis.boundaries.measure import draw, measure, show
-from latent_jax.analysis.boundaries.picture import WIDTH, wrapped
+from latent_jax.analysis.boundaries.picture import WIDTH
 from latent_jax.analysis.boundaries.view import pieces_of, sample_places, view_records
-from latent_jax.reports.cut_text import terminal_lines
+from latent_jax.reports.cut_text import terminal_lines, wrapped
 from latent_jax.reports.page.cut_html import cut_html
 from latent_jax.reports.page.parts import CutText
 from tests.analysis.boundaries.made_cuts import made
@@ -49,7 +49,7 @@ def test_a_character_that_a_chunk_ends_in_is_two_bytes():
     stage = seen.stages[0]
     seen = seen._replace(stages=(stage._replace(ends_N=np.array([True, False, False])),))
     pieces = pieces_of(view_records(seen, [(0, 3)])[0])
-    assert [(p.text, p.chunk) for p in pieces] == [("C3", 0), ("A9", 1), ("a", 1)]
+    assert [(p.text, p.chunk) for p in pieces] == [(r"\xc3", 0), (r"\xa9", 1), ("a", 1)]
 
 
 def test_html_holds_text_as_text():
@@ -68,6 +68,7 @@ def test_a_terminal_has_colour_or_marks():
     pieces = pieces_of(view_records(made("An |owl|| sees"), [(0, 11)])[0])
     assert terminal_lines(pieces, 80, False) == "An |owl|| sees"
     assert terminal_lines(pieces, 6, False) == "An |owl||\n sees"
+    assert terminal_lines(pieces, 4, False) == "An |o\nwl|| s\nees"
     coloured = terminal_lines(pieces, 80, True)
     assert coloured == (
         "\x1b[30;48;5;117mAn \x1b[0m\x1b[30;48;5;222mowl\x1b[0m\x1b[4;30;48;5;117m sees\x1b[0m"
@@ -78,7 +79,7 @@ def test_a_terminal_has_colour_or_marks():
 
 def test_lines_of_a_picture_are_full_and_lose_nothing():
     pieces = pieces_of(view_records(made(200 * "ab|c"), [(0, 600)])[0])
-    lines = wrapped(pieces)
+    lines = wrapped(pieces, WIDTH)
     assert [len(line) for line in lines[:-1]] == [WIDTH] * (len(lines) - 1)
     assert [piece for line in lines for piece in line] == pieces
 
@@ -91,7 +92,8 @@ UNITS = re.compile(
 @pytest.fixture
 def records():
     found = []
-    for run, rows in (("runs/a", ("An |owl|| sees", "two| mi|ce")), ("runs/b", ("A|n owl", "b c"))):
+    cuts = {"runs/a": ("An |owl|| sees", "two| mi|ce"), "runs/b": ("A|n owl", "b c")}
+    for run, rows in cuts.items():
         text = "".join(rows).replace("|", "").encode()
         own = measure(made(*rows), [word_reference([text])], [(0, 8)])
         origin = {"name": "cut", "method": "HNet[n=4]", "run": run, "step": 3, "text": "held-out"}
