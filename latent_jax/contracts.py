@@ -242,8 +242,9 @@ class Task(Protocol):
     It may have `copies`, from a collection to the one that it begins as a copy of: `init` returns
     both, and where a run begins with the weights of another one, the copy is made of those.
     It may have `samples(variables, batch, tokenizer)`, which every process calls with a held-out
-    batch after an evaluation, and which returns texts for people; or `reconstruct`, see
-    `experiments.samples`.
+    batch after an evaluation, and which returns texts for people; or `reconstruct` or
+    `boundaries(variables, batch)`, see `experiments.samples`. What has `boundaries` is analyzed by
+    `launch/analyze.py boundaries`.
     """
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:

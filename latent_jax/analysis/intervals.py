@@ -8,22 +8,28 @@ _Z = 1.959964
 """Of a 95 % interval of the normal distribution."""
 
 
-def ratio_interval(difference_P: np.ndarray, n_P: np.ndarray) -> tuple[float, float | None]:
-    """Return sum(difference) / sum(n), and half of its 95 % interval over problems.
+def ratio_error(x_P: np.ndarray, n_P: np.ndarray) -> tuple[float, float | None]:
+    """Return sum(x) / sum(n), and its standard error over problems.
 
     Problems are drawn, not tokens: each is one observation of a ratio estimator (Cochran 1977,
     "Sampling Techniques", section 6.4), whose error is normal for many problems. None for fewer
     than two problems that have tokens.
     """
     is_there_P = n_P > 0
-    difference_P, n_P = difference_P[is_there_P], n_P[is_there_P]
+    x_P, n_P = x_P[is_there_P], n_P[is_there_P]
     n_problems = len(n_P)
-    mean = float(difference_P.sum() / n_P.sum())
+    mean = float(x_P.sum() / n_P.sum())
     if n_problems < 2:
         return mean, None
-    residual_P = difference_P - mean * n_P
+    residual_P = x_P - mean * n_P
     variance = (residual_P**2).sum() * n_problems / (n_problems - 1)
-    return mean, _Z * math.sqrt(variance) / float(n_P.sum())
+    return mean, math.sqrt(variance) / float(n_P.sum())
+
+
+def ratio_interval(difference_P: np.ndarray, n_P: np.ndarray) -> tuple[float, float | None]:
+    """Return sum(difference) / sum(n), and half of its 95 % interval; see `ratio_error`."""
+    mean, error = ratio_error(difference_P, n_P)
+    return mean, None if error is None else _Z * error
 
 
 def share_interval(is_so_P: np.ndarray) -> tuple[float, float, float]:

@@ -42,6 +42,26 @@ def tokenizer_option() -> Any:
     return option((), "Literature name. May be repeated.")
 
 
+def checkpoint_option() -> Any:
+    """Return the field of the checkpoint of runs."""
+    return option("best", "best, latest, or a step.")
+
+
+def max_bytes_option() -> Any:
+    """Return the field of how much text is analyzed."""
+    return option(0, "Held-out bytes to analyze, about; 0 = all.", lower_bound=0)
+
+
+def text_field_option() -> Any:
+    """Return the field of the name that texts have in .jsonl files."""
+    return option("text", "Field of .jsonl lines that is the text.")
+
+
+def train_bytes_option() -> Any:
+    """Return the field of how much text is learned from."""
+    return option(0, "Bytes that tokenizers and n-grams learn from; 0 = all.", lower_bound=0)
+
+
 @dataclasses.dataclass(frozen=True)
 class ShownOptions:
     """Options of every analysis: of which runs, and where its records and pictures go."""
@@ -55,7 +75,7 @@ class ShownOptions:
 class ReasonerOptions(ShownOptions):
     """Options of analyses of reasoners, on held-out problems of their own."""
 
-    checkpoint: str = option("best", "best, latest, or a step.")
+    checkpoint: str = checkpoint_option()
     max_problems: int = option(512, "Held-out problems to analyze; 0 = all.", lower_bound=0)
 
 
@@ -64,8 +84,8 @@ class RunOptions(ShownOptions):
     """Options of analyses of trained runs, on one text."""
 
     data: tuple[str, ...] = option((), "Text: paths, globs or folders between commas.", commas=True)
-    text_field: str = option("text", "Field of .jsonl lines that is the text.")
-    max_bytes: int = option(0, "Held-out bytes to analyze, about; 0 = all.", lower_bound=0)
+    text_field: str = text_field_option()
+    max_bytes: int = max_bytes_option()
     cut_bytes: int = option(
         0,
         "Cut documents into texts of so many bytes: M1 codes many at once. 0 = none.",
@@ -79,9 +99,7 @@ class CodeOptions(RunOptions):
 
     tokenizer: tuple[str, ...] = tokenizer_option()
     m1: str = option("", "File of the byte model of coders; by default the shipped one.")
-    train_bytes: int = option(
-        0, "Bytes that tokenizers and n-grams learn from; 0 = all.", lower_bound=0
-    )
+    train_bytes: int = train_bytes_option()
 
 
 @dataclasses.dataclass(frozen=True)

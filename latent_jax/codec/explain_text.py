@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from latent_jax.codec.token_lines import Token, cut_lines, takes_colour, token_lines
+from latent_jax.codec.token_lines import Token, cut_lines, token_lines
+from latent_jax.reports.terminal import takes_colour
 from latent_jax.spelling import printable
 from latent_jax.tokenizers import AC, EqualInfoAC, Tokenizer
 from latent_jax.tokenizers.byte_model import BEGIN, IDLE, N_SYMBOLS, ByteModel, checked_step

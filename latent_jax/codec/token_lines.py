@@ -1,9 +1,7 @@
 """Tokens in the lines of a terminal: their texts in colour, and below them code bits and ids."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
-from typing import TextIO
 
 from latent_jax.spelling import printable
 
@@ -26,13 +24,6 @@ class Token:
     text: bytes
     id: int
     bits: str
-
-
-def takes_colour(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal whose user wants colour (https://no-color.org)."""
-    return (
-        stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") != "dumb"
-    )
 
 
 def painted(text: str, number: int, is_coloured: bool) -> str:

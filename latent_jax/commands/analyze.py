@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from latent_jax.analysis import entropy, latents, problems, uniformity, windows, zipf
+from latent_jax.analysis.boundaries import measure as boundaries
 from latent_jax.analysis.choices import measure as choices
 from latent_jax.analysis.codes import Code, Tables
 from latent_jax.analysis.options import CodeOptions, ReasonerOptions, RunOptions
@@ -16,6 +17,7 @@ from latent_jax.analysis.stability import measure as stability
 from latent_jax.analysis.thoughts import measure as thoughts
 from latent_jax.analysis.tokens import measure as tokens
 from latent_jax.bars import counted
+from latent_jax.commands.boundaries import measured as _boundaries
 from latent_jax.commands.opening import (
     named_files,
     open_codes,
@@ -248,6 +250,7 @@ ANALYSES: dict[str, tuple[ModuleType, type, Callable[[Any], Iterator[Tables]]]] 
     "problems": (problems, problems.ProblemsOptions, _problems),
     "thoughts": (thoughts, thoughts.ThoughtsOptions, _thoughts),
     "solutions": (solutions, solutions.SolutionsOptions, _solutions),
+    "boundaries": (boundaries, boundaries.BoundariesOptions, _boundaries),
 }
 """Verb -> module with `show`, and with `draw` if `out` is an option; options dataclass; and a
 function that yields the tables of each code or run."""

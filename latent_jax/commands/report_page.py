@@ -12,6 +12,7 @@ import numpy as np
 
 from latent_jax import tokenizers
 from latent_jax.analysis import entropy
+from latent_jax.analysis.boundaries.figures import boundaries_page_figures
 from latent_jax.analysis.stability import figures as stability
 from latent_jax.analysis.thoughts.figure import thoughts_page_figures
 from latent_jax.analysis.tokens.decoding import decoding_page_figures
@@ -49,6 +50,7 @@ DRAWERS = (
     stability.stability_page_figures,
     decoding_page_figures,
     thoughts_page_figures,
+    boundaries_page_figures,
 )
 """Functions that draw the records of analyses; the first that knows their shape draws them."""
 

@@ -1,4 +1,6 @@
-"""Samples for people: what a task shows of itself, or held-out text with its reconstructions."""
+"""Samples for people: what a task shows of itself, or held-out text with its reconstructions or
+with the chunks that the model makes of it.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,8 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from latent_jax.chunking.dynamic.ends import stage_ends
 from latent_jax.contracts import Batch, Task
 from latent_jax.paths import replace_file
+from latent_jax.reports.cut_samples import sample_block
 from latent_jax.tokenizers import Tokenizer
 from latent_jax.training.mesh import is_primary
 
@@ -25,13 +29,16 @@ def write_samples(
 ) -> None:
     """Write `step_<n>.txt`: the first held-out rows, each with its reconstructions below it.
 
-    A task with a method `samples` returns the texts itself, see `contracts.Task`. Nothing is
-    written for a task that has neither that nor `reconstruct`. All processes must call this.
+    A task with a method `samples` returns the texts itself, see `contracts.Task`. Of a task with a
+    method `boundaries` the rows are written with their chunks. Nothing is written for a task that
+    has neither of these nor `reconstruct`. All processes must call this.
     """
     if hasattr(task, "samples"):
         blocks = task.samples(variables, next(iter(batches)), tokenizer)
     elif hasattr(task, "reconstruct"):
         blocks = _reconstructed(task, variables, tokenizer, batches)
+    elif hasattr(task, "boundaries"):
+        blocks = _cut(task, variables, tokenizer, next(iter(batches)))
     else:
         return
     if is_primary():
@@ -54,6 +61,29 @@ def _reconstructed(
         lines = [f"{name:>{width}}: {_line(ids[real], tokenizer)}" for name, ids in texts.items()]
         blocks.append("\n".join(lines))
     return blocks
+
+
+def _cut(task: Task, variables: Mapping[str, Any], tokenizer: Tokenizer, batch: Batch) -> list[str]:
+    """Return the first held-out rows with their chunks."""
+    stages = stage_ends(_replicated(_boundaries(task, variables, batch)))
+    rows, weights = (_replicated(batch[name]) for name in ("ids", "weights"))
+    blocks = []
+    for row in range(min(N_SAMPLES, len(rows))):
+        n_ids = int((weights[row] > 0).sum())
+        if not n_ids:
+            continue
+        # A boundary at a position ends the chunk with the id that the position reads.
+        ends = [np.flatnonzero(stage.is_first_BT[row, 1:n_ids]) + 1 for stage in stages[:2]]
+        chunks = [_line(ids, tokenizer) for ids in np.split(rows[row, :n_ids], ends[0])]
+        ends_outer = [*np.isin(ends[0], ends[-1] if len(ends) > 1 else ()), False]
+        blocks.append(sample_block(chunks, ends_outer))
+    return blocks
+
+
+@jax.jit(static_argnames="task")
+def _boundaries(task, variables, batch):
+    stages, _ = task.boundaries(variables, batch)
+    return stages
 
 
 def _replicated(tree: Any) -> Any:

@@ -9,7 +9,8 @@ import pytest
 from latent_jax.codec.compress import open_tokenizer
 from latent_jax.codec.explain_message import bar, drawing, explain_messages
 from latent_jax.codec.explain_text import explain_text, grouped, information_of, tokens_of
-from latent_jax.codec.token_lines import COLOURS, cut_lines, takes_colour, token_lines
+from latent_jax.codec.token_lines import COLOURS, cut_lines, token_lines
+from latent_jax.reports.terminal import takes_colour
 from latent_jax.tokenizers import BPE, Bytes, CompiledCode
 from latent_jax.tokenizers.intervals import Alphabet
 from tests.analysis.pictures import drawn

@@ -11,16 +11,16 @@ from typing import Any
 from latent_jax.json_files import ANY, read_json
 from latent_jax.reports.columns import column_of
 from latent_jax.reports.latent_figures import short_of
-from latent_jax.reports.page.parts import Figure, Records, Section, Table
+from latent_jax.reports.page.parts import CutText, Figure, Records, Section, Table
 
 MOST_RECORDS = 2000
 """Most records of a file. Larger ones, such as the map of every token, do not fit on a page."""
 
 METHOD = "method"
 
-Draw = Callable[[str, Records], Sequence[Figure | Table]]
-"""A function (stem of a file, its records) -> figures, and tables that need more than a record a
-row; [] if it does not draw these records."""
+Draw = Callable[[str, Records], Sequence[Figure | Table | CutText]]
+"""A function (stem of a file, its records) -> figures, and tables and texts that need more than a
+record a row; [] if it does not draw these records."""
 
 
 def analysis_sections(paths: Sequence[str | Path], drawers: Sequence[Draw] = ()) -> list[Section]:
@@ -36,7 +36,7 @@ def analysis_sections(paths: Sequence[str | Path], drawers: Sequence[Draw] = ())
     """
     if not paths:
         return []
-    parts: list[Figure | Table] = []
+    parts: list[Figure | Table | CutText] = []
     stems = [Path(path).stem for path in paths]
     if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
         raise ValueError(f"--analyses names two files {twice!r}: give them names of their own")

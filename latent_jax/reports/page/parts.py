@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from latent_jax.reports.cut_text import Piece
+
 Records = Sequence[Mapping[str, Any]]
 
 
@@ -106,7 +108,24 @@ class Segmentation:
     codes: Sequence[BrowserCode] = ()
 
 
-Part = Figure | Table | Verdicts | Sample | Segmentation
+@dataclasses.dataclass(frozen=True)
+class CutText:
+    """Texts with the chunks that a run cuts them into; it needs no script.
+
+    Attributes:
+        id: id of the HTML element.
+        title: the title.
+        caption: how to read it.
+        texts: (name of the run, the pieces of a text) for each text.
+    """
+
+    id: str
+    title: str
+    caption: str
+    texts: Sequence[tuple[str, Sequence[Piece]]]
+
+
+Part = Figure | Table | Verdicts | Sample | Segmentation | CutText
 
 
 @dataclasses.dataclass(frozen=True)

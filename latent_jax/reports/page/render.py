@@ -16,7 +16,9 @@ import vl_convert
 
 from latent_jax.paths import replace_file
 from latent_jax.reports.columns import COLUMNS, MISSING, Column, column_of
+from latent_jax.reports.page.cut_html import cut_html
 from latent_jax.reports.page.parts import (
+    CutText,
     Figure,
     Page,
     Part,
@@ -127,6 +129,8 @@ def _part(part: Part) -> str:
         return _verdicts(part)
     if isinstance(part, Sample):
         return _sample(part)
+    if isinstance(part, CutText):
+        return cut_html(part)
     return _segmentation(part)
 
 

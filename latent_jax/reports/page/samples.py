@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from latent_jax.reports.cut_samples import CHUNKS
 from latent_jax.reports.page.parts import Sample, Section
 from latent_jax.reports.records import Run
 
@@ -19,9 +20,9 @@ def sample_section(runs: Mapping[str, Run]) -> list[Section]:
     """
     made: dict[str, list[tuple[str, str]]] = {}
     for name, run in runs.items():
-        for block in _last_blocks(run):
+        for block in last_blocks(run):
             text = block.pop(ORIGINAL, None)
-            if text is None:
+            if text is None or CHUNKS in block:
                 continue
             for what, line in block.items():
                 shown = name if what == "reconstruction" else f"{name}, {what.replace('_', ' ')}"
@@ -34,7 +35,7 @@ def sample_section(runs: Mapping[str, Run]) -> list[Section]:
     return [Section("samples", "Samples", "What the codes bring back", text, parts)]
 
 
-def _last_blocks(run: Run) -> list[dict[str, str]]:
+def last_blocks(run: Run) -> list[dict[str, str]]:
     """Return the blocks of the last `samples/step_<n>.txt`, each as name -> line; may be []."""
     paths = sorted((run.folder / "samples").glob("step_*.txt"))
     if not paths:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from latent_jax.reports.page.analyses import Draw, analysis_sections
+from latent_jax.reports.page.cuts import cut_section
 from latent_jax.reports.page.parts import Page, Section, Segmentation
 from latent_jax.reports.page.run_sections import named, run_sections, run_summary
 from latent_jax.reports.page.samples import sample_section
@@ -44,7 +45,7 @@ def study_page(
         summary, facts = run_summary(runs)
         kind, sections = "study", run_sections(runs)
     sections += analysis_sections(analyses, drawers)
-    sections += sample_section(named(runs))
+    sections += cut_section(named(runs)) + sample_section(named(runs))
     sections.append(_segmentation_section(segmentation))
     title = f"{kind.capitalize()} {first.resolve().name}".replace("_", " ")
     return Page(f"report of a {kind}", title, summary, facts, sections, made_by)

@@ -1,0 +1,1 @@
+"""The observatory of models that cut their text into chunks by themselves."""
