@@ -81,6 +81,10 @@ def _chunks_figure(lengths: Records, places: Records) -> Figure:
         )
         colour = style.line_look(index)["color"]
         right.fill_between([r["place"] for r in own], low, high, color=colour, alpha=0.18, lw=0)
+    # Bands of few rows may be far wider than what there is to see.
+    values = [record["place_nats"] for record in places]
+    margin = 0.15 * (max(values) - min(values)) or 0.1
+    right.set_ylim(min(values) - margin, max(values) + margin)
     right.set_xlabel("place, 1 = right behind the boundary")
     ticks = [*range(1, N_PLACES - 2, 2), N_PLACES]
     right.set_xticks(ticks, [*map(str, ticks[:-1]), f"{N_PLACES}+"])
@@ -168,9 +172,11 @@ def boundaries_page_figures(stem: str, records: Records) -> Sequence[PageFigure 
     at = [*map(_place, views)]
     views = sorted(views, key=lambda record: at.index(_place(record)))
     if views:
-        caption = (
-            "Tints change where a chunk ends, underlines where one of the second stage does. "
-            "Point at a character: what it costs, and how probable a boundary behind it was."
+        caption = "Tints change where a chunk ends"
+        if any("ends_2" in record for record in views):
+            caption += ", underlines where one of the second stage does"
+        caption += (
+            ". Point at a character: what it costs, and how probable a boundary behind it was."
         )
         texts = [(f"{r['series']}, place {r['sample']}", pieces_of(r)) for r in views]
         found.append(CutText(figure_id(stem, "cuts"), "What is cut", caption, texts))
@@ -205,7 +211,10 @@ def boundaries_page_figures(stem: str, records: Records) -> Sequence[PageFigure 
         x = Axis("added_bits_per_byte", "bits per byte more than without noise", format=".2f")
         title = "What noise costs"
         caption = "Bits per byte of the noised text, less those of the text as it is."
-        found.append(bars(figure_id(stem, "noise"), title, caption, rows, "shown", x))
+        kinds = dict.fromkeys(record["noise"] for record in rows)
+        colours = dict(zip(kinds, style.PALETTE, strict=False))
+        words = dict(part="noise", colours=colours)
+        found.append(bars(figure_id(stem, "noise"), title, caption, rows, "shown", x, **words))
     return found
 
 

@@ -28,12 +28,16 @@ _LEFT = 0.3
 
 
 def draw_places(records: Records) -> Figure:
-    """Return the picture of records of `view.view_records`, those at one place below each other."""
+    """Return the picture of records of `view.view_records`, runs below each other at each place.
+
+    The first places of all texts come first.
+    """
     keys = list(dict.fromkeys((record["text"], record["sample"]) for record in records))
+    keys.sort(key=lambda key: key[1])
     records = sorted(records, key=lambda r: keys.index((r["text"], r["sample"])))[:MOST_PLACES]
-    blocks = [
-        (f"{r['label']}, {r['text']}", wrapped(pieces_of(r), WIDTH)[:MOST_LINES]) for r in records
-    ]
+    names = [f"{record['label']}, {record['text']}" for record in records]
+    texts = [wrapped(pieces_of(record), WIDTH)[:MOST_LINES] for record in records]
+    blocks = [*zip(names, texts, strict=True)]
     height = 0.85 + sum(_HEAD + _LINE * len(lines) for _, lines in blocks)
     width = 2 * _LEFT + WIDTH * _LETTER
     figure = Figure(figsize=(width, height))

@@ -154,6 +154,7 @@ def _views(records: Records) -> list[str]:
     own = [record for record in records if record["part"] == "view"]
     is_coloured = takes_colour(sys.stdout)
     width = min(shutil.get_terminal_size().columns, 100)
+    width = width if is_coloured else 3 * width // 4  # marks need room
     marks = "tints" if is_coloured else "|"
     found = [f"What is cut; {marks} tell chunks apart"] if own else []
     for record in sorted(own, key=lambda r: _first_of(own, r)):
