@@ -3,11 +3,12 @@
 import dataclasses
 from typing import Annotated
 
-from latent_jax.ranges import Count, Natural, Size, Weight, at_least, check_fields, one_of
+from latent_jax.ranges import Count, Natural, Size, at_least, check_fields, one_of
 from latent_jax.tasks.hierarchical_language_modeling import STAGE_RATES
 
-OUTER = ("mamba", "attention")
-"""What encoders and decoders are made of: Mamba-2 blocks, or transformer blocks over a window."""
+OUTER = ("auto", "mamba", "attention")
+"""What encoders and decoders are made of: Mamba-2 blocks, transformer blocks over a window, or those
+of them that the method's paper has."""
 
 DOCUMENTS = ("together", "apart")
 """Whether a position reads earlier documents of its row, as in the GPT of other methods."""
@@ -23,7 +24,8 @@ class HierarchyConfig:
 
     # widths of the outer stages, outermost first, none above model.d_model; () = all model.d_model
     widths: tuple[Size, ...] = ()
-    outer: Annotated[str, one_of(OUTER)] = "mamba"  # blocks of encoders and decoders: one of OUTER
+    # blocks of encoders and decoders: mamba | attention; auto = those of the method's paper
+    outer: Annotated[str, one_of(OUTER)] = "auto"
     layers: Annotated[int, at_least(1, 10_000)] = 2  # blocks of each encoder and of each decoder
     state: Size = 16  # of outer=mamba: numbers of state per channel
     # of outer=attention: positions that one reads, itself included; 0 = all before it
@@ -33,7 +35,8 @@ class HierarchyConfig:
     slack: Annotated[float, at_least(1, 1e6)] = 1.25
     # training steps over which a threshold averages, at most; fewer early in a run
     control_steps: Count = 100
-    ratio_weight: Weight = 0.03  # of the ratio loss (H-Net, section 2.2); 0 = none
+    # of the losses of routers, such as the ratio loss; -1 = that of the router's paper, 0 = none
+    boundary_weight: Annotated[float, at_least(-1, 1e9)] = -1.0
     # factors on the learning rate by stage (H-Net, section 2.3): one of STAGE_RATES
     stage_rates: Annotated[str, one_of(STAGE_RATES)] = "equal"
     # whether documents of a row see each other: one of DOCUMENTS
@@ -42,3 +45,8 @@ class HierarchyConfig:
     def __post_init__(self):
         """Check the fields."""
         check_fields(self, "hierarchy.")
+        if -1 < self.boundary_weight < 0:
+            raise ValueError(
+                f"hierarchy.boundary_weight must be at least 0, or -1 for that of the router's "
+                f"paper; got {self.boundary_weight}"
+            )

@@ -75,6 +75,13 @@ class Router(Part):
         reads_signal: whether it reads a number from outside, likewise.
         draws: whether boundaries of training are drawn, by `draw`, with the rng stream
             "boundaries". Those of evaluation and generation never are.
+        is_relaxed: of a router that draws: whether `draw` reads its own probabilities, before the
+            threshold moves them, and its loss those that `draw` returned. Its loss then holds the
+            rate of training, and the threshold that of evaluation.
+        taught_by: what it learns boundaries from by binary cross-entropy, which the task adds to
+            the loss: "" = nothing; "entropy" = the entropy of the model's own prediction; "batch" =
+            a field of batches. See `tasks.boundary_losses`. Nothing else reaches its probabilities,
+            and it serves the outermost stage only.
         weight: of its loss, where its paper states one.
     """
 
@@ -83,6 +90,8 @@ class Router(Part):
     reads_ids: ClassVar[bool] = False
     reads_signal: ClassVar[bool] = False
     draws: ClassVar[bool] = False
+    is_relaxed: ClassVar[bool] = False
+    taught_by: ClassVar[str] = ""
     weight: ClassVar[float] = 0.03
 
     rate: float
@@ -98,7 +107,8 @@ class Router(Part):
         """Return the drawn boundaries, bool[B, T], and the probabilities that what follows reads.
 
         Args:
-            p_BT: float32, moved by the threshold; above 1/2 where evaluation has a boundary.
+            p_BT: float32, moved by the threshold; above 1/2 where evaluation has a boundary. Of a
+                router with `is_relaxed` its own.
             key: typed.
         """
         raise NotImplementedError
@@ -107,7 +117,15 @@ class Router(Part):
     def loss(
         is_boundary_BT: jax.Array, p_BT: jax.Array, mask_BT: jax.Array, rate: float
     ) -> jax.Array:
-        """Return what the router's paper adds to the loss, float32 scalar; see `ratio_loss`."""
+        """Return what the router's paper adds to the loss, float32 scalar; see `ratio_loss`.
+
+        Args:
+            is_boundary_BT: bool.
+            p_BT: float32, moved by the threshold; of a router with `is_relaxed` what `draw`
+                returned.
+            mask_BT: bool, True at real positions.
+            rate: positions per chunk that are aimed at.
+        """
         return ratio_loss(is_boundary_BT, p_BT, mask_BT, rate)
 
 
@@ -117,9 +135,14 @@ class Pooling(Part):
     The vector of a chunk is of the positions behind the boundary before, up to and including its
     own boundary, where the network over chunks reads it and its result is first used. So a position
     reads nothing later, and the first chunk of a document is its separator alone.
+
+    Attributes:
+        rate: positions per chunk that are aimed at.
     """
 
     role: ClassVar[str] = "pooling"
+
+    rate: float = 1.0
 
     def __call__(self, x_BTD: jax.Array, p_BT: jax.Array, cut: Cut) -> jax.Array:
         """Return the vector of each chunk, [B, K, D]; zeros where there is none.
@@ -131,6 +154,12 @@ class Pooling(Part):
             cut: where chunks begin.
         """
         raise NotImplementedError
+
+    @nn.nowrap
+    def flops_per_chunk(self, width: int) -> float:
+        """Return forward FLOPs per chunk, beside those per position."""
+        del width
+        return 0.0
 
     @staticmethod
     def empty(n_lanes: int, width: int, dtype: str) -> Any:
