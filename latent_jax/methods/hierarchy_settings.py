@@ -7,8 +7,8 @@ from latent_jax.ranges import Count, Natural, Size, at_least, check_fields, one_
 from latent_jax.tasks.hierarchical_language_modeling import STAGE_RATES
 
 OUTER = ("auto", "mamba", "attention")
-"""What encoders and decoders are made of: Mamba-2 blocks, transformer blocks over a window, or those
-of them that the method's paper has."""
+"""What encoders and decoders are made of: Mamba-2 blocks, or transformer blocks over a window;
+"auto" = those of the method's paper."""
 
 DOCUMENTS = ("together", "apart")
 """Whether a position reads earlier documents of its row, as in the GPT of other methods."""

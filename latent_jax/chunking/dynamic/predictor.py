@@ -2,7 +2,8 @@
 
 Nawrot et al. 2023, "Efficient Transformers with Dynamic Token Pooling" (arXiv 2211.09761), section
 2.2: p_t = sigmoid(MLP(x_t)). As in the authors' code the hidden layer is four times as wide, its
-activation is GELU, and the gradient goes on into the encoder. It is computed in float32.
+activation is GELU, and the gradient goes on into the encoder. It is computed in float32. Kernels
+are drawn so that log-odds differ by about 1 from the start: a threshold needs something to divide.
 
 Three routers have it and differ by what teaches it: `gumbel`, `spikes` and `taught`.
 """
@@ -25,8 +26,9 @@ class Predictor(Router):
 
     def setup(self):
         """Create the two layers."""
-        self.hidden = Dense((self.width,), (HIDDEN * self.width,), "float32")
-        self.out = Dense((HIDDEN * self.width,), (1,), "float32")
+        words = dict(dtype="float32", kernel_init=nn.initializers.lecun_normal())
+        self.hidden = Dense((self.width,), (HIDDEN * self.width,), **words)
+        self.out = Dense((HIDDEN * self.width,), (1,), **words)
 
     def log_odds(self, sight: Sight) -> jax.Array:
         """Return log-odds of boundaries, float32[B, T]."""
