@@ -134,6 +134,12 @@ class HierarchicalLanguageModeling(FlopsOfText):
         flops = self.model_config.forward_flops(self.row_length)
         return {part: value / self.bytes_per_token for part, value in flops.items()}
 
+    @property
+    def train_flops_per_byte(self):
+        """FLOPs per raw byte; entropies that teach take the head once more; see `Task`."""
+        teaches = self.router.taught_by == "entropy"
+        return super().train_flops_per_byte + teaches * self.component_flops["head"]
+
     def init(self, key, batch):
         """Draw parameters, and thresholds of 0; see `Task`."""
         variables = HierarchicalModel(self.model_config).init(key, batch["ids"])

@@ -163,6 +163,13 @@ def test_the_linear_pooling_is_counted_by_chunk():
     assert found == pytest.approx(share * 2 * 4 * d * d - d)
 
 
+def test_entropies_that_teach_are_paid_in_training():
+    for boundaries, n_heads in (("spikes", 1), ("gumbel", 0), ("bpe", 0)):
+        task = task_of(f"TokenPooling[n=4,boundaries={boundaries}]")
+        rest = task.train_flops_per_byte - 3 * task.flops_per_byte
+        assert rest == pytest.approx(n_heads * task.component_flops["head"], abs=1e-3)
+
+
 def test_the_config_file_has_a_byte_model_beside_it():
     runs = token_pooling.get_config("n=3,boundaries=bpe,v=1024,control=0").runs
     assert runs.pooling.method == "TokenPooling[n=3,boundaries=bpe,v=1024,control=0]"
