@@ -1,6 +1,7 @@
 """Config keys that are younger than some run folders, and how runs without them behaved."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -52,9 +53,37 @@ ADDED: dict[str, Any] = {
 """Dotted key -> the value that describes a run whose configuration lacks the key."""
 
 
+def renewed(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of an older run folder by today's keys; others come back as they are.
+
+    `hierarchy.ratio_weight` was the weight of the ratio loss. Its default, 0.03, is that of the
+    paper of the cosine router, which -1 asks for now; the other routers of then decided by 0 and 1,
+    so that their ratio loss had no gradient. All blocks around chunks were those of H-Net's paper
+    by default, which "auto" asks for now.
+
+    Args:
+        flat: values by dotted key.
+    """
+    if "hierarchy.ratio_weight" not in flat:
+        return dict(flat)
+    found = {key: value for key, value in flat.items() if key != "hierarchy.ratio_weight"}
+    weight = flat["hierarchy.ratio_weight"]
+    found["hierarchy.boundary_weight"] = -1.0 if weight == 0.03 else weight
+    if found.get("hierarchy.outer") == "mamba":
+        found["hierarchy.outer"] = "auto"
+    return found
+
+
 def with_added_keys(stored: dict[str, Any]) -> ConfigDict:
-    """Return the stored configuration of a run; missing keys get their values of `ADDED`."""
+    """Return the stored configuration of a run; missing keys get their values of `ADDED`.
+
+    Keys that have other names now get those; see `renewed`.
+    """
     config = ConfigDict(stored)
+    hierarchy = config.get("hierarchy", {})
+    if "ratio_weight" in hierarchy:
+        flat = renewed({f"hierarchy.{key}": value for key, value in hierarchy.items()})
+        config.hierarchy = ConfigDict({key.partition(".")[2]: v for key, v in flat.items()})
     for key, value in ADDED.items():
         section, _, name = key.rpartition(".")
         if section in YOUNGER_SECTIONS and section not in config:

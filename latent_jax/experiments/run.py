@@ -24,7 +24,7 @@ from latent_jax.experiments.checks import (
     check_weights,
 )
 from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension, with_extension
-from latent_jax.experiments.older_runs import ADDED
+from latent_jax.experiments.older_runs import ADDED, renewed
 from latent_jax.experiments.reading import Reading, log_left_out, open_reading
 from latent_jax.experiments.samples import write_samples
 from latent_jax.methods.names import parse
@@ -242,6 +242,7 @@ def _run(
                 "name",
             ],
             added=ADDED,
+            renewed=renewed,
             agreed={"text": reading.fingerprint, "tokenizer": tokenizer.fingerprint()},
         )
         if is_primary():

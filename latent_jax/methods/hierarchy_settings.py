@@ -9,8 +9,9 @@ from latent_jax.ranges import Natural, Size, Weight, at_least, check_fields, one
 from latent_jax.tasks.boundary_policy import ADVANTAGES
 from latent_jax.tasks.hierarchical_language_modeling import STAGE_RATES
 
-OUTER = ("mamba", "attention")
-"""What encoders and decoders are made of: Mamba-2 blocks, or transformer blocks over a window."""
+OUTER = ("auto", "mamba", "attention")
+"""What encoders and decoders are made of: Mamba-2 blocks, or transformer blocks over a window;
+"auto" = those of the method's paper."""
 
 DOCUMENTS = ("together", "apart")
 """Whether a position reads earlier documents of its row, as in the GPT of other methods."""
@@ -26,7 +27,8 @@ class HierarchyConfig:
 
     # widths of the outer stages, outermost first, none above model.d_model; () = all model.d_model
     widths: tuple[Size, ...] = ()
-    outer: Annotated[str, one_of(OUTER)] = "mamba"  # blocks of encoders and decoders: one of OUTER
+    # blocks of encoders and decoders: mamba | attention; auto = those of the method's paper
+    outer: Annotated[str, one_of(OUTER)] = "auto"
     layers: Annotated[int, at_least(1, 10_000)] = 2  # blocks of each encoder and of each decoder
     state: Size = 16  # of outer=mamba: numbers of state per channel
     # of outer=attention: positions that one reads, itself included; 0 = all before it
@@ -46,7 +48,8 @@ class HierarchyConfig:
     # of router=policy, what a reward is compared with: one of ADVANTAGES
     advantage: Annotated[str, one_of(ADVANTAGES)] = "centred"
     policy_weight: Weight = 1.0  # of router=policy: of its loss; 0 = none
-    ratio_weight: Weight = 0.03  # of the ratio loss (H-Net, section 2.2); 0 = none
+    # of the losses of routers, such as the ratio loss; -1 = that of the router's paper, 0 = none
+    boundary_weight: Annotated[float, at_least(-1, 1e9)] = -1.0
     # factors on the learning rate by stage (H-Net, section 2.3): one of STAGE_RATES
     stage_rates: Annotated[str, one_of(STAGE_RATES)] = "equal"
     # whether documents of a row see each other: one of DOCUMENTS
@@ -56,3 +59,8 @@ class HierarchyConfig:
         """Check the fields."""
         check_fields(self, "hierarchy.")
         check_schedule(self.rate_from, self.rate_steps, "hierarchy.")
+        if -1 < self.boundary_weight < 0:
+            raise ValueError(
+                f"hierarchy.boundary_weight must be at least 0, or -1 for that of the router's "
+                f"paper; got {self.boundary_weight}"
+            )

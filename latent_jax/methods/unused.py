@@ -10,8 +10,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from latent_jax.chunking.dynamic import routers
 from latent_jax.chunking.fixed.registry import compressors, options_of
+from latent_jax.methods.hierarchical_family import HierarchicalFamily
 from latent_jax.methods.names import parse
+from latent_jax.methods.registry import families, family
 from latent_jax.quantizers import QUANTIZERS
 from latent_jax.quantizers.base import kinds_that_read
 
@@ -43,17 +46,21 @@ def _unread_of_hierarchy(config: ConfigDict, key: str, value: Any) -> list[str]:
     """Return the line on an option of the section "hierarchy", if nothing reads it."""
     method, outer = parse(config.method), config.hierarchy.outer
     start, option = f"{key}={value} has no effect: ", key.partition(".")[2]
-    if method.family != "HNet":
-        return [f"{start}HNet would read it, and the method is {method}"]
+    known = family(method.family)
+    if not isinstance(known, HierarchicalFamily):
+        readers = [name for name, one in families().items() if isinstance(one, HierarchicalFamily)]
+        return [f"{start}{' or '.join(readers)} would read it, and the method is {method}"]
+    outer = known.outer if outer == "auto" else outer
     kind = {"window": "attention", "heads": "attention", "state": "mamba"}.get(option, outer)
     if kind != outer:
         return [f"{start}hierarchy.outer={kind} would read it, and here it is {outer}"]
     if option == "flops_per_byte" and method["n"] != "auto":
         return [f"{start}n=auto would read it, and here n is stated: {method}"]
-    if option in ("group", "advantage", "policy_weight") and method["router"] != "policy":
-        return [f"{start}router=policy would read it, and here it is {method['router']}"]
-    if option == "control_steps" and not method["control"]:
-        return [f"{start}control=1 would read it, and {method} has control=0"]
+    router = known.parts(method).router
+    if option in ("group", "advantage", "policy_weight") and not routers()[router].by_reward:
+        return [f"{start}router=policy would read it, and here it is {router}"]
+    if option == "control_steps" and not known.parts(method).control:
+        return [f"{start}control=1 would read it, and {method} holds no rate"]
     return []
 
 

@@ -39,11 +39,13 @@ class Boundaries(NamedTuple):
             starts.
         cut: where chunks begin, in positions of the stage.
         row: what is known of the positions of the stage.
+        own_BT: float32, probabilities that no threshold moved.
     """
 
     p_BT: jax.Array
     cut: Cut
     row: Row
+    own_BT: jax.Array
 
 
 class Notes(NamedTuple):
@@ -92,7 +94,7 @@ class Stage(nn.Module):
     ) -> tuple[jax.Array, Notes]:
         """Return the decoder's result and the notes of all stages."""
         encoded_BTD = self.encoder(x_BTD, row.documents_BT, train=train)
-        chunks, cut, p_BT, read_BT = self.chunker(encoded_BTD, row, train=train)
+        chunks, cut, p_BT, read = self.chunker(encoded_BTD, row, train=train)
         inner_row = row_of_chunks(row, cut)
         z_BKE = self._widened(chunks.z_BKD)
         notes = Notes(jnp.zeros((), jnp.float32), {})
@@ -100,9 +102,9 @@ class Stage(nn.Module):
             z_BKE = self.inner(z_BKE, inner_row.documents_BT, train=train)
         else:
             z_BKE, notes = self.inner(z_BKE, inner_row, train=train)
-        joined_BTD, _ = self._joined(encoded_BTD, z_BKE, read_BT, cut, row, inner_row)
+        joined_BTD, _ = self._joined(encoded_BTD, z_BKE, read.p_BT, cut, row, inner_row)
         stats = {f"{name}_{self.number}": value for name, value in chunks.stats.items()}
-        own = Boundaries(p_BT, cut, row)
+        own = Boundaries(p_BT, cut, row, read.own_BT)
         notes = Notes(
             notes.aux_loss + chunks.aux_loss, stats | notes.stats, (own, *notes.boundaries)
         )

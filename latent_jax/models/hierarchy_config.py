@@ -107,7 +107,7 @@ class StageConfig:
         outer = self.outer.forward_flops(length)
         own = {
             "encoder": outer,
-            "router": self.chunker.forward_flops,
+            "router": self.chunker.forward_flops + share * self.chunker.flops_per_chunk,
             "decoder": outer + (2.0 * self.width**2 if self.residual == "linear" else 0.0),
         }
         return {part: own.get(part, 0.0) + share * inner.get(part, 0.0) for part in PARTS}

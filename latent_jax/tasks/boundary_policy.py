@@ -80,7 +80,7 @@ class BoundaryPolicy(HierarchicalLanguageModeling):
         loss = objective / jnp.maximum(scores["weight"], 1.0)
         reward_B = -jax.lax.stop_gradient(nats_B) / jnp.maximum(rows["n_bytes"], 1)
         policy = policy_loss(notes.boundaries, reward_B, self.group, self.advantage)
-        loss = loss + self.ratio_weight * notes.aux_loss + self.policy_weight * policy
+        loss = loss + self.weight * notes.aux_loss + self.policy_weight * policy
         return loss, ({name: value / self.group for name, value in scores.items()}, state)
 
 

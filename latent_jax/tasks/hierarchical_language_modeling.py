@@ -1,7 +1,9 @@
 """Language modeling over bytes that the model cuts into chunks by itself, in bits per raw byte.
 
-Hwang et al. 2025 (H-Net, arXiv 2507.07955): the loss is the cross-entropy of the next byte plus a
-weight times the ratio losses of all stages (section 2.2; 0.03 in the paper).
+The loss is the cross-entropy of the next byte plus a weight times the losses of the routers of all
+stages: those that they compute themselves, such as the ratio loss of H-Net (Hwang et al. 2025,
+arXiv 2507.07955, section 2.2), and those of routers that are taught boundaries, whose targets are
+known behind the head or are part of the batch (`tasks.boundary_losses`).
 """
 
 import dataclasses
@@ -11,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from latent_jax.chunking.dynamic import routers
 from latent_jax.chunking.dynamic.rate import COLLECTION
 from latent_jax.models.hierarchical import HierarchicalModel
 from latent_jax.models.hierarchy_config import HierarchicalConfig
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Weight, check
+from latent_jax.tasks import boundary_losses
 from latent_jax.tasks.flops_of_text import FlopsOfText
 from latent_jax.tasks.heads import HEADS, cross_entropy
 from latent_jax.tasks.language_modeling import shift_right
@@ -38,33 +42,55 @@ class HierarchicalLanguageModeling(FlopsOfText):
         row_length: T, ids per row.
         bytes_per_token: raw bytes per id, measured on the corpus: a little under 1, because
             separators stand for no byte. Only FLOPs per byte use it.
-        ratio_weight: of the ratio losses.
+        boundary_weight: of the losses of routers; -1 = that of the router's paper.
         stage_rates: one of `STAGE_RATES`.
         z_loss: see `LanguageModeling`.
         head: one of `tasks.heads.HEADS` except "auto".
 
     Raises:
-        ValueError: a word is unknown, or a weight is negative.
+        ValueError: a word is unknown, a weight is negative, or a router of an inner stage is taught
+            boundaries, which are those of bytes.
     """
 
     model_config: HierarchicalConfig
     row_length: int
     bytes_per_token: float
-    ratio_weight: float = 0.03
+    boundary_weight: float = -1.0
     stage_rates: str = "equal"
     z_loss: float = 0.0
     head: str = "whole"
     name = "hierarchical_language_modeling"
     headline = "bits_per_byte"
-    fields = ("ids",)
     frozen = ()
 
     def __post_init__(self):
         """Check the words and weights."""
         check_word("head", self.head, HEADS[1:])
         check_word("stage_rates", self.stage_rates, STAGE_RATES)
-        check("ratio_weight", self.ratio_weight, Weight)
+        if self.boundary_weight != -1:
+            check("boundary_weight", self.boundary_weight, Weight)
         check("z_loss", self.z_loss, Weight)
+        for stage in self.model_config.stages[1:]:
+            if routers()[stage.chunker.kind].taught_by:
+                raise ValueError(
+                    f"the router {stage.chunker.kind} is taught boundaries of bytes, which only "
+                    "the first stage has: give an inner stage another one"
+                )
+
+    @property
+    def router(self):
+        """The class of the router of the outermost stage."""
+        return routers()[self.model_config.stage.chunker.kind]
+
+    @property
+    def fields(self):
+        """The ids, and the boundaries that a router is taught; see `Task`."""
+        return boundary_losses.fields_of(self.router)
+
+    @property
+    def weight(self):
+        """Of the losses of routers."""
+        return self.router.weight if self.boundary_weight == -1 else self.boundary_weight
 
     @property
     def rates(self):
@@ -114,13 +140,19 @@ class HierarchicalLanguageModeling(FlopsOfText):
         flops = self.model_config.forward_flops(self.row_length, at_rate=True)
         return sum(flops.values()) / self.bytes_per_token
 
+    @property
+    def train_flops_per_byte(self):
+        """FLOPs per raw byte; entropies that teach take the head once more; see `Task`."""
+        teaches = self.router.taught_by == "entropy"
+        return super().train_flops_per_byte + teaches * self.component_flops["head"]
+
     def init(self, key, batch):
         """Draw parameters, and thresholds of 0; see `Task`."""
         variables = HierarchicalModel(self.model_config).init(key, batch["ids"])
         return {name: variables[name] for name in ("params", COLLECTION) if name in variables}
 
     def loss(self, variables, batch, key, step, train):
-        """Return the mean nats per scored id plus the ratio losses; see `Task`."""
+        """Return the mean nats per scored id plus the losses of routers; see `Task`."""
         del step
         state = [name for name in variables if name != "params"]
         (x_BTD, notes), state = self._features(
@@ -129,14 +161,22 @@ class HierarchicalLanguageModeling(FlopsOfText):
         objective, nats = self._nats(variables, batch, x_BTD)
         scores = self._scores(batch, nats, notes)
         loss = objective / jnp.maximum(scores["weight"], 1.0)
-        return loss + self.ratio_weight * notes.aux_loss, (scores, state)
+        of_routers = notes.aux_loss
+        if self.router.taught_by:
+            taught = self._taught(variables, batch, x_BTD, notes)
+            of_routers += boundary_losses.taught_loss(taught)
+            scores |= taught
+        return loss + self.weight * of_routers, (scores, state)
 
     def evaluate(self, variables, batch):
         """Return nats, bytes, chunks and the histogram of ids; see `Task`."""
         x_BTD, notes = self._features(variables, batch)
         _, nats = self._nats(variables, batch, x_BTD)
         counts = histogram(batch["ids"], batch["weights"], self.model_config.vocab_size)
-        return {**self._scores(batch, nats, notes), "token_counts": counts}
+        scores = {**self._scores(batch, nats, notes), "token_counts": counts}
+        if self.router.taught_by:
+            scores |= self._taught(variables, batch, x_BTD, notes)
+        return scores
 
     def boundaries(self, variables, batch):
         """Return where chunks of rows begin, and the nats of each id, for analyses.
@@ -153,7 +193,10 @@ class HierarchicalLanguageModeling(FlopsOfText):
         return notes.boundaries, nats_BT
 
     def summarize(self, sums):
-        """Return bits per byte; of each stage, bytes per chunk and the share that overflowed."""
+        """Return bits per byte; of each stage, bytes per chunk and the share that overflowed.
+
+        Of a router that is taught also how well it finds its boundaries.
+        """
         n_bytes = float(sums["n_bytes"])
         metrics = {
             "bits_per_byte": bits_per_byte(sums["nats"], n_bytes),
@@ -164,6 +207,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
             kept, lost = (float(sums[f"{key}_{number}"]) for key in ("n_chunks", "n_overflow"))
             metrics[f"bytes_per_chunk_{number}"] = n_bytes / max(kept, 1.0)
             metrics[f"overflow_share_{number}"] = lost / max(kept + lost, 1.0)
+        if "boundary_nats" in sums:
+            metrics |= boundary_losses.taught_metrics(sums)
         if "token_counts" in sums:
             of_text_V = np.delete(np.asarray(sums["token_counts"]), self.model_config.separator_id)
             metrics |= trivial_models(of_text_V, n_bytes)
@@ -186,6 +231,18 @@ class HierarchicalLanguageModeling(FlopsOfText):
         return cross_entropy(
             self.head, x_BTD, table_VD, batch["ids"], batch["weights"], self.z_loss
         )
+
+    def _taught(self, variables, batch, x_BTD, notes):
+        """Return the sums of `boundary_losses.taught_sums` for the outermost stage."""
+        found = notes.boundaries[0]
+        if self.router.taught_by == "entropy":
+            model = HierarchicalModel(self.model_config)
+            logits_BTV = model.apply(variables, x_BTD, method="logits")
+            entropy_BT = boundary_losses.entropy(jax.lax.stop_gradient(logits_BTV))
+            targets_BT = boundary_losses.spikes(entropy_BT, found.row.starts_BT)
+        else:
+            targets_BT = boundary_losses.ends_read(batch[boundary_losses.FIELD])
+        return boundary_losses.taught_sums(targets_BT, found)
 
     def _scores(self, batch, nats, notes):
         weight = jnp.sum(batch["weights"])

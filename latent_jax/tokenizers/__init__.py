@@ -12,6 +12,7 @@ from latent_jax.tokenizers.bytes import Bytes
 from latent_jax.tokenizers.compiled import CompiledCode
 from latent_jax.tokenizers.equal_info import EqualInfoAC
 from latent_jax.tokenizers.gzip import GZip
+from latent_jax.tokenizers.marked_bytes import BPEMarkedBytes, SentencePieceMarkedBytes
 from latent_jax.tokenizers.pretrained_bpe import PretrainedBPE
 from latent_jax.tokenizers.sentencepiece import SentencePiece
 from latent_jax.tokenizers.static_ac import StaticAC
@@ -19,6 +20,7 @@ from latent_jax.tokenizers.static_ac import StaticAC
 __all__ = [
     "AC",
     "BPE",
+    "BPEMarkedBytes",
     "Bytes",
     "CompiledCode",
     "EqualInfoAC",
@@ -26,6 +28,7 @@ __all__ = [
     "GZip",
     "PretrainedBPE",
     "SentencePiece",
+    "SentencePieceMarkedBytes",
     "StaticAC",
     "Tokenizer",
     "load",

@@ -9,7 +9,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ def open_run_folder(
     may_differ: Collection[str] = (),
     added: Mapping[str, Any] | None = None,
     agreed: Mapping[str, Any] | None = None,
+    renewed: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> RunFolder:
     """Make a run folder, or open one that was made with the same configuration.
 
@@ -53,6 +54,7 @@ def open_run_folder(
         may_differ: dotted keys of `config` that a resume may change, such as "training.progress".
         added: values of keys that older folders lack, by dotted key: what runs without them did.
         agreed: what besides `config` must be the same in all processes of the run, by name; JSON.
+        renewed: returns the values of an older folder, by dotted key, by the keys of today.
 
     Raises:
         RunFolderError: the folder holds something else, or a run of another configuration (every
@@ -71,7 +73,7 @@ def open_run_folder(
         try:
             added = json.loads(json.dumps(dict(added or {})))  # tuples become lists, as in config
             with named_errors(folder.path), hold(folder.path, "one run"):
-                _open(folder, config, overrides, set(may_differ), added)
+                _open(folder, config, overrides, set(may_differ), added, renewed)
         except ValueError as refused:
             error = refused
     _agree(folder, error, {"configuration": config, **(agreed or {})})
@@ -84,11 +86,13 @@ def _open(
     overrides: Any,
     may_differ: set[str],
     added: Mapping[str, Any],
+    renewed: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> None:
     is_resume = (folder.path / "config.json").exists()
     if is_resume:
         recorded = folder.config
-        _check_same(folder, recorded, config, may_differ, added)
+        old = {**added, **renewed(_flat(recorded))}
+        _check_same(folder, old, _flat(config), may_differ)
     elif foreign := _foreign(folder.path):
         raise RunFolderError(
             f"{folder.path} is not empty and holds no config.json, so it is no run folder (it "
@@ -202,9 +206,8 @@ def _check_finite(config: Mapping[str, Any]) -> None:
 
 
 def _check_same(
-    folder: RunFolder, recorded: dict, config: dict, may_differ: set[str], added: Mapping[str, Any]
+    folder: RunFolder, old: dict[str, Any], new: dict[str, Any], may_differ: set[str]
 ) -> None:
-    old, new = {**added, **_flat(recorded)}, _flat(config)
     lines = [
         f"  {key}: {old.get(key, ABSENT)!r} there, {new.get(key, ABSENT)!r} now"
         for key in sorted(old.keys() | new.keys())

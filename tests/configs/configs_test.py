@@ -6,12 +6,23 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import common, compressors, fifty, hnet, language_model, latent_lm, m1, quickstart
+from configs import (
+    common,
+    compressors,
+    fifty,
+    hnet,
+    language_model,
+    latent_lm,
+    m1,
+    quickstart,
+    token_pooling,
+)
 from latent_jax.chunking.fixed import compressors as kinds_of_compressors
 from latent_jax.contracts import Vocabulary
 from latent_jax.methods.names import parse
 from latent_jax.methods.solve import amounts_of_step, budget_of
 from latent_jax.methods.tasks import make_task
+from latent_jax.methods.tokenizers import vocab_size
 from latent_jax.training import OptimizerConfig, TrainingConfig
 
 CONFIGS = {
@@ -51,6 +62,14 @@ CONFIGS = {
         for size in common.SIZES
         for stages in (1, 2)
     },
+    **{
+        f"token_pooling:{size},{boundaries}": token_pooling.get_config(
+            f"size={size},boundaries={boundaries}"
+        ).runs.pooling
+        for size in common.SIZES
+        for boundaries in ("gumbel", "spikes", "bpe")
+    },
+    "token_pooling:hourglass": token_pooling.get_config("family=Hourglass,size=base").runs.pooling,
     "m1:quantized": m1.get_config("quantized=true,optimizer=adamw,snippets=4"),
 }
 
@@ -70,12 +89,14 @@ TRACED = (
     "m1:3m,adamw,0",
     "m1:quantized",
     "hnet:base,2",
+    "token_pooling:base,bpe",
+    "token_pooling:hourglass",
 )
 """Every config file, compressor, quantizer and loss, whose steps are traced in every run."""
 
 
 def task_of(config):
-    return make_task(config, Vocabulary(parse(config.method).options.get("v", 257), 256, 1.0))
+    return make_task(config, Vocabulary(vocab_size(parse(config.method)), 256, 1.0))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -130,7 +151,7 @@ def test_base_is_gpt2_small():
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 124_439_808
 
 
-MODULES = [compressors, fifty, hnet, quickstart, latent_lm, language_model, m1]
+MODULES = [compressors, fifty, hnet, quickstart, latent_lm, language_model, m1, token_pooling]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -139,7 +160,7 @@ def test_the_docstring_says_how_it_is_run(module):
     assert "python launch/train.py --config" in text and "Source" in text
 
 
-@pytest.mark.parametrize("module", [fifty, hnet, latent_lm, language_model, m1])
+@pytest.mark.parametrize("module", [fifty, hnet, latent_lm, language_model, m1, token_pooling])
 def test_an_unknown_size_is_refused_by_name(module):
     with pytest.raises(ValueError, match=r"unknown size 'nanno' \(did you mean 'nano'\?\)"):
         module.get_config("size=nanno")

@@ -19,6 +19,7 @@ FAMILIES = {
     },
     "fsq": lambda: latent_lm.get_config("size=nano,quantizer=fsq,codes=64"),
     "hnet": lambda: language_model.get_config("size=nano,method=HNet[n=4]"),
+    "pooling": lambda: language_model.get_config("size=nano,method=TokenPooling[n=4]"),
     "continuous": lambda: latent_lm.get_config("size=nano,quantizer=none"),
 }
 """One config of every family of programs, as small as the config files have them."""

@@ -9,7 +9,16 @@ import jax
 import numpy as np
 import pytest
 
-from configs import compressors, hnet, language_model, latent_lm, m1, m2, quickstart
+from configs import (
+    compressors,
+    hnet,
+    language_model,
+    latent_lm,
+    m1,
+    m2,
+    quickstart,
+    token_pooling,
+)
 from latent_jax.commands.generate import make_writer
 from latent_jax.experiments.evaluate import evaluate, load_run
 from latent_jax.experiments.reading import open_reading
@@ -24,9 +33,10 @@ from tests.tokenizers.byte_models import byte_model
 
 METHODS = [family.example for family in families().values()]
 WRITERS = {"AC", "BPE", "Bytes", "EqualInfoAC", "GZip", "HNet", "Latent", "SentencePiece"}
-WRITERS |= {"StaticAC"}
+WRITERS |= {"Hourglass", "StaticAC", "TokenPooling"}
 """Families of this project that write; a new one may have no writer, and says so."""
 METHODS += ["HNet[n=3,stages=2,control=0]"]
+METHODS += [f"TokenPooling[n=4,boundaries={kind}]" for kind in ("spikes", "bpe,v=400")]
 METHODS += [f"Latent[conv1d,c=2,{rest}]" for rest in ("k=16,q=fsq", "q=none")]
 
 
@@ -50,6 +60,7 @@ CONFIGS = {
     "m1": lambda: m1.get_config("size=nano"),
     "m1, adamw": lambda: m1.get_config("size=nano,optimizer=adamw,windows=anywhere"),
     "hnet": lambda: hnet.get_config("n=3,stages=2").runs.hnet,
+    "token_pooling": lambda: token_pooling.get_config("boundaries=stride").runs.pooling,
     "m2": lambda: m2.get_config("size=100k,method=Bytes,optimizer=adafactor"),
     "m2, latent": lambda: m2.get_config("size=100k,method=Latent[conv1d,c=4,k=16]"),
 }

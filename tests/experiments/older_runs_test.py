@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import common
-from latent_jax.experiments.older_runs import ADDED, with_added_keys
+from latent_jax.experiments.older_runs import ADDED, renewed, with_added_keys
 from latent_jax.training import RunFolderError, open_run_folder
 
 
@@ -52,3 +52,33 @@ def test_every_key_that_came_later_has_its_value():
     }
     assert keys - {*known} <= {*ADDED}, "a run folder made before lacks it: add it to ADDED"
     assert len(known) > 100 and {*known} <= keys
+
+
+def before_boundary_weight(**hierarchy):
+    """Return a configuration of when the ratio loss was the only loss of a router."""
+    config = common.default().to_dict()
+    del config["hierarchy"]["boundary_weight"]
+    config["hierarchy"].update({"ratio_weight": 0.03, "outer": "mamba"} | hierarchy)
+    return config
+
+
+def test_the_ratio_loss_is_the_loss_of_the_router():
+    assert with_added_keys(before_boundary_weight()) == ConfigDict(common.default().to_dict())
+    found = with_added_keys(before_boundary_weight(ratio_weight=0.1, outer="attention"))
+    assert found.hierarchy.boundary_weight == 0.1 and found.hierarchy.outer == "attention"
+    assert "ratio_weight" not in found.hierarchy
+    # Today's choice of blocks stays, also where it was another method's default.
+    config = common.default().to_dict()
+    config["hierarchy"]["outer"] = "mamba"
+    assert with_added_keys(config).hierarchy.outer == "mamba"
+
+
+def test_a_run_from_before_the_weight_was_renamed_goes_on(tmp_path):
+    open_run_folder(tmp_path / "run", before_boundary_weight())
+    new = common.default().to_dict()
+    with pytest.raises(RunFolderError, match=r"ratio_weight: 0\.03 there, '\(absent\)' now"):
+        open_run_folder(tmp_path / "run", new, added=ADDED)
+    open_run_folder(tmp_path / "run", new, added=ADDED, renewed=renewed)
+    new["hierarchy"]["boundary_weight"] = 0.5
+    with pytest.raises(RunFolderError, match=r"hierarchy\.boundary_weight: -1\.0 there, 0\.5 now"):
+        open_run_folder(tmp_path / "run", new, added=ADDED, renewed=renewed)

@@ -22,6 +22,7 @@ CASES = {
     "policy": make_config("policy"),
     "mean": make_config(pooling="mean", way_back="repeat", residual="identity"),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean", slack=99.0),
+    "gumbel, linear": make_config("gumbel", pooling="linear", way_back="repeat", rate=4.0),
 }
 PROMPTS = [TEXT[:13], TEXT[:1], b"", TEXT[7:18]]
 N_NEW = 9

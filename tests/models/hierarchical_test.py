@@ -22,9 +22,10 @@ CASES = {
     "controlled": make_config(control_steps=5),
     "mean": make_config(pooling="mean", way_back="repeat", residual="identity"),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean"),
+    "linear": make_config("stride", pooling="linear", way_back="repeat", residual="identity"),
 }
 SLOW = ("mean, two stages", "stride", "whitespace", "overflow by stride", "attention", "controlled")
-SLOW += ("policy",)
+SLOW += ("policy", "spikes", "taught", "linear")
 """Whose programs are not compiled in every run: of their routers and networks others are tested."""
 
 

@@ -18,7 +18,7 @@ from latent_jax.tasks.losses import token_nats
 from tests.small_hierarchy import make_config
 
 CONFIG = make_config("policy", outer="attention")
-TASK = BoundaryPolicy(CONFIG, row_length=6, bytes_per_token=1.0, ratio_weight=0.0, group=2)
+TASK = BoundaryPolicy(CONFIG, row_length=6, bytes_per_token=1.0, boundary_weight=0.0, group=2)
 IDS = np.frombuffer(b"An owl", np.uint8).astype(np.int32)[None]
 SETS = np.array(list(itertools.product([False, True], repeat=5)))
 """All boundaries of a row of 6, of which the first one is always there."""

@@ -42,7 +42,7 @@ def evaluate(task, variables, batch):
 
 def test_the_loss_is_nats_per_id_and_the_ratio_losses(variables, batch):
     loss, (scores, state) = loss_of(TASK, variables, batch)
-    plain, _ = loss_of(dataclasses.replace(TASK, ratio_weight=0.0), variables, batch)
+    plain, _ = loss_of(dataclasses.replace(TASK, boundary_weight=0.0), variables, batch)
     assert plain == pytest.approx(float(scores["nats"] / scores["weight"]), rel=1e-6)
     assert 0.03 < float(loss - plain) < 0.2, "two losses of about 1, weighted by 0.03"
     chex.assert_trees_all_equal(state["rate"], variables["rate"])
@@ -134,7 +134,11 @@ def test_eight_devices_train_as_one(batch):
     ("words", "message"),
     [
         (dict(stage_rates="hent"), "unknown stage_rates 'hent' .did you mean 'hnet'"),
-        (dict(ratio_weight=-1.0), "ratio_weight must be at least 0"),
+        (dict(boundary_weight=-0.5), "boundary_weight must be at least 0"),
+        (
+            dict(model_config=make_config("spikes", stages=2)),
+            "spikes is taught boundaries of bytes, which only the first stage has",
+        ),
         (dict(head="auto"), "unknown head 'auto'"),
     ],
 )

@@ -65,6 +65,18 @@ class Last(NamedTuple):
     pooling: Any
 
 
+class Read(NamedTuple):
+    """Probabilities of boundaries beside those that decide, float32[B, T].
+
+    Attributes:
+        p_BT: what poolings and ways back read; they differ where boundaries are drawn.
+        own_BT: the router's own, which no threshold moved, also where documents start.
+    """
+
+    p_BT: jax.Array
+    own_BT: jax.Array
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChunkerConfig:
     """How rows are cut.
@@ -123,13 +135,17 @@ class ChunkerConfig:
 
     def pool(self) -> Pooling:
         """Return the pooling."""
-        return poolings()[self.pooling](width=self.width)
+        return poolings()[self.pooling](width=self.width, rate=self.rate)
 
     @property
     def forward_flops(self) -> float:
         """Forward FLOPs of router and pooling per position."""
-        parts = (routers()[self.kind], poolings()[self.pooling])
-        return sum(part.forward_flops(self.width) for part in parts)
+        return sum(part.forward_flops(self.width) for part in (self.router(), self.pool()))
+
+    @property
+    def flops_per_chunk(self) -> float:
+        """Forward FLOPs of the pooling per chunk."""
+        return self.pool().flops_per_chunk(self.width)
 
     def empty_last(self, n_lanes: int, dtype: str) -> Last:
         """Return what the first step of a lane sees."""
@@ -139,7 +155,7 @@ class ChunkerConfig:
             zeros_B + self.separator_id,
             zeros_B,
             jnp.zeros(n_lanes, jnp.float32),
-            poolings()[self.pooling].empty(n_lanes, self.width, dtype),
+            self.pool().empty(n_lanes, self.width, dtype),
         )
 
 
@@ -157,11 +173,10 @@ class DynamicChunker(nn.Module):
 
     def __call__(
         self, x_BTD: jax.Array, row: Row, *, train: bool = False, capacity: int | None = None
-    ) -> tuple[Chunks, Cut, jax.Array, jax.Array]:
-        """Return the chunks, where they begin, and two kinds of probabilities, float32[B, T].
+    ) -> tuple[Chunks, Cut, jax.Array, Read]:
+        """Return the chunks, where they begin, and probabilities of boundaries, float32[B, T].
 
-        The first ones are the router's, moved by the threshold; the second what poolings and ways
-        back read. They differ where boundaries are drawn, and where a router says so.
+        The first ones are the router's, moved by the threshold, and 1 where documents start.
 
         Args:
             x_BTD: the encoder's result.
@@ -171,7 +186,8 @@ class DynamicChunker(nn.Module):
         """
         config = self.config
         capacity = capacity or config.capacity(x_BTD.shape[1])
-        p_BT, rate = self.router(self._sight(x_BTD, row)), config.rate
+        p_BT = own_BT = self.router(self._sight(x_BTD, row))
+        rate = config.rate
         starts_BT = row.starts_BT & row.mask_BT
         if config.control_steps:
             rate = aim(config.rate, config.rate_from, config.rate_steps, self.threshold.n_done)
@@ -184,13 +200,16 @@ class DynamicChunker(nn.Module):
         p_BT = jnp.where(row.starts_BT, 1.0, p_BT)
         is_boundary_BT, read_BT = p_BT > EVEN, self.router.read(p_BT)
         if train and self.router.draws:
-            is_boundary_BT, read_BT = self.router.draw(p_BT, self.make_rng("boundaries"))
+            drawn_BT = own_BT if self.router.is_relaxed else p_BT
+            is_boundary_BT, read_BT = self.router.draw(drawn_BT, self.make_rng("boundaries"))
             is_boundary_BT = is_boundary_BT | row.starts_BT
             read_BT = jnp.where(row.starts_BT, 1.0, read_BT)
         is_boundary_BT = is_boundary_BT & row.mask_BT
         cut = cut_at(is_boundary_BT, capacity)
-        loss = self.router.loss(is_boundary_BT, p_BT, row.mask_BT, rate)
-        return chunks_of(self.pool(x_BTD, read_BT, cut), cut, loss), cut, p_BT, read_BT
+        judged_BT = read_BT if self.router.is_relaxed else p_BT
+        loss = self.router.loss(is_boundary_BT, judged_BT, row.mask_BT, rate)
+        chunks = chunks_of(self.pool(x_BTD, read_BT, cut), cut, loss)
+        return chunks, cut, p_BT, Read(read_BT, own_BT)
 
     def step(
         self,

@@ -77,6 +77,13 @@ class Router(Part):
             "boundaries". Those of evaluation and generation never are.
         holds_rate: whether its chunks have `rate` positions without any control.
         by_reward: whether it learns from how well its draws did: `tasks.boundary_policy` trains it.
+        is_relaxed: of a router that draws: whether `draw` reads its own probabilities, before the
+            threshold moves them, and its loss those that `draw` returned. Its loss then holds the
+            rate of training, and the threshold that of evaluation.
+        taught_by: what it learns boundaries from by binary cross-entropy, which the task adds to
+            the loss: "" = nothing; "entropy" = the entropy of the model's own prediction; "batch" =
+            a field of batches. See `tasks.boundary_losses`. Nothing else reaches its probabilities,
+            and it serves the outermost stage only.
         weight: of its loss, where its paper states one.
     """
 
@@ -87,6 +94,8 @@ class Router(Part):
     draws: ClassVar[bool] = False
     holds_rate: ClassVar[bool] = False
     by_reward: ClassVar[bool] = False
+    is_relaxed: ClassVar[bool] = False
+    taught_by: ClassVar[str] = ""
     weight: ClassVar[float] = 0.03
 
     rate: float
@@ -102,13 +111,14 @@ class Router(Part):
         """Return the drawn boundaries, bool[B, T], and the probabilities that what follows reads.
 
         Args:
-            p_BT: float32, moved by the threshold; above 1/2 where evaluation has a boundary.
+            p_BT: float32, moved by the threshold; above 1/2 where evaluation has a boundary. Of a
+                router with `is_relaxed` its own.
             key: typed.
         """
         raise NotImplementedError
 
-    @staticmethod
-    def read(p_BT: jax.Array) -> jax.Array:
+    @classmethod
+    def read(cls, p_BT: jax.Array) -> jax.Array:
         """Return the probabilities that what follows reads where nothing is drawn, float32[B, T].
 
         Where a router draws, they may be what training reads too.
@@ -116,13 +126,21 @@ class Router(Part):
         Args:
             p_BT: float32, moved by the threshold, any shape.
         """
-        return p_BT
+        return jax.lax.stop_gradient(p_BT) if cls.taught_by else p_BT
 
     @staticmethod
     def loss(
         is_boundary_BT: jax.Array, p_BT: jax.Array, mask_BT: jax.Array, rate: float
     ) -> jax.Array:
-        """Return what the router's paper adds to the loss, float32 scalar; see `ratio_loss`."""
+        """Return what the router's paper adds to the loss, float32 scalar; see `ratio_loss`.
+
+        Args:
+            is_boundary_BT: bool.
+            p_BT: float32, moved by the threshold; of a router with `is_relaxed` what `draw`
+                returned.
+            mask_BT: bool, True at real positions.
+            rate: positions per chunk that are aimed at.
+        """
         return ratio_loss(is_boundary_BT, p_BT, mask_BT, rate)
 
 
@@ -132,9 +150,14 @@ class Pooling(Part):
     The vector of a chunk is of the positions behind the boundary before, up to and including its
     own boundary, where the network over chunks reads it and its result is first used. So a position
     reads nothing later, and the first chunk of a document is its separator alone.
+
+    Attributes:
+        rate: positions per chunk that are aimed at.
     """
 
     role: ClassVar[str] = "pooling"
+
+    rate: float = 1.0
 
     def __call__(self, x_BTD: jax.Array, p_BT: jax.Array, cut: Cut) -> jax.Array:
         """Return the vector of each chunk, [B, K, D]; zeros where there is none.
@@ -146,6 +169,12 @@ class Pooling(Part):
             cut: where chunks begin.
         """
         raise NotImplementedError
+
+    @nn.nowrap
+    def flops_per_chunk(self, width: int) -> float:
+        """Return forward FLOPs per chunk, beside those per position."""
+        del width
+        return 0.0
 
     @staticmethod
     def empty(n_lanes: int, width: int, dtype: str) -> Any:

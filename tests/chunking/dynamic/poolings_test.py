@@ -20,7 +20,7 @@ X = jax.random.normal(jax.random.key(0), (2, T, D))
 
 @functools.cache
 def made(kind):
-    module = poolings()[kind](width=D)
+    module = poolings()[kind](width=D, rate=5.0)
     cut = cut_at(BOUNDARIES, 8)
     variables = jax.jit(module.init)(jax.random.key(1), X, P, cut)
     return module, variables, cut
@@ -56,6 +56,24 @@ def test_a_chunk_reads_its_own_positions_only(kind):
             assert reads_BKT[row, k, end]
             assert reads_BKT[row, k, start : end + 1].all() or kind == "pick"
         assert not reads_BKT[row, len(ends) :].any()
+
+
+def test_the_linear_pooling_maps_the_last_n_behind_zeros():
+    module, cut = poolings()["linear"](width=D, rate=3.0), cut_at(BOUNDARIES, 8)
+    kernel = jax.random.normal(jax.random.key(3), (3 * D, D))
+    bias = jnp.arange(D, dtype=jnp.float32)
+    z = module.apply({"params": {"map": {"kernel": kernel, "bias": bias}}}, X, None, cut)
+    zero = np.zeros(D)
+    for row, chunk, joined in (
+        (0, 0, [zero, zero, X[0, 0]]),  # Hourglass's first chunk, of a row shifted by 2
+        (0, 1, X[0, 1:4]),
+        (0, 2, [zero, zero, X[0, 4]]),
+        (0, 3, X[0, 6:9]),  # of four positions
+        (1, 1, [zero, X[1, 1], X[1, 2]]),
+    ):
+        expected = np.concatenate(joined) @ np.asarray(kernel) + bias
+        np.testing.assert_allclose(z[row, chunk], expected, atol=1e-5)
+    assert module.flops_per_chunk(D) == 2 * 3 * D * D
 
 
 def test_means_are_those_of_positions_up_to_the_boundary():

@@ -15,6 +15,9 @@ from latent_jax.chunking.dynamic.parts import Router, Sight
 from latent_jax.chunking.dynamic.registry import register, routers
 from latent_jax.chunking.dynamic.stride import Stride
 
+READ_THE_ONE_BEFORE = ("cosine",)
+"""Routers that compare a position with the one before it."""
+
 TEXT = b"An owl's 2 eyes\xe2\x80\x94 see.\nThen it flew"
 IDS = jnp.array([[256, *TEXT[:22], 256, *TEXT[22:]]], jnp.int32)
 T, D = IDS.shape[1], 8
@@ -40,7 +43,7 @@ def chunked(config, x=X, mask=None):
 @pytest.mark.parametrize("kind", routers())
 def test_boundaries_are_where_documents_start_and_not_in_padding(kind):
     mask = (jnp.arange(T) < T - 5)[None]
-    (chunks, cut, p, _), _ = chunked(config(kind), mask=mask)
+    (chunks, cut, p, _), _ = chunked(config(kind), 4.0 * X, mask)
     assert p.dtype == jnp.float32 and ((p >= 0) & (p <= 1)).all()
     assert cut.is_first_BT[0, 0] and cut.is_first_BT[0, 23] and (p[STARTS] == 1).all()
     assert not cut.is_first_BT[0, T - 5 :].any()
@@ -63,7 +66,8 @@ def test_no_boundary_depends_on_what_is_later(kind):
     age = np.arange(T)[:, None] - np.arange(T)[None]
     if routers()[kind].is_soft:
         free = ~np.asarray(STARTS[0])
-        expected = ((age == 0) | (age == 1)) & free[:, None]
+        expected = (age == 0) | ((age == 1) & (kind in READ_THE_ONE_BEFORE))
+        expected &= free[:, None]
         np.testing.assert_array_equal(reads, expected)
     else:
         assert not reads.any()
@@ -94,6 +98,52 @@ def test_steps_decide_as_the_whole_row(kind, control_steps):
     cut = module.apply(variables, X, row())[1]
     expected = module.apply(variables, X, row(), cut, jnp.array([T]), method="last")
     chex.assert_trees_all_equal(last, expected)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, cls in routers().items() if cls.is_soft])
+def test_the_rate_of_evaluation_is_what_the_threshold_holds(kind):
+    """Whether boundaries of training are drawn or not, on rows of other draws."""
+    module = DynamicChunker(config(kind, control_steps=50))
+    shape = (16, 512)
+    starts = jnp.zeros(shape, bool).at[:, 0].set(True)
+    ids = jnp.where(starts, 256, 65)
+    rest = (ids, starts, jnp.ones(shape, bool), None, jnp.float32(ids.size))
+    params = module.init(jax.random.key(1), X, row())
+
+    @jax.jit
+    def train(variables, key):
+        def step(state, key):
+            x = jax.random.normal(key, (*shape, D))
+            words = dict(train=True, mutable=["rate"], rngs={"boundaries": key})
+            _, state = module.apply({**params, **state}, x, Row(*rest), **words)
+            return {"rate": state["rate"]}, None
+
+        return jax.lax.scan(step, {"rate": variables["rate"]}, jax.random.split(key, 100))[0]
+
+    state = train(params, jax.random.key(2))
+    apply = jax.jit(lambda x: module.apply({**params, **state}, x, Row(*rest))[1].mask_BK.sum())
+    keys = jax.random.split(jax.random.key(3), 4)
+    n_chunks = sum(int(apply(jax.random.normal(key, (*shape, D)))) for key in keys)
+    assert 4 * ids.size / n_chunks == pytest.approx(4.0, rel=0.02)
+
+
+@pytest.mark.parametrize("kind", routers())
+def test_training_differs_from_evaluation_where_boundaries_are_drawn(kind):
+    module = DynamicChunker(config(kind))
+    variables = module.init(jax.random.key(1), X, row())
+
+    @jax.jit
+    def boundaries(key):
+        words = dict(train=True, rngs={"boundaries": key})
+        return module.apply(variables, X, row(), **words)[1].is_first_BT
+
+    calm = module.apply(variables, X, row())[1].is_first_BT
+    drawn = [boundaries(key) for key in jax.random.split(jax.random.key(4), 3)]
+    assert all(found[STARTS].all() for found in drawn)
+    if routers()[kind].draws:
+        assert (drawn[0] != calm).any() and (drawn[0] != drawn[1]).any()
+    else:
+        assert all((found == calm).all() for found in drawn)
 
 
 def test_the_cosine_is_that_of_neighbours_at_first():
