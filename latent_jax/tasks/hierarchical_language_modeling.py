@@ -1,7 +1,9 @@
-"""Language modeling over bytes that the model cuts into chunks by itself, in bits per raw byte.
+"""Language modeling over ids that the model cuts into chunks by itself, in bits per raw byte.
 
-Hwang et al. 2025 (H-Net, arXiv 2507.07955): the loss is the cross-entropy of the next byte plus a
-weight times the ratio losses of all stages (section 2.2; 0.03 in the paper).
+Hwang et al. 2025 (H-Net, arXiv 2507.07955): the loss is the cross-entropy of the next id plus a
+weight times the ratio losses of all stages (section 2.2; 0.03 in the paper). Ids are bytes, or
+tokens, for which rates are counted in tokens. A main network with
+experts adds their load-balancing loss.
 """
 
 import dataclasses
@@ -12,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_jax.chunking.dynamic.rate import COLLECTION
+from latent_jax.layers.experts import EXPERTS, sum_of_notes
+from latent_jax.layers.middle import MiddleConfig
 from latent_jax.models.hierarchical import HierarchicalModel
 from latent_jax.models.hierarchy_config import HierarchicalConfig
 from latent_jax.nearest import check_word
@@ -24,6 +28,9 @@ from latent_jax.tokenizers.trivial import trivial_models
 
 STAGE_RATES = ("hnet", "equal")
 """Factors on the learning rate by stage: those of the paper, or none."""
+
+UNITS = ("bytes", "tokens")
+"""Raw bytes, or positions of rows; for a code of bytes these differ by the separators."""
 
 BYTES_PER_TOKEN = 4.6
 """Of GPT-2's tokenizer, for which learning rates are known (H-Net, section 2.3)."""
@@ -42,6 +49,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
         stage_rates: one of `STAGE_RATES`.
         z_loss: see `LanguageModeling`.
         head: one of `tasks.heads.HEADS` except "auto".
+        unit: one of `UNITS`, what the rate of the outermost stage is counted in.
+        balance_weight: of the loss of experts.
 
     Raises:
         ValueError: a word is unknown, or a weight is negative.
@@ -54,6 +63,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
     stage_rates: str = "equal"
     z_loss: float = 0.0
     head: str = "whole"
+    unit: str = "bytes"
+    balance_weight: float = 0.01
     name = "hierarchical_language_modeling"
     headline = "bits_per_byte"
     fields = ("ids",)
@@ -63,6 +74,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
         """Check the words and weights."""
         check_word("head", self.head, HEADS[1:])
         check_word("stage_rates", self.stage_rates, STAGE_RATES)
+        check_word("unit", self.unit, UNITS)
+        check("balance_weight", self.balance_weight, Weight)
         check("ratio_weight", self.ratio_weight, Weight)
         check("z_loss", self.z_loss, Weight)
 
@@ -71,11 +84,12 @@ class HierarchicalLanguageModeling(FlopsOfText):
         """Factors on the learning rate by stage, see `Task`.
 
         H-Net, section 2.3: sqrt(4.6 / N_0 ... N_{s-1} x D_S / D_s) at stage s, where
-        N are positions per chunk, D widths, and S is the main network.
+        N are positions per chunk, D widths, and S is the main network. Tokens are chunks already.
         """
         if self.stage_rates == "equal":
             return {}
-        config, cut, rates = self.model_config, 1.0, {}
+        cut = 1.0 if self.unit == "bytes" else self.bytes_per_token
+        config, rates = self.model_config, {}
         depth = len(config.stages)
         for number, width in enumerate(config.widths):
             factor = math.sqrt(BYTES_PER_TOKEN / cut * config.widths[-1] / width)
@@ -89,10 +103,10 @@ class HierarchicalLanguageModeling(FlopsOfText):
 
     @property
     def stacks(self):
-        """The stacks of attention, see `Task`: outer ones twice, and the main one."""
+        """The stacks of attention, see `Task`: encoders and decoders, and the main one."""
         config = self.model_config
         lengths = config.lengths(self.row_length)
-        outer = [stage.outer for stage in config.stages for _ in range(2)]
+        outer = [network for stage in config.stages for network in (stage.outer, stage.after)]
         outer = zip(outer, (length for length in lengths[:-1] for _ in range(2)), strict=True)
         parts = (*outer, (config.main, lengths[-1]))
         return tuple((part.stack, n) for part, n in parts if hasattr(part, "stack"))
@@ -114,23 +128,26 @@ class HierarchicalLanguageModeling(FlopsOfText):
         return {name: variables[name] for name in ("params", COLLECTION) if name in variables}
 
     def loss(self, variables, batch, key, step, train):
-        """Return the mean nats per scored id plus the ratio losses; see `Task`."""
+        """Return the mean nats per scored id plus the losses of routers and experts; see `Task`."""
         del step
         state = [name for name in variables if name != "params"]
-        (x_BTD, notes), state = self._features(
-            variables, batch, train=train, rngs=_streams(key), mutable=state
+        x_BTD, notes, experts, state = self._noted(
+            variables, batch, state, train=train, rngs=_streams(key)
         )
         objective, nats = self._nats(variables, batch, x_BTD)
-        scores = self._scores(batch, nats, notes)
+        scores = self._scores(batch, nats, notes, experts)
         loss = objective / jnp.maximum(scores["weight"], 1.0)
-        return loss + self.ratio_weight * notes.aux_loss, (scores, state)
+        loss = loss + self.ratio_weight * notes.aux_loss
+        if experts:
+            loss = loss + self.balance_weight * experts.balance
+        return loss, (scores, state)
 
     def evaluate(self, variables, batch):
         """Return nats, bytes, chunks and the histogram of ids; see `Task`."""
-        x_BTD, notes = self._features(variables, batch)
+        x_BTD, notes, experts, _ = self._noted(variables, batch, [])
         _, nats = self._nats(variables, batch, x_BTD)
         counts = histogram(batch["ids"], batch["weights"], self.model_config.vocab_size)
-        return {**self._scores(batch, nats, notes), "token_counts": counts}
+        return {**self._scores(batch, nats, notes, experts), "token_counts": counts}
 
     def boundaries(self, variables, batch):
         """Return where chunks of rows begin, and the nats of each id, for analyses.
@@ -158,6 +175,11 @@ class HierarchicalLanguageModeling(FlopsOfText):
             kept, lost = (float(sums[f"{key}_{number}"]) for key in ("n_chunks", "n_overflow"))
             metrics[f"bytes_per_chunk_{number}"] = n_bytes / max(kept, 1.0)
             metrics[f"overflow_share_{number}"] = lost / max(kept + lost, 1.0)
+        if self.unit == "tokens":
+            metrics["tokens_per_chunk_1"] = float(sums["n_tokens"] / max(sums["n_chunks_1"], 1.0))
+        if self._has_experts:
+            lost, all_of_them = (float(sums[f"n_expert_{key}"]) for key in ("drops", "choices"))
+            metrics["expert_drop_share"] = lost / max(all_of_them, 1.0)
         if "token_counts" in sums:
             of_text_V = np.delete(np.asarray(sums["token_counts"]), self.model_config.separator_id)
             metrics |= trivial_models(of_text_V, n_bytes)
@@ -169,10 +191,24 @@ class HierarchicalLanguageModeling(FlopsOfText):
             variables,
             inputs_BT,
             batch["weights"] > 0,
-            jnp.sum(batch["n_bytes"]).astype(jnp.float32),
+            jnp.sum(batch["n_bytes"]).astype(jnp.float32) if self.unit == "bytes" else None,
             method="features",
             **words,
         )
+
+    @property
+    def _has_experts(self):
+        main = self.model_config.main.stack
+        return isinstance(main, MiddleConfig) and main.n_experts > 0
+
+    def _noted(self, variables, batch, state, **words):
+        """Return the features, the notes of stages and of experts (None without), and the state."""
+        mutable = [*state, EXPERTS] if self._has_experts else state
+        (x_BTD, notes), state = self._features(variables, batch, mutable=mutable, **words)
+        if not self._has_experts:
+            return x_BTD, notes, None, state
+        kept = {name: value for name, value in state.items() if name != EXPERTS}
+        return x_BTD, notes, sum_of_notes(state), kept
 
     def _nats(self, variables, batch, x_BTD):
         """Return the sums of weighted nats with and without the z-loss, float32 scalars."""
@@ -181,13 +217,13 @@ class HierarchicalLanguageModeling(FlopsOfText):
             self.head, x_BTD, table_VD, batch["ids"], batch["weights"], self.z_loss
         )
 
-    def _scores(self, batch, nats, notes):
+    def _scores(self, batch, nats, notes, experts):
         weight = jnp.sum(batch["weights"])
         n_bytes = jnp.sum(batch["n_bytes"])
-        return {
-            **{"weight": weight, "nats": nats, "n_tokens": weight, "n_bytes": n_bytes},
-            **notes.stats,
-        }
+        sums = {"weight": weight, "nats": nats, "n_tokens": weight, "n_bytes": n_bytes}
+        if experts:
+            sums |= {"n_expert_choices": experts.n_choices, "n_expert_drops": experts.n_drops}
+        return {**sums, **notes.stats}
 
 
 def _streams(key):
