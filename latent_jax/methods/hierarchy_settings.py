@@ -34,6 +34,11 @@ class HierarchyConfig:
     # training steps over which a threshold averages, at most; fewer early in a run
     control_steps: Count = 100
     ratio_weight: Weight = 0.03  # of the ratio loss (H-Net, section 2.2); 0 = none
+    # of methods with experts: how many of them a chunk reads; each is model.d_ff over this wide
+    expert_choices: Count = 2
+    # places of an expert in a row, as a multiple of an even share; all are computed
+    expert_slack: Annotated[float, at_least(1, 1e6)] = 1.25
+    balance_weight: Weight = 0.01  # of the loss that balances experts; 0 = none
     # factors on the learning rate by stage (H-Net, section 2.3): one of STAGE_RATES
     stage_rates: Annotated[str, one_of(STAGE_RATES)] = "equal"
     # whether documents of a row see each other: one of DOCUMENTS

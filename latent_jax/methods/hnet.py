@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ml_collections import ConfigDict
 
@@ -35,7 +35,14 @@ MOST_STAGES = 4
 
 @register
 class HNet(Family):
-    """H-Net (Hwang et al. 2025, arXiv 2507.07955), with the rate that it is asked for."""
+    """H-Net (Hwang et al. 2025, arXiv 2507.07955), with the rate that it is asked for.
+
+    Other families of models that cut rows by themselves extend it. They have options n, router and
+    control too, and make another `stage`.
+
+    Class attributes:
+        unit: what n of the outermost stage is counted in, see `HierarchicalLanguageModeling`.
+    """
 
     name = "HNet"
     rank, colour = 9, 0
@@ -55,6 +62,7 @@ class HNet(Family):
     example = "HNet[n=4]"
     ids_are_bytes = True
     rotary = True
+    unit: ClassVar[str] = "bytes"
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the defaults; a router of hard decisions has no rate to control."""
@@ -103,7 +111,7 @@ class HNet(Family):
         main = TransformerConfig(
             **transformer_keys(config.model, platform), vocab_size=0, max_length=config.row_length
         ).resolved(platform)
-        stage = _stages(method, hierarchy, main, vocabulary.separator_id)
+        stage = self.stage(method, hierarchy, main, vocabulary.separator_id)
         return HierarchicalLanguageModeling(
             HierarchicalConfig(
                 vocab_size=vocabulary.size,
@@ -119,12 +127,34 @@ class HNet(Family):
             stage_rates=hierarchy.stage_rates,
             z_loss=config.z_loss,
             head=head_of(config, vocabulary.size, platform),
+            unit=self.unit,
+            balance_weight=hierarchy.balance_weight,
         )
+
+    def stage(
+        self,
+        method: MethodName,
+        hierarchy: HierarchyConfig,
+        main: TransformerConfig,
+        separator_id: int,
+    ) -> StageConfig:
+        """Return the outermost stage, which holds the others.
+
+        Args:
+            method: parsed.
+            hierarchy: the section of the configuration.
+            main: the network over chunks, resolved.
+            separator_id: the id between documents.
+
+        Raises:
+            ValueError: widths do not fit.
+        """
+        return _stages(method, hierarchy, main, separator_id)
 
     def make_writer(
         self, task: Task, variables: Variables, tokenizer: tokenizers.Tokenizer, row_length: int
     ) -> Writer:
-        """Return a writer of bytes; see `Family`."""
+        """Return a writer of ids; see `Family`."""
         decoder = HierarchicalDecoder(task.model_config)
         return TokenWriter(decoder, variables, tokenizer, row_length)
 
@@ -133,7 +163,7 @@ def _stages(
     method: MethodName, hierarchy: HierarchyConfig, main: TransformerConfig, separator_id: int
 ) -> StageConfig:
     """Return the outermost stage, which holds the others."""
-    n_stages = method["stages"]
+    n_stages = method.options.get("stages", 1)
     widths = hierarchy.widths or (main.d_model,) * n_stages
     if len(widths) != n_stages:
         raise ValueError(
@@ -150,11 +180,12 @@ def _stages(
             control_steps=hierarchy.control_steps if method["control"] else 0,
             separator_id=separator_id,
         )
-        inner = StageConfig(outer=_outer(hierarchy, width, main), chunker=chunker, inner=inner)
+        outer = outer_network(hierarchy, width, main)
+        inner = StageConfig(outer=outer, chunker=chunker, inner=inner)
     return inner
 
 
-def _outer(hierarchy: HierarchyConfig, width: int, main: TransformerConfig) -> Reach:
+def outer_network(hierarchy: HierarchyConfig, width: int, main: TransformerConfig) -> Reach:
     """Return the networks of a stage of a width: encoder and decoder."""
     if hierarchy.outer == "mamba":
         return MambaReach.of(width, hierarchy.layers, hierarchy.state, main.dtype)

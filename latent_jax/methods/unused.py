@@ -11,9 +11,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax.chunking.fixed.registry import compressors, options_of
+from latent_jax.methods.hnet import HNet
 from latent_jax.methods.names import parse
+from latent_jax.methods.registry import families, family
 from latent_jax.quantizers import QUANTIZERS
 from latent_jax.quantizers.base import kinds_that_read
+
+OF_EXPERTS = ("expert_choices", "expert_slack", "balance_weight")
+"""Keys of the section "hierarchy" that only methods with experts read."""
 
 
 def unused_options(config: ConfigDict, changed: Mapping[str, Any]) -> list[str]:
@@ -43,10 +48,15 @@ def _unread_of_hierarchy(config: ConfigDict, key: str, value: Any) -> list[str]:
     """Return the line on an option of the section "hierarchy", if nothing reads it."""
     method, outer = parse(config.method), config.hierarchy.outer
     start, option = f"{key}={value} has no effect: ", key.partition(".")[2]
-    if method.family != "HNet":
-        return [f"{start}HNet would read it, and the method is {method}"]
+    if not isinstance(family(method.family), HNet):
+        readers = [name for name, known in families().items() if isinstance(known, HNet)]
+        return [f"{start}{' or '.join(readers)} would read it, and the method is {method}"]
+    if option in OF_EXPERTS and not method.options.get("experts"):
+        return [f"{start}a method with experts would read it, and {method} has none"]
     kind = {"window": "attention", "heads": "attention", "state": "mamba"}.get(option, outer)
-    if kind != outer:
+    # A joint decoder is made of attention, whatever the encoder is.
+    is_joint = kind == "attention" and method.options.get("joint", 0)
+    if kind != outer and not is_joint:
         return [f"{start}hierarchy.outer={kind} would read it, and here it is {outer}"]
     if option == "control_steps" and not method["control"]:
         return [f"{start}control=1 would read it, and {method} has control=0"]
