@@ -88,7 +88,8 @@ class Experts(nn.Module):
         mask_BT = jnp.ones((n_rows, length), bool) if mask_BT is None else mask_BT
         router = Dense((width,), (n_experts,), "float32", use_bias=False, name="router")
         p_BTE = jax.nn.softmax(router(x_BTD), axis=-1)
-        p_BTk, expert_BTk = jax.lax.top_k(p_BTE, n_chosen)
+        expert_BTk = highest(p_BTE, n_chosen)
+        p_BTk = jnp.take_along_axis(p_BTE, expert_BTk, axis=2)
         n_places = config.places(length) if self.drops else length
         plan = plan_of(expert_BTk, mask_BT, n_experts, n_places)
         notes = _notes(p_BTE, expert_BTk, mask_BT, plan)
@@ -153,6 +154,19 @@ class ExpertDense(nn.Module):
         zeros = nn.initializers.zeros
         bias_EO = self.param("bias", zeros, (self.n_experts, self.size), jnp.float32)
         return y_BECO + whole(bias_EO.astype(self.dtype))[None, :, None]
+
+
+def highest(p_BTE: jax.Array, n_chosen: int) -> jax.Array:
+    """Return the experts of the highest probabilities, highest first, int32[B, T, k].
+
+    One after the other: `jax.lax.top_k` would gather the rows of all devices on each of them.
+    """
+    p_BTE, found = jax.lax.stop_gradient(p_BTE), []
+    for _ in range(n_chosen):
+        found.append(jnp.argmax(p_BTE, axis=-1).astype(jnp.int32))
+        is_found_BTE = found[-1][..., None] == jnp.arange(p_BTE.shape[-1])[None, None]
+        p_BTE = jnp.where(is_found_BTE, -1.0, p_BTE)
+    return jnp.stack(found, axis=-1)
 
 
 def plan_of(expert_BTk: jax.Array, mask_BT: jax.Array, n_experts: int, n_places: int) -> Plan:

@@ -38,8 +38,8 @@ class MiddleConfig(TransformerConfig):
         super().__post_init__()
         if self.n_experts and self.n_chosen > self.n_experts:
             raise ValueError(
-                f"n_chosen={self.n_chosen} (hierarchy.expert_choices) of n_experts={self.n_experts}: a "
-                "position cannot choose more experts than there are"
+                f"n_chosen={self.n_chosen} (hierarchy.expert_choices) of "
+                f"n_experts={self.n_experts}: a position cannot choose more experts than there are"
             )
 
     @classmethod
