@@ -1,5 +1,7 @@
 """The families ConceptMoE and Synergy: names, what they are made of, and their config files."""
 
+import pydoc_data.topics
+
 import pytest
 
 from configs import concept_moe, language_model, synergy
@@ -16,6 +18,7 @@ from latent_jax.methods.unused import unused_options
 
 TOKENS = Vocabulary(4096, 4095, 3.3)
 BYTES = Vocabulary(257, 256, 1.0)
+TEXT = "".join(pydoc_data.topics.topics.values()).encode()[:4000]
 
 
 def config_of(method, **words):
@@ -68,7 +71,7 @@ def test_the_code_is_that_of_the_bpe_of_the_corpus(tmp_path):
         def documents(self, split, n_bytes):
             raise AssertionError("the tokenizer of BPE was there")
 
-    tokenizer = tokenizers.BPE.train([b"an owl sees an owl " * 20], 270)
+    tokenizer = tokenizers.BPE.train([TEXT], 270)
     method = parse("ConceptMoE[n=1.5,v=270]")
     tokenizer.save(tmp_path / "tokenizers" / "bpe-270-0")
     code = family("ConceptMoE").make_code(method, Sources(Corpus(tmp_path)))
