@@ -1,5 +1,6 @@
 """Hierarchical models small enough for any test, and rows of two documents."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from latent_jax.chunking.dynamic.chunker import ChunkerConfig
 from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.middle import MiddleConfig
 from latent_jax.layers.reach import AttentionReach, MambaReach
 from latent_jax.models.hierarchical import HierarchicalModel
 from latent_jax.models.hierarchy_config import HierarchicalConfig, StageConfig
@@ -31,20 +33,26 @@ def make_config(
     pooling="pick",
     way_back="smooth",
     residual="linear",
+    joint=False,
+    middle=None,
+    vocab_size=257,
     **words,
 ):
     """Return a config; with slack 8 no row overflows."""
     block = dict(vocab_size=0, max_length=T, positions="rotary", norm="rms", use_bias=False)
-    inner = AttentionReach(TransformerConfig(**block, n_layers=layers, d_model=width, n_heads=2))
+    main = TransformerConfig(**block, n_layers=layers, d_model=width, n_heads=2)
+    inner = AttentionReach(main if middle is None else MiddleConfig.of(main, **middle))
     for one in reversed((*widths, *(widths[-1],) * (stages - len(widths)))):
         stack = TransformerConfig(**block, n_layers=1, d_model=one, n_heads=2)
         reach = AttentionReach(stack, window)
+        decoder = dataclasses.replace(reach, reads_memory=True) if joint else None
         reach = MambaReach.of(one, 1, 4, "float32") if outer == "mamba" else reach
         cut = dict(rate=rate, slack=slack, control_steps=control_steps, pooling=pooling)
         chunker = ChunkerConfig(kind=router, width=one, **cut)
-        back = dict(way_back=way_back, residual=residual)
+        back = dict(way_back=way_back, residual=residual, decoder=decoder)
         inner = StageConfig(outer=reach, chunker=chunker, inner=inner, **back)
-    return HierarchicalConfig(vocab_size=257, separator_id=SEPARATOR, stage=inner, **words)
+    words = dict(vocab_size=vocab_size, separator_id=SEPARATOR) | words
+    return HierarchicalConfig(stage=inner, **words)
 
 
 def rows(length=T):

@@ -200,6 +200,7 @@ class Attention(nn.Module):
         cache: Cache | Sequence[Cache] | None = None,
         position_B: jax.Array | None = None,
         view: View | None = None,
+        memory_BTD: jax.Array | None = None,
     ) -> tuple[jax.Array, Cache | None]:
         """Return the result of attention over the positions of x.
 
@@ -212,14 +213,17 @@ class Attention(nn.Module):
                 view: its contexts.
             position_B: int32, the position of each lane; only with a cache.
             view: what each position reads, in place of the three arguments above.
+            memory_BTD: one more vector of each position, [B, T, D]. Projections of its own add to
+                query, key and value of the position, as in ConceptMoE's joint decoding.
 
         Returns:
             [B, T, D], and the cache that includes these positions (None without one); with a view,
-            the keys and values of x alone. A view needs rotary positions, else a ValueError.
+            the keys and values of x alone. A view needs rotary positions or none, else a
+            ValueError.
         """
         config = self.config
         heads = (config.n_heads, config.head_size)
-        if view is not None and config.positions != "rotary":
+        if view is not None and config.positions not in ("rotary", "none"):
             raise ValueError(f"a view needs rotary positions; these are {config.positions!r}")
         bias = None
         if config.positions == "relative":
@@ -229,6 +233,11 @@ class Attention(nn.Module):
             else:
                 bias = position_bias.by_distance(np.arange(cache.k_BGSd.shape[-2]))
         q_BTHd, k_BTGd, v_BTGd = self._projected(x_BTD)
+        if memory_BTD is not None:
+            of_memory = self._projected(memory_BTD, "memory_", use_bias=False)
+            q_BTHd, k_BTGd, v_BTGd = (
+                x + y for x, y in zip((q_BTHd, k_BTGd, v_BTGd), of_memory, strict=True)
+            )
         if config.positions == "rotary":
             at_BT = jnp.arange(x_BTD.shape[1])[None] if position_B is None else position_B[:, None]
             at_BT = at_BT if view is None else view.position_BT
@@ -265,20 +274,23 @@ class Attention(nn.Module):
         )(out_BTHd)
         return out_BTD, cache
 
-    def _projected(self, x_BTD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _projected(
+        self, x_BTD: jax.Array, prefix: str = "", use_bias: bool | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return queries [B, T, H, d], and keys and values [B, T, G, d]."""
         config = self.config
+        use_bias = config.has_qkv_bias if use_bias is None else use_bias
         if config.key_value_heads == config.n_heads:
-            q_BTHd, k_BTHd, v_BTHd = self._parts(x_BTD, "query_key_value", 3)
+            q_BTHd, k_BTHd, v_BTHd = self._parts(x_BTD, f"{prefix}query_key_value", 3, use_bias)
             return q_BTHd, k_BTHd, v_BTHd
-        heads = (config.n_heads, config.head_size)
-        query = Dense(
-            (config.d_model,), heads, config.dtype, use_bias=config.has_qkv_bias, name="query"
-        )
-        k_BTGd, v_BTGd = self._parts(x_BTD, "key_value", 2)
+        heads, name = (config.n_heads, config.head_size), f"{prefix}query"
+        query = Dense((config.d_model,), heads, config.dtype, use_bias=use_bias, name=name)
+        k_BTGd, v_BTGd = self._parts(x_BTD, f"{prefix}key_value", 2, use_bias)
         return query(x_BTD), k_BTGd, v_BTGd
 
-    def _parts(self, x_BTD: jax.Array, name: str, n_parts: int) -> tuple[jax.Array, ...]:
+    def _parts(
+        self, x_BTD: jax.Array, name: str, n_parts: int, use_bias: bool
+    ) -> tuple[jax.Array, ...]:
         """Return `n_parts` arrays [B, T, G, d] from a dense layer with a kernel [D, G, n_parts, d].
 
         Heads come before parts in the kernel, so that a mesh can split the kernel by heads.
@@ -292,7 +304,7 @@ class Attention(nn.Module):
             (config.d_model,),
             (config.key_value_heads, n_parts, config.head_size),
             config.dtype,
-            use_bias=config.has_qkv_bias,
+            use_bias=use_bias,
             parts_axis=1 if by_parts else None,
             name=name,
         )(x_BTD)

@@ -6,7 +6,7 @@ x + feed_forward(norm(x)).
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -16,7 +16,9 @@ from latent_jax.layers.attention import Attention
 from latent_jax.layers.cache import Cache
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.dropout import drop, keep_mask
+from latent_jax.layers.experts import EXPERTS, Experts
 from latent_jax.layers.feed_forward import FeedForward
+from latent_jax.layers.middle import MiddleConfig
 from latent_jax.layers.norms import NORM_MODULES
 from latent_jax.layers.view import View
 from latent_jax.sharding_constraints import rows
@@ -25,11 +27,30 @@ BLOCKS = "blocks"
 """Name of the stacked block parameters among the parameters of a `Stack`."""
 
 
+class Beside(NamedTuple):
+    """What the blocks of a stack read beside the stream; all of it may be left out.
+
+    Attributes:
+        memory_BTD: a vector of each position, see `Attention`.
+        mask_BT: bool, False at padding behind a row; experts take none of it.
+    """
+
+    memory_BTD: jax.Array | None = None
+    mask_BT: jax.Array | None = None
+
+
 class Block(nn.Module):
-    """One attention and one feed-forward branch on the residual stream; [B, T, D] in and out."""
+    """One attention and one feed-forward branch on the residual stream; [B, T, D] in and out.
+
+    Attributes:
+        config: of the stack.
+        causal: whether a position reads earlier ones only.
+        drops: whether experts that are full drop positions, see `Experts`.
+    """
 
     config: TransformerConfig
     causal: bool
+    drops: bool = True
 
     @nn.compact
     def __call__(
@@ -40,21 +61,26 @@ class Block(nn.Module):
         cache: Cache | Sequence[Cache] | None = None,
         position_B: jax.Array | None = None,
         view: View | None = None,
+        beside: Beside | None = None,
     ) -> tuple[jax.Array, Cache | None]:
         """Return the stream after both branches, and the cache (see `Attention`).
 
         `kept_2BTD` is the dropout mask of each branch, True where a number is kept; None = no
         dropout.
         """
-        rate = self.config.dropout
+        rate, beside = self.config.dropout, beside or Beside()
         norm = functools.partial(NORM_MODULES[self.config.norm], self.config.norm_epsilon)
         kept_BTD = (None, None) if kept_2BTD is None else kept_2BTD
         h_BTD = norm(name="attention_norm")(x_BTD)
         attention = Attention(self.config, self.causal, name="attention")
-        h_BTD, cache = attention(h_BTD, lengths_B, cache, position_B, view)
+        h_BTD, cache = attention(h_BTD, lengths_B, cache, position_B, view, beside.memory_BTD)
         x_BTD = x_BTD + drop(h_BTD, kept_BTD[0], rate)
         h_BTD = norm(name="feed_forward_norm")(x_BTD)
-        h_BTD = FeedForward(self.config, name="feed_forward")(h_BTD)
+        if isinstance(self.config, MiddleConfig) and self.config.n_experts:
+            experts = Experts(self.config, self.drops, name="experts")
+            h_BTD = experts(h_BTD, beside.mask_BT)
+        else:
+            h_BTD = FeedForward(self.config, name="feed_forward")(h_BTD)
         return x_BTD + drop(h_BTD, kept_BTD[1], rate), cache
 
 
@@ -73,6 +99,8 @@ class Stack(nn.Module):
         cache: Cache | Sequence[Cache] | None = None,
         position_B: jax.Array | None = None,
         view: View | None = None,
+        beside: Beside | None = None,
+        drops: bool = True,
     ) -> tuple[jax.Array, Cache | None]:
         """Return the normalised stream after the last block, [B, T, D] in the config's dtype.
 
@@ -83,8 +111,8 @@ class Stack(nn.Module):
             ValueError: the config is not resolved.
         """
 
-        def body(block, x_BTD, cache, kept_2BTD, lengths_B, position_B, view):
-            return block(rows(x_BTD), lengths_B, kept_2BTD, cache, position_B, view)
+        def body(block, x_BTD, cache, kept_2BTD, lengths_B, position_B, view, beside):
+            return block(rows(x_BTD), lengths_B, kept_2BTD, cache, position_B, view, beside)
 
         unroll = self.config.scan_unroll
         if not unroll or self.config.remat == "auto":
@@ -101,15 +129,15 @@ class Stack(nn.Module):
             )
         scan = nn.scan(
             body,
-            variable_axes={"params": 0, "intermediates": 0},
+            variable_axes={"params": 0, "intermediates": 0, EXPERTS: 0},
             split_rngs={"params": True},
-            in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast),
+            in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast, nn.broadcast),
             length=self.config.n_layers,
             unroll=unroll,
         )
-        block = Block(self.config, self.causal, name=BLOCKS)
+        block = Block(self.config, self.causal, drops, name=BLOCKS)
         kept = self._kept(x_BTD, train)
-        x_BTD, cache = scan(block, x_BTD, cache, kept, lengths_B, position_B, view)
+        x_BTD, cache = scan(block, x_BTD, cache, kept, lengths_B, position_B, view, beside)
         norm = NORM_MODULES[self.config.norm](self.config.norm_epsilon, name="final_norm")
         return norm(x_BTD), cache
 

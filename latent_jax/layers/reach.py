@@ -16,9 +16,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.layers.block import Stack, by_layer, stacked
+from latent_jax.layers.block import Beside, Stack, by_layer, stacked
 from latent_jax.layers.cache import Cache, empty_cache, last_slots
 from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.middle import MiddleConfig
 from latent_jax.layers.norms import RMSNorm
 from latent_jax.layers.ssm import MambaBlock, SSMConfig
 from latent_jax.layers.view import View
@@ -34,22 +35,25 @@ class ReachCache(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class AttentionReach:
-    """A stack of transformer blocks with rotary positions.
+    """A stack of transformer blocks with rotary positions, or, as a middle network, without any.
 
     Attributes:
-        stack: the blocks; resolved, and its positions are rotary.
+        stack: the blocks; resolved.
         window: positions that each one reads, itself included; 0 = all before it.
+        reads_memory: whether each position reads one more vector, as wide as the stream, in the
+            attention of all blocks.
 
     Raises:
-        ValueError: the positions are not rotary.
+        ValueError: the positions are learned or relative.
     """
 
     stack: TransformerConfig
     window: int = 0
+    reads_memory: bool = False
 
     def __post_init__(self):
         """Refuse positions that a view cannot have."""
-        if self.stack.positions != "rotary":
+        if self.stack.positions not in ("rotary", "none"):
             raise ValueError(
                 "attention over chunks, or over a window of bytes, needs "
                 f"model.positions=rotary; got {self.stack.positions!r}"
@@ -69,12 +73,22 @@ class AttentionReach:
         """Return the network."""
         return AttentionNetwork(self)
 
-    def forward_flops(self, length: float) -> float:
+    def forward_flops(self, length: float, *, in_steps: bool = False) -> float:
         """Return forward FLOPs per position on rows of `length` positions.
 
         All T x T scores count: a window masks them, and does not leave them out.
+
+        Args:
+            length: positions per row.
+            in_steps: count all experts, which a step of a few lanes computes.
         """
-        return sum(self.stack.stack_flops(length).values())
+        stack = self.stack
+        flops = stack.stack_flops(length)
+        if in_steps and isinstance(stack, MiddleConfig) and stack.n_experts:
+            flops["feed_forward"] = stack.expert_flops(stack.n_experts)
+        n_projected = stack.d_model + 2 * stack.key_value_heads * stack.head_size
+        of_memory = 2.0 * stack.n_layers * stack.d_model * n_projected
+        return sum(flops.values()) + (of_memory if self.reads_memory else 0.0)
 
     def empty_cache(self, n_lanes: int, n_slots: int) -> ReachCache:
         """Return what `step` starts from; rings have `n_slots` slots, or as many as the window."""
@@ -139,7 +153,13 @@ class AttentionNetwork(nn.Module):
         self.stack = Stack(self.config.stack, causal=True)
 
     def __call__(
-        self, x_BTD: jax.Array, documents_BT: jax.Array | None = None, *, train: bool = False
+        self,
+        x_BTD: jax.Array,
+        documents_BT: jax.Array | None = None,
+        *,
+        train: bool = False,
+        memory_BTD: jax.Array | None = None,
+        mask_BT: jax.Array | None = None,
     ) -> jax.Array:
         """Return the stream behind the final norm, [B, T, D].
 
@@ -149,40 +169,53 @@ class AttentionNetwork(nn.Module):
             x_BTD: the stream.
             documents_BT: int32, never falling; None = all positions are of one document.
             train: whether dropout is on.
+            memory_BTD: one more vector of each position, where the config says so.
+            mask_BT: bool, False at padding, which experts do not take; None = there is none.
         """
         window = self.config.window
         view = None
         if documents_BT is not None or 0 < window < x_BTD.shape[1]:
             view = reach_view(x_BTD.shape[1], window, documents_BT)
-        return self.stack(x_BTD, train=train, view=view)[0]
+        beside = Beside(memory_BTD, mask_BT)
+        return self.stack(x_BTD, train=train, view=view, beside=beside)[0]
 
     def prefill(
         self,
         x_BTD: jax.Array,
         lengths_B: jax.Array,
         cache: ReachCache,
+        memory_BTD: jax.Array | None = None,
     ) -> tuple[jax.Array, ReachCache]:
         """Return the stream, and rings with the last of the first `lengths_B` positions.
 
         Positions read as many positions back as the rings have slots, as steps do. Of the empty
-        cache only that number counts.
+        cache only that number counts. Experts have room for all positions, as in steps.
         """
         n_slots = cache.layers[0].k_BGSd.shape[2]
         view = reach_view(x_BTD.shape[1], n_slots, None)
-        x_BTD, keys = self.stack(x_BTD, view=view)
+        x_BTD, keys = self.stack(x_BTD, view=view, beside=Beside(memory_BTD), drops=False)
         rings = tuple(last_slots(layer, lengths_B, n_slots) for layer in by_layer(keys))
         return x_BTD, ReachCache(rings, lengths_B)
 
     def step(
-        self, x_BD: jax.Array, cache: ReachCache, is_real_B: jax.Array
+        self,
+        x_BD: jax.Array,
+        cache: ReachCache,
+        is_real_B: jax.Array,
+        memory_BD: jax.Array | None = None,
     ) -> tuple[jax.Array, ReachCache]:
         """Return the stream of one position per lane, [B, D], and the cache.
 
         A lane that is left out writes to the slot of its next position, which the next real one
         overwrites before anything reads it. So no ring has to be selected by lane.
         """
+        beside = Beside(None if memory_BD is None else memory_BD[:, None])
         x_B1D, layers = self.stack(
-            x_BD[:, None], cache=stacked(cache.layers), position_B=cache.n_read_B
+            x_BD[:, None],
+            cache=stacked(cache.layers),
+            position_B=cache.n_read_B,
+            beside=beside,
+            drops=False,
         )
         return x_B1D[:, 0], ReachCache(by_layer(layers), cache.n_read_B + is_real_B)
 

@@ -52,19 +52,42 @@ class Parts:
 
 
 class HierarchicalFamily(Family):
-    """A family of models over bytes that make chunks; a subclass has `parts`.
+    """A family of models over bytes, or other ids, that make chunks; a subclass has `parts`.
 
     Class attributes:
+        unit: what the rate of the outermost stage is counted in, one of
+            `tasks.hierarchical_language_modeling.UNITS`.
         outer: blocks of encoders and decoders where `hierarchy.outer` is "auto".
     """
 
     ids_are_bytes = True
     rotary = True
     outer: ClassVar[str]
+    unit: ClassVar[str] = "bytes"
 
     @abc.abstractmethod
     def parts(self, method: MethodName) -> Parts:
         """Return how chunks are made."""
+
+    def stage(
+        self,
+        method: MethodName,
+        hierarchy: HierarchyConfig,
+        main: TransformerConfig,
+        separator_id: int,
+    ) -> StageConfig:
+        """Return the outermost stage, which holds the others.
+
+        Args:
+            method: parsed.
+            hierarchy: the section of the configuration; its `outer` is no "auto".
+            main: the network over chunks, resolved.
+            separator_id: the id between documents.
+
+        Raises:
+            ValueError: widths do not fit.
+        """
+        return _stages(method, self.parts(method), hierarchy, main, separator_id)
 
     def vocab_size(self, method: MethodName) -> int:
         """Return 256 bytes and the separator."""
@@ -95,10 +118,9 @@ class HierarchicalFamily(Family):
         main = TransformerConfig(
             **transformer_keys(config.model, platform), vocab_size=0, max_length=config.row_length
         ).resolved(platform)
-        parts = self.parts(method)
-        stage = _stages(method, parts, hierarchy, main, vocabulary.separator_id)
+        stage = self.stage(method, hierarchy, main, vocabulary.separator_id)
         words = {}
-        if routers()[parts.router].by_reward:
+        if routers()[stage.chunker.kind].by_reward:
             words = {key: keys[key] for key in ("group", "advantage", "policy_weight")}
         return (BoundaryPolicy if words else HierarchicalLanguageModeling)(
             HierarchicalConfig(
@@ -115,6 +137,8 @@ class HierarchicalFamily(Family):
             stage_rates=hierarchy.stage_rates,
             z_loss=config.z_loss,
             head=head_of(config, vocabulary.size, platform),
+            unit=self.unit,
+            balance_weight=hierarchy.balance_weight,
             **words,
         )
 
@@ -175,7 +199,7 @@ def _stages(
             pooling=parts.pooling,
         )
         inner = StageConfig(
-            outer=_outer(hierarchy, width, main),
+            outer=outer_network(hierarchy, width, main),
             chunker=chunker,
             inner=inner,
             way_back=parts.way_back,
@@ -184,7 +208,7 @@ def _stages(
     return inner
 
 
-def _outer(hierarchy: HierarchyConfig, width: int, main: TransformerConfig) -> Reach:
+def outer_network(hierarchy: HierarchyConfig, width: int, main: TransformerConfig) -> Reach:
     """Return the networks of a stage of a width: encoder and decoder."""
     if hierarchy.outer == "mamba":
         return MambaReach.of(width, hierarchy.layers, hierarchy.state, main.dtype)

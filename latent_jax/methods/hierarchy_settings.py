@@ -5,7 +5,7 @@ from typing import Annotated
 
 from latent_jax.chunking.dynamic.rate import MOST_STEPS
 from latent_jax.chunking.dynamic.schedule import check_schedule
-from latent_jax.ranges import Natural, Size, Weight, at_least, check_fields, one_of
+from latent_jax.ranges import Count, Natural, Size, Weight, at_least, check_fields, one_of
 from latent_jax.tasks.boundary_policy import ADVANTAGES
 from latent_jax.tasks.hierarchical_language_modeling import STAGE_RATES
 
@@ -50,6 +50,11 @@ class HierarchyConfig:
     policy_weight: Weight = 1.0  # of router=policy: of its loss; 0 = none
     # of the losses of routers, such as the ratio loss; -1 = that of the router's paper, 0 = none
     boundary_weight: Annotated[float, at_least(-1, 1e9)] = -1.0
+    # of methods with experts: how many of them a chunk reads; each is model.d_ff over this wide
+    expert_choices: Count = 2
+    # places of an expert in a row, as a multiple of an even share; all are computed
+    expert_slack: Annotated[float, at_least(1, 1e6)] = 1.25
+    balance_weight: Weight = 0.01  # of the loss that balances experts; 0 = none
     # factors on the learning rate by stage (H-Net, section 2.3): one of STAGE_RATES
     stage_rates: Annotated[str, one_of(STAGE_RATES)] = "equal"
     # whether documents of a row see each other: one of DOCUMENTS

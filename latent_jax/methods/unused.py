@@ -18,6 +18,9 @@ from latent_jax.methods.registry import families, family
 from latent_jax.quantizers import QUANTIZERS
 from latent_jax.quantizers.base import kinds_that_read
 
+OF_EXPERTS = ("expert_choices", "expert_slack", "balance_weight")
+"""Keys of the section "hierarchy" that only methods with experts read."""
+
 
 def unused_options(config: ConfigDict, changed: Mapping[str, Any]) -> list[str]:
     """Return a line on each changed option that the run does not read.
@@ -50,9 +53,13 @@ def _unread_of_hierarchy(config: ConfigDict, key: str, value: Any) -> list[str]:
     if not isinstance(known, HierarchicalFamily):
         readers = [name for name, one in families().items() if isinstance(one, HierarchicalFamily)]
         return [f"{start}{' or '.join(readers)} would read it, and the method is {method}"]
+    if option in OF_EXPERTS and not method.options.get("experts"):
+        return [f"{start}a method with experts would read it, and {method} has none"]
     outer = known.outer if outer == "auto" else outer
     kind = {"window": "attention", "heads": "attention", "state": "mamba"}.get(option, outer)
-    if kind != outer:
+    # A joint decoder is made of attention, whatever the encoder is.
+    is_joint = kind == "attention" and method.options.get("joint", 0)
+    if kind != outer and not is_joint:
         return [f"{start}hierarchy.outer={kind} would read it, and here it is {outer}"]
     if option == "flops_per_byte" and method["n"] != "auto":
         return [f"{start}n=auto would read it, and here n is stated: {method}"]

@@ -22,7 +22,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.chunking.dynamic.base import Cut
+from latent_jax.chunking.dynamic.base import Cut, repeat
 from latent_jax.chunking.dynamic.chunker import EVEN, DynamicChunker, Row, row_of_chunks
 from latent_jax.layers.dense import Dense
 from latent_jax.layers.dropout import Dropout
@@ -78,7 +78,7 @@ class Stage(nn.Module):
     def setup(self):
         """Create the networks."""
         config, width = self.config, self.config.width
-        self.encoder, self.decoder = config.outer.module(), config.outer.module()
+        self.encoder, self.decoder = config.outer.module(), config.after.module()
         self.chunker = DynamicChunker(config.chunker)
         self.back = config.back
         zeros = nn.initializers.zeros
@@ -99,16 +99,18 @@ class Stage(nn.Module):
         z_BKE = self._widened(chunks.z_BKD)
         notes = Notes(jnp.zeros((), jnp.float32), {})
         if self.config.is_innermost:
-            z_BKE = self.inner(z_BKE, inner_row.documents_BT, train=train)
+            words = dict(train=train, mask_BT=cut.mask_BK)
+            z_BKE = self.inner(z_BKE, inner_row.documents_BT, **words)
         else:
             z_BKE, notes = self.inner(z_BKE, inner_row, train=train)
-        joined_BTD, _ = self._joined(encoded_BTD, z_BKE, read.p_BT, cut, row, inner_row)
+        joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, read.p_BT, cut, row, inner_row)
+        memory = self._memory(memory_BKD, cut, row, inner_row)
         stats = {f"{name}_{self.number}": value for name, value in chunks.stats.items()}
         own = Boundaries(p_BT, cut, row, read.own_BT)
         notes = Notes(
             notes.aux_loss + chunks.aux_loss, stats | notes.stats, (own, *notes.boundaries)
         )
-        return self.decoder(joined_BTD, row.documents_BT, train=train), notes
+        return self.decoder(joined_BTD, row.documents_BT, train=train, **memory), notes
 
     def prefill(
         self, x_BTD: jax.Array, row: Row, lengths_B: jax.Array, cache: StageCache
@@ -136,7 +138,8 @@ class Stage(nn.Module):
         else:
             z_BKE, inner = self.inner.prefill(z_BKE, inner_row, n_chunks_B, cache.inner)
         joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, read_BT, cut, row, inner_row)
-        y_BTD, decoder = self.decoder.prefill(joined_BTD, lengths_B, cache.decoder)
+        memory = self._memory(memory_BKD, cut, row, inner_row)
+        y_BTD, decoder = self.decoder.prefill(joined_BTD, lengths_B, cache.decoder, **memory)
         at_B11 = n_chunks_B[:, None, None] - 1
         memory_BD = jnp.take_along_axis(memory_BKD, at_B11, axis=1)[:, 0]
         last = self.chunker.last(encoded_BTD, row, cut, lengths_B)
@@ -178,7 +181,8 @@ class Stage(nn.Module):
             z_BE[:, : self.config.width], read_B, start_B, is_first_B, cache.memory_BD
         )
         joined_BD = self._added(up_BD, encoded_BD)
-        y_BD, decoder = self.decoder.step(joined_BD, cache.decoder, is_real_B)
+        memory = dict(memory_BD=memory_BD) if self.config.reads_memory else {}
+        y_BD, decoder = self.decoder.step(joined_BD, cache.decoder, is_real_B, **memory)
         last = keep(is_real_B, last, cache.last)
         return y_BD, StageCache(encoder, decoder, last, memory_BD, inner)
 
@@ -196,15 +200,28 @@ class Stage(nn.Module):
         """Return what the decoder reads, in the compute dtype, and the memory of the way back."""
         z_BKD = z_BKE[..., : self.config.width]
         up_BTD, memory_BKD = self.back(z_BKD, p_BT, cut, inner_row.starts_BT)
-        if row.documents_BT is not None:
-            of_chunk_BT = jnp.take_along_axis(inner_row.documents_BT, cut.chunk_of_BT, axis=1)
-            up_BTD = jnp.where((of_chunk_BT == row.documents_BT)[..., None], up_BTD, 0.0)
+        up_BTD = _of_own_document(up_BTD, cut, row, inner_row)
         return self._added(up_BTD, encoded_BTD), memory_BKD
+
+    def _memory(self, memory_BKD, cut, row, inner_row):
+        """Return what the decoder reads beside the stream, as its argument, if it does."""
+        if not self.config.reads_memory:
+            return {}
+        memory_BTD = repeat(memory_BKD, cut.chunk_of_BT)
+        return dict(memory_BTD=_of_own_document(memory_BTD, cut, row, inner_row))
 
     def _added(self, up, encoded):
         """Return the way back and the encoder's result, [..., D] in the compute dtype."""
         kept = self.residual(encoded) if self.config.residual == "linear" else encoded
         return (up + kept).astype(encoded.dtype)
+
+
+def _of_own_document(x_BTD, cut, row, inner_row):
+    """Return what positions have of their chunks, and zeros where those are of other documents."""
+    if row.documents_BT is None:
+        return x_BTD
+    of_chunk_BT = jnp.take_along_axis(inner_row.documents_BT, cut.chunk_of_BT, axis=1)
+    return jnp.where((of_chunk_BT == row.documents_BT)[..., None], x_BTD, 0.0)
 
 
 def _run_inner(stage, z_BE, id_B, start_B, is_first_B, cache):
@@ -256,8 +273,8 @@ class HierarchicalModel(nn.Module):
         Args:
             ids_BT: int32, what positions read.
             mask_BT: bool, False at padding behind a row; None = there is none.
-            n_bytes: float32 scalar, raw bytes of the batch, which rates are counted in; None = its
-                positions.
+            n_bytes: float32 scalar, raw bytes of the batch, where rates are counted in them; None =
+                they are counted in its positions.
             signal_BT: float32, see `Sight`; None = there is none.
             train: whether dropout is on, thresholds follow and boundaries are drawn. The first
                 needs the rng stream "dropout", the second that the collection "rate" is mutable,

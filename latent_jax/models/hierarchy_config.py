@@ -47,10 +47,12 @@ class StageConfig:
         inner: a stage again, or the main network.
         way_back: from chunks to positions, see `registry.ways_back`.
         residual: one of `RESIDUALS`.
+        decoder: the decoder where it is another network than the encoder; None = as `outer`. One
+            that reads a memory reads, at each position, what the way back remembers of its chunk.
 
     Raises:
-        ValueError: the inner network is narrower, the chunker has another width, or a word is
-            unknown.
+        ValueError: the inner network is narrower, the chunker or the decoder has another width, a
+            word is unknown, or encoder or decoder have no positions.
     """
 
     outer: Reach
@@ -58,6 +60,7 @@ class StageConfig:
     inner: "StageConfig | AttentionReach"
     way_back: str = "smooth"
     residual: str = "linear"
+    decoder: Reach | None = None
 
     def __post_init__(self):
         """Check the words and widths."""
@@ -70,11 +73,29 @@ class StageConfig:
             )
         if self.chunker.width != self.width:
             raise ValueError(f"a chunker of width {self.chunker.width} in a stage of {self.width}")
+        if self.after.width != self.width:
+            raise ValueError(f"a decoder of width {self.after.width} in a stage of {self.width}")
+        for network in (self.outer, self.after):
+            if isinstance(network, AttentionReach) and network.stack.positions == "none":
+                raise ValueError(
+                    "encoder and decoder have positions=none: only a network over chunks may do "
+                    "without positions"
+                )
 
     @property
     def width(self) -> int:
         """D."""
         return self.outer.width
+
+    @property
+    def after(self) -> Reach:
+        """The decoder."""
+        return self.decoder or self.outer
+
+    @property
+    def reads_memory(self) -> bool:
+        """Whether the decoder reads what the way back remembers of the chunk of each position."""
+        return isinstance(self.after, AttentionReach) and self.after.reads_memory
 
     @property
     def back(self) -> WayBack:
@@ -89,7 +110,10 @@ class StageConfig:
     @property
     def unrolled(self) -> Self:
         """The same without loops over layers."""
-        return dataclasses.replace(self, outer=self.outer.unrolled, inner=self.inner.unrolled)
+        decoder = self.decoder and self.decoder.unrolled
+        return dataclasses.replace(
+            self, outer=self.outer.unrolled, inner=self.inner.unrolled, decoder=decoder
+        )
 
     def forward_flops(self, length: float, at_rate: bool) -> dict[str, float]:
         """Return forward FLOPs per position by the names of `PARTS`.
@@ -101,14 +125,14 @@ class StageConfig:
         n_chunks = length / self.chunker.rate if at_rate else self.chunker.capacity(round(length))
         share = n_chunks / length
         if self.is_innermost:
-            inner = {"main": self.inner.forward_flops(n_chunks)}
+            inner = {"main": self.inner.forward_flops(n_chunks, in_steps=at_rate)}
         else:
             inner = self.inner.forward_flops(n_chunks, at_rate)
-        outer = self.outer.forward_flops(length)
         own = {
-            "encoder": outer,
+            "encoder": self.outer.forward_flops(length),
             "router": self.chunker.forward_flops + share * self.chunker.flops_per_chunk,
-            "decoder": outer + (2.0 * self.width**2 if self.residual == "linear" else 0.0),
+            "decoder": self.after.forward_flops(length)
+            + (2.0 * self.width**2 if self.residual == "linear" else 0.0),
         }
         return {part: own.get(part, 0.0) + share * inner.get(part, 0.0) for part in PARTS}
 
@@ -118,7 +142,7 @@ class StageConfig:
         last = self.chunker.empty_last(n_lanes, dtype)
         return StageCache(
             self.outer.empty_cache(n_lanes, n_slots),
-            self.outer.empty_cache(n_lanes, n_slots),
+            self.after.empty_cache(n_lanes, n_slots),
             last,
             last.x_BD.astype("float32"),
             self.inner.empty_cache(n_lanes, n_slots, *words),
@@ -127,7 +151,7 @@ class StageConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HierarchicalConfig:
-    """A language model over bytes that cuts them into chunks by itself.
+    """A language model over bytes, or other ids, that cuts them into chunks by itself.
 
     Attributes:
         vocab_size: V, ids of the tied head.

@@ -68,19 +68,21 @@ class BoundaryPolicy(HierarchicalLanguageModeling):
             return super().loss(variables, batch, key, step, train)
         rows = jax.tree.map(lambda x: repeated(x, self.group), dict(batch))
         state = [name for name in variables if name != "params"]
-        (x_BTD, notes), state = self._features(
-            variables, rows, train=True, rngs=streams(key), mutable=state
+        x_BTD, notes, experts, state = self._noted(
+            variables, rows, state, train=True, rngs=streams(key)
         )
         head = "blocks" if self.head == "fused" else self.head  # "fused" has sums only
         table_VD = variables["params"]["token_embedding"]["embedding"]
         nats_BT, log_z_BT = position_nats(head, x_BTD, table_VD, rows["ids"])
         nats_B = jnp.sum(nats_BT * rows["weights"], axis=1)
-        scores = self._scores(rows, jnp.sum(nats_B), notes)
+        scores = self._scores(rows, jnp.sum(nats_B), notes, experts)
         objective = scores["nats"] + self.z_loss * jnp.sum(jnp.square(log_z_BT) * rows["weights"])
         loss = objective / jnp.maximum(scores["weight"], 1.0)
         reward_B = -jax.lax.stop_gradient(nats_B) / jnp.maximum(rows["n_bytes"], 1)
         policy = policy_loss(notes.boundaries, reward_B, self.group, self.advantage)
         loss = loss + self.weight * notes.aux_loss + self.policy_weight * policy
+        if experts:
+            loss = loss + self.balance_weight * experts.balance
         return loss, ({name: value / self.group for name, value in scores.items()}, state)
 
 

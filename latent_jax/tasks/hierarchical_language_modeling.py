@@ -1,9 +1,10 @@
-"""Language modeling over bytes that the model cuts into chunks by itself, in bits per raw byte.
+"""Language modeling over ids that the model cuts into chunks by itself, in bits per raw byte.
 
-The loss is the cross-entropy of the next byte plus a weight times the losses of the routers of all
+The loss is the cross-entropy of the next id plus a weight times the losses of the routers of all
 stages: those that they compute themselves, such as the ratio loss of H-Net (Hwang et al. 2025,
 arXiv 2507.07955, section 2.2), and those of routers that are taught boundaries, whose targets are
-known behind the head or are part of the batch (`tasks.boundary_losses`).
+known behind the head or are part of the batch (`tasks.boundary_losses`). Ids are bytes, or tokens,
+for which rates are counted in tokens. A main network with experts adds their load-balancing loss.
 """
 
 import dataclasses
@@ -15,6 +16,8 @@ import numpy as np
 
 from latent_jax.chunking.dynamic import routers
 from latent_jax.chunking.dynamic.rate import COLLECTION
+from latent_jax.layers.experts import EXPERTS, sum_of_notes
+from latent_jax.layers.middle import MiddleConfig
 from latent_jax.models.hierarchical import HierarchicalModel
 from latent_jax.models.hierarchy_config import HierarchicalConfig
 from latent_jax.nearest import check_word
@@ -28,6 +31,9 @@ from latent_jax.tokenizers.trivial import trivial_models
 
 STAGE_RATES = ("hnet", "equal")
 """Factors on the learning rate by stage: those of the paper, or none."""
+
+UNITS = ("bytes", "tokens")
+"""Raw bytes, or positions of rows; for a code of bytes these differ by the separators."""
 
 BYTES_PER_TOKEN = 4.6
 """Of GPT-2's tokenizer, for which learning rates are known (H-Net, section 2.3)."""
@@ -46,6 +52,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
         stage_rates: one of `STAGE_RATES`.
         z_loss: see `LanguageModeling`.
         head: one of `tasks.heads.HEADS` except "auto".
+        unit: one of `UNITS`, what the rate of the outermost stage is counted in.
+        balance_weight: of the loss of experts.
 
     Raises:
         ValueError: a word is unknown, a weight is negative, or a router of an inner stage is taught
@@ -59,6 +67,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
     stage_rates: str = "equal"
     z_loss: float = 0.0
     head: str = "whole"
+    unit: str = "bytes"
+    balance_weight: float = 0.01
     name = "hierarchical_language_modeling"
     headline = "bits_per_byte"
     frozen = ()
@@ -69,6 +79,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
         check_word("stage_rates", self.stage_rates, STAGE_RATES)
         if self.boundary_weight != -1:
             check("boundary_weight", self.boundary_weight, Weight)
+        check_word("unit", self.unit, UNITS)
+        check("balance_weight", self.balance_weight, Weight)
         check("z_loss", self.z_loss, Weight)
         for stage in self.model_config.stages[1:]:
             if routers()[stage.chunker.kind].taught_by:
@@ -97,11 +109,12 @@ class HierarchicalLanguageModeling(FlopsOfText):
         """Factors on the learning rate by stage, see `Task`.
 
         H-Net, section 2.3: sqrt(4.6 / N_0 ... N_{s-1} x D_S / D_s) at stage s, where
-        N are positions per chunk, D widths, and S is the main network.
+        N are positions per chunk, D widths, and S is the main network. Tokens are chunks already.
         """
         if self.stage_rates == "equal":
             return {}
-        config, cut, rates = self.model_config, 1.0, {}
+        cut = 1.0 if self.unit == "bytes" else self.bytes_per_token
+        config, rates = self.model_config, {}
         depth = len(config.stages)
         for number, width in enumerate(config.widths):
             factor = math.sqrt(BYTES_PER_TOKEN / cut * config.widths[-1] / width)
@@ -115,10 +128,10 @@ class HierarchicalLanguageModeling(FlopsOfText):
 
     @property
     def stacks(self):
-        """The stacks of attention, see `Task`: outer ones twice, and the main one."""
+        """The stacks of attention, see `Task`: encoders and decoders, and the main one."""
         config = self.model_config
         lengths = config.lengths(self.row_length)
-        outer = [stage.outer for stage in config.stages for _ in range(2)]
+        outer = [network for stage in config.stages for network in (stage.outer, stage.after)]
         outer = zip(outer, (length for length in lengths[:-1] for _ in range(2)), strict=True)
         parts = (*outer, (config.main, lengths[-1]))
         return tuple((part.stack, n) for part, n in parts if hasattr(part, "stack"))
@@ -152,28 +165,31 @@ class HierarchicalLanguageModeling(FlopsOfText):
         return {name: variables[name] for name in ("params", COLLECTION) if name in variables}
 
     def loss(self, variables, batch, key, step, train):
-        """Return the mean nats per scored id plus the losses of routers; see `Task`."""
+        """Return the mean nats per scored id plus the losses of routers and experts; see `Task`."""
         del step
         state = [name for name in variables if name != "params"]
-        (x_BTD, notes), state = self._features(
-            variables, batch, train=train, rngs=streams(key), mutable=state
+        x_BTD, notes, experts, state = self._noted(
+            variables, batch, state, train=train, rngs=streams(key)
         )
         objective, nats = self._nats(variables, batch, x_BTD)
-        scores = self._scores(batch, nats, notes)
+        scores = self._scores(batch, nats, notes, experts)
         loss = objective / jnp.maximum(scores["weight"], 1.0)
         of_routers = notes.aux_loss
         if self.router.taught_by:
             taught = self._taught(variables, batch, x_BTD, notes)
             of_routers += boundary_losses.taught_loss(taught)
             scores |= taught
-        return loss + self.weight * of_routers, (scores, state)
+        loss = loss + self.weight * of_routers
+        if experts:
+            loss = loss + self.balance_weight * experts.balance
+        return loss, (scores, state)
 
     def evaluate(self, variables, batch):
         """Return nats, bytes, chunks and the histogram of ids; see `Task`."""
-        x_BTD, notes = self._features(variables, batch)
+        x_BTD, notes, experts, _ = self._noted(variables, batch, [])
         _, nats = self._nats(variables, batch, x_BTD)
         counts = histogram(batch["ids"], batch["weights"], self.model_config.vocab_size)
-        scores = {**self._scores(batch, nats, notes), "token_counts": counts}
+        scores = {**self._scores(batch, nats, notes, experts), "token_counts": counts}
         if self.router.taught_by:
             scores |= self._taught(variables, batch, x_BTD, notes)
         return scores
@@ -209,6 +225,11 @@ class HierarchicalLanguageModeling(FlopsOfText):
             metrics[f"overflow_share_{number}"] = lost / max(kept + lost, 1.0)
         if "boundary_nats" in sums:
             metrics |= boundary_losses.taught_metrics(sums)
+        if self.unit == "tokens":
+            metrics["tokens_per_chunk_1"] = float(sums["n_tokens"] / max(sums["n_chunks_1"], 1.0))
+        if self._has_experts:
+            lost, all_of_them = (float(sums[f"n_expert_{key}"]) for key in ("drops", "choices"))
+            metrics["expert_drop_share"] = lost / max(all_of_them, 1.0)
         if "token_counts" in sums:
             of_text_V = np.delete(np.asarray(sums["token_counts"]), self.model_config.separator_id)
             metrics |= trivial_models(of_text_V, n_bytes)
@@ -220,10 +241,24 @@ class HierarchicalLanguageModeling(FlopsOfText):
             variables,
             inputs_BT,
             batch["weights"] > 0,
-            jnp.sum(batch["n_bytes"]).astype(jnp.float32),
+            jnp.sum(batch["n_bytes"]).astype(jnp.float32) if self.unit == "bytes" else None,
             method="features",
             **words,
         )
+
+    @property
+    def _has_experts(self):
+        main = self.model_config.main.stack
+        return isinstance(main, MiddleConfig) and main.n_experts > 0
+
+    def _noted(self, variables, batch, state, **words):
+        """Return the features, the notes of stages and of experts (None without), and the state."""
+        mutable = [*state, EXPERTS] if self._has_experts else state
+        (x_BTD, notes), state = self._features(variables, batch, mutable=mutable, **words)
+        if not self._has_experts:
+            return x_BTD, notes, None, state
+        kept = {name: value for name, value in state.items() if name != EXPERTS}
+        return x_BTD, notes, sum_of_notes(state), kept
 
     def _nats(self, variables, batch, x_BTD):
         """Return the sums of weighted nats with and without the z-loss, float32 scalars."""
@@ -244,13 +279,13 @@ class HierarchicalLanguageModeling(FlopsOfText):
             targets_BT = boundary_losses.ends_read(batch[boundary_losses.FIELD])
         return boundary_losses.taught_sums(targets_BT, found)
 
-    def _scores(self, batch, nats, notes):
+    def _scores(self, batch, nats, notes, experts):
         weight = jnp.sum(batch["weights"])
         n_bytes = jnp.sum(batch["n_bytes"])
-        return {
-            **{"weight": weight, "nats": nats, "n_tokens": weight, "n_bytes": n_bytes},
-            **notes.stats,
-        }
+        sums = {"weight": weight, "nats": nats, "n_tokens": weight, "n_bytes": n_bytes}
+        if experts:
+            sums |= {"n_expert_choices": experts.n_choices, "n_expert_drops": experts.n_drops}
+        return {**sums, **notes.stats}
 
 
 def streams(key):

@@ -38,17 +38,20 @@ of a batch reads and changes them."""
 
 TENSOR_RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     # regex searched in the path; axes of the last dimensions (a scanned stack has depth in front)
-    (r"attention/query_key_value/kernel$", (None, "model", None, None)),  # [D, H, 3, d]
+    (r"attention/(memory_)?query_key_value/kernel$", (None, "model", None, None)),  # [D, H, 3, d]
     (r"attention/query_key_value/bias$", ("model", None, None)),  # [H, 3, d]
-    (r"attention/query/kernel$", (None, "model", None)),  # [D, H, d]
+    (r"attention/(memory_)?query/kernel$", (None, "model", None)),  # [D, H, d]
     (r"attention/query/bias$", ("model", None)),  # [H, d]
-    (r"attention/key_value/kernel$", (None, "model", None, None)),  # [D, G, 2, d]
+    (r"attention/(memory_)?key_value/kernel$", (None, "model", None, None)),  # [D, G, 2, d]
     (r"attention/key_value/bias$", ("model", None, None)),  # [G, 2, d]
     (r"attention/out/kernel$", ("model", None, None)),  # [H, d, D]
     (r"attention/position_bias/table$", ("model", None)),  # [H, buckets]
     (r"feed_forward/(up|gate)/kernel$", (None, "model")),  # [D, F]
     (r"feed_forward/(up|gate)/bias$", ("model",)),  # [F]
     (r"feed_forward/down/kernel$", ("model", None)),  # [F, D]
+    (r"experts/(up|gate)/kernel$", (None, None, "model")),  # [E, D, F]
+    (r"experts/(up|gate)/bias$", (None, "model")),  # [E, F]
+    (r"experts/down/kernel$", (None, "model", None)),  # [E, F, D]
     (r"token_embedding/embedding$", ("model", None)),  # [V, D]
 )
 """Leaves of `latent_jax.layers` that "tensor" splits. A leaf that no rule names, or whose axis the

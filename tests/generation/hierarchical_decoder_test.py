@@ -23,6 +23,9 @@ CASES = {
     "mean": make_config(pooling="mean", way_back="repeat", residual="identity"),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean", slack=99.0),
     "gumbel, linear": make_config("gumbel", pooling="linear", way_back="repeat", rate=4.0),
+    "joint": make_config("bernoulli", joint=True, residual="identity", layers=2),
+    "plain middle": make_config(middle=dict(positions="none"), layers=2),
+    "experts": make_config(middle=dict(n_experts=3, n_chosen=2, expert_slack=99.0)),
 }
 PROMPTS = [TEXT[:13], TEXT[:1], b"", TEXT[7:18]]
 N_NEW = 9
@@ -40,10 +43,11 @@ def windowed(config, window):
     if isinstance(config, AttentionReach):
         return dataclasses.replace(config, window=window)
     inner = windowed(config.inner, window)
-    outer = config.outer
-    if isinstance(outer, AttentionReach):
-        outer = dataclasses.replace(outer, window=min(outer.window or window, window))
-    return dataclasses.replace(config, inner=inner, outer=outer)
+    pair = [config.outer, config.after]
+    for i, outer in enumerate(pair):
+        if isinstance(outer, AttentionReach):
+            pair[i] = dataclasses.replace(outer, window=min(outer.window or window, window))
+    return dataclasses.replace(config, inner=inner, outer=pair[0], decoder=pair[1])
 
 
 @functools.partial(jax.jit, static_argnames="config")

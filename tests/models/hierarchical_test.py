@@ -4,12 +4,15 @@ import dataclasses
 import functools
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from latent_jax.chunking.dynamic import routers
+from latent_jax.layers.middle import MiddleConfig
+from latent_jax.layers.reach import AttentionReach, MambaReach
 from latent_jax.models.hierarchical import HierarchicalModel
 from tests.small_hierarchy import SEPARATOR, T, make_config, rows, variables_of
 
@@ -23,9 +26,25 @@ CASES = {
     "mean": make_config(pooling="mean", way_back="repeat", residual="identity"),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean"),
     "linear": make_config("stride", pooling="linear", way_back="repeat", residual="identity"),
+    "joint": make_config(joint=True, residual="identity"),
+    "plain middle": make_config(middle=dict(positions="none"), layers=2),
+    "experts": make_config(middle=dict(n_experts=2, n_chosen=1, expert_slack=1.0)),
 }
-SLOW = ("mean, two stages", "stride", "whitespace", "overflow by stride", "attention", "controlled")
-SLOW += ("policy", "spikes", "taught", "linear")
+SLOW = (
+    "mean, two stages",
+    "bernoulli",
+    "policy",
+    "spikes",
+    "taught",
+    "linear",
+    "plain middle",
+    "experts",
+    "stride",
+    "whitespace",
+    "overflow by stride",
+    "attention",
+    "controlled",
+)
 """Whose programs are not compiled in every run: of their routers and networks others are tested."""
 
 
@@ -144,16 +163,50 @@ def test_the_residual_begins_at_zero_and_parameters_are_float32():
     assert {leaf.dtype for leaf in jax.tree.leaves(drawn)} == {jnp.dtype("float32")}
 
 
-def test_a_narrower_inner_network_is_refused():
+def test_networks_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="width 16 holds a network of width 8: inner networks are"):
         make_config(widths=(16,), width=8)
+    stage = make_config(outer="attention").stage
+    with pytest.raises(ValueError, match="a decoder of width 16 in a stage of 8"):
+        dataclasses.replace(stage, decoder=MambaReach.of(16, 1, 4, "float32"))
+    plain = AttentionReach(MiddleConfig.of(stage.outer.stack, positions="none"))
+    with pytest.raises(ValueError, match="encoder and decoder have positions=none: only a network"):
+        dataclasses.replace(stage, outer=plain)
+    assert make_config(joint=True).stage.reads_memory and not stage.reads_memory
+
+
+def test_a_joint_decoder_reads_the_averaged_concept_of_each_position():
+    """As the demo of ConceptMoE: with confidences in the stream, and without them in the memory."""
+    config, ids = CASES["joint"], rows()
+    variables, seen = variables_of(config), {}
+
+    def keep(call, args, kwargs, context):
+        result = call(*args, **kwargs)
+        name = context.module.name
+        if name == "decoder" and context.method_name == "__call__":
+            seen["memory"] = kwargs["memory_BTD"]
+        if name == "back" or type(context.module).__name__ == "Smooth":
+            seen["chunks"] = result[1]
+        return result
+
+    with nn.intercept_methods(keep):
+        _, notes = HierarchicalModel(config).apply(variables, ids, method="features")
+    chunk_of_BT = notes.boundaries[0].cut.chunk_of_BT
+    for row in range(2):
+        np.testing.assert_array_equal(seen["memory"][row], seen["chunks"][row][chunk_of_BT[row]])
+    assert float(jnp.abs(seen["memory"]).max()) > 0.1
+    # Documents that do not see each other take nothing of chunks of earlier ones, as in the stream.
+    reads = np.asarray(influence(dataclasses.replace(config, apart=True), variables, ids[0]))
+    second = 1 + int(np.flatnonzero(ids[0, 1:] == SEPARATOR)[0])
+    assert reads[second:, :second].max() < 1e-5
 
 
 @pytest.mark.parametrize("stages", [1, 2])
 def test_flops_agree_with_xla(stages):
     # Wide enough for the element-wise work, which XLA counts too, to weigh little.
+    more = dict(joint=True, outer="attention", residual="identity") if stages == 1 else {}
     config = make_config(
-        stages=stages, widths=(256,) * stages, width=512, rate=4.0, slack=1.25, layers=1
+        stages=stages, widths=(256,) * stages, width=512, rate=4.0, slack=1.25, layers=1, **more
     )
     ids = jax.ShapeDtypeStruct((2, 256), jnp.int32)
     variables = jax.eval_shape(HierarchicalModel(config).init, jax.random.key(0), ids)
