@@ -5,7 +5,7 @@ Source      Hwang et al. 2025, "Dynamic Chunking for End-to-End Hierarchical Seq
             positions, gated SiLU and RMS norm; ratio loss 0.03; AdamW. Here a threshold follows the
             rate that is asked for (4.21 bytes per chunk for 4 after 129 steps of 2 kB, held out);
             control=0 is the paper.
-Arguments   n         bytes per chunk; with more stages, chunks per chunk too
+Arguments   n         bytes per chunk, such as 4 or 4.5; with more stages, chunks per chunk too
             stages    1, or 2 for chunks of chunks
             router    cosine (the paper's), stride or whitespace
             control   1 or 0; -1 = 1, or 0 for routers that decide by themselves
@@ -31,7 +31,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     """Return the run `hnet`, and `bytes` beside it."""
     a = parse_args(
         arguments,
-        n=4,
+        n="4",
         stages=1,
         router="cosine",
         control=-1,

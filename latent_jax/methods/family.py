@@ -35,11 +35,13 @@ class Option:
 
     Attributes:
         meaning: for people, in a few words.
-        words: the values it can have; () = a whole number.
+        words: the values it can have; () = a number.
         default: its value in a name that leaves it out; None if a name must state it, or if
             `Family.defaults` decides.
         is_positional: whether names give its value without "NAME=".
         numbers: the numbers it can have, where it has no words.
+        is_whole: whether they are whole; else decimals such as 4.5 are numbers too. A value that
+            is whole is an int all the same.
 
     Raises:
         ValueError: a field is not of its type, or the default is none of the values.
@@ -47,9 +49,10 @@ class Option:
 
     meaning: str
     words: tuple[str, ...] = ()
-    default: int | str | None = None
+    default: int | float | str | None = None
     is_positional: bool = False
     numbers: Range = POSITIVE
+    is_whole: bool = True
 
     def __post_init__(self):
         """Check the fields."""
@@ -65,8 +68,8 @@ class Option:
 
     def check(self, name: str, value: Any) -> None:
         """Raise ValueError, which begins with `name`, unless the option can have a value."""
-        kind = Annotated[str, one_of(self.words)] if self.words else Annotated[int, self.numbers]
-        check(name, value, kind)
+        kind = Annotated[int if self.is_whole else float, self.numbers]
+        check(name, value, Annotated[str, one_of(self.words)] if self.words else kind)
 
 
 @dataclasses.dataclass(frozen=True)

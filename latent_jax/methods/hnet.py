@@ -27,7 +27,7 @@ from latent_jax.methods.hierarchy_settings import HierarchyConfig
 from latent_jax.methods.registry import register
 from latent_jax.models.hierarchy_config import HierarchicalConfig, StageConfig
 from latent_jax.platform import Platform
-from latent_jax.ranges import at_least
+from latent_jax.ranges import at_least, more_than
 from latent_jax.tasks.hierarchical_language_modeling import HierarchicalLanguageModeling
 
 MOST_STAGES = 4
@@ -41,7 +41,11 @@ class HNet(Family):
     rank, colour = 9, 0
     summary = "bytes, cut by the model into chunks of n on average (Hwang et al. 2025)"
     options = {
-        "n": Option("bytes per chunk; of later stages, chunks per chunk", numbers=at_least(2)),
+        "n": Option(
+            "bytes per chunk, as 4 or 4.5; of later stages, chunks per chunk",
+            numbers=more_than(1, 2**20),
+            is_whole=False,
+        ),
         "stages": Option(
             "how often chunks are cut into chunks", default=1, numbers=at_least(1, MOST_STAGES)
         ),

@@ -3,16 +3,17 @@
 
 A name is the one string that every command accepts and prints. Numbers may be written with k and M
 as in the literature: 1k, 2k, 4k, 8k, 16k, 32k and 65k are powers of two (65k = 65,536), every other
-k is a thousand.
+k is a thousand. Where an option is no count, decimals such as 4.5 are numbers too.
 """
 
 import dataclasses
+import decimal
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from latent_jax.methods import registry
-from latent_jax.methods.family import Family, MethodName
+from latent_jax.methods.family import Family, MethodName, Option
 from latent_jax.nearest import nearest, short
 from latent_jax.registration import file_of, shown
 
@@ -87,7 +88,7 @@ def _stated(family: Family, body: str, name: str) -> dict[str, Any]:
             positional.remove(key)
         option = family.options[key]
         try:
-            options[key] = value if option.words else _number(value, option.numbers.low)
+            options[key] = value if option.words else _number(value, option)
             option.check(key, options[key])
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
@@ -98,7 +99,8 @@ def _usual(family: Family, stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults of a family, which are words and numbers of its options."""
     usual = family.defaults(stated)
     fits = isinstance(usual, Mapping) and all(
-        key in family.options and isinstance(value, int | str) for key, value in usual.items()
+        key in family.options and isinstance(value, int | float | str)
+        for key, value in usual.items()
     )
     if not fits:
         raise ValueError(
@@ -116,19 +118,28 @@ def _print(family: Family, options: Mapping[str, Any]) -> str:
     """Return the name, without options that have their defaults."""
     usual = family.defaults(options)
     parts = [
-        f"{options[key]}" if option.is_positional else f"{key}={options[key]}"
+        f"{_shown(options[key])}" if option.is_positional else f"{key}={_shown(options[key])}"
         for key, option in family.options.items()
         if options[key] != usual.get(key, 0)
     ]
     return f"{family.name}[{','.join(parts)}]" if parts else family.name
 
 
-def _number(text: str, low: float) -> int:
+def _shown(value: int | float | str) -> str:
+    """Return a value as names have it: a fraction without an exponent."""
+    return f"{decimal.Decimal(repr(value)):f}" if isinstance(value, float) else str(value)
+
+
+def _number(text: str, option: Option) -> int | float:
     """Return the number of a text; 0 is none unless an option may be so low."""
     if text in _BINARY:
         return _BINARY[text]
+    if not option.is_whole and re.fullmatch(r"[0-9]+\.[0-9]+", text):
+        number = float(text)
+        return int(number) if number.is_integer() else number
     match = re.fullmatch(r"([0-9]+)(k|M)?", text)
     number = int(match[1]) * {None: 1, "k": 1000, "M": 1_000_000}[match[2]] if match else 0
-    if not match or number < min(low, 1):
-        raise ValueError(f"{short(text)!r} is not a positive whole number such as 512 or 65k")
+    if not match or number < min(option.numbers.low, 1):
+        such = "whole number such as 512 or 65k" if option.is_whole else "number such as 4 or 4.5"
+        raise ValueError(f"{short(text)!r} is not a positive {such}")
     return number

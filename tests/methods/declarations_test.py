@@ -92,7 +92,7 @@ def test_what_the_cases_change_is_whole(import_file):
         ('{"n": Opt', '{"n,": Opt', "options must have words as names, and not 'n,'"),
         ('"a size"', '"a size", ("x", "y"), "z"', "line 10: .*Option.* default 'z'; known: x"),
         ('"a size"', '"a size", default=-1', "must be at least 1; got -1"),
-        ('"a size"', '"a size", default=2.5', "default must be a whole number; got 2.5"),
+        ('"a size"', '"a size", default=2.5', "default must be a whole number at least 1; got 2.5"),
         ('"a size"', '"", default=2', "meaning must say"),
         ('"a size"', '"a size", numbers=(1, 2)', "numbers must be a range of latent_jax/ranges.py"),
         ("@register", "@register()", "line 6: TypeError: @register, without brackets"),

@@ -34,6 +34,9 @@ def task_of(method, **words):
         ("HNet[n=6,control=1,stages=1,router=cosine]", 1, "HNet[n=6]"),
         ("HNet[n=6,control=0]", 0, "HNet[n=6,control=0]"),
         ("HNet[n=3,stages=2]", 1, "HNet[n=3,stages=2]"),
+        ("HNet[n=4.50]", 1, "HNet[n=4.5]"),
+        ("HNet[n=4.0]", 1, "HNet[n=4]"),
+        ("HNet[n=1.25,stages=2]", 1, "HNet[n=1.25,stages=2]"),
         ("HNet[n=4,router=stride]", 0, "HNet[n=4,router=stride]"),
         ("HNet[n=4,router=whitespace,control=0]", 0, "HNet[n=4,router=whitespace]"),
     ],
@@ -44,13 +47,19 @@ def test_names_state_what_is_unusual(name, control, text):
     stages = task_of(name.replace(" ", "")).model_config.stages
     assert len(stages) == method["stages"]
     assert all(bool(stage.chunker.control_steps) == control for stage in stages)
+    assert all(stage.chunker.rate == method["n"] for stage in stages)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("HNet", r"lacks n \(bytes per chunk"),
-        ("HNet[n=1]", "n must be at least 2"),
+        ("HNet[n=1]", "n must be more than 1"),
+        ("HNet[n=0.5]", "n must be more than 1"),
+        ("HNet[n=4.]", "'4.' is not a positive number such as 4 or 4.5"),
+        ("HNet[n=4e0]", "'4e0' is not a positive number such as 4 or 4.5"),
+        ("HNet[n=4.5k]", "'4.5k' is not a positive number such as 4 or 4.5"),
+        ("HNet[n=4,stages=1.5]", "'1.5' is not a positive whole number such as 512"),
         ("HNet[n=4,control=2]", "control must be at most 1"),
         ("HNet[n=4,stages=5]", "stages must be at most 4"),
         ("HNet[n=4,router=cosin]", "unknown router 'cosin' .did you mean 'cosine'"),

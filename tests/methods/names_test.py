@@ -6,6 +6,9 @@ import tracemalloc
 import pytest
 
 from latent_jax.methods import names
+from latent_jax.methods.family import Option
+from latent_jax.methods.hnet import HNet
+from latent_jax.ranges import within
 
 
 @pytest.mark.parametrize(
@@ -75,6 +78,17 @@ def test_a_bad_name_is_refused_with_the_way_out(written, message):
     with pytest.raises(ValueError, match="(?s).*" + message.replace("[", r"\[")) as error:
         names.parse(written)
     assert not re.search(r"9{61}|w{61}", str(error.value)), "no long value is echoed"
+
+
+def test_fractions_are_printed_as_they_are_read(monkeypatch):
+    share = Option("a share", numbers=within("[0, 1]"), is_whole=False, default=0.25)
+    monkeypatch.setattr(HNet, "options", {**HNet.options, "q": share})
+    for written, printed in (("0.000001", "0.000001"), ("0.50", "0.5"), ("0", "0"), ("1.0", "1")):
+        method = names.parse(f"HNet[n=4,q={written}]")
+        assert str(method) == f"HNet[n=4,q={printed}]" and names.parse(str(method)) == method
+    assert str(names.parse("HNet[n=4,q=0.25]")) == "HNet[n=4]"
+    with pytest.raises(ValueError, match=r"default must be a whole number in \[0, 1\]; got 0.25"):
+        Option("a share", numbers=within("[0, 1]"), default=0.25)
 
 
 def test_a_stranger_s_name_costs_no_memory():

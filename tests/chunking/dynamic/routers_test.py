@@ -1,5 +1,8 @@
 """Routers: what each decides, that none sees what is later, and how one is registered."""
 
+import fractions
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -8,8 +11,9 @@ import pytest
 
 from latent_jax.chunking.dynamic import registry
 from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row, row_of_chunks
-from latent_jax.chunking.dynamic.parts import Router
+from latent_jax.chunking.dynamic.parts import Router, Sight
 from latent_jax.chunking.dynamic.registry import register, routers
+from latent_jax.chunking.dynamic.stride import Stride
 
 TEXT = b"An owl's 2 eyes\xe2\x80\x94 see.\nThen it flew"
 IDS = jnp.array([[256, *TEXT[:22], 256, *TEXT[22:]]], jnp.int32)
@@ -119,6 +123,17 @@ def test_strides_are_counted_from_the_start_of_each_document():
     (_, cut, _, _), _ = chunked(config("stride"))
     expected = [*range(0, 23, 4), *range(23, T, 4)]
     np.testing.assert_array_equal(np.flatnonzero(cut.is_first_BT[0]), expected)
+
+
+@pytest.mark.parametrize("rate", [4.5, 4.37, 1.25, 1000.1])
+def test_a_stride_of_a_fraction_is_exact_in_long_documents(rate):
+    since = np.concatenate([np.arange(50_000), 2_000_000_000 + np.arange(50_000)])
+    ids = jnp.zeros((1, len(since)), jnp.int32)
+    sight = Sight(None, None, ids, ids, jnp.asarray(since, jnp.int32)[None])
+    found = since[np.asarray(jax.jit(Stride(width=D, rate=rate))(sight)[0]) == 1]
+    n = fractions.Fraction(str(rate))
+    boundaries = (math.ceil(math.ceil(first / n) * n) for first in since.tolist())
+    assert found.tolist() == sorted(set(boundaries) & set(since.tolist()))
 
 
 def test_words_end_at_the_first_byte_that_is_none_of_theirs():
