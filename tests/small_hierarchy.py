@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from latent_jax.chunking.dynamic import routers
 from latent_jax.chunking.dynamic.chunker import ChunkerConfig
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.reach import AttentionReach, MambaReach
+from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.hierarchical import HierarchicalModel
 from latent_jax.models.hierarchy_config import HierarchicalConfig, StageConfig
 
@@ -44,7 +46,15 @@ def make_config(
         chunker = ChunkerConfig(kind=router, width=one, **cut)
         back = dict(way_back=way_back, residual=residual)
         inner = StageConfig(outer=reach, chunker=chunker, inner=inner, **back)
+    if routers()[router].reads_signal:
+        words.setdefault("entropy", entropy_reach(T))
     return HierarchicalConfig(vocab_size=257, separator_id=SEPARATOR, stage=inner, **words)
+
+
+def entropy_reach(window):
+    """Return the network of a byte model that reads a window."""
+    words = dict(positions="rotary", norm="rms", use_bias=False, n_layers=1, d_model=8, n_heads=2)
+    return AttentionReach(GPTConfig(vocab_size=257, max_length=window, **words), window)
 
 
 def rows(length=T):
@@ -66,4 +76,8 @@ def variables_of(config):
         return leaf + 0.3 * noise / max(leaf.shape[0] if leaf.ndim > 1 else 4, 4) ** 0.5
 
     kept = {name: drawn[name] for name in ("params", "rate") if name in drawn}
-    return {**kept, "params": jax.tree.map(louder, kept["params"])}
+    params = jax.tree.map(louder, kept["params"])
+    if config.entropy is not None:  # so that entropies lie around the threshold of BLT
+        table = params["entropy_model"]["token_embedding"]
+        params["entropy_model"]["token_embedding"] = {"embedding": 120.0 * table["embedding"]}
+    return {**kept, "params": params}

@@ -38,6 +38,10 @@ class HierarchyConfig:
     stage_rates: Annotated[str, one_of(STAGE_RATES)] = "equal"
     # whether documents of a row see each other: one of DOCUMENTS
     documents: Annotated[str, one_of(DOCUMENTS)] = "together"
+    # of BLT: run folder of a byte model (method Bytes), or run:NAME of the same config file, whose
+    # entropies cut the text; "" = the boundaries need none
+    entropy_model: str = ""
+    entropy_network: str = ""  # its network as JSON; "" = as its run has it
 
     def __post_init__(self):
         """Check the fields."""

@@ -32,6 +32,9 @@ from latent_jax.tasks.hierarchical_language_modeling import HierarchicalLanguage
 
 MOST_STAGES = 4
 
+ROUTERS = tuple(kind for kind, router in routers().items() if not router.reads_signal)
+"""Those that read no other model."""
+
 
 @register
 class HNet(Family):
@@ -49,7 +52,7 @@ class HNet(Family):
         "stages": Option(
             "how often chunks are cut into chunks", default=1, numbers=at_least(1, MOST_STAGES)
         ),
-        "router": Option("decides where chunks begin", tuple(routers()), "cosine"),
+        "router": Option("decides where chunks begin", ROUTERS, "cosine"),
         "control": Option(
             "1 holds the rate to n; 0 leaves it to the ratio loss, as in the paper (1, or 0 where "
             "the router decides by itself)",
@@ -154,11 +157,11 @@ def _stages(
             control_steps=hierarchy.control_steps if method["control"] else 0,
             separator_id=separator_id,
         )
-        inner = StageConfig(outer=_outer(hierarchy, width, main), chunker=chunker, inner=inner)
+        inner = StageConfig(outer=outer_reach(hierarchy, width, main), chunker=chunker, inner=inner)
     return inner
 
 
-def _outer(hierarchy: HierarchyConfig, width: int, main: TransformerConfig) -> Reach:
+def outer_reach(hierarchy: HierarchyConfig, width: int, main: TransformerConfig) -> Reach:
     """Return the networks of a stage of a width: encoder and decoder."""
     if hierarchy.outer == "mamba":
         return MambaReach.of(width, hierarchy.layers, hierarchy.state, main.dtype)

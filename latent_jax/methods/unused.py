@@ -11,9 +11,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax.chunking.fixed.registry import compressors, options_of
+from latent_jax.methods.blt import needs_entropies
 from latent_jax.methods.names import parse
 from latent_jax.quantizers import QUANTIZERS
 from latent_jax.quantizers.base import kinds_that_read
+
+HIERARCHICAL = ("BLT", "HNet")
+"""Families that read the section "hierarchy"."""
 
 
 def unused_options(config: ConfigDict, changed: Mapping[str, Any]) -> list[str]:
@@ -43,8 +47,10 @@ def _unread_of_hierarchy(config: ConfigDict, key: str, value: Any) -> list[str]:
     """Return the line on an option of the section "hierarchy", if nothing reads it."""
     method, outer = parse(config.method), config.hierarchy.outer
     start, option = f"{key}={value} has no effect: ", key.partition(".")[2]
-    if method.family != "HNet":
-        return [f"{start}HNet would read it, and the method is {method}"]
+    if method.family not in HIERARCHICAL:
+        return [f"{start}{' or '.join(HIERARCHICAL)} would read it, and the method is {method}"]
+    if option.startswith("entropy_") and not needs_entropies(method):
+        return [f"{start}BLT with boundaries by entropies would read it, and here is {method}"]
     kind = {"window": "attention", "heads": "attention", "state": "mamba"}.get(option, outer)
     if kind != outer:
         return [f"{start}hierarchy.outer={kind} would read it, and here it is {outer}"]

@@ -28,7 +28,13 @@ from latent_jax.layers.dense import Dense
 from latent_jax.layers.dropout import Dropout
 from latent_jax.layers.embeddings import TokenEmbedding
 from latent_jax.layers.reach import keep
-from latent_jax.models.hierarchy_config import HierarchicalConfig, StageCache, StageConfig
+from latent_jax.models.entropy_model import EntropyModel
+from latent_jax.models.hierarchy_config import (
+    HierarchicalConfig,
+    ModelCache,
+    StageCache,
+    StageConfig,
+)
 
 
 class Boundaries(NamedTuple):
@@ -226,6 +232,8 @@ class HierarchicalModel(nn.Module):
         self.token_embedding = TokenEmbedding(config.vocab_size, config.stage.width, config.dtype)
         self.dropout = Dropout(config.dropout)
         self.stage = Stage(config.stage)
+        if config.entropy is not None:
+            self.entropy_model = EntropyModel(config.entropy)
 
     def __call__(
         self,
@@ -255,19 +263,29 @@ class HierarchicalModel(nn.Module):
             mask_BT: bool, False at padding behind a row; None = there is none.
             n_bytes: float32 scalar, raw bytes of the batch, which rates are counted in; None = its
                 positions.
-            signal_BT: float32, see `Sight`; None = there is none.
+            signal_BT: float32, see `Sight`; None = that of the entropy model, or none without one.
             train: whether dropout is on, thresholds follow and boundaries are drawn. The first
                 needs the rng stream "dropout", the second that the collection "rate" is mutable,
                 the third the stream "boundaries".
         """
         row = self._row(ids_BT, mask_BT, n_bytes, self.config.apart)
-        row = row._replace(signal_BT=signal_BT)
+        row = row._replace(signal_BT=self.signal(row) if signal_BT is None else signal_BT)
         x_BTD = self.dropout(self.token_embedding(ids_BT), train=train)
         return self.stage(x_BTD, row, train=train)
 
+    def signal(self, row: Row) -> jax.Array | None:
+        """Return the entropies of the bytes behind positions, float32[B, T]; None without a model.
+
+        As in the GPT of all methods, the model of entropies reads earlier documents of a row,
+        unless documents do not see each other.
+        """
+        if self.config.entropy is None:
+            return None
+        return self.entropy_model.entropies(row.ids_BT, row.documents_BT)
+
     def prefill(
-        self, ids_BT: jax.Array, lengths_B: jax.Array, cache: StageCache
-    ) -> tuple[jax.Array, StageCache]:
+        self, ids_BT: jax.Array, lengths_B: jax.Array, cache: ModelCache
+    ) -> tuple[jax.Array, ModelCache]:
         """Read the first ids of each lane; `step` goes on behind them.
 
         A lane is one document: its first id is the separator, and no other one is.
@@ -282,17 +300,25 @@ class HierarchicalModel(nn.Module):
             The logits behind the last id of each lane, float32[B, V], and the cache.
         """
         mask_BT = jnp.arange(ids_BT.shape[1])[None] < lengths_B[:, None]
-        row = self._row(ids_BT, mask_BT, None, False)
-        x_BTD, cache = self.stage.prefill(self.token_embedding(ids_BT), row, lengths_B, cache)
+        row, entropy = self._row(ids_BT, mask_BT, None, False), ()
+        if self.config.entropy is not None:
+            read = self.entropy_model.prefill_entropies
+            signal_BT, entropy = read(ids_BT, lengths_B, cache.entropy)
+            row = row._replace(signal_BT=signal_BT)
+        x_BTD = self.token_embedding(ids_BT)
+        x_BTD, stage = self.stage.prefill(x_BTD, row, lengths_B, cache.stage)
         last_B1D = jnp.take_along_axis(x_BTD, lengths_B[:, None, None] - 1, axis=1)
-        return self.logits(last_B1D)[:, 0], cache
+        return self.logits(last_B1D)[:, 0], ModelCache(stage, entropy)
 
-    def step(self, ids_B: jax.Array, cache: StageCache) -> tuple[jax.Array, StageCache]:
+    def step(self, ids_B: jax.Array, cache: ModelCache) -> tuple[jax.Array, ModelCache]:
         """Read one id per lane; return the logits behind it, float32[B, V], and the cache."""
         x_BD = self.token_embedding(ids_B[:, None])[:, 0]
         start_B, is_real_B = ids_B == self.config.separator_id, jnp.ones(ids_B.shape, bool)
-        x_BD, cache = self.stage.step(x_BD, ids_B, start_B, is_real_B, cache)
-        return self.logits(x_BD[:, None])[:, 0], cache
+        signal_B, entropy = None, ()
+        if self.config.entropy is not None:
+            signal_B, entropy = self.entropy_model.step_entropies(ids_B, cache.entropy)
+        x_BD, stage = self.stage.step(x_BD, ids_B, start_B, is_real_B, cache.stage, signal_B)
+        return self.logits(x_BD[:, None])[:, 0], ModelCache(stage, entropy)
 
     def logits(self, x_BTD: jax.Array) -> jax.Array:
         """Return the logits of features, float32[B, T, V], from the tied table."""

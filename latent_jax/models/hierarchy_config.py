@@ -7,7 +7,8 @@ from latent_jax.chunking.dynamic.chunker import ChunkerConfig, Last
 from latent_jax.chunking.dynamic.parts import WayBack
 from latent_jax.chunking.dynamic.registry import ways_back
 from latent_jax.layers.config import DTYPES, MOST_IDS
-from latent_jax.layers.reach import AttentionReach, Reach
+from latent_jax.layers.reach import AttentionReach, Reach, ReachCache
+from latent_jax.models.entropy_model import entropy_flops
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Natural, at_least, check_fields, one_of
 
@@ -35,6 +36,18 @@ class StageCache(NamedTuple):
     last: Last
     memory_BD: Any
     inner: Any
+
+
+class ModelCache(NamedTuple):
+    """What a model passes on from one position to the next.
+
+    Attributes:
+        stage: of the outermost stage.
+        entropy: of the entropy model; () = there is none.
+    """
+
+    stage: StageCache
+    entropy: ReachCache | tuple[()] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,6 +149,8 @@ class HierarchicalConfig:
         dropout: rate on the embeddings, in training; that of the main network is its own.
         dtype: one of `DTYPES`, of activations and matmuls.
         apart: whether documents of a row do not see each other; see `HierarchicalModel`.
+        entropy: of the frozen byte model whose entropies routers read, see `EntropyModel`; None =
+            there is none.
     """
 
     vocab_size: Annotated[int, at_least(1, MOST_IDS)]
@@ -144,6 +159,7 @@ class HierarchicalConfig:
     dropout: float = 0.0
     dtype: Annotated[str, one_of(DTYPES)] = "float32"
     apart: bool = False
+    entropy: AttentionReach | None = None
 
     def __post_init__(self):
         """Check the fields."""
@@ -170,7 +186,8 @@ class HierarchicalConfig:
     @property
     def unrolled(self) -> Self:
         """The same network without loops over layers."""
-        return dataclasses.replace(self, stage=self.stage.unrolled)
+        entropy = None if self.entropy is None else self.entropy.unrolled
+        return dataclasses.replace(self, stage=self.stage.unrolled, entropy=entropy)
 
     def lengths(self, length: int) -> tuple[int, ...]:
         """Return the positions that each stage reads, and the main network, at capacity."""
@@ -190,8 +207,13 @@ class HierarchicalConfig:
             at_rate: count the chunks that are aimed at instead, as a step of generation pays them.
         """
         head = 2.0 * self.stage.width * self.vocab_size
-        return {"embedding": 0.0, **self.stage.forward_flops(length, at_rate), "head": head}
+        parts = {"embedding": 0.0, **self.stage.forward_flops(length, at_rate), "head": head}
+        if self.entropy is not None:
+            parts["entropy_model"] = entropy_flops(self.entropy, length)
+        return parts
 
-    def empty_cache(self, n_lanes: int, n_slots: int) -> StageCache:
+    def empty_cache(self, n_lanes: int, n_slots: int) -> ModelCache:
         """Return what `HierarchicalModel.step` starts from."""
-        return self.stage.empty_cache(n_lanes, n_slots, self.dtype)
+        stage = self.stage.empty_cache(n_lanes, n_slots, self.dtype)
+        entropy = () if self.entropy is None else self.entropy.empty_cache(n_lanes, n_slots)
+        return ModelCache(stage, entropy)

@@ -25,6 +25,9 @@ from latent_jax.tokenizers.trivial import trivial_models
 STAGE_RATES = ("hnet", "equal")
 """Factors on the learning rate by stage: those of the paper, or none."""
 
+ENTROPY_MODEL = "params/entropy_model/"
+"""Begins the paths of the parameters of the entropy model."""
+
 BYTES_PER_TOKEN = 4.6
 """Of GPT-2's tokenizer, for which learning rates are known (H-Net, section 2.3)."""
 
@@ -42,6 +45,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
         stage_rates: one of `STAGE_RATES`.
         z_loss: see `LanguageModeling`.
         head: one of `tasks.heads.HEADS` except "auto".
+        entropy_source: run folder whose parameters the entropy model of the config begins with and
+            keeps; "" = `init` draws them, or they come with all others of another run.
 
     Raises:
         ValueError: a word is unknown, or a weight is negative.
@@ -54,10 +59,10 @@ class HierarchicalLanguageModeling(FlopsOfText):
     stage_rates: str = "equal"
     z_loss: float = 0.0
     head: str = "whole"
+    entropy_source: str = ""
     name = "hierarchical_language_modeling"
     headline = "bits_per_byte"
     fields = ("ids",)
-    frozen = ()
 
     def __post_init__(self):
         """Check the words and weights."""
@@ -65,6 +70,26 @@ class HierarchicalLanguageModeling(FlopsOfText):
         check_word("stage_rates", self.stage_rates, STAGE_RATES)
         check("ratio_weight", self.ratio_weight, Weight)
         check("z_loss", self.z_loss, Weight)
+
+    @property
+    def frozen(self):
+        """The entropy model stays as it is, see `Task`."""
+        return () if self.model_config.entropy is None else (f"{ENTROPY_MODEL}.*",)
+
+    @property
+    def borrowed(self):
+        """Where the parameters of the entropy model are, see `Task`."""
+        source = ("hierarchy.entropy_model", self.entropy_source)
+        return {ENTROPY_MODEL: source} if self.entropy_source else {}
+
+    @property
+    def train_flops_per_byte(self):
+        """Three forward passes' worth of what is trained, one of the entropy model; see `Task`.
+
+        What the training of the entropy model took is in the record of its own run, as that of M1
+        is in its file's.
+        """
+        return 3.0 * self.flops_per_byte - 2.0 * self.component_flops.get("entropy_model", 0.0)
 
     @property
     def rates(self):

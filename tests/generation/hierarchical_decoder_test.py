@@ -20,6 +20,7 @@ CASES = {
     "stride, attention": make_config("stride", outer="attention", window=5),
     "whitespace": make_config("whitespace"),
     "mean": make_config(pooling="mean", way_back="repeat", residual="identity"),
+    "entropy": make_config("entropy_rise", outer="attention", window=5, pooling="mean"),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean", slack=99.0),
 }
 PROMPTS = [TEXT[:13], TEXT[:1], b"", TEXT[7:18]]
@@ -53,11 +54,12 @@ def whole(config, variables, ids):
     ("name", "n_slots"),
     [
         ("cosine", 6),
+        ("entropy", 6),
         *(
             pytest.param(name, n_slots, marks=pytest.mark.slow)
             for name in CASES
             for n_slots in (32, 6)
-            if (name, n_slots) != ("cosine", 6)
+            if (name, n_slots) not in (("cosine", 6), ("entropy", 6))
         ),
     ],
 )
@@ -71,6 +73,8 @@ def test_prefill_and_steps_equal_the_whole_row(name, n_slots):
     keys = jax.random.split(jax.random.key(0), len(PROMPTS))
     lanes, drawn = draw(decoder, variables, lanes, keys, Sampling(1.0, 0, 1.0), N_NEW)
     seen = dataclasses.replace(config, stage=windowed(config.stage, n_slots))
+    if config.entropy is not None:
+        seen = dataclasses.replace(seen, entropy=windowed(config.entropy, n_slots))
     for lane, length in enumerate(np.asarray(lengths)):
         text = np.concatenate([[SEPARATOR], ids[lane, :length], drawn.ids_BN[lane]])
         padded = jnp.asarray(np.pad(text, (0, 24 - len(text))))[None]

@@ -45,6 +45,7 @@ def influence(config, variables, ids):
     def score(x_TD):
         def run(module):
             row = module._row(ids[None], None, None, config.apart)
+            row = row._replace(signal_BT=module.signal(row))
             y_BTD, _ = module.stage(x_TD[None], row)
             return jnp.sum(jnp.sin(3 * y_BTD[0]), axis=-1)
 

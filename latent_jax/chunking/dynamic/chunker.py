@@ -77,6 +77,7 @@ class ChunkerConfig:
             threshold, p > 1/2.
         separator_id: the id between documents.
         pooling: what makes a vector of a chunk, see `registry.poolings`.
+        router_options: pairs of further fields of the router and their values.
 
     Raises:
         ValueError: the router or the pooling is unknown, a number is out of range, or a router of
@@ -90,6 +91,7 @@ class ChunkerConfig:
     control_steps: Natural = 0
     separator_id: Natural = 256
     pooling: str = "pick"
+    router_options: tuple[Any, ...] = ()
 
     def __post_init__(self):
         """Check the fields."""
@@ -108,7 +110,8 @@ class ChunkerConfig:
 
     def router(self) -> Router:
         """Return the router."""
-        return routers()[self.kind](width=self.width, rate=self.rate)
+        options = dict(self.router_options)
+        return routers()[self.kind](width=self.width, rate=self.rate, **options)
 
     def pool(self) -> Pooling:
         """Return the pooling."""
