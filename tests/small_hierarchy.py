@@ -79,5 +79,5 @@ def variables_of(config):
     params = jax.tree.map(louder, kept["params"])
     if config.entropy is not None:  # so that entropies lie around the threshold of BLT
         table = params["entropy_model"]["token_embedding"]
-        params["entropy_model"]["token_embedding"] = {"embedding": 120.0 * table["embedding"]}
+        params["entropy_model"]["token_embedding"] = {"embedding": 45.0 * table["embedding"]}
     return {**kept, "params": params}

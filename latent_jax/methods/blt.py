@@ -119,6 +119,7 @@ class BLT(Family):
                 dtype=main.dtype,
                 apart=hierarchy.documents == "apart",
                 entropy=entropy_reach(config, platform) if reads_entropies else None,
+                ngrams=hierarchy.ngrams,
             ),
             config.row_length,
             vocabulary.bytes_per_token,

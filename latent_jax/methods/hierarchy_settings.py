@@ -41,6 +41,8 @@ class HierarchyConfig:
     # of BLT: run folder of a byte model (method Bytes), or run:NAME of the same config file, whose
     # entropies cut the text; "" = the boundaries need none
     entropy_model: str = ""
+    # of BLT: rows of each table of hashed n-grams of bytes, n = 3 to 8; 0 = no n-grams
+    ngrams: Annotated[int, at_least(0, 2**24)] = 0
     entropy_network: str = ""  # its network as JSON; "" = as its run has it
 
     def __post_init__(self):

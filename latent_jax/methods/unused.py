@@ -19,6 +19,9 @@ from latent_jax.quantizers.base import kinds_that_read
 HIERARCHICAL = ("BLT", "HNet")
 """Families that read the section "hierarchy"."""
 
+OF_BLT = ("ngrams",)
+"""Its options that only BLT reads."""
+
 
 def unused_options(config: ConfigDict, changed: Mapping[str, Any]) -> list[str]:
     """Return a line on each changed option that the run does not read.
@@ -49,6 +52,8 @@ def _unread_of_hierarchy(config: ConfigDict, key: str, value: Any) -> list[str]:
     start, option = f"{key}={value} has no effect: ", key.partition(".")[2]
     if method.family not in HIERARCHICAL:
         return [f"{start}{' or '.join(HIERARCHICAL)} would read it, and the method is {method}"]
+    if option in OF_BLT and method.family != "BLT":
+        return [f"{start}BLT would read it, and the method is {method}"]
     if option.startswith("entropy_") and not needs_entropies(method):
         return [f"{start}BLT with boundaries by entropies would read it, and here is {method}"]
     kind = {"window": "attention", "heads": "attention", "state": "mamba"}.get(option, outer)

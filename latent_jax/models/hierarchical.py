@@ -23,10 +23,17 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.chunking.dynamic.base import Cut
-from latent_jax.chunking.dynamic.chunker import EVEN, DynamicChunker, Row, row_of_chunks
+from latent_jax.chunking.dynamic.chunker import (
+    EVEN,
+    DynamicChunker,
+    Row,
+    row_of_chunks,
+    since_start,
+)
 from latent_jax.layers.dense import Dense
 from latent_jax.layers.dropout import Dropout
 from latent_jax.layers.embeddings import TokenEmbedding
+from latent_jax.layers.ngrams import HashNgrams, histories
 from latent_jax.layers.reach import keep
 from latent_jax.models.entropy_model import EntropyModel
 from latent_jax.models.hierarchy_config import (
@@ -234,6 +241,8 @@ class HierarchicalModel(nn.Module):
         self.stage = Stage(config.stage)
         if config.entropy is not None:
             self.entropy_model = EntropyModel(config.entropy)
+        if config.ngrams:
+            self.ngrams = HashNgrams(config.ngrams, config.stage.width, config.dtype)
 
     def __call__(
         self,
@@ -270,7 +279,7 @@ class HierarchicalModel(nn.Module):
         """
         row = self._row(ids_BT, mask_BT, n_bytes, self.config.apart)
         row = row._replace(signal_BT=self.signal(row) if signal_BT is None else signal_BT)
-        x_BTD = self.dropout(self.token_embedding(ids_BT), train=train)
+        x_BTD = self.dropout(self._embed(ids_BT, self._history(row)), train=train)
         return self.stage(x_BTD, row, train=train)
 
     def signal(self, row: Row) -> jax.Array | None:
@@ -305,24 +314,44 @@ class HierarchicalModel(nn.Module):
             read = self.entropy_model.prefill_entropies
             signal_BT, entropy = read(ids_BT, lengths_B, cache.entropy)
             row = row._replace(signal_BT=signal_BT)
-        x_BTD = self.token_embedding(ids_BT)
+        history_BTN, past = self._history(row), ()
+        if history_BTN is not None:
+            last_B1N = jnp.take_along_axis(history_BTN, lengths_B[:, None, None] - 1, axis=1)
+            past = last_B1N[:, 0, 1:]
+        x_BTD = self._embed(ids_BT, history_BTN)
         x_BTD, stage = self.stage.prefill(x_BTD, row, lengths_B, cache.stage)
         last_B1D = jnp.take_along_axis(x_BTD, lengths_B[:, None, None] - 1, axis=1)
-        return self.logits(last_B1D)[:, 0], ModelCache(stage, entropy)
+        return self.logits(last_B1D)[:, 0], ModelCache(stage, entropy, past)
 
     def step(self, ids_B: jax.Array, cache: ModelCache) -> tuple[jax.Array, ModelCache]:
         """Read one id per lane; return the logits behind it, float32[B, V], and the cache."""
-        x_BD = self.token_embedding(ids_B[:, None])[:, 0]
-        start_B, is_real_B = ids_B == self.config.separator_id, jnp.ones(ids_B.shape, bool)
+        separator, is_real_B = self.config.separator_id, jnp.ones(ids_B.shape, bool)
+        start_B, history_B1N, past = ids_B == separator, None, ()
+        if self.config.ngrams:
+            past_BN = jnp.where(start_B[:, None], separator, cache.past)
+            history_BN = jnp.concatenate([past_BN, ids_B[:, None]], axis=1)
+            history_B1N, past = history_BN[:, None], history_BN[:, 1:]
+        x_BD = self._embed(ids_B[:, None], history_B1N)[:, 0]
         signal_B, entropy = None, ()
         if self.config.entropy is not None:
             signal_B, entropy = self.entropy_model.step_entropies(ids_B, cache.entropy)
         x_BD, stage = self.stage.step(x_BD, ids_B, start_B, is_real_B, cache.stage, signal_B)
-        return self.logits(x_BD[:, None])[:, 0], ModelCache(stage, entropy)
+        return self.logits(x_BD[:, None])[:, 0], ModelCache(stage, entropy, past)
 
     def logits(self, x_BTD: jax.Array) -> jax.Array:
         """Return the logits of features, float32[B, T, V], from the tied table."""
         return self.token_embedding.attend(x_BTD)
+
+    def _embed(self, ids_BT, history_BTN):
+        """Return the embeddings of ids, and of n-grams where there are some."""
+        x_BTD = self.token_embedding(ids_BT)
+        return x_BTD if history_BTN is None else x_BTD + self.ngrams(history_BTN)
+
+    def _history(self, row):
+        """Return the ids that n-grams read, int32[B, T, N]; None without n-grams."""
+        if not self.config.ngrams:
+            return None
+        return histories(row.ids_BT, since_start(row.starts_BT), self.config.separator_id)
 
     def _row(self, ids_BT, mask_BT, n_bytes, apart):
         starts_BT = (ids_BT == self.config.separator_id).at[:, 0].set(True)

@@ -3,10 +3,14 @@
 import dataclasses
 from typing import Annotated, Any, NamedTuple, Self
 
+import jax
+import jax.numpy as jnp
+
 from latent_jax.chunking.dynamic.chunker import ChunkerConfig, Last
 from latent_jax.chunking.dynamic.parts import WayBack
 from latent_jax.chunking.dynamic.registry import ways_back
 from latent_jax.layers.config import DTYPES, MOST_IDS
+from latent_jax.layers.ngrams import REACH
 from latent_jax.layers.reach import AttentionReach, Reach, ReachCache
 from latent_jax.models.entropy_model import entropy_flops
 from latent_jax.nearest import check_word
@@ -44,10 +48,12 @@ class ModelCache(NamedTuple):
     Attributes:
         stage: of the outermost stage.
         entropy: of the entropy model; () = there is none.
+        past: int32[B, REACH], the last ids of the document, for n-grams; () = there are none.
     """
 
     stage: StageCache
     entropy: ReachCache | tuple[()] = ()
+    past: jax.Array | tuple[()] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,6 +157,7 @@ class HierarchicalConfig:
         apart: whether documents of a row do not see each other; see `HierarchicalModel`.
         entropy: of the frozen byte model whose entropies routers read, see `EntropyModel`; None =
             there is none.
+        ngrams: rows of each table of hashed n-grams, see `HashNgrams`; 0 = there are none.
     """
 
     vocab_size: Annotated[int, at_least(1, MOST_IDS)]
@@ -160,6 +167,7 @@ class HierarchicalConfig:
     dtype: Annotated[str, one_of(DTYPES)] = "float32"
     apart: bool = False
     entropy: AttentionReach | None = None
+    ngrams: Natural = 0
 
     def __post_init__(self):
         """Check the fields."""
@@ -216,4 +224,5 @@ class HierarchicalConfig:
         """Return what `HierarchicalModel.step` starts from."""
         stage = self.stage.empty_cache(n_lanes, n_slots, self.dtype)
         entropy = () if self.entropy is None else self.entropy.empty_cache(n_lanes, n_slots)
-        return ModelCache(stage, entropy)
+        past = jnp.full((n_lanes, REACH), self.separator_id, jnp.int32) if self.ngrams else ()
+        return ModelCache(stage, entropy, past)

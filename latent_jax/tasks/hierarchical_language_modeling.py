@@ -107,7 +107,7 @@ class HierarchicalLanguageModeling(FlopsOfText):
             beyond = "" if number == depth else "(?!inner/)"
             path = f"params/stage/{'inner/' * number}{beyond}.*"
             if not number:
-                path = rf"params/(token_embedding/.*|stage/{beyond}.*)"
+                path = rf"params/(token_embedding/.*|ngrams/.*|stage/{beyond}.*)"
             rates[path] = _constant(factor)
             cut *= config.stages[number].chunker.rate if number < depth else 1.0
         return rates

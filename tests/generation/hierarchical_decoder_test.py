@@ -20,7 +20,7 @@ CASES = {
     "stride, attention": make_config("stride", outer="attention", window=5),
     "whitespace": make_config("whitespace"),
     "mean": make_config(pooling="mean", way_back="repeat", residual="identity"),
-    "entropy": make_config("entropy_rise", outer="attention", window=5, pooling="mean"),
+    "entropy": make_config("entropy_rise", outer="attention", window=5, pooling="mean", ngrams=7),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean", slack=99.0),
 }
 PROMPTS = [TEXT[:13], TEXT[:1], b"", TEXT[7:18]]

@@ -225,14 +225,17 @@ class DynamicChunker(nn.Module):
         before_BTD = jnp.pad(x_BTD[:, :-1], ((0, 0), (1, 0), (0, 0)))
         separator = self.config.separator_id
         before_BT = _before(row.ids_BT, separator)
-        at_BT = jnp.broadcast_to(
-            jnp.arange(x_BTD.shape[1], dtype=jnp.int32)[None], row.ids_BT.shape
-        )
-        start_BT = jax.lax.cummax(jnp.where(row.starts_BT, at_BT, 0), axis=1)
         signals = (None, None)
         if row.signal_BT is not None:
             signals = (row.signal_BT, _before(row.signal_BT, 0))
-        return Sight(x_BTD, before_BTD, row.ids_BT, before_BT, at_BT - start_BT, *signals)
+        return Sight(x_BTD, before_BTD, row.ids_BT, before_BT, since_start(row.starts_BT), *signals)
+
+
+def since_start(starts_BT: jax.Array) -> jax.Array:
+    """Return the positions since the start of the document of each, int32[B, T]."""
+    at_T = jnp.arange(starts_BT.shape[1], dtype=jnp.int32)
+    at_BT = jnp.broadcast_to(at_T[None], starts_BT.shape)
+    return at_BT - jax.lax.cummax(jnp.where(starts_BT, at_BT, 0), axis=1)
 
 
 def _before(x_BT: jax.Array, first: float) -> jax.Array:
