@@ -9,6 +9,7 @@ import numpy as np
 from latent_jax.chunking.dynamic import routers
 from latent_jax.chunking.dynamic.chunker import ChunkerConfig
 from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.cross_reach import CrossReach
 from latent_jax.layers.reach import AttentionReach, MambaReach
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.hierarchical import HierarchicalModel
@@ -33,9 +34,13 @@ def make_config(
     pooling="pick",
     way_back="smooth",
     residual="linear",
+    cross=0,
     **words,
 ):
-    """Return a config; with slack 8 no row overflows."""
+    """Return a config; with slack 8 no row overflows.
+
+    With `cross`, patches of one stage are so many vectors, which bytes read.
+    """
     block = dict(vocab_size=0, max_length=T, positions="rotary", norm="rms", use_bias=False)
     inner = AttentionReach(TransformerConfig(**block, n_layers=layers, d_model=width, n_heads=2))
     for one in reversed((*widths, *(widths[-1],) * (stages - len(widths)))):
@@ -43,8 +48,13 @@ def make_config(
         reach = AttentionReach(stack, window)
         reach = MambaReach.of(one, 1, 4, "float32") if outer == "mamba" else reach
         cut = dict(rate=rate, slack=slack, control_steps=control_steps, pooling=pooling)
+        if cross:
+            cut |= dict(pooling="cross", pooling_options=(("n_vectors", cross), ("reach", 5)))
         chunker = ChunkerConfig(kind=router, width=one, **cut)
         back = dict(way_back=way_back, residual=residual)
+        if cross:
+            decoder = CrossReach(reach, width, cross)
+            back = dict(way_back="repeat", residual="identity", decoder=decoder)
         inner = StageConfig(outer=reach, chunker=chunker, inner=inner, **back)
     if routers()[router].reads_signal:
         words.setdefault("entropy", entropy_reach(T))

@@ -4,13 +4,16 @@ Both run over whole rows, read the first positions of each lane at once (`prefil
 position per lane (`step`), with the same results. Documents of a row may be told apart; then no
 position reads another document.
 
+A network whose `reads_chunks` is true takes beside the stream, at each position, the vector of the
+chunk that the position reads: see `layers.cross_reach`.
+
 A step may leave a lane out (`is_real_B`): its state stays as it is, and its result is of no use. So
 a network can run for those lanes of a batch that have something to read.
 """
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -46,6 +49,7 @@ class AttentionReach:
 
     stack: TransformerConfig
     window: int = 0
+    reads_chunks: ClassVar[bool] = False
 
     def __post_init__(self):
         """Refuse positions that a view cannot have."""
@@ -95,6 +99,7 @@ class MambaReach:
 
     block: SSMConfig
     n_layers: int
+    reads_chunks: ClassVar[bool] = False
 
     @classmethod
     def of(cls, d_model: int, n_layers: int, d_state: int, dtype: str) -> "MambaReach":

@@ -1,5 +1,6 @@
 """`BLT[n=4.5]`: bytes in patches that end where the next byte is hard to predict."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from latent_jax.contracts import Task, Variables, Vocabulary, Writer
 from latent_jax.generation.hierarchical_decoder import HierarchicalDecoder
 from latent_jax.generation.token_writer import TokenWriter
 from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.cross_reach import CrossReach
 from latent_jax.layers.reach import AttentionReach
 from latent_jax.methods.entropy_network import entropy_reach
 from latent_jax.methods.family import (
@@ -151,10 +153,28 @@ def _stage(
     if hierarchy.widths and not width:
         raise ValueError(
             f"hierarchy.widths={hierarchy.widths} has {len(hierarchy.widths)} widths, and {method} "
-            "has one stage: give one, or () for model.d_model"
+            "has one stage: give one, or () for model.d_model / hierarchy.cross"
         )
-    width = width or main.d_model
+    k = hierarchy.cross
+    if main.d_model % max(k, 1):
+        raise ValueError(
+            f"hierarchy.cross={k} vectors side by side are as wide as the network over patches, "
+            f"and model.d_model={main.d_model} is no multiple of it"
+        )
+    width = width or main.d_model // max(k, 1)
     router = routers()[method["boundaries"]]
+    outer = outer_reach(hierarchy, width, main)
+    deeper = dataclasses.replace(hierarchy, layers=hierarchy.decoder_layers or hierarchy.layers)
+    decoder = outer_reach(deeper, width, main)
+    pooling_options = ()
+    if k:
+        if not isinstance(outer, AttentionReach):
+            raise ValueError(
+                f"hierarchy.cross={k}: cross-attention stands between blocks of attention; set "
+                f"hierarchy.outer to attention, got {hierarchy.outer!r}"
+            )
+        decoder = CrossReach(decoder, main.d_model, k)
+        pooling_options = (("n_vectors", k), ("n_heads", outer.stack.n_heads))
     chunker = ChunkerConfig(
         kind=method["boundaries"],
         width=width,
@@ -162,13 +182,15 @@ def _stage(
         slack=hierarchy.slack,
         control_steps=hierarchy.control_steps if method["control"] else 0,
         separator_id=separator_id,
-        pooling="mean",
+        pooling="cross" if k else "mean",
         router_options=(("theta", float(method["theta"])),) if router.reads_signal else (),
+        pooling_options=pooling_options,
     )
     return StageConfig(
-        outer=outer_reach(hierarchy, width, main),
+        outer=outer,
         chunker=chunker,
         inner=AttentionReach(main),
         way_back="repeat",
         residual="identity",
+        decoder=decoder,
     )

@@ -19,7 +19,7 @@ from latent_jax.quantizers.base import kinds_that_read
 HIERARCHICAL = ("BLT", "HNet")
 """Families that read the section "hierarchy"."""
 
-OF_BLT = ("ngrams",)
+OF_BLT = ("ngrams", "cross", "decoder_layers")
 """Its options that only BLT reads."""
 
 

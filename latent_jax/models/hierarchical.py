@@ -22,7 +22,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.chunking.dynamic.base import Cut
+from latent_jax.chunking.dynamic.base import Cut, repeat
 from latent_jax.chunking.dynamic.chunker import (
     EVEN,
     DynamicChunker,
@@ -89,14 +89,15 @@ class Stage(nn.Module):
     def setup(self):
         """Create the networks."""
         config, width = self.config, self.config.width
-        self.encoder, self.decoder = config.outer.module(), config.outer.module()
+        self.encoder, self.decoder = config.outer.module(), config.after.module()
         self.chunker = DynamicChunker(config.chunker)
         self.back = config.back
         zeros = nn.initializers.zeros
         if config.residual == "linear":
             self.residual = Dense((width,), (width,), "float32", zeros, use_bias=False)
-        if config.inner.width > width:
-            self.pad = self.param("pad", zeros, (config.inner.width - width,), jnp.float32)
+        n_more = config.inner.width - config.chunk_width
+        if n_more:
+            self.pad = self.param("pad", zeros, (n_more,), jnp.float32)
         is_last = config.is_innermost
         self.inner = config.inner.module() if is_last else Stage(config.inner, self.number + 1)
 
@@ -113,13 +114,14 @@ class Stage(nn.Module):
             z_BKE = self.inner(z_BKE, inner_row.documents_BT, train=train)
         else:
             z_BKE, notes = self.inner(z_BKE, inner_row, train=train)
-        joined_BTD, _ = self._joined(encoded_BTD, z_BKE, read_BT, cut, row, inner_row)
+        joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, read_BT, cut, row, inner_row)
+        memory = self._memory(memory_BKD, cut, row, inner_row)
         stats = {f"{name}_{self.number}": value for name, value in chunks.stats.items()}
         own = Boundaries(p_BT, cut, row)
         notes = Notes(
             notes.aux_loss + chunks.aux_loss, stats | notes.stats, (own, *notes.boundaries)
         )
-        return self.decoder(joined_BTD, row.documents_BT, train=train), notes
+        return self.decoder(joined_BTD, row.documents_BT, train=train, **memory), notes
 
     def prefill(
         self, x_BTD: jax.Array, row: Row, lengths_B: jax.Array, cache: StageCache
@@ -147,7 +149,8 @@ class Stage(nn.Module):
         else:
             z_BKE, inner = self.inner.prefill(z_BKE, inner_row, n_chunks_B, cache.inner)
         joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, p_BT, cut, row, inner_row)
-        y_BTD, decoder = self.decoder.prefill(joined_BTD, lengths_B, cache.decoder)
+        memory = self._memory(memory_BKD, cut, row, inner_row)
+        y_BTD, decoder = self.decoder.prefill(joined_BTD, lengths_B, cache.decoder, **memory)
         at_B11 = n_chunks_B[:, None, None] - 1
         memory_BD = jnp.take_along_axis(memory_BKD, at_B11, axis=1)[:, 0]
         last = self.chunker.last(encoded_BTD, row, cut, lengths_B)
@@ -185,16 +188,18 @@ class Stage(nn.Module):
             *(z_BE, id_B, start_B, is_first_B, cache.inner),
         )
         up_BD, memory_BD = self.back.step(
-            z_BE[:, : self.config.width], p_B, start_B, is_first_B, cache.memory_BD
+            z_BE[:, : self.config.back_width], p_B, start_B, is_first_B, cache.memory_BD
         )
-        joined_BD = self._added(up_BD, encoded_BD)
-        y_BD, decoder = self.decoder.step(joined_BD, cache.decoder, is_real_B)
+        reads_chunks = self.config.after.reads_chunks
+        joined_BD = encoded_BD if reads_chunks else self._added(up_BD, encoded_BD)
+        memory = dict(memory_BD=up_BD) if reads_chunks else {}
+        y_BD, decoder = self.decoder.step(joined_BD, cache.decoder, is_real_B, **memory)
         last = keep(is_real_B, last, cache.last)
         return y_BD, StageCache(encoder, decoder, last, memory_BD, inner)
 
     def _widened(self, z_BKD):
         """Return chunks as wide as the inner network."""
-        n_more = self.config.inner.width - self.config.width
+        n_more = self.config.inner.width - self.config.chunk_width
         if not n_more:
             return z_BKD
         pad_BKE = jnp.broadcast_to(
@@ -204,17 +209,32 @@ class Stage(nn.Module):
 
     def _joined(self, encoded_BTD, z_BKE, p_BT, cut, row, inner_row):
         """Return what the decoder reads, in the compute dtype, and the memory of the way back."""
-        z_BKD = z_BKE[..., : self.config.width]
+        z_BKD = z_BKE[..., : self.config.back_width]
         up_BTD, memory_BKD = self.back(z_BKD, p_BT, cut, inner_row.starts_BT)
-        if row.documents_BT is not None:
-            of_chunk_BT = jnp.take_along_axis(inner_row.documents_BT, cut.chunk_of_BT, axis=1)
-            up_BTD = jnp.where((of_chunk_BT == row.documents_BT)[..., None], up_BTD, 0.0)
+        if self.config.after.reads_chunks:
+            return encoded_BTD, memory_BKD
+        up_BTD = _of_own_document(up_BTD, cut, row, inner_row)
         return self._added(up_BTD, encoded_BTD), memory_BKD
+
+    def _memory(self, memory_BKD, cut, row, inner_row):
+        """Return what the decoder reads beside the stream, as its argument, if it does."""
+        if not self.config.after.reads_chunks:
+            return {}
+        memory_BTD = repeat(memory_BKD, cut.chunk_of_BT)
+        return dict(memory_BTD=_of_own_document(memory_BTD, cut, row, inner_row))
 
     def _added(self, up, encoded):
         """Return the way back and the encoder's result, [..., D] in the compute dtype."""
         kept = self.residual(encoded) if self.config.residual == "linear" else encoded
         return (up + kept).astype(encoded.dtype)
+
+
+def _of_own_document(x_BTD, cut, row, inner_row):
+    """Return what positions have of their chunks, and zeros where those are of other documents."""
+    if row.documents_BT is None:
+        return x_BTD
+    of_chunk_BT = jnp.take_along_axis(inner_row.documents_BT, cut.chunk_of_BT, axis=1)
+    return jnp.where((of_chunk_BT == row.documents_BT)[..., None], x_BTD, 0.0)
 
 
 def _run_inner(stage, z_BE, id_B, start_B, is_first_B, cache):

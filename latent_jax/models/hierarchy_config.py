@@ -10,6 +10,7 @@ from latent_jax.chunking.dynamic.chunker import ChunkerConfig, Last
 from latent_jax.chunking.dynamic.parts import WayBack
 from latent_jax.chunking.dynamic.registry import ways_back
 from latent_jax.layers.config import DTYPES, MOST_IDS
+from latent_jax.layers.cross_reach import CrossReach
 from latent_jax.layers.ngrams import REACH
 from latent_jax.layers.reach import AttentionReach, Reach, ReachCache
 from latent_jax.models.entropy_model import entropy_flops
@@ -66,10 +67,13 @@ class StageConfig:
         inner: a stage again, or the main network.
         way_back: from chunks to positions, see `registry.ways_back`.
         residual: one of `RESIDUALS`.
+        decoder: the decoder where it is another network than the encoder; None = as `outer`. One
+            that reads chunks reads what the inner network made of them beside the encoder's result,
+            to which nothing is then added.
 
     Raises:
-        ValueError: the inner network is narrower, the chunker has another width, or a word is
-            unknown.
+        ValueError: the inner network is narrower, the chunker or the decoder has another width, a
+            word is unknown, or a decoder that reads chunks has another residual than "identity".
     """
 
     outer: Reach
@@ -77,18 +81,26 @@ class StageConfig:
     inner: "StageConfig | AttentionReach"
     way_back: str = "smooth"
     residual: str = "linear"
+    decoder: "Reach | CrossReach | None" = None
 
     def __post_init__(self):
         """Check the words and widths."""
         check_word("way back", self.way_back, ways_back())
         check_word("residual", self.residual, RESIDUALS)
-        if self.inner.width < self.width:
+        if self.inner.width < self.chunk_width:
             raise ValueError(
-                f"a stage of width {self.width} holds a network of width {self.inner.width}: inner "
-                "networks are at least as wide (hierarchy.widths, model.d_model)"
+                f"a stage of width {self.chunk_width} holds a network of width {self.inner.width}: "
+                "inner networks are at least as wide (hierarchy.widths, model.d_model)"
             )
         if self.chunker.width != self.width:
             raise ValueError(f"a chunker of width {self.chunker.width} in a stage of {self.width}")
+        if self.after.width != self.width:
+            raise ValueError(f"a decoder of width {self.after.width} in a stage of {self.width}")
+        if self.after.reads_chunks and self.residual != "identity":
+            raise ValueError(
+                "a decoder that reads chunks takes the encoder's result as it is: set residual to "
+                f"identity; got {self.residual!r}"
+            )
 
     @property
     def width(self) -> int:
@@ -96,9 +108,24 @@ class StageConfig:
         return self.outer.width
 
     @property
+    def after(self) -> "Reach | CrossReach":
+        """The decoder."""
+        return self.decoder or self.outer
+
+    @property
+    def chunk_width(self) -> int:
+        """Of the vectors of chunks; inner networks are at least as wide."""
+        return self.chunker.pool().out_width()
+
+    @property
+    def back_width(self) -> int:
+        """Of what the way back gives."""
+        return self.inner.width if self.after.reads_chunks else self.width
+
+    @property
     def back(self) -> WayBack:
         """The way back."""
-        return ways_back()[self.way_back](width=self.width)
+        return ways_back()[self.way_back](width=self.back_width)
 
     @property
     def is_innermost(self) -> bool:
@@ -108,7 +135,10 @@ class StageConfig:
     @property
     def unrolled(self) -> Self:
         """The same without loops over layers."""
-        return dataclasses.replace(self, outer=self.outer.unrolled, inner=self.inner.unrolled)
+        decoder = self.decoder and self.decoder.unrolled
+        return dataclasses.replace(
+            self, outer=self.outer.unrolled, inner=self.inner.unrolled, decoder=decoder
+        )
 
     def forward_flops(self, length: float, at_rate: bool) -> dict[str, float]:
         """Return forward FLOPs per position by the names of `PARTS`.
@@ -123,11 +153,11 @@ class StageConfig:
             inner = {"main": self.inner.forward_flops(n_chunks)}
         else:
             inner = self.inner.forward_flops(n_chunks, at_rate)
-        outer = self.outer.forward_flops(length)
         own = {
-            "encoder": outer,
-            "router": self.chunker.forward_flops,
-            "decoder": outer + (2.0 * self.width**2 if self.residual == "linear" else 0.0),
+            "encoder": self.outer.forward_flops(length),
+            "router": self.chunker.forward_flops + share * self.chunker.pool().chunk_flops(),
+            "decoder": self.after.forward_flops(length)
+            + (2.0 * self.width**2 if self.residual == "linear" else 0.0),
         }
         return {part: own.get(part, 0.0) + share * inner.get(part, 0.0) for part in PARTS}
 
@@ -137,9 +167,9 @@ class StageConfig:
         last = self.chunker.empty_last(n_lanes, dtype)
         return StageCache(
             self.outer.empty_cache(n_lanes, n_slots),
-            self.outer.empty_cache(n_lanes, n_slots),
+            self.after.empty_cache(n_lanes, n_slots),
             last,
-            last.x_BD.astype("float32"),
+            jnp.zeros((n_lanes, self.back_width), jnp.float32),
             self.inner.empty_cache(n_lanes, n_slots, *words),
         )
 

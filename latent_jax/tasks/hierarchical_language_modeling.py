@@ -114,10 +114,10 @@ class HierarchicalLanguageModeling(FlopsOfText):
 
     @property
     def stacks(self):
-        """The stacks of attention, see `Task`: outer ones twice, and the main one."""
+        """The stacks of attention, see `Task`: encoders and decoders, and the main one."""
         config = self.model_config
         lengths = config.lengths(self.row_length)
-        outer = [stage.outer for stage in config.stages for _ in range(2)]
+        outer = [network for stage in config.stages for network in (stage.outer, stage.after)]
         outer = zip(outer, (length for length in lengths[:-1] for _ in range(2)), strict=True)
         parts = (*outer, (config.main, lengths[-1]))
         return tuple((part.stack, n) for part, n in parts if hasattr(part, "stack"))

@@ -21,6 +21,7 @@ CASES = {
     "whitespace": make_config("whitespace"),
     "mean": make_config(pooling="mean", way_back="repeat", residual="identity"),
     "entropy": make_config("entropy_rise", outer="attention", window=5, pooling="mean", ngrams=7),
+    "cross": make_config("stride", outer="attention", window=5, cross=2, width=16, rate=7.0),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean", slack=99.0),
 }
 PROMPTS = [TEXT[:13], TEXT[:1], b"", TEXT[7:18]]
@@ -42,7 +43,8 @@ def windowed(config, window):
     outer = config.outer
     if isinstance(outer, AttentionReach):
         outer = dataclasses.replace(outer, window=min(outer.window or window, window))
-    return dataclasses.replace(config, inner=inner, outer=outer)
+    decoder = config.decoder and dataclasses.replace(config.decoder, reach=outer)
+    return dataclasses.replace(config, inner=inner, outer=outer, decoder=decoder)
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -55,11 +57,12 @@ def whole(config, variables, ids):
     [
         ("cosine", 6),
         ("entropy", 6),
+        ("cross", 6),
         *(
             pytest.param(name, n_slots, marks=pytest.mark.slow)
             for name in CASES
             for n_slots in (32, 6)
-            if (name, n_slots) not in (("cosine", 6), ("entropy", 6))
+            if (name, n_slots) not in (("cosine", 6), ("entropy", 6), ("cross", 6))
         ),
     ],
 )

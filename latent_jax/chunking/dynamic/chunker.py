@@ -78,6 +78,7 @@ class ChunkerConfig:
         separator_id: the id between documents.
         pooling: what makes a vector of a chunk, see `registry.poolings`.
         router_options: pairs of further fields of the router and their values.
+        pooling_options: those of the pooling.
 
     Raises:
         ValueError: the router or the pooling is unknown, a number is out of range, or a router of
@@ -92,6 +93,7 @@ class ChunkerConfig:
     separator_id: Natural = 256
     pooling: str = "pick"
     router_options: tuple[Any, ...] = ()
+    pooling_options: tuple[Any, ...] = ()
 
     def __post_init__(self):
         """Check the fields."""
@@ -115,13 +117,12 @@ class ChunkerConfig:
 
     def pool(self) -> Pooling:
         """Return the pooling."""
-        return poolings()[self.pooling](width=self.width)
+        return poolings()[self.pooling](width=self.width, **dict(self.pooling_options))
 
     @property
     def forward_flops(self) -> float:
         """Forward FLOPs of router and pooling per position."""
-        parts = (routers()[self.kind], poolings()[self.pooling])
-        return sum(part.forward_flops(self.width) for part in parts)
+        return sum(part.forward_flops(self.width) for part in (self.router(), self.pool()))
 
     def empty_last(self, n_lanes: int, dtype: str) -> Last:
         """Return what the first step of a lane sees."""
@@ -131,7 +132,7 @@ class ChunkerConfig:
             zeros_B + self.separator_id,
             zeros_B,
             jnp.zeros(n_lanes, jnp.float32),
-            poolings()[self.pooling].empty(n_lanes, self.width, dtype),
+            self.pool().empty(n_lanes, self.width, dtype),
         )
 
 

@@ -121,6 +121,16 @@ class Pooling(Part):
 
     role: ClassVar[str] = "pooling"
 
+    @nn.nowrap
+    def out_width(self) -> int:
+        """Return how wide the vectors of chunks are; D unless a pooling says more."""
+        return self.width
+
+    @nn.nowrap
+    def chunk_flops(self) -> float:
+        """Return forward FLOPs per chunk, beside those per position."""
+        return 0.0
+
     def __call__(self, x_BTD: jax.Array, p_BT: jax.Array, cut: Cut) -> jax.Array:
         """Return the vector of each chunk, [B, K, D]; zeros where there is none.
 
