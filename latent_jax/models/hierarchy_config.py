@@ -115,7 +115,7 @@ class StageConfig:
     @property
     def chunk_width(self) -> int:
         """Of the vectors of chunks; inner networks are at least as wide."""
-        return self.chunker.pool().out_width()
+        return self.chunker.out_width
 
     @property
     def back_width(self) -> int:
@@ -155,7 +155,7 @@ class StageConfig:
             inner = self.inner.forward_flops(n_chunks, at_rate)
         own = {
             "encoder": self.outer.forward_flops(length),
-            "router": self.chunker.forward_flops + share * self.chunker.pool().chunk_flops(),
+            "router": self.chunker.forward_flops + share * self.chunker.chunk_flops,
             "decoder": self.after.forward_flops(length)
             + (2.0 * self.width**2 if self.residual == "linear" else 0.0),
         }

@@ -120,9 +120,26 @@ class ChunkerConfig:
         return poolings()[self.pooling](width=self.width, **dict(self.pooling_options))
 
     @property
+    def loose(self) -> tuple[Router, Pooling]:
+        """Router and pooling that belong to no module, to be asked what they cost or need."""
+        words = dict(width=self.width, parent=None)
+        router = routers()[self.kind](rate=self.rate, **words, **dict(self.router_options))
+        return router, poolings()[self.pooling](**words, **dict(self.pooling_options))
+
+    @property
+    def out_width(self) -> int:
+        """Width of the vectors of chunks."""
+        return self.loose[1].out_width()
+
+    @property
+    def chunk_flops(self) -> float:
+        """Forward FLOPs of the pooling per chunk."""
+        return self.loose[1].chunk_flops()
+
+    @property
     def forward_flops(self) -> float:
         """Forward FLOPs of router and pooling per position."""
-        return sum(part.forward_flops(self.width) for part in (self.router(), self.pool()))
+        return sum(part.forward_flops(self.width) for part in self.loose)
 
     def empty_last(self, n_lanes: int, dtype: str) -> Last:
         """Return what the first step of a lane sees."""
@@ -132,7 +149,7 @@ class ChunkerConfig:
             zeros_B + self.separator_id,
             zeros_B,
             jnp.zeros(n_lanes, jnp.float32),
-            self.pool().empty(n_lanes, self.width, dtype),
+            self.loose[1].empty(n_lanes, self.width, dtype),
         )
 
 

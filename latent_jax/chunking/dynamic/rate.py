@@ -22,6 +22,8 @@ loss) reads p moved by the threshold, sigmoid(logit p - threshold), whose bounda
 paper; a threshold of 0 is the paper's.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -41,6 +43,11 @@ SHORTEST = 5.0
 SHARE = 0.15
 """Of the steps done, those that the threshold averages over: long enough against the noise of
 batches, and short against what the router has learned in all."""
+
+FARS = tuple(LONGEST * 0.5**k for k in range(12))
+"""Distances at which it is looked whether a batch has as many boundaries as wanted. No error is
+further than the first of them at which it has: where all log-odds lie in less than `REACH`, their
+density is more than it seems, and thresholds would jump from one side of them to the other."""
 
 LEAST_DENSITY = 1e-3
 """Least density, as a share of all positions per unit of log-odds."""
@@ -77,10 +84,16 @@ def error_of(
     def count(threshold):
         return jnp.sum(is_free_BT & (log_odds_BT > threshold)).astype(jnp.float32)
 
+    def excess_at(threshold):
+        return count(threshold) + n_forced - n_wanted
+
     density = (count(threshold - REACH) - count(threshold + REACH)) / (2.0 * REACH)
     least = jnp.maximum(LEAST_DENSITY * jnp.sum(is_free_BT), 1.0)
-    error = (count(threshold) + n_forced - n_wanted) / jnp.maximum(density, least)
-    return jnp.clip(error, -LONGEST, LONGEST)
+    excess = excess_at(threshold)
+    side = jnp.sign(excess)
+    ends = (jnp.where(side * excess_at(threshold + side * far) <= 0, far, LONGEST) for far in FARS)
+    most = functools.reduce(jnp.minimum, ends)
+    return jnp.clip(excess / jnp.maximum(density, least), -most, most)
 
 
 def gains(n_steps: jax.Array, longest: int) -> tuple[jax.Array, jax.Array]:

@@ -56,26 +56,27 @@ def test_a_threshold_in_log_odds_is_one_in_nats():
     np.testing.assert_array_equal(above[free], np.array(SIGNAL[0])[free] > THETA + 1.0)
 
 
-def test_rate_control_counts_nats():
-    """The threshold of a batch moves towards the entropy that n asks for."""
+@pytest.mark.parametrize(("low", "spread"), [(0.0, 1.0), (3.5, 0.05), (0.2, 0.01)])
+def test_rate_control_finds_the_entropy_that_n_asks_for(low, spread):
+    """However near to each other entropies are, as those of a model that has learned little."""
     module = DynamicChunker(
         ChunkerConfig(kind="entropy", width=D, rate=4.0, slack=4.0, control_steps=20)
     )
-    signal = jax.random.exponential(jax.random.key(0), (8, 64))
+    signal = low + spread * jax.random.exponential(jax.random.key(0), (8, 64))
     starts = jnp.zeros(signal.shape, bool).at[:, 0].set(True)
     ids = jnp.where(starts, 256, 65)
     row = Row(ids, starts, jnp.ones_like(starts), None, jnp.float32(8 * 64), signal)
     x = jnp.zeros((8, 64, D))
     variables = module.init(jax.random.key(0), x, row)
     step = jax.jit(lambda v: module.apply(v, x, row, train=True, mutable=["rate"])[1])
-    for _ in range(30):
+    for _ in range(60):
         variables = step(variables)
     chunks, *_ = module.apply(variables, x, row)
     assert chunks.stats["n_chunks"] == pytest.approx(8 * 64 / 4, abs=2)
     # 128 chunks, 8 of which begin rows: the 120 highest of 504 entropies.
     quantile = np.sort(np.asarray(signal)[:, 1:].ravel())[-120]
     found = THETA + float(variables["rate"]["threshold"]["threshold"])
-    assert found == pytest.approx(float(quantile), abs=0.05)
+    assert found == pytest.approx(float(quantile), abs=0.05 * spread)
 
 
 def test_without_entropies_a_router_says_so():
