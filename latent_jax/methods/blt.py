@@ -43,7 +43,7 @@ class BLT(Family):
     """
 
     name = "BLT"
-    rank, colour = 10, 1
+    rank, colour = 10, 2
     summary = "bytes in patches of n on average that end at high entropies (Pagnoni et al. 2024)"
     options = {
         "n": Option("bytes per patch, as 4 or 4.5", numbers=more_than(1, 2**20), is_whole=False),
