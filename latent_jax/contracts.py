@@ -241,6 +241,9 @@ class Task(Protocol):
     factor on the learning rate, and `milestones`, from finished steps to sentences to show there.
     It may have `copies`, from a collection to the one that it begins as a copy of: `init` returns
     both, and where a run begins with the weights of another one, the copy is made of those.
+    It may have `borrowed`, from what paths of frozen parameters begin with, such as "params/m1/",
+    to a config key and its value, the run folder whose parameters they are; they are read from
+    there when a run begins.
     It may have `samples(variables, batch, tokenizer)`, which every process calls with a held-out
     batch after an evaluation, and which returns texts for people; or `reconstruct` or
     `boundaries(variables, batch)`, see `experiments.samples`. What has `boundaries` is analyzed by

@@ -16,6 +16,7 @@ from latent_jax.paths import open_path
 from latent_jax.training import TrainingConfig, initial_state
 from latent_jax.training.feed import Spec
 from latent_jax.training.init_from import (
+    borrowed_weights,
     check_network,
     choose_names,
     open_weights,
@@ -39,6 +40,13 @@ def check_weights(task: Task, training: TrainingConfig, spec: Spec, mesh: Mesh) 
         network = network.model
     if isinstance(network, GPTConfig):
         check_network(weights, network, names)
+
+
+def check_borrowed(task: Task, spec: Spec, mesh: Mesh) -> None:
+    """Refuse weights that a task borrows and that do not fit, before a run folder is made."""
+    shapes = jax.eval_shape(initial_state(task, optax.identity(), spec, 0)).variables
+    for _ in borrowed_weights(task, shapes, mesh):
+        pass  # each is checked when it is opened
 
 
 def check_best_metric(task: Task, name: str, spec: Spec, evaluations: Sequence[Evaluation]) -> None:

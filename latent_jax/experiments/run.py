@@ -19,10 +19,12 @@ from latent_jax.data import Batch
 from latent_jax.data.packing import RowLayout
 from latent_jax.experiments.checks import (
     check_best_metric,
+    check_borrowed,
     check_metric_name,
     check_source,
     check_weights,
 )
+from latent_jax.experiments.entropy_runs import settle_entropy_model
 from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension, with_extension
 from latent_jax.experiments.older_runs import ADDED, renewed
 from latent_jax.experiments.reading import Reading, log_left_out, open_reading
@@ -118,6 +120,7 @@ def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:
     startup = startup or StartUp()
     state_rule(config)
     check_settings(config)
+    settle_entropy_model(config, {})
     training = TrainingConfig(**config.training, seed=config.seed)
     optimizer = OptimizerConfig(**config.optimizer)
     check_wandb(training.wandb)
@@ -179,6 +182,7 @@ def run(
     check_path(workdir)
     folder = RunFolder(open_path(workdir))
     recorded = folder.config if (folder.path / "config.json").exists() else {}
+    settle_entropy_model(config, recorded)
     if config.training.init_from and not recorded:
         check_source(config.training.init_from)
     with folder.hold():
@@ -209,6 +213,8 @@ def _run(
     log_left_out(reading)
     if training.init_from and not recorded:
         check_weights(experiment.task, training, spec, experiment.mesh)
+    if getattr(experiment.task, "borrowed", {}) and not recorded:
+        check_borrowed(experiment.task, spec, experiment.mesh)
 
     def validation(part=""):
         return experiment.evaluation("validation", config.evaluation_bytes, part)

@@ -11,6 +11,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax.experiments.run import prepare, rows_read, run
+from latent_jax.methods.blt import needs_entropies
+from latent_jax.methods.entropy_network import describe_network
+from latent_jax.methods.names import parse
 from latent_jax.methods.settings import check_settings, state_rule
 from latent_jax.methods.unused import of_run, unused_options
 from latent_jax.paths import open_path
@@ -48,6 +51,7 @@ def run_config(
             check_settings(run_config)
     for run_config in runs.values():
         _settle_init_from(run_config, config.get("runs", {}), workdir)
+        _settle_entropy_model(run_config, config.get("runs", {}), workdir)
     n_devices = spread_over_cores(
         itertools.chain.from_iterable(map(_rows_at_a_time, runs.values()))
     )
@@ -134,7 +138,7 @@ def _named(name: str) -> Iterator[None]:
 
 
 RUN = "run:"
-"""Begins a `training.init_from` that names an earlier run of the same config file."""
+"""Begins the value of a key that names an earlier run of the same config file."""
 
 
 def _settle_init_from(config: ConfigDict, runs: Mapping[str, Any], workdir: Path) -> None:
@@ -143,30 +147,57 @@ def _settle_init_from(config: ConfigDict, runs: Mapping[str, Any], workdir: Path
     Raises:
         ValueError: the config file has no such run, or does not train it before this one.
     """
-    source = config.training.init_from
+    config.training.init_from = _folder_of_run(
+        config, runs, workdir, "training.init_from", config.training.init_from
+    )
+
+
+def _settle_entropy_model(config: ConfigDict, runs: Mapping[str, Any], workdir: Path) -> None:
+    """Replace "run:NAME" in `hierarchy.entropy_model` likewise, and state the network of that run.
+
+    So a run can be checked before the other one is trained.
+
+    Raises:
+        ValueError: as `_settle_init_from`; or it is no run of a byte model.
+    """
+    section, key = config.hierarchy, "hierarchy.entropy_model"
+    source = section.entropy_model
+    section.entropy_model = _folder_of_run(config, runs, workdir, key, source)
+    if source.startswith(RUN) and needs_entropies(parse(config.method)):
+        try:
+            section.entropy_network = describe_network(runs[source.removeprefix(RUN)])
+        except ValueError as error:
+            raise ValueError(f"{key}={source}: {error}") from error
+
+
+def _folder_of_run(
+    config: ConfigDict, runs: Mapping[str, Any], workdir: Path, key: str, source: str
+) -> str:
+    """Return the folder of the run that "run:NAME" names; every other value as it is."""
     if not source.startswith(RUN):
-        return
+        return source
     earlier = list(itertools.takewhile(lambda name: runs[name] is not config, runs))
     name = source.removeprefix(RUN)
     if name not in earlier:
         raise ValueError(
-            f"training.init_from={source} names a run of the same config file that is trained "
+            f"{key}={source} names a run of the same config file that is trained "
             f"before, and runs are trained in alphabetical order; before this one there "
             f"{'are' if len(earlier) > 1 else 'is'} {', '.join(earlier) or 'none'}"
         )
     own = next(own for own in runs if runs[own] is config)
-    config.training.init_from = _recorded_source(workdir / own, name) or str(workdir / name)
+    return _recorded_source(workdir / own, key, name) or str(workdir / name)
 
 
-def _recorded_source(folder: Path, name: str) -> str:
-    """Return where a run that has begun took the weights of the run `name`; "" where it has not.
+def _recorded_source(folder: Path, key: str, name: str) -> str:
+    """Return where a run that has begun took weights of the run `name`; "" where it has not.
 
     Its folder may have been moved since, or be spelled in another way, and it is the same run.
     """
     if not (folder / "config.json").exists():
         return ""
-    training = RunFolder(folder).config.get("training")
-    source = training.get("init_from") if isinstance(training, dict) else None
+    section, _, option = key.partition(".")
+    recorded = RunFolder(folder).config.get(section)
+    source = recorded.get(option) if isinstance(recorded, dict) else None
     return source if isinstance(source, str) and Path(source).name == name else ""
 
 

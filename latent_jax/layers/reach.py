@@ -4,13 +4,16 @@ Both run over whole rows, read the first positions of each lane at once (`prefil
 position per lane (`step`), with the same results. Documents of a row may be told apart; then no
 position reads another document.
 
+A network whose `reads_chunks` is true takes beside the stream, at each position, the vector of the
+chunk that the position reads: see `layers.cross_reach`.
+
 A step may leave a lane out (`is_real_B`): its state stays as it is, and its result is of no use. So
 a network can run for those lanes of a batch that have something to read.
 """
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -40,8 +43,11 @@ class AttentionReach:
     Attributes:
         stack: the blocks; resolved.
         window: positions that each one reads, itself included; 0 = all before it.
-        reads_memory: whether each position reads one more vector, as wide as the stream, in the
+        reads_chunks: whether each position reads one more vector, as wide as the stream, in the
             attention of all blocks.
+
+    Class attributes:
+        adds_chunks: whether a decoder made of it reads what chunks gave added to the stream.
 
     Raises:
         ValueError: the positions are learned or relative.
@@ -49,7 +55,8 @@ class AttentionReach:
 
     stack: TransformerConfig
     window: int = 0
-    reads_memory: bool = False
+    reads_chunks: bool = False
+    adds_chunks: ClassVar[bool] = True
 
     def __post_init__(self):
         """Refuse positions that a view cannot have."""
@@ -88,7 +95,7 @@ class AttentionReach:
             flops["feed_forward"] = stack.expert_flops(stack.n_experts)
         n_projected = stack.d_model + 2 * stack.key_value_heads * stack.head_size
         of_memory = 2.0 * stack.n_layers * stack.d_model * n_projected
-        return sum(flops.values()) + (of_memory if self.reads_memory else 0.0)
+        return sum(flops.values()) + (of_memory if self.reads_chunks else 0.0)
 
     def empty_cache(self, n_lanes: int, n_slots: int) -> ReachCache:
         """Return what `step` starts from; rings have `n_slots` slots, or as many as the window."""
@@ -109,6 +116,8 @@ class MambaReach:
 
     block: SSMConfig
     n_layers: int
+    reads_chunks: ClassVar[bool] = False
+    adds_chunks: ClassVar[bool] = True
 
     @classmethod
     def of(cls, d_model: int, n_layers: int, d_state: int, dtype: str) -> "MambaReach":

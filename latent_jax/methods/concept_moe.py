@@ -97,7 +97,7 @@ class ConceptMoE(HierarchicalFamily):
         if method["joint"]:
             attention = dataclasses.replace(hierarchy, outer="attention")
             decoder = outer_network(attention, stage.width, main)
-            decoder = dataclasses.replace(decoder, reads_memory=True)
+            decoder = dataclasses.replace(decoder, reads_chunks=True)
         if method["experts"]:
             inner = AttentionReach(
                 MiddleConfig.of(

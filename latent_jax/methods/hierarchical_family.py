@@ -89,6 +89,18 @@ class HierarchicalFamily(Family):
         """
         return _stages(method, self.parts(method), hierarchy, main, separator_id)
 
+    def model_words(
+        self, method: MethodName, config: ConfigDict, platform: Platform
+    ) -> dict[str, Any]:
+        """Return further fields of the model's config."""
+        del method, config, platform
+        return {}
+
+    def task_words(self, method: MethodName, config: ConfigDict) -> dict[str, Any]:
+        """Return further fields of the task."""
+        del method, config
+        return {}
+
     def vocab_size(self, method: MethodName) -> int:
         """Return 256 bytes and the separator."""
         return tokenizers.Bytes.vocab_size
@@ -130,6 +142,7 @@ class HierarchicalFamily(Family):
                 dropout=main.dropout,
                 dtype=main.dtype,
                 apart=hierarchy.documents == "apart",
+                **self.model_words(method, config, platform),
             ),
             config.row_length,
             vocabulary.bytes_per_token,
@@ -139,6 +152,7 @@ class HierarchicalFamily(Family):
             head=head_of(config, vocabulary.size, platform),
             unit=self.unit,
             balance_weight=hierarchy.balance_weight,
+            **self.task_words(method, config),
             **words,
         )
 

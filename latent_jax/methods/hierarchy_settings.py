@@ -59,6 +59,17 @@ class HierarchyConfig:
     stage_rates: Annotated[str, one_of(STAGE_RATES)] = "equal"
     # whether documents of a row see each other: one of DOCUMENTS
     documents: Annotated[str, one_of(DOCUMENTS)] = "together"
+    # of BLT: run folder of a byte model (method Bytes), or run:NAME of the same config file, whose
+    # entropies cut the text; "" = the boundaries need none
+    entropy_model: str = ""
+    # of BLT: vectors of a patch that cross-attention makes of its bytes, and that its bytes read;
+    # 0 = one, the mean, which is added to its bytes
+    cross: Annotated[int, at_least(0, 2**10)] = 0
+    # of BLT: blocks of the decoder; 0 = as many as of the encoder, which are hierarchy.layers
+    decoder_layers: Annotated[int, at_least(0, 10_000)] = 0
+    # of BLT: rows of each table of hashed n-grams of bytes, n = 3 to 8; 0 = no n-grams
+    ngrams: Annotated[int, at_least(0, 2**24)] = 0
+    entropy_network: str = ""  # its network as JSON; "" = as its run has it
 
     def __post_init__(self):
         """Check the fields."""

@@ -22,8 +22,10 @@ from latent_jax.ranges import at_least, more_than
 
 MOST_STAGES = 4
 
-ROUTERS = tuple(kind for kind, cls in routers().items() if cls.taught_by != "batch")
-"""Those that need nothing of a batch but bytes."""
+ROUTERS = tuple(
+    kind for kind, cls in routers().items() if cls.taught_by != "batch" and not cls.reads_signal
+)
+"""Those that need nothing of a batch but bytes, and no other model."""
 
 AUTO = "auto"
 """The n that costs hierarchy.flops_per_byte."""

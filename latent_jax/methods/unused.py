@@ -12,11 +12,15 @@ from ml_collections import ConfigDict
 
 from latent_jax.chunking.dynamic import routers
 from latent_jax.chunking.fixed.registry import compressors, options_of
+from latent_jax.methods.blt import needs_entropies
 from latent_jax.methods.hierarchical_family import HierarchicalFamily
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import families, family
 from latent_jax.quantizers import QUANTIZERS
 from latent_jax.quantizers.base import kinds_that_read
+
+OF_BLT = ("ngrams", "cross", "decoder_layers")
+"""Keys of the section "hierarchy" that only BLT reads."""
 
 OF_EXPERTS = ("expert_choices", "expert_slack", "balance_weight")
 """Keys of the section "hierarchy" that only methods with experts read."""
@@ -53,6 +57,10 @@ def _unread_of_hierarchy(config: ConfigDict, key: str, value: Any) -> list[str]:
     if not isinstance(known, HierarchicalFamily):
         readers = [name for name, one in families().items() if isinstance(one, HierarchicalFamily)]
         return [f"{start}{' or '.join(readers)} would read it, and the method is {method}"]
+    if option in OF_BLT and method.family != "BLT":
+        return [f"{start}BLT would read it, and the method is {method}"]
+    if option.startswith("entropy_") and not needs_entropies(method):
+        return [f"{start}BLT with boundaries by entropies would read it, and here is {method}"]
     if option in OF_EXPERTS and not method.options.get("experts"):
         return [f"{start}a method with experts would read it, and {method} has none"]
     outer = known.outer if outer == "auto" else outer

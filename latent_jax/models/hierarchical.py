@@ -23,12 +23,25 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.chunking.dynamic.base import Cut, repeat
-from latent_jax.chunking.dynamic.chunker import EVEN, DynamicChunker, Row, row_of_chunks
+from latent_jax.chunking.dynamic.chunker import (
+    EVEN,
+    DynamicChunker,
+    Row,
+    row_of_chunks,
+    since_start,
+)
 from latent_jax.layers.dense import Dense
 from latent_jax.layers.dropout import Dropout
 from latent_jax.layers.embeddings import TokenEmbedding
+from latent_jax.layers.ngrams import HashNgrams, histories
 from latent_jax.layers.reach import keep
-from latent_jax.models.hierarchy_config import HierarchicalConfig, StageCache, StageConfig
+from latent_jax.models.entropy_model import EntropyModel
+from latent_jax.models.hierarchy_config import (
+    HierarchicalConfig,
+    ModelCache,
+    StageCache,
+    StageConfig,
+)
 
 
 class Boundaries(NamedTuple):
@@ -84,8 +97,9 @@ class Stage(nn.Module):
         zeros = nn.initializers.zeros
         if config.residual == "linear":
             self.residual = Dense((width,), (width,), "float32", zeros, use_bias=False)
-        if config.inner.width > width:
-            self.pad = self.param("pad", zeros, (config.inner.width - width,), jnp.float32)
+        n_more = config.inner.width - config.chunk_width
+        if n_more:
+            self.pad = self.param("pad", zeros, (n_more,), jnp.float32)
         is_last = config.is_innermost
         self.inner = config.inner.module() if is_last else Stage(config.inner, self.number + 1)
 
@@ -130,14 +144,14 @@ class Stage(nn.Module):
             The decoder's result, and the cache behind the last position of each lane.
         """
         encoded_BTD, encoder = self.encoder.prefill(x_BTD, lengths_B, cache.encoder)
-        chunks, cut, _, read_BT = self.chunker(encoded_BTD, row, capacity=x_BTD.shape[1])
+        chunks, cut, _, read = self.chunker(encoded_BTD, row, capacity=x_BTD.shape[1])
         inner_row, n_chunks_B = row_of_chunks(row, cut), jnp.sum(cut.mask_BK, axis=1)
         z_BKE = self._widened(chunks.z_BKD)
         if self.config.is_innermost:
             z_BKE, inner = self.inner.prefill(z_BKE, n_chunks_B, cache.inner)
         else:
             z_BKE, inner = self.inner.prefill(z_BKE, inner_row, n_chunks_B, cache.inner)
-        joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, read_BT, cut, row, inner_row)
+        joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, read.p_BT, cut, row, inner_row)
         memory = self._memory(memory_BKD, cut, row, inner_row)
         y_BTD, decoder = self.decoder.prefill(joined_BTD, lengths_B, cache.decoder, **memory)
         at_B11 = n_chunks_B[:, None, None] - 1
@@ -178,17 +192,18 @@ class Stage(nn.Module):
         )
         read_B = self.chunker.router.read(p_B)
         up_BD, memory_BD = self.back.step(
-            z_BE[:, : self.config.width], read_B, start_B, is_first_B, cache.memory_BD
+            z_BE[:, : self.config.back_width], read_B, start_B, is_first_B, cache.memory_BD
         )
-        joined_BD = self._added(up_BD, encoded_BD)
-        memory = dict(memory_BD=memory_BD) if self.config.reads_memory else {}
+        adds_chunks = self.config.after.adds_chunks
+        joined_BD = self._added(up_BD, encoded_BD) if adds_chunks else encoded_BD
+        memory = dict(memory_BD=memory_BD) if self.config.after.reads_chunks else {}
         y_BD, decoder = self.decoder.step(joined_BD, cache.decoder, is_real_B, **memory)
         last = keep(is_real_B, last, cache.last)
         return y_BD, StageCache(encoder, decoder, last, memory_BD, inner)
 
     def _widened(self, z_BKD):
         """Return chunks as wide as the inner network."""
-        n_more = self.config.inner.width - self.config.width
+        n_more = self.config.inner.width - self.config.chunk_width
         if not n_more:
             return z_BKD
         pad_BKE = jnp.broadcast_to(
@@ -198,14 +213,16 @@ class Stage(nn.Module):
 
     def _joined(self, encoded_BTD, z_BKE, p_BT, cut, row, inner_row):
         """Return what the decoder reads, in the compute dtype, and the memory of the way back."""
-        z_BKD = z_BKE[..., : self.config.width]
+        z_BKD = z_BKE[..., : self.config.back_width]
         up_BTD, memory_BKD = self.back(z_BKD, p_BT, cut, inner_row.starts_BT)
+        if not self.config.after.adds_chunks:
+            return encoded_BTD, memory_BKD
         up_BTD = _of_own_document(up_BTD, cut, row, inner_row)
         return self._added(up_BTD, encoded_BTD), memory_BKD
 
     def _memory(self, memory_BKD, cut, row, inner_row):
         """Return what the decoder reads beside the stream, as its argument, if it does."""
-        if not self.config.reads_memory:
+        if not self.config.after.reads_chunks:
             return {}
         memory_BTD = repeat(memory_BKD, cut.chunk_of_BT)
         return dict(memory_BTD=_of_own_document(memory_BTD, cut, row, inner_row))
@@ -246,6 +263,10 @@ class HierarchicalModel(nn.Module):
         self.token_embedding = TokenEmbedding(config.vocab_size, config.stage.width, config.dtype)
         self.dropout = Dropout(config.dropout)
         self.stage = Stage(config.stage)
+        if config.entropy is not None:
+            self.entropy_model = EntropyModel(config.entropy)
+        if config.ngrams:
+            self.ngrams = HashNgrams(config.ngrams, config.stage.width, config.dtype)
 
     def __call__(
         self,
@@ -275,19 +296,29 @@ class HierarchicalModel(nn.Module):
             mask_BT: bool, False at padding behind a row; None = there is none.
             n_bytes: float32 scalar, raw bytes of the batch, where rates are counted in them; None =
                 they are counted in its positions.
-            signal_BT: float32, see `Sight`; None = there is none.
+            signal_BT: float32, see `Sight`; None = that of the entropy model, or none without one.
             train: whether dropout is on, thresholds follow and boundaries are drawn. The first
                 needs the rng stream "dropout", the second that the collection "rate" is mutable,
                 the third the stream "boundaries".
         """
         row = self._row(ids_BT, mask_BT, n_bytes, self.config.apart)
-        row = row._replace(signal_BT=signal_BT)
-        x_BTD = self.dropout(self.token_embedding(ids_BT), train=train)
+        row = row._replace(signal_BT=self.signal(row) if signal_BT is None else signal_BT)
+        x_BTD = self.dropout(self._embed(ids_BT, self._history(row)), train=train)
         return self.stage(x_BTD, row, train=train)
 
+    def signal(self, row: Row) -> jax.Array | None:
+        """Return the entropies of the bytes behind positions, float32[B, T]; None without a model.
+
+        As in the GPT of all methods, the model of entropies reads earlier documents of a row,
+        unless documents do not see each other.
+        """
+        if self.config.entropy is None:
+            return None
+        return self.entropy_model.entropies(row.ids_BT, row.documents_BT)
+
     def prefill(
-        self, ids_BT: jax.Array, lengths_B: jax.Array, cache: StageCache
-    ) -> tuple[jax.Array, StageCache]:
+        self, ids_BT: jax.Array, lengths_B: jax.Array, cache: ModelCache
+    ) -> tuple[jax.Array, ModelCache]:
         """Read the first ids of each lane; `step` goes on behind them.
 
         A lane is one document: its first id is the separator, and no other one is.
@@ -302,21 +333,49 @@ class HierarchicalModel(nn.Module):
             The logits behind the last id of each lane, float32[B, V], and the cache.
         """
         mask_BT = jnp.arange(ids_BT.shape[1])[None] < lengths_B[:, None]
-        row = self._row(ids_BT, mask_BT, None, False)
-        x_BTD, cache = self.stage.prefill(self.token_embedding(ids_BT), row, lengths_B, cache)
+        row, entropy = self._row(ids_BT, mask_BT, None, False), ()
+        if self.config.entropy is not None:
+            read = self.entropy_model.prefill_entropies
+            signal_BT, entropy = read(ids_BT, lengths_B, cache.entropy)
+            row = row._replace(signal_BT=signal_BT)
+        history_BTN, past = self._history(row), ()
+        if history_BTN is not None:
+            last_B1N = jnp.take_along_axis(history_BTN, lengths_B[:, None, None] - 1, axis=1)
+            past = last_B1N[:, 0, 1:]
+        x_BTD = self._embed(ids_BT, history_BTN)
+        x_BTD, stage = self.stage.prefill(x_BTD, row, lengths_B, cache.stage)
         last_B1D = jnp.take_along_axis(x_BTD, lengths_B[:, None, None] - 1, axis=1)
-        return self.logits(last_B1D)[:, 0], cache
+        return self.logits(last_B1D)[:, 0], ModelCache(stage, entropy, past)
 
-    def step(self, ids_B: jax.Array, cache: StageCache) -> tuple[jax.Array, StageCache]:
+    def step(self, ids_B: jax.Array, cache: ModelCache) -> tuple[jax.Array, ModelCache]:
         """Read one id per lane; return the logits behind it, float32[B, V], and the cache."""
-        x_BD = self.token_embedding(ids_B[:, None])[:, 0]
-        start_B, is_real_B = ids_B == self.config.separator_id, jnp.ones(ids_B.shape, bool)
-        x_BD, cache = self.stage.step(x_BD, ids_B, start_B, is_real_B, cache)
-        return self.logits(x_BD[:, None])[:, 0], cache
+        separator, is_real_B = self.config.separator_id, jnp.ones(ids_B.shape, bool)
+        start_B, history_B1N, past = ids_B == separator, None, ()
+        if self.config.ngrams:
+            past_BN = jnp.where(start_B[:, None], separator, cache.past)
+            history_BN = jnp.concatenate([past_BN, ids_B[:, None]], axis=1)
+            history_B1N, past = history_BN[:, None], history_BN[:, 1:]
+        x_BD = self._embed(ids_B[:, None], history_B1N)[:, 0]
+        signal_B, entropy = None, ()
+        if self.config.entropy is not None:
+            signal_B, entropy = self.entropy_model.step_entropies(ids_B, cache.entropy)
+        x_BD, stage = self.stage.step(x_BD, ids_B, start_B, is_real_B, cache.stage, signal_B)
+        return self.logits(x_BD[:, None])[:, 0], ModelCache(stage, entropy, past)
 
     def logits(self, x_BTD: jax.Array) -> jax.Array:
         """Return the logits of features, float32[B, T, V], from the tied table."""
         return self.token_embedding.attend(x_BTD)
+
+    def _embed(self, ids_BT, history_BTN):
+        """Return the embeddings of ids, and of n-grams where there are some."""
+        x_BTD = self.token_embedding(ids_BT)
+        return x_BTD if history_BTN is None else x_BTD + self.ngrams(history_BTN)
+
+    def _history(self, row):
+        """Return the ids that n-grams read, int32[B, T, N]; None without n-grams."""
+        if not self.config.ngrams:
+            return None
+        return histories(row.ids_BT, since_start(row.starts_BT), self.config.separator_id)
 
     def _row(self, ids_BT, mask_BT, n_bytes, apart):
         starts_BT = (ids_BT == self.config.separator_id).at[:, 0].set(True)

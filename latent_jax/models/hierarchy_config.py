@@ -3,11 +3,17 @@
 import dataclasses
 from typing import Annotated, Any, NamedTuple, Self
 
+import jax
+import jax.numpy as jnp
+
 from latent_jax.chunking.dynamic.chunker import ChunkerConfig, Last
 from latent_jax.chunking.dynamic.parts import WayBack
 from latent_jax.chunking.dynamic.registry import ways_back
 from latent_jax.layers.config import DTYPES, MOST_IDS
-from latent_jax.layers.reach import AttentionReach, Reach
+from latent_jax.layers.cross_reach import CrossReach
+from latent_jax.layers.ngrams import REACH
+from latent_jax.layers.reach import AttentionReach, Reach, ReachCache
+from latent_jax.models.entropy_model import entropy_flops
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Natural, at_least, check_fields, one_of
 
@@ -37,6 +43,20 @@ class StageCache(NamedTuple):
     inner: Any
 
 
+class ModelCache(NamedTuple):
+    """What a model passes on from one position to the next.
+
+    Attributes:
+        stage: of the outermost stage.
+        entropy: of the entropy model; () = there is none.
+        past: int32[B, REACH], the last ids of the document, for n-grams; () = there are none.
+    """
+
+    stage: StageCache
+    entropy: ReachCache | tuple[()] = ()
+    past: jax.Array | tuple[()] = ()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StageConfig:
     """A stage: encoder, chunker, inner network over chunks, decoder.
@@ -48,11 +68,12 @@ class StageConfig:
         way_back: from chunks to positions, see `registry.ways_back`.
         residual: one of `RESIDUALS`.
         decoder: the decoder where it is another network than the encoder; None = as `outer`. One
-            that reads a memory reads, at each position, what the way back remembers of its chunk.
+            that reads chunks reads, at each position, what the way back remembers of its chunk.
 
     Raises:
         ValueError: the inner network is narrower, the chunker or the decoder has another width, a
-            word is unknown, or encoder or decoder have no positions.
+            word is unknown, encoder or decoder have no positions, or nothing is added to the
+            encoder's result and the residual is not "identity".
     """
 
     outer: Reach
@@ -60,16 +81,16 @@ class StageConfig:
     inner: "StageConfig | AttentionReach"
     way_back: str = "smooth"
     residual: str = "linear"
-    decoder: Reach | None = None
+    decoder: "Reach | CrossReach | None" = None
 
     def __post_init__(self):
         """Check the words and widths."""
         check_word("way back", self.way_back, ways_back())
         check_word("residual", self.residual, RESIDUALS)
-        if self.inner.width < self.width:
+        if self.inner.width < self.chunk_width:
             raise ValueError(
-                f"a stage of width {self.width} holds a network of width {self.inner.width}: inner "
-                "networks are at least as wide (hierarchy.widths, model.d_model)"
+                f"a stage of width {self.chunk_width} holds a network of width {self.inner.width}: "
+                "inner networks are at least as wide (hierarchy.widths, model.d_model)"
             )
         if self.chunker.width != self.width:
             raise ValueError(f"a chunker of width {self.chunker.width} in a stage of {self.width}")
@@ -81,6 +102,11 @@ class StageConfig:
                     "encoder and decoder have positions=none: only a network over chunks may do "
                     "without positions"
                 )
+        if not self.after.adds_chunks and self.residual != "identity":
+            raise ValueError(
+                "a decoder that reads chunks alone takes the encoder's result as it is: set "
+                f"residual to identity; got {self.residual!r}"
+            )
 
     @property
     def width(self) -> int:
@@ -88,19 +114,24 @@ class StageConfig:
         return self.outer.width
 
     @property
-    def after(self) -> Reach:
+    def after(self) -> "Reach | CrossReach":
         """The decoder."""
         return self.decoder or self.outer
 
     @property
-    def reads_memory(self) -> bool:
-        """Whether the decoder reads what the way back remembers of the chunk of each position."""
-        return isinstance(self.after, AttentionReach) and self.after.reads_memory
+    def chunk_width(self) -> int:
+        """Of the vectors of chunks; inner networks are at least as wide."""
+        return self.chunker.out_width
+
+    @property
+    def back_width(self) -> int:
+        """Of what the way back gives."""
+        return self.width if self.after.adds_chunks else self.inner.width
 
     @property
     def back(self) -> WayBack:
         """The way back."""
-        return ways_back()[self.way_back](width=self.width)
+        return ways_back()[self.way_back](width=self.back_width)
 
     @property
     def is_innermost(self) -> bool:
@@ -144,7 +175,7 @@ class StageConfig:
             self.outer.empty_cache(n_lanes, n_slots),
             self.after.empty_cache(n_lanes, n_slots),
             last,
-            last.x_BD.astype("float32"),
+            jnp.zeros((n_lanes, self.back_width), jnp.float32),
             self.inner.empty_cache(n_lanes, n_slots, *words),
         )
 
@@ -160,6 +191,9 @@ class HierarchicalConfig:
         dropout: rate on the embeddings, in training; that of the main network is its own.
         dtype: one of `DTYPES`, of activations and matmuls.
         apart: whether documents of a row do not see each other; see `HierarchicalModel`.
+        entropy: of the frozen byte model whose entropies routers read, see `EntropyModel`; None =
+            there is none.
+        ngrams: rows of each table of hashed n-grams, see `HashNgrams`; 0 = there are none.
     """
 
     vocab_size: Annotated[int, at_least(1, MOST_IDS)]
@@ -168,6 +202,8 @@ class HierarchicalConfig:
     dropout: float = 0.0
     dtype: Annotated[str, one_of(DTYPES)] = "float32"
     apart: bool = False
+    entropy: AttentionReach | None = None
+    ngrams: Natural = 0
 
     def __post_init__(self):
         """Check the fields."""
@@ -194,7 +230,8 @@ class HierarchicalConfig:
     @property
     def unrolled(self) -> Self:
         """The same network without loops over layers."""
-        return dataclasses.replace(self, stage=self.stage.unrolled)
+        entropy = None if self.entropy is None else self.entropy.unrolled
+        return dataclasses.replace(self, stage=self.stage.unrolled, entropy=entropy)
 
     def lengths(self, length: int) -> tuple[int, ...]:
         """Return the positions that each stage reads, and the main network, at capacity."""
@@ -214,8 +251,14 @@ class HierarchicalConfig:
             at_rate: count the chunks that are aimed at instead, as a step of generation pays them.
         """
         head = 2.0 * self.stage.width * self.vocab_size
-        return {"embedding": 0.0, **self.stage.forward_flops(length, at_rate), "head": head}
+        parts = {"embedding": 0.0, **self.stage.forward_flops(length, at_rate), "head": head}
+        if self.entropy is not None:
+            parts["entropy_model"] = entropy_flops(self.entropy, length)
+        return parts
 
-    def empty_cache(self, n_lanes: int, n_slots: int) -> StageCache:
+    def empty_cache(self, n_lanes: int, n_slots: int) -> ModelCache:
         """Return what `HierarchicalModel.step` starts from."""
-        return self.stage.empty_cache(n_lanes, n_slots, self.dtype)
+        stage = self.stage.empty_cache(n_lanes, n_slots, self.dtype)
+        entropy = () if self.entropy is None else self.entropy.empty_cache(n_lanes, n_slots)
+        past = jnp.full((n_lanes, REACH), self.separator_id, jnp.int32) if self.ngrams else ()
+        return ModelCache(stage, entropy, past)

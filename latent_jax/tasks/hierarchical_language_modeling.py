@@ -35,6 +35,9 @@ STAGE_RATES = ("hnet", "equal")
 UNITS = ("bytes", "tokens")
 """Raw bytes, or positions of rows; for a code of bytes these differ by the separators."""
 
+ENTROPY_MODEL = "params/entropy_model/"
+"""Begins the paths of the parameters of the entropy model."""
+
 BYTES_PER_TOKEN = 4.6
 """Of GPT-2's tokenizer, for which learning rates are known (H-Net, section 2.3)."""
 
@@ -54,6 +57,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
         head: one of `tasks.heads.HEADS` except "auto".
         unit: one of `UNITS`, what the rate of the outermost stage is counted in.
         balance_weight: of the loss of experts.
+        entropy_source: run folder whose parameters the entropy model of the config begins with and
+            keeps; "" = `init` draws them, or they come with all others of another run.
 
     Raises:
         ValueError: a word is unknown, a weight is negative, or a router of an inner stage is taught
@@ -69,9 +74,9 @@ class HierarchicalLanguageModeling(FlopsOfText):
     head: str = "whole"
     unit: str = "bytes"
     balance_weight: float = 0.01
+    entropy_source: str = ""
     name = "hierarchical_language_modeling"
     headline = "bits_per_byte"
-    frozen = ()
 
     def __post_init__(self):
         """Check the words and weights."""
@@ -105,6 +110,17 @@ class HierarchicalLanguageModeling(FlopsOfText):
         return self.router.weight if self.boundary_weight == -1 else self.boundary_weight
 
     @property
+    def frozen(self):
+        """The entropy model stays as it is, see `Task`."""
+        return () if self.model_config.entropy is None else (f"{ENTROPY_MODEL}.*",)
+
+    @property
+    def borrowed(self):
+        """Where the parameters of the entropy model are, see `Task`."""
+        source = ("hierarchy.entropy_model", self.entropy_source)
+        return {ENTROPY_MODEL: source} if self.entropy_source else {}
+
+    @property
     def rates(self):
         """Factors on the learning rate by stage, see `Task`.
 
@@ -121,7 +137,7 @@ class HierarchicalLanguageModeling(FlopsOfText):
             beyond = "" if number == depth else "(?!inner/)"
             path = f"params/stage/{'inner/' * number}{beyond}.*"
             if not number:
-                path = rf"params/(token_embedding/.*|stage/{beyond}.*)"
+                path = rf"params/(token_embedding/.*|ngrams/.*|stage/{beyond}.*)"
             rates[path] = _constant(factor)
             cut *= config.stages[number].chunker.rate if number < depth else 1.0
         return rates
@@ -155,9 +171,15 @@ class HierarchicalLanguageModeling(FlopsOfText):
 
     @property
     def train_flops_per_byte(self):
-        """FLOPs per raw byte; entropies that teach take the head once more; see `Task`."""
+        """Three forward passes' worth of what is trained, and what is computed beside; see `Task`.
+
+        The entropy model takes one pass; what its training took is in the record of its own run, as
+        that of M1 is in its file's. Entropies that teach take the head once more.
+        """
+        flops = self.component_flops
         teaches = self.router.taught_by == "entropy"
-        return super().train_flops_per_byte + teaches * self.component_flops["head"]
+        beside = teaches * flops["head"] - 2.0 * flops.get("entropy_model", 0.0)
+        return super().train_flops_per_byte + beside
 
     def init(self, key, batch):
         """Draw parameters, and thresholds of 0; see `Task`."""

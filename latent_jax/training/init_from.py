@@ -8,7 +8,7 @@ Hugging Face) holds those of a GPT.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from latent_jax.training.sharding import replicated
 
 PyTree = Any
 
+PARAMS = "params/"
+
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
@@ -48,7 +50,7 @@ class Weights:
     network: GPTConfig | None = None
 
 
-def open_weights(path: str, mesh: Mesh) -> Weights:
+def open_weights(path: str, mesh: Mesh, key: str = "training.init_from") -> Weights:
     """Return the weights in a run folder (its last checkpoint), RUN/checkpoints/STEP, or a file.
 
     A file is .npz or .safetensors with this project's names, or a published model: a .gguf, or a
@@ -57,36 +59,37 @@ def open_weights(path: str, mesh: Mesh) -> Weights:
     Args:
         path: of one of them; a run may also lie in a bucket.
         mesh: from `make_mesh`; checkpoints are read onto it.
+        key: config key that has the path, for messages.
 
     Raises:
         ValueError: there are none, or they cannot be read.
     """
     found = open_path(path)
     if not is_remote(path) and found.exists() and is_pretrained(found):
-        return _of_pretrained(found)
+        return _of_pretrained(found, key)
     if found.is_dir():
         step = -1
         if found.name.isdigit() and found.parent.name == "checkpoints":
             found, step = found.parent.parent, int(found.name)
         if not (found / "checkpoints").is_dir():
             raise ValueError(
-                f"training.init_from={path} is no run folder (it has no checkpoints): name a run "
+                f"{key}={path} is no run folder (it has no checkpoints): name a run "
                 "folder, RUN/checkpoints/STEP, a folder of Hugging Face (with config.json), or a "
                 "file of weights"
             )
         return _of_run(found, step, mesh)
     readers = {".npz": _of_npz, ".safetensors": _of_safetensors}
     if not found.exists():
-        raise ValueError(f"training.init_from={path} does not exist")
+        raise ValueError(f"{key}={path} does not exist")
     if found.suffix not in readers:
         raise ValueError(
-            f"training.init_from={path} ends in none of {', '.join(readers)}, {GGUF_SUFFIX}: name "
+            f"{key}={path} ends in none of {', '.join(readers)}, {GGUF_SUFFIX}: name "
             "a run folder or such a file"
         )
     try:
         return readers[found.suffix](found)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"training.init_from={path} cannot be read: {error}") from error
+        raise ValueError(f"{key}={path} cannot be read: {error}") from error
 
 
 def choose_names(weights: Weights, variables: PyTree, patterns: Iterable[str]) -> list[str]:
@@ -115,8 +118,51 @@ def choose_names(weights: Weights, variables: PyTree, patterns: Iterable[str]) -
         raise ValueError(
             "training.init_patterns is empty: give patterns for the arrays to take from init_from"
         )
-    narrower = "choose others by training.init_patterns"
-    for name in sorted(chosen):
+    return _fitting(weights, model, sorted(chosen), "choose others by training.init_patterns")
+
+
+def borrowed_weights(
+    task: Task, variables: PyTree, mesh: Mesh
+) -> Iterator[tuple[Weights, list[str]]]:
+    """Yield the weights that a task borrows, under the names that they have in its model.
+
+    Args:
+        task: see `latent_jax.contracts.Task`.
+        variables: Flax collections of the model, arrays or `ShapeDtypeStruct`s.
+        mesh: from `make_mesh`.
+
+    Raises:
+        ValueError: see `open_weights`; or they do not fit the model, and the message names an
+            array.
+    """
+    model = _named(variables)
+    for prefix, (key, source) in getattr(task, "borrowed", {}).items():
+        weights = _placed(open_weights(source, mesh, key), prefix)
+        names = sorted(name for name in model if name.startswith(prefix))
+        yield weights, _fitting(weights, model, names, f"name another run by {key}")
+
+
+def _placed(weights: Weights, prefix: str) -> Weights:
+    """Return the parameters of other weights under names that begin with `prefix`."""
+    own = {
+        prefix + name.removeprefix(PARAMS): name
+        for name in weights.shapes
+        if name.startswith(PARAMS)
+    }
+
+    def read(names):
+        arrays = weights.read([own[name] for name in names])
+        return {name: arrays[own[name]] for name in names}
+
+    shapes = {name: weights.shapes[old] for name, old in own.items()}
+    return Weights(weights.source, shapes, read)
+
+
+def _fitting(
+    weights: Weights, model: Mapping[str, Any], names: list[str], narrower: str
+) -> list[str]:
+    """Return the names, each of which is an array of the weights that fits the model."""
+    for name in names:
         if name not in weights.shapes:
             raise ValueError(
                 f"{weights.source} has no {name}{nearest(name, weights.shapes)}: {narrower}"
@@ -127,7 +173,7 @@ def choose_names(weights: Weights, variables: PyTree, patterns: Iterable[str]) -
                 f"{name} is {_describe(there)} in {weights.source} and {_describe(here)} in this "
                 f"model: {narrower}, or give the model the same shape"
             )
-    return sorted(chosen)
+    return names
 
 
 SHAPELESS = ("positions", "rope_theta", "norm", "norm_epsilon", "activation")
@@ -216,11 +262,11 @@ def _of_run(folder, step: int, mesh: Mesh) -> Weights:
     return Weights(str(folder / "checkpoints" / str(found)), _named(shapes), read)
 
 
-def _of_pretrained(path: Path) -> Weights:
+def _of_pretrained(path: Path, key: str) -> Weights:
     try:
         model = open_pretrained(path)
     except ValueError as error:
-        raise ValueError(f"training.init_from={path} cannot be read: {error}") from error
+        raise ValueError(f"{key}={path} cannot be read: {error}") from error
 
     def read(names):
         arrays = _named({"params": model.params()})

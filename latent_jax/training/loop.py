@@ -16,6 +16,7 @@ from latent_jax.training.evaluate import Evaluations
 from latent_jax.training.feed import Feed, Spec, check_fields
 from latent_jax.training.identity import CheckpointError, run_identity
 from latent_jax.training.init_from import (
+    borrowed_weights,
     choose_names,
     open_weights,
     take_weights,
@@ -130,7 +131,7 @@ def train(
         # Restore, or draw and initialize. Nothing is overwritten before a checkpoint has proved
         # good: it is checked and loaded, then data, counters and clock go to its step, and at last
         # the recorder cuts off the records of metrics.jsonl after that step.
-        origin = {}
+        origin, borrowed = {}, {}
         if not checkpoints.is_empty:
             restored = checkpoints.restore(abstract, identity, config.restore_step)
             state, saved = restored.state, restored.metadata
@@ -153,6 +154,9 @@ def train(
                 taken = take_weights(state.variables, weights, names)
                 state = state.with_variables(with_copies(task, taken))
                 origin = {"init_from": weights.source, "taken": names}
+            for weights, names in borrowed_weights(task, abstract.variables, mesh):
+                state = state.with_variables(take_weights(state.variables, weights, names))
+                borrowed.setdefault("borrowed", {})[weights.source] = len(names)
         step = first_step = saved_step = int(state.step)
         evaluated_step = saved["evaluated_step"]
         recorder = opened.enter_context(
@@ -176,6 +180,8 @@ def train(
             recorder.say(f"resumed from step {step} in {run_folder.checkpoints}")
         if origin and is_primary():
             recorder.say(f"{len(origin['taken'])} arrays taken from {origin['init_from']}")
+        for source, n_arrays in borrowed.get("borrowed", {}).items() if is_primary() else ():
+            recorder.say(f"{n_arrays} frozen arrays taken from {source}")
         startup.mark("restore" if step else "state")
         train_step = programs["train_step"].result()
         evaluate = Evaluations(evaluations, task, mesh, programs["evaluation_step"])
@@ -264,7 +270,7 @@ def train(
             # Read one step late: the device computes this step while the host reads the one before.
             recorder.add_step(step, metrics)
             if step == first_step + 1:
-                recorder.end_startup(startup, origin)
+                recorder.end_startup(startup, origin | borrowed)
             if step in milestones and is_primary():
                 recorder.say(f"step {step}/{total_steps}: {milestones[step]}")
             checkpoints.poll()

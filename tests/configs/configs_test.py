@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from configs import (
+    blt,
     common,
     compressors,
     fifty,
@@ -70,6 +71,13 @@ CONFIGS = {
         for boundaries in ("gumbel", "spikes", "bpe")
     },
     "token_pooling:hourglass": token_pooling.get_config("family=Hourglass,size=base").runs.pooling,
+    **{
+        f"blt:{size},{boundaries}": blt.get_config(
+            f"size={size},boundaries={boundaries}"
+        ).runs.patches
+        for size in common.SIZES
+        for boundaries in ("entropy", "whitespace")
+    },
     "m1:quantized": m1.get_config("quantized=true,optimizer=adamw,snippets=4"),
 }
 
@@ -91,6 +99,7 @@ TRACED = (
     "hnet:base,2",
     "token_pooling:base,bpe",
     "token_pooling:hourglass",
+    "blt:base,entropy",
 )
 """Every config file, compressor, quantizer and loss, whose steps are traced in every run."""
 
@@ -151,7 +160,7 @@ def test_base_is_gpt2_small():
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 124_439_808
 
 
-MODULES = [compressors, fifty, hnet, quickstart, latent_lm, language_model, m1, token_pooling]
+MODULES = [blt, compressors, fifty, hnet, quickstart, latent_lm, language_model, m1, token_pooling]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -160,7 +169,7 @@ def test_the_docstring_says_how_it_is_run(module):
     assert "python launch/train.py --config" in text and "Source" in text
 
 
-@pytest.mark.parametrize("module", [fifty, hnet, latent_lm, language_model, m1, token_pooling])
+@pytest.mark.parametrize("module", [blt, fifty, hnet, latent_lm, language_model, m1, token_pooling])
 def test_an_unknown_size_is_refused_by_name(module):
     with pytest.raises(ValueError, match=r"unknown size 'nanno' \(did you mean 'nano'\?\)"):
         module.get_config("size=nanno")

@@ -24,6 +24,7 @@ from latent_jax.experiments.evaluate import evaluate, load_run
 from latent_jax.experiments.reading import open_reading
 from latent_jax.experiments.run import run
 from latent_jax.generation import Sampling
+from latent_jax.methods.blt import needs_entropies
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import families
 from latent_jax.reports.records import read_run
@@ -32,8 +33,8 @@ from latent_jax.training.sharding import batch_sharding
 from tests.tokenizers.byte_models import byte_model
 
 METHODS = [family.example for family in families().values()]
-WRITERS = {"AC", "BPE", "Bytes", "EqualInfoAC", "GZip", "HNet", "Latent", "SentencePiece"}
-WRITERS |= {"Hourglass", "StaticAC", "TokenPooling"}
+WRITERS = {"AC", "BLT", "BPE", "Bytes", "EqualInfoAC", "GZip", "HNet", "Latent", "SentencePiece"}
+WRITERS |= {"ConceptMoE", "Hourglass", "StaticAC", "Synergy", "TokenPooling"}
 """Families of this project that write; a new one may have no writer, and says so."""
 METHODS += ["HNet[n=3,stages=2,control=0]"]
 METHODS += [f"TokenPooling[n=4,boundaries={kind}]" for kind in ("spikes", "bpe,v=400")]
@@ -92,7 +93,18 @@ def tiny(method, folder):
         config.row_length = length
         config.data.update(source="chains", files=())
         config.chains.n_problems = 400
+    if needs_entropies(parse(method)):
+        config.hierarchy.entropy_model = str(entropy_run(folder))
     return config
+
+
+def entropy_run(folder):
+    """Return the folder of a byte model whose entropies others read."""
+    if not (folder / "entropy").exists():
+        config = tiny("Bytes", folder)
+        config.model.positions = "rotary"
+        run(config, folder / "entropy", pictures=False)
+    return folder / "entropy"
 
 
 SLOW = ("compressors, ssm",)

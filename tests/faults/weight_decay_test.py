@@ -29,6 +29,10 @@ CONFIGS = {
     ),
     "two stages": made(method="HNet[n=3,stages=2]", **{"hierarchy.widths": (8, 12)}),
     "stages of attention": made(method="HNet[n=3]", **{"hierarchy.outer": "attention"}),
+    "patches of vectors": made(
+        method="BLT[n=3]",
+        **{"hierarchy.outer": "attention", "hierarchy.cross": 2, "hierarchy.ngrams": 9},
+    ),
     "llama": made(
         **{
             "model.positions": "rotary",
@@ -47,6 +51,7 @@ NOT_DECAYED = (
     r"(^|/)(bias|scale|conv_bias|dt_bias|a_log|d|start)$",
     r"position_embedding/embedding$",
     r"position_bias/table$",
+    r"^ngrams/embedding$",
     r"quantizer/(stages_\d+/)?offsets$",
     r"decompressor/(offsets|places)$",
     r"^stage/(inner/)*pad$",

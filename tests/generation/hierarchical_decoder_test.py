@@ -10,6 +10,7 @@ import pytest
 
 from latent_jax.generation import Sampling, draw, start
 from latent_jax.generation.hierarchical_decoder import HierarchicalDecoder
+from latent_jax.layers.cross_reach import CrossReach
 from latent_jax.layers.reach import AttentionReach
 from latent_jax.models.hierarchical import HierarchicalModel
 from tests.small_hierarchy import SEPARATOR, TEXT, make_config, variables_of
@@ -21,6 +22,8 @@ CASES = {
     "whitespace": make_config("whitespace"),
     "policy": make_config("policy"),
     "mean": make_config(pooling="mean", way_back="repeat", residual="identity"),
+    "entropy": make_config("entropy_rise", outer="attention", window=5, pooling="mean", ngrams=7),
+    "cross": make_config("stride", outer="attention", window=5, cross=2, width=16, rate=7.0),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean", slack=99.0),
     "gumbel, linear": make_config("gumbel", pooling="linear", way_back="repeat", rate=4.0),
     "joint": make_config("bernoulli", joint=True, residual="identity", layers=2),
@@ -38,16 +41,23 @@ def prompts():
     return jnp.asarray(ids), jnp.array([len(text) for text in PROMPTS])
 
 
+def narrowed(reach, window):
+    """Return a network that reads as many positions as rings of so many slots hold."""
+    if isinstance(reach, CrossReach):
+        return dataclasses.replace(reach, reach=narrowed(reach.reach, window))
+    if isinstance(reach, AttentionReach):
+        return dataclasses.replace(reach, window=min(reach.window or window, window))
+    return reach
+
+
 def windowed(config, window):
     """Return the config whose main network reads `window` chunks, as rings of so many slots do."""
     if isinstance(config, AttentionReach):
         return dataclasses.replace(config, window=window)
     inner = windowed(config.inner, window)
-    pair = [config.outer, config.after]
-    for i, outer in enumerate(pair):
-        if isinstance(outer, AttentionReach):
-            pair[i] = dataclasses.replace(outer, window=min(outer.window or window, window))
-    return dataclasses.replace(config, inner=inner, outer=pair[0], decoder=pair[1])
+    outer = narrowed(config.outer, window)
+    decoder = config.decoder and narrowed(config.decoder, window)
+    return dataclasses.replace(config, inner=inner, outer=outer, decoder=decoder)
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -59,11 +69,13 @@ def whole(config, variables, ids):
     ("name", "n_slots"),
     [
         ("cosine", 6),
+        ("entropy", 6),
+        ("cross", 6),
         *(
             pytest.param(name, n_slots, marks=pytest.mark.slow)
             for name in CASES
             for n_slots in (32, 6)
-            if (name, n_slots) != ("cosine", 6)
+            if (name, n_slots) not in (("cosine", 6), ("entropy", 6), ("cross", 6))
         ),
     ],
 )
@@ -77,6 +89,8 @@ def test_prefill_and_steps_equal_the_whole_row(name, n_slots):
     keys = jax.random.split(jax.random.key(0), len(PROMPTS))
     lanes, drawn = draw(decoder, variables, lanes, keys, Sampling(1.0, 0, 1.0), N_NEW)
     seen = dataclasses.replace(config, stage=windowed(config.stage, n_slots))
+    if config.entropy is not None:
+        seen = dataclasses.replace(seen, entropy=windowed(config.entropy, n_slots))
     for lane, length in enumerate(np.asarray(lengths)):
         text = np.concatenate([[SEPARATOR], ids[lane, :length], drawn.ids_BN[lane]])
         padded = jnp.asarray(np.pad(text, (0, 24 - len(text))))[None]

@@ -59,8 +59,8 @@ def test_projections_of_stream_and_memory_add_up(n_kv_heads):
 
 @pytest.mark.parametrize("window", [0, 4])
 def test_prefill_and_steps_equal_the_whole_row(window):
-    for reach in (AttentionReach(STACK, window, reads_memory=True), AttentionReach(PLAIN, window)):
-        beside = {"memory": MEMORY} if reach.reads_memory else {}
+    for reach in (AttentionReach(STACK, window, reads_chunks=True), AttentionReach(PLAIN, window)):
+        beside = {"memory": MEMORY} if reach.reads_chunks else {}
         module = reach.module()
 
         def words(rows, names="TD", beside=beside):
@@ -93,7 +93,7 @@ def test_without_positions_the_order_of_earlier_ones_does_not_matter():
 
 
 def test_memory_is_read_causally():
-    module = AttentionReach(STACK, reads_memory=True).module()
+    module = AttentionReach(STACK, reads_chunks=True).module()
     variables = louder(module.init(jax.random.key(2), X, memory_BTD=MEMORY))
 
     def score(memory):
@@ -108,7 +108,7 @@ def test_flops_of_memory_are_counted():
     stack = dataclasses.replace(STACK, d_model=128, scan_unroll=2)
     x = jax.ShapeDtypeStruct((2, 64, 128), jnp.float32)
     for words in ({}, {"n_kv_heads": 1}):
-        reach = AttentionReach(dataclasses.replace(stack, **words), reads_memory=True)
+        reach = AttentionReach(dataclasses.replace(stack, **words), reads_chunks=True)
         module = reach.module()
         variables = jax.eval_shape(
             lambda x, init=module.init: init(jax.random.key(0), x, memory_BTD=x), x

@@ -36,7 +36,7 @@ def test_concept_moe_is_made_of_what_its_name_says():
     stage = task.model_config.stage
     assert stage.chunker.kind == "bernoulli" and stage.chunker.rate == 1.5
     assert stage.chunker.control_steps and stage.residual == "identity"
-    assert isinstance(stage.outer, MambaReach) and stage.reads_memory
+    assert isinstance(stage.outer, MambaReach) and stage.after.reads_chunks
     assert stage.decoder.stack.n_layers == 2 and stage.decoder.stack.positions == "rotary"
     assert not isinstance(stage.inner.stack, MiddleConfig)
     assert task.unit == "tokens" and task.model_config.vocab_size == 4096
@@ -44,7 +44,7 @@ def test_concept_moe_is_made_of_what_its_name_says():
     assert str(parse(name)) == name
     task = task_of(name, TOKENS, hierarchy__expert_slack=2.0, hierarchy__balance_weight=0.5)
     stage = task.model_config.stage
-    assert not stage.reads_memory and stage.after == stage.outer
+    assert not stage.after.reads_chunks and stage.after == stage.outer
     assert (stage.inner.stack.n_experts, stage.inner.stack.n_chosen) == (4, 2)
     assert stage.inner.stack.expert_slack == 2.0 and task.balance_weight == 0.5
     assert not stage.chunker.control_steps and stage.chunker.kind == "cosine"
@@ -55,7 +55,7 @@ def test_synergy_has_no_positions_in_the_middle_alone():
     stage = task.model_config.stage
     assert stage.inner.stack.positions == "none" and task.unit == "bytes"
     assert isinstance(stage.outer, AttentionReach) and stage.outer.stack.positions == "rotary"
-    assert stage.after == stage.outer and not stage.reads_memory
+    assert stage.after == stage.outer and not stage.after.reads_chunks
     rotary = task_of("Synergy[n=4.5,positions=rotary]", BYTES).model_config.stage
     assert rotary.inner.stack.positions == "rotary" and rotary.chunker.rate == 4.5
     assert str(parse("Synergy[n=4.0,positions=none]")) == "Synergy[n=4]"

@@ -92,6 +92,8 @@ class ChunkerConfig:
         pooling: what makes a vector of a chunk, see `registry.poolings`.
         rate_from: positions per chunk that are aimed at when training begins; 0 = `rate`.
         rate_steps: training steps in which the aim moves from there to `rate`.
+        router_options: pairs of further fields of the router and their values.
+        pooling_options: those of the pooling.
 
     Raises:
         ValueError: the router or the pooling is unknown, a number is out of range, a router of
@@ -107,6 +109,8 @@ class ChunkerConfig:
     pooling: str = "pick"
     rate_from: Annotated[float, at_least(0, 2**20)] = 0.0
     rate_steps: Natural = 0
+    router_options: tuple[Any, ...] = ()
+    pooling_options: tuple[Any, ...] = ()
 
     def __post_init__(self):
         """Check the fields."""
@@ -131,21 +135,36 @@ class ChunkerConfig:
 
     def router(self) -> Router:
         """Return the router."""
-        return routers()[self.kind](width=self.width, rate=self.rate)
+        options = dict(self.router_options)
+        return routers()[self.kind](width=self.width, rate=self.rate, **options)
 
     def pool(self) -> Pooling:
         """Return the pooling."""
-        return poolings()[self.pooling](width=self.width, rate=self.rate)
+        return poolings()[self.pooling](
+            width=self.width, rate=self.rate, **dict(self.pooling_options)
+        )
+
+    @property
+    def loose(self) -> tuple[Router, Pooling]:
+        """Router and pooling that belong to no module, to be asked what they cost or need."""
+        words = dict(width=self.width, rate=self.rate, parent=None)
+        router = routers()[self.kind](**words, **dict(self.router_options))
+        return router, poolings()[self.pooling](**words, **dict(self.pooling_options))
+
+    @property
+    def out_width(self) -> int:
+        """Width of the vectors of chunks."""
+        return self.loose[1].out_width()
 
     @property
     def forward_flops(self) -> float:
         """Forward FLOPs of router and pooling per position."""
-        return sum(part.forward_flops(self.width) for part in (self.router(), self.pool()))
+        return sum(part.forward_flops(self.width) for part in self.loose)
 
     @property
     def flops_per_chunk(self) -> float:
         """Forward FLOPs of the pooling per chunk."""
-        return self.pool().flops_per_chunk(self.width)
+        return self.loose[1].flops_per_chunk(self.width)
 
     def empty_last(self, n_lanes: int, dtype: str) -> Last:
         """Return what the first step of a lane sees."""
@@ -155,7 +174,7 @@ class ChunkerConfig:
             zeros_B + self.separator_id,
             zeros_B,
             jnp.zeros(n_lanes, jnp.float32),
-            self.pool().empty(n_lanes, self.width, dtype),
+            self.loose[1].empty(n_lanes, self.width, dtype),
         )
 
 
@@ -255,14 +274,17 @@ class DynamicChunker(nn.Module):
         before_BTD = jnp.pad(x_BTD[:, :-1], ((0, 0), (1, 0), (0, 0)))
         separator = self.config.separator_id
         before_BT = _before(row.ids_BT, separator)
-        at_BT = jnp.broadcast_to(
-            jnp.arange(x_BTD.shape[1], dtype=jnp.int32)[None], row.ids_BT.shape
-        )
-        start_BT = jax.lax.cummax(jnp.where(row.starts_BT, at_BT, 0), axis=1)
         signals = (None, None)
         if row.signal_BT is not None:
             signals = (row.signal_BT, _before(row.signal_BT, 0))
-        return Sight(x_BTD, before_BTD, row.ids_BT, before_BT, at_BT - start_BT, *signals)
+        return Sight(x_BTD, before_BTD, row.ids_BT, before_BT, since_start(row.starts_BT), *signals)
+
+
+def since_start(starts_BT: jax.Array) -> jax.Array:
+    """Return the positions since the start of the document of each, int32[B, T]."""
+    at_T = jnp.arange(starts_BT.shape[1], dtype=jnp.int32)
+    at_BT = jnp.broadcast_to(at_T[None], starts_BT.shape)
+    return at_BT - jax.lax.cummax(jnp.where(starts_BT, at_BT, 0), axis=1)
 
 
 def _before(x_BT: jax.Array, first: float) -> jax.Array:

@@ -159,6 +159,11 @@ class Pooling(Part):
 
     rate: float = 1.0
 
+    @nn.nowrap
+    def out_width(self) -> int:
+        """Return how wide the vectors of chunks are; D unless a pooling says more."""
+        return self.width
+
     def __call__(self, x_BTD: jax.Array, p_BT: jax.Array, cut: Cut) -> jax.Array:
         """Return the vector of each chunk, [B, K, D]; zeros where there is none.
 

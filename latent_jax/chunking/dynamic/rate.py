@@ -28,6 +28,8 @@ loss) reads p moved by the threshold, sigmoid(logit p - threshold), whose bounda
 paper; a threshold of 0 is the paper's.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -60,6 +62,11 @@ NOISE_STEPS = 40
 
 MOST_STEPS = 1024
 """Observations that are kept at most."""
+
+FARS = tuple(LONGEST * 0.5**k for k in range(12))
+"""Distances at which it is looked whether a batch has as many boundaries as wanted. No error is
+further than the first of them at which it has: where all log-odds lie in less than `REACH`, their
+density is more than it seems, and thresholds would jump from one side of them to the other."""
 
 LEAST_DENSITY = 1e-3
 """Least density, as a share of all positions per unit of log-odds."""
@@ -101,12 +108,18 @@ def error_of(
     def count(threshold):
         return jnp.sum(above(threshold)).astype(jnp.float32)
 
+    def excess_at(threshold):
+        n_boundaries_B = jnp.sum(above(threshold) | starts_BT, axis=1)
+        n_chunks = jnp.sum(jnp.minimum(n_boundaries_B, capacity)).astype(jnp.float32)
+        return n_chunks - n_wanted
+
     density = (count(threshold - REACH) - count(threshold + REACH)) / (2.0 * REACH)
     least = jnp.maximum(LEAST_DENSITY * jnp.sum(is_free_BT), 1.0)
-    n_boundaries_B = jnp.sum(above(threshold) | starts_BT, axis=1)
-    n_chunks = jnp.sum(jnp.minimum(n_boundaries_B, capacity)).astype(jnp.float32)
-    error = (n_chunks - n_wanted) / jnp.maximum(density, least)
-    return jnp.clip(error, -LONGEST, LONGEST)
+    excess = excess_at(threshold)
+    side = jnp.sign(excess)
+    ends = (jnp.where(side * excess_at(threshold + side * far) <= 0, far, LONGEST) for far in FARS)
+    most = functools.reduce(jnp.minimum, ends)
+    return jnp.clip(excess / jnp.maximum(density, least), -most, most)
 
 
 def gains(n_steps: jax.Array, longest: int) -> tuple[jax.Array, jax.Array]:

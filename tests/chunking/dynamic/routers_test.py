@@ -23,6 +23,7 @@ IDS = jnp.array([[256, *TEXT[:22], 256, *TEXT[22:]]], jnp.int32)
 T, D = IDS.shape[1], 8
 STARTS = IDS == 256
 X = jax.random.normal(jax.random.key(0), (1, T, D))
+SIGNAL = 3.0 * jax.random.uniform(jax.random.key(5), (1, T))
 
 
 def config(kind, **words):
@@ -31,7 +32,7 @@ def config(kind, **words):
 
 def row(mask=None):
     mask = jnp.ones(IDS.shape, bool) if mask is None else mask
-    return Row(IDS, STARTS, mask, jnp.cumsum(STARTS, axis=1), jnp.float32(T - 2))
+    return Row(IDS, STARTS, mask, jnp.cumsum(STARTS, axis=1), jnp.float32(T - 2), SIGNAL)
 
 
 def chunked(config, x=X, mask=None):
@@ -64,7 +65,7 @@ def test_no_boundary_depends_on_what_is_later(kind):
 
     reads = np.any(np.asarray(jax.jit(jax.jacobian(probabilities))(X[0])) != 0, axis=-1)
     age = np.arange(T)[:, None] - np.arange(T)[None]
-    if routers()[kind].is_soft:
+    if routers()[kind].is_soft and not routers()[kind].reads_signal:
         free = ~np.asarray(STARTS[0])
         expected = (age == 0) | ((age == 1) & (kind in READ_THE_ONE_BEFORE))
         expected &= free[:, None]
@@ -72,7 +73,8 @@ def test_no_boundary_depends_on_what_is_later(kind):
     else:
         assert not reads.any()
     # Other bytes later on change nothing before them.
-    changed = row()._replace(ids_BT=IDS.at[0, 15:22].set(120))
+    signal = SIGNAL.at[0, 15:].multiply(0.5)
+    changed = row()._replace(ids_BT=IDS.at[0, 15:22].set(120), signal_BT=signal)
     other = jax.jit(module.apply)(variables, X, changed)[2]
     np.testing.assert_array_equal(other[0, :15], p[0, :15])
 
@@ -93,7 +95,7 @@ def test_steps_decide_as_the_whole_row(kind, control_steps):
     step = jax.jit(lambda *inputs: module.apply(variables, *inputs, method="step"))
     last = module.config.empty_last(1, "float32")
     for t in range(T):
-        found, _, last = step(X[:, t], IDS[:, t], STARTS[:, t], last)
+        found, _, last = step(X[:, t], IDS[:, t], STARTS[:, t], last, SIGNAL[:, t])
         np.testing.assert_allclose(found, p[:, t], atol=1e-6)
     cut = module.apply(variables, X, row())[1]
     expected = module.apply(variables, X, row(), cut, jnp.array([T]), method="last")

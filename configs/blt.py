@@ -1,0 +1,85 @@
+"""BLT: a model over bytes in patches that end where a small byte model is not sure of the next one.
+
+Source      Pagnoni et al. 2024, "Byte Latent Transformer: Patches Scale Better Than Tokens" (arXiv
+            2412.09871): patches by entropies, local transformers over a window of bytes around a
+            transformer over patches; AdamW, no loss but that of the next byte. Here a threshold
+            follows the rate that is asked for; control=0 is the paper, with theta in nats
+Arguments   n           bytes per patch, as 4.5
+            boundaries  entropy (the paper's), rise, entropy_rise, whitespace, stride or cosine
+            control     1 or 0; -1 = 1, or 0 for boundaries that the text decides
+            size        nano, micro, mini, small or base: of the network over patches
+            budget      raw bytes of training
+            entropy     raw bytes of training of the entropy model; 0 = as many as the budget
+            baseline    also train a byte GPT as wide and as deep as all networks of the model
+                        together, on the same bytes
+            seed        of parameters and data
+Commands    python launch/train.py --config configs/blt.py --workdir runs/blt
+            python launch/train.py --config configs/blt.py:boundaries=rise,n=6,baseline=false
+            python launch/train.py --config configs/blt.py:boundaries=whitespace,baseline=false
+            python launch/generate.py --workdir runs/blt/patches --prompts 'The list '
+            The entropy model is the run `entropy`, which is trained first. One that is there
+            already:
+            python launch/train.py --config configs/blt.py --workdir runs/more \\
+                --config.runs.patches.hierarchy.entropy_model=runs/blt/entropy
+Hardware    2 CPU cores, minutes at size=nano
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+from configs.args import parse_args
+from latent_jax.methods.blt import needs_entropies
+from latent_jax.methods.names import parse
+
+
+def get_config(arguments: str = "") -> ConfigDict:
+    """Return the runs: `entropy`, then `patches`, which reads it, and `bytes` beside them."""
+    a = parse_args(
+        arguments,
+        n=4.5,
+        boundaries="entropy",
+        control=-1,
+        size="nano",
+        budget=1_000_000,
+        entropy=0,
+        baseline=True,
+        seed=0,
+    )
+    options = [f"n={a.n:g}"]
+    options += [f"boundaries={a.boundaries}"] if a.boundaries != "entropy" else []
+    options += [f"control={a.control}"] if a.control >= 0 else []
+    patches = shared(a, f"BLT[{','.join(options)}]")
+    patches.hierarchy.update(outer="attention", window=64, layers=1)
+    runs = {"patches": patches}
+    if needs_entropies(parse(patches.method)):
+        runs["entropy"] = shared(a, "Bytes")
+        runs["entropy"].name = "entropy model"
+        # As wide as a half, and one layer: it runs for every byte.
+        half = patches.model.d_model // 2
+        shape = dict(d_model=half, n_heads=patches.model.n_heads // 2, n_layers=1)
+        runs["entropy"].model.update(**shape, d_ff=8 * half // 3)
+        runs["entropy"].budget.bytes = float(a.entropy or a.budget)
+        patches.hierarchy.entropy_model = "run:entropy"
+    if a.baseline:
+        runs["bytes"] = shared(a, "Bytes")
+        runs["bytes"].model.n_layers += 2 * patches.hierarchy.layers
+    return ConfigDict({"runs": runs})
+
+
+def shared(a: ConfigDict, method: str) -> ConfigDict:
+    """Return what all runs share."""
+    config = common.default()
+    common.set_size(config, a.size)
+    config.method = method
+    config.seed = a.seed
+    config.model.update(
+        positions="rotary", norm="rms", activation="silu", gated=True, use_bias=False
+    )
+    config.model.d_ff = 8 * config.model.d_model // 3
+    config.budget.bytes = float(a.budget)
+    config.evaluation_bytes = 200_000
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.warmup_steps = 20
+    config.training.eval_every = 100
+    config.training.save_every = 200
+    return config
