@@ -7,7 +7,7 @@ from latent_jax.chunking.dynamic.rate import MOST_STEPS
 from latent_jax.chunking.dynamic.schedule import check_schedule
 from latent_jax.ranges import Count, Natural, Size, Weight, at_least, check_fields, one_of
 from latent_jax.tasks.boundary_policy import ADVANTAGES
-from latent_jax.tasks.hierarchical_language_modeling import STAGE_RATES
+from latent_jax.tasks.stage_rates import STAGE_RATES
 
 OUTER = ("auto", "mamba", "attention")
 """What encoders and decoders are made of: Mamba-2 blocks, or transformer blocks over a window;

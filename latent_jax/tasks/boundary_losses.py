@@ -26,7 +26,7 @@ import jax.numpy as jnp
 
 from latent_jax.chunking.dynamic.parts import Router
 from latent_jax.chunking.dynamic.rate import EDGE
-from latent_jax.models.hierarchical import Boundaries
+from latent_jax.models.stage import Boundaries
 
 FIELD = "boundaries"
 """Of a batch: bool[B, T], whether the scored id of a position ends a piece."""

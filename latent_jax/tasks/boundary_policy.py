@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.chunking.dynamic.rate import EDGE
-from latent_jax.models.hierarchical import Boundaries
+from latent_jax.models.stage import Boundaries
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Weight, at_least, check
 from latent_jax.tasks.heads import position_nats

@@ -8,7 +8,6 @@ for which rates are counted in tokens. A main network with experts adds their lo
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -27,19 +26,14 @@ from latent_jax.tasks.flops_of_text import FlopsOfText
 from latent_jax.tasks.heads import HEADS, cross_entropy
 from latent_jax.tasks.language_modeling import shift_right
 from latent_jax.tasks.losses import bits_per_byte, histogram
+from latent_jax.tasks.stage_rates import STAGE_RATES, stage_rates
 from latent_jax.tokenizers.trivial import trivial_models
-
-STAGE_RATES = ("hnet", "equal")
-"""Factors on the learning rate by stage: those of the paper, or none."""
 
 UNITS = ("bytes", "tokens")
 """Raw bytes, or positions of rows; for a code of bytes these differ by the separators."""
 
 ENTROPY_MODEL = "params/entropy_model/"
 """Begins the paths of the parameters of the entropy model."""
-
-BYTES_PER_TOKEN = 4.6
-"""Of GPT-2's tokenizer, for which learning rates are known (H-Net, section 2.3)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,17 +124,7 @@ class HierarchicalLanguageModeling(FlopsOfText):
         if self.stage_rates == "equal":
             return {}
         cut = 1.0 if self.unit == "bytes" else self.bytes_per_token
-        config, rates = self.model_config, {}
-        depth = len(config.stages)
-        for number, width in enumerate(config.widths):
-            factor = math.sqrt(BYTES_PER_TOKEN / cut * config.widths[-1] / width)
-            beyond = "" if number == depth else "(?!inner/)"
-            path = f"params/stage/{'inner/' * number}{beyond}.*"
-            if not number:
-                path = rf"params/(token_embedding/.*|ngrams/.*|stage/{beyond}.*)"
-            rates[path] = _constant(factor)
-            cut *= config.stages[number].chunker.rate if number < depth else 1.0
-        return rates
+        return stage_rates(self.model_config, cut)
 
     @property
     def stacks(self):
@@ -313,8 +297,3 @@ class HierarchicalLanguageModeling(FlopsOfText):
 def streams(key):
     """Return the keys of the rng streams of a training step."""
     return {"dropout": key, "boundaries": jax.random.fold_in(key, 1)}
-
-
-def _constant(factor: float):
-    """Return a schedule that is the same at every step."""
-    return lambda step: factor + 0.0 * step

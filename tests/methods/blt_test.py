@@ -56,7 +56,7 @@ def test_names_state_what_is_unusual(name, control, text):
     [
         ("BLT", r"lacks n \(bytes per patch"),
         ("BLT[n=1]", "n must be more than 1"),
-        ("BLT[n=4,boundaries=stride,control=1]", "stride are decided by the text"),
+        ("BLT[n=4,boundaries=stride,control=1]", "the router stride decides by itself"),
         ("BLT[n=4,theta=1.5]", "theta is the threshold of entropies under control=0; .*control=1"),
         ("BLT[n=4,boundaries=whitespace,theta=1.5]", "boundaries=whitespace: leave it out"),
         ("BLT[n=4,boundaries=entropi]", "unknown boundaries 'entropi' .did you mean 'entropy'"),
@@ -74,7 +74,7 @@ def test_names_that_make_no_sense_are_refused(name, message):
     [
         ({"hierarchy__cross": 3}, "cross=3 vectors .* model.d_model=128 is no multiple"),
         ({"hierarchy__cross": 2, "hierarchy__outer": "mamba"}, "outer to attention, got 'mamba'"),
-        ({"hierarchy__widths": (8, 8)}, "has 2 widths, and BLT.n=4.5. has one stage"),
+        ({"hierarchy__widths": (8, 8)}, "has 2 widths, and BLT.n=4.5. has 1 stages"),
         ({"model__positions": "learned"}, "needs model.positions=rotary; got 'learned'"),
         ({"hierarchy__entropy_network": "{"}, "hierarchy.entropy_network is no JSON of a network"),
         ({"hierarchy__entropy_network": '{"depth": 2}'}, "hierarchy.entropy_network: .*depth"),

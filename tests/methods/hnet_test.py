@@ -183,7 +183,7 @@ def test_the_room_for_chunks_is_that_of_the_most_chunks_aimed_at():
 
 def test_what_is_set_and_not_read_is_said():
     (said,) = unused_options(config_of("Bytes"), {"hierarchy.slack": 2.0})
-    assert said.startswith("hierarchy.slack=2.0 has no effect: HNet or ")
+    assert said.startswith("hierarchy.slack=2.0 has no effect: BLT or ConceptMoE or HNet or ")
     assert said.endswith("would read it, and the method is Bytes")
     assert not unused_options(config_of("HNet[n=4]"), {"hierarchy.slack": 2.0})
     config = config_of("HNet[n=4,control=0]")

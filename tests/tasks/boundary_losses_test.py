@@ -11,7 +11,7 @@ import pytest
 
 from latent_jax.chunking.dynamic.base import cut_at
 from latent_jax.chunking.dynamic.chunker import Row
-from latent_jax.models.hierarchical import Boundaries
+from latent_jax.models.stage import Boundaries
 from latent_jax.tasks.boundary_losses import (
     ends_read,
     entropy,
