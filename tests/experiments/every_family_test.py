@@ -9,7 +9,17 @@ import jax
 import numpy as np
 import pytest
 
-from configs import compressors, hnet, language_model, latent_lm, m1, m2, quickstart
+from configs import (
+    compressors,
+    concept_moe,
+    hnet,
+    language_model,
+    latent_lm,
+    m1,
+    m2,
+    quickstart,
+    synergy,
+)
 from latent_jax.commands.generate import make_writer
 from latent_jax.experiments.evaluate import evaluate, load_run
 from latent_jax.experiments.reading import open_reading
@@ -24,7 +34,7 @@ from tests.tokenizers.byte_models import byte_model
 
 METHODS = [family.example for family in families().values()]
 WRITERS = {"AC", "BPE", "Bytes", "EqualInfoAC", "GZip", "HNet", "Latent", "SentencePiece"}
-WRITERS |= {"StaticAC"}
+WRITERS |= {"ConceptMoE", "StaticAC", "Synergy"}
 """Families of this project that write; a new one may have no writer, and says so."""
 METHODS += ["HNet[n=3,stages=2,control=0]"]
 METHODS += [f"Latent[conv1d,c=2,{rest}]" for rest in ("k=16,q=fsq", "q=none")]
@@ -50,6 +60,8 @@ CONFIGS = {
     "m1": lambda: m1.get_config("size=nano"),
     "m1, adamw": lambda: m1.get_config("size=nano,optimizer=adamw,windows=anywhere"),
     "hnet": lambda: hnet.get_config("n=3,stages=2").runs.hnet,
+    "concept_moe": lambda: concept_moe.get_config("v=300,experts=3").runs.concept_moe,
+    "synergy": lambda: synergy.get_config().runs.synergy,
     "m2": lambda: m2.get_config("size=100k,method=Bytes,optimizer=adafactor"),
     "m2, latent": lambda: m2.get_config("size=100k,method=Latent[conv1d,c=4,k=16]"),
 }
@@ -84,7 +96,7 @@ def tiny(method, folder):
     return config
 
 
-SLOW = ("compressors, ssm",)
+SLOW = ("compressors, ssm", "synergy")
 """Of which the same file is run with something that compiles faster."""
 
 

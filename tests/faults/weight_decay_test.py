@@ -29,6 +29,7 @@ CONFIGS = {
     ),
     "two stages": made(method="HNet[n=3,stages=2]", **{"hierarchy.widths": (8, 12)}),
     "stages of attention": made(method="HNet[n=3]", **{"hierarchy.outer": "attention"}),
+    "experts": made(method="ConceptMoE[n=1.5,v=300,experts=3]"),
     "llama": made(
         **{
             "model.positions": "rotary",

@@ -96,7 +96,8 @@ def test_a_budget_of_flops_per_byte_chooses_the_width():
 
 def test_what_is_set_and_not_read_is_said():
     (said,) = unused_options(config_of("Bytes"), {"hierarchy.slack": 2.0})
-    assert said == "hierarchy.slack=2.0 has no effect: HNet would read it, and the method is Bytes"
+    assert "hierarchy.slack=2.0 has no effect: " in said and "HNet or " in said
+    assert said.endswith(" would read it, and the method is Bytes")
     assert not unused_options(config_of("HNet[n=4]"), {"hierarchy.slack": 2.0})
     config = config_of("HNet[n=4,control=0]")
     for key, reader in {
