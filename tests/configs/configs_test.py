@@ -6,7 +6,18 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import common, compressors, fifty, hnet, language_model, latent_lm, m1, quickstart
+from configs import (
+    common,
+    compressors,
+    concept_moe,
+    fifty,
+    hnet,
+    language_model,
+    latent_lm,
+    m1,
+    quickstart,
+    synergy,
+)
 from latent_jax.chunking.fixed import compressors as kinds_of_compressors
 from latent_jax.contracts import Vocabulary
 from latent_jax.methods.names import parse
@@ -51,6 +62,8 @@ CONFIGS = {
         for size in common.SIZES
         for stages in (1, 2)
     },
+    "concept_moe:base": concept_moe.get_config("size=base,experts=8").runs.concept_moe,
+    "synergy:base": synergy.get_config("size=base").runs.synergy,
     "m1:quantized": m1.get_config("quantized=true,optimizer=adamw,snippets=4"),
 }
 
@@ -70,6 +83,8 @@ TRACED = (
     "m1:3m,adamw,0",
     "m1:quantized",
     "hnet:base,2",
+    "concept_moe:base",
+    "synergy:base",
 )
 """Every config file, compressor, quantizer and loss, whose steps are traced in every run."""
 
@@ -130,7 +145,17 @@ def test_base_is_gpt2_small():
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 124_439_808
 
 
-MODULES = [compressors, fifty, hnet, quickstart, latent_lm, language_model, m1]
+MODULES = [
+    compressors,
+    concept_moe,
+    fifty,
+    hnet,
+    quickstart,
+    latent_lm,
+    language_model,
+    m1,
+    synergy,
+]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -139,7 +164,9 @@ def test_the_docstring_says_how_it_is_run(module):
     assert "python launch/train.py --config" in text and "Source" in text
 
 
-@pytest.mark.parametrize("module", [fifty, hnet, latent_lm, language_model, m1])
+@pytest.mark.parametrize(
+    "module", [concept_moe, fifty, hnet, latent_lm, language_model, m1, synergy]
+)
 def test_an_unknown_size_is_refused_by_name(module):
     with pytest.raises(ValueError, match=r"unknown size 'nanno' \(did you mean 'nano'\?\)"):
         module.get_config("size=nanno")
