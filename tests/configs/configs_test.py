@@ -10,12 +10,14 @@ from configs import (
     blt,
     common,
     compressors,
+    concept_moe,
     fifty,
     hnet,
     language_model,
     latent_lm,
     m1,
     quickstart,
+    synergy,
     token_pooling,
 )
 from latent_jax.chunking.fixed import compressors as kinds_of_compressors
@@ -78,6 +80,8 @@ CONFIGS = {
         for size in common.SIZES
         for boundaries in ("entropy", "whitespace")
     },
+    "concept_moe:base": concept_moe.get_config("size=base,experts=8").runs.concept_moe,
+    "synergy:base": synergy.get_config("size=base").runs.synergy,
     "m1:quantized": m1.get_config("quantized=true,optimizer=adamw,snippets=4"),
 }
 
@@ -100,6 +104,8 @@ TRACED = (
     "token_pooling:base,bpe",
     "token_pooling:hourglass",
     "blt:base,entropy",
+    "concept_moe:base",
+    "synergy:base",
 )
 """Every config file, compressor, quantizer and loss, whose steps are traced in every run."""
 
@@ -160,7 +166,19 @@ def test_base_is_gpt2_small():
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 124_439_808
 
 
-MODULES = [blt, compressors, fifty, hnet, quickstart, latent_lm, language_model, m1, token_pooling]
+MODULES = [
+    blt,
+    compressors,
+    concept_moe,
+    fifty,
+    hnet,
+    quickstart,
+    latent_lm,
+    language_model,
+    m1,
+    synergy,
+    token_pooling,
+]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -169,7 +187,10 @@ def test_the_docstring_says_how_it_is_run(module):
     assert "python launch/train.py --config" in text and "Source" in text
 
 
-@pytest.mark.parametrize("module", [blt, fifty, hnet, latent_lm, language_model, m1, token_pooling])
+@pytest.mark.parametrize(
+    "module",
+    [blt, concept_moe, fifty, hnet, latent_lm, language_model, m1, synergy, token_pooling],
+)
 def test_an_unknown_size_is_refused_by_name(module):
     with pytest.raises(ValueError, match=r"unknown size 'nanno' \(did you mean 'nano'\?\)"):
         module.get_config("size=nanno")

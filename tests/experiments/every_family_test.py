@@ -11,12 +11,14 @@ import pytest
 
 from configs import (
     compressors,
+    concept_moe,
     hnet,
     language_model,
     latent_lm,
     m1,
     m2,
     quickstart,
+    synergy,
     token_pooling,
 )
 from latent_jax.commands.generate import make_writer
@@ -62,6 +64,8 @@ CONFIGS = {
     "m1, adamw": lambda: m1.get_config("size=nano,optimizer=adamw,windows=anywhere"),
     "hnet": lambda: hnet.get_config("n=3,stages=2").runs.hnet,
     "token_pooling": lambda: token_pooling.get_config("boundaries=stride").runs.pooling,
+    "concept_moe": lambda: concept_moe.get_config("v=300,experts=3").runs.concept_moe,
+    "synergy": lambda: synergy.get_config().runs.synergy,
     "m2": lambda: m2.get_config("size=100k,method=Bytes,optimizer=adafactor"),
     "m2, latent": lambda: m2.get_config("size=100k,method=Latent[conv1d,c=4,k=16]"),
 }
@@ -107,7 +111,7 @@ def entropy_run(folder):
     return folder / "entropy"
 
 
-SLOW = ("compressors, ssm",)
+SLOW = ("compressors, ssm", "synergy")
 """Of which the same file is run with something that compiles faster."""
 
 

@@ -33,6 +33,7 @@ CONFIGS = {
         method="BLT[n=3]",
         **{"hierarchy.outer": "attention", "hierarchy.cross": 2, "hierarchy.ngrams": 9},
     ),
+    "experts": made(method="ConceptMoE[n=1.5,v=300,experts=3]"),
     "llama": made(
         **{
             "model.positions": "rotary",

@@ -10,6 +10,10 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from latent_jax.layers.attention import Attention
+from latent_jax.layers.config import TransformerConfig
+from latent_jax.layers.experts import Experts
+from latent_jax.layers.middle import MiddleConfig
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.platform import Platform
 from latent_jax.tasks.language_modeling import LanguageModeling
@@ -30,6 +34,9 @@ GATED_CONFIG = dataclasses.replace(
     GPT_CONFIG, norm="rms", gated=True, activation="relu", positions="relative"
 )
 GATED_TASK = dataclasses.replace(TASK, model_config=GATED_CONFIG)
+MIDDLE = dict(
+    vocab_size=0, max_length=1, n_layers=1, d_model=32, n_heads=4, positions="rotary", gated=True
+)
 GROUPED_CONFIG, SINGLE_CONFIG = (
     dataclasses.replace(GPT_CONFIG, positions="rotary", n_kv_heads=n) for n in (2, 1)
 )
@@ -208,6 +215,21 @@ def test_every_tensor_rule_names_a_parameter_of_the_gpt():
         params = jax.eval_shape(lambda task=task: task.init(jax.random.key(0), batch(0)))["params"]
         flat = jax.tree_util.tree_leaves_with_path(params)
         leaves |= {path_name(path): leaf.shape for path, leaf in flat}
+    # And those of networks over chunks.
+    middle = MiddleConfig.of(TransformerConfig(**MIDDLE), n_experts=2, n_chosen=1)
+    x = jnp.zeros((1, 4, 32))
+    for name, module, words in (
+        ("experts", Experts(middle), {}),
+        ("attention", Attention(TransformerConfig(**MIDDLE), True), {"memory_BTD": x}),
+        (
+            "attention",
+            Attention(TransformerConfig(**MIDDLE, n_kv_heads=2), True),
+            {"memory_BTD": x},
+        ),
+    ):
+        params = jax.eval_shape(lambda m=module, w=words: m.init(jax.random.key(0), x, **w))
+        flat = jax.tree_util.tree_leaves_with_path(params["params"])
+        leaves |= {f"{name}/{path_name(path)}": leaf.shape for path, leaf in flat}
     for pattern, axes in TENSOR_RULES:
         matching = [name for name in leaves if re.search(pattern, name)]
         assert matching, f"{pattern} matches no parameter of the GPT"
