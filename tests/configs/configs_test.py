@@ -23,6 +23,7 @@ from configs import (
 from latent_jax.chunking.fixed import compressors as kinds_of_compressors
 from latent_jax.contracts import Vocabulary
 from latent_jax.methods.names import parse
+from latent_jax.methods.row_codes import config_batch_spec
 from latent_jax.methods.solve import amounts_of_step, budget_of
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.tokenizers import vocab_size
@@ -135,17 +136,13 @@ def test_it_builds(name):
 def test_a_step_is_traced(name):
     config = CONFIGS[name]
     task = task_of(config)
-    row = {
-        "ids": jnp.zeros((4, config.row_length), jnp.int32),
-        "weights": jnp.ones((4, config.row_length), jnp.float32),
-        "n_bytes": jnp.full((4,), config.row_length, jnp.int32),
-    }
+    row = config_batch_spec(config, 4)
 
-    def one_step(key):
+    def one_step(key, row):
         variables = task.init(key, row)
         return variables, task.loss(variables, row, key, jnp.int32(0), True)
 
-    variables, (loss, (scores, state)) = jax.eval_shape(one_step, jax.random.key(0))
+    variables, (loss, (scores, state)) = jax.eval_shape(one_step, jax.random.key(0), row)
     assert loss.shape == () and loss.dtype == jnp.float32
     assert {"weight", "n_bytes", "n_tokens"} <= scores.keys()
     assert jax.tree.structure(state) == jax.tree.structure(
