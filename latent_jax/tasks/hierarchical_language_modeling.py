@@ -1,9 +1,9 @@
 """Language modeling over ids that the model cuts into chunks by itself, in bits per raw byte.
 
 Hwang et al. 2025 (H-Net, arXiv 2507.07955): the loss is the cross-entropy of the next id plus a
-weight times the ratio losses of all stages (section 2.2; 0.03 in the paper). Ids are bytes, or
-tokens, for which rates are counted in tokens. A main network with
-experts adds their load-balancing loss.
+weight times the ratio losses of all stages (section 2.2; 0.03 in the paper). A main network with
+experts adds their load-balancing loss. Ids are bytes, or tokens of another code; the rate of the
+outermost stage is then counted in tokens, and all that is reported in raw bytes.
 """
 
 import dataclasses
@@ -43,8 +43,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
     Attributes:
         model_config: of the model.
         row_length: T, ids per row.
-        bytes_per_token: raw bytes per id, measured on the corpus: a little under 1, because
-            separators stand for no byte. Only FLOPs per byte use it.
+        bytes_per_token: raw bytes per id, measured on the corpus: of bytes a little under 1,
+            because separators stand for no byte. FLOPs per byte use it, and `rates` of tokens.
         ratio_weight: of the ratio losses.
         stage_rates: one of `STAGE_RATES`.
         z_loss: see `LanguageModeling`.
