@@ -4,7 +4,9 @@ Hwang et al. 2025, "Dynamic Chunking for End-to-End Hierarchical Sequence Modeli
 2507.07955), section 2. The inner network is such a model again, or a transformer. Every sub-network
 ends in a norm. Wider inner networks read a chunk beside a learned vector, and what they give is cut
 to the width of the outer one. The way back is added to the encoder's result, or to a linear map of
-it, whose float32 weights begin at zero. Router, pooling and way back are those of the config.
+it, whose float32 weights begin at zero. Router, pooling and way back are those of the config. A
+decoder may read the way back's memory of its chunk at each position too, in its attention: the
+joint decoding of ConceptMoE (Huang et al. 2026, arXiv 2601.21420).
 
 What is ours: the number of chunks is static (`chunking.dynamic.base`), and a threshold holds the
 rate (`chunking.dynamic.rate`).

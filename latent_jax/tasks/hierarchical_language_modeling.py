@@ -3,8 +3,9 @@
 The loss is the cross-entropy of the next id plus a weight times the losses of the routers of all
 stages: those that they compute themselves, such as the ratio loss of H-Net (Hwang et al. 2025,
 arXiv 2507.07955, section 2.2), and those of routers that are taught boundaries, whose targets are
-known behind the head or are part of the batch (`tasks.boundary_losses`). Ids are bytes, or tokens,
-for which rates are counted in tokens. A main network with experts adds their load-balancing loss.
+known behind the head or are part of the batch (`tasks.boundary_losses`). A main
+network with experts adds their load-balancing loss. Ids are bytes, or tokens of another code; the
+rate of the outermost stage is then counted in tokens, and all that is reported in raw bytes.
 """
 
 import dataclasses
@@ -43,8 +44,8 @@ class HierarchicalLanguageModeling(FlopsOfText):
     Attributes:
         model_config: of the model.
         row_length: T, ids per row.
-        bytes_per_token: raw bytes per id, measured on the corpus: a little under 1, because
-            separators stand for no byte. Only FLOPs per byte use it.
+        bytes_per_token: raw bytes per id, measured on the corpus: of bytes a little under 1,
+            because separators stand for no byte. FLOPs per byte use it, and `rates` of tokens.
         boundary_weight: of the losses of routers; -1 = that of the router's paper.
         stage_rates: one of `STAGE_RATES`.
         z_loss: see `LanguageModeling`.
