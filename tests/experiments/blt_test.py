@@ -80,7 +80,7 @@ def test_a_run_is_read_resumed_and_written_with_without_the_other_folder(folder,
         (written,) = writer.write(
             [b"A lambda "], jax.random.split(jax.random.key(0), 1), Sampling(), n_bytes=4
         )
-        with pytest.raises(ValueError, match=r"entropy_model=.*study/entropy: .* no run folder"):
+        with pytest.raises(ValueError, match=r"entropy_model=.*study/entropy does not exist"):
             run(config, tmp_path / "new")
     finally:
         hidden.rename(folder / "study" / "entropy")
