@@ -3,9 +3,9 @@
 The loss is the cross-entropy of the next id plus a weight times the losses of the routers of all
 stages: those that they compute themselves, such as the ratio loss of H-Net (Hwang et al. 2025,
 arXiv 2507.07955, section 2.2), and those of routers that are taught boundaries, whose targets are
-known behind the head or are part of the batch (`tasks.boundary_losses`). A main
-network with experts adds their load-balancing loss. Ids are bytes, or tokens of another code; the
-rate of the outermost stage is then counted in tokens, and all that is reported in raw bytes.
+known behind the head or are part of the batch (`tasks.boundary_losses`). A main network with
+experts adds their load-balancing loss. Ids are bytes, or tokens of another code; the rate of the
+outermost stage is then counted in tokens, and all that is reported in raw bytes.
 """
 
 import dataclasses
