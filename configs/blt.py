@@ -54,7 +54,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     options += [f"boundaries={a.boundaries}"] if a.boundaries != "entropy" else []
     options += [f"control={a.control}"] if a.control >= 0 else []
     patches = shared(a, f"BLT[{','.join(options)}]")
-    patches.hierarchy.update(outer="attention", window=64, layers=1)
+    patches.hierarchy.update(window=64, layers=1)
     runs = {"patches": patches}
     if needs_entropies(parse(patches.method)):
         runs["entropy"] = shared(a, "Bytes")

@@ -48,7 +48,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     options += [] if a.joint else ["joint=0"]
     options += [] if a.control else ["control=0"]
     concept_moe = shared(a, f"ConceptMoE[{','.join(options)}]")
-    concept_moe.hierarchy.outer, concept_moe.hierarchy.window = "attention", 0
+    concept_moe.hierarchy.window = 0
     runs = {"concept_moe": concept_moe}
     if a.baseline:
         runs["bpe"] = shared(a, f"BPE[v={a.v}]")

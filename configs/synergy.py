@@ -40,5 +40,5 @@ def get_config(arguments: str = "") -> ConfigDict:
     for name, positions in kinds.items():
         options = [f"n={a.n:g}", *positions, *control]
         runs[name] = shared(a, f"Synergy[{','.join(options)}]")
-        runs[name].hierarchy.outer, runs[name].hierarchy.window = "attention", 0
+        runs[name].hierarchy.window = 0
     return ConfigDict({"runs": runs})

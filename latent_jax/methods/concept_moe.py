@@ -57,7 +57,7 @@ class ConceptMoE(HierarchicalFamily):
     reads_gpt2_files = True
     ids_are_bytes = False
     unit = "tokens"
-    outer = "mamba"
+    outer = "attention"
 
     def check(self, method: MethodName) -> None:
         """Refuse a single expert."""

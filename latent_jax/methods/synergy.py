@@ -41,7 +41,7 @@ class Synergy(HierarchicalFamily):
         ),
     }
     example = "Synergy[n=4]"
-    outer = "mamba"
+    outer = "attention"
 
     def parts(self, method: MethodName) -> Parts:
         """Return the router of the name, picks, averages, and the encoder's result beside them."""

@@ -33,6 +33,8 @@ def task_of(method, vocabulary, **words):
 
 def test_concept_moe_is_made_of_what_its_name_says():
     task = task_of("ConceptMoE[n=1.5,v=4096]", TOKENS)
+    assert isinstance(task.model_config.stage.outer, AttentionReach)
+    task = task_of("ConceptMoE[n=1.5,v=4096]", TOKENS, hierarchy__outer="mamba")
     stage = task.model_config.stage
     assert stage.chunker.kind == "bernoulli" and stage.chunker.rate == 1.5
     assert stage.chunker.control_steps and stage.residual == "identity"
@@ -51,7 +53,7 @@ def test_concept_moe_is_made_of_what_its_name_says():
 
 
 def test_synergy_has_no_positions_in_the_middle_alone():
-    task = task_of("Synergy[n=4]", BYTES, hierarchy__outer="attention")
+    task = task_of("Synergy[n=4]", BYTES)
     stage = task.model_config.stage
     assert stage.inner.stack.positions == "none" and task.unit == "bytes"
     assert isinstance(stage.outer, AttentionReach) and stage.outer.stack.positions == "rotary"
@@ -110,11 +112,12 @@ def test_configurations_that_make_no_sense_are_refused(words, message):
 
 
 def test_what_is_set_and_not_read_is_said():
-    plain = config_of("ConceptMoE[n=1.5,v=4096]")
+    plain = config_of("ConceptMoE[n=1.5,v=4096]", hierarchy__outer="mamba")
     (said,) = unused_options(plain, {"hierarchy.expert_choices": 3})
     assert "a method with experts would read it, and ConceptMoE[n=1.5,v=4096] has none" in said
     assert not unused_options(plain, {"hierarchy.window": 9, "hierarchy.state": 9})
-    experts = config_of("ConceptMoE[n=1.5,v=4096,experts=4,joint=0]")
+    name = "ConceptMoE[n=1.5,v=4096,experts=4,joint=0]"
+    experts = config_of(name, hierarchy__outer="mamba")
     assert not unused_options(experts, {"hierarchy.expert_choices": 3})
     (said,) = unused_options(experts, {"hierarchy.window": 9})
     assert "hierarchy.outer=attention would read it" in said
