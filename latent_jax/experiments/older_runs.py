@@ -34,6 +34,7 @@ ADDED: dict[str, Any] = {
     "budget.other": "",
     "data.held_out": (),
     "data.mixture": (),
+    "inference_fit": "heads",
     "latent.freeze_after": 1.0,
     "model.n_kv_heads": 0,
     "model.norm_epsilon": 1e-5,

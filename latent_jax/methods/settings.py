@@ -44,6 +44,9 @@ from latent_jax.tasks.policy_config import PolicyConfig
 from latent_jax.tasks.snippets import Snippets
 from latent_jax.training import OptimizerConfig, TrainingConfig
 
+FITS = ("heads", "d_ff")
+"""What a width that is solved for FLOPs is made of."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -67,6 +70,9 @@ class RunConfig:
     # most FLOPs per raw byte of a forward pass, M1 included; the width of the language model is
     # chosen to fit; 0 = its width is model.d_model
     inference_flops_per_byte: Annotated[float, at_least(0, 1e18)] = 0.0
+    # what is chosen: heads = how many, and so the width; d_ff = then model.d_ff too, which comes
+    # nearer to the cost
+    inference_fit: Annotated[str, one_of(FITS)] = "heads"
     # weight of (log Z)^2 in the loss; not for Latent; 0 = none
     z_loss: Weight = 0.0
     quantized: bool = False  # train the byte model of coders in integers; for Bytes only

@@ -20,7 +20,8 @@ def solve_shape(config: ConfigDict, vocabulary: Vocabulary) -> ConfigDict:
 
     `context_bytes` sets `row_length`: the ids that stand for so many raw bytes on average.
     `inference_flops_per_byte` sets the width of the language model: the widest whose forward pass,
-    M1 included, costs no more. Widths are whole heads of the size that the configuration has.
+    M1 included, costs no more. Widths are whole heads of the size that the configuration has; with
+    `inference_fit="d_ff"` the feed-forward parts are then made as wide as the rest allows.
     Open options are those of `Family.settled`; the solved ones stand in the method and in the name.
 
     Args:
@@ -54,6 +55,28 @@ def _solve_size(solved: ConfigDict, vocabulary: Vocabulary) -> None:
         solved.row_length = max(ROW_MULTIPLE, round(n_ids / ROW_MULTIPLE) * ROW_MULTIPLE)
     if solved.inference_flops_per_byte:
         _fit_width(solved, vocabulary)
+        if solved.inference_fit == "d_ff":
+            _fit_feed_forward(solved, vocabulary)
+
+
+def _fit_feed_forward(config: ConfigDict, vocabulary: Vocabulary) -> None:
+    """Set the widest `model.d_ff` that costs at most `config.inference_flops_per_byte`."""
+    model, target = config.model, config.inference_flops_per_byte
+
+    def costs_too_much(d_ff):
+        model.d_ff = d_ff
+        task = make_task(config, vocabulary)
+        return task.flops_per_byte + vocabulary.flops_per_byte > target
+
+    fits, beyond = model.d_ff, 2 * model.d_ff
+    while not costs_too_much(beyond):
+        fits, beyond = beyond, 2 * beyond
+        if beyond > WIDEST:
+            break
+    while beyond - fits > 1:
+        middle = (fits + beyond) // 2
+        fits, beyond = (fits, middle) if costs_too_much(middle) else (middle, beyond)
+    model.d_ff = fits
 
 
 def _fit_width(config: ConfigDict, vocabulary: Vocabulary) -> None:

@@ -1,0 +1,71 @@
+"""One arm of a comparison of what a model should cut bytes into, at equal FLOPs per byte.
+
+Source      the comparisons of H-Net (arXiv 2507.07955, table 2) and of the Byte Latent Transformer
+            (arXiv 2412.09871, table 1): equal raw bytes, and equal FLOPs per byte
+Arguments   method   any method that reads ids: Bytes, BPE[v=4096], HNet[n=4], BLT[n=4], ...
+            size     1m, FLOPs of a forward pass per byte: the width of the network `model`, and
+                     then its feed-forward parts, are as wide as they allow
+            budget   UNIT:AMOUNT, see latent_jax/methods/budget.py
+            seed     of parameters and data
+            entropy  of BLT with boundaries by entropies: the run folder of its entropy model
+Commands    python launch/sweep.py chunking_laptop
+            python launch/train.py --config "configs/chunking_arms.py:method=HNet[n=4]"
+Hardware    2 CPU cores: a core for some minutes
+Result      configs/results/chunking.md
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+from configs.args import parse_args
+from latent_jax.methods.budget import parse as parse_budget
+from latent_jax.methods.budget import set_in
+from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
+from latent_jax.nearest import check_word
+
+SIZES = {"1m": 1e6}
+"""Forward FLOPs per raw byte."""
+
+
+def get_config(arguments: str = "") -> ConfigDict:
+    """Return one run."""
+    a = parse_args(
+        arguments, method="HNet[n=4]", size="1m", budget="bytes:1000000", seed=0, entropy=""
+    )
+    check_word("size", a.size, SIZES)
+    config = common.default()
+    config.method, config.seed = a.method, a.seed
+    config.name = f"{a.method}, seed {a.seed}"
+    config.model.update(
+        d_model=64,
+        n_heads=4,
+        n_layers=4,
+        d_ff=8 * 64 // 3,
+        positions="rotary",
+        norm="rms",
+        activation="silu",
+        gated=True,
+        use_bias=False,
+    )
+    # Two Mamba-2 blocks, which have no feed-forward part, weigh about one of attention.
+    outer = getattr(family(parse(a.method).family), "outer", "attention")
+    config.hierarchy.layers = 2 if outer == "mamba" else 1
+    config.hierarchy.window = 0
+    config.hierarchy.group = 2  # passes of each row, of the router that learns by reward
+    config.hierarchy.entropy_model = a.entropy
+    # n=auto solves the chunks for these FLOPs, and all others the width.
+    if parse(a.method).options.get("n") == "auto":
+        config.hierarchy.flops_per_byte = SIZES[a.size]
+    else:
+        config.update(inference_flops_per_byte=SIZES[a.size], inference_fit="d_ff")
+    config.context_bytes = 1024
+    config.batch_size = 4
+    set_in(config.budget, parse_budget(a.budget))
+    config.evaluation_bytes = 200_000
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.warmup_steps = 20
+    config.training.eval_every = config.training.save_every = 100
+    config.training.keep_latest = 1
+    config.data.num_workers = 0
+    return config
