@@ -43,6 +43,19 @@ def test_the_widest_model_within_inference_flops(m1, n_kv_heads):
     assert make_task(solved, vocabulary).flops_per_byte + m1 > target
 
 
+def test_feed_forward_parts_take_up_the_rest():
+    target = 1e6
+    config = config_of(inference_flops_per_byte=target)
+    heads = solve_shape(config, VOCABULARY)
+    config.inference_fit = "d_ff"
+    both = solve_shape(config, VOCABULARY)
+    assert both.model.d_model == heads.model.d_model and both.model.d_ff > heads.model.d_ff
+    cost = make_task(both, VOCABULARY).flops_per_byte
+    assert make_task(heads, VOCABULARY).flops_per_byte < cost <= target
+    both.model.d_ff += 1
+    assert make_task(both, VOCABULARY).flops_per_byte > target
+
+
 def test_m1_makes_the_model_narrower():
     config = config_of(inference_flops_per_byte=1e6)
     free, driven = (
