@@ -37,7 +37,7 @@ CONFIG = make_config(
 TASK = HierarchicalLanguageModeling(
     CONFIG, row_length=T, bytes_per_token=2.0, unit="tokens", balance_weight=0.1
 )
-PLAIN = dataclasses.replace(TASK, balance_weight=0.0, ratio_weight=0.0)
+PLAIN = dataclasses.replace(TASK, balance_weight=0.0, boundary_weight=0.0)
 
 
 @functools.cache
