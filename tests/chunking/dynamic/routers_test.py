@@ -1,6 +1,7 @@
 """Routers: what each decides, that none sees what is later, and how one is registered."""
 
 import fractions
+import functools
 import math
 
 import chex
@@ -15,7 +16,7 @@ from latent_jax.chunking.dynamic.parts import Router, Sight
 from latent_jax.chunking.dynamic.registry import register, routers
 from latent_jax.chunking.dynamic.stride import Stride
 
-READ_THE_ONE_BEFORE = ("cosine",)
+READ_THE_ONE_BEFORE = ("cosine", "bernoulli", "policy")
 """Routers that compare a position with the one before it."""
 
 TEXT = b"An owl's 2 eyes\xe2\x80\x94 see.\nThen it flew"
@@ -110,6 +111,7 @@ def test_the_rate_of_evaluation_is_what_the_threshold_holds(kind):
     starts = jnp.zeros(shape, bool).at[:, 0].set(True)
     ids = jnp.where(starts, 256, 65)
     rest = (ids, starts, jnp.ones(shape, bool), None, jnp.float32(ids.size))
+    signal = functools.partial(jax.random.uniform, shape=shape)
     params = module.init(jax.random.key(1), X, row())
 
     @jax.jit
@@ -117,15 +119,20 @@ def test_the_rate_of_evaluation_is_what_the_threshold_holds(kind):
         def step(state, key):
             x = jax.random.normal(key, (*shape, D))
             words = dict(train=True, mutable=["rate"], rngs={"boundaries": key})
-            _, state = module.apply({**params, **state}, x, Row(*rest), **words)
+            seen = Row(*rest, signal(key))
+            _, state = module.apply({**params, **state}, x, seen, **words)
             return {"rate": state["rate"]}, None
 
         return jax.lax.scan(step, {"rate": variables["rate"]}, jax.random.split(key, 100))[0]
 
     state = train(params, jax.random.key(2))
-    apply = jax.jit(lambda x: module.apply({**params, **state}, x, Row(*rest))[1].mask_BK.sum())
-    keys = jax.random.split(jax.random.key(3), 4)
-    n_chunks = sum(int(apply(jax.random.normal(key, (*shape, D)))) for key in keys)
+
+    @jax.jit
+    def apply(key):
+        x = jax.random.normal(key, (*shape, D))
+        return module.apply({**params, **state}, x, Row(*rest, signal(key)))[1].mask_BK.sum()
+
+    n_chunks = sum(int(apply(key)) for key in jax.random.split(jax.random.key(3), 4))
     assert 4 * ids.size / n_chunks == pytest.approx(4.0, rel=0.02)
 
 
