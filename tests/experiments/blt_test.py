@@ -15,6 +15,7 @@ from latent_jax.experiments.evaluate import evaluate, load_run
 from latent_jax.experiments.run import run
 from latent_jax.experiments.study import run_config
 from latent_jax.generation import Sampling
+from latent_jax.reports.records import read_run
 
 
 def made(folder, **words):
@@ -69,6 +70,7 @@ def test_the_entropy_model_is_taken_and_stays_and_all_else_learns(folder):
 def test_a_run_is_read_resumed_and_written_with_without_the_other_folder(folder, tmp_path):
     kept = shutil.copytree(folder / "study" / "patches", tmp_path / "patches")
     before = evaluate(kept)["bits_per_byte"]
+    ended = read_run(kept).split("validation")[-1]["bits_per_byte"]
     config = made(folder, **{"hierarchy.entropy_model": str(folder / "study" / "entropy")})
     config = config.runs.patches
     hidden = (folder / "study" / "entropy").rename(folder / "hidden")
@@ -84,7 +86,7 @@ def test_a_run_is_read_resumed_and_written_with_without_the_other_folder(folder,
             run(config, tmp_path / "new")
     finally:
         hidden.rename(folder / "study" / "entropy")
-    assert again["bits_per_byte"] == pytest.approx(before, rel=1e-6) and written.nats > 0
+    assert again["bits_per_byte"] == ended and written.nats > 0
 
 
 @pytest.mark.parametrize(
