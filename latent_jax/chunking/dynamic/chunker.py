@@ -18,6 +18,7 @@ from latent_jax.chunking.dynamic.rate import MOST_STEPS, Threshold, moved
 from latent_jax.chunking.dynamic.registry import poolings, routers
 from latent_jax.chunking.dynamic.schedule import aim, check_schedule
 from latent_jax.contracts import Chunks
+from latent_jax.layers.reach import keep
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Natural, Size, at_least, check_fields, more_than
 
@@ -224,7 +225,7 @@ class DynamicChunker(nn.Module):
             is_boundary_BT = is_boundary_BT | row.starts_BT
             read_BT = jnp.where(row.starts_BT, 1.0, read_BT)
         is_boundary_BT = is_boundary_BT & row.mask_BT
-        cut = cut_at(is_boundary_BT, capacity)
+        cut = cut_at(is_boundary_BT, capacity, starts_BT)
         judged_BT = read_BT if self.router.is_relaxed else p_BT
         loss = self.router.loss(is_boundary_BT, judged_BT, row.mask_BT, rate)
         chunks = chunks_of(self.pool(x_BTD, read_BT, cut), cut, loss)
@@ -254,7 +255,9 @@ class DynamicChunker(nn.Module):
         if self.config.control_steps:
             p_B = moved(p_B, self.threshold.now(train=False))
         p_B = jnp.where(start_B, 1.0, p_B)
-        z_BD, pooling = self.pool.step(x_BD, p_B > EVEN, last.pooling)
+        empty = self.pool.empty(x_BD.shape[0], self.config.width, x_BD.dtype)
+        pooled = keep(start_B, empty, last.pooling)
+        z_BD, pooling = self.pool.step(x_BD, p_B > EVEN, pooled)
         signal_B = last.signal_B if signal_B is None else signal_B
         return p_B, z_BD, Last(x_BD, id_B, since_start_B, signal_B, pooling)
 
