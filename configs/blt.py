@@ -31,8 +31,8 @@ Measured    budget=250000, entropy=1000000, warm-up of 5 steps: 31 steps, which 
 
 from ml_collections import ConfigDict
 
-from configs import common
 from configs.args import parse_args
+from configs.hnet import shared
 from latent_jax.methods.blt import needs_entropies
 from latent_jax.methods.names import parse
 
@@ -69,22 +69,3 @@ def get_config(arguments: str = "") -> ConfigDict:
         runs["bytes"] = shared(a, "Bytes")
         runs["bytes"].model.n_layers += 2 * patches.hierarchy.layers
     return ConfigDict({"runs": runs})
-
-
-def shared(a: ConfigDict, method: str) -> ConfigDict:
-    """Return what all runs share."""
-    config = common.default()
-    common.set_size(config, a.size)
-    config.method = method
-    config.seed = a.seed
-    config.model.update(
-        positions="rotary", norm="rms", activation="silu", gated=True, use_bias=False
-    )
-    config.model.d_ff = 8 * config.model.d_model // 3
-    config.budget.bytes = float(a.budget)
-    config.evaluation_bytes = 200_000
-    config.optimizer.learning_rate = 2e-3
-    config.optimizer.warmup_steps = 20
-    config.training.eval_every = 100
-    config.training.save_every = 200
-    return config

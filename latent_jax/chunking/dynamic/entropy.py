@@ -39,6 +39,7 @@ class OfEntropies(Router):
         theta: nats, the threshold before rate control moves it.
     """
 
+    learns = False
     weight = 0.0
     reads_signal = True
 
