@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from latent_jax.chunking.dynamic.base import cut_at
-from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker
 from latent_jax.chunking.dynamic.mean import running_sums
 from latent_jax.chunking.dynamic.registry import poolings
+from latent_jax.chunking.dynamic.row import Row
 
 T, D = 11, 4
 BOUNDARIES = jnp.array([[1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0], [1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]], bool)

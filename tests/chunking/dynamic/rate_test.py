@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker
 from latent_jax.chunking.dynamic.rate import (
     COLLECTION,
     Threshold,
@@ -19,6 +19,7 @@ from latent_jax.chunking.dynamic.rate import (
 )
 from latent_jax.chunking.dynamic.ratio import ratio_loss
 from latent_jax.chunking.dynamic.registry import routers
+from latent_jax.chunking.dynamic.row import Row
 from latent_jax.chunking.dynamic.schedule import aim
 
 N = 4096

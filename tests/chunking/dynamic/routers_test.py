@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from latent_jax.chunking.dynamic import registry
-from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row, row_of_chunks
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker
 from latent_jax.chunking.dynamic.parts import Router, Sight
 from latent_jax.chunking.dynamic.registry import register, routers
+from latent_jax.chunking.dynamic.row import Row, row_of_chunks
 from latent_jax.chunking.dynamic.stride import Stride
 
 READ_THE_ONE_BEFORE = ("cosine",)
