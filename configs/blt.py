@@ -5,7 +5,8 @@ Source      Pagnoni et al. 2024, "Byte Latent Transformer: Patches Scale Better 
             transformer over patches; AdamW, no loss but that of the next byte. Here a threshold
             follows the rate that is asked for; control=0 is the paper, with theta in nats
 Arguments   n           bytes per patch, as 4.5
-            boundaries  entropy (the paper's), rise, entropy_rise, whitespace, stride or cosine
+            boundaries  entropy (the paper's), rise, entropy_rise, whitespace, stride, cosine,
+                        bernoulli or gumbel
             control     1 or 0; -1 = 1, or 0 for boundaries that the text decides
             size        nano, micro, mini, small or base: of the network over patches
             budget      raw bytes of training

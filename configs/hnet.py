@@ -14,7 +14,8 @@ Arguments   n         bytes per chunk, such as 4 or 4.5; with more stages, chunk
                       bytes per chunk at the first step, and the steps from there to n; 0 = n
                       throughout
             stages    1, or 2 for chunks of chunks
-            router    cosine (the paper's), stride, whitespace or policy (learns by reward)
+            router    cosine (the paper's), stride, whitespace, policy (learns by reward), or those
+                      of other papers: bernoulli, gumbel or spikes
             control   1 or 0; -1 = 1, or 0 for routers that decide by themselves
             size      nano, micro, mini, small or base: width and depth of the network over chunks
             budget    raw bytes of training

@@ -16,7 +16,7 @@ from latent_jax.chunking.dynamic.registry import register, routers
 from latent_jax.chunking.dynamic.row import Row, row_of_chunks
 from latent_jax.chunking.dynamic.stride import Stride
 
-READ_THE_ONE_BEFORE = ("cosine",)
+READ_THE_ONE_BEFORE = ("cosine", "bernoulli", "policy")
 """Routers that compare a position with the one before it."""
 
 TEXT = b"An owl's 2 eyes\xe2\x80\x94 see.\nThen it flew"
