@@ -4,10 +4,10 @@ Source      Huang et al. 2026, "ConceptMoE: Adaptive Token-to-Concept Compressio
             Compute Allocation" (arXiv 2601.21420): two layers before and two behind a network over
             concepts, boundaries of training drawn from sharpened probabilities, joint decoding. The
             experts of the paper are an option here; see latent_jax/methods/concept_moe.py.
-Measured    79 steps of 8 rows of 128 tokens (262 kB), 50 kB held out: 3.07 bits per byte at 1.48
-            tokens and 4.43 bytes per concept; with experts=4, 3.10 at 1.73 and 5.21, and 0.7 % of
-            choices found no room. So short a run says that both train, and no more: thresholds
-            still follow routers that drift.
+Measured    with an earlier control of the rate; 79 steps of 8 rows of 128 tokens (262 kB), 50 kB
+            held out: 3.07 bits per byte at 1.48 tokens and 4.43 bytes per concept; with experts=4,
+            3.10 at 1.73 and 5.21, and 0.7 % of choices found no room. So short a run says that both
+            train, and no more: thresholds still follow routers that drift.
 Arguments   n         tokens per concept, such as 1.5
             v         ids of BPE
             experts   of each feed-forward part of the network over concepts; 0 = none

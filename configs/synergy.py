@@ -3,8 +3,9 @@
 Source      Zheng and Xie 2025, "Synergy: End-to-end Concept Model" (arXiv 2507.12769): bytes, a
             learned router, and a middle network that is better without positions. The equations of
             the router are not public; those of H-Net stand in, see latent_jax/methods/synergy.py.
-Measured    98 steps of 8 rows (201 kB), 30 kB held out: 4.14 bits per byte at 3.68 bytes per
-            concept, 1.1 % of chunks without room. The run with positions was not measured.
+Measured    with an earlier control of the rate; 98 steps of 8 rows (201 kB), 30 kB held out: 4.14
+            bits per byte at 3.68 bytes per concept, 1.1 % of chunks without room. The run with
+            positions was not measured.
 Arguments   n         bytes per concept
             control   1: a threshold holds the rate; 0: the ratio loss alone
             size      nano, micro, mini, small or base: width and depth of the network over concepts

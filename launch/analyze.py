@@ -58,19 +58,19 @@ as a row, where launch/evaluate.py cuts them at thoughts.segment.
     python launch/analyze.py boundaries --workdir runs/hnet/hnet --workdir runs/hnet1/hnet \\
         --workdir runs/hnet/bytes --text French=french.txt --json boundaries.json --out page
 
-boundaries shows what models cut that cut their text by themselves (HNet), on their own held-out
-text and on each --text, which is read whole: of every stage how long chunks are, whether they end
-where words, the pieces of a --tokenizer (BPE[v=1024] if none is named, trained on the runs' text)
-and the --morphemes of a list do, what the byte behind a boundary costs against others, and nats by
-the place in the chunk. A chunk that ends with the last byte of a word knows that the word has
-ended; the model finds out only by reading the byte behind it, so both are counted. With several
-such runs, of other seeds say, their boundaries are compared with each other; beside each F1 stands
-what as many boundaries at random places of the same rows would give. Every run, plain ones of
-Bytes or BPE as well, reads the text with 10 percent of its letters in the other case, and with 5
-percent mistyped, in bits per byte of the noised text. --shown places of each text are printed with
-their chunks, coloured on a terminal; those in --json stand on the page of launch/report.py
---analyses, where the pointer finds what each character costs. A run that is training has the
-chunks of its last evaluation in samples/ and on that page.
+boundaries shows what models cut that cut their text by themselves (HNet, BLT, TokenPooling,
+Hourglass, ConceptMoE, Synergy), on their own held-out text and on each --text, which is read whole:
+of every stage how long chunks are, whether they end where words, the pieces of a --tokenizer
+(BPE[v=1024] if none is named, trained on the runs' text) and the --morphemes of a list do, what the
+byte behind a boundary costs against others, and nats by the place in the chunk. A chunk that ends
+with the last byte of a word knows that the word has ended; the model finds out only by reading the
+byte behind it, so both are counted. With several such runs, of other seeds say, their boundaries
+are compared with each other; beside each F1 stands what as many boundaries at random places of the
+same rows would give. Every run, plain ones of Bytes or BPE as well, reads the text with 10 percent
+of its letters in the other case, and with 5 percent mistyped, in bits per byte of the noised text.
+--shown places of each text are printed with their chunks, coloured on a terminal; those in --json
+stand on the page of launch/report.py --analyses, where the pointer finds what each character costs.
+A run that is training has the chunks of its last evaluation in samples/ and on that page.
 
 Tokenizers are given by their literature names. A --workdir is a run folder; its latents are
 analyzed if it learned some, else its tokenizer. Every verb prints a table; --json writes the

@@ -108,6 +108,13 @@ class BLT(HierarchicalFamily):
                 chunker, router_options=(("theta", float(method["theta"])),)
             )
         if k:
+            if routers()[method["boundaries"]].learns:
+                raise ValueError(
+                    f"hierarchy.cross={k}: no gradient reaches the router {method['boundaries']} "
+                    "through cross-attention, so that it would learn by its own loss alone: set "
+                    "hierarchy.cross to 0, or choose boundaries that are not learned, such as "
+                    "entropy"
+                )
             if not isinstance(stage.outer, AttentionReach):
                 raise ValueError(
                     f"hierarchy.cross={k}: cross-attention stands between blocks of attention; set "

@@ -40,6 +40,10 @@ def unused_options(config: ConfigDict, changed: Mapping[str, Any]) -> list[str]:
         section, _, option = key.partition(".")
         if section == "hierarchy":
             lines += _unread_of_hierarchy(config, key, value)
+        if key == "inference_fit" and not config.inference_flops_per_byte:
+            lines.append(
+                f"{key}={value} has no effect: inference_flops_per_byte would read it, and it is 0"
+            )
         if section not in chosen or chosen[section] in _readers(section, option):
             continue
         readers = " or ".join(_readers(section, option)) or "no kind"
@@ -74,6 +78,8 @@ def _unread_of_hierarchy(config: ConfigDict, key: str, value: Any) -> list[str]:
     router = known.parts(method).router
     if option in ("group", "advantage", "policy_weight") and not routers()[router].by_reward:
         return [f"{start}router=policy would read it, and here it is {router}"]
+    if option == "boundary_weight" and not routers()[router].learns:
+        return [f"{start}a router that learns would read it, and {router} does not"]
     if option == "control_steps" and not known.parts(method).control:
         return [f"{start}control=1 would read it, and {method} holds no rate"]
     return []

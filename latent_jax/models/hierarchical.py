@@ -22,18 +22,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.chunking.dynamic.chunker import (
-    Row,
-    since_start,
-)
+from latent_jax.chunking.dynamic.row import Row, since_start
 from latent_jax.layers.dropout import Dropout
 from latent_jax.layers.embeddings import TokenEmbedding
 from latent_jax.layers.ngrams import HashNgrams, histories
 from latent_jax.models.entropy_model import EntropyModel
-from latent_jax.models.hierarchy_config import (
-    HierarchicalConfig,
-    ModelCache,
-)
+from latent_jax.models.hierarchy_config import HierarchicalConfig, ModelCache
 from latent_jax.models.stage import Notes, Stage
 
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.chunking.dynamic.base import Cut, repeat
-from latent_jax.chunking.dynamic.chunker import EVEN, DynamicChunker, Row, row_of_chunks
+from latent_jax.chunking.dynamic.chunker import EVEN, DynamicChunker
+from latent_jax.chunking.dynamic.row import Row, row_of_chunks
 from latent_jax.layers.dense import Dense
 from latent_jax.layers.reach import keep
 from latent_jax.models.hierarchy_config import StageCache, StageConfig

@@ -27,9 +27,7 @@ import jax.numpy as jnp
 from latent_jax.chunking.dynamic.parts import Router
 from latent_jax.chunking.dynamic.rate import EDGE
 from latent_jax.models.stage import Boundaries
-
-FIELD = "boundaries"
-"""Of a batch: bool[B, T], whether the scored id of a position ends a piece."""
+from latent_jax.tokenizers.marked_bytes import BOUNDARIES
 
 LEFT = 2
 """Values before it that a spike is greater than."""
@@ -37,7 +35,7 @@ LEFT = 2
 
 def fields_of(router: type[Router]) -> tuple[str, ...]:
     """Return the fields that a task with such a router reads."""
-    return ("ids", FIELD) if router.taught_by == "batch" else ("ids",)
+    return ("ids", BOUNDARIES) if router.taught_by == "batch" else ("ids",)
 
 
 def spikes(entropy_BT: jax.Array, starts_BT: jax.Array) -> jax.Array:
@@ -56,16 +54,13 @@ def spikes(entropy_BT: jax.Array, starts_BT: jax.Array) -> jax.Array:
     return found_BT
 
 
-def entropy(logits_BTV: jax.Array) -> jax.Array:
-    """Return the entropy of each distribution in nats, float32[B, T]."""
-    log_p_BTV = jax.nn.log_softmax(logits_BTV.astype(jnp.float32))
-    return -jnp.sum(jnp.exp(log_p_BTV) * log_p_BTV, axis=-1)
-
-
 def ends_read(boundaries_BT: jax.Array) -> jax.Array:
-    """Return whether the id that a position reads ends a piece, bool[B, T], of that field.
+    """Return whether the id that a position reads ends a piece, bool[B, T].
 
     Position t reads the id before the one that it is scored on; the first one reads a separator.
+
+    Args:
+        boundaries_BT: bool, whether the scored id of a position ends a piece.
     """
     return jnp.pad(boundaries_BT[:, :-1], ((0, 0), (1, 0)), constant_values=True).astype(bool)
 

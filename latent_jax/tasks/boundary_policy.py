@@ -58,6 +58,11 @@ class BoundaryPolicy(HierarchicalLanguageModeling):
             raise ValueError(f"group must be at least 2: passes are compared; got {self.group}")
 
     @property
+    def stacks(self):
+        """The stacks with the positions of all passes of a row, which are kept; see `Task`."""
+        return tuple((stack, self.group * length) for stack, length in super().stacks)
+
+    @property
     def train_flops_per_byte(self):
         """FLOPs of all passes, see `Task`."""
         return self.group * super().train_flops_per_byte

@@ -18,6 +18,7 @@ from latent_jax.chunking.dynamic import routers
 from latent_jax.chunking.dynamic.rate import COLLECTION
 from latent_jax.layers.experts import EXPERTS, sum_of_notes
 from latent_jax.layers.middle import MiddleConfig
+from latent_jax.models.entropy_model import entropy
 from latent_jax.models.hierarchical import HierarchicalModel
 from latent_jax.models.hierarchy_config import HierarchicalConfig
 from latent_jax.nearest import check_word
@@ -28,6 +29,7 @@ from latent_jax.tasks.heads import HEADS, cross_entropy
 from latent_jax.tasks.language_modeling import shift_right
 from latent_jax.tasks.losses import bits_per_byte, histogram
 from latent_jax.tasks.stage_rates import STAGE_RATES, stage_rates
+from latent_jax.tokenizers.marked_bytes import BOUNDARIES
 from latent_jax.tokenizers.trivial import trivial_models
 
 UNITS = ("bytes", "tokens")
@@ -280,10 +282,10 @@ class HierarchicalLanguageModeling(FlopsOfText):
         if self.router.taught_by == "entropy":
             model = HierarchicalModel(self.model_config)
             logits_BTV = model.apply(variables, x_BTD, method="logits")
-            entropy_BT = boundary_losses.entropy(jax.lax.stop_gradient(logits_BTV))
+            entropy_BT = entropy(jax.lax.stop_gradient(logits_BTV))
             targets_BT = boundary_losses.spikes(entropy_BT, found.row.starts_BT)
         else:
-            targets_BT = boundary_losses.ends_read(batch[boundary_losses.FIELD])
+            targets_BT = boundary_losses.ends_read(batch[BOUNDARIES])
         return boundary_losses.taught_sums(targets_BT, found)
 
     def _scores(self, batch, nats, notes, experts):

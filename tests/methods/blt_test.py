@@ -86,6 +86,16 @@ def test_configurations_that_make_no_sense_are_refused(words, message):
         task_of("BLT[n=4.5]", **words)
 
 
+def test_a_router_that_would_not_learn_is_refused():
+    """Scores of cross-attention read no probability, and neither does what repeats its result."""
+    for kind in ("cosine", "bernoulli", "gumbel"):
+        with pytest.raises(ValueError, match=rf"cross=2: no gradient reaches the router {kind}"):
+            task_of(f"BLT[n=4,boundaries={kind}]", hierarchy__cross=2)
+        assert task_of(f"BLT[n=4,boundaries={kind}]").model_config.stage.chunker.pooling == "mean"
+    for kind in ("rise", "stride"):
+        task_of(f"BLT[n=4,boundaries={kind}]", hierarchy__cross=2)
+
+
 def test_patches_are_several_vectors_or_one():
     plain = task_of("BLT[n=4.5]", hierarchy__decoder_layers=3).model_config.stage
     assert plain.width == plain.chunk_width == plain.inner.width == 128

@@ -198,6 +198,15 @@ def test_what_is_set_and_not_read_is_said():
     }.items():
         (line,) = unused_options(config, {f"hierarchy.{key}": 9})
         assert reader in line
+    for router in ("stride", "whitespace"):
+        still = config_of(f"HNet[n=4,router={router}]")
+        (line,) = unused_options(still, {"hierarchy.boundary_weight": 0.1})
+        assert f"a router that learns would read it, and {router} does not" in line
+    assert not unused_options(config, {"hierarchy.boundary_weight": 0.1})
+    (line,) = unused_options(config, {"inference_fit": "d_ff"})
+    assert line.endswith("inference_flops_per_byte would read it, and it is 0")
+    fitted = config_of("HNet[n=4]", inference_flops_per_byte=1e6)
+    assert not unused_options(fitted, {"inference_fit": "d_ff"})
     config.hierarchy.outer = "attention"
     assert not unused_options(config, {"hierarchy.window": 9})
     (line,) = unused_options(config, {"hierarchy.state": 9})

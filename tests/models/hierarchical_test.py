@@ -111,7 +111,10 @@ def test_a_boundary_that_moves_changes_nothing_before_it():
     assert len(counts) > 1, "no byte moved a boundary"
 
 
-@pytest.mark.parametrize("name", cases("cosine", "overflow by stride", "two stages", "attention"))
+DOCUMENTS = ("cosine", "overflow by stride", "two stages", "attention", "mean", "cross", "linear")
+
+
+@pytest.mark.parametrize("name", cases(*DOCUMENTS))
 def test_documents_see_each_other_or_do_not(name):
     ids = rows()
     second = 1 + int(np.flatnonzero(ids[0, 1:] == SEPARATOR)[0])
@@ -123,7 +126,7 @@ def test_documents_see_each_other_or_do_not(name):
     reads = np.asarray(influence(apart, variables, ids[0]))
     # Differences of cumulative sums are rounded by what was summed before.
     assert reads[second:, :second].max() < 1e-5
-    if name != "attention":
+    if name not in ("attention", "cross"):
         assert reads[np.tril_indices(second)].min() > 0
     x, _ = features(apart, variables, ids)
     other, _ = features(apart, variables, ids.at[0, 2:second].set(66))

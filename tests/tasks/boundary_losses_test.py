@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from latent_jax.chunking.dynamic.base import cut_at
-from latent_jax.chunking.dynamic.chunker import Row
+from latent_jax.chunking.dynamic.row import Row
+from latent_jax.models.entropy_model import entropy
 from latent_jax.models.stage import Boundaries
 from latent_jax.tasks.boundary_losses import (
     ends_read,
-    entropy,
     spikes,
     taught_loss,
     taught_metrics,

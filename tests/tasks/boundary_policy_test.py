@@ -143,6 +143,8 @@ def test_all_passes_cost_and_one_is_scored(variables):
     plain = HierarchicalLanguageModeling(CONFIG, row_length=6, bytes_per_token=1.0)
     assert TASK.train_flops({"bytes": 7.0}) == 2.0 * plain.train_flops({"bytes": 7.0})
     assert TASK.flops_per_byte == plain.flops_per_byte and TASK.amounts == plain.amounts
+    lengths = [length for _, length in plain.stacks]
+    assert [length for _, length in TASK.stacks] == [2 * length for length in lengths] != []
     evaluated, (scores, state) = loss_of(TASK, variables, batch_of(4), train=False)
     trained, (drawn, _) = loss_of(TASK, variables, batch_of(4))
     assert drawn["weight"] == scores["weight"] == 24 and drawn["n_bytes"] == 24 and not state

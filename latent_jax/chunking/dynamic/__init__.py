@@ -4,8 +4,10 @@
             -> smooth -> dechunk -> decoder
 
 Each file is one part: `base` cuts, picks and repeats; `rate` holds the thresholds to a target;
-`schedule` moves the target; `ratio` is the loss of H-Net; `parts` says what routers, poolings and
-ways back are, and `registry` knows them by name. Every other file is one of them.
+`schedule` moves the target; `ratio` is the loss of H-Net; `row` is what is known of positions;
+`parts` says what routers, poolings and ways back are, and `registry` knows them by name; `chunker`
+puts them together, `predictor` is shared by three routers, and `ends` says where chunks end in a
+text. Every other file is a router, a pooling or a way back.
 """
 
 from latent_jax.chunking.dynamic.base import Cut, capacity_of, cut_at, pick, repeat

@@ -29,6 +29,8 @@ class Cut(NamedTuple):
         mask_BK: bool, True where there is a chunk; real chunks come first.
         chunk_of_BT: int32, the chunk of each position.
         is_first_BT: bool, whether a position begins a chunk.
+        begins_BT: bool, whether poolings begin anew at a position: behind one that begins a chunk,
+            and where a document starts.
         n_dropped: float32 scalar, boundaries that found no room.
     """
 
@@ -36,6 +38,7 @@ class Cut(NamedTuple):
     mask_BK: jax.Array
     chunk_of_BT: jax.Array
     is_first_BT: jax.Array
+    begins_BT: jax.Array
     n_dropped: jax.Array
 
 
@@ -50,13 +53,14 @@ def capacity_of(length: int, rate: float, slack: float) -> int:
     return min(length, TILE * math.ceil(slack * length / rate / TILE))
 
 
-def cut_at(is_boundary_BT: jax.Array, capacity: int) -> Cut:
+def cut_at(is_boundary_BT: jax.Array, capacity: int, starts_BT: jax.Array | None = None) -> Cut:
     """Return the chunks that begin at boundaries.
 
     Args:
         is_boundary_BT: bool, False at padding; the first position of a row counts as one unless
             the whole row is padding.
         capacity: K.
+        starts_BT: bool, where documents start; None = at the first position of each row.
     """
     length = is_boundary_BT.shape[1]
     number_BT = jnp.cumsum(is_boundary_BT, axis=1, dtype=jnp.int32) - 1
@@ -68,11 +72,14 @@ def cut_at(is_boundary_BT: jax.Array, capacity: int) -> Cut:
     # Row by row, so that a mesh that splits rows splits the scatter too.
     first_BK = jax.vmap(lambda slot_T: none_K.at[slot_T].set(at_T, mode="drop"))(slot_BT)
     n_chunks_B = jnp.minimum(number_BT[:, -1] + 1, capacity)
+    begins_BT = jnp.pad(is_first_BT[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+    begins_BT = begins_BT if starts_BT is None else begins_BT | starts_BT
     return Cut(
         first_BK,
         jnp.arange(capacity)[None] < n_chunks_B[:, None],
         jnp.clip(number_BT, 0, capacity - 1),
         is_first_BT,
+        begins_BT,
         jnp.sum(is_boundary_BT & ~is_first_BT).astype(jnp.float32),
     )
 

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 
 from latent_jax.chunking.dynamic.cosine import Cosine
-from latent_jax.chunking.dynamic.parts import Sight
 from latent_jax.chunking.dynamic.registry import register
 
 SHARPNESS = 6.0
@@ -28,10 +27,6 @@ class Bernoulli(Cosine):
 
     kind = "bernoulli"
     draws = True
-
-    def __call__(self, sight: Sight) -> jax.Array:
-        """Return p_t of `Cosine`."""
-        return super().__call__(sight)
 
     def draw(self, p_BT: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return drawn boundaries, and p as it is; see `Router`."""

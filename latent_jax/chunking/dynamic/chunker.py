@@ -16,35 +16,15 @@ from latent_jax.chunking.dynamic.base import Cut, capacity_of, chunks_of, cut_at
 from latent_jax.chunking.dynamic.parts import Pooling, Router, Sight
 from latent_jax.chunking.dynamic.rate import MOST_STEPS, Threshold, moved
 from latent_jax.chunking.dynamic.registry import poolings, routers
+from latent_jax.chunking.dynamic.row import Row, before, since_start
 from latent_jax.chunking.dynamic.schedule import aim, check_schedule
 from latent_jax.contracts import Chunks
+from latent_jax.layers.reach import keep
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Natural, Size, at_least, check_fields, more_than
 
 EVEN = 0.5
 """A boundary is where the moved probability is above it."""
-
-
-class Row(NamedTuple):
-    """What is known of the positions of rows beside their vectors.
-
-    Attributes:
-        ids_BT: int32, byte ids that positions read; of chunks, the first one of each.
-        starts_BT: bool, where documents start.
-        mask_BT: bool, False at padding behind a row.
-        documents_BT: int32, the document of each position where documents do not see each other;
-            None = they do.
-        n_units: float32 scalar, what rates are counted in: raw bytes, or chunks of the stage
-            before.
-        signal_BT: float32, see `Sight`; None = there is none.
-    """
-
-    ids_BT: jax.Array
-    starts_BT: jax.Array
-    mask_BT: jax.Array
-    documents_BT: jax.Array | None
-    n_units: jax.Array
-    signal_BT: jax.Array | None = None
 
 
 class Last(NamedTuple):
@@ -224,7 +204,7 @@ class DynamicChunker(nn.Module):
             is_boundary_BT = is_boundary_BT | row.starts_BT
             read_BT = jnp.where(row.starts_BT, 1.0, read_BT)
         is_boundary_BT = is_boundary_BT & row.mask_BT
-        cut = cut_at(is_boundary_BT, capacity)
+        cut = cut_at(is_boundary_BT, capacity, starts_BT)
         judged_BT = read_BT if self.router.is_relaxed else p_BT
         loss = self.router.loss(is_boundary_BT, judged_BT, row.mask_BT, rate)
         chunks = chunks_of(self.pool(x_BTD, read_BT, cut), cut, loss)
@@ -254,7 +234,9 @@ class DynamicChunker(nn.Module):
         if self.config.control_steps:
             p_B = moved(p_B, self.threshold.now(train=False))
         p_B = jnp.where(start_B, 1.0, p_B)
-        z_BD, pooling = self.pool.step(x_BD, p_B > EVEN, last.pooling)
+        empty = self.pool.empty(x_BD.shape[0], self.config.width, x_BD.dtype)
+        pooled = keep(start_B, empty, last.pooling)
+        z_BD, pooling = self.pool.step(x_BD, p_B > EVEN, pooled)
         signal_B = last.signal_B if signal_B is None else signal_B
         return p_B, z_BD, Last(x_BD, id_B, since_start_B, signal_B, pooling)
 
@@ -273,32 +255,8 @@ class DynamicChunker(nn.Module):
     def _sight(self, x_BTD: jax.Array, row: Row) -> Sight:
         before_BTD = jnp.pad(x_BTD[:, :-1], ((0, 0), (1, 0), (0, 0)))
         separator = self.config.separator_id
-        before_BT = _before(row.ids_BT, separator)
+        before_BT = before(row.ids_BT, separator)
         signals = (None, None)
         if row.signal_BT is not None:
-            signals = (row.signal_BT, _before(row.signal_BT, 0))
+            signals = (row.signal_BT, before(row.signal_BT, 0))
         return Sight(x_BTD, before_BTD, row.ids_BT, before_BT, since_start(row.starts_BT), *signals)
-
-
-def since_start(starts_BT: jax.Array) -> jax.Array:
-    """Return the positions since the start of the document of each, int32[B, T]."""
-    at_T = jnp.arange(starts_BT.shape[1], dtype=jnp.int32)
-    at_BT = jnp.broadcast_to(at_T[None], starts_BT.shape)
-    return at_BT - jax.lax.cummax(jnp.where(starts_BT, at_BT, 0), axis=1)
-
-
-def _before(x_BT: jax.Array, first: float) -> jax.Array:
-    """Return what stands one position before each, and `first` at the first one of a row."""
-    return jnp.pad(x_BT[:, :-1], ((0, 0), (1, 0)), constant_values=first)
-
-
-def row_of_chunks(row: Row, cut: Cut) -> Row:
-    """Return what is known of chunks: the id, start and document of the first position of each."""
-
-    def first(x_BT):
-        return jnp.take_along_axis(x_BT, cut.first_BK, axis=1)
-
-    documents_BK = None if row.documents_BT is None else first(row.documents_BT)
-    n_chunks = jnp.sum(cut.mask_BK).astype(jnp.float32)
-    starts_BK = first(row.starts_BT) & cut.mask_BK
-    return Row(first(row.ids_BT), starts_BK, cut.mask_BK, documents_BK, n_chunks)

@@ -63,7 +63,7 @@ class Cross(Pooling):
             return jnp.take_along_axis(x_BKN, part_BT[..., None], axis=1)
 
         def over_parts(x_BTN):
-            return pick(running_maximum(x_BTN, cut.is_first_BT), cut)
+            return pick(running_maximum(x_BTN, cut.begins_BT), cut)
 
         read_BT1 = is_read_BT[..., None]
         pooled_BKD = over_parts(jnp.where(read_BT1, x_BTD.astype(jnp.float32), LEAST))
@@ -77,7 +77,7 @@ class Cross(Pooling):
         weights_BTN = jnp.where(read_BT1, jnp.exp(scores_BTN - peak_BTN), 0.0)
         weighted = weights_BTN.reshape(*shape[:-1], 1) * v_BTHd[:, :, None]
         sums_BTM = jnp.concatenate([weighted.reshape(*shape[:2], -1), weights_BTN], axis=-1)
-        sums_BKM = pick(running_sums(sums_BTM, cut.is_first_BT), cut)
+        sums_BKM = pick(running_sums(sums_BTM, cut.begins_BT), cut)
         n = weights_BTN.shape[-1]
         total_BKJH1 = sums_BKM[..., -n:].reshape(*q_BKJHd.shape[:-1], 1)
         read_BKJHd = sums_BKM[..., :-n].reshape(q_BKJHd.shape) / jnp.where(
@@ -154,7 +154,10 @@ class Cross(Pooling):
         inside_BT = jnp.minimum(part_BT, capacity - 1)
         end_BT = jnp.take_along_axis(cut.first_BK, inside_BT, axis=1)
         age_BT = end_BT - jnp.arange(first_BT.shape[1], dtype=jnp.int32)[None]
-        return inside_BT, (part_BT < n_parts_B1) & (age_BT < self.reach)
+        # No document starts between the byte and the end of its patch.
+        count_BT = jnp.cumsum(cut.begins_BT, axis=1, dtype=jnp.int32)
+        is_joined_BT = jnp.take_along_axis(count_BT, end_BT, axis=1) == count_BT
+        return inside_BT, (part_BT < n_parts_B1) & (age_BT < self.reach) & is_joined_BT
 
     def _queries(self, pooled_BKD):
         """Return the k vectors of patches, float32[..., k, D], and their queries [..., k, H, d]."""
@@ -175,9 +178,9 @@ class Cross(Pooling):
         return z_BKJD.reshape(*z_BKJD.shape[:-2], -1)
 
 
-def running_maximum(x_BTN: jax.Array, is_first_BT: jax.Array) -> jax.Array:
-    """Return the maximum at each position since the boundary before it, in the dtype of x."""
-    stays_BT1 = jnp.pad(~is_first_BT[:, :-1], ((0, 0), (1, 0)))[..., None]
+def running_maximum(x_BTN: jax.Array, begins_BT: jax.Array) -> jax.Array:
+    """Return the maximum at each position since the last one that begins, in the dtype of x."""
+    stays_BT1 = ~begins_BT[..., None]
 
     def join(earlier, later):
         maximum = jnp.where(later[0], jnp.maximum(earlier[1], later[1]), later[1])

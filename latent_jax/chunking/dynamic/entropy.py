@@ -39,12 +39,13 @@ class OfEntropies(Router):
         theta: nats, the threshold before rate control moves it.
     """
 
+    learns = False
     weight = 0.0
     reads_signal = True
 
     theta: float = THETA
 
-    def decide(self, sight: Sight) -> jax.Array:
+    def __call__(self, sight: Sight) -> jax.Array:
         """Return p of the distance to the threshold; see `Router`."""
         if sight.signal_BT is None:
             raise ValueError(
@@ -70,10 +71,6 @@ class Entropy(OfEntropies):
 
     kind = "entropy"
 
-    def __call__(self, sight):
-        """Return p; see `Router`."""
-        return self.decide(sight)
-
     def distance(self, sight):
         """Return H_t - theta."""
         return sight.signal_BT - self.theta
@@ -84,10 +81,6 @@ class Rise(OfEntropies):
     """A boundary where H_t - H_{t-1} > theta: BLT's approximate monotonicity."""
 
     kind = "rise"
-
-    def __call__(self, sight):
-        """Return p; see `Router`."""
-        return self.decide(sight)
 
     def distance(self, sight):
         """Return H_t - H_{t-1} - theta."""
@@ -103,10 +96,6 @@ class EntropyRise(OfEntropies):
     """
 
     kind = "entropy_rise"
-
-    def __call__(self, sight):
-        """Return p; see `Router`."""
-        return self.decide(sight)
 
     def distance(self, sight):
         """Return the smaller one of both distances."""

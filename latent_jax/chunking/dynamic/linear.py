@@ -33,7 +33,9 @@ class Linear(Pooling):
     def __call__(self, x_BTD, p_BT, cut):
         """Return the maps at boundaries; see `Pooling`."""
         del p_BT
-        before_BK = jnp.pad(cut.first_BK[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
+        at_1T = jnp.arange(x_BTD.shape[1])[None]
+        begin_BT = jax.lax.cummax(jnp.where(cut.begins_BT, at_1T, 0), axis=1)
+        before_BK = jnp.take_along_axis(begin_BT, cut.first_BK, axis=1) - 1
         z_BKD = self._mapped(_last(x_BTD, cut.first_BK, before_BK, self.n_joined()))
         return jnp.where(cut.mask_BK[..., None], z_BKD, 0.0).astype(x_BTD.dtype)
 

@@ -25,7 +25,7 @@ class Mean(Pooling):
         """Return the means; see `Pooling`."""
         before_BT = jnp.cumsum(p_BT, axis=1) - p_BT
         weight_BT = 1.0 + before_BT - jax.lax.stop_gradient(before_BT)
-        sums_BTE = running_sums(_weighted(x_BTD, weight_BT), cut.is_first_BT)
+        sums_BTE = running_sums(_weighted(x_BTD, weight_BT), cut.begins_BT)
         return pick(_mean(sums_BTE), cut).astype(x_BTD.dtype)
 
     @staticmethod
@@ -36,7 +36,7 @@ class Mean(Pooling):
 
     def state(self, x_BTD, cut, lengths_B):
         """Return the sums behind the last boundary; see `Pooling`."""
-        sums_BTE = running_sums(_weighted(x_BTD, jnp.ones(x_BTD.shape[:2])), cut.is_first_BT)
+        sums_BTE = running_sums(_weighted(x_BTD, jnp.ones(x_BTD.shape[:2])), cut.begins_BT)
         at_B11 = lengths_B[:, None, None] - 1
         sums_BE = jnp.take_along_axis(sums_BTE, at_B11, axis=1)[:, 0]
         ends_B1 = jnp.take_along_axis(cut.is_first_BT, at_B11[..., 0], axis=1)
@@ -53,13 +53,13 @@ class Mean(Pooling):
         return float(width)
 
 
-def running_sums(x_BTE: jax.Array, is_first_BT: jax.Array) -> jax.Array:
-    """Return the sum at each position since the boundary before it, float32[B, T, E].
+def running_sums(x_BTE: jax.Array, begins_BT: jax.Array) -> jax.Array:
+    """Return the sum at each position since the last one that begins, float32[B, T, E].
 
     An associative scan: differences of cumulative sums would be rounded by all that was summed
     before, and additions in any order would not be the same twice on a GPU.
     """
-    stays_BT1 = jnp.pad(~is_first_BT[:, :-1], ((0, 0), (1, 0)))[..., None]
+    stays_BT1 = ~begins_BT[..., None]
 
     def join(earlier, later):
         return earlier[0] & later[0], later[1] + jnp.where(later[0], earlier[1], 0.0)

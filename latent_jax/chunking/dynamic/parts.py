@@ -84,6 +84,7 @@ class Router(Part):
             the loss: "" = nothing; "entropy" = the entropy of the model's own prediction; "batch" =
             a field of batches. See `tasks.boundary_losses`. Nothing else reaches its probabilities,
             and it serves the outermost stage only.
+        learns: whether it has parameters, so that its loss does something.
         weight: of its loss, where its paper states one.
     """
 
@@ -96,6 +97,7 @@ class Router(Part):
     by_reward: ClassVar[bool] = False
     is_relaxed: ClassVar[bool] = False
     taught_by: ClassVar[str] = ""
+    learns: ClassVar[bool] = True
     weight: ClassVar[float] = 0.03
 
     rate: float

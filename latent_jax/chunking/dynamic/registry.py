@@ -37,8 +37,9 @@ def register(cls: type[Part]) -> type[Part]:
             f"WayBack of latent_jax/chunking/dynamic/parts.py, and not above {shown(cls)}"
         )
     missing = [] if cls.kind.isidentifier() else ["kind, a word"]
-    missing += [name for name in _NEEDED[cls.role] if name not in vars(cls)]
-    missing += ["draw"] if getattr(cls, "draws", False) and "draw" not in vars(cls) else []
+    needed = (*_NEEDED[cls.role], *["draw"] * getattr(cls, "draws", False))
+    base = ROLES[cls.role]
+    missing += [name for name in needed if getattr(cls, name) is getattr(base, name)]
     missing += [] if (cls.__doc__ or "").strip() else ["a docstring"]
     if missing:
         raise TypeError(

@@ -14,7 +14,3 @@ class Spikes(TaughtPredictor):
 
     kind = "spikes"
     taught_by = "entropy"
-
-    def __call__(self, sight):
-        """Return p_t; see `Router`."""
-        return super().__call__(sight)

@@ -22,6 +22,7 @@ class Stride(Router):
     kind = "stride"
     is_soft = False
     holds_rate = True
+    learns = False
     weight = 0.0
 
     def __call__(self, sight: Sight) -> jax.Array:

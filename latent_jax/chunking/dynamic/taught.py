@@ -14,7 +14,3 @@ class Taught(TaughtPredictor):
 
     kind = "taught"
     taught_by = "batch"
-
-    def __call__(self, sight):
-        """Return p_t; see `Router`."""
-        return super().__call__(sight)

@@ -26,6 +26,7 @@ class Whitespace(Router):
 
     kind = "whitespace"
     is_soft = False
+    learns = False
     weight = 0.0
     reads_ids = True
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from latent_jax.chunking.dynamic.bernoulli import Bernoulli, sharpened
-from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker
 from latent_jax.chunking.dynamic.ratio import ratio_loss
+from latent_jax.chunking.dynamic.row import Row
 
 B, T, D = 4, 64, 8
 STARTS = jnp.zeros((B, T), bool).at[:, 0].set(True).at[:, 40].set(True)

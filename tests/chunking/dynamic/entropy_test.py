@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker
 from latent_jax.chunking.dynamic.entropy import THETA
 from latent_jax.chunking.dynamic.rate import moved
 from latent_jax.chunking.dynamic.registry import routers
+from latent_jax.chunking.dynamic.row import Row
 
 #           separator, and nine bytes; a second document begins at position 6
 SIGNAL = [[2.0, 3.0, 0.5, 1.4, 1.3, 0.2, 0.1, 2.5, 3.5, 1.2]]

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from latent_jax.chunking.dynamic.base import cut_at
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker
 from latent_jax.chunking.dynamic.mean import running_sums
 from latent_jax.chunking.dynamic.registry import poolings
+from latent_jax.chunking.dynamic.row import Row
 
 T, D = 11, 4
 BOUNDARIES = jnp.array([[1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0], [1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]], bool)
@@ -58,6 +60,42 @@ def test_a_chunk_reads_its_own_positions_only(kind):
         assert not reads_BKT[row, len(ends) :].any()
 
 
+@pytest.mark.parametrize("kind", poolings())
+def test_the_first_chunk_of_a_document_is_its_separator_alone(kind):
+    module, variables, _ = made(kind)
+    starts = jnp.zeros((2, T), bool).at[:, 0].set(True).at[0, 8].set(True).at[1, 7].set(True)
+    apply = jax.jit(module.apply)
+    z = apply(variables, X, P, cut_at(BOUNDARIES, 8, starts))
+    plain = apply(variables, X, P, cut_at(BOUNDARIES, 8))
+    at = jnp.array([[8], [7]])
+    alone = cut_at(jnp.ones((2, 1), bool), 1)
+    expected = apply(variables, jnp.take_along_axis(X, at[..., None], 1), P[:, :1], alone)
+    for row, chunk in ((0, 3), (1, 2)):
+        np.testing.assert_allclose(z[row, chunk], expected[row, 0], atol=1e-6)
+        assert kind == "pick" or float(jnp.abs(plain[row, chunk] - z[row, chunk]).max()) > 1e-3
+        np.testing.assert_allclose(z[row, :chunk], plain[row, :chunk], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", poolings())
+def test_steps_of_a_chunker_go_on_in_another_document_as_rows_do(kind):
+    config = ChunkerConfig(kind="stride", width=D, rate=3.0, slack=9.0, pooling=kind)
+    module, starts = (
+        DynamicChunker(config),
+        jnp.zeros((2, T), bool).at[:, jnp.array([0, 5])].set(True),
+    )
+    ids = jnp.where(starts, 256, 65)
+    row = Row(ids, starts, jnp.ones((2, T), bool), None, jnp.float32(2 * T))
+    variables = jax.jit(module.init)(jax.random.key(1), X, row)
+    chunks, cut, _, _ = jax.jit(module.apply)(variables, X, row)
+    step = jax.jit(lambda *inputs: module.apply(variables, *inputs, method="step"))
+    last = config.empty_last(2, "float32")
+    for t in range(T):
+        _, z, last = step(X[:, t], ids[:, t], starts[:, t], last)
+        if cut.is_first_BT[0, t]:
+            expected = chunks.z_BKD[:, cut.chunk_of_BT[0, t]]
+            np.testing.assert_allclose(z, expected, atol=1e-5)
+
+
 def test_the_linear_pooling_maps_the_last_n_behind_zeros():
     module, cut = poolings()["linear"](width=D, rate=3.0), cut_at(BOUNDARIES, 8)
     kernel = jax.random.normal(jax.random.key(3), (3 * D, D))
@@ -83,7 +121,7 @@ def test_means_are_those_of_positions_up_to_the_boundary():
     np.testing.assert_allclose(z[0, 2], X[0, 4], atol=1e-6)
     np.testing.assert_allclose(z[1, 0], X[1, 0], atol=1e-6)
     np.testing.assert_allclose(z[1, 2], X[1, 3:8].mean(axis=0), atol=1e-6)
-    ones = running_sums(jnp.ones((1, T, 1)), BOUNDARIES[:1])[0, :, 0]
+    ones = running_sums(jnp.ones((1, T, 1)), cut.begins_BT[:1])[0, :, 0]
     np.testing.assert_array_equal(ones, [1, 1, 2, 3, 1, 1, 2, 3, 4, 1, 2])
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker
 from latent_jax.chunking.dynamic.rate import (
     COLLECTION,
     Threshold,
@@ -18,6 +18,8 @@ from latent_jax.chunking.dynamic.rate import (
     moved,
 )
 from latent_jax.chunking.dynamic.ratio import ratio_loss
+from latent_jax.chunking.dynamic.registry import routers
+from latent_jax.chunking.dynamic.row import Row
 from latent_jax.chunking.dynamic.schedule import aim
 
 N = 4096
@@ -207,3 +209,31 @@ def test_threshold_and_loss_follow_the_aim_of_the_step():
         expected = ratio_loss(cut.is_first_BT, p, ~first | first, rate)
         assert chunks.aux_loss == pytest.approx(float(expected), rel=1e-4)
         assert kept["n_steps"] == n_done + 1
+
+
+@pytest.mark.parametrize("kind", ["gumbel", "bernoulli", "policy", "spikes"])
+def test_drawn_and_taught_boundaries_follow_the_aim_too(kind):
+    """The loss of a router reads the aim of the step, and so does the threshold."""
+    words = dict(control_steps=10, rate_from=2.0, rate_steps=10, slack=2.0)
+    module, router = DynamicChunker(ChunkerConfig(kind=kind, width=8, rate=8.0, **words)), routers()
+    x, first = jax.random.normal(jax.random.key(0), (1, 256, 8)), jnp.arange(256)[None] == 0
+    real = jnp.ones_like(first)
+    row = Row(jnp.zeros((1, 256), jnp.int32), first, real, None, jnp.float32(256))
+    drawn = module.init(jax.random.key(1), x, row)
+
+    @jax.jit
+    def train(n_done):
+        state = {**drawn[COLLECTION]["threshold"], "n_steps": jnp.float32(n_done)}
+        variables = {**drawn, COLLECTION: {"threshold": state}}
+        rngs = {"boundaries": jax.random.key(2)}
+        out, kept = module.apply(variables, x, row, train=True, mutable=[COLLECTION], rngs=rngs)
+        return out, kept[COLLECTION]["threshold"]["threshold"]
+
+    for n_done, rate in ((0, 2.0), (5, 4.0), (20, 8.0)):
+        (chunks, cut, p, read), threshold = train(n_done)
+        judged = read.p_BT if router[kind].is_relaxed else p
+        expected = router[kind].loss(cut.is_first_BT, judged, real, rate)
+        assert chunks.aux_loss == pytest.approx(float(expected), rel=1e-4)
+        error = error_of(jnp.float32(0), read.own_BT, ~first, first, jnp.float32(256 / rate), 256)
+        gain, _ = gains(jnp.float32(n_done), 10)
+        assert threshold == pytest.approx(float(gain * error), rel=1e-4, abs=1e-6)

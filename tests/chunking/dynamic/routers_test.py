@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from latent_jax.chunking.dynamic import registry
-from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker, Row, row_of_chunks
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig, DynamicChunker
 from latent_jax.chunking.dynamic.parts import Router, Sight
 from latent_jax.chunking.dynamic.registry import register, routers
+from latent_jax.chunking.dynamic.row import Row, row_of_chunks
 from latent_jax.chunking.dynamic.stride import Stride
 
 READ_THE_ONE_BEFORE = ("cosine", "bernoulli", "policy")
@@ -45,7 +46,8 @@ def chunked(config, x=X, mask=None):
 @pytest.mark.parametrize("kind", routers())
 def test_boundaries_are_where_documents_start_and_not_in_padding(kind):
     mask = (jnp.arange(T) < T - 5)[None]
-    (chunks, cut, p, _), _ = chunked(config(kind), 4.0 * X, mask)
+    (chunks, cut, p, _), variables = chunked(config(kind), 4.0 * X, mask)
+    assert bool(variables.get("params")) == routers()[kind].learns
     assert p.dtype == jnp.float32 and ((p >= 0) & (p <= 1)).all()
     assert cut.is_first_BT[0, 0] and cut.is_first_BT[0, 23] and (p[STARTS] == 1).all()
     assert not cut.is_first_BT[0, T - 5 :].any()
