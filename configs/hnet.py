@@ -4,12 +4,6 @@ Source      Hwang et al. 2025, "Dynamic Chunking for End-to-End Hierarchical Seq
             (arXiv 2507.07955), sections 2 and 3: Mamba-2 blocks around a transformer with rotary
             positions, gated SiLU and RMS norm; ratio loss 0.03; AdamW. Here a threshold follows the
             rate that is asked for; control=0 is the paper.
-<<<<<<< HEAD
-=======
-Measured    replayed on the probabilities that runs of n=2.5, 4 and 6 recorded: within 0.4 % of the
-            rate over the last 100 of 300 steps of 2 kB, and 0.2, 0.5 and 2.2 % off on held-out text
-            (configs/results/chunking_rate.json)
->>>>>>> review
 Arguments   n         bytes per chunk, such as 4 or 4.5; with more stages, chunks per chunk too;
                       auto = those that cost `flops`
             flops     of n=auto: forward FLOPs per byte of the whole model at that rate
