@@ -49,7 +49,8 @@ ARMS = {
 }
 """Name -> method. "free" leaves the rate to the ratio loss, as H-Net's paper does. "placed" is
 "synergy" with positions in the middle. "auto" is as wide as `model` is by default, and its n is
-solved for the FLOPs; the width of all others is."""
+solved for the FLOPs at that rate, so that training, which computes all chunks that there is room
+for, costs a third more; the width of all others is solved. "policy" reads each row twice."""
 
 BY_ENTROPY = ("blt", "rise")
 """Arms that need an entropy model. What its training took is in the record of its own run."""

@@ -68,6 +68,11 @@ class BLT(HierarchicalFamily):
         """Refuse what a router cannot do, and a threshold that nothing reads."""
         router = routers()[method["boundaries"]]
         check_parts(method, self.parts(method))
+        if method["boundaries"] == "rise" and not method["control"] and method["theta"] == THETA:
+            raise ValueError(
+                f"'{method}': theta={THETA:g} is a threshold of entropies, and rises are smaller: "
+                "state theta, or leave control out"
+            )
         if method["theta"] != THETA and (method["control"] or not router.reads_signal):
             raise ValueError(
                 f"'{method}': theta is the threshold of entropies under control=0; here "

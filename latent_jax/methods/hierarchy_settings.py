@@ -36,7 +36,8 @@ class HierarchyConfig:
     heads: Natural = 0  # of outer=attention: 0 = heads as wide as those of model
     # chunks that a row has room for, as a multiple of those that n asks for; all are computed
     slack: Annotated[float, at_least(1, 1e6)] = 1.25
-    # training steps over which a threshold averages, at most; fewer early in a run
+    # training steps, or micro-batches of training.accumulation, over which a threshold averages, at
+    # most; fewer early in a run
     control_steps: Annotated[int, at_least(1, MOST_STEPS)] = 100
     # positions per chunk that a run begins with; n is reached behind rate_steps; 0 = n throughout
     rate_from: Annotated[float, at_least(0, 2**20)] = 0.0

@@ -70,9 +70,12 @@ def _fit_feed_forward(config: ConfigDict, vocabulary: Vocabulary) -> None:
 
     fits, beyond = model.d_ff, 2 * model.d_ff
     while not costs_too_much(beyond):
-        fits, beyond = beyond, 2 * beyond
         if beyond > WIDEST:
-            break
+            raise ValueError(
+                f"inference_flops_per_byte={target:.3g} allows a model.d_ff beyond {WIDEST} in "
+                f"{config.method}: lower it, or use more layers than {model.n_layers}"
+            )
+        fits, beyond = beyond, 2 * beyond
     while beyond - fits > 1:
         middle = (fits + beyond) // 2
         fits, beyond = (fits, middle) if costs_too_much(middle) else (middle, beyond)

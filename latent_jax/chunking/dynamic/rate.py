@@ -69,6 +69,7 @@ EDGE = 1e-6
 
 def moved(p_BT: jax.Array, threshold: jax.Array) -> jax.Array:
     """Return sigmoid(logit p - threshold), float32; above 1/2 where p is above the threshold."""
+    p_BT = jnp.clip(p_BT, EDGE, 1.0 - EDGE)
     weight_BT = p_BT * jnp.exp(-threshold)
     return weight_BT / (weight_BT + (1.0 - p_BT))
 

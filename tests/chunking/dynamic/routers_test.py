@@ -157,6 +157,28 @@ def test_training_differs_from_evaluation_where_boundaries_are_drawn(kind):
         assert all((found == calm).all() for found in drawn)
 
 
+@pytest.mark.parametrize("kind", [kind for kind, cls in routers().items() if cls.learns])
+@pytest.mark.parametrize("train", [True, False])
+def test_what_follows_teaches_those_that_nothing_else_does(kind, train):
+    """A gradient through what poolings and ways back read; the losses of the others read theirs."""
+    module, cls = DynamicChunker(config(kind)), routers()[kind]
+    variables = module.init(jax.random.key(1), X, row())
+
+    @jax.jit
+    def slopes(params):
+        def sums(params):
+            words = dict(train=train, rngs={"boundaries": jax.random.key(3)})
+            _, _, _, read = module.apply({"params": params}, X, row(), **words)
+            return jnp.sum(read.p_BT), jnp.sum(read.own_BT)
+
+        size = [jnp.sum(jnp.abs(x)) for x in jax.tree.leaves(jax.jacrev(sums)(params)[0])]
+        own = [jnp.sum(jnp.abs(x)) for x in jax.tree.leaves(jax.jacrev(sums)(params)[1])]
+        return sum(size), sum(own)
+
+    through, own = slopes(variables["params"])
+    assert own > 0 and (through > 0) == (not cls.taught_by and not cls.by_reward)
+
+
 def test_the_cosine_is_that_of_neighbours_at_first():
     (_, _, p, _), variables = chunked(config("cosine"))
     for kernel in jax.tree.leaves(variables["params"]):
