@@ -5,8 +5,8 @@ boundaries of training are actions of a policy, drawn by their probabilities, an
 that of the score function, advantage times log-probability, and none flows through the chunks. The
 task repeats rows and compares their nats (`tasks.boundary_policy`). Here the threshold moves the
 policy, so that evaluation, which draws nothing, has the rate that is asked for; ReinPatch too
-leaves the rate to its environment, and not to a loss. Without control nothing holds the rate, unless
-`hierarchy.boundary_weight` states a weight of the ratio loss.
+leaves the rate to its environment, and not to a loss. Without control nothing holds the rate,
+unless `hierarchy.boundary_weight` states a weight of the ratio loss.
 
 Two layers read the position and the one before it.
 """
