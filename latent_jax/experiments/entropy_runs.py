@@ -34,8 +34,13 @@ def settle_entropy_model(config: ConfigDict, recorded: Mapping[str, Any]) -> Non
             "--config configs/language_model.py:method=Bytes --config.model.positions=rotary, and "
             f"name its folder in {KEY}; or use boundaries=whitespace or stride"
         )
-    if recorded:
-        section.entropy_network = recorded.get("hierarchy", {}).get("entropy_network", "")
+    kept = recorded.get("hierarchy", {}).get("entropy_network", "")
+    if kept and section.entropy_network and section.entropy_network != kept:
+        raise ValueError(
+            "hierarchy.entropy_network differs from that of the run folder, whose parameters are "
+            "in its checkpoints: leave it empty"
+        )
+    section.entropy_network = kept or section.entropy_network
     if not section.entropy_network:
         section.entropy_network = network_of_run(section.entropy_model)
 

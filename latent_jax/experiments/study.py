@@ -164,8 +164,15 @@ def _settle_entropy_model(config: ConfigDict, runs: Mapping[str, Any], workdir: 
     source = section.entropy_model
     section.entropy_model = _folder_of_run(config, runs, workdir, key, source)
     if source.startswith(RUN) and needs_entropies(parse(config.method)):
+        other = runs[source.removeprefix(RUN)]
+        if other.context_bytes or other.inference_flops_per_byte:
+            raise ValueError(
+                f"{key}={source}: rows or width of that run are solved when its text is read: set "
+                "its context_bytes and inference_flops_per_byte to 0, or train it first and name "
+                "its folder"
+            )
         try:
-            section.entropy_network = describe_network(runs[source.removeprefix(RUN)])
+            section.entropy_network = describe_network(other)
         except ValueError as error:
             raise ValueError(f"{key}={source}: {error}") from error
 

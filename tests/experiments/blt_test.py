@@ -103,6 +103,21 @@ def test_what_names_no_run_is_refused(words, message, folder, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
+def test_a_run_whose_width_is_not_known_yet_is_refused(folder, tmp_path):
+    config = made(folder)
+    config.runs.entropy.context_bytes = 64
+    with pytest.raises(ValueError, match="run:entropy: rows or width of that run are solved when"):
+        run_config(config, tmp_path / "study")
+
+
+def test_a_resumed_run_keeps_its_network(folder, tmp_path):
+    kept = shutil.copytree(folder / "study" / "patches", tmp_path / "patches")
+    source = str(folder / "study" / "entropy")
+    words = {"hierarchy.entropy_model": source, "hierarchy.entropy_network": '{"d_model": 8}'}
+    with pytest.raises(ValueError, match="entropy_network differs from that of the run folder"):
+        run(made(folder, **words).runs.patches, kept)
+
+
 def test_another_network_than_that_of_the_run_is_refused(folder, tmp_path):
     source = str(folder / "study" / "entropy")
     stated = json.loads((folder / "study" / "patches" / "config.json").read_text())
