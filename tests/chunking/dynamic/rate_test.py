@@ -107,7 +107,7 @@ def test_moving_keeps_the_order_and_puts_the_boundary_at_a_half():
     p = jnp.linspace(0.0, 1.0, 101)
     for threshold in (-3.0, 0.0, 1.5):
         q = moved(p, jnp.float32(threshold))
-        assert (np.diff(q) > 0).all() and q[0] == 0 and q[-1] == 1
+        assert (np.diff(q) > 0).all() and 0 < q[0] < 1e-4 and 1 - 1e-4 < q[-1] <= 1
         at = jax.nn.sigmoid(threshold)
         np.testing.assert_array_equal(np.asarray(q) > 0.5, np.asarray(p) > at)
     np.testing.assert_allclose(moved(p, jnp.float32(0.0)), p, atol=1e-6)
