@@ -8,6 +8,7 @@ Arguments   n           bytes per patch, as 4.5
             boundaries  entropy (the paper's), rise, entropy_rise, whitespace, stride, cosine,
                         bernoulli or gumbel
             control     1 or 0; -1 = 1, or 0 for boundaries that the text decides
+            theta       of control=0: nats; 0 = that of the paper, which rise does not have
             size        nano, micro, mini, small or base: of the network over patches
             budget      raw bytes of training
             entropy     raw bytes of training of the entropy model; 0 = as many as the budget
@@ -46,6 +47,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         n=4.5,
         boundaries="entropy",
         control=-1,
+        theta=0.0,
         size="nano",
         budget=1_000_000,
         entropy=0,
@@ -55,6 +57,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     options = [f"n={a.n:g}"]
     options += [f"boundaries={a.boundaries}"] if a.boundaries != "entropy" else []
     options += [f"control={a.control}"] if a.control >= 0 else []
+    options += [f"theta={a.theta:g}"] if a.theta else []
     patches = shared(a, f"BLT[{','.join(options)}]")
     patches.hierarchy.update(window=64, layers=1)
     runs = {"patches": patches}

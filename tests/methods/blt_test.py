@@ -56,6 +56,7 @@ def test_names_state_what_is_unusual(name, control, text):
     [
         ("BLT", r"lacks n \(bytes per patch"),
         ("BLT[n=1]", "n must be more than 1"),
+        ("BLT[n=4,boundaries=rise,control=0]", "rises are smaller: state theta, or leave control"),
         ("BLT[n=4,boundaries=stride,control=1]", "the router stride decides by itself"),
         ("BLT[n=4,theta=1.5]", "theta is the threshold of entropies under control=0; .*control=1"),
         ("BLT[n=4,boundaries=whitespace,theta=1.5]", "boundaries=whitespace: leave it out"),
@@ -151,9 +152,9 @@ def test_what_is_set_and_not_read_is_said():
 
 
 def test_the_config_file_has_the_entropy_model_before_the_patches():
-    runs = blt.get_config("n=3.5,boundaries=rise,control=0").runs
+    runs = blt.get_config("n=3.5,boundaries=rise,control=0,theta=0.2").runs
     assert list(runs) == ["bytes", "entropy", "patches"], "the order in which they are trained"
-    assert runs.patches.method == "BLT[n=3.5,boundaries=rise,control=0]"
+    assert runs.patches.method == "BLT[n=3.5,boundaries=rise,control=0,theta=0.2]"
     assert runs.patches.hierarchy.entropy_model == "run:entropy"
     for config in runs.values():
         check_settings(config)
