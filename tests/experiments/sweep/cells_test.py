@@ -142,7 +142,8 @@ def vocabulary_of(method):
     size = known.vocab_size(parsed)
     row = DATASETS.get(published(parsed))
     flops = 2.5e6 if known.is_driven(parsed) else 0.0
-    return Vocabulary(size, size - 1, row.bytes_per_token if row else 2.5, flops)
+    assumed = 1.0 if known.ids_are_bytes else 2.5
+    return Vocabulary(size, size - 1, row.bytes_per_token if row else assumed, flops)
 
 
 @pytest.fixture(scope="module")
