@@ -18,7 +18,7 @@ Arguments   n           bytes per patch, as 4.5
 Commands    python launch/train.py --config configs/blt.py --workdir runs/blt
             python launch/train.py --config configs/blt.py:boundaries=rise,n=6,baseline=false
             python launch/train.py --config configs/blt.py:boundaries=whitespace,baseline=false
-            python launch/generate.py --workdir runs/blt/patches --prompts 'The list '
+            python launch/generate.py --workdir runs/blt/patches --prompt 'The list '
             The entropy model is the run `entropy`, which is trained first. One that is there
             already:
             python launch/train.py --config configs/blt.py --workdir runs/more \\

@@ -19,7 +19,7 @@ Arguments   n         tokens per concept, such as 1.5
             seed      of parameters and data
 Commands    python launch/train.py --config configs/concept_moe.py --workdir runs/concept_moe
             python launch/train.py --config configs/concept_moe.py:n=2,experts=8,baseline=false
-            python launch/generate.py --workdir runs/concept_moe/concept_moe --prompts 'The list '
+            python launch/generate.py --workdir runs/concept_moe/concept_moe --prompt 'The list '
 Hardware    2 CPU cores, minutes at size=nano
 """
 

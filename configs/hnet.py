@@ -23,7 +23,7 @@ Commands    python launch/train.py --config configs/hnet.py --workdir runs/hnet
             python launch/train.py --config configs/hnet.py:n=3,stages=2 --workdir runs/hnet2
             python launch/train.py --config configs/hnet.py:router=stride,baseline=false
             python launch/train.py --config configs/hnet.py:n=auto,flops=1.4e6
-            python launch/generate.py --workdir runs/hnet/hnet --prompts 'The list '
+            python launch/generate.py --workdir runs/hnet/hnet --prompt 'The list '
 Hardware    2 CPU cores, minutes at size=nano
 Result      configs/results/chunking.md
 """

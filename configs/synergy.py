@@ -14,7 +14,7 @@ Arguments   n         bytes per concept
             seed      of parameters and data
 Commands    python launch/train.py --config configs/synergy.py --workdir runs/synergy
             python launch/train.py --config configs/synergy.py:n=6,baseline=false
-            python launch/generate.py --workdir runs/synergy/synergy --prompts 'The list '
+            python launch/generate.py --workdir runs/synergy/synergy --prompt 'The list '
 Hardware    2 CPU cores, minutes at size=nano
 """
 

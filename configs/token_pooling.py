@@ -21,7 +21,7 @@ Commands    python launch/train.py --config configs/token_pooling.py --workdir r
             python launch/train.py --config configs/token_pooling.py:boundaries=spikes,control=0
             python launch/train.py --config configs/token_pooling.py:boundaries=bpe,v=1024,n=4
             python launch/train.py --config configs/token_pooling.py:family=Hourglass,n=3
-            python launch/generate.py --workdir runs/pooling/pooling --prompts 'The list '
+            python launch/generate.py --workdir runs/pooling/pooling --prompt 'The list '
 Hardware    2 CPU cores, minutes at size=nano
 Measured    with an earlier control of the rate; one seed, 49 steps of 8 kB (budget=400000), which
             is too short to compare methods:

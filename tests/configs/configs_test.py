@@ -1,6 +1,8 @@
 """Every config, at every size and with every argument, builds a task; nothing is computed."""
 
 import inspect
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -191,3 +193,14 @@ def test_the_docstring_says_how_it_is_run(module):
 def test_an_unknown_size_is_refused_by_name(module):
     with pytest.raises(ValueError, match=r"unknown size 'nanno' \(did you mean 'nano'\?\)"):
         module.get_config("size=nanno")
+
+
+def test_documented_prompts_are_files_or_held_out_text():
+    """--prompts names them, and --prompt is one."""
+    root = Path(__file__).parents[2]
+    pages = [root / "README.md", *root.glob("configs/**/*.py"), *root.glob("configs/results/*.md")]
+    pages += root.glob("launch/*.py")
+    stated = [word for page in pages for word in re.findall(r"--prompts (\S+)", page.read_text())]
+    assert len(stated) > 3
+    for word in stated:
+        assert re.fullmatch(r"validation:\d+|[\w./]+\.(txt|jsonl(\.xz)?)", word), word
