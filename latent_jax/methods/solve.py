@@ -68,7 +68,8 @@ def _fit_feed_forward(config: ConfigDict, vocabulary: Vocabulary) -> None:
         task = make_task(config, vocabulary)
         return task.flops_per_byte + vocabulary.flops_per_byte > target
 
-    fits, beyond = model.d_ff, 2 * model.d_ff
+    fits = model.d_ff or 4 * model.d_model  # what 0 stands for
+    beyond = 2 * fits
     while not costs_too_much(beyond):
         if beyond > WIDEST:
             raise ValueError(
