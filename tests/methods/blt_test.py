@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from configs import blt, language_model
-from latent_jax.contracts import Vocabulary
+from configs import blt
 from latent_jax.layers.cross_reach import CrossReach
 from latent_jax.methods.entropy_network import describe_network
 from latent_jax.methods.ledger import ledger
@@ -13,19 +12,7 @@ from latent_jax.methods.names import parse
 from latent_jax.methods.settings import check_settings
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.unused import unused_options
-
-VOCABULARY = Vocabulary(257, 256, 1.0)
-
-
-def config_of(method, **words):
-    config = language_model.get_config(f"method={method},size=nano")
-    config.hierarchy.outer = "attention"
-    config.update_from_flattened_dict({key.replace("__", "."): v for key, v in words.items()})
-    return config
-
-
-def task_of(method, **words):
-    return make_task(config_of(method, **words), VOCABULARY)
+from tests.methods.hierarchical_configs import VOCABULARY, config_of, task_of
 
 
 @pytest.mark.parametrize(

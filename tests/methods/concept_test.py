@@ -4,7 +4,7 @@ import pydoc_data.topics
 
 import pytest
 
-from configs import concept_moe, language_model, synergy
+from configs import concept_moe, synergy
 from latent_jax import tokenizers
 from latent_jax.contracts import Vocabulary
 from latent_jax.layers.middle import MiddleConfig
@@ -15,20 +15,11 @@ from latent_jax.methods.registry import family
 from latent_jax.methods.settings import check_settings
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.unused import unused_options
+from tests.methods.hierarchical_configs import VOCABULARY as BYTES
+from tests.methods.hierarchical_configs import config_of, task_of
 
 TOKENS = Vocabulary(4096, 4095, 3.3)
-BYTES = Vocabulary(257, 256, 1.0)
 TEXT = "".join(pydoc_data.topics.topics.values()).encode()[:4000]
-
-
-def config_of(method, **words):
-    config = language_model.get_config(f"method={method},size=nano")
-    config.update_from_flattened_dict({key.replace("__", "."): v for key, v in words.items()})
-    return config
-
-
-def task_of(method, vocabulary, **words):
-    return make_task(config_of(method, **words), vocabulary)
 
 
 def test_concept_moe_is_made_of_what_its_name_says():

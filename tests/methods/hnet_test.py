@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from configs import hnet, language_model
+from configs import hnet
 from latent_jax.contracts import Vocabulary
 from latent_jax.layers.reach import AttentionReach
 from latent_jax.methods.hierarchy_settings import HierarchyConfig
@@ -14,18 +14,7 @@ from latent_jax.methods.solve import solve_shape
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.unused import unused_options
 from latent_jax.tasks.boundary_policy import BoundaryPolicy
-
-VOCABULARY = Vocabulary(257, 256, 1.0)
-
-
-def config_of(method, **words):
-    config = language_model.get_config(f"method={method},size=nano")
-    config.update_from_flattened_dict({key.replace("__", "."): v for key, v in words.items()})
-    return config
-
-
-def task_of(method, **words):
-    return make_task(config_of(method, **words), VOCABULARY)
+from tests.methods.hierarchical_configs import VOCABULARY, config_of, task_of
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import pydoc_data.topics
 
 import pytest
 
-from configs import language_model, token_pooling
-from latent_jax.contracts import Vocabulary
+from configs import token_pooling
 from latent_jax.data.packing import RowLayout
 from latent_jax.layers.reach import AttentionReach, MambaReach
 from latent_jax.methods.family import Sources
@@ -16,19 +15,9 @@ from latent_jax.methods.settings import check_settings
 from latent_jax.methods.tasks import make_task
 from latent_jax.methods.unused import unused_options
 from latent_jax.tokenizers import BPE, Bytes, SentencePiece
+from tests.methods.hierarchical_configs import VOCABULARY, config_of, task_of
 
-VOCABULARY = Vocabulary(257, 256, 1.0)
 TEXT = "".join(pydoc_data.topics.topics.values())[:30_000].encode()
-
-
-def config_of(method, **words):
-    config = language_model.get_config(f"method={method},size=nano")
-    config.update_from_flattened_dict({key.replace("__", "."): v for key, v in words.items()})
-    return config
-
-
-def task_of(method, **words):
-    return make_task(config_of(method, **words), VOCABULARY)
 
 
 @pytest.mark.parametrize(
