@@ -72,6 +72,15 @@ of its letters in the other case, and with 5 percent mistyped, in bits per byte 
 stand on the page of launch/report.py --analyses, where the pointer finds what each character costs.
 A run that is training has the chunks of its last evaluation in samples/ and on that page.
 
+    python launch/analyze.py robustness --max_bytes 100000 --json robustness.json --out page \\
+        $(printf -- '--workdir %s ' runs/sweeps/chunking_laptop/cells/*)
+
+robustness says what typos and letters of the other case cost any run that has bits per byte, those
+of Bytes and BPE as well as those that cut by themselves: all read the same noised bytes of their
+held-out text, or of each --text instead, and bits are per raw byte of the noised text. Intervals
+are of 95 %, over documents, of which at most 32 groups are made; each group begins a row of its
+own.
+
 Tokenizers are given by their literature names. A --workdir is a run folder; its latents are
 analyzed if it learned some, else its tokenizer. Every verb prints a table; --json writes the
 unrounded numbers, and --out is a folder for pictures.

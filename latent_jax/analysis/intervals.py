@@ -32,6 +32,24 @@ def ratio_interval(difference_P: np.ndarray, n_P: np.ndarray) -> tuple[float, fl
     return mean, None if error is None else _Z * error
 
 
+def added_interval(
+    x_P: np.ndarray, n_P: np.ndarray, own_P: np.ndarray, n_own_P: np.ndarray
+) -> tuple[float, float | None]:
+    """Return sum(x) / sum(n) - sum(own) / sum(n_own), and half of its 95 % interval.
+
+    Problems are pairs: both ratios are measured on each, so that what makes some problems harder
+    than others cancels. The error is that of the linearized difference (Cochran 1977, sections 6.4
+    and 6.5). None for fewer than two problems.
+    """
+    ratio, own_ratio = x_P.sum() / n_P.sum(), own_P.sum() / n_own_P.sum()
+    added, n_problems = float(ratio - own_ratio), len(n_P)
+    if n_problems < 2:
+        return added, None
+    residual_P = (x_P - ratio * n_P) / n_P.sum() - (own_P - own_ratio * n_own_P) / n_own_P.sum()
+    variance = (residual_P**2).sum() * n_problems / (n_problems - 1)
+    return added, _Z * math.sqrt(variance)
+
+
 def share_interval(is_so_P: np.ndarray) -> tuple[float, float, float]:
     """Return the share of problems of which something is so, and its 95 % interval.
 

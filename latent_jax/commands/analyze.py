@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from latent_jax.analysis import entropy, latents, problems, uniformity, windows, zipf
+from latent_jax.analysis import entropy, latents, problems, robustness, uniformity, windows, zipf
 from latent_jax.analysis.boundaries import measure as boundaries
 from latent_jax.analysis.choices import measure as choices
 from latent_jax.analysis.codes import Code, Tables
@@ -26,6 +26,7 @@ from latent_jax.commands.opening import (
     run_words,
     what_it_is,
 )
+from latent_jax.commands.robustness import measured as _robustness
 from latent_jax.contracts import Batch
 from latent_jax.data import Corpus
 from latent_jax.data.gsm8k import ProblemFiles
@@ -251,6 +252,7 @@ ANALYSES: dict[str, tuple[ModuleType, type, Callable[[Any], Iterator[Tables]]]] 
     "thoughts": (thoughts, thoughts.ThoughtsOptions, _thoughts),
     "solutions": (solutions, solutions.SolutionsOptions, _solutions),
     "boundaries": (boundaries, boundaries.BoundariesOptions, _boundaries),
+    "robustness": (robustness, robustness.NoiseOptions, _robustness),
 }
 """Verb -> module with `show`, and with `draw` if `out` is an option; options dataclass; and a
 function that yields the tables of each code or run."""

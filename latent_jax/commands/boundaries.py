@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from latent_jax.analysis.boundaries import measure as boundaries
 from latent_jax.analysis.boundaries.agreement import (
     Reference,
@@ -18,6 +20,7 @@ from latent_jax.analysis.boundaries.noise import NOISES, noised
 from latent_jax.analysis.boundaries.seen import see
 from latent_jax.analysis.boundaries.view import sample_places
 from latent_jax.analysis.codes import Tables
+from latent_jax.analysis.robustness import NoiseOptions
 from latent_jax.bars import Bar
 from latent_jax.commands.opening import named_files
 from latent_jax.commands.prompts import text_of
@@ -56,10 +59,7 @@ def measured(options: boundaries.BoundariesOptions) -> Iterator[Tables]:
         ValueError: no run cuts its text, a run has no bits per byte, the runs share no text, or a
             text or a list cannot be read.
     """
-    if not options.workdir:
-        raise ValueError("say which runs to analyze: --workdir RUN")
-    if len(set(options.workdir)) < len(options.workdir):
-        raise ValueError(f"--workdir names a run twice: {', '.join(options.workdir)}")
+    check_named(options)
     morphemes = read_morphemes(options.morphemes) if options.morphemes else {}
     names = named_files(options.text)
     if HELD_OUT in names:
@@ -67,7 +67,7 @@ def measured(options: boundaries.BoundariesOptions) -> Iterator[Tables]:
     runs = {workdir: load_run(workdir, options.checkpoint) for workdir in options.workdir}
     _check(runs)
     corpora = {workdir: text_of(workdir) for workdir in runs}
-    texts = _texts(options, corpora, names)
+    texts = shared_texts(options, corpora, names)
     learned = corpora[next(workdir for workdir in runs if _cuts(runs[workdir]))]
     tokenizers = [
         make_tokenizer(method, learned, train_bytes=options.train_bytes)
@@ -85,7 +85,7 @@ def measured(options: boundaries.BoundariesOptions) -> Iterator[Tables]:
             for name, own in texts.items():
                 found = []
                 if _cuts(run):
-                    seen = see(run, _batches(run, own))
+                    seen = see(run, batches_of(run, own))
                     ends[name][workdir] = [byte_ends(seen, stage) for stage in seen.stages]
                     places = sample_places(own, options.shown)
                     found += boundaries.measure(seen, references[name], places)
@@ -94,22 +94,34 @@ def measured(options: boundaries.BoundariesOptions) -> Iterator[Tables]:
                     for noise in NOISES
                 }
                 found += boundaries.noise_records(metrics, options.seed)
-                yield _marked(found, _origin(workdir, run) | {"text": name})
+                yield _marked(found, origin_of(workdir, run) | {"text": name})
                 bar.update(1, f"{run.config.method}, {name}")
     for name, own in ends.items():
         for record in boundaries.pair_records(own):
-            origin = _origin(record["run"], runs[record["run"]]) | {"text": name}
+            origin = origin_of(record["run"], runs[record["run"]]) | {"text": name}
             yield _marked([record], origin)
+
+
+def check_named(options: boundaries.BoundariesOptions | NoiseOptions) -> None:
+    """Refuse options that name no run, or a run twice."""
+    if not options.workdir:
+        raise ValueError("say which runs to analyze: --workdir RUN")
+    if len(set(options.workdir)) < len(options.workdir):
+        raise ValueError(f"--workdir names a run twice: {', '.join(options.workdir)}")
+
+
+def check_reads_text(workdir: str, config: ConfigDict) -> None:
+    """Refuse a run that reads no text."""
+    if family(parse(config.method).family).reads_problems:
+        raise ValueError(
+            f"{workdir} is a run of {config.method}, which reads problems and no text: leave it out"
+        )
 
 
 def _check(runs: dict[str, Run]) -> None:
     """Refuse runs of which none cuts its text, and runs that read no text."""
     for workdir, run in runs.items():
-        if family(parse(run.config.method).family).reads_problems:
-            raise ValueError(
-                f"{workdir} is a run of {run.config.method}, which reads problems and no text: "
-                "leave it out"
-            )
+        check_reads_text(workdir, run.config)
     if not any(map(_cuts, runs.values())):
         given = ", ".join(f"{run.config.method} ({workdir})" for workdir, run in runs.items())
         able = ", ".join(methods_that_cut(next(iter(runs.values()))))
@@ -144,14 +156,23 @@ def _cuts(run: Run) -> bool:
     return hasattr(run.task, "boundaries")
 
 
-def _texts(
-    options: boundaries.BoundariesOptions,
+def shared_texts(
+    options: boundaries.BoundariesOptions | NoiseOptions,
     corpora: dict[str, Corpus],
     names: dict[str, tuple[str, ...]],
 ) -> dict[str, list[bytes]]:
-    """Return the documents of the runs' held-out text, and of each --text, by name."""
+    """Return the documents of the runs' held-out text, and of each --text, by name.
+
+    Args:
+        options: with `max_bytes` and `text_field`.
+        corpora: run folder -> the text that it was trained on; {} = no run's text is asked for.
+        names: name -> files, from `named_files`.
+
+    Raises:
+        ValueError: runs share no text and no other is given, or a text is empty.
+    """
     texts = {}
-    first, *others = corpora
+    first, *others = corpora or [""]
     for other in others:
         if corpora[other].fingerprint != corpora[first].fingerprint and not names:
             raise ValueError(
@@ -180,11 +201,12 @@ def _first_bytes(corpus: Corpus, split: str, max_bytes: int) -> list[bytes]:
     return found
 
 
-def _batches(run: Run, texts: Sequence[bytes]) -> Iterator[Batch]:
+def batches_of(run: Run, texts: Sequence[bytes], batch_size: int = 0) -> Iterator[Batch]:
+    """Return the rows of documents as a run reads them; `batch_size` 0 = as in training."""
     return evaluation_batches(
         Texts(texts),
         run.code,
-        batch_size=run.config.batch_size,
+        batch_size=batch_size or run.config.batch_size,
         row_length=run.config.row_length,
         split=_SPLIT,
         sharding=batch_sharding(run.mesh),
@@ -193,13 +215,19 @@ def _batches(run: Run, texts: Sequence[bytes]) -> Iterator[Batch]:
 
 def _metrics(run: Run, evaluator: Evaluator, texts: Sequence[bytes]) -> dict[str, Any]:
     """Return the metrics of a run on texts, and their raw bytes."""
-    metrics = run.task.summarize(evaluator(run.variables, _batches(run, texts)))
-    if "bits_per_byte" not in metrics:
-        raise ValueError(f"{run.config.method} has no bits per byte: leave its run out")
+    metrics = run.task.summarize(evaluator(run.variables, batches_of(run, texts)))
+    check_has_bits(run, metrics)
     return metrics | {"n_bytes": sum(map(len, texts))}
 
 
-def _origin(workdir: str, run: Run) -> dict[str, Any]:
+def check_has_bits(run: Run, metrics: dict[str, Any]) -> None:
+    """Refuse a run that has no bits per byte."""
+    if "bits_per_byte" not in metrics:
+        raise ValueError(f"{run.config.method} has no bits per byte: leave its run out")
+
+
+def origin_of(workdir: str, run: Run) -> dict[str, Any]:
+    """Return what records say of a run."""
     return {
         "name": run.config.name or run.config.method,
         "method": run.config.method,

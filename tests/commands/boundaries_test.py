@@ -7,7 +7,6 @@ import types
 import jax
 import pytest
 
-from configs import common
 from latent_jax.analysis.boundaries.measure import BoundariesOptions
 from latent_jax.analysis.boundaries.noise import noised
 from latent_jax.commands.analyze import analyze
@@ -19,29 +18,12 @@ from latent_jax.models.gpt import GPTConfig
 from latent_jax.reports.page.parts import CutText
 from latent_jax.tasks.hierarchical_language_modeling import HierarchicalLanguageModeling
 from latent_jax.tasks.language_modeling import LanguageModeling
-from latent_jax.tokenizers import Bytes
-from latent_jax.training import make_mesh
 from tests.analysis.pictures import drawn
+from tests.commands.made_runs import made_run
 from tests.small_hierarchy import SEPARATOR, T, make_config, variables_of
 
 TOPICS = [topic.encode() for topic in pydoc_data.topics.topics.values()]
 HELD_OUT = [TOPICS[0][:300], TOPICS[1][:400]]
-
-
-def made_run(method, task, variables):
-    config = common.default()
-    config.update(method=method, row_length=T, batch_size=8)
-    mesh = make_mesh("pmap", devices=jax.devices()[:1])
-    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    return types.SimpleNamespace(
-        config=config,
-        tokenizer=Bytes(),
-        code=Bytes(),
-        task=task,
-        variables=jax.device_put(variables, whole),
-        metadata={"step": 5},
-        mesh=mesh,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -137,16 +137,30 @@ def noise_rows(records: Records) -> tuple[list[dict[str, Any]], list[Column]]:
         number = noises.index(record["noise"])
         row[f"bits_{number}"] = record["bits_per_byte"]
         row[f"added_{number}"] = record["added_bits_per_byte"]
+        row[f"half_{number}"] = _half(record, "bits_per_byte")
+        row[f"added_half_{number}"] = _half(record, "added_bits_per_byte")
         row[f"chunk_{number}"] = record.get("bytes_per_chunk_1")
-    columns = [Column("method", "method"), Column("bits_0", "as it is\nbits/byte", ".3f")]
+    columns = [
+        Column("method", "method"),
+        Column("bits_0", "as it is\nbits/byte", ".3f"),
+        Column("half_0", "\n±", ".3f"),
+    ]
     for number, noise in enumerate(noises[1:], 1):
         columns.append(Column(f"bits_{number}", f"{noise}\nbits/byte", ".3f"))
+        columns.append(Column(f"half_{number}", "\n±", ".3f"))
         columns.append(Column(f"added_{number}", "\nmore", "+.3f"))
+        columns.append(Column(f"added_half_{number}", "\n±", ".3f"))
     columns += [
         Column(f"chunk_{number}", f"{noise if number else 'as it is'}\nbytes/chunk", ".2f")
         for number, noise in enumerate(noises)
     ]
     return [*rows.values()], columns
+
+
+def _half(record: Mapping[str, Any], name: str) -> float | None:
+    """Return half of the interval of a value, None where it has none."""
+    low, high = (record.get(f"{name}_{end}") for end in ("low", "high"))
+    return None if low is None else (high - low) / 2
 
 
 def _views(records: Records) -> list[str]:
