@@ -14,7 +14,7 @@ from latent_jax.training import checkpoint_files as files
 from latent_jax.training.checkpoint_files import DamagedError
 from latent_jax.training.checkpoint_writer import CheckpointWriter
 from latent_jax.training.good_steps import GoodSteps
-from latent_jax.training.identity import check_identity, describe_shapes
+from latent_jax.training.identity import check_identity, check_state, describe_shapes
 from latent_jax.training.mesh import is_primary
 from latent_jax.training.run_files import check_path
 from latent_jax.training.signals import LostProcessError
@@ -173,7 +173,7 @@ class Checkpoints:
             path = self.folder / str(step)
             metadata = files.read_metadata(path)
             check_identity(metadata["identity"], identity, path)
-            items = files.load(path, metadata, _items(abstract))
+            items = _load(path, metadata, _items(abstract))
             return Restored(_state(items), files.read_data_state(path), metadata)
 
         def loads(step: int) -> bool:
@@ -209,7 +209,7 @@ class Checkpoints:
             path = self.folder / str(step)
             metadata = files.read_metadata(path)
             check_identity(metadata["identity"], shapes, path)
-            items = files.load(path, metadata, {"variables": dict(abstract)})
+            items = _load(path, metadata, {"variables": dict(abstract)})
             return items["variables"], metadata
 
         return self._good.first_good(step, load, lambda other: True)[1]
@@ -226,6 +226,20 @@ class Checkpoints:
         return self._good.first_good(
             step, lambda step: files.shapes(self.folder / str(step)), lambda other: True
         )
+
+
+def _load(path: Any, metadata: Mapping[str, Any], abstract: Mapping[str, PyTree]) -> dict[str, Any]:
+    """Return items of a checkpoint; what another version wrote is told apart from what is damaged.
+
+    Raises:
+        CheckpointError: it keeps other state than `abstract`, see `identity.check_state`.
+        DamagedError: see `checkpoint_files.load`.
+    """
+    try:
+        return files.load(path, metadata, abstract)
+    except DamagedError:
+        check_state(files.shapes(path), abstract["variables"], path)
+        raise
 
 
 def _items(state: TrainState) -> dict[str, PyTree]:

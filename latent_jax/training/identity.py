@@ -52,6 +52,36 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path)
         )
 
 
+def check_state(saved: Mapping[str, PyTree], now: Mapping[str, PyTree], path: Path) -> None:
+    """Raise CheckpointError where a collection is not kept as `now` keeps it; "params" is skipped.
+
+    Args:
+        saved: collections of a checkpoint, of arrays or `ShapeDtypeStruct`s.
+        now: those of the task.
+        path: of the checkpoint.
+    """
+    for collection in sorted({*now} - {"params"}):
+        old, new = describe_shapes(saved.get(collection, {})), describe_shapes(now[collection])
+        names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
+        if not names:
+            continue
+        there, here = (shapes.get(names[0], "absent") for shapes in (old, new))
+        differs = (
+            f"its state '{collection}' (first of {len(names)} that differ: {names[0]}) is "
+            f"{there!r}, here it is {here!r}"
+        )
+        if old and old.keys() != new.keys():
+            raise CheckpointError(
+                f"the checkpoint {path} was made by another version of latent_jax, which kept "
+                f"other state: {differs}; resume and read it with the version that made it, or "
+                "train the run again in another workdir"
+            )
+        raise CheckpointError(
+            f"the checkpoint {path} does not fit this run: {differs}; use the configuration of the "
+            "checkpoint, or another workdir"
+        )
+
+
 def run_identity(
     task: Task,
     params: PyTree,

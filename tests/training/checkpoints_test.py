@@ -172,6 +172,46 @@ def test_a_checkpoint_of_another_run_is_refused_by_both_values(workdir, changes,
     assert sorted(os.listdir(workdir / "checkpoints")) == ["4", "8"]
 
 
+def test_state_of_another_version_is_no_damage(tmp_path):
+    """Thresholds of before `held` was kept, as `restore` and `restore_variables` meet them."""
+    kept = {name: jnp.float32(1) for name in ("threshold", "n_steps")}
+    old = small_state().replace(state={"rate": {"stage": {**kept, "past": jnp.zeros(8)}}})
+    identity = {"parameters": describe_shapes(old.params)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(old, {}, {**METADATA, "identity": identity}, 1.0)
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), old
+    )
+
+    def refused(rate, said):
+        now = abstract.replace(state={"rate": {"stage": rate}})
+        with Checkpoints(tmp_path) as checkpoints:
+            for restore in (
+                lambda: checkpoints.restore(now, identity),
+                lambda: checkpoints.restore_variables(now.variables, "best"),
+            ):
+                with pytest.raises(CheckpointError, match=said):
+                    restore()
+            assert checkpoints.steps == [0]  # it is left among those that are whole
+
+    whole = abstract.state["rate"]["stage"]
+    scalar = whole["n_steps"]
+    refused(
+        {**whole, "held": scalar},
+        r"0 was made by another version of latent_jax, .* its state 'rate' \(first of 1 that "
+        r"differ: stage/held\) is 'absent', here it is 'float32\[\]'; resume and read it with the version",
+    )
+    longer = jax.ShapeDtypeStruct((9,), jnp.float32, sharding=scalar.sharding)
+    refused(
+        {**whole, "past": longer},
+        r"does not fit this run: .*stage/past\) is 'float32\[8\]', here it is 'float32\[9\]'; use "
+        "the configuration of the checkpoint",
+    )
+    with Checkpoints(tmp_path) as checkpoints:
+        found = checkpoints.restore(abstract, identity).state.state
+    chex.assert_trees_all_equal(found, old.state)
+
+
 def test_a_checkpoint_of_another_program_is_refused(tmp_path):
     with ocp.training.Checkpointer(tmp_path / "checkpoints") as other:
         other.save(5, {"w": np.ones(3)})
