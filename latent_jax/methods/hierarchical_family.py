@@ -127,6 +127,9 @@ class HierarchicalFamily(Family):
         hierarchy = HierarchyConfig(**keys)
         if hierarchy.outer == "auto":
             hierarchy = dataclasses.replace(hierarchy, outer=self.outer)
+        # The model counts what thresholds have followed, which are micro-batches.
+        n_steps = hierarchy.rate_steps * config.training.accumulation
+        hierarchy = dataclasses.replace(hierarchy, rate_steps=n_steps)
         main = TransformerConfig(
             **transformer_keys(config.model, platform), vocab_size=0, max_length=config.row_length
         ).resolved(platform)

@@ -36,12 +36,12 @@ class HierarchyConfig:
     heads: Natural = 0  # of outer=attention: 0 = heads as wide as those of model
     # chunks that a row has room for, as a multiple of those that n asks for; all are computed
     slack: Annotated[float, at_least(1, 1e6)] = 1.25
-    # training steps, or micro-batches of training.accumulation, over which a threshold averages, at
-    # most; fewer early in a run
+    # observations that a threshold averages over at most, one of each training step, or of each
+    # micro-batch of training.accumulation; fewer early in a run
     control_steps: Annotated[int, at_least(1, MOST_STEPS)] = 100
     # positions per chunk that a run begins with; n is reached behind rate_steps; 0 = n throughout
     rate_from: Annotated[float, at_least(0, 2**20)] = 0.0
-    # training steps, or micro-batches of training.accumulation, from rate_from to n; 0 = none
+    # training steps from rate_from to n, whatever training.accumulation is; 0 = none
     rate_steps: Natural = 0
     # of n=auto: forward FLOPs per raw byte of the whole model at the rate n; 0 = n is stated
     flops_per_byte: Annotated[float, at_least(0, 1e30)] = 0.0

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import pytest
 
 from configs import hnet
+from latent_jax.chunking.dynamic.schedule import aim
 from latent_jax.contracts import Vocabulary
 from latent_jax.layers.reach import AttentionReach
 from latent_jax.methods.hierarchy_settings import HierarchyConfig
@@ -216,3 +218,18 @@ def test_the_config_file_has_a_byte_model_beside_it():
     assert stage.chunker.rate_from == 2.5 and stage.chunker.rate_steps == 9
     assert stage.chunker.kind == "policy" and 1.01 < stage.chunker.rate < 20
     assert set(hnet.get_config("router=stride,baseline=false").runs) == {"hnet"}
+
+
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_a_schedule_counts_optimizer_steps(accumulation):
+    """A threshold follows every micro-batch, so that the model counts as many times as far."""
+    words = dict(hierarchy__rate_from=2.0, hierarchy__rate_steps=100)
+    task = task_of("HNet[n=8]", training__accumulation=accumulation, **words)
+    chunker = task.model_config.stage.chunker
+    assert chunker.control_steps == HierarchyConfig().control_steps
+
+    def aimed(n_steps):
+        n_done = jnp.float32(n_steps * accumulation)
+        return float(aim(chunker.rate, chunker.rate_from, chunker.rate_steps, n_done))
+
+    assert [aimed(n) for n in (0, 50, 100, 200)] == pytest.approx([2.0, 4.0, 8.0, 8.0])

@@ -199,7 +199,8 @@ def test_state_of_another_version_is_no_damage(tmp_path):
     refused(
         {**whole, "held": scalar},
         r"0 was made by another version of latent_jax, .* its state 'rate' \(first of 1 that "
-        r"differ: stage/held\) is 'absent', here it is 'float32\[\]'; resume and read it with the version",
+        r"differ: stage/held\) is 'absent', here it is 'float32\[\]'; resume and read it with "
+        "the version that made it",
     )
     longer = jax.ShapeDtypeStruct((9,), jnp.float32, sharding=scalar.sharding)
     refused(

@@ -66,12 +66,12 @@ class ChunkerConfig:
         width: D, of the vectors that it sees.
         rate: positions per chunk that are aimed at; of the outermost stage, raw bytes per chunk.
         slack: chunks that a row has room for, as a multiple of those aimed at.
-        control_steps: training steps over which thresholds average, at most; 0 = the paper's
-            threshold, p > 1/2.
+        control_steps: observations that thresholds average over, at most; see `rate`. 0 = the
+            paper's threshold, p > 1/2.
         separator_id: the id between documents.
         pooling: what makes a vector of a chunk, see `registry.poolings`.
         rate_from: positions per chunk that are aimed at when training begins; 0 = `rate`.
-        rate_steps: training steps in which the aim moves from there to `rate`.
+        rate_steps: observations of a threshold in which the aim moves from there to `rate`.
         router_options: pairs of further fields of the router and their values.
         pooling_options: those of the pooling.
 

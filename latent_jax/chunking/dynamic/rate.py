@@ -22,6 +22,11 @@ confidence intervals; Goldenshluger and Nemirovski 1997). So it averages over fe
 router changes its mind, and over many when the learning rate has fallen. It is learned from text of
 training alone.
 
+A step is an observation here. With `training.accumulation` each micro-batch is one: thresholds move
+behind each, and all windows but the two shortest are shares of the observations so far, so that
+they hold as much text as without. Schedules are stated in optimizer steps and multiplied where the
+model is made.
+
 Threshold and probabilities are compared as log-odds. What follows (confidence, smoothing, ratio
 loss) reads p moved by the threshold, sigmoid(logit p - threshold), whose boundary is 1/2 as in the
 paper; a threshold of 0 is the paper's.
@@ -175,7 +180,7 @@ class Threshold(nn.Module):
     """The thresholds of a stage, in the collection `COLLECTION`.
 
     Attributes:
-        steps: training steps over which they average at most; see `gains` and `fitted`.
+        steps: observations that they average over at most; see `gains` and `fitted`.
     """
 
     steps: int
@@ -191,7 +196,7 @@ class Threshold(nn.Module):
 
     @property
     def n_done(self) -> jax.Array:
-        """Steps that it has followed, float32 scalar."""
+        """Observations that it has followed, float32 scalar."""
         return self.n_steps.value
 
     def now(self, *, train: bool) -> jax.Array:

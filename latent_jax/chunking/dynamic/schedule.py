@@ -2,7 +2,8 @@
 
 ATDC (arXiv 2605.30080) trains H-Net with a curriculum on N, by which chunks grow with the run. Here
 the aim moves linearly in log N, so that equal parts of the way multiply it by equal factors. It
-counts the steps that a threshold has followed, so that it is part of what is saved.
+counts the observations that a threshold has followed, so that it is part of what is saved: one of
+each training step, or of each micro-batch. `methods.hierarchical_family` counts `steps` likewise.
 """
 
 import jax
@@ -14,9 +15,9 @@ def aim(rate: float, first: float, steps: int, n_done: jax.Array) -> float | jax
 
     Args:
         rate: at the end, and from `steps` on.
-        first: at the first step; 0 = `rate`.
-        steps: in which it moves.
-        n_done: float32 scalar, steps done before.
+        first: at the first one; 0 = `rate`.
+        steps: observations in which it moves.
+        n_done: float32 scalar, observations before.
     """
     if not first:
         return rate
