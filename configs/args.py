@@ -13,6 +13,9 @@ from ml_collections import ConfigDict
 
 from latent_jax.nearest import nearest
 
+RENAMED = {"boundaries": "router"}
+"""Older name of an argument -> its name."""
+
 
 def parse_args(argument_string: str, **defaults: bool | int | float | str) -> ConfigDict:
     """Parse the text after the colon of `--config FILE:key=value,key=value`.
@@ -39,6 +42,9 @@ def parse_args(argument_string: str, **defaults: bool | int | float | str) -> Co
         key, equals, text = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise ValueError(f"config argument {part.strip()!r} is not key=value{_known(defaults)}")
+        if RENAMED.get(key) in defaults and key not in defaults:
+            new = RENAMED[key]
+            raise ValueError(f"config argument {key!r} is called {new!r} now: write {new}={text}")
         if key not in defaults:
             raise ValueError(
                 f"unknown config argument {key!r}{nearest(key, defaults)}{_known(defaults)}"

@@ -5,7 +5,7 @@ Source      Pagnoni et al. 2024, "Byte Latent Transformer: Patches Scale Better 
             transformer over patches; AdamW, no loss but that of the next byte. Here a threshold
             follows the rate that is asked for; control=0 is the paper, with theta in nats
 Arguments   n           bytes per patch, as 4.5
-            boundaries  entropy (the paper's), rise, entropy_rise, whitespace, stride, cosine,
+            router      entropy (the paper's), rise, entropy_rise, whitespace, stride, cosine,
                         bernoulli or gumbel
             control     1 or 0; -1 = 1, or 0 for boundaries that the text decides
             theta       of control=0: nats; 0 = that of the paper, which rise does not have
@@ -16,8 +16,8 @@ Arguments   n           bytes per patch, as 4.5
                         together, on the same bytes
             seed        of parameters and data
 Commands    python launch/train.py --config configs/blt.py --workdir runs/blt
-            python launch/train.py --config configs/blt.py:boundaries=rise,n=6,baseline=false
-            python launch/train.py --config configs/blt.py:boundaries=whitespace,baseline=false
+            python launch/train.py --config configs/blt.py:router=rise,n=6,baseline=false
+            python launch/train.py --config configs/blt.py:router=whitespace,baseline=false
             python launch/generate.py --workdir runs/blt/patches --prompt 'The list '
             The entropy model is the run `entropy`, which is trained first. One that is there
             already:
@@ -45,7 +45,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     a = parse_args(
         arguments,
         n=4.5,
-        boundaries="entropy",
+        router="entropy",
         control=-1,
         theta=0.0,
         size="nano",
@@ -55,7 +55,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         seed=0,
     )
     options = [f"n={a.n:g}"]
-    options += [f"boundaries={a.boundaries}"] if a.boundaries != "entropy" else []
+    options += [f"router={a.router}"] if a.router != "entropy" else []
     options += [f"control={a.control}"] if a.control >= 0 else []
     options += [f"theta={a.theta:g}"] if a.theta else []
     patches = shared(a, f"BLT[{','.join(options)}]")

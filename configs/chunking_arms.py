@@ -7,7 +7,7 @@ Arguments   method   any method that reads ids: Bytes, BPE[v=4096], HNet[n=4], B
                      then its feed-forward parts, are as wide as they allow
             budget   UNIT:AMOUNT, see latent_jax/methods/budget.py
             seed     of parameters and data
-            entropy  of BLT with boundaries by entropies: the run folder of its entropy model
+            entropy  of BLT with a router that reads entropies: the run folder of its entropy model
 Commands    python launch/sweep.py chunking_laptop
             python launch/train.py --config "configs/chunking_arms.py:method=HNet[n=4]"
 Hardware    2 CPU cores: a core for some minutes

@@ -9,7 +9,7 @@ Source      Nawrot et al. 2023, "Efficient Transformers with Dynamic Token Pooli
             threshold follows the rate that is asked for; control=0 is the paper.
 Arguments   family      TokenPooling or Hourglass, which has no arguments but n
             n           bytes per chunk
-            boundaries  gumbel, spikes, bpe, sentencepiece, whitespace or stride
+            router      gumbel, spikes, bpe, sentencepiece, whitespace or stride
             v           ids of the tokenizer that teaches, of bpe and sentencepiece; 0 = 4096
             control     1 or 0; -1 = 1, or 0 where boundaries are not learned
             size        nano, micro, mini, small or base: width and depth of the network over chunks
@@ -18,8 +18,8 @@ Arguments   family      TokenPooling or Hourglass, which has no arguments but n
                         together, on the same bytes
             seed        of parameters and data
 Commands    python launch/train.py --config configs/token_pooling.py --workdir runs/pooling
-            python launch/train.py --config configs/token_pooling.py:boundaries=spikes,control=0
-            python launch/train.py --config configs/token_pooling.py:boundaries=bpe,v=1024,n=4
+            python launch/train.py --config configs/token_pooling.py:router=spikes,control=0
+            python launch/train.py --config configs/token_pooling.py:router=bpe,v=1024,n=4
             python launch/train.py --config configs/token_pooling.py:family=Hourglass,n=3
             python launch/generate.py --workdir runs/pooling/pooling --prompt 'The list '
 Hardware    2 CPU cores, minutes at size=nano
@@ -52,7 +52,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         arguments,
         family="TokenPooling",
         n=4,
-        boundaries="gumbel",
+        router="gumbel",
         v=0,
         control=-1,
         size="nano",
@@ -61,7 +61,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         seed=0,
     )
     check_word("family", a.family, (TokenPooling.name, Hourglass.name))
-    options = [f"boundaries={a.boundaries}"] if a.boundaries != "gumbel" else []
+    options = [f"router={a.router}"] if a.router != "gumbel" else []
     options += [f"v={a.v}"] if a.v else []
     options += [f"control={a.control}"] if a.control >= 0 else []
     if a.family == Hourglass.name and options:

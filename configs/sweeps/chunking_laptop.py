@@ -38,14 +38,14 @@ ARMS = {
     "stride2": "HNet[n=2,router=stride]",
     "stride8": "HNet[n=8,router=stride]",
     "gumbel": "TokenPooling[n=4]",
-    "spikes": "TokenPooling[n=4,boundaries=spikes]",
-    "taught": "TokenPooling[n=4,boundaries=bpe]",
+    "spikes": "TokenPooling[n=4,router=spikes]",
+    "taught": "TokenPooling[n=4,router=bpe]",
     "hourglass": "Hourglass[n=4]",
     "experts": "ConceptMoE[n=1.5,v=4096,experts=4]",
     "auto": "HNet[n=auto]",
     "policy": "HNet[n=4,router=policy]",
     "blt": "BLT[n=4]",
-    "rise": "BLT[n=4,boundaries=rise]",
+    "rise": "BLT[n=4,router=rise]",
 }
 """Name -> method. "free" leaves the rate to the ratio loss, as H-Net's paper does. "placed" is
 "synergy" with positions in the middle. "auto" is as wide as `model` is by default, and its n is

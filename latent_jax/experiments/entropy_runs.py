@@ -32,7 +32,7 @@ def settle_entropy_model(config: ConfigDict, recorded: Mapping[str, Any]) -> Non
         raise ValueError(
             f"{method} reads the entropies of a byte model: train one, by python launch/train.py "
             "--config configs/language_model.py:method=Bytes --config.model.positions=rotary, and "
-            f"name its folder in {KEY}; or use boundaries=whitespace or stride"
+            f"name its folder in {KEY}; or use router=whitespace or stride"
         )
     kept = recorded.get("hierarchy", {}).get("entropy_network", "")
     if kept and section.entropy_network and section.entropy_network != kept:

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from latent_jax.data.chains import ChainsConfig
+from latent_jax.methods import names
 from latent_jax.methods.hierarchy_settings import HierarchyConfig
 from latent_jax.methods.thought_settings import ThoughtsConfig
 from latent_jax.tasks.policy_config import PolicyConfig
@@ -62,13 +63,17 @@ def renewed(flat: Mapping[str, Any]) -> dict[str, Any]:
     so that their ratio loss had no gradient. All blocks around chunks were those of H-Net's paper
     by default, which "auto" asks for now.
 
+    Options of methods may have had other names, see `names.renewed`.
+
     Args:
         flat: values by dotted key.
     """
-    if "hierarchy.ratio_weight" not in flat:
-        return dict(flat)
-    found = {key: value for key, value in flat.items() if key != "hierarchy.ratio_weight"}
-    weight = flat["hierarchy.ratio_weight"]
+    found = dict(flat)
+    if isinstance(found.get("method"), str):
+        found["method"] = names.renewed(found["method"])
+    weight = found.pop("hierarchy.ratio_weight", None)
+    if weight is None:
+        return found
     found["hierarchy.boundary_weight"] = -1.0 if weight == 0.03 else weight
     if found.get("hierarchy.outer") == "mamba":
         found["hierarchy.outer"] = "auto"
@@ -81,6 +86,7 @@ def with_added_keys(stored: dict[str, Any]) -> ConfigDict:
     Keys that have other names now get those; see `renewed`.
     """
     config = ConfigDict(stored)
+    config.update(renewed({"method": config["method"]}) if "method" in config else {})
     hierarchy = config.get("hierarchy", {})
     if "ratio_weight" in hierarchy:
         flat = renewed({f"hierarchy.{key}": value for key, value in hierarchy.items()})

@@ -43,7 +43,7 @@ class BLT(HierarchicalFamily):
     summary = "bytes in patches of n on average that end at high entropies (Pagnoni et al. 2024)"
     options = {
         "n": Option("bytes per patch, as 4 or 4.5", numbers=more_than(1, 2**20), is_whole=False),
-        "boundaries": Option("decides where patches end", ROUTERS, "entropy"),
+        "router": Option("decides where patches end", ROUTERS, "entropy"),
         "control": Option(
             "1 holds the rate to n; 0 keeps theta, as in the paper, and n only sets the room for "
             "patches (1, or 0 where nothing can be moved)",
@@ -56,19 +56,20 @@ class BLT(HierarchicalFamily):
             is_whole=False,
         ),
     }
+    renamed = {"boundaries": "router"}
     example = "BLT[n=4.5]"
     outer = "attention"
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the defaults; a router of hard decisions has no rate to control."""
         usual = super().defaults(options)
-        return usual_control(usual, options.get("boundaries", usual["boundaries"]))
+        return usual_control(usual, options.get("router", usual["router"]))
 
     def check(self, method: MethodName) -> None:
         """Refuse what a router cannot do, and a threshold that nothing reads."""
-        router = routers()[method["boundaries"]]
+        router = routers()[method["router"]]
         check_parts(method, self.parts(method))
-        if method["boundaries"] == "rise" and not method["control"] and method["theta"] == THETA:
+        if method["router"] == "rise" and not method["control"] and method["theta"] == THETA:
             raise ValueError(
                 f"'{method}': theta={THETA:g} is a threshold of entropies, and rises are smaller: "
                 "state theta, or leave control out"
@@ -76,13 +77,13 @@ class BLT(HierarchicalFamily):
         if method["theta"] != THETA and (method["control"] or not router.reads_signal):
             raise ValueError(
                 f"'{method}': theta is the threshold of entropies under control=0; here "
-                f"control={method['control']} and boundaries={method['boundaries']}: leave it out"
+                f"control={method['control']} and router={method['router']}: leave it out"
             )
 
     def parts(self, method: MethodName) -> Parts:
         """Return the router of the name; `stage` adds its threshold and the cross-attention."""
         return Parts(
-            router=method["boundaries"],
+            router=method["router"],
             rate=method["n"],
             control=bool(method["control"]),
             pooling="mean",
@@ -108,16 +109,16 @@ class BLT(HierarchicalFamily):
         stage = super().stage(method, hierarchy, main, separator_id)
         deeper = dataclasses.replace(hierarchy, layers=hierarchy.decoder_layers or hierarchy.layers)
         decoder, chunker = outer_network(deeper, stage.width, main), stage.chunker
-        if routers()[method["boundaries"]].reads_signal:
+        if routers()[method["router"]].reads_signal:
             chunker = dataclasses.replace(
                 chunker, router_options=(("theta", float(method["theta"])),)
             )
         if k:
-            if routers()[method["boundaries"]].learns:
+            if routers()[method["router"]].learns:
                 raise ValueError(
-                    f"hierarchy.cross={k}: no gradient reaches the router {method['boundaries']} "
+                    f"hierarchy.cross={k}: no gradient reaches the router {method['router']} "
                     "through cross-attention, so that it would learn by its own loss alone: set "
-                    "hierarchy.cross to 0, or choose boundaries that are not learned, such as "
+                    "hierarchy.cross to 0, or choose a router that does not learn, such as "
                     "entropy"
                 )
             if not isinstance(stage.outer, AttentionReach):
@@ -142,4 +143,4 @@ class BLT(HierarchicalFamily):
 
 def needs_entropies(method: MethodName) -> bool:
     """Return whether a method reads the entropies of another run."""
-    return method.family == BLT.name and routers()[method["boundaries"]].reads_signal
+    return method.family == BLT.name and routers()[method["router"]].reads_signal

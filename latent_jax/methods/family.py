@@ -147,6 +147,7 @@ class Family(abc.ABC):
     Attributes:
         name: as the literature writes it: the part before the bracket.
         summary: one line that describes its code.
+        renamed: older name of an option -> its name.
         options: by name, in the order in which names print them, positional ones first.
         example: a name of this family, for messages and for the tests that run over all families.
         rank: tables show families in ascending order of rank.
@@ -165,6 +166,7 @@ class Family(abc.ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     options: ClassVar[Mapping[str, Option]] = {}
+    renamed: ClassVar[Mapping[str, str]] = {}
     example: ClassVar[str]
     rank: ClassVar[int] = 1000
     colour: ClassVar[int | None] = None

@@ -55,6 +55,19 @@ def parse(name: str) -> MethodName:
     return method
 
 
+def renewed(name: str) -> str:
+    """Return a name with older names of options replaced by those of today.
+
+    Run folders hold such names; a command that states one is told the new one. What is no name
+    comes back as it is.
+    """
+    match = re.match(r"\s*(\w+)\s*\[", name)
+    known = registry.families().get(match[1]) if match else None
+    for old, new in (known.renamed if known else {}).items():
+        name = re.sub(rf"([\[,]\s*){old}(\s*=)", rf"\g<1>{new}\g<2>", name)
+    return name
+
+
 def with_options(method: MethodName, **options: Any) -> MethodName:
     """Return a method with some options changed; they are not checked."""
     changed = {**method.options, **options}
@@ -78,6 +91,11 @@ def _stated(family: Family, body: str, name: str) -> dict[str, Any]:
             key, value = (positional[0] if positional else ""), part
         if key in options:
             raise ValueError(f"option {key!r} stands twice in {name!r}")
+        if key in family.renamed:
+            raise ValueError(
+                f"option {key!r} of {family.name} is called {family.renamed[key]!r} now: write "
+                f"{family.renamed[key]}={short(value)} in {name!r}"
+            )
         if key not in family.options:
             raise ValueError(
                 f"unknown option {short(part)!r} in {name!r}"

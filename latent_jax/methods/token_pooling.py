@@ -1,4 +1,4 @@
-"""`TokenPooling[n=4]`, `TokenPooling[n=4,boundaries=bpe]`: bytes pooled where boundaries are."""
+"""`TokenPooling[n=4]`, `TokenPooling[n=4,router=bpe]`: bytes pooled where boundaries are."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,7 +37,7 @@ class TokenPooling(HierarchicalFamily):
     summary = "bytes, pooled between boundaries, n apart on average (Nawrot et al. 2023)"
     options = {
         "n": Option("bytes per chunk", numbers=at_least(2)),
-        "boundaries": Option("what decides where chunks end", KINDS, "gumbel"),
+        "router": Option("decides where chunks end", KINDS, "gumbel"),
         "v": Option(
             "ids of the tokenizer whose boundaries are learned, of bpe and sentencepiece (4096)",
             numbers=at_least(0),
@@ -48,29 +48,30 @@ class TokenPooling(HierarchicalFamily):
             numbers=at_least(0, 1),
         ),
     }
+    renamed = {"boundaries": "router"}
     example = "TokenPooling[n=4]"
     outer = "attention"
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the defaults; what decides by itself has no rate to control, and few have ids."""
         usual = super().defaults(options)
-        boundaries = options.get("boundaries", usual["boundaries"])
-        usual["v"] = 4096 if boundaries in TEACHERS else 0
-        return usual_control(usual, _router(boundaries))
+        router = options.get("router", usual["router"])
+        usual["v"] = 4096 if router in TEACHERS else 0
+        return usual_control(usual, _kind(router))
 
     def check(self, method: MethodName) -> None:
         """Refuse what does not go together."""
-        if bool(method["v"]) != (method["boundaries"] in TEACHERS):
+        if bool(method["v"]) != (method["router"] in TEACHERS):
             raise ValueError(
                 f"'{method}': v counts the ids of a tokenizer whose boundaries are learned: state "
-                f"it with boundaries={' or '.join(TEACHERS)} only, and not as 0"
+                f"it with router={' or '.join(TEACHERS)} only, and not as 0"
             )
         check_parts(method, self.parts(method))
 
     def parts(self, method: MethodName) -> Parts:
         """Return the router, means of chunks, repetition, and the encoder's result beside it."""
         return Parts(
-            router=_router(method["boundaries"]),
+            router=_kind(method["router"]),
             rate=method["n"],
             control=bool(method["control"]),
             pooling="mean",
@@ -83,7 +84,7 @@ class TokenPooling(HierarchicalFamily):
 
         The tokenizer is that of the method `BPE[v=V]` or `SentencePiece[v=V]` on the same text.
         """
-        teacher = TEACHERS.get(method["boundaries"])
+        teacher = TEACHERS.get(method["router"])
         if teacher is None:
             return tokenizers.Bytes()
         code = teacher().make_code(parse(f"{teacher.name}[v={method['v']}]"), sources)
@@ -92,11 +93,11 @@ class TokenPooling(HierarchicalFamily):
     def row_layout(self, method: MethodName, config: ConfigDict) -> RowLayout:
         """Return the arrays of a row; see `Family`."""
         fields = {"ids": FieldSpec()}
-        if method["boundaries"] in TEACHERS:
+        if method["router"] in TEACHERS:
             fields[BOUNDARIES] = BOUNDARIES_SPEC
         return RowLayout(config.row_length, fields, ("bytes",))
 
 
-def _router(boundaries: str) -> str:
-    """Return the kind of the router for boundaries."""
-    return "taught" if boundaries in TEACHERS else boundaries
+def _kind(router: str) -> str:
+    """Return the kind of the router of a word of the option."""
+    return "taught" if router in TEACHERS else router

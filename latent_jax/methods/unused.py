@@ -64,7 +64,9 @@ def _unread_of_hierarchy(config: ConfigDict, key: str, value: Any) -> list[str]:
     if option in OF_BLT and method.family != "BLT":
         return [f"{start}BLT would read it, and the method is {method}"]
     if option.startswith("entropy_") and not needs_entropies(method):
-        return [f"{start}BLT with boundaries by entropies would read it, and here is {method}"]
+        return [
+            f"{start}BLT with a router that reads entropies would read it, and here is {method}"
+        ]
     if option in OF_EXPERTS and not method.options.get("experts"):
         return [f"{start}a method with experts would read it, and {method} has none"]
     outer = known.outer if outer == "auto" else outer

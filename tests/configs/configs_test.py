@@ -69,19 +69,17 @@ CONFIGS = {
         for stages in (1, 2)
     },
     **{
-        f"token_pooling:{size},{boundaries}": token_pooling.get_config(
-            f"size={size},boundaries={boundaries}"
+        f"token_pooling:{size},{router}": token_pooling.get_config(
+            f"size={size},router={router}"
         ).runs.pooling
         for size in common.SIZES
-        for boundaries in ("gumbel", "spikes", "bpe")
+        for router in ("gumbel", "spikes", "bpe")
     },
     "token_pooling:hourglass": token_pooling.get_config("family=Hourglass,size=base").runs.pooling,
     **{
-        f"blt:{size},{boundaries}": blt.get_config(
-            f"size={size},boundaries={boundaries}"
-        ).runs.patches
+        f"blt:{size},{router}": blt.get_config(f"size={size},router={router}").runs.patches
         for size in common.SIZES
-        for boundaries in ("entropy", "whitespace")
+        for router in ("entropy", "whitespace")
     },
     "concept_moe:base": concept_moe.get_config("size=base,experts=8").runs.concept_moe,
     "synergy:base": synergy.get_config("size=base").runs.synergy,

@@ -39,7 +39,7 @@ WRITERS = {"AC", "BLT", "BPE", "Bytes", "EqualInfoAC", "GZip", "HNet", "Latent",
 WRITERS |= {"ConceptMoE", "Hourglass", "StaticAC", "Synergy", "TokenPooling"}
 """Families of this project that write; a new one may have no writer, and says so."""
 METHODS += ["HNet[n=3,stages=2,control=0]"]
-METHODS += [f"TokenPooling[n=4,boundaries={kind}]" for kind in ("spikes", "bpe,v=400")]
+METHODS += [f"TokenPooling[n=4,router={kind}]" for kind in ("spikes", "bpe,v=400")]
 METHODS += [f"Latent[conv1d,c=2,{rest}]" for rest in ("k=16,q=fsq", "q=none")]
 
 
@@ -63,7 +63,7 @@ CONFIGS = {
     "m1": lambda: m1.get_config("size=nano"),
     "m1, adamw": lambda: m1.get_config("size=nano,optimizer=adamw,windows=anywhere"),
     "hnet": lambda: hnet.get_config("n=3,stages=2").runs.hnet,
-    "token_pooling": lambda: token_pooling.get_config("boundaries=stride").runs.pooling,
+    "token_pooling": lambda: token_pooling.get_config("router=stride").runs.pooling,
     "concept_moe": lambda: concept_moe.get_config("v=300,experts=3").runs.concept_moe,
     "synergy": lambda: synergy.get_config().runs.synergy,
     "m2": lambda: m2.get_config("size=100k,method=Bytes,optimizer=adafactor"),

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from latent_jax.experiments.older_runs import ADDED, renewed, with_added_keys
+from latent_jax.methods import names
 from latent_jax.training import RunFolderError, open_run_folder
 
 
@@ -82,3 +83,30 @@ def test_a_run_from_before_the_weight_was_renamed_goes_on(tmp_path):
     new["hierarchy"]["boundary_weight"] = 0.5
     with pytest.raises(RunFolderError, match=r"hierarchy\.boundary_weight: -1\.0 there, 0\.5 now"):
         open_run_folder(tmp_path / "run", new, added=ADDED, renewed=renewed)
+
+
+def test_an_option_that_was_renamed_is_read_and_goes_on(tmp_path):
+    old, new = (common.default().to_dict() for _ in range(2))
+    old["method"] = "TokenPooling[n=4,boundaries=spikes]"
+    new["method"] = "TokenPooling[n=4,router=spikes]"
+    assert with_added_keys(old).method == new["method"]
+    assert with_added_keys(new).method == new["method"]
+    open_run_folder(tmp_path / "run", old)
+    open_run_folder(tmp_path / "run", new, added=ADDED, renewed=renewed)
+    new["method"] = "TokenPooling[n=4]"
+    with pytest.raises(RunFolderError, match=r"method: '.*router=spikes\]' there, '.*\[n=4\]' now"):
+        open_run_folder(tmp_path / "run", new, added=ADDED, renewed=renewed)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("BLT[boundaries = rise, n=4]", "BLT[router = rise, n=4]"),
+        ("BLT[n=4.5]", "BLT[n=4.5]"),
+        ("HNet[n=4,boundaries=cosine]", "HNet[n=4,boundaries=cosine]"),
+        ("nothing[boundaries=1]", "nothing[boundaries=1]"),
+        ("", ""),
+    ],
+)
+def test_only_renamed_options_change(name, expected):
+    assert names.renewed(name) == expected

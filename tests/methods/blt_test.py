@@ -19,12 +19,12 @@ from tests.methods.hierarchical_configs import VOCABULARY, config_of, task_of
     ("name", "control", "text"),
     [
         ("BLT[n=4.5]", 1, "BLT[n=4.5]"),
-        ("BLT[n=6,boundaries=rise]", 1, "BLT[n=6,boundaries=rise]"),
+        ("BLT[n=6,router=rise]", 1, "BLT[n=6,router=rise]"),
         ("BLT[n=6,control=0,theta=0.9]", 0, "BLT[n=6,control=0,theta=0.9]"),
         ("BLT[n=6,control=0,theta=1.335442066192627]", 0, "BLT[n=6,control=0]"),
-        ("BLT[n=4.5,boundaries=stride]", 0, "BLT[n=4.5,boundaries=stride]"),
-        ("BLT[n=6,boundaries=whitespace,control=0]", 0, "BLT[n=6,boundaries=whitespace]"),
-        ("BLT[n=4,boundaries=cosine]", 1, "BLT[n=4,boundaries=cosine]"),
+        ("BLT[n=4.5,router=stride]", 0, "BLT[n=4.5,router=stride]"),
+        ("BLT[n=6,router=whitespace,control=0]", 0, "BLT[n=6,router=whitespace]"),
+        ("BLT[n=4,router=cosine]", 1, "BLT[n=4,router=cosine]"),
     ],
 )
 def test_names_state_what_is_unusual(name, control, text):
@@ -32,7 +32,7 @@ def test_names_state_what_is_unusual(name, control, text):
     assert method["control"] == control and str(method) == text
     config = task_of(name).model_config
     assert bool(config.stage.chunker.control_steps) == control
-    reads = method["boundaries"] in ("entropy", "rise")
+    reads = method["router"] in ("entropy", "rise")
     assert (config.entropy is not None) == reads
     options = (("theta", method["theta"]),) if reads else ()
     assert config.stage.chunker.router_options == options
@@ -43,11 +43,15 @@ def test_names_state_what_is_unusual(name, control, text):
     [
         ("BLT", r"lacks n \(bytes per patch"),
         ("BLT[n=1]", "n must be more than 1"),
-        ("BLT[n=4,boundaries=rise,control=0]", "rises are smaller: state theta, or leave control"),
-        ("BLT[n=4,boundaries=stride,control=1]", "the router stride decides by itself"),
+        ("BLT[n=4,router=rise,control=0]", "rises are smaller: state theta, or leave control"),
+        ("BLT[n=4,router=stride,control=1]", "the router stride decides by itself"),
         ("BLT[n=4,theta=1.5]", "theta is the threshold of entropies under control=0; .*control=1"),
-        ("BLT[n=4,boundaries=whitespace,theta=1.5]", "boundaries=whitespace: leave it out"),
-        ("BLT[n=4,boundaries=entropi]", "unknown boundaries 'entropi' .did you mean 'entropy'"),
+        ("BLT[n=4,router=whitespace,theta=1.5]", "router=whitespace: leave it out"),
+        ("BLT[n=4,router=entropi]", "unknown router 'entropi' .did you mean 'entropy'"),
+        (
+            "BLT[n=4,boundaries=rise]",
+            "'boundaries' of BLT is called 'router' now: write router=rise",
+        ),
         ("BLT[n=4,control=0,theta=200.5]", r"theta must be in \[0, 100\]"),
         ("HNet[n=4,router=entropy]", "unknown router 'entropy'"),
     ],
@@ -78,10 +82,10 @@ def test_a_router_that_would_not_learn_is_refused():
     """Scores of cross-attention read no probability, and neither does what repeats its result."""
     for kind in ("cosine", "bernoulli", "gumbel"):
         with pytest.raises(ValueError, match=rf"cross=2: no gradient reaches the router {kind}"):
-            task_of(f"BLT[n=4,boundaries={kind}]", hierarchy__cross=2)
-        assert task_of(f"BLT[n=4,boundaries={kind}]").model_config.stage.chunker.pooling == "mean"
+            task_of(f"BLT[n=4,router={kind}]", hierarchy__cross=2)
+        assert task_of(f"BLT[n=4,router={kind}]").model_config.stage.chunker.pooling == "mean"
     for kind in ("rise", "stride"):
-        task_of(f"BLT[n=4,boundaries={kind}]", hierarchy__cross=2)
+        task_of(f"BLT[n=4,router={kind}]", hierarchy__cross=2)
 
 
 def test_patches_are_several_vectors_or_one():
@@ -110,7 +114,7 @@ def test_the_bill_has_the_entropy_model_and_its_training_is_not_repeated():
     assert record["inference_flops_per_byte"] == task.flops_per_byte
     assert task.frozen == ("params/entropy_model/.*",)
     assert len(task.stacks) == 3, "the entropy model is not trained"
-    none = task_of("BLT[n=4.5,boundaries=stride]")
+    none = task_of("BLT[n=4.5,router=stride]")
     assert none.frozen == () and none.borrowed == {} and "entropy_model" not in none.component_flops
 
 
@@ -132,18 +136,20 @@ def test_a_network_of_entropies_is_that_of_its_run():
 def test_what_is_set_and_not_read_is_said():
     (line,) = unused_options(config_of("HNet[n=4]"), {"hierarchy.ngrams": 9})
     assert line.startswith("hierarchy.ngrams=9 has no effect: BLT would read it")
-    config = config_of("BLT[n=4,boundaries=stride]")
+    config = config_of("BLT[n=4,router=stride]")
     (line,) = unused_options(config, {"hierarchy.entropy_model": "runs/x"})
-    assert "BLT with boundaries by entropies would read it" in line
+    assert "BLT with a router that reads entropies would read it" in line
     assert not unused_options(config_of("BLT[n=4]"), {"hierarchy.entropy_model": "runs/x"})
 
 
 def test_the_config_file_has_the_entropy_model_before_the_patches():
-    runs = blt.get_config("n=3.5,boundaries=rise,control=0,theta=0.2").runs
+    runs = blt.get_config("n=3.5,router=rise,control=0,theta=0.2").runs
     assert list(runs) == ["bytes", "entropy", "patches"], "the order in which they are trained"
-    assert runs.patches.method == "BLT[n=3.5,boundaries=rise,control=0,theta=0.2]"
+    assert runs.patches.method == "BLT[n=3.5,router=rise,control=0,theta=0.2]"
     assert runs.patches.hierarchy.entropy_model == "run:entropy"
     for config in runs.values():
         check_settings(config)
         assert make_task(config, VOCABULARY).flops_per_byte > 1e5
-    assert set(blt.get_config("boundaries=whitespace,baseline=false").runs) == {"patches"}
+    assert set(blt.get_config("router=whitespace,baseline=false").runs) == {"patches"}
+    with pytest.raises(ValueError, match="'boundaries' is called 'router' now: write router=rise"):
+        blt.get_config("boundaries=rise")

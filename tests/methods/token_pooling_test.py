@@ -24,28 +24,28 @@ TEXT = "".join(pydoc_data.topics.topics.values())[:30_000].encode()
     ("name", "router", "control", "text"),
     [
         ("TokenPooling[n=4]", "gumbel", 1, "TokenPooling[n=4]"),
-        ("TokenPooling[n=4,boundaries=gumbel]", "gumbel", 1, "TokenPooling[n=4]"),
+        ("TokenPooling[n=4,router=gumbel]", "gumbel", 1, "TokenPooling[n=4]"),
         ("TokenPooling[n=4,control=0]", "gumbel", 0, "TokenPooling[n=4,control=0]"),
-        ("TokenPooling[n=3,boundaries=spikes]", "spikes", 1, "TokenPooling[n=3,boundaries=spikes]"),
+        ("TokenPooling[n=3,router=spikes]", "spikes", 1, "TokenPooling[n=3,router=spikes]"),
         (
-            "TokenPooling[n=4,boundaries=bpe,v=4096]",
+            "TokenPooling[n=4,router=bpe,v=4096]",
             "taught",
             1,
-            "TokenPooling[n=4,boundaries=bpe]",
+            "TokenPooling[n=4,router=bpe]",
         ),
         (
-            "TokenPooling[n=4,v=1k,boundaries=sentencepiece]",
+            "TokenPooling[n=4,v=1k,router=sentencepiece]",
             "taught",
             1,
-            "TokenPooling[n=4,boundaries=sentencepiece,v=1024]",
+            "TokenPooling[n=4,router=sentencepiece,v=1024]",
         ),
         (
-            "TokenPooling[n=6,boundaries=whitespace,control=0]",
+            "TokenPooling[n=6,router=whitespace,control=0]",
             "whitespace",
             0,
-            "TokenPooling[n=6,boundaries=whitespace]",
+            "TokenPooling[n=6,router=whitespace]",
         ),
-        ("TokenPooling[n=4,boundaries=stride]", "stride", 0, "TokenPooling[n=4,boundaries=stride]"),
+        ("TokenPooling[n=4,router=stride]", "stride", 0, "TokenPooling[n=4,router=stride]"),
         ("Hourglass[n=3]", "stride", 0, "Hourglass[n=3]"),
         ("Hourglass[n=3,pooling=mean]", "stride", 0, "Hourglass[n=3,pooling=mean]"),
     ],
@@ -66,10 +66,14 @@ def test_names_say_how_chunks_are_made(name, router, control, text):
     ("name", "message"),
     [
         ("TokenPooling", r"lacks n \(bytes per chunk"),
-        ("TokenPooling[n=4,boundaries=gumble]", "unknown boundaries 'gumble' .did you mean 'gum"),
-        ("TokenPooling[n=4,v=300]", "boundaries=bpe or sentencepiece only"),
-        ("TokenPooling[n=4,boundaries=bpe,v=0]", "boundaries=bpe or sentencepiece only"),
-        ("TokenPooling[n=4,boundaries=stride,control=1]", "stride decides by itself"),
+        ("TokenPooling[n=4,router=gumble]", "unknown router 'gumble' .did you mean 'gum"),
+        (
+            "TokenPooling[n=4,boundaries=bpe]",
+            "option 'boundaries' of TokenPooling is called 'router' now: write router=bpe in",
+        ),
+        ("TokenPooling[n=4,v=300]", "router=bpe or sentencepiece only"),
+        ("TokenPooling[n=4,router=bpe,v=0]", "router=bpe or sentencepiece only"),
+        ("TokenPooling[n=4,router=stride,control=1]", "stride decides by itself"),
         ("Hourglass[n=1]", "n must be at least 2"),
         ("Hourglass[n=4,pooling=pick]", "unknown pooling 'pick'"),
         ("HNet[n=4,router=taught]", "unknown router 'taught'"),
@@ -90,7 +94,7 @@ def test_rows_have_the_boundaries_of_the_tokenizer_that_teaches(word, kind):
             asked.append(str(method))
             return train([TEXT])
 
-    known, method = family("TokenPooling"), parse(f"TokenPooling[n=4,boundaries={word},v=400]")
+    known, method = family("TokenPooling"), parse(f"TokenPooling[n=4,router={word},v=400]")
     code = known.make_code(method, Kept())
     assert type(code.pieces) is kind and asked == [f"{kind.__name__}[v=400]"], "one for all n"
     config = config_of(str(method))
@@ -106,7 +110,7 @@ def test_rows_have_the_boundaries_of_the_tokenizer_that_teaches(word, kind):
 def test_other_boundaries_need_no_field():
     known = family("TokenPooling")
     for word in ("gumbel", "spikes", "whitespace", "stride"):
-        method = parse(f"TokenPooling[n=4,boundaries={word}]")
+        method = parse(f"TokenPooling[n=4,router={word}]")
         code = known.make_code(method, Sources())
         assert type(code) is Bytes
         made = RowLayout.of(code, 8).fields
@@ -131,8 +135,8 @@ def test_blocks_are_those_of_the_paper_unless_others_are_asked_for():
 def test_the_weight_of_the_router_s_loss_is_its_paper_s():
     for name, weight in (
         ("TokenPooling[n=4]", 1.0),
-        ("TokenPooling[n=4,boundaries=bpe]", 1.0),
-        ("TokenPooling[n=4,boundaries=stride]", 0.0),
+        ("TokenPooling[n=4,router=bpe]", 1.0),
+        ("TokenPooling[n=4,router=stride]", 0.0),
         ("HNet[n=4]", 0.03),
         ("HNet[n=4,router=gumbel]", 1.0),
     ):
@@ -153,21 +157,21 @@ def test_the_linear_pooling_is_counted_by_chunk():
 
 
 def test_entropies_that_teach_are_paid_in_training():
-    for boundaries, n_heads in (("spikes", 1), ("gumbel", 0), ("bpe", 0)):
-        task = task_of(f"TokenPooling[n=4,boundaries={boundaries}]")
+    for router, n_heads in (("spikes", 1), ("gumbel", 0), ("bpe", 0)):
+        task = task_of(f"TokenPooling[n=4,router={router}]")
         rest = task.train_flops_per_byte - 3 * task.flops_per_byte
         assert rest == pytest.approx(n_heads * task.component_flops["head"], abs=1e-3)
 
 
 def test_the_config_file_has_a_byte_model_beside_it():
-    runs = token_pooling.get_config("n=3,boundaries=bpe,v=1024,control=0").runs
-    assert runs.pooling.method == "TokenPooling[n=3,boundaries=bpe,v=1024,control=0]"
+    runs = token_pooling.get_config("n=3,router=bpe,v=1024,control=0").runs
+    assert runs.pooling.method == "TokenPooling[n=3,router=bpe,v=1024,control=0]"
     assert runs.bytes.budget == runs.pooling.budget and runs.bytes.method == "Bytes"
     for config in (*runs.values(), token_pooling.get_config("family=Hourglass").runs.pooling):
         check_settings(config)
         assert make_task(config, VOCABULARY).flops_per_byte > 1e5
     assert set(token_pooling.get_config("baseline=false").runs) == {"pooling"}
-    with pytest.raises(ValueError, match="every n bytes: leave boundaries=spikes, control=1 out"):
-        token_pooling.get_config("family=Hourglass,boundaries=spikes,control=1")
+    with pytest.raises(ValueError, match="every n bytes: leave router=spikes, control=1 out"):
+        token_pooling.get_config("family=Hourglass,router=spikes,control=1")
     with pytest.raises(ValueError, match=r"unknown family 'Hourglas' .did you mean 'Hourglass'"):
         token_pooling.get_config("family=Hourglas")
