@@ -124,7 +124,7 @@ class Stack(nn.Module):
             # Without a loop, XLA would merge the recomputation with the forward pass (CSE).
             body = nn.remat(
                 body,
-                policy=_remat_policy(self.config.remat),
+                policy=remat_policy(self.config.remat),
                 prevent_cse=unroll >= self.config.n_layers,
             )
         scan = nn.scan(
@@ -176,7 +176,8 @@ def map_blocks(function: Callable[[Any], Any], params: Any) -> Any:
     }
 
 
-def _remat_policy(remat: str):
+def remat_policy(remat: str) -> Callable[..., bool]:
+    """Return what a block that is computed again keeps, of "block" or "dots"."""
     policies = jax.checkpoint_policies
     return {
         "block": policies.nothing_saveable,

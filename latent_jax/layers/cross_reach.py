@@ -13,13 +13,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from latent_jax.layers.block import Block
+from latent_jax.layers.block import Block, remat_policy
 from latent_jax.layers.cache import last_slots
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.dense import Dense, residual_init
 from latent_jax.layers.dropout import keep_mask
 from latent_jax.layers.norms import RMSNorm
 from latent_jax.layers.reach import AttentionReach, ReachCache, reach_view
+from latent_jax.sharding_constraints import rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,10 +119,12 @@ class CrossNetwork(nn.Module):
     def setup(self):
         """Create the blocks and the norm."""
         stack = self.config.stack
-        kind = nn.remat(Block) if stack.remat != "none" else Block
-        numbers = range(stack.n_layers)
-        self.cross = [MemoryAttention(self.config) for _ in numbers]
-        self.layer = [kind(stack, causal=True) for _ in numbers]
+        numbers, kinds = range(stack.n_layers), (MemoryAttention, Block)
+        if stack.remat != "none":
+            kinds = [nn.remat(kind, policy=remat_policy(stack.remat)) for kind in kinds]
+        cross, block = kinds
+        self.cross = [cross(self.config) for _ in numbers]
+        self.layer = [block(stack, causal=True) for _ in numbers]
         self.norm = RMSNorm()
 
     def __call__(
@@ -146,7 +149,8 @@ class CrossNetwork(nn.Module):
             view = reach_view(length, window, documents_BT)
         for cross, block in zip(self.cross, self.layer, strict=True):
             kept_2BTD = self._kept(x_BTD) if train and self.config.stack.dropout else None
-            x_BTD, _ = block(cross(x_BTD, memory_BTD), None, kept_2BTD, None, None, view)
+            x_BTD = cross(rows(x_BTD), memory_BTD)
+            x_BTD, _ = block(x_BTD, None, kept_2BTD, None, None, view)
         return self.norm(x_BTD)
 
     def prefill(
@@ -175,4 +179,4 @@ class CrossNetwork(nn.Module):
         """Return the dropout masks of the two branches of a block, bool[2, B, T, D]."""
         keys = jax.random.split(self.make_rng("dropout"))
         rate = self.config.stack.dropout
-        return jnp.stack([keep_mask(key, rate=rate, shape=x_BTD.shape) for key in keys])
+        return jnp.stack([rows(keep_mask(key, rate=rate, shape=x_BTD.shape)) for key in keys])

@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.cross_reach import CrossReach, MemoryAttention
 from latent_jax.layers.reach import AttentionReach
+from latent_jax.sharding_constraints import placed_on
+from latent_jax.training.mesh import make_mesh
 
 T, D, E, K = 9, 8, 12, 3
 
@@ -73,9 +76,8 @@ def test_steps_behind_a_prefix_are_the_row():
     assert cache.layers[0].k_BGSd.shape[2] == 4 and len(cache.layers) == 2
 
 
-def test_dropout_and_recomputation_change_what_they_should():
-    reach = made(dropout=0.5, remat="block")
-    module = reach.module()
+def test_dropout_changes_training_alone():
+    module = made(dropout=0.5).module()
     variables = jax.jit(module.init)(jax.random.key(2), X, memory_BTD=MEMORY)
     plain = made().module().apply(variables, X, memory_BTD=MEMORY)
     chex.assert_trees_all_close(module.apply(variables, X, memory_BTD=MEMORY), plain, atol=1e-6)
@@ -83,6 +85,44 @@ def test_dropout_and_recomputation_change_what_they_should():
         variables, X, memory_BTD=MEMORY, train=True, rngs={"dropout": jax.random.key(0)}
     )
     assert float(jnp.abs(drawn - plain).max()) > 1e-3
+
+
+def test_remat_computes_the_same_and_computes_again():
+    variables = jax.jit(made().module().init)(jax.random.key(2), X, memory_BTD=MEMORY)
+    results, n_dots = {}, {}
+    for remat in ("none", "block", "dots"):
+        module = made(dropout=0.2, remat=remat).module()
+        words = dict(train=True, rngs={"dropout": jax.random.key(0)})
+
+        def loss(variables, memory, module=module, words=words):
+            return jnp.sum(jnp.sin(module.apply(variables, X, memory_BTD=memory, **words)))
+
+        results[remat] = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(variables, MEMORY)
+        jaxpr = jax.make_jaxpr(jax.grad(loss))(variables, MEMORY)
+        n_dots[remat] = str(jaxpr).count("dot_general")
+    chex.assert_trees_all_close(results["none"], results["block"], rtol=2e-5, atol=1e-5)
+    chex.assert_trees_all_close(results["none"], results["dots"], rtol=2e-5, atol=1e-5)
+    # "dots" keeps the results of weight matmuls and computes only attention's again.
+    assert n_dots["none"] < n_dots["dots"] < n_dots["block"]
+
+
+def test_rows_stay_on_their_devices():
+    """What a row reads, and its dropout, is split over the devices before each layer."""
+    reach, mesh = made(dropout=0.2), make_mesh("fsdp")
+    x, memory = (jnp.tile(part, (4, 1, 1)) for part in (X, MEMORY))
+    variables = jax.jit(reach.module().init)(jax.random.key(2), x, memory_BTD=memory)
+    whole = jax.device_put((variables, x, memory), NamedSharding(mesh, PartitionSpec()))
+
+    def run(variables, x, memory):
+        words = dict(train=True, rngs={"dropout": jax.random.key(0)})
+        return reach.module().apply(variables, x, memory_BTD=memory, **words)
+
+    with placed_on(mesh, whole):
+        found = jax.jit(run)(*whole)
+        text = str(jax.make_jaxpr(run)(*whole))
+    assert found.sharding.spec[0] == "data"
+    assert text.count("sharding_constraint[") >= 3 * reach.stack.n_layers
+    np.testing.assert_allclose(found, run(variables, x, memory), atol=1e-5)
 
 
 def test_flops_agree_with_xla():
