@@ -115,8 +115,8 @@ class ChunkerConfig:
 
     def router(self) -> Router:
         """Return the router."""
-        options = dict(self.router_options)
-        return routers()[self.kind](width=self.width, rate=self.rate, **options)
+        words = dict(width=self.width, rate=self.rate, first_rate=self.rate_from)
+        return routers()[self.kind](**words, **dict(self.router_options))
 
     def pool(self) -> Pooling:
         """Return the pooling."""

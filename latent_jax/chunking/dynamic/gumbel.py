@@ -14,9 +14,10 @@ the number of boundaries of a row of T positions is binomial:
 Evaluation has a boundary where p > 1/2, or where the threshold says so. The threshold does not
 move the draws: the prior holds the rate of training, and both would push against each other.
 
-What is ours: log-odds are counted from those of alpha, not from 0. A predictor that knows nothing
-then draws as many boundaries as a row has room for, where the authors begin with half of all
-positions and arrays that are as long as needed. Boundaries at the starts of documents count.
+What is ours: log-odds are counted from those of the alpha that training begins with, not from 0. A
+predictor that knows nothing then draws as many boundaries as are aimed at, also where the rate
+moves with the run, and a row has room for them. The authors begin with half of all positions and
+arrays that are as long as needed. Boundaries at the starts of documents count.
 """
 
 import jax
@@ -41,7 +42,8 @@ class Gumbel(Predictor):
 
     def __call__(self, sight: Sight) -> jax.Array:
         """Return p_t; see `Router`."""
-        return jax.nn.sigmoid(self.log_odds(sight) - jnp.log(self.rate - 1.0))
+        first = self.first_rate or self.rate
+        return jax.nn.sigmoid(self.log_odds(sight) - jnp.log(first - 1.0))
 
     def draw(self, p_BT: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return b_t and s_t; see `Router`."""

@@ -68,6 +68,7 @@ class Router(Part):
 
     Attributes:
         rate: positions per chunk that are aimed at.
+        first_rate: those that are aimed at when training begins; 0 = `rate`.
 
     Class attributes:
         is_soft: whether its probabilities are of degrees, which a threshold can move, or 0 and 1.
@@ -101,6 +102,7 @@ class Router(Part):
     weight: ClassVar[float] = 0.03
 
     rate: float
+    first_rate: float = 0.0
 
     def __call__(self, sight: Sight) -> jax.Array:
         """Return the probability of a boundary, float32[B, T] in [0, 1].

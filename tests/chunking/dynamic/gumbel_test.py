@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latent_jax.chunking.dynamic.chunker import ChunkerConfig
 from latent_jax.chunking.dynamic.gumbel import TEMPERATURE, Gumbel, binomial_nats
 
 HARD = jnp.array([[1, 0, 0, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 1, 1, 1], [0] * 8], bool)
@@ -76,9 +77,11 @@ def test_a_draw_moves_with_its_probability():
     np.testing.assert_allclose(g, s * (1 - s) / TEMPERATURE, rtol=1e-3)
 
 
-def test_a_predictor_that_knows_nothing_draws_at_the_rate():
-    router = Gumbel(width=4, rate=5.0)
+def test_a_predictor_that_knows_nothing_draws_at_the_rate_aimed_at_first():
     sight = type("Sight", (), {"x_BTD": jnp.ones((1, 3, 4))})
-    variables = router.init(jax.random.key(0), sight)
-    p = router.apply(jax.tree.map(jnp.zeros_like, variables), sight)
-    np.testing.assert_allclose(p, 0.2, rtol=1e-6)
+    schedule = dict(control_steps=10, rate_from=2.5, rate_steps=10)
+    for words, expected in (({}, 0.2), (schedule, 0.4)):
+        router = ChunkerConfig(kind="gumbel", width=4, rate=5.0, **words).router()
+        variables = router.init(jax.random.key(0), sight)
+        p = router.apply(jax.tree.map(jnp.zeros_like, variables), sight)
+        np.testing.assert_allclose(p, expected, rtol=1e-6)
