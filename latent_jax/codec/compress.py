@@ -73,7 +73,7 @@ def open_tokenizer(
     if folder:
         return load(Path(folder))
     parsed = parse(method)
-    if family(parsed.family).learns_code:
+    if family(parsed.family).is_learned(parsed):
         raise ValueError(
             f"{parsed} is learned from text: compress and decompress take the folder of a saved "
             "one with --tokenizer, such as runs/NAME/tokenizer"

@@ -153,7 +153,7 @@ class Family(abc.ABC):
         rank: tables show families in ascending order of rank.
         colour: in pictures, an index into `reports.style.PALETTE`; None = grey.
         learns_code: whether its code is learned from a corpus or in a run, so that a file cannot be
-            coded without the learned part.
+            coded without the learned part; see `is_learned`.
         reads_ids: whether its language model reads the ids of the tokenizer.
         reads_gpt2_files: whether its tokenizer can be read from GPT-2's two files.
         amounts: the units that its tasks count, in which budgets can be given.
@@ -186,6 +186,11 @@ class Family(abc.ABC):
     def check(self, method: MethodName) -> None:
         """Raise ValueError where options do not go together; the message says which."""
         del method
+
+    def is_learned(self, method: MethodName) -> bool:
+        """Return whether the code of a method is learned: `learns_code`, unless options decide."""
+        del method
+        return self.learns_code
 
     def is_driven(self, method: MethodName) -> bool:
         """Return whether a byte model runs for every byte; sweeps encode such rows beforehand."""

@@ -11,7 +11,7 @@ _FAMILIES: dict[str, Family] = {}
 
 _WANTED = ("name", "summary", "example")
 _METHODS = ("vocab_size", "make_code", "make_task", "make_writer", "defaults", "check")
-_METHODS += ("row_code", "row_layout", "builds")
+_METHODS += ("row_code", "row_layout", "builds", "is_learned")
 _FLAGS = ("learns_code", "reads_ids", "reads_gpt2_files", "ids_are_bytes", "reads_problems")
 _FLAGS += ("rotary",)
 

@@ -79,6 +79,10 @@ class TokenPooling(HierarchicalFamily):
             residual="identity",
         )
 
+    def is_learned(self, method: MethodName) -> bool:
+        """Return whether a tokenizer teaches: marked bytes have its learned pieces."""
+        return method["router"] in TEACHERS
+
     def make_code(self, method: MethodName, sources: Sources) -> tokenizers.Tokenizer:
         """Return bytes, marked where a tokenizer's pieces end if such boundaries are learned.
 

@@ -5,6 +5,7 @@ import pydoc_data.topics
 import pytest
 
 from configs import token_pooling
+from latent_jax.codec.compress import open_tokenizer
 from latent_jax.data.packing import RowLayout
 from latent_jax.layers.reach import AttentionReach, MambaReach
 from latent_jax.methods.family import Sources
@@ -105,6 +106,17 @@ def test_rows_have_the_boundaries_of_the_tokenizer_that_teaches(word, kind):
     assert spec["boundaries"].dtype == bool and spec["boundaries"].shape == spec["ids"].shape
     with pytest.raises(ValueError, match="is learned from text: name some with --data"):
         known.make_code(method, Sources())
+
+
+def test_a_code_is_learned_where_a_tokenizer_teaches():
+    for name, expected in (("n=4", False), ("n=4,router=stride", False), ("n=4,router=bpe", True)):
+        method = parse(f"TokenPooling[{name}]")
+        assert family("TokenPooling").is_learned(method) == expected
+    assert family("BPE").is_learned(parse("BPE[v=300]"))
+    assert not family("Bytes").is_learned(parse("Bytes"))
+    with pytest.raises(ValueError, match=r"router=bpe\] is learned from text: compress and decomp"):
+        open_tokenizer("TokenPooling[n=4,router=bpe]")
+    assert type(open_tokenizer("TokenPooling[n=4]")) is Bytes
 
 
 def test_other_boundaries_need_no_field():
