@@ -128,7 +128,19 @@ def encode_corpora(
             make_tokenizer(parse(c.tokenizer), corpus, m1=c.m1, lanes=c.lanes or _begun_lanes(out))
             for c, out in zip(configs, folders, strict=True)
         ]
+        for one, tokenizer in zip(configs, makers, strict=True):
+            _check_fields(one, tokenizer)
         return _encode(corpus, configs, folders, makers)
+
+
+def _check_fields(config: EncodeConfig, tokenizer: Tokenizer) -> None:
+    """Refuse a code whose rows hold more than ids."""
+    more = sorted({*tokenizer.fields} - {"ids"})
+    if more:
+        raise ValueError(
+            f"rows of {config.tokenizer} hold {' and '.join(more)} beside ids, and encoded rows "
+            "hold ids alone: train it on the text itself, which is encoded while it trains"
+        )
 
 
 def _encode(

@@ -258,11 +258,21 @@ def _check_documents(config: ConfigDict) -> None:
                 f"context_bytes={config.context_bytes} sets the length of rows of text, and a row "
                 f"of {method} is one problem: leave it 0"
             )
+    elif source == "encoded" and (more := _fields_beside_ids(config)):
+        raise ValueError(
+            f"data.source='encoded' holds rows of ids, and {method} reads {' and '.join(more)} "
+            "beside them: name the text itself, which is encoded while it trains"
+        )
     elif source in PROBLEMS:
         raise ValueError(
             f"data.source={source!r} holds problems, and {method} reads text: set it to "
             f"{', '.join(one for one in SOURCES if one not in PROBLEMS)}"
         )
+
+
+def _fields_beside_ids(config: ConfigDict) -> list[str]:
+    method = parse(config.method)
+    return sorted({*family(method.family).row_layout(method, config).fields} - {"ids"})
 
 
 def _check_policy(config: ConfigDict) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from configs import token_pooling
 from latent_jax.codec.compress import open_tokenizer
+from latent_jax.codec.encode import EncodeConfig, encode_corpus
+from latent_jax.data import DataConfig
 from latent_jax.data.packing import RowLayout
 from latent_jax.layers.reach import AttentionReach, MambaReach
 from latent_jax.methods.family import Sources
@@ -106,6 +108,21 @@ def test_rows_have_the_boundaries_of_the_tokenizer_that_teaches(word, kind):
     assert spec["boundaries"].dtype == bool and spec["boundaries"].shape == spec["ids"].shape
     with pytest.raises(ValueError, match="is learned from text: name some with --data"):
         known.make_code(method, Sources())
+
+
+@pytest.mark.parametrize("word", ["bpe", "sentencepiece"])
+def test_rows_that_were_encoded_beforehand_have_no_boundaries(word, tmp_path):
+    """Encoded rows are ids alone: refused where they are made, and where they are read."""
+    name = f"TokenPooling[n=4,router={word},v=400]"
+    (tmp_path / "text.txt").write_bytes(TEXT)
+    words = dict(validation_percent=0.0, test_percent=0.0, cache_dir=str(tmp_path / "cache"))
+    data = DataConfig(source="files", files=(str(tmp_path / "text.txt"),), **words)
+    with pytest.raises(ValueError, match="hold boundaries beside ids, and encoded rows hold ids"):
+        encode_corpus(EncodeConfig(tokenizer=name, row_length=64), data, tmp_path / "rows")
+    config = config_of(name, data__source="encoded", data__files=(str(tmp_path / "rows"),))
+    with pytest.raises(ValueError, match=r"data\.source='encoded' holds rows of ids, .*boundaries"):
+        check_settings(config)
+    check_settings(config_of("TokenPooling[n=4]", data__source="encoded"))
 
 
 def test_a_code_is_learned_where_a_tokenizer_teaches():
