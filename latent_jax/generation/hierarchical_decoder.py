@@ -1,8 +1,8 @@
 """Decoding from a hierarchical model: caches at all stages, and a main network that often rests.
 
-A step reads one byte per lane with encoder and decoder of the outermost stage. The network inside
+A step reads one id per lane with encoder and decoder of the outermost stage. The network inside
 runs in those steps only in which some lane begins a chunk: one lane pays for it once per chunk, and
-a batch of many lanes in nearly every step, because lanes begin chunks at different bytes. Where it
+a batch of many lanes in nearly every step, because lanes begin chunks at different ids. Where it
 runs, it is computed for all lanes.
 """
 
@@ -18,11 +18,11 @@ from latent_jax.models.hierarchy_config import HierarchicalConfig
 
 @dataclasses.dataclass(frozen=True)
 class HierarchicalDecoder(Decoder):
-    """A hierarchical model over bytes.
+    """A hierarchical model over bytes, or other ids.
 
     Rings of attention hold as many positions, and as many chunks, as the lanes have slots; so the
     main network reads further back than the outer ones. A prompt has room for a chunk at every
-    byte: unlike rows in training, no lane overflows.
+    id: unlike rows in training, no lane overflows.
 
     Attributes:
         config: of the model.

@@ -62,7 +62,7 @@ class AttentionReach:
         """Refuse positions that a view cannot have."""
         if self.stack.positions not in ("rotary", "none"):
             raise ValueError(
-                "attention over chunks, or over a window of bytes, needs "
+                "attention over chunks, or over a window, needs "
                 f"model.positions=rotary; got {self.stack.positions!r}"
             )
 

@@ -8,7 +8,12 @@ from latent_jax.layers.middle import MOST_EXPERTS, MiddleConfig
 from latent_jax.layers.reach import AttentionReach
 from latent_jax.methods.bpe import BPE
 from latent_jax.methods.family import MethodName, Option, Sources
-from latent_jax.methods.hierarchical_family import HierarchicalFamily, Parts, outer_network
+from latent_jax.methods.hierarchical_family import (
+    HierarchicalFamily,
+    Parts,
+    concept_parts,
+    outer_network,
+)
 from latent_jax.methods.hierarchy_settings import HierarchyConfig
 from latent_jax.methods.registry import register
 from latent_jax.models.hierarchy_config import StageConfig
@@ -67,13 +72,8 @@ class ConceptMoE(HierarchicalFamily):
             )
 
     def parts(self, method: MethodName) -> Parts:
-        """Return the router of the name, picks, averages, and the encoder's result beside them."""
-        return Parts(
-            router=method["router"],
-            rate=method["n"],
-            control=bool(method["control"]),
-            residual="identity",
-        )
+        """Return the router of the name, and the rest; see `concept_parts`."""
+        return concept_parts(method)
 
     def vocab_size(self, method: MethodName) -> int:
         """Return v; the separator is one of them."""

@@ -1,4 +1,4 @@
-"""What families share whose model cuts bytes into chunks, and reads the chunks by another network.
+"""What families share whose model cuts its ids into chunks, and reads those by another network.
 
 A family says in `parts` how its chunks are made. The networks around them are the section
 `hierarchy` of a configuration, and the network over them the section `model`.
@@ -102,11 +102,11 @@ class HierarchicalFamily(Family):
         return {}
 
     def vocab_size(self, method: MethodName) -> int:
-        """Return 256 bytes and the separator."""
+        """Return 256 bytes and the separator; a family of other ids has its own."""
         return tokenizers.Bytes.vocab_size
 
     def make_code(self, method: MethodName, sources: Sources) -> tokenizers.Tokenizer:
-        """Return the tokenizer of bytes: chunks are part of the model."""
+        """Return the tokenizer of bytes, unless ids are others: chunks are part of the model."""
         return tokenizers.Bytes()
 
     def make_task(
@@ -162,9 +162,22 @@ class HierarchicalFamily(Family):
     def make_writer(
         self, task: Task, variables: Variables, tokenizer: tokenizers.Tokenizer, row_length: int
     ) -> Writer:
-        """Return a writer of bytes; see `Family`."""
+        """Return a writer of ids; see `Family`."""
         decoder = HierarchicalDecoder(task.model_config)
         return TokenWriter(decoder, variables, tokenizer, row_length)
+
+
+def concept_parts(method: MethodName) -> Parts:
+    """Return the parts of methods that make concepts, of their options router, n and control.
+
+    Vectors are picked and come back as the moving average, beside the encoder's result as it is.
+    """
+    return Parts(
+        router=method["router"],
+        rate=method["n"],
+        control=bool(method["control"]),
+        residual="identity",
+    )
 
 
 def check_parts(method: MethodName, parts: Parts) -> None:

@@ -19,7 +19,7 @@ DOCUMENTS = ("together", "apart")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HierarchyConfig:
-    """Of families that cut bytes into chunks; the network over chunks is the section `model`.
+    """Of families that cut ids into chunks; the network over chunks is the section `model`.
 
     Raises:
         ValueError: a value is out of range.

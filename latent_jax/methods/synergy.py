@@ -6,7 +6,7 @@ from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.middle import MiddleConfig
 from latent_jax.layers.reach import AttentionReach
 from latent_jax.methods.family import MethodName, Option
-from latent_jax.methods.hierarchical_family import HierarchicalFamily, Parts
+from latent_jax.methods.hierarchical_family import HierarchicalFamily, Parts, concept_parts
 from latent_jax.methods.hierarchy_settings import HierarchyConfig
 from latent_jax.methods.registry import register
 from latent_jax.models.hierarchy_config import StageConfig
@@ -44,13 +44,8 @@ class Synergy(HierarchicalFamily):
     outer = "attention"
 
     def parts(self, method: MethodName) -> Parts:
-        """Return the router of the name, picks, averages, and the encoder's result beside them."""
-        return Parts(
-            router=method["router"],
-            rate=method["n"],
-            control=bool(method["control"]),
-            residual="identity",
-        )
+        """Return the router of the name, and the rest; see `concept_parts`."""
+        return concept_parts(method)
 
     def stage(
         self,

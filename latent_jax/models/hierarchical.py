@@ -1,4 +1,4 @@
-"""Hierarchical models over bytes: encoder, chunker, inner network over chunks, decoder.
+"""Hierarchical models over bytes or other ids: encoder, chunker, network over chunks, decoder.
 
 Hwang et al. 2025, "Dynamic Chunking for End-to-End Hierarchical Sequence Modeling" (H-Net, arXiv
 2507.07955), section 2. The inner network is such a model again, or a transformer. Every sub-network
@@ -32,7 +32,7 @@ from latent_jax.models.stage import Notes, Stage
 
 
 class HierarchicalModel(nn.Module):
-    """Bytes to bytes: embedding, stages, and a head tied to the embedding."""
+    """Ids to ids: embedding, stages, and a head tied to the embedding."""
 
     config: HierarchicalConfig
 

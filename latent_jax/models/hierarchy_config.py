@@ -241,13 +241,13 @@ class HierarchicalConfig:
         return tuple(found)
 
     def forward_flops(self, length: int, *, at_rate: bool = False) -> dict[str, float]:
-        """Return forward FLOPs per byte by component, for rows of `length` bytes.
+        """Return forward FLOPs per id by component; an id is a byte, or a token of another code.
 
         The compiled program computes all chunks that there is room for, padded or not; that is what
         is counted, and what budgets pay.
 
         Args:
-            length: positions per row.
+            length: ids per row.
             at_rate: count the chunks that are aimed at instead, as a step of generation pays them.
         """
         head = 2.0 * self.stage.width * self.vocab_size

@@ -64,7 +64,8 @@ class ChunkerConfig:
     Attributes:
         kind: of the router, see `registry.routers`.
         width: D, of the vectors that it sees.
-        rate: positions per chunk that are aimed at; of the outermost stage, raw bytes per chunk.
+        rate: positions per chunk that are aimed at; of the outermost stage, raw bytes, or ids where
+            the task counts in tokens.
         slack: chunks that a row has room for, as a multiple of those aimed at.
         control_steps: observations that thresholds average over, at most; see `rate`. 0 = the
             paper's threshold, p > 1/2.

@@ -21,7 +21,7 @@ class Sight(NamedTuple):
     Attributes:
         x_BTD: the encoder's result.
         before_BTD: that of the position before; zeros at the first position of a row.
-        ids_BT: int32, byte ids that the positions read; for chunks, the first one of each.
+        ids_BT: int32, ids that the positions read; for chunks, the first one of each.
         before_BT: int32, those of the position before; the separator at the first one of a row.
         since_start_BT: int32, positions since the start of the document, 0 at its start.
         signal_BT: float32, a number from outside, as of a frozen model; None = there is none.
@@ -72,7 +72,8 @@ class Router(Part):
 
     Class attributes:
         is_soft: whether its probabilities are of degrees, which a threshold can move, or 0 and 1.
-        reads_ids: whether it reads the ids of bytes, so that it serves the outermost stage only.
+        reads_ids: whether it reads ids, which must be those of bytes, so that it serves the
+            outermost stage only.
         reads_signal: whether it reads a number from outside, likewise.
         draws: whether boundaries of training are drawn, by `draw`, with the rng stream
             "boundaries". Those of evaluation and generation never are.

@@ -12,13 +12,13 @@ class Row(NamedTuple):
     """What is known of the positions of rows beside their vectors.
 
     Attributes:
-        ids_BT: int32, byte ids that positions read; of chunks, the first one of each.
+        ids_BT: int32, ids that positions read; of chunks, the first one of each.
         starts_BT: bool, where documents start.
         mask_BT: bool, False at padding behind a row.
         documents_BT: int32, the document of each position where documents do not see each other;
             None = they do.
-        n_units: float32 scalar, what rates are counted in: raw bytes, or chunks of the stage
-            before.
+        n_units: float32 scalar, what rates are counted in: raw bytes or ids, or chunks of the
+            stage before.
         signal_BT: float32, see `Sight`; None = there is none.
     """
 
