@@ -7,9 +7,10 @@ Source      Nawrot et al. 2023, "Efficient Transformers with Dynamic Token Pooli
             Blocks are those of configs/hnet.py: rotary positions, gated SiLU and RMS norm, where
             the papers have relative ones, GELU or ReLU, and norms behind the blocks. Here a
             threshold follows the rate that is asked for; control=0 is the paper.
-Arguments   family      TokenPooling or Hourglass, which has no arguments but n
+Arguments   family      TokenPooling or Hourglass, whose arguments are n and up
             n           bytes per chunk
             router      gumbel, spikes, bpe, sentencepiece, whitespace or stride
+            up          of Hourglass: repeat, or attention to all chunks as well, as in the paper
             v           ids of the tokenizer that teaches, of bpe and sentencepiece; 0 = 4096
             control     1 or 0; -1 = 1, or 0 where boundaries are not learned
             size        nano, micro, mini, small or base: width and depth of the network over chunks
@@ -21,6 +22,7 @@ Commands    python launch/train.py --config configs/token_pooling.py --workdir r
             python launch/train.py --config configs/token_pooling.py:router=spikes,control=0
             python launch/train.py --config configs/token_pooling.py:router=bpe,v=1024,n=4
             python launch/train.py --config configs/token_pooling.py:family=Hourglass,n=3
+            python launch/train.py --config configs/token_pooling.py:family=Hourglass,up=attention
             python launch/generate.py --workdir runs/pooling/pooling --prompt 'The list '
 Hardware    2 CPU cores, minutes at size=nano
 Measured    with an earlier control of the rate; one seed, 49 steps of 8 kB (budget=400000), which
@@ -46,13 +48,14 @@ def get_config(arguments: str = "") -> ConfigDict:
     """Return the run `pooling`, and `bytes` beside it.
 
     Raises:
-        ValueError: Hourglass is given arguments of the other family.
+        ValueError: a family is given arguments of the other one.
     """
     a = parse_args(
         arguments,
         family="TokenPooling",
         n=4,
         router="gumbel",
+        up="repeat",
         v=0,
         control=-1,
         size="nano",
@@ -66,6 +69,9 @@ def get_config(arguments: str = "") -> ConfigDict:
     options += [f"control={a.control}"] if a.control >= 0 else []
     if a.family == Hourglass.name and options:
         raise ValueError(f"Hourglass cuts every n bytes: leave {', '.join(options)} out")
+    if a.family == TokenPooling.name and a.up != "repeat":
+        raise ValueError(f"up={a.up} is of Hourglass: leave it out, or state family=Hourglass")
+    options += [f"up={a.up}"] if a.up != "repeat" else []
     pooling = shared(a, f"{a.family}[{','.join([f'n={a.n}', *options])}]")
     runs = {"pooling": pooling}
     if a.baseline:

@@ -13,6 +13,7 @@ from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.cross_reach import CrossReach
 from latent_jax.layers.middle import MiddleConfig
 from latent_jax.layers.reach import AttentionReach, MambaReach
+from latent_jax.layers.up_attention import UpReach
 from latent_jax.models.gpt import GPTConfig
 from latent_jax.models.hierarchical import HierarchicalModel
 from latent_jax.models.hierarchy_config import HierarchicalConfig, StageConfig
@@ -40,11 +41,13 @@ def make_config(
     middle=None,
     vocab_size=257,
     cross=0,
+    up=False,
     **words,
 ):
     """Return a config; with slack 8 no row overflows.
 
-    With `cross`, patches of one stage are so many vectors, which bytes read.
+    With `cross`, patches of one stage are so many vectors, which bytes read. With `up`, positions
+    read all chunks by attention.
     """
     block = dict(vocab_size=0, max_length=T, positions="rotary", norm="rms", use_bias=False)
     main = TransformerConfig(**block, n_layers=layers, d_model=width, n_heads=2)
@@ -59,6 +62,7 @@ def make_config(
             cut |= dict(pooling="cross", pooling_options=(("n_vectors", cross), ("reach", 5)))
         chunker = ChunkerConfig(kind=router, width=one, **cut)
         back = dict(way_back=way_back, residual=residual, decoder=decoder)
+        back |= dict(up=UpReach(stack)) if up else {}
         if cross:
             decoder = CrossReach(reach, width, cross)
             back = dict(way_back="repeat", residual="identity", decoder=decoder)

@@ -13,6 +13,7 @@ from latent_jax.layers.config import DTYPES, MOST_IDS
 from latent_jax.layers.cross_reach import CrossReach
 from latent_jax.layers.ngrams import REACH
 from latent_jax.layers.reach import AttentionReach, Reach, ReachCache
+from latent_jax.layers.up_attention import UpReach
 from latent_jax.models.entropy_model import entropy_flops
 from latent_jax.nearest import check_word
 from latent_jax.ranges import Natural, at_least, check_fields, one_of
@@ -34,6 +35,7 @@ class StageCache(NamedTuple):
         last: what the router sees of the position before, and the pooling's state.
         memory_BD: float32, what the way back remembers of the last chunk.
         inner: of the inner network.
+        up: of the attention upsampling; () = there is none.
     """
 
     encoder: Any
@@ -41,6 +43,7 @@ class StageCache(NamedTuple):
     last: Last
     memory_BD: Any
     inner: Any
+    up: ReachCache | tuple[()] = ()
 
 
 class ModelCache(NamedTuple):
@@ -69,11 +72,12 @@ class StageConfig:
         residual: one of `RESIDUALS`.
         decoder: the decoder where it is another network than the encoder; None = as `outer`. One
             that reads chunks reads, at each position, what the way back remembers of its chunk.
+        up: attention to all chunks behind the way back, added to it; None = there is none.
 
     Raises:
         ValueError: the inner network is narrower, the chunker or the decoder has another width, a
             word is unknown, encoder or decoder have no positions, or nothing is added to the
-            encoder's result and the residual is not "identity".
+            encoder's result and the residual is not "identity" or chunks are read by attention.
     """
 
     outer: Reach
@@ -82,6 +86,7 @@ class StageConfig:
     way_back: str = "smooth"
     residual: str = "linear"
     decoder: "Reach | CrossReach | None" = None
+    up: UpReach | None = None
 
     def __post_init__(self):
         """Check the words and widths."""
@@ -106,6 +111,15 @@ class StageConfig:
             raise ValueError(
                 "a decoder that reads chunks alone takes the encoder's result as it is: set "
                 f"residual to identity; got {self.residual!r}"
+            )
+        if self.up is not None and not self.after.adds_chunks:
+            raise ValueError(
+                "a decoder that reads chunks alone has no way back that attention could be added "
+                "to: leave one of both out"
+            )
+        if self.up is not None and self.up.stack.d_model != self.width:
+            raise ValueError(
+                f"attention upsampling of width {self.up.stack.d_model} in a stage of {self.width}"
             )
 
     @property
@@ -163,7 +177,8 @@ class StageConfig:
             "encoder": self.outer.forward_flops(length),
             "router": self.chunker.forward_flops + share * self.chunker.flops_per_chunk,
             "decoder": self.after.forward_flops(length)
-            + (2.0 * self.width**2 if self.residual == "linear" else 0.0),
+            + (2.0 * self.width**2 if self.residual == "linear" else 0.0)
+            + (0.0 if self.up is None else self.up.forward_flops(length, n_chunks)),
         }
         return {part: own.get(part, 0.0) + share * inner.get(part, 0.0) for part in PARTS}
 
@@ -177,6 +192,7 @@ class StageConfig:
             last,
             jnp.zeros((n_lanes, self.back_width), jnp.float32),
             self.inner.empty_cache(n_lanes, n_slots, *words),
+            () if self.up is None else self.up.empty_cache(n_lanes, n_slots),
         )
 
 

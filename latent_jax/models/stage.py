@@ -68,6 +68,8 @@ class Stage(nn.Module):
         self.encoder, self.decoder = config.outer.module(), config.after.module()
         self.chunker = DynamicChunker(config.chunker)
         self.back = config.back
+        if config.up is not None:
+            self.up_attention = config.up.module()
         zeros = nn.initializers.zeros
         if config.residual == "linear":
             self.residual = Dense((width,), (width,), "float32", zeros, use_bias=False)
@@ -92,6 +94,10 @@ class Stage(nn.Module):
         else:
             z_BKE, notes = self.inner(z_BKE, inner_row, train=train)
         joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, read.p_BT, cut, row, inner_row)
+        if self.config.up is not None:
+            z_BKD = z_BKE[..., : self.config.back_width]
+            is_own_BTK = _is_of_own_document(row, inner_row)
+            joined_BTD = self.up_attention(joined_BTD, z_BKD, cut.chunk_of_BT, is_own_BTK)
         memory = self._memory(memory_BKD, cut, row, inner_row)
         stats = {f"{name}_{self.number}": value for name, value in chunks.stats.items()}
         own = Boundaries(p_BT, cut, row, read.own_BT)
@@ -126,12 +132,18 @@ class Stage(nn.Module):
         else:
             z_BKE, inner = self.inner.prefill(z_BKE, inner_row, n_chunks_B, cache.inner)
         joined_BTD, memory_BKD = self._joined(encoded_BTD, z_BKE, read.p_BT, cut, row, inner_row)
+        up = ()
+        if self.config.up is not None:
+            z_BKD = z_BKE[..., : self.config.back_width]
+            joined_BTD, up = self.up_attention.prefill(
+                joined_BTD, z_BKD, cut.chunk_of_BT, n_chunks_B, cache.up
+            )
         memory = self._memory(memory_BKD, cut, row, inner_row)
         y_BTD, decoder = self.decoder.prefill(joined_BTD, lengths_B, cache.decoder, **memory)
         at_B11 = n_chunks_B[:, None, None] - 1
         memory_BD = jnp.take_along_axis(memory_BKD, at_B11, axis=1)[:, 0]
         last = self.chunker.last(encoded_BTD, row, cut, lengths_B)
-        return y_BTD, StageCache(encoder, decoder, last, memory_BD, inner)
+        return y_BTD, StageCache(encoder, decoder, last, memory_BD, inner, up)
 
     def step(
         self,
@@ -165,15 +177,16 @@ class Stage(nn.Module):
             *(z_BE, id_B, start_B, is_first_B, cache.inner),
         )
         read_B = self.chunker.router.read(p_B)
-        up_BD, memory_BD = self.back.step(
-            z_BE[:, : self.config.back_width], read_B, start_B, is_first_B, cache.memory_BD
-        )
+        z_BD, up = z_BE[:, : self.config.back_width], ()
+        up_BD, memory_BD = self.back.step(z_BD, read_B, start_B, is_first_B, cache.memory_BD)
         adds_chunks = self.config.after.adds_chunks
         joined_BD = self._added(up_BD, encoded_BD) if adds_chunks else encoded_BD
+        if self.config.up is not None:
+            joined_BD, up = self.up_attention.step(joined_BD, z_BD, is_first_B, cache.up)
         memory = dict(memory_BD=memory_BD) if self.config.after.reads_chunks else {}
         y_BD, decoder = self.decoder.step(joined_BD, cache.decoder, is_real_B, **memory)
         last = keep(is_real_B, last, cache.last)
-        return y_BD, StageCache(encoder, decoder, last, memory_BD, inner)
+        return y_BD, StageCache(encoder, decoder, last, memory_BD, inner, up)
 
     def _widened(self, z_BKD):
         """Return chunks as wide as the inner network."""
@@ -213,6 +226,17 @@ def _of_own_document(x_BTD, cut, row, inner_row):
         return x_BTD
     of_chunk_BT = jnp.take_along_axis(inner_row.documents_BT, cut.chunk_of_BT, axis=1)
     return jnp.where((of_chunk_BT == row.documents_BT)[..., None], x_BTD, 0.0)
+
+
+def _is_of_own_document(row, inner_row):
+    """Return whether a chunk is of a position's document, bool[B, T, K]; None where all are read.
+
+    A document of -1 stands at places without a chunk.
+    """
+    if row.documents_BT is None:
+        return None
+    documents_BK = jnp.where(inner_row.mask_BT, inner_row.documents_BT, -1)
+    return row.documents_BT[..., None] == documents_BK[:, None]
 
 
 def _run_inner(stage, z_BE, id_B, start_B, is_first_B, cache):

@@ -39,6 +39,7 @@ WRITERS = {"AC", "BLT", "BPE", "Bytes", "EqualInfoAC", "GZip", "HNet", "Latent",
 WRITERS |= {"ConceptMoE", "Hourglass", "StaticAC", "Synergy", "TokenPooling"}
 """Families of this project that write; a new one may have no writer, and says so."""
 METHODS += ["HNet[n=3,stages=2,control=0]"]
+METHODS += ["Hourglass[n=4,up=attention]"]
 METHODS += [f"TokenPooling[n=4,router={kind}]" for kind in ("spikes", "bpe,v=400")]
 METHODS += [f"Latent[conv1d,c=2,{rest}]" for rest in ("k=16,q=fsq", "q=none")]
 

@@ -26,6 +26,8 @@ CASES = {
     "cross": make_config("stride", outer="attention", window=5, cross=2, width=16, rate=7.0),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean", slack=99.0),
     "gumbel, linear": make_config("gumbel", pooling="linear", way_back="repeat", rate=4.0),
+    "up": make_config("whitespace", outer="attention", up=True, way_back="repeat"),
+    "up, two stages": make_config("cosine", outer="attention", stages=2, rate=2.0, up=True),
     "joint": make_config("bernoulli", joint=True, residual="identity", layers=2),
     "plain middle": make_config(middle=dict(positions="none"), layers=2),
     "experts": make_config(middle=dict(n_experts=3, n_chosen=2, expert_slack=99.0)),
@@ -57,7 +59,8 @@ def windowed(config, window):
     inner = windowed(config.inner, window)
     outer = narrowed(config.outer, window)
     decoder = config.decoder and narrowed(config.decoder, window)
-    return dataclasses.replace(config, inner=inner, outer=outer, decoder=decoder)
+    up = config.up and dataclasses.replace(config.up, window=window)
+    return dataclasses.replace(config, inner=inner, outer=outer, decoder=decoder, up=up)
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -71,11 +74,12 @@ def whole(config, variables, ids):
         ("cosine", 6),
         ("entropy", 6),
         ("cross", 6),
+        ("up", 6),
         *(
             pytest.param(name, n_slots, marks=pytest.mark.slow)
             for name in CASES
             for n_slots in (32, 6)
-            if (name, n_slots) not in (("cosine", 6), ("entropy", 6), ("cross", 6))
+            if (name, n_slots) not in (("cosine", 6), ("entropy", 6), ("cross", 6), ("up", 6))
         ),
     ],
 )

@@ -51,6 +51,7 @@ TEXT = "".join(pydoc_data.topics.topics.values())[:30_000].encode()
         ("TokenPooling[n=4,router=stride]", "stride", 0, "TokenPooling[n=4,router=stride]"),
         ("Hourglass[n=3]", "stride", 0, "Hourglass[n=3]"),
         ("Hourglass[n=3,pooling=mean]", "stride", 0, "Hourglass[n=3,pooling=mean]"),
+        ("Hourglass[up=repeat,n=3]", "stride", 0, "Hourglass[n=3]"),
     ],
 )  # fmt: skip
 def test_names_say_how_chunks_are_made(name, router, control, text):
@@ -185,6 +186,20 @@ def test_the_linear_pooling_is_counted_by_chunk():
     assert found == pytest.approx(share * 2 * 4 * d * d - d)
 
 
+def test_bytes_read_all_chunks_by_attention_if_asked_for():
+    plain, up = (task_of(f"Hourglass[n=4{rest}]") for rest in ("", ",up=attention"))
+    stage = up.model_config.stage
+    assert plain.model_config.stage.up is None and stage.way_back == "repeat"
+    assert stage.up.stack == stage.outer.stack and stage.up.window == 0
+    found = up.component_flops["decoder"] - plain.component_flops["decoder"]
+    n_chunks = stage.chunker.capacity(up.row_length)
+    assert found == pytest.approx(stage.up.forward_flops(up.row_length, n_chunks))
+    with pytest.raises(ValueError, match=r"hierarchy\.outer to attention, got 'mamba'"):
+        task_of("Hourglass[n=4,up=attention]", hierarchy__outer="mamba")
+    with pytest.raises(ValueError, match="unknown up 'attend'"):
+        parse("Hourglass[n=4,up=attend]")
+
+
 def test_entropies_that_teach_are_paid_in_training():
     for router, n_heads in (("spikes", 1), ("gumbel", 0), ("bpe", 0)):
         task = task_of(f"TokenPooling[n=4,router={router}]")
@@ -202,5 +217,9 @@ def test_the_config_file_has_a_byte_model_beside_it():
     assert set(token_pooling.get_config("baseline=false").runs) == {"pooling"}
     with pytest.raises(ValueError, match="every n bytes: leave router=spikes, control=1 out"):
         token_pooling.get_config("family=Hourglass,router=spikes,control=1")
+    runs = token_pooling.get_config("family=Hourglass,up=attention,baseline=false").runs
+    assert runs.pooling.method == "Hourglass[n=4,up=attention]"
+    with pytest.raises(ValueError, match="up=attention is of Hourglass: leave it out, or state"):
+        token_pooling.get_config("up=attention")
     with pytest.raises(ValueError, match=r"unknown family 'Hourglas' .did you mean 'Hourglass'"):
         token_pooling.get_config("family=Hourglas")

@@ -28,6 +28,7 @@ CASES = {
     "n-grams": make_config("stride", ngrams=7),
     "mean, two stages": make_config("stride", stages=2, rate=2.0, pooling="mean"),
     "linear": make_config("stride", pooling="linear", way_back="repeat", residual="identity"),
+    "up": make_config("stride", outer="attention", up=True, way_back="repeat", residual="identity"),
     "joint": make_config(joint=True, residual="identity"),
     "plain middle": make_config(middle=dict(positions="none"), layers=2),
     "experts": make_config(middle=dict(n_experts=2, n_chosen=1, expert_slack=1.0)),
@@ -111,7 +112,16 @@ def test_a_boundary_that_moves_changes_nothing_before_it():
     assert len(counts) > 1, "no byte moved a boundary"
 
 
-DOCUMENTS = ("cosine", "overflow by stride", "two stages", "attention", "mean", "cross", "linear")
+DOCUMENTS = (
+    "cosine",
+    "overflow by stride",
+    "two stages",
+    "attention",
+    "mean",
+    "cross",
+    "linear",
+    "up",
+)
 
 
 @pytest.mark.parametrize("name", cases(*DOCUMENTS))
@@ -179,6 +189,8 @@ def test_networks_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="a decoder of width 16 in a stage of 8"):
         dataclasses.replace(stage, decoder=MambaReach.of(16, 1, 4, "float32"))
     plain = AttentionReach(MiddleConfig.of(stage.outer.stack, positions="none"))
+    with pytest.raises(ValueError, match="no way back that attention could be added to"):
+        dataclasses.replace(CASES["cross"].stage, up=CASES["up"].stage.up)
     with pytest.raises(ValueError, match="encoder and decoder have positions=none: only a network"):
         dataclasses.replace(stage, outer=plain)
     assert make_config(joint=True).stage.after.reads_chunks and not stage.after.reads_chunks
