@@ -112,8 +112,10 @@ def show(tables: Tables) -> str:
     """Return a table with a row for each run and text, and what the intervals are of."""
     records: Records = tables["robustness"]
     n_groups = min(record["n_groups"] for record in records)
-    said = f"±: half of a 95 % interval over documents, in {n_groups} groups or more"
-    return f"{show_parts(records)}\n\n{said if n_groups > 1 else 'One document has no interval.'}"
+    said = "One document has no interval: give a text of several, or more of it by --max_bytes."
+    if n_groups > 1:
+        said = f"±: half of a 95 % interval over documents, in {n_groups} groups or more"
+    return f"{show_parts(records)}\n\n{said}"
 
 
 def draw(tables: Tables, folder: Path) -> list[Path]:
