@@ -13,8 +13,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from latent_jax.experiments.cores import use_cores
 from latent_jax.experiments.evaluate import load_run, read_config
-from latent_jax.experiments.run import prepare, rows_read
+from latent_jax.experiments.run import prepare
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
@@ -26,8 +27,6 @@ from latent_jax.training import (
     abstract_state,
     create_state,
     initial_state,
-    share_heap,
-    spread_over_cores,
 )
 from latent_jax.training.feed import Feed
 from latent_jax.training.step import compile_train_step
@@ -78,10 +77,7 @@ def benchmark_rollout(
             "of a trained one"
         )
     config = _second_phase(read_config(open_path(workdir)) if workdir else config)
-    rows = config.batch_size // config.training.accumulation
-    n_devices = spread_over_cores([rows, rows_read(config)])
-    n_positions = rows * config.row_length / max(n_devices, 1)
-    share_heap(n_positions, config.model.d_model, config.model.n_layers)
+    use_cores([config])
     experiment = prepare(config)
     config, task, mesh = experiment.config, experiment.task, experiment.mesh
     spec = config_batch_spec(config)

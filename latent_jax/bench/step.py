@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import check_traced, describe_profile
+from latent_jax.experiments.cores import use_cores
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.row_codes import config_batch_spec, row_layout
 from latent_jax.methods.settings import check_settings, state_rule
@@ -32,8 +33,6 @@ from latent_jax.training import (
     create_state,
     initial_state,
     make_mesh,
-    share_heap,
-    spread_over_cores,
 )
 from latent_jax.training.profiler import mark_step
 from latent_jax.training.sharding import batch_sharding
@@ -87,12 +86,9 @@ def benchmark_step(
     state_rule(config)
     check_settings(config)
     training = TrainingConfig(**config.training, seed=config.seed)
+    use_cores([config])
     vocabulary = assumed_vocabulary(config, bytes_per_token)
     config = solve_shape(config, vocabulary)
-    rows = config.batch_size // training.accumulation
-    n_devices = spread_over_cores([rows])
-    n_positions = rows * config.row_length / max(n_devices, 1)
-    share_heap(n_positions, config.model.d_model, config.model.n_layers)
     mesh = make_mesh(training.strategy, training.model_parallel)
     check_batch(mesh, config.batch_size, training.accumulation)
     task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)

@@ -165,7 +165,8 @@ def benchmark_and_print(
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
     n_devices = spread_over_cores([benchmark.batch_size])
     n_positions = benchmark.batch_size * benchmark.row_length / max(n_devices, 1)
-    share_heap(n_positions, benchmark.d_model, benchmark.n_layers)
+    words = dict(n_heads=benchmark.n_heads, row_length=benchmark.row_length, n_devices=n_devices)
+    share_heap(n_positions, benchmark.d_model, benchmark.n_layers, **words)
     records = benchmark_training(benchmark, profile, n_traced)
     if json_path:
         write_table(records, json_path)

@@ -24,6 +24,7 @@ from latent_jax.experiments.checks import (
     check_source,
     check_weights,
 )
+from latent_jax.experiments.cores import rows_read
 from latent_jax.experiments.entropy_runs import settle_entropy_model
 from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension, with_extension
 from latent_jax.experiments.older_runs import ADDED, renewed
@@ -100,11 +101,6 @@ class Experiment:
         """
         reading = self.reading.parts[part] if part else self.reading
         return reading.evaluation(split=split, max_bytes=max_bytes, **self.batches)
-
-
-def rows_read(config: ConfigDict) -> int:
-    """Return the rows that a training step reads; see `Family.rows_read`."""
-    return family(parse(config.method).family).rows_read(config)
 
 
 def prepare(config: ConfigDict, startup: StartUp | None = None) -> Experiment:

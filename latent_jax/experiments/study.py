@@ -10,7 +10,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from latent_jax.experiments.run import prepare, rows_read, run
+from latent_jax.experiments.cores import use_cores
+from latent_jax.experiments.run import prepare, run
 from latent_jax.methods.blt import needs_entropies
 from latent_jax.methods.entropy_network import describe_network
 from latent_jax.methods.names import parse
@@ -19,7 +20,7 @@ from latent_jax.methods.unused import of_run, unused_options
 from latent_jax.paths import open_path
 from latent_jax.reports.command import comparison_table
 from latent_jax.reports.comparison import write_comparison
-from latent_jax.training import RunFolder, StartUp, share_heap, spread_over_cores
+from latent_jax.training import RunFolder, StartUp
 from latent_jax.training.mesh import is_primary
 
 logger = logging.getLogger(__name__)
@@ -52,13 +53,7 @@ def run_config(
     for run_config in runs.values():
         _settle_init_from(run_config, config.get("runs", {}), workdir)
         _settle_entropy_model(run_config, config.get("runs", {}), workdir)
-    n_devices = spread_over_cores(
-        itertools.chain.from_iterable(map(_rows_at_a_time, runs.values()))
-    )
-    for run_config in runs.values():
-        n_positions = _rows_per_micro_batch(run_config) * run_config.row_length
-        model = run_config.model
-        share_heap(n_positions / max(n_devices, 1), model.d_model, model.n_layers)
+    use_cores(list(runs.values()))
     if "runs" in config:
         for folder, run_config in runs.items():
             with _named(folder.name):
@@ -206,15 +201,6 @@ def _recorded_source(folder: Path, key: str, name: str) -> str:
     recorded = RunFolder(folder).config.get(section)
     source = recorded.get(option) if isinstance(recorded, dict) else None
     return source if isinstance(source, str) and Path(source).name == name else ""
-
-
-def _rows_at_a_time(config: ConfigDict) -> tuple[int, int]:
-    """Return the rows of a micro-batch, and those that a step reads: devices divide both."""
-    return _rows_per_micro_batch(config), rows_read(config)
-
-
-def _rows_per_micro_batch(config: ConfigDict) -> int:
-    return config.batch_size // config.training.accumulation
 
 
 def _print_table(folders: Sequence[Path], workdir: Path) -> None:

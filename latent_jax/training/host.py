@@ -53,19 +53,32 @@ def keep_memory() -> bool:
     )
 
 
-def share_heap(n_positions: float = math.inf, d_model: int = 1, n_layers: int = 1) -> bool:
+def share_heap(
+    n_positions: float = math.inf,
+    d_model: int = 1,
+    n_layers: int = 1,
+    *,
+    n_heads: int = 0,
+    row_length: int = 0,
+    n_devices: int = 0,
+) -> bool:
     """Give all threads one heap if a step is larger than the heap of a thread; return whether.
 
-    Without arguments the step counts as large. Call it before JAX's backends start: a thread keeps
+    Without arguments the step counts as large. With one device nobody waits for the heap's lock,
+    and the heap is shared whatever the step. Call it before JAX's backends start: a thread keeps
     the heap that it began with.
 
     Args:
         n_positions: of a step on one device.
         d_model: width of the stream.
         n_layers: blocks, each of which keeps about 17 float32 numbers for each one of the stream.
+        n_heads: of attention, each of which keeps a float32 weight per pair of positions.
+        row_length: positions that a position may attend to.
+        n_devices: devices of this process, where known.
     """
-    is_large = 4 * 17 * n_positions * d_model * n_layers > THREAD_HEAP
-    return is_large and _tell_malloc((_M_ARENA_MAX, 1))
+    per_position = 17 * d_model + n_heads * row_length
+    is_large = 4 * per_position * n_positions * n_layers > THREAD_HEAP
+    return (n_devices == 1 or is_large) and _tell_malloc((_M_ARENA_MAX, 1))
 
 
 def _tell_malloc(*settings: tuple[int, int]) -> bool:
