@@ -65,7 +65,8 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.evaluation_bytes = 200_000
     config.optimizer.learning_rate = 3e-3
     config.optimizer.warmup_steps = 20
-    config.training.eval_every = config.training.save_every = 100
+    config.training.eval_every = 250
+    config.training.save_every = 100
     config.training.keep_latest = 1
     config.data.num_workers = 0
     return config

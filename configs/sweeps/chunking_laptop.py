@@ -65,7 +65,7 @@ def get_sweep(arguments: str = "") -> Sweep:
     Raises:
         ValueError: there is no such arm, or an arm lacks its entropy model.
     """
-    a = parse_args(arguments, files="", bytes=1_000_000, arms="", entropy="", seeds=3)
+    a = parse_args(arguments, files="", bytes=500_000, arms="", entropy="", seeds=3)
     arms = a.arms.split("+") if a.arms else [arm for arm in ARMS if a.entropy or _is_free(arm)]
     for arm in arms:
         check_word("arm", arm, ARMS)
