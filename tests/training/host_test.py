@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from latent_jax.training import host
 from latent_jax.training.host import keep_memory, share_heap, spread_over_cores
 
 
@@ -122,6 +123,16 @@ def test_threads_share_a_heap_only_where_steps_are_large():
     assert told == "True" and int(faults) < 1000
     told, faults = run_python(small)
     assert told == "False" and int(faults) > 10_000  # mapped: larger than the heap of a thread
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_attention_and_a_single_device_decide_as_well(monkeypatch):
+    told = []
+    monkeypatch.setattr(host, "_tell_malloc", lambda *settings: told.append(settings) or True)
+    assert not share_heap(1000, 64, 2) and not told
+    assert not share_heap(1000, 64, 2, n_heads=4, row_length=1000, n_devices=2) and not told
+    assert share_heap(2100, 64, 2, n_heads=4, row_length=1000, n_devices=2) and len(told) == 1
+    assert share_heap(1000, 64, 2, n_devices=1) and len(told) == 2
 
 
 def test_an_environment_that_sets_malloc_is_left_alone(monkeypatch):
