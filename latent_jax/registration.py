@@ -4,6 +4,7 @@ Every command imports all of them. So a file that cannot be imported, or that re
 method, ends every command in one line, which names the file.
 """
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -17,6 +18,7 @@ class RegistrationError(ValueError):
     """A file that registers a method cannot be used; the message names it."""
 
 
+@functools.cache  # a folder is listed once, and a broken file is tried again each time
 def import_all(package: str) -> None:
     """Import every file of a package, so that a new one needs no other edit.
 

@@ -8,6 +8,8 @@ from configs import common, latent_lm, quickstart
 from configs.print_config import describe_config, print_config, read_comments
 from tests.launching import launch
 
+COMMENTS = read_comments()
+
 
 def rows(config, changed=()):
     """Return key -> (value as it is printed, where it was set, comment)."""
@@ -33,7 +35,7 @@ def rows(config, changed=()):
     ],
 )
 def test_a_comment_is_read_wherever_it_stands(key, comment):
-    assert read_comments()[key].startswith(comment)
+    assert COMMENTS[key].startswith(comment)
 
 
 def test_every_key_of_a_dataclass_has_a_comment():
@@ -81,8 +83,8 @@ def test_it_prints_one_line_for_each_key(capsys):
 
 
 def test_words_stand_in_place_of_the_constant_that_has_them():
-    comments = read_comments()
-    assert "gelu" in comments["model.activation"] and " | " in comments["model.activation"]
-    assert "pmap | fsdp | tensor" in comments["training.strategy"]
-    hidden = {key: text for key, text in comments.items() if re.search(r"of `?[A-Z]{4,}", text)}
+    activations = COMMENTS["model.activation"]
+    assert "gelu" in activations and " | " in activations
+    assert "pmap | fsdp | tensor" in COMMENTS["training.strategy"]
+    hidden = {key: text for key, text in COMMENTS.items() if re.search(r"of `?[A-Z]{4,}", text)}
     assert not hidden

@@ -48,6 +48,7 @@ def flat(config, prefix=""):
 
 
 DEFAULTS = dict(flat(made()))
+COMMENTS = read_comments()
 NUMBERS = [key for key, value in DEFAULTS.items() if type(value) in (int, float)]
 CHOICES = ("head", "latent.beta_schedule", "latent.lm_gradient", "quantizer.metric")
 CHOICES += ("quantizer.gradient", "quantizer.codebook_update", "optimizer.name", "data.source")
@@ -82,7 +83,7 @@ def test_a_number_that_makes_no_sense_is_refused_by_its_key(key):
 
 @pytest.mark.parametrize("key", NUMBERS)
 def test_minus_one_and_zero_are_refused_or_mean_something(key):
-    comment = read_comments()[key]
+    comment = COMMENTS[key]
     for value in (-1, 0):
         try:
             check_settings(made(**{key: value}))
