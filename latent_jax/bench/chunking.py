@@ -11,6 +11,7 @@ the one of this project that has the same shape, whose encoder and decoder are a
 
 import dataclasses
 import importlib.util
+import logging
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -38,6 +39,8 @@ from latent_jax.reports.columns import Column
 from latent_jax.reports.tables import text_table, write_table
 from latent_jax.tokenizers import Bytes
 from latent_jax.training.host import n_cores
+
+logger = logging.getLogger(__name__)
 
 METHODS = (
     "Bytes",
@@ -119,7 +122,10 @@ def benchmark_chunking(
     solved = _solved(measured)
     first, _ = next(iter(solved.values()))
     draw_rows = _row_source(benchmark, first.batch_size, first.row_length)
-    prepared = {key: prepare_step(*each) for key, each in solved.items()}
+    prepared = {}
+    for key, each in solved.items():
+        prepared[key] = prepare_step(*each)
+        logger.info("%s is compiled, in %.0f s", key, prepared[key].compile_seconds)
     sides: dict[str, Side] = {key: OurSide(step) for key, step in prepared.items()}
     if has_peer:
         sides[PEER] = PeerSide(prepared[name])

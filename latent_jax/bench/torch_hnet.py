@@ -17,6 +17,8 @@ module that passes no mask on, because rows are full and padding of chunks comes
 as when the package makes the decoders itself, a step takes 1.5 to 2 times as long on a CPU.
 """
 
+import statistics
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -25,10 +27,16 @@ from torch import nn
 from x_transformers import Decoder
 
 from latent_jax.bench.chunk_rates import flops_at_rates
+from latent_jax.bench.chunking_sides import PEER
 from latent_jax.bench.torch_gpt import torch_device
 from latent_jax.layers.config import TransformerConfig
 from latent_jax.layers.reach import AttentionReach
 from latent_jax.models.hierarchy_config import HierarchicalConfig
+
+BLOCKS = dict(
+    window=0, positions="rotary", norm="rms", gated=True, activation="silu", use_bias=False
+)
+"""What the blocks of both are like."""
 
 
 class TorchHNet(nn.Module):
@@ -117,6 +125,7 @@ class TorchHNetSteps:
         torch.set_num_threads(n_threads)
         self.config, self.device = config, torch_device()
         self.model = TorchHNet(config).to(self.device)
+        self._n_chunks: list[int] = []
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), learning_rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True
         )
@@ -129,6 +138,7 @@ class TorchHNetSteps:
     def aim(self, ids_BT: np.ndarray) -> None:
         """Set the threshold for rows that follow; the package has no control of the rate."""
         inputs_BT, _ = self._rows(ids_BT)
+        self._n_chunks.clear()
         self.model.aim(inputs_BT, self.config.stage.chunker.rate)
 
     def step(self, ids_BT: np.ndarray) -> torch.Tensor:
@@ -142,6 +152,7 @@ class TorchHNetSteps:
         (loss + of_router).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimizer.step()
+        self._n_chunks.append(self.model.n_chunks)
         return loss.detach()
 
     def wait(self) -> None:
@@ -149,9 +160,19 @@ class TorchHNetSteps:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
+    @property
+    def n_chunks(self) -> float:
+        """K on average over the steps since `aim`."""
+        return statistics.mean(self._n_chunks)
+
     def flops_per_position(self, length: int) -> float:
-        """Return forward FLOPs per position of the last pass, counted as those of our model."""
-        return flops_at_rates(self.config, length, [length / self.model.n_chunks])
+        """Return forward FLOPs per position of these steps, counted as those of our model.
+
+        Args:
+            length: T.
+        """
+        each = [flops_at_rates(self.config, length, [length / n]) for n in self._n_chunks]
+        return statistics.mean(each)
 
     def _rows(self, ids_BT: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what positions read, and what they predict."""
@@ -163,20 +184,21 @@ def check_peer(config: HierarchicalConfig) -> None:
     """Raise ValueError where the package cannot make a model of the same shape."""
     stage = config.stage
     parts = (stage.outer, stage.inner, stage.after)
-    wrong = [
-        ("stages", len(config.stages), 1),
-        ("outer networks", type(stage.outer).__name__, AttentionReach.__name__),
-        ("decoder", type(stage.after).__name__, AttentionReach.__name__),
-    ]
-    wrong = [each for each in wrong if each[1] != each[2]]
-    if not wrong:
-        looks = [
-            (one.window, one.stack.positions, one.stack.norm, one.stack.gated, one.stack.activation)
-            for one in parts
-        ]
-        usual = (0, "rotary", "rms", True, "silu")
-        wrong = [("window, positions, norm, gated, activation", look, usual) for look in looks]
-        wrong = [each for each in wrong if each[1] != each[2]]
-    if wrong:
-        what, has, needs = wrong[0]
-        raise ValueError(f"h-net-dynamic-chunking is compared with {what} {needs}; got {has}")
+    kinds = [type(part).__name__ for part in parts]
+    if set(kinds) != {AttentionReach.__name__} or len(config.stages) > 1:
+        raise ValueError(
+            f"{PEER} is compared with one stage that has attention in encoder and decoder; here "
+            f"are {len(config.stages)} and {', '.join(kinds)}"
+        )
+    for part in parts:
+        stack = part.stack
+        has = dict(
+            window=part.window,
+            positions=stack.positions,
+            norm=stack.norm,
+            gated=stack.gated,
+            activation=stack.activation,
+            use_bias=stack.use_bias,
+        )
+        if has != BLOCKS:
+            raise ValueError(f"{PEER} is compared with blocks of {BLOCKS}; here are {has}")

@@ -122,16 +122,16 @@ def _cut(run: Run, written: Sequence[Written], n_bytes: int) -> dict[str, Any]:
     firsts = first_positions(config, run.variables, texts, length)
     counts = [sum(map(len, texts)) + len(texts), *(int(first_BT.sum()) for first_BT in firsts)]
     rates = [n / max(below, 1) for n, below in itertools.pairwise(counts)]
-    # Prompts are read at once. A step reads the byte that the step before drew.
-    is_new_BT = np.zeros(firsts[-1].shape, bool)
-    for row, one in enumerate(written):
-        is_new_BT[row, 1 + len(one.kept) : 1 + len(one.kept) + len(one.text)] = True
-    steps_T = is_new_BT.any(axis=0)
-    runs_BT = firsts[-1] & is_new_BT
+    # Prompts are read at once. Step j reads the byte that the step before drew.
+    new = [row[1 + len(one.kept) :] for row, one in zip(firsts[-1], written, strict=True)]
+    runs_BN = np.zeros((len(written), n_bytes), bool)
+    for runs_N, row, one in zip(runs_BN, new, written, strict=True):
+        runs_N[: len(one.text)] = row[: len(one.text)]
+    n_most = max(len(one.text) for one in written)
     flops = sum(len(text) * flops_at_rates(config, len(text), rates) for text in texts)
     return {
-        "bytes_per_chunk": n_new / max(int(runs_BT.sum()), 1),
-        "main_steps_share": float(runs_BT.any(axis=0).sum() / max(steps_T.sum(), 1)),
+        "bytes_per_chunk": n_new / max(int(runs_BN.sum()), 1),
+        "main_steps_share": float(runs_BN.any(axis=0).sum() / max(n_most, 1)),
         "generation_flops_per_byte": flops / max(n_new, 1),
     }
 
