@@ -42,8 +42,6 @@ component. PyTorch, transformers, tiktoken and h-net-dynamic-chunking come with:
     python -m pip install -e '.[benchmark]'
 """
 
-import re
-
 from absl import flags
 from ml_collections import config_flags
 
@@ -55,6 +53,7 @@ from latent_jax.bench.chunking import (
     TWIN_METHOD,
     ChunkingBenchmark,
     benchmark_chunking_and_print,
+    names_of,
     twin_config,
 )
 from latent_jax.bench.data import DataBenchmark, benchmark_data
@@ -70,6 +69,8 @@ from latent_jax.bench.train import TrainBenchmark, benchmark_and_print
 from latent_jax.bench.writing import benchmark_writing_and_print
 from latent_jax.command_verbs import run_verbs
 from latent_jax.data import DataConfig
+from latent_jax.methods.blt import needs_entropies
+from latent_jax.methods.names import parse
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True
@@ -202,14 +203,13 @@ def chunking(
     files, text_field, max_bytes, methods, entropy_model, flops_per_byte, json_path, **words
 ):
     """Measure the training of models that cut bytes, compared with the GPT over bytes."""
-    names = ["Bytes", *(name.strip() for name in re.split(r",(?![^\[]*\])", methods))]
-    names += ["BLT[n=4]"] if entropy_model else []
     shape = {name: words.pop(name) for name in ("row_length", "batch_size")}
     shape = {name: value for name, value in shape.items() if flags.FLAGS[name].present}
 
     def config(method):
-        entropy = f",entropy={entropy_model}" if entropy_model else ""
-        found = chunking_arms.get_config(f"method={method}{entropy}")
+        found = chunking_arms.get_config(f"method={method}")
+        if needs_entropies(parse(method)):
+            found.hierarchy.entropy_model = entropy_model
         if "row_length" in shape:
             found.context_bytes = shape["row_length"]
         found.batch_size = shape.get("batch_size", found.batch_size)
@@ -219,7 +219,7 @@ def chunking(
 
     text = dict(files=files, text_field=text_field, max_bytes=max_bytes)
     benchmark_chunking_and_print(
-        {name: config(name) for name in dict.fromkeys(filter(None, names))},
+        {name: config(name) for name in names_of(methods, bool(entropy_model))},
         twin_config(config(TWIN_METHOD)),
         ChunkingBenchmark(**text, **words),
         json_path,

@@ -12,6 +12,7 @@ the one of this project that has the same shape, whose encoder and decoder are a
 import dataclasses
 import importlib.util
 import logging
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -50,6 +51,9 @@ METHODS = (
     "TokenPooling[n=4]",
 )
 """Those that are measured by default; the first one is always the first row."""
+
+BY_ENTROPY = "BLT[n=4]"
+"""Measured too where there is a byte model."""
 
 TWIN_METHOD = "HNet[n=4]"
 """The method of the pair: the peer's model, and ours of the same shape."""
@@ -168,6 +172,18 @@ def benchmark_chunking_and_print(
     print(text_table(records, COLUMNS if missing else COLUMNS + PEER_COLUMNS))
     if missing:
         print(f"\n{missing}")
+
+
+def names_of(methods: str, has_entropies: bool) -> list[str]:
+    """Return the methods that are measured, Bytes first, each once.
+
+    Args:
+        methods: names with commas between them; commas in square brackets are part of a name.
+        has_entropies: whether there is a byte model whose entropies BLT can read, which adds it.
+    """
+    found = [name.strip() for name in re.split(r",(?![^\[]*\])", methods)]
+    found = [METHODS[0], *filter(None, found), *[BY_ENTROPY] * has_entropies]
+    return [*dict.fromkeys(found)]
 
 
 def twin_config(config: ConfigDict) -> ConfigDict:

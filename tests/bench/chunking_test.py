@@ -6,9 +6,11 @@ import pytest
 from configs import chunking_arms
 from latent_jax.bench import chunking as module
 from latent_jax.bench.chunking import (
+    METHODS,
     ChunkingBenchmark,
     benchmark_chunking,
     benchmark_chunking_and_print,
+    names_of,
     twin_config,
 )
 from latent_jax.bench.chunking_sides import N_WARM_UP, PEER, take_turns
@@ -116,6 +118,14 @@ def test_what_cannot_be_compared_is_refused(alone, tmp_path):
     short.write_text("Too short.")
     with pytest.raises(ValueError, match="the text has 11 bytes, and a row 16"):
         measure(files=(str(short),))
+
+
+def test_bytes_come_first_and_commas_in_brackets_are_part_of_a_name():
+    assert names_of("HNet[n=4,router=stride], Bytes,HNet[n=2]", False) == [
+        *("Bytes", "HNet[n=4,router=stride]", "HNet[n=2]")
+    ]
+    assert names_of("", True) == ["Bytes", "BLT[n=4]"]
+    assert names_of(",".join(METHODS), False) == [*METHODS]
 
 
 def test_the_twin_has_attention_outside():
