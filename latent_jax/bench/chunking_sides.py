@@ -127,7 +127,7 @@ class PeerSide:
         """Create it.
 
         Threads of PyTorch wait asleep, unless the user says otherwise: those that spin slow what
-        runs beside them, and where another program holds a core, a step takes 15 times as long.
+        runs beside them, and where another program held a core, a step took 15 times as long.
         """
         os.environ.setdefault(WAIT_POLICY, "PASSIVE")  # read when PyTorch is first imported
         from latent_jax.bench.torch_hnet import TorchHNetSteps

@@ -14,7 +14,7 @@ not same    encoder and decoder are attention, because the package has no Mamba-
 
 Its networks are `Decoder`s of x-transformers with `scaled_dot_product_attention`. They stand in a
 module that passes no mask on, because rows are full and padding of chunks comes last: with masks,
-as when the package makes the decoders itself, a step takes 1.5 to 2 times as long on a CPU.
+as when the package makes the decoders itself, a step took 1.4 to 1.9 times as long on a CPU.
 """
 
 import statistics
