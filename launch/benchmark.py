@@ -10,6 +10,9 @@
     python launch/benchmark.py m1 --data 'text/*.jsonl.xz' --lanes=64,1024,4096 --seconds=10
     python launch/benchmark.py generate --lanes=1,8,64,512
     python launch/benchmark.py generate --workdirs runs/latent,runs/bpe,runs/bytes
+    python launch/benchmark.py chunking --n_steps=10
+    python launch/benchmark.py chunking --data 'text/*.jsonl.xz' --entropy_model runs/blt/entropy
+    python launch/benchmark.py chunking --methods 'HNet[n=4],HNet[n=8]' --flops_per_byte=4e6
     python launch/benchmark.py rollout --config configs/latent_reasoning.py
     python launch/benchmark.py rollout --workdir runs/thoughts/phase2 --json rollout.json
 
@@ -25,18 +28,34 @@ FLOPs allow on this machine and with one forward pass per prefix; each number of
 takes --seconds and its start-up. `generate` samples from a GPT and from the same weights in Hugging
 Face transformers on the same kind of device, two rows for each number of lanes, or from the GPT
 alone if transformers is not installed. With --workdirs it samples from trained runs of any method,
-in raw bytes per second, compared with the first run. For a shape that nobody has trained here,
---bytes_per_id, measured on text, turns ids per second into bytes. `rollout` makes roll-outs and
-updates of the second phase of latent reasoning, of a config with drawn weights or of a trained run,
-and prints the seconds of both, tokens per second, and the FLOPs of each component.
-PyTorch, transformers and tiktoken come with: python -m pip install -e '.[benchmark]'
+in raw bytes per second, compared with the first run; of runs that cut bytes into chunks it states
+what they cut, and the FLOPs per byte at that rate. For a shape that nobody has trained here,
+--bytes_per_id, measured on text, turns ids per second into bytes. `chunking` trains methods that
+cut bytes into chunks, in turns with the GPT over bytes of equal FLOPs per byte, as
+configs/chunking_arms.py makes them, on random bytes or on --data. It prints FLOPs per second,
+compared with that GPT and, where h-net-dynamic-chunking is installed, with the H-Net of that
+package. How fast such models write is measured on trained runs, by `generate --workdirs`. `rollout`
+makes roll-outs and updates of the second phase of latent reasoning, of a config with drawn weights
+or of a trained run, and prints the seconds of both, tokens per second, and the FLOPs of each
+component. PyTorch, transformers, tiktoken and h-net-dynamic-chunking come with:
+
+    python -m pip install -e '.[benchmark]'
 """
 
 from absl import flags
 from ml_collections import config_flags
 
+from configs import chunking_arms
 from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.bench.agreement import agreement_and_print
+from latent_jax.bench.chunking import (
+    METHODS,
+    TWIN_METHOD,
+    ChunkingBenchmark,
+    benchmark_chunking_and_print,
+    names_of,
+    twin_config,
+)
 from latent_jax.bench.data import DataBenchmark, benchmark_data
 from latent_jax.bench.generation import (
     GenerationBenchmark,
@@ -50,6 +69,8 @@ from latent_jax.bench.train import TrainBenchmark, benchmark_and_print
 from latent_jax.bench.writing import benchmark_writing_and_print
 from latent_jax.command_verbs import run_verbs
 from latent_jax.data import DataConfig
+from latent_jax.methods.blt import needs_entropies
+from latent_jax.methods.names import parse
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its arguments after a colon.", lock_config=True
@@ -62,10 +83,16 @@ VOCAB_SIZE = flags.DEFINE_integer(
     "vocab_size", TrainBenchmark.vocab_size, "Ids of the model.", lower_bound=1
 )
 ROW_LENGTH = flags.DEFINE_integer(
-    "row_length", TrainBenchmark.row_length, "Ids per row.", lower_bound=1
+    "row_length",
+    TrainBenchmark.row_length,
+    "Ids per row; of chunking, if it is not given, those of configs/chunking_arms.py.",
+    lower_bound=1,
 )
 BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", TrainBenchmark.batch_size, "Rows per step.", lower_bound=1
+    "batch_size",
+    TrainBenchmark.batch_size,
+    "Rows per step; of chunking, if it is not given, those of configs/chunking_arms.py.",
+    lower_bound=1,
 )
 LANES = flags.DEFINE_list(
     "lanes",
@@ -117,6 +144,22 @@ CACHE_DIR = flags.DEFINE_string("cache_dir", DataConfig.cache_dir, "Folder for t
 METHOD = flags.DEFINE_string(
     "method", "EqualInfoAC[b=32,v=256]", "Literature name; launch/prepare.py methods lists them."
 )
+METHOD_LIST = flags.DEFINE_string(
+    "methods",
+    ",".join(METHODS),
+    "Methods that read bytes, commas between them; Bytes is always the first row.",
+)
+ENTROPY_MODEL = flags.DEFINE_string(
+    "entropy_model",
+    "",
+    "Run folder of a byte model whose entropies BLT reads; it adds BLT[n=4] to the methods.",
+)
+FLOPS_PER_BYTE = flags.DEFINE_float(
+    "flops_per_byte",
+    0.0,
+    "Forward FLOPs per byte of all methods; 0 = those of configs/chunking_arms.py.",
+    lower_bound=0,
+)
 M1 = flags.DEFINE_string("m1", "", "File of the byte model; by default the shipped one.")
 JSON = flags.DEFINE_string("json", None, "Also write the unrounded records to this file.")
 APPEND = flags.DEFINE_bool("append", False, "Add the record to those in --json.")
@@ -154,6 +197,33 @@ def m1(files, lanes, max_bytes, **words):
     """Measure encoding with M1, compared with what its FLOPs allow."""
     lanes = _numbers("lanes", lanes) or [0]
     benchmark_m1(_given(files), lanes=lanes, max_bytes=max_bytes or 1 << 20, **words)
+
+
+def chunking(
+    files, text_field, max_bytes, methods, entropy_model, flops_per_byte, json_path, **words
+):
+    """Measure the training of models that cut bytes, compared with the GPT over bytes."""
+    shape = {name: words.pop(name) for name in ("row_length", "batch_size")}
+    shape = {name: value for name, value in shape.items() if flags.FLAGS[name].present}
+
+    def config(method):
+        found = chunking_arms.get_config(f"method={method}")
+        if needs_entropies(parse(method)):
+            found.hierarchy.entropy_model = entropy_model
+        if "row_length" in shape:
+            found.context_bytes = shape["row_length"]
+        found.batch_size = shape.get("batch_size", found.batch_size)
+        if flops_per_byte:
+            found.inference_flops_per_byte = flops_per_byte
+        return found
+
+    text = dict(files=files, text_field=text_field, max_bytes=max_bytes)
+    benchmark_chunking_and_print(
+        {name: config(name) for name in names_of(methods, bool(entropy_model))},
+        twin_config(config(TWIN_METHOD)),
+        ChunkingBenchmark(**text, **words),
+        json_path,
+    )
 
 
 def generate(lanes, json_path, append, **words):
@@ -218,6 +288,20 @@ CASES = {
     ),
     "tokenizers": (tokenizers, dict(**TEXT, **GPT2, **RECORDS)),
     "m1": (m1, dict(**TEXT, method=METHOD, m1=M1, lanes=LANES, seconds=SECONDS, **RECORDS)),
+    "chunking": (
+        chunking,
+        dict(
+            **TEXT,
+            methods=METHOD_LIST,
+            entropy_model=ENTROPY_MODEL,
+            flops_per_byte=FLOPS_PER_BYTE,
+            row_length=ROW_LENGTH,
+            batch_size=BATCH_SIZE,
+            n_steps=N_STEPS,
+            steps_per_turn=STEPS_PER_TURN,
+            **RECORDS,
+        ),
+    ),
     "generate": (
         generate,
         dict(

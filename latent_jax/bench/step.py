@@ -4,15 +4,19 @@ The step is the one that `training.train` runs. Its ids are random, and their nu
 the method's name, so the step is measured before anything has been prepared for it.
 """
 
+import dataclasses
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from latent_jax.contracts import Batch, Task, Vocabulary
 from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import check_traced, describe_profile
@@ -28,6 +32,7 @@ from latent_jax.reports.tables import kept_records, text_table, write_table
 from latent_jax.training import (
     OptimizerConfig,
     TrainingConfig,
+    TrainState,
     abstract_state,
     check_batch,
     create_state,
@@ -36,7 +41,7 @@ from latent_jax.training import (
 )
 from latent_jax.training.profiler import mark_step
 from latent_jax.training.sharding import batch_sharding
-from latent_jax.training.step import compile_train_step
+from latent_jax.training.step import StepMetrics, compile_train_step
 from latent_jax.training.task_optimizer import optimizer_of
 
 COLUMNS = (
@@ -54,6 +59,79 @@ COLUMNS = (
 N_WARM_UP = 3
 N_ROUNDS = 3
 """Timed rounds of `n_steps` steps; their median is reported."""
+
+
+@dataclasses.dataclass
+class PreparedStep:
+    """A compiled train step, and the state that it goes on from.
+
+    Attributes:
+        config: solved.
+        vocabulary: of the ids.
+        task: of the config, as the step trains it.
+        mesh: of devices.
+        state: before the next step.
+        compiled: the step.
+        compile_seconds: how long that took.
+    """
+
+    config: ConfigDict
+    vocabulary: Vocabulary
+    task: Task
+    mesh: Mesh
+    state: TrainState
+    compiled: Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
+    compile_seconds: float
+
+    def put(self, batch: Batch) -> Batch:
+        """Return a batch on the devices."""
+        return jax.device_put(batch, batch_sharding(self.mesh))
+
+    def take(self, batch: Batch) -> StepMetrics:
+        """Take a step; its numbers may still be computed."""
+        self.state, metrics = self.compiled(self.state, batch)
+        return metrics
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that the model consists of."""
+        return count_parameters(self.task, self.config.row_length)["n_parameters"]
+
+
+def solved_config(config: ConfigDict, bytes_per_token: float) -> tuple[ConfigDict, Vocabulary]:
+    """Return a config with row length and width solved, and its vocabulary.
+
+    Args:
+        config: as `configs.common.default` makes it.
+        bytes_per_token: see `assumed_vocabulary`.
+
+    Raises:
+        ValueError: no model can be made from the config.
+    """
+    state_rule(config)
+    check_settings(config)
+    vocabulary = assumed_vocabulary(config, bytes_per_token)
+    return solve_shape(config, vocabulary), vocabulary
+
+
+def prepare_step(config: ConfigDict, vocabulary: Vocabulary) -> PreparedStep:
+    """Compile the train step of a solved config, with drawn weights.
+
+    Raises:
+        ValueError: the devices do not divide the batch.
+    """
+    training = TrainingConfig(**config.training, seed=config.seed)
+    mesh = make_mesh(training.strategy, training.model_parallel)
+    check_batch(mesh, config.batch_size, training.accumulation)
+    task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
+    spec = config_batch_spec(config)
+    optimizer = optimizer_of(task, spec, OptimizerConfig(**config.optimizer), 1_000_000)
+    init = initial_state(task, optimizer, spec, config.seed)
+    state = create_state(init, abstract_state(init, mesh, training.strategy))
+    start = time.perf_counter()
+    step = compile_train_step(task, optimizer, state, spec, training.accumulation, mesh)
+    seconds = time.perf_counter() - start
+    return PreparedStep(config, vocabulary, task, mesh, state, step, seconds)
 
 
 def benchmark_step(
@@ -83,30 +161,16 @@ def benchmark_step(
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1; got {n_steps}")
     check_traced(profile, n_traced)
-    state_rule(config)
-    check_settings(config)
-    training = TrainingConfig(**config.training, seed=config.seed)
     use_cores([config])
-    vocabulary = assumed_vocabulary(config, bytes_per_token)
-    config = solve_shape(config, vocabulary)
-    mesh = make_mesh(training.strategy, training.model_parallel)
-    check_batch(mesh, config.batch_size, training.accumulation)
-    task = make_task(settle_remat(config, vocabulary, mesh), vocabulary)
-    spec = config_batch_spec(config)
-    optimizer = optimizer_of(task, spec, OptimizerConfig(**config.optimizer), 1_000_000)
-    init = initial_state(task, optimizer, spec, config.seed)
-    state = create_state(init, abstract_state(init, mesh, training.strategy))
-    start = time.perf_counter()
-    step = compile_train_step(task, optimizer, state, spec, training.accumulation, mesh)
-    compile_seconds = time.perf_counter() - start
-    batch = jax.device_put(_random_batch(config, vocabulary), batch_sharding(mesh))
+    config, vocabulary = solved_config(config, bytes_per_token)
+    step = prepare_step(config, vocabulary)
+    batch = step.put(random_batch(config, vocabulary))
 
     def run(n: int) -> float:
-        nonlocal state
         start = time.perf_counter()
         for number in range(n):
             with mark_step(number):
-                state, metrics = step(state, batch)
+                metrics = step.take(batch)
         loss = float(metrics.loss)
         if not np.isfinite(loss):
             raise ValueError(f"{name}: the loss is {loss} after a few steps on random ids")
@@ -116,32 +180,32 @@ def benchmark_step(
     seconds = statistics.median(run(n_steps) for _ in range(N_ROUNDS))
     if profile is not None:
         # `run` waits for the last loss only, and the device may still compute the rest of the step.
-        jax.block_until_ready(state)
+        jax.block_until_ready(step.state)
         with jax.profiler.trace(str(profile)):
             run(n_traced)
-            jax.block_until_ready(state)
-    device = mesh.devices.flat[0]
+            jax.block_until_ready(step.state)
+    device = step.mesh.devices.flat[0]
     known = chip(device.device_kind)
     bytes_per_step = config.batch_size * config.row_length * vocabulary.bytes_per_token
-    per_byte = task.train_flops_per_byte - task.tokenizer_flops_per_byte
+    per_byte = step.task.train_flops_per_byte - step.task.tokenizer_flops_per_byte
     flops_per_step = per_byte * bytes_per_step
     statistics_of_memory = device.memory_stats() or {}
     return {
         "name": name,
         "method": config.method,
         "device": device.device_kind,
-        "device_count": mesh.devices.size,
+        "device_count": step.mesh.devices.size,
         "jax": jax.__version__,
-        "n_parameters": count_parameters(task, config.row_length)["n_parameters"],
+        "n_parameters": step.n_parameters,
         "batch_size": config.batch_size,
         "row_length": config.row_length,
-        "compile_seconds": compile_seconds,
+        "compile_seconds": step.compile_seconds,
         "step_ms": 1e3 * seconds,
         "tokens_per_s": config.batch_size * config.row_length / seconds,
         "bytes_per_s": bytes_per_step / seconds,
         "flops_per_step": flops_per_step,
         "model_flops_utilization": known
-        and flops_per_step / seconds / known.flops / mesh.devices.size,
+        and flops_per_step / seconds / known.flops / step.mesh.devices.size,
         "memory_bytes": statistics_of_memory.get("peak_bytes_in_use"),
     }
 
@@ -166,7 +230,7 @@ def benchmark_step_and_print(
         write_table([*earlier, record], json_path)
 
 
-def _random_batch(config: ConfigDict, vocabulary) -> dict[str, np.ndarray]:
+def random_batch(config: ConfigDict, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     """Return rows of random ids without separators, with the assumed bytes of each row.
 
     What else a row has is 1 everywhere: the time of a step does not depend on it.

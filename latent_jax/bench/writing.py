@@ -1,12 +1,26 @@
-"""Speed of writing, in raw bytes per second, of trained runs of any method, in turns."""
+"""Speed of writing, in raw bytes per second, of trained runs of any method, in turns.
 
+A run that cuts bytes into chunks pays for its main network as often as it cuts. So its FLOPs per
+byte are those of the chunks that it made of the prompt and of what it wrote, and not those of the
+rate that it was trained for.
+"""
+
+import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from latent_jax.bench.chunk_rates import first_positions, flops_at_rates
 from latent_jax.commands.generate import Request, generate
+from latent_jax.contracts import Written
 from latent_jax.experiments.evaluate import Run, load_run
+from latent_jax.methods.names import parse
+from latent_jax.methods.registry import family
+from latent_jax.models.hierarchy_config import HierarchicalConfig
+from latent_jax.reports.columns import Column
 from latent_jax.reports.tables import keep_each, text_table
 
 COLUMNS = (
@@ -20,6 +34,18 @@ COLUMNS = (
     "speed_ratio",
 )
 
+MEDIANS = (
+    *("bytes_per_id", "new_bytes_per_s", "generation_flops_per_byte"),
+    *("bytes_per_chunk", "main_steps_share"),
+)
+"""Keys of numbers whose median over the turns is reported."""
+
+CHUNK_COLUMNS = (
+    Column("bytes_per_chunk", "bytes per\nchunk", ".2f"),
+    Column("main_steps_share", "main network\nruns, % of steps", ".1f", 100.0),
+)
+"""Of runs that cut bytes into chunks."""
+
 PROMPTS = (b"The history of the city begins with",)
 
 
@@ -30,6 +56,9 @@ def benchmark_writing(
 
     `latency_ms` is the time until all texts are there, and `speed_ratio` compares each run with the
     first run of the same number of lanes. A text that ends early counts with the bytes that it has.
+    Of a run that cuts bytes into chunks, `bytes_per_chunk` is of the new text, and
+    `main_steps_share` the share of steps in which some lane began a chunk, so that the main network
+    ran, for all of them.
     The time includes encoding prompts and decoding texts, but not compilation.
 
     Args:
@@ -55,9 +84,10 @@ def _written(runs: Sequence[Run], n_lanes: int, n_bytes: int, n_steps: int) -> l
         # Another seed each time, because the lengths of texts are random.
         request = Request(PROMPTS, n_samples=n_lanes, n_bytes=n_bytes, seed=step)
         for run, records in zip(runs, turns, strict=True):
-            _, record = generate(run, request)
+            groups, record = generate(run, request)
             if step:
-                records.append(record)
+                written = [one for group in groups for one in group]
+                records.append(record | _cut(run, written, n_bytes))
     first = [record["new_bytes_per_s"] for record in turns[0]]
     return [
         {
@@ -66,7 +96,8 @@ def _written(runs: Sequence[Run], n_lanes: int, n_bytes: int, n_steps: int) -> l
             "n_new_bytes": sum(record["n_new_bytes"] for record in records) / n_steps,
             **{
                 key: statistics.median(record[key] for record in records)
-                for key in ("bytes_per_id", "new_bytes_per_s", "generation_flops_per_byte")
+                for key in MEDIANS
+                if key in records[0]
             },
             "latency_ms": 1e3 * statistics.median(record["seconds"] for record in records),
             "speed_ratio": statistics.median(
@@ -78,6 +109,33 @@ def _written(runs: Sequence[Run], n_lanes: int, n_bytes: int, n_steps: int) -> l
     ]
 
 
+def _cut(run: Run, written: Sequence[Written], n_bytes: int) -> dict[str, Any]:
+    """Return what a run that makes chunks of bytes made of what it wrote; {} for other runs."""
+    config = getattr(run.task, "model_config", None)
+    is_byte_model = family(parse(run.config.method).family).ids_are_bytes
+    if not (isinstance(config, HierarchicalConfig) and is_byte_model):
+        return {}
+    n_new = sum(len(one.text) for one in written)
+    # One program serves all turns, which write texts of several lengths.
+    length = 1 + max(len(one.kept) for one in written) + n_bytes
+    texts = [one.kept + one.text for one in written]
+    firsts = first_positions(config, run.variables, texts, length)
+    counts = [sum(map(len, texts)) + len(texts), *(int(first_BT.sum()) for first_BT in firsts)]
+    rates = [n / max(below, 1) for n, below in itertools.pairwise(counts)]
+    # Prompts are read at once. Step j reads the byte that the step before drew.
+    new = [row[1 + len(one.kept) :] for row, one in zip(firsts[-1], written, strict=True)]
+    runs_BN = np.zeros((len(written), n_bytes), bool)
+    for runs_N, row, one in zip(runs_BN, new, written, strict=True):
+        runs_N[: len(one.text)] = row[: len(one.text)]
+    n_most = max(len(one.text) for one in written)
+    flops = sum(len(text) * flops_at_rates(config, len(text), rates) for text in texts)
+    return {
+        "bytes_per_chunk": n_new / max(int(runs_BN.sum()), 1),
+        "main_steps_share": float(runs_BN.any(axis=0).sum() / max(n_most, 1)),
+        "generation_flops_per_byte": flops / max(n_new, 1),
+    }
+
+
 def benchmark_writing_and_print(
     workdirs: Sequence[str | Path],
     *,
@@ -87,5 +145,7 @@ def benchmark_writing_and_print(
     json_path: str | None = None,
 ) -> None:
     """Print `benchmark_writing` as a table, and keep the records if a path is given."""
-    records = benchmark_writing(workdirs, lanes=lanes, n_bytes=n_bytes, n_steps=n_steps)
-    print(text_table(keep_each(records, json_path), COLUMNS))
+    found = benchmark_writing(workdirs, lanes=lanes, n_bytes=n_bytes, n_steps=n_steps)
+    records = keep_each(found, json_path)
+    has_chunks = any("bytes_per_chunk" in record for record in records)
+    print(text_table(records, COLUMNS + CHUNK_COLUMNS * has_chunks))

@@ -33,7 +33,7 @@ def test_a_benchmark_asks_for_devices_before_anything_computes(monkeypatch):
         raise InterruptedError
 
     monkeypatch.setattr(step, "use_cores", lambda configs: calls.append("cores"))
-    monkeypatch.setattr(step, "solve_shape", solve)
+    monkeypatch.setattr(step, "solved_config", solve)
     with pytest.raises(InterruptedError):
         step.benchmark_step(get_config("size=nano"), name="nano", n_steps=1)
     assert calls == ["cores", "solve"]
