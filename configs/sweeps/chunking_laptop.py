@@ -56,6 +56,7 @@ BY_ENTROPY = ("blt", "rise")
 """Arms that need an entropy model. What its training took is in the record of its own run."""
 
 MAIN = ("bytes", "bpe", "hnet", "hnet2", "stride4", "space", "free", "concept", "synergy", "placed")
+MAIN += ("blt",)
 """Arms of the claims, which have several seeds."""
 
 

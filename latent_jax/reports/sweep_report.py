@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_jax.paths import replace_file
+from latent_jax.reports.chunk_claims import chunk_table
 from latent_jax.reports.isoflop import isoflop_table
 from latent_jax.reports.latent_figures import write_latent_bars
 from latent_jax.reports.scores import Scores, read_cells
@@ -38,6 +39,7 @@ def sweep_tables(records: Records) -> dict[str, list[dict[str, Any]]]:
         "seeds": seed_table(records),
         "latents": latent_table(records),
         "thoughts": thought_table(records),
+        "chunks": chunk_table(records),
         "ablations": ablation_table(records),
         "isoflop": isoflop_table(records),
         "verdicts": verdict_table(records),
@@ -51,6 +53,7 @@ TITLES = {
     "seeds": "Mean and spread over seeds",
     "latents": "Latent languages: what their codes cost, and what they lose",
     "thoughts": "Thoughts: what a result costs behind them, and what they are used for",
+    "chunks": "Chunks: what is cut, what it costs, and what a byte costs then",
     "ablations": "Ablations",
     "isoflop": "Best at equal training FLOPs, with 95 % intervals of the bootstrap",
     "verdicts": "Claims, tried",

@@ -100,6 +100,18 @@ class Trial:
         """Test at every size whether a score lies within `bound` of 0, with its whole interval."""
         self._against_zero(method, key, bound)
 
+    def near(
+        self, method: str, size: str, key: str, target: float, share: float, *, expected: bool
+    ) -> None:
+        """Test whether a score lies within a share of a target, or does not, as `expected` says."""
+        sample = self.scores.sample(method, size, key)
+        if sample is None:
+            return
+        off = {seed: abs(value / target - 1) for seed, value in sample.by_seed.items()}
+        bound = dict.fromkeys(off, share)
+        sides = (off, bound) if expected else (bound, off)
+        self._add(f"{size}: {method} {sample.mean:.3f} for {target:g}", Effect.of(*sides))
+
     def learned(self, method: str, size: str, expected: bool) -> None:
         """Test whether a method is learned, or is not, according to `expected`; see `LEARNABLE`."""
         bits = self.scores.sample(method, size)

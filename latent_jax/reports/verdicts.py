@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from latent_jax.reports.chunk_claims import chunk_verdicts
 from latent_jax.reports.latent_claims import LATENT_CLAIMS, SOURCE
 from latent_jax.reports.scores import Scores
 from latent_jax.reports.thought_claims import thought_verdicts
@@ -157,5 +158,5 @@ def verdict_table(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for claim, source, attempt in ABLATIONS:
         lester.append(attempt(records).record(claim, f"{LESTER_2024}, {source}"))
     fifty = [attempt(records).record(claim, SOURCE) for claim, attempt in LATENT_CLAIMS]
-    papers = (lester, fifty, thought_verdicts(records))
+    papers = (lester, fifty, thought_verdicts(records), chunk_verdicts(records))
     return [row for rows in papers if any(r["verdict"] != UNTRIED for r in rows) for row in rows]

@@ -1,0 +1,75 @@
+"""Verdicts on chunks, from cells whose answers are known."""
+
+import pytest
+
+from configs.sweeps.chunking_laptop import ARMS, MAIN
+from latent_jax.reports.chunk_claims import CHUNK_CLAIMS, RATE, chunk_table, chunk_verdicts
+from latent_jax.reports.sweep_report import sweep_tables
+from latent_jax.reports.trial import REFUTED, SUPPORTED, UNDECIDED, UNTRIED
+
+AS_CLAIMED = {
+    "hnet2": 1.0,
+    "blt": 1.11,
+    "hnet": 1.1,
+    "concept": 1.2,
+    "synergy": 1.2,
+    "placed": 1.25,
+    "space": 1.3,
+    "free": 1.3,
+    "stride4": 1.35,
+    "bpe": 1.4,
+    "bytes": 1.5,
+}
+"""Bits per byte of arms where all claims hold."""
+
+
+def cells(bits, rates, seeds=(0, 1, 2)):
+    """Return a record for each arm and seed; `bits` and `rates` map arm -> value."""
+    return [
+        {
+            "method": ARMS[arm],
+            "size": "1m",
+            "seed": seed,
+            "budget": "bytes:1000",
+            "bits_per_byte": value + 0.001 * seed,
+            "n_parameters": 100,
+            "n_embedding_parameters": 10,
+            "inference_flops_per_byte": 1e6,
+            **({RATE: rates[arm] + 0.001 * seed} if arm in rates else {}),
+        }
+        for arm, value in bits.items()
+        for seed in seeds
+    ]
+
+
+def verdicts(records):
+    return [row["verdict"] for row in chunk_verdicts(records)]
+
+
+def test_what_is_claimed_is_supported_and_its_opposite_refuted():
+    rates = {"hnet": 4.01, "free": 4.8}
+    assert verdicts(cells(AS_CLAIMED, rates)) == [SUPPORTED] * len(CHUNK_CLAIMS)
+    opposite = {arm: -bits for arm, bits in AS_CLAIMED.items()} | {"blt": -2.0}
+    rates = {"hnet": 4.2, "free": 4.0}
+    assert verdicts(cells(opposite, rates)) == [REFUTED] * len(CHUNK_CLAIMS)
+
+
+def test_one_seed_decides_nothing_and_no_arm_tries_nothing():
+    rates = {"hnet": 4.01, "free": 4.8}
+    assert set(verdicts(cells(AS_CLAIMED, rates, (0,)))) == {UNDECIDED}
+    assert set(verdicts(cells({"stride2": 1.0}, {}))) == {UNTRIED}
+
+
+def test_the_main_arms_of_the_study_try_every_claim():
+    records = cells({arm: AS_CLAIMED[arm] for arm in MAIN}, {"hnet": 4.0, "free": 4.0})
+    assert UNTRIED not in verdicts(records)
+
+
+def test_the_table_is_in_the_order_of_bits_and_has_rates_only_of_chunks():
+    records = cells({"bytes": 1.5, "hnet": 1.1, "free": 1.3}, {"hnet": 4.0, "free": 4.8})
+    rows = chunk_table(records)
+    assert [row["method"] for row in rows] == ["HNet[n=4]", "HNet[n=4,control=0]", "Bytes"]
+    assert rows[0][RATE] == pytest.approx(4.001) and RATE not in rows[2]
+    assert rows[0]["n_seeds"] == 3 and rows[0]["standard_deviation"] == pytest.approx(0.001)
+    assert sweep_tables(records)["chunks"] == rows
+    assert chunk_table(cells({"bytes": 1.5}, {})) == []
