@@ -33,6 +33,12 @@ PAIRS = (
     ("fsq", "pmap"),
     ("hnet", "pmap"),
     ("hnet", "fsdp"),
+    ("stages", "fsdp"),
+    ("pooling", "pmap"),
+    ("hourglass", "fsdp"),
+    ("concept", "pmap"),
+    ("synergy", "fsdp"),
+    ("blt", "pmap"),
 )
 """Every family once, and every strategy with a GPT, relative positions or snippets, and latents."""
 
