@@ -19,6 +19,11 @@ Hardware    2 CPU cores, within 75 minutes; the same command resumes a stopped o
 Result      configs/results/chunking.md
 """
 
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
 from configs.args import parse_args
 from latent_jax.methods.cells import Sweep
 from latent_jax.nearest import check_word
@@ -64,31 +69,46 @@ def get_sweep(arguments: str = "") -> Sweep:
     """Return a cell for each seed and arm.
 
     Raises:
-        ValueError: there is no such arm, or an arm lacks its entropy model.
+        ValueError: see `cells_of`.
     """
     a = parse_args(arguments, files="", bytes=500_000, arms="", entropy="", seeds=3)
     arms = a.arms.split("+") if a.arms else [arm for arm in ARMS if a.entropy or _is_free(arm)]
+    overrides = {"data.source": "files", "data.files": (a.files,)} if a.files else {}
+    return Sweep(cells_of(arms, "1m", a), config="configs/chunking_arms.py", overrides=overrides)
+
+
+def cells_of(
+    arms: Sequence[str], size: str, a: ConfigDict, main: Collection[str] = MAIN
+) -> list[dict[str, Any]]:
+    """Return a cell for each seed and arm; all arms of a seed come before the next seed.
+
+    Args:
+        arms: names of `ARMS`.
+        size: of configs/chunking_arms.py.
+        a: the arguments bytes, seeds and entropy.
+        main: arms that have more than one seed.
+
+    Raises:
+        ValueError: there is no such arm, or an arm lacks its entropy model.
+    """
     for arm in arms:
         check_word("arm", arm, ARMS)
         if not (a.entropy or _is_free(arm)):
             raise ValueError(
                 f"the arm {arm} reads the entropies of another model: state entropy=, its folder"
             )
-    # All arms of a seed come before the next seed, so that a sweep cut short can be compared.
-    cells = [
+    return [
         {
             "method": ARMS[arm],
-            "size": "1m",
+            "size": size,
             "budget": f"bytes:{a.bytes}",
             "seed": seed,
             **({} if _is_free(arm) else {"entropy": a.entropy}),
         }
         for seed in range(a.seeds)
         for arm in arms
-        if not seed or arm in MAIN
+        if not seed or arm in main
     ]
-    overrides = {"data.source": "files", "data.files": (a.files,)} if a.files else {}
-    return Sweep(cells=cells, config="configs/chunking_arms.py", overrides=overrides)
 
 
 def _is_free(arm: str) -> bool:
