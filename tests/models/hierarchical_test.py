@@ -50,6 +50,8 @@ SLOW = (
     "overflow by stride",
     "attention",
     "controlled",
+    "mean",
+    "joint",
 )
 """Whose programs are not compiled in every run: of their routers and networks others are tested."""
 
