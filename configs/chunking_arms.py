@@ -50,15 +50,17 @@ class Size:
     learning_rate: float
 
 
+# Rows of 1m are read one by one: with 4 of them and 3e-3 attention has not got beyond the unigram
+# after 250 kB (Bytes 4.52 bits per byte), with 1 and 1e-3 it is at 3.75.
 SIZES = {
     "1m": Size(
         flops_per_byte=1e6,
         n_layers=4,
         n_heads=4,
         d_model=64,
-        batch_size=4,
+        batch_size=1,
         context_bytes=1024,
-        learning_rate=3e-3,
+        learning_rate=1e-3,
     ),
     "25m": Size(
         flops_per_byte=25e6,
@@ -110,7 +112,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.evaluation_bytes = 200_000
     config.optimizer.learning_rate = size.learning_rate
     config.optimizer.warmup_steps = 20
-    config.training.eval_every = 250
+    config.training.eval_every = 500
     config.training.save_every = 100
     config.training.keep_latest = 1
     config.data.num_workers = 0
