@@ -74,7 +74,8 @@ def get_sweep(arguments: str = "") -> Sweep:
     a = parse_args(arguments, files="", bytes=500_000, arms="", entropy="", seeds=3)
     arms = a.arms.split("+") if a.arms else [arm for arm in ARMS if a.entropy or _is_free(arm)]
     overrides = {"data.source": "files", "data.files": (a.files,)} if a.files else {}
-    return Sweep(cells_of(arms, "1m", a), config="configs/chunking_arms.py", overrides=overrides)
+    cells = cells_of(arms, "1m", a)
+    return Sweep(cells=cells, config="configs/chunking_arms.py", overrides=overrides)
 
 
 def cells_of(
