@@ -1,10 +1,11 @@
 """Claims on what a model should cut bytes into, tested on the cells of a sweep.
 
-Methods that are compared have read the same bytes and cost the same FLOPs per byte, as the sweep
-`chunking_laptop` makes them; see configs/results/chunking.md.
+Methods that are compared have read the same bytes, and a forward pass costs the same FLOPs per
+byte, as the sweep `chunking_laptop` makes them. BLT stands apart: its entropy model has been
+trained before, on bytes that are not counted, and is paid in the forward pass alone. See
+configs/results/chunking.md.
 """
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -56,9 +57,9 @@ def chunk_table(records: Records) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (scores.sizes.index(row["size"]), row["bits_per_byte"]))
 
 
-def _order(*methods: str) -> Callable[[Trial], None]:
+def _better(*pairs: tuple[str, str]) -> Callable[[Trial], None]:
     def claim(trial: Trial) -> None:
-        for better, worse in itertools.pairwise(methods):
+        for better, worse in pairs:
             trial.less(better, worse, "bits_per_byte")
 
     return claim
@@ -77,18 +78,25 @@ def _rate(method: str, target: float, *, is_met: bool) -> Callable[[Trial], None
 
 
 H_NET = "H-Net, arXiv 2507.07955"
+TWO_STAGES, ONE_STAGE, SPACES = "HNet[n=2,stages=2]", "HNet[n=4]", "HNet[n=6,router=whitespace]"
+BPE = "BPE[v=4096]"
 
 CHUNK_CLAIMS: tuple[tuple[str, str, Callable[[Trial], None]], ...] = (
     (
-        "Two stages are better than one, one than spaces, and spaces than BPE",
+        "Two stages are better than one and than spaces, and each of these than BPE",
         f"{H_NET}, table 2",
-        _order("HNet[n=2,stages=2]", "HNet[n=4]", "HNet[n=6,router=whitespace]", "BPE[v=4096]"),
+        _better((TWO_STAGES, ONE_STAGE), (TWO_STAGES, SPACES), (ONE_STAGE, BPE), (SPACES, BPE)),
     ),
-    ("Chunks of bytes are better than bytes", H_NET, _order("HNet[n=4]", "Bytes")),
+    (
+        "One stage is better than spaces",
+        f"this laboratory; as good in {H_NET}, table 2",
+        _better((ONE_STAGE, SPACES)),
+    ),
+    ("Chunks of bytes are better than bytes", H_NET, _better((ONE_STAGE, "Bytes"))),
     (
         "Learned boundaries are better than every fourth byte",
         H_NET,
-        _order("HNet[n=4]", "HNet[n=4,router=stride]"),
+        _better((ONE_STAGE, "HNet[n=4,router=stride]")),
     ),
     (
         "The ratio loss alone misses the rate by more than 1 %",
@@ -98,22 +106,22 @@ CHUNK_CLAIMS: tuple[tuple[str, str, Callable[[Trial], None]], ...] = (
     (
         "A threshold holds the rate within 1 % on held-out text",
         "this laboratory",
-        _rate("HNet[n=4]", 4.0, is_met=True),
+        _rate(ONE_STAGE, 4.0, is_met=True),
     ),
     (
         f"Patches by entropy are within {SAME} bits per byte of learned chunks",
         "this laboratory, after BLT, arXiv 2412.09871",
-        _same("BLT[n=4]", "HNet[n=4]"),
+        _same("BLT[n=4]", ONE_STAGE),
     ),
     (
         "Concepts of BPE tokens are better than the tokens",
         "ConceptMoE, arXiv 2601.21420",
-        _order("ConceptMoE[n=1.5,v=4096]", "BPE[v=4096]"),
+        _better(("ConceptMoE[n=1.5,v=4096]", BPE)),
     ),
     (
         "The network over concepts is better without positions",
         "Synergy, arXiv 2507.12769",
-        _order("Synergy[n=4]", "Synergy[n=4,positions=rotary]"),
+        _better(("Synergy[n=4]", "Synergy[n=4,positions=rotary]")),
     ),
 )
 

@@ -54,6 +54,15 @@ def test_what_is_claimed_is_supported_and_its_opposite_refuted():
     assert verdicts(cells(opposite, rates)) == [REFUTED] * len(CHUNK_CLAIMS)
 
 
+def test_the_order_of_one_stage_and_spaces_is_no_claim_of_the_paper():
+    """In table 2 of H-Net they are level, 0.755 and 0.755, then 0.728 and 0.726."""
+    as_published = {"hnet2": 0.715, "space": 0.726, "hnet": 0.728, "bpe": 0.74}
+    rows = chunk_verdicts(cells(as_published, {}))
+    of_table = [row for row in rows if row["source"].endswith("table 2")]
+    assert [row["verdict"] for row in of_table] == [SUPPORTED, REFUTED]
+    assert of_table[0]["n_tried"] == 4 and "this laboratory" in of_table[1]["source"]
+
+
 def test_one_seed_decides_nothing_and_no_arm_tries_nothing():
     rates = {"hnet": 4.01, "free": 4.8}
     assert set(verdicts(cells(AS_CLAIMED, rates, (0,)))) == {UNDECIDED}
