@@ -10,6 +10,7 @@ Arguments   n           bytes per patch, as 4.5
             control     1 or 0; -1 = 1, or 0 for boundaries that the text decides
             theta       of control=0: nats; 0 = that of the paper, which rise does not have
             size        nano, micro, mini, small or base: of the network over patches
+            files       path or glob of the text of all runs; empty = the embedded default
             budget      raw bytes of training
             entropy     raw bytes of training of the entropy model; 0 = as many as the budget
             baseline    also train a byte GPT as wide and as deep as all networks of the model
@@ -20,7 +21,7 @@ Commands    python launch/train.py --config configs/blt.py --workdir runs/blt
             python launch/train.py --config configs/blt.py:router=whitespace,baseline=false
             python launch/generate.py --workdir runs/blt/patches --prompt 'The list '
             The entropy model is the run `entropy`, which is trained first. One that is there
-            already:
+            already, and has read the same text:
             python launch/train.py --config configs/blt.py --workdir runs/more \\
                 --config.runs.patches.hierarchy.entropy_model=runs/blt/entropy
 Hardware    2 CPU cores, minutes at size=nano
@@ -49,6 +50,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         control=-1,
         theta=0.0,
         size="nano",
+        files="",
         budget=1_000_000,
         entropy=0,
         baseline=True,
@@ -73,4 +75,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     if a.baseline:
         runs["bytes"] = shared(a, "Bytes")
         runs["bytes"].model.n_layers += 2 * patches.hierarchy.layers
+    if a.files:
+        for run in runs.values():
+            run.data.update(source="files", files=(a.files,))
     return ConfigDict({"runs": runs})

@@ -4,12 +4,13 @@ Source      as configs/sweeps/chunking_laptop.py, whose arms these are
 Arguments   files    path or glob of text; empty = the embedded default, which is too short
             bytes    raw bytes that each cell reads
             arms     names of `ARMS` of chunking_laptop, joined by "+"; empty = `COMPARED`
-            entropy  run folder of a byte model, which adds BLT by entropies
+            entropy  run folder of a byte model, which adds BLT by entropies; train it on the same
+                     text
             seeds    seeds of each arm, from 0
-Commands    python launch/train.py --config configs/blt.py:baseline=false,entropy=12000000 \\
-                --workdir runs/blt
+Commands    python launch/train.py --workdir runs/blt_gpu --config \\
+                "configs/blt.py:baseline=false,entropy=12000000,files=enwiki_part*.jsonl.xz"
             python launch/sweep.py \\
-                "chunking_gpu:files=enwiki_part*.jsonl.xz,entropy=runs/blt/entropy"
+                "chunking_gpu:files=enwiki_part*.jsonl.xz,entropy=runs/blt_gpu/entropy"
             python launch/report.py runs/sweeps/chunking_gpu \\
                 --results configs/results/sweep_chunking_gpu.json
 Hardware    one GPU, planned for ten minutes; the same command resumes a stopped one

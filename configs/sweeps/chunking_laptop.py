@@ -7,10 +7,11 @@ Source      H-Net (arXiv 2507.07955), the Byte Latent Transformer (2412.09871), 
 Arguments   files    path or glob of text; empty = the embedded default
             bytes    raw bytes that each cell reads
             arms     names of `ARMS`, joined by "+"; empty = all but those of BLT by entropies
-            entropy  run folder of a byte model, which adds the arms of BLT by entropies
+            entropy  run folder of a byte model, which adds the arms of BLT by entropies; train it
+                     on the same text
             seeds    seeds of the arms in `MAIN`, from 0; all others have seed 0 alone
-Commands    python launch/train.py --config configs/blt.py:baseline=false,entropy=4000000 \\
-                --workdir runs/blt
+Commands    python launch/train.py --workdir runs/blt --config \\
+                "configs/blt.py:baseline=false,entropy=4000000,files=enwiki_part*.jsonl.xz"
             python launch/sweep.py \\
                 "chunking_laptop:files=enwiki_part*.jsonl.xz,entropy=runs/blt/entropy"
             python launch/report.py runs/sweeps/chunking_laptop \\
@@ -58,7 +59,9 @@ solved for the FLOPs at that rate, so that training, which computes all chunks t
 for, costs a third more; the width of all others is solved. "policy" reads each row twice."""
 
 BY_ENTROPY = ("blt", "rise")
-"""Arms that need an entropy model. What its training took is in the record of its own run."""
+"""Arms that need an entropy model. It has read bytes beyond those of the arms, and what its
+training took is in the record of its own run. It is part of a forward pass and is not trained, so
+that training costs these arms less than the others, a quarter less with that of the command."""
 
 MAIN = ("bytes", "bpe", "hnet", "hnet2", "stride4", "space", "free", "concept", "synergy", "placed")
 MAIN += ("blt",)

@@ -151,5 +151,9 @@ def test_the_config_file_has_the_entropy_model_before_the_patches():
         check_settings(config)
         assert make_task(config, VOCABULARY).flops_per_byte > 1e5
     assert set(blt.get_config("router=whitespace,baseline=false").runs) == {"patches"}
+    assert {run.data.source for run in runs.values()} == {"python_docs"}
+    # Entropies of another text than that of the patches would be worse ones.
+    for run in blt.get_config("files=text/*.xz").runs.values():
+        assert (run.data.source, run.data.files) == ("files", ("text/*.xz",))
     with pytest.raises(ValueError, match="'boundaries' is called 'router' now: write router=rise"):
         blt.get_config("boundaries=rise")
