@@ -101,11 +101,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.hierarchy.window = 0
     config.hierarchy.group = 2  # passes of each row, of the router that learns by reward
     config.hierarchy.entropy_model = a.entropy
-    # n=auto solves the chunks for these FLOPs, and all others the width.
-    if parse(a.method).options.get("n") == "auto":
-        config.hierarchy.flops_per_byte = size.flops_per_byte
-    else:
-        config.update(inference_flops_per_byte=size.flops_per_byte, inference_fit="d_ff")
+    set_flops(config, size.flops_per_byte)
     config.context_bytes = size.context_bytes
     config.batch_size = size.batch_size
     set_in(config.budget, parse_budget(a.budget))
@@ -117,3 +113,11 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.training.keep_latest = 1
     config.data.num_workers = 0
     return config
+
+
+def set_flops(config: ConfigDict, flops_per_byte: float) -> None:
+    """Set forward FLOPs per byte: n=auto solves the chunks for them, and all others the width."""
+    if parse(config.method).options.get("n") == "auto":
+        config.hierarchy.flops_per_byte = flops_per_byte
+    else:
+        config.update(inference_flops_per_byte=flops_per_byte, inference_fit="d_ff")

@@ -152,7 +152,8 @@ METHOD_LIST = flags.DEFINE_string(
 ENTROPY_MODEL = flags.DEFINE_string(
     "entropy_model",
     "",
-    "Run folder of a byte model whose entropies BLT reads; it adds BLT[n=4] to the methods.",
+    "Run folder of a byte model, whose network BLT gets, with drawn weights; it adds BLT[n=4] to "
+    "the methods.",
 )
 FLOPS_PER_BYTE = flags.DEFINE_float(
     "flops_per_byte",
@@ -214,7 +215,7 @@ def chunking(
             found.context_bytes = shape["row_length"]
         found.batch_size = shape.get("batch_size", found.batch_size)
         if flops_per_byte:
-            found.inference_flops_per_byte = flops_per_byte
+            chunking_arms.set_flops(found, flops_per_byte)
         return found
 
     text = dict(files=files, text_field=text_field, max_bytes=max_bytes)

@@ -4,6 +4,7 @@ All models train on the same rows, in turns in one process, so that other load o
 all of them. A turn is a few steps. The order of the models rotates from turn to turn, because a
 model may pay for threads that the one before it has left busy. FLOPs are those of the ledger: of a
 model that makes chunks, those of all chunks that a row has room for, because they are computed.
+Weights are drawn, also those of BLT's entropy model, of which the network alone is read.
 
 Where the package h-net-dynamic-chunking (PyTorch) is installed, its H-Net trains too, and beside it
 the one of this project that has the same shape, whose encoder and decoder are attention.
@@ -12,6 +13,7 @@ the one of this project that has the same shape, whose encoder and decoder are a
 import dataclasses
 import importlib.util
 import logging
+import os
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -123,6 +125,9 @@ def benchmark_chunking(
     has_peer = importlib.util.find_spec(PEER_MODULE) is not None
     name = f"{twin.method}, attention"
     measured = {**configs, **({name: twin} if has_peer else {})}
+    if has_peer:
+        # PyTorch needs memory of the same GPU, and JAX takes three quarters of it by default.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
     use_cores([*measured.values()])
     solved = _solved(measured)
     first, _ = next(iter(solved.values()))

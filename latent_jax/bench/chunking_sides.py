@@ -33,7 +33,8 @@ class Turn:
     Attributes:
         seconds: per step.
         flops: of training, per byte.
-        bytes_per_chunk: of the network over chunks; None = there are no chunks.
+        bytes_per_chunk: of the network over chunks, without the padding that FLOPs count; None =
+            there are no chunks.
     """
 
     seconds: float
@@ -54,7 +55,7 @@ class Side(Protocol):
         """Return when the last step is done."""
 
     def after(self, ids_BT: np.ndarray) -> tuple[float, float | None]:
-        """Return FLOPs per byte and bytes per chunk of the last step."""
+        """Return FLOPs per byte and bytes per chunk of the turn."""
 
     def record(self) -> dict[str, Any]:
         """Return what the model is, as a part of a flat record."""
@@ -86,7 +87,7 @@ class OurSide:
         jax.block_until_ready(self._prepared.state)
 
     def after(self, ids_BT: np.ndarray) -> tuple[float, float | None]:
-        """See `Side`."""
+        """See `Side`; chunks are those of the last step."""
         flops, config = self._prepared.task.train_flops_per_byte, self._model
         if not isinstance(config, HierarchicalConfig):
             return flops, None
@@ -148,9 +149,9 @@ class PeerSide:
         self._steps.wait()
 
     def after(self, ids_BT: np.ndarray) -> tuple[float, float | None]:
-        """See `Side`; chunks are those that were computed, padding included."""
-        length = ids_BT.shape[1]
-        return 3.0 * self._steps.flops_per_position(length), length / self._steps.n_chunks
+        """See `Side`."""
+        flops = 3.0 * self._steps.flops_per_position(ids_BT.shape[1])
+        return flops, ids_BT.size / self._steps.n_cut
 
     def record(self) -> dict[str, Any]:
         """See `Side`."""

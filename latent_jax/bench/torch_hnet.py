@@ -40,7 +40,11 @@ BLOCKS = dict(
 
 
 class TorchHNet(nn.Module):
-    """Logits float32[B, T, V] and the ratio loss, weighted, from ids int64[B, T]."""
+    """Logits float32[B, T, V] and the ratio loss, weighted, from ids int64[B, T].
+
+    Attributes:
+        n_cut: int64 scalar, chunks of all rows of the last pass; padding is not counted.
+    """
 
     def __init__(self, config: HierarchicalConfig):
         """Create random parameters.
@@ -63,7 +67,8 @@ class TorchHNet(nn.Module):
 
     def forward(self, ids_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the logits of the next id at every position, and the loss of the router."""
-        result = self.hnet(self.token_embedding(ids_BT))
+        result = self.hnet(self.token_embedding(ids_BT), return_intermediates=True)
+        self.n_cut = result.intermediates.boundary_mask.sum()
         return result.output @ self.token_embedding.weight.T, result.loss
 
     @property
@@ -126,6 +131,7 @@ class TorchHNetSteps:
         self.config, self.device = config, torch_device()
         self.model = TorchHNet(config).to(self.device)
         self._n_chunks: list[int] = []
+        self._n_cut: list[torch.Tensor] = []
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), learning_rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True
         )
@@ -139,6 +145,7 @@ class TorchHNetSteps:
         """Set the threshold for rows that follow; the package has no control of the rate."""
         inputs_BT, _ = self._rows(ids_BT)
         self._n_chunks.clear()
+        self._n_cut.clear()
         self.model.aim(inputs_BT, self.config.stage.chunker.rate)
 
     def step(self, ids_BT: np.ndarray) -> torch.Tensor:
@@ -153,6 +160,7 @@ class TorchHNetSteps:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimizer.step()
         self._n_chunks.append(self.model.n_chunks)
+        self._n_cut.append(self.model.n_cut)
         return loss.detach()
 
     def wait(self) -> None:
@@ -162,8 +170,13 @@ class TorchHNetSteps:
 
     @property
     def n_chunks(self) -> float:
-        """K on average over the steps since `aim`."""
+        """K, which is paid for, on average over the steps since `aim`."""
         return statistics.mean(self._n_chunks)
+
+    @property
+    def n_cut(self) -> float:
+        """Chunks of all rows without padding, on average over the steps since `aim`."""
+        return statistics.mean(map(float, self._n_cut))
 
     def flops_per_position(self, length: int) -> float:
         """Return forward FLOPs per position of these steps, counted as those of our model.

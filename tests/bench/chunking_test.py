@@ -14,6 +14,8 @@ from latent_jax.bench.chunking import (
     twin_config,
 )
 from latent_jax.bench.chunking_sides import N_WARM_UP, PEER, take_turns
+from latent_jax.bench.step import solved_config
+from latent_jax.methods.tasks import make_task
 from latent_jax.reports.tables import read_table
 
 FIND_SPEC = importlib.util.find_spec
@@ -126,6 +128,16 @@ def test_bytes_come_first_and_commas_in_brackets_are_part_of_a_name():
     ]
     assert names_of("", True) == ["Bytes", "BLT[n=4]"]
     assert names_of(",".join(METHODS), False) == [*METHODS]
+
+
+@pytest.mark.parametrize("n", ["4", "auto"])
+def test_other_flops_are_those_of_all_methods(n):
+    config = chunking_arms.get_config(f"method=HNet[n={n}]")
+    chunking_arms.set_flops(config, 0.9e6)
+    solved, vocabulary = solved_config(config, 1.0)
+    task = make_task(solved, vocabulary)
+    found = task.flops_at_rate if n == "auto" else task.flops_per_byte
+    assert found == pytest.approx(0.9e6, rel=0.02)
 
 
 def test_the_twin_has_attention_outside():

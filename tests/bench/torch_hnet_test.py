@@ -63,6 +63,9 @@ def test_it_cuts_as_often_as_it_is_aimed_at_and_learns(steps):
     steps.step(noise)
     # The row with the most chunks decides how many are computed: more than the four aimed at.
     assert 4 < steps.n_chunks <= 14
+    # A quarter of 64 x 16 positions, and the first ones of rows, which are always cut.
+    assert 256 <= steps.n_cut <= 256 + 64
+    assert steps.n_cut < 64 * steps.n_chunks
 
 
 def test_both_are_in_the_table():
@@ -72,7 +75,7 @@ def test_both_are_in_the_table():
     assert [one["name"] for one in (twin, peer)] == ["HNet[n=4], attention", PEER]
     assert peer["peer_per_flop_ratio"] == 1 and of_bytes["peer_per_flop_ratio"] > 0
     assert "h-net-dynamic-chunking 0" in peer["version"] and "no_peer" not in peer
-    assert peer["omp_wait_policy"] and peer["bytes_per_chunk"] > 1
+    assert peer["omp_wait_policy"] and 3 < peer["bytes_per_chunk"] <= 4
 
 
 @pytest.mark.parametrize(
