@@ -1,4 +1,7 @@
-"""95 % intervals over problems: problems are drawn, and each is one observation."""
+"""95 % intervals over problems, or groups of documents, each of which is one observation.
+
+Both are drawn; what is said of problems here holds for groups too.
+"""
 
 import math
 

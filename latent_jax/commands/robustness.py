@@ -47,6 +47,7 @@ def measured(options: NoiseOptions) -> Iterator[Tables]:
                 origin = origin_of(workdir, run) | {"text": name}
                 yield {"robustness": [origin | record for record in records]}
                 bar.update(1, f"{run.config.method}, {name}")
+            del run  # or it would stay until the next one is loaded
 
 
 def scored_noises(run: Run, groups: Sequence[Sequence[bytes]], seed: int) -> dict[str, Scored]:

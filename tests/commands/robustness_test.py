@@ -1,8 +1,10 @@
 """`launch/analyze.py robustness`: any run under noise, with intervals over documents."""
 
+import gc
 import json
 import pydoc_data.topics
 import types
+import weakref
 
 import jax
 import numpy as np
@@ -94,6 +96,26 @@ def test_runs_of_all_kinds_read_the_same_noised_bytes(opened, runs, tmp_path, ca
     assert "±" in printed.splitlines()[3]
     drawn(tmp_path / "out" / "boundaries_noise.png")
     assert any(draw("robustness", records) for draw in DRAWERS)
+
+
+class Held(types.SimpleNamespace):
+    """A run that can be referred to weakly."""
+
+
+def test_one_run_is_in_memory_at_a_time(opened, runs, monkeypatch):
+    found = []
+
+    def load(workdir, checkpoint):
+        gc.collect()
+        assert not any(run() for run in found)
+        run = Held(**vars(runs[workdir]))
+        found.append(weakref.ref(run))
+        return run
+
+    monkeypatch.setattr(robustness, "load_run", load)
+    bits = Scored(np.ones(2), np.ones(2, int))
+    monkeypatch.setattr(robustness, "scored_noises", lambda *_: dict.fromkeys(NOISES, bits))
+    assert len([*robustness.measured(NoiseOptions(workdir=(*runs,)))]) == len(found) == 3
 
 
 def test_other_text_needs_no_text_of_the_runs(opened, monkeypatch, tmp_path, capsys):
