@@ -120,4 +120,4 @@ def show(tables: Tables) -> str:
 
 def draw(tables: Tables, folder: Path) -> list[Path]:
     """Draw bits per byte with and without noise."""
-    return draw_all(tables["robustness"], folder)
+    return draw_all(tables["robustness"], folder, "robustness")

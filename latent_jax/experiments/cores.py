@@ -1,4 +1,4 @@
-"""How runs use the cores and the memory of a CPU; nothing happens on other devices."""
+"""How runs use the cores and the memory of a CPU; of another device, the host's heap alone."""
 
 import itertools
 from collections.abc import Sequence

@@ -94,7 +94,7 @@ def test_runs_of_all_kinds_read_the_same_noised_bytes(opened, runs, tmp_path, ca
     printed = capsys.readouterr().out
     assert "BPE[v=300]" in printed and "typos, 5 %" in printed and "in 5 groups" in printed
     assert "±" in printed.splitlines()[3]
-    drawn(tmp_path / "out" / "boundaries_noise.png")
+    drawn(tmp_path / "out" / "robustness_noise.png")
     assert any(draw("robustness", records) for draw in DRAWERS)
 
 

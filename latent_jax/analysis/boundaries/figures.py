@@ -21,8 +21,14 @@ PAGE_TEXTS = 3
 """Places of each run on a page, at most."""
 
 
-def draw_all(records: Records, folder: Path) -> list[Path]:
-    """Draw chunks, agreement, noise and the places, as far as there are records of them."""
+def draw_all(records: Records, folder: Path, analysis: str) -> list[Path]:
+    """Draw chunks, agreement, noise and the places, as far as there are records of them.
+
+    Args:
+        records: of the analysis.
+        folder: of the pictures.
+        analysis: begins their names, so that others may lie in the same folder.
+    """
     records = named_series(records)
     drawers = {
         "chunks": (_chunks_figure, ("lengths", "places")),
@@ -35,7 +41,7 @@ def draw_all(records: Records, folder: Path) -> list[Path]:
         for name, (draw, parts) in drawers.items():
             own = [of_part(records, part) for part in parts]
             if all(own):
-                paths.append(style.save(draw(*own), folder / f"boundaries_{name}.png"))
+                paths.append(style.save(draw(*own), folder / f"{analysis}_{name}.png"))
     return paths
 
 

@@ -177,4 +177,4 @@ def show(tables: Tables) -> str:
 
 def draw(tables: Tables, folder: Path) -> list[Path]:
     """Draw chunks, agreement, noise and the places."""
-    return draw_all(tables["boundaries"], folder)
+    return draw_all(tables["boundaries"], folder, "boundaries")
