@@ -13,7 +13,12 @@ from latent_jax.reports.style import rank_of
 
 CELL_FILE = "cell.json"
 
+PLACE = "entropy"
+"""A setting that says where another model lies. It is not part of labels: all cells of a sweep that
+read one read the same."""
+
 _TEXTS = ("name", "method", "size", "budget", "group", "config", "setting", "lm_gradient")
+_TEXTS += (PLACE,)
 _NUMBERS = (
     "bits_per_byte",
     "bytes_per_token",
@@ -54,8 +59,10 @@ def _checked(record: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def label_of(record: Mapping[str, Any]) -> str:
-    """Return the method of a cell and its other settings, such as "beta=0.1"."""
-    return ", ".join(filter(None, (record["method"], record.get("setting"))))
+    """Return the method of a cell and its other settings but `PLACE`, such as "beta=0.1"."""
+    settings = (record.get("setting") or "").split(", ")
+    own = (setting for setting in settings if setting and not setting.startswith(f"{PLACE}="))
+    return ", ".join((record["method"], *own))
 
 
 def latent_label(method: str, beta: float, lm_gradient: str) -> str:

@@ -1,9 +1,13 @@
 """Verdicts on chunks, from cells whose answers are known."""
 
+import json
+
 import pytest
 
-from configs.sweeps.chunking_laptop import ARMS, MAIN
+from configs.sweeps.chunking_laptop import ARMS, MAIN, get_sweep
+from latent_jax.methods.cells import name_of, setting_of
 from latent_jax.reports.chunk_claims import CHUNK_CLAIMS, RATE, chunk_table, chunk_verdicts
+from latent_jax.reports.scores import CELL_FILE, read_cells
 from latent_jax.reports.sweep_report import sweep_tables
 from latent_jax.reports.trial import REFUTED, SUPPORTED, UNDECIDED, UNTRIED
 
@@ -69,9 +73,19 @@ def test_one_seed_decides_nothing_and_no_arm_tries_nothing():
     assert set(verdicts(cells({"stride2": 1.0}, {}))) == {UNTRIED}
 
 
-def test_the_main_arms_of_the_study_try_every_claim():
-    records = cells({arm: AS_CLAIMED[arm] for arm in MAIN}, {"hnet": 4.0, "free": 4.0})
-    assert UNTRIED not in verdicts(records)
+def test_the_cells_of_the_study_are_read_and_try_every_claim(tmp_path):
+    known = cells({arm: AS_CLAIMED[arm] for arm in MAIN}, {"hnet": 4.0, "free": 4.0})
+    known = {(record["method"], record["seed"]): record for record in known}
+    # As a sweep writes them, with the folder that BLT reads.
+    for cell in get_sweep(f"entropy=runs/blt/entropy,arms={'+'.join(MAIN)}").cells:
+        found = known[cell["method"], cell["seed"]] | {"name": name_of(cell), **setting_of(cell)}
+        folder = tmp_path / "cells" / found["name"]
+        folder.mkdir(parents=True)
+        found |= {"bytes_per_token": 1.0, "bytes_seen": 1000.0}
+        (folder / CELL_FILE).write_text(json.dumps(found))
+    records = read_cells(tmp_path)
+    assert len(records) == 3 * len(MAIN) and UNTRIED not in verdicts(records)
+    assert "BLT[n=4]" in [row["method"] for row in sweep_tables(records)["chunks"]]
 
 
 def test_the_table_is_in_the_order_of_bits_and_has_rates_only_of_chunks():
