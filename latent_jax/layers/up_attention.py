@@ -8,7 +8,10 @@ made, x', first a plain upsampling U(x, x') is computed, and then
 
 What is ours: queries, and keys and values, are normed before they are projected, as in all blocks
 of the house; positions are rotary, a query's being the number of its chunk; there are no biases.
-In steps a ring holds the keys and values of the last chunks.
+In the authors' code (trax, `AttentionResampling`) U is a linear map to each of the positions of a
+chunk, plus x, and a feed-forward branch and dropout follow the attention. Here U is that of the
+stage, such as repetition plus x, and the decoder's blocks follow. In steps a ring holds the keys
+and values of the last chunks.
 """
 
 import dataclasses
