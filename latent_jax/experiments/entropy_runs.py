@@ -1,5 +1,6 @@
 """The run whose entropies another run reads: its network becomes part of the configuration."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,12 @@ from latent_jax.methods.entropy_network import describe_network
 from latent_jax.methods.names import parse
 from latent_jax.paths import open_path
 
+logger = logging.getLogger(__name__)
+
 KEY = "hierarchy.entropy_model"
+
+TEXT = ("source", "files", "mixture", "tfds_name", "held_out", "validation_percent", "test_percent")
+"""Keys of `data` that say which text is read, and which of it is held out."""
 
 
 def settle_entropy_model(config: ConfigDict, recorded: Mapping[str, Any]) -> None:
@@ -55,3 +61,26 @@ def network_of_run(path: str) -> str:
         return describe_network(read_config(open_path(path)))
     except ValueError as error:
         raise ValueError(f"{KEY}={path}: {error}") from error
+
+
+def log_other_text(config: ConfigDict) -> None:
+    """Say so where the model of entropies has read other text than a run is about to read.
+
+    Its entropies are worse there; or it has read what the run holds out. Runs without entropies
+    have nothing to say.
+    """
+    if not needs_entropies(parse(config.method)):
+        return
+    path = config.hierarchy.entropy_model
+    its = read_config(open_path(path)).data
+    for key in TEXT:
+        # Files are a string or several, and lists once they have been stored.
+        here, there = (
+            [value] if isinstance(value, str) else [*value] if hasattr(value, "__iter__") else value
+            for value in (config.data[key], its[key])
+        )
+        if here != there:
+            logger.warning(
+                "%s=%s has read other text: its data.%s is %s, and here it is %s",
+                *(KEY, path, key, there, here),
+            )

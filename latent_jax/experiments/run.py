@@ -25,7 +25,7 @@ from latent_jax.experiments.checks import (
     check_weights,
 )
 from latent_jax.experiments.cores import rows_read
-from latent_jax.experiments.entropy_runs import settle_entropy_model
+from latent_jax.experiments.entropy_runs import log_other_text, settle_entropy_model
 from latent_jax.experiments.extension import RATE_OF_EXTENSION, check_extension, with_extension
 from latent_jax.experiments.older_runs import ADDED, renewed
 from latent_jax.experiments.reading import Reading, log_left_out, open_reading
@@ -211,6 +211,7 @@ def _run(
         check_weights(experiment.task, training, spec, experiment.mesh)
     if getattr(experiment.task, "borrowed", {}) and not recorded:
         check_borrowed(experiment.task, spec, experiment.mesh)
+        log_other_text(config)
 
     def validation(part=""):
         return experiment.evaluation("validation", config.evaluation_bytes, part)
