@@ -1,6 +1,7 @@
 """95 % intervals over problems, or groups of documents, each of which is one observation.
 
-Both are drawn; what is said of problems here holds for groups too.
+Both are drawn; what is said of problems here holds for groups too. Of groups there are few, so that
+`reports.paired.students_t` stands in place of the normal distribution of many problems.
 """
 
 import math
@@ -35,10 +36,10 @@ def ratio_interval(difference_P: np.ndarray, n_P: np.ndarray) -> tuple[float, fl
     return mean, None if error is None else _Z * error
 
 
-def added_interval(
+def added_error(
     x_P: np.ndarray, n_P: np.ndarray, own_P: np.ndarray, n_own_P: np.ndarray
 ) -> tuple[float, float | None]:
-    """Return sum(x) / sum(n) - sum(own) / sum(n_own), and half of its 95 % interval.
+    """Return sum(x) / sum(n) - sum(own) / sum(n_own), and its standard error over problems.
 
     Problems are pairs: both ratios are measured on each, so that what makes some problems harder
     than others cancels. The error is that of the linearized difference (Cochran 1977, sections 6.4
@@ -50,7 +51,7 @@ def added_interval(
         return added, None
     residual_P = (x_P - ratio * n_P) / n_P.sum() - (own_P - own_ratio * n_own_P) / n_own_P.sum()
     variance = (residual_P**2).sum() * n_problems / (n_problems - 1)
-    return added, _Z * math.sqrt(variance)
+    return added, math.sqrt(variance)
 
 
 def share_interval(is_so_P: np.ndarray) -> tuple[float, float, float]:

@@ -3,8 +3,8 @@
 All runs read the same noised bytes, so that their bits per raw byte of the noised text can be
 compared, whatever their ids are. Intervals are over documents: these are divided into groups, each
 of which begins a row of its own, and each group is one observation of a ratio estimator (the random
-groups of Wolter 2007, "Introduction to Variance Estimation", chapter 2). What noise adds is
-measured on the same groups with and without it.
+groups of Wolter 2007, "Introduction to Variance Estimation", chapter 2), with Student's t because
+groups are few. What noise adds is measured on the same groups with and without it.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import numpy as np
 from latent_jax.analysis.boundaries.figures import draw_all
 from latent_jax.analysis.boundaries.shown import show_parts
 from latent_jax.analysis.codes import Records, Tables
-from latent_jax.analysis.intervals import added_interval, ratio_interval
+from latent_jax.analysis.intervals import added_error, ratio_error
 from latent_jax.analysis.options import (
     ShownOptions,
     checkpoint_option,
@@ -26,6 +26,7 @@ from latent_jax.analysis.options import (
     text_field_option,
     text_option,
 )
+from latent_jax.reports.paired import students_t
 
 MOST_GROUPS = 32
 """Of documents. More would leave more rows half empty, and make intervals little better."""
@@ -94,15 +95,16 @@ def robustness_records(
     records = []
     for noise, own in scored.items():
         measured = {
-            "bits_per_byte": ratio_interval(own.bits_G, own.bytes_G),
-            "added_bits_per_byte": added_interval(*own, *plain),
+            "bits_per_byte": ratio_error(own.bits_G, own.bytes_G),
+            "added_bits_per_byte": added_error(*own, *plain),
         }
         record: dict[str, Any] = {"part": "noise", "noise": noise}
         record |= {"n_documents": n_documents, "n_groups": len(own.bits_G)}
         record["n_noised_bytes"] = int(own.bytes_G.sum())
-        for name, (mean, half) in measured.items():
+        for name, (mean, error) in measured.items():
             record[name] = mean
-            if half is not None:
+            if error is not None:
+                half = students_t(len(own.bits_G)) * error
                 record |= {f"{name}_low": mean - half, f"{name}_high": mean + half}
         records.append(record | {"seed": seed})
     return records

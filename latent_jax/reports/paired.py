@@ -12,6 +12,13 @@ from collections.abc import Mapping
 LEVEL = 0.95
 
 
+def students_t(n: int, level: float = LEVEL) -> float:
+    """Return half the width of an interval from `n` draws, at least 2, in standard errors."""
+    from scipy import stats  # imported only when needed: it is the slowest import of training
+
+    return float(stats.t.ppf(0.5 + level / 2, n - 1))
+
+
 @dataclasses.dataclass(frozen=True)
 class Effect:
     """The amount by which one score is lower than another, seed by seed.
@@ -40,10 +47,7 @@ class Effect:
         n = len(self.differences)
         if n < 2:
             return None
-        from scipy import stats  # imported only when needed: it is the slowest import of training
-
-        t = float(stats.t.ppf(0.5 + level / 2, n - 1))
-        return t * statistics.stdev(self.differences) / n**0.5
+        return students_t(n, level) * statistics.stdev(self.differences) / n**0.5
 
     def is_positive(self, level: float = LEVEL) -> bool | None:
         """Return whether the interval lies above 0 (True), below 0 (False), or neither (None)."""

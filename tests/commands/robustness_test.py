@@ -170,3 +170,17 @@ def test_what_noise_adds_is_surer_than_the_bits_themselves():
     # Of a mean of 200 numbers with a deviation of 0.1, twice 1.96 errors.
     assert narrow == pytest.approx(2 * 1.96 * 0.1 / 200**0.5, rel=0.25)
     assert record["added_bits_per_byte"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_intervals_of_few_groups_hold_as_often_as_they_say():
+    rng, n_groups, n_draws = np.random.default_rng(0), 5, 1000
+    bytes_G, held = np.full(n_groups, 100), {"bits_per_byte": 0, "added_bits_per_byte": 0}
+    for _ in range(n_draws):
+        hard_G, noise_G = rng.normal(2, 0.3, n_groups), rng.normal(0.5, 0.1, n_groups)
+        plain = Scored(hard_G * bytes_G, bytes_G)
+        found = Scored((hard_G + noise_G) * bytes_G, bytes_G)
+        _, record = robustness_records({"none": plain, "typos": found}, n_groups, 0)
+        for (name, n), true in zip(held.items(), (2.5, 0.5), strict=True):
+            held[name] = n + (record[f"{name}_low"] <= true <= record[f"{name}_high"])
+    # Those of the normal distribution hold 878 times of 1000.
+    assert all(n == pytest.approx(950, abs=25) for n in held.values()), held
