@@ -127,6 +127,8 @@ COLUMNS = {
                 "train",
                 "paper",
                 "encoder",
+                "router",
+                "main",
                 "compressor",
                 "quantizer",
                 "decoder",

@@ -26,6 +26,9 @@ UNIFORM = {"linewidth": 0.9, "linestyle": (0, (4, 2.5)), "alpha": 0.9}
 FAR = 1.25
 """Levels so many times above the highest trained model are drawn in a panel of their own."""
 
+CLOSE = 1.1
+"""Costs within this factor are drawn as equal ones: on a linear axis around them."""
+
 
 def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
     """Draw all pictures of a sweep into a folder.
@@ -54,9 +57,9 @@ def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
             save(
                 _scatter(
                     scores,
-                    lambda method, _: scores.of_method(method, "bytes_per_token"),
+                    scores.bytes_per_step,
                     "Bits per byte against bytes per step",
-                    "raw bytes that one step of the model stands for",
+                    "raw bytes that one step of the model, or of its network over chunks, reads",
                 ),
                 folder / "bits_by_bytes_per_step.png",
             ),
@@ -142,7 +145,7 @@ def _scatter(
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
-    ends = []
+    ends, drawn = [], []
     for method in scores.leading:
         points = [
             (x, scores.mean(method, size), 12 + 14 * rank)
@@ -152,11 +155,18 @@ def _scatter(
         if not points:
             continue
         xs, ys, areas = zip(*points, strict=True)
+        drawn += xs
         look = _look(method)
         axes.plot(xs, ys, linewidth=0.8, alpha=0.6, color=look["color"])
         edge = dict(edgecolors=look["color"], linewidths=1.0, zorder=3)
         axes.scatter(xs, ys, areas, color=look["markerfacecolor"], **edge)
         ends.append((xs[-1], ys[-1], _short(method), look["color"]))
+    if log and drawn and max(drawn) < CLOSE * min(drawn):
+        # A logarithm of so little has no numbers at its axis, and the last digits would fill it.
+        middle = (max(drawn) + min(drawn)) / 2
+        axes.set_xscale("linear")
+        axes.set_xlim(middle * (1 - 2 * (CLOSE - 1)), middle * (1 + 2 * (CLOSE - 1)))
+        axes.xaxis.set_major_formatter(lambda x, _: _count(x))
     axes.set_xlabel(label)
     label_ends(axes, ends, size=7.5)
     return figure
