@@ -129,6 +129,7 @@ COLUMNS = {
                 "encoder",
                 "router",
                 "main",
+                "entropy_model",
                 "compressor",
                 "quantizer",
                 "decoder",
