@@ -27,7 +27,7 @@ FAR = 1.25
 """Levels so many times above the highest trained model are drawn in a panel of their own."""
 
 CLOSE = 1.1
-"""Costs within this factor are drawn as equal ones: on a linear axis around them."""
+"""Costs within this factor are drawn as equal ones, see `around`."""
 
 
 def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
@@ -112,7 +112,7 @@ def size_figure(scores: Scores) -> Figure:
             axes.axhline(levels[method], color=look["color"], **UNIFORM)
         ends.append((xs[-1], ys[-1], f"{_short(method)} {ys[-1]:.2f}", look["color"]))
     axes.set_xlabel("parameters outside of embeddings")
-    _plain_ticks(axes, sorted({x for points in lines.values() for x, _ in points}), _count)
+    _plain_ticks(axes, sorted({x for points in lines.values() for x, _ in points}), count)
     label_ends(axes, ends, size=7.5)
     if above is not None:
         _draw_far(above, far, right=axes.get_xlim()[1])
@@ -161,15 +161,24 @@ def _scatter(
         edge = dict(edgecolors=look["color"], linewidths=1.0, zorder=3)
         axes.scatter(xs, ys, areas, color=look["markerfacecolor"], **edge)
         ends.append((xs[-1], ys[-1], _short(method), look["color"]))
-    if log and drawn and max(drawn) < CLOSE * min(drawn):
-        # A logarithm of so little has no numbers at its axis, and the last digits would fill it.
-        middle = (max(drawn) + min(drawn)) / 2
+    if log and (limits := around(drawn)):
         axes.set_xscale("linear")
-        axes.set_xlim(middle * (1 - 2 * (CLOSE - 1)), middle * (1 + 2 * (CLOSE - 1)))
-        axes.xaxis.set_major_formatter(lambda x, _: _count(x))
+        axes.set_xlim(limits)
+        axes.xaxis.set_major_formatter(lambda x, _: count(x))
     axes.set_xlabel(label)
     label_ends(axes, ends, size=7.5)
     return figure
+
+
+def around(costs: Sequence[float]) -> tuple[float, float] | None:
+    """Return the ends of a linear axis for costs that are as good as equal; None for others.
+
+    A logarithm of so little has no numbers at its axis, and differences of no weight would fill it.
+    """
+    if not costs or max(costs) > CLOSE * min(costs):
+        return None
+    middle, rest = (max(costs) + min(costs)) / 2, 2 * (CLOSE - 1)
+    return middle * (1 - rest), middle * (1 + rest)
 
 
 def _windows(scores: Scores) -> dict[int, list[str]]:
@@ -222,7 +231,7 @@ def _plain_ticks(
     axes.xaxis.set_major_formatter(lambda x, _: text(x))
 
 
-def _count(n: float) -> str:
+def count(n: float) -> str:
     """Return 25174016 as "25.2M"."""
     for divisor, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if n >= divisor:

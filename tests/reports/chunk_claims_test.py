@@ -105,3 +105,7 @@ def test_a_page_has_the_table_of_chunks_and_their_figure():
     steps = {r["method"]: r["bytes_per_step"] for r in parts["bits_by_bytes_per_step"].records}
     assert steps[ARMS["bytes"]] == 1.0 and steps[ARMS["hnet2"]] == pytest.approx(4.2)
     assert "bytes_per_chunk_1" in parts["cells"].columns
+    # All cost the same, and have 90 parameters, whatever their size is called.
+    x = parts["bits_by_flops"].wide["layer"][0]["encoding"]["x"]["scale"]
+    assert x["type"] == "linear" and x["domain"] == pytest.approx([0.8e6, 1.2e6])
+    assert parts["bits_by_parameters"].title == "Over 90 parameters"

@@ -2,7 +2,13 @@
 
 from latent_jax.reports.scores import Scores
 from latent_jax.reports.style import colour_of
-from latent_jax.reports.sweep_figures import FAR, _scatter, size_figure, write_sweep_figures
+from latent_jax.reports.sweep_figures import (
+    FAR,
+    _scatter,
+    around,
+    size_figure,
+    write_sweep_figures,
+)
 from tests.analysis.pictures import drawn
 from tests.reports.sweep_report_test import PAPER, cell, paper_cells
 
@@ -75,3 +81,4 @@ def test_costs_that_are_equal_are_not_drawn_apart():
     assert axes.get_xscale() == "linear" and low < 0.85e6 and high > 1.15e6
     assert axes.xaxis.get_major_formatter()(1e6, 0) == "1M"
     assert axis(1e6, 3e6).get_xscale() == "log"
+    assert around([]) is None and around([1e6, 2e6]) is None

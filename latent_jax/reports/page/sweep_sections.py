@@ -12,6 +12,7 @@ from latent_jax.reports.page.parts import Figure, Section, Table, Verdicts
 from latent_jax.reports.records import Run
 from latent_jax.reports.scores import Scores
 from latent_jax.reports.style import colour_of
+from latent_jax.reports.sweep_figures import around, count
 from latent_jax.reports.sweep_report import TITLES, sweep_tables
 from latent_jax.reports.trial import SUPPORTED, UNTRIED, VERDICTS
 
@@ -180,10 +181,12 @@ def _figures(scores: Scores) -> list[Figure]:
     # Levels of uniform models may lie far above, and a logarithm keeps the others apart.
     on_log = Axis("bits_per_byte", "bits per byte", is_log=True, format=".1f", ticks=LOG_TICKS)
     uniform = Axis("uniform_bits_per_byte", "uniform model")
+    sizes = [point["parameters_outside_of_embeddings"] for point in points]
+    equal = around([point[COST[0]] for point in points if point[COST[0]] is not None])
     axes = (
         (
             "bits_by_parameters",
-            f"Over {' to '.join(dict.fromkeys((scores.sizes[0], scores.sizes[-1])))} parameters",
+            f"Over {' to '.join(dict.fromkeys(map(count, (min(sizes), max(sizes)))))} parameters",
             "Parameters outside of embeddings. Short dashes: tokens of 8 bits. Thin dashed levels: "
             "equal probability to all tokens.",
             Axis("parameters_outside_of_embeddings", "parameters", is_log=True),
@@ -192,14 +195,14 @@ def _figures(scores: Scores) -> list[Figure]:
             "bits_by_flops",
             "Against cost",
             "M1, the byte model that drives a coder, is part of the cost. One dot for each size.",
-            Axis(*COST, is_log=True),
+            Axis(*COST, is_log=not equal, domain=equal),
         ),
         (
             "bits_by_bytes_per_step",
             _ahead(scores),
             "Right and low is good: few steps of the model, or of its network over chunks, and few "
             "bits. One dot for each size.",
-            Axis("bytes_per_step", "raw bytes that one step reads", format="~g"),
+            Axis("bytes_per_step", "raw bytes that one step reads", format="~f"),
         ),
     )
     figures = []
