@@ -10,7 +10,7 @@ Arguments   n         bytes per chunk, such as 4 or 4.5; with more stages, chunk
             rate_from, rate_steps
                       bytes per chunk at the first step, and the steps from there to n; 0 = n
                       throughout
-            stages    1, or 2 for chunks of chunks
+            stages    1; 2 to 4 for chunks of chunks
             router    cosine (the paper's), stride, whitespace, policy (learns by reward), or those
                       of other papers: bernoulli, gumbel or spikes
             control   1 or 0; -1 = 1, or 0 for routers that decide by themselves

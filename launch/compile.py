@@ -14,7 +14,8 @@ in, and the least time that a step can take. For NVIDIA GPUs there is no such co
 is only lowered, with the calls of cuDNN's attention, and its memory and collectives stay unknown.
 
 No tokenizer is made either: its number of ids follows from the method's name, and the raw bytes per
-id are assumed (--bytes_per_token). --config.KEY=VALUE sets any key, as in launch/train.py.
+id are assumed (--bytes_per_token). --config.KEY=VALUE sets any key, as in launch/train.py. All runs
+of a config file are compiled, one after the other.
 launch/compile_table.sh calls this for the models, slices and strategies of the results' table.
 """
 
@@ -23,8 +24,8 @@ from ml_collections import config_flags
 
 from latent_jax import interrupts  # noqa: F401  Ctrl-C is one word from here on
 from latent_jax.command_line import run_command
+from latent_jax.commands.compile_runs import compile_runs_and_print
 from latent_jax.costs.lowering import PROGRAMS
-from latent_jax.costs.table import compile_and_print
 from latent_jax.costs.target import CUDA_CHIPS
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -50,8 +51,9 @@ flags.mark_flags_as_required(["config", "topology"])
 
 def main():
     """Compile."""
-    compile_and_print(
+    compile_runs_and_print(
         CONFIG.value,
+        flags.FLAGS["config"].config_filename,
         TOPOLOGY.value,
         n_devices=N_DEVICES.value,
         cuda_chip=CHIP.value,

@@ -235,7 +235,10 @@ def _solved(configs: Mapping[str, ConfigDict]) -> dict[str, tuple[ConfigDict, Vo
     solved = {}
     for name, config in configs.items():
         if not family(parse(config.method).family).ids_are_bytes:
-            raise ValueError(f"{config.method} does not read bytes, of which all rows are here")
+            raise ValueError(
+                f"{config.method} does not read bytes, of which all rows of this benchmark are: "
+                "leave it out of --methods"
+            )
         settle_entropy_model(config, {})
         solved[name] = solved_config(config, 1.0)
     shapes = {name: (one.batch_size, one.row_length) for name, (one, _) in solved.items()}

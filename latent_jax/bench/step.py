@@ -21,6 +21,7 @@ from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import settle_remat
 from latent_jax.costs.profile import check_traced, describe_profile
 from latent_jax.experiments.cores import use_cores
+from latent_jax.experiments.study import default_workdir, settled_runs
 from latent_jax.methods.ledger import count_parameters
 from latent_jax.methods.row_codes import config_batch_spec, row_layout
 from latent_jax.methods.settings import check_settings, state_rule
@@ -211,23 +212,41 @@ def benchmark_step(
 
 
 def benchmark_step_and_print(
-    config: ConfigDict, *, json_path: str | None = None, append: bool = False, **words: Any
+    config: ConfigDict,
+    *,
+    name: str,
+    json_path: str | None = None,
+    append: bool = False,
+    **words: Any,
 ) -> None:
-    """Print `benchmark_step` as a table, and the tables of a profile.
+    """Print `benchmark_step` of each run of a config file as a table, and the tables of a profile.
 
     Args:
-        config: see `benchmark_step`.
-        json_path: file that also gets the unrounded record.
-        append: keep the records that the file has, and add this one.
+        config: of one run, or with `config.runs`.
+        name: of the config file, with its arguments.
+        json_path: file that also gets the unrounded records.
+        append: keep the records that the file has, and add these.
         **words: the other arguments of `benchmark_step`.
+
+    Raises:
+        ValueError: see `benchmark_step`; or several runs would be traced into one folder.
     """
     earlier = kept_records(json_path, append)
-    record = benchmark_step(config, **words)
-    print(text_table([record], COLUMNS))
+    runs = settled_runs(config, default_workdir(name))
+    if words.get("profile") and len(runs) > 1:
+        raise ValueError(
+            f"--profile traces the step of one run, and {name} has {', '.join(runs)}: leave the "
+            "others out by its arguments, or give a config file of one run"
+        )
+    records = [
+        benchmark_step(run_config, name=f"{name}, {run}" if run else name, **words)
+        for run, run_config in runs.items()
+    ]
+    print(text_table(records, COLUMNS))
     if words.get("profile"):
         print(describe_profile(words["profile"]))
     if json_path:
-        write_table([*earlier, record], json_path)
+        write_table([*earlier, *records], json_path)
 
 
 def random_batch(config: ConfigDict, vocabulary: Vocabulary) -> dict[str, np.ndarray]:

@@ -43,16 +43,8 @@ def run_config(
     startup = StartUp.of_process()
     startup.mark("imports")
     workdir = open_path(workdir)
-    runs = {workdir: config}
-    if "runs" in config:
-        runs = {workdir / name: config.runs[name] for name in config.runs}
-    for folder, run_config in runs.items():
-        with _named(folder.name if "runs" in config else ""):
-            state_rule(run_config)
-            check_settings(run_config)
-    for run_config in runs.values():
-        _settle_init_from(run_config, config.get("runs", {}), workdir)
-        _settle_entropy_model(run_config, config.get("runs", {}), workdir)
+    settled = settled_runs(config, workdir)
+    runs = {workdir / name if name else workdir: run for name, run in settled.items()}
     use_cores(list(runs.values()))
     if "runs" in config:
         for folder, run_config in runs.items():
@@ -73,6 +65,31 @@ def run_config(
     if is_primary():
         _print_table(list(runs), workdir)
     return list(runs)
+
+
+def settled_runs(config: ConfigDict, workdir: str | Path) -> dict[str, ConfigDict]:
+    """Check the runs of a config file, and settle in place what one takes from another.
+
+    Args:
+        config: of one run, or with `config.runs`.
+        workdir: folder of the run or runs.
+
+    Returns:
+        Name -> config; the name of a single run is "".
+
+    Raises:
+        ValueError: a key is wrong, or a run takes something of a run that is not trained before it.
+    """
+    workdir = open_path(workdir)
+    runs = dict(config.runs.items()) if "runs" in config else {"": config}
+    for name, run_config in runs.items():
+        with _named(name):
+            state_rule(run_config)
+            check_settings(run_config)
+    for run_config in runs.values():
+        _settle_init_from(run_config, config.get("runs", {}), workdir)
+        _settle_entropy_model(run_config, config.get("runs", {}), workdir)
+    return runs
 
 
 def extend(config: ConfigDict, extension: str) -> dict[str, Any]:

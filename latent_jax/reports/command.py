@@ -27,6 +27,8 @@ COLUMNS = (
     "bits_per_byte",
     "reconstruction_bits_per_byte",
     "language_model_bits_per_byte",
+    "bytes_per_chunk_1",
+    "bytes_per_chunk_2",
     "unigram_bits_per_byte",
     "reconstruction_nats_per_byte",
     "reconstruction_accuracy",

@@ -171,6 +171,16 @@ class Scores:
         values = [value for value in values if value is not None]
         return statistics.fmean(values) if values else None
 
+    def bytes_per_step(self, method: str, size: str) -> float | None:
+        """Return raw bytes per step of the model, or None where they are not known.
+
+        A step reads an id; of a model that cuts its text by itself, its network over chunks reads a
+        chunk of the last stage.
+        """
+        keys = {key for record in self.cells(method, size) for key in record}
+        stages = sorted(key for key in keys if re.fullmatch(r"bytes_per_chunk_\d", key))
+        return self.mean(method, size, stages[-1] if stages else "bytes_per_token")
+
     def _parameters(self, size: str) -> list[float]:
         return [
             r["n_parameters"] - r["n_embedding_parameters"]

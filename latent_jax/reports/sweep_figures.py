@@ -26,6 +26,9 @@ UNIFORM = {"linewidth": 0.9, "linestyle": (0, (4, 2.5)), "alpha": 0.9}
 FAR = 1.25
 """Levels so many times above the highest trained model are drawn in a panel of their own."""
 
+CLOSE = 1.1
+"""Costs within this factor are drawn as equal ones, see `around`."""
+
 
 def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
     """Draw all pictures of a sweep into a folder.
@@ -54,9 +57,9 @@ def write_sweep_figures(scores: Scores, folder: str | Path) -> list[Path]:
             save(
                 _scatter(
                     scores,
-                    lambda method, _: scores.of_method(method, "bytes_per_token"),
+                    scores.bytes_per_step,
                     "Bits per byte against bytes per step",
-                    "raw bytes that one step of the model stands for",
+                    "raw bytes that one step of the model, or of its network over chunks, reads",
                 ),
                 folder / "bits_by_bytes_per_step.png",
             ),
@@ -109,7 +112,7 @@ def size_figure(scores: Scores) -> Figure:
             axes.axhline(levels[method], color=look["color"], **UNIFORM)
         ends.append((xs[-1], ys[-1], f"{_short(method)} {ys[-1]:.2f}", look["color"]))
     axes.set_xlabel("parameters outside of embeddings")
-    _plain_ticks(axes, sorted({x for points in lines.values() for x, _ in points}), _count)
+    _plain_ticks(axes, sorted({x for points in lines.values() for x, _ in points}), count)
     label_ends(axes, ends, size=7.5)
     if above is not None:
         _draw_far(above, far, right=axes.get_xlim()[1])
@@ -142,7 +145,7 @@ def _scatter(
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
-    ends = []
+    ends, drawn = [], []
     for method in scores.leading:
         points = [
             (x, scores.mean(method, size), 12 + 14 * rank)
@@ -152,14 +155,30 @@ def _scatter(
         if not points:
             continue
         xs, ys, areas = zip(*points, strict=True)
+        drawn += xs
         look = _look(method)
         axes.plot(xs, ys, linewidth=0.8, alpha=0.6, color=look["color"])
         edge = dict(edgecolors=look["color"], linewidths=1.0, zorder=3)
         axes.scatter(xs, ys, areas, color=look["markerfacecolor"], **edge)
         ends.append((xs[-1], ys[-1], _short(method), look["color"]))
+    if log and (limits := around(drawn)):
+        axes.set_xscale("linear")
+        axes.set_xlim(limits)
+        axes.xaxis.set_major_formatter(lambda x, _: count(x))
     axes.set_xlabel(label)
     label_ends(axes, ends, size=7.5)
     return figure
+
+
+def around(costs: Sequence[float]) -> tuple[float, float] | None:
+    """Return the ends of a linear axis for costs that are as good as equal; None for others.
+
+    A logarithm of so little has no numbers at its axis, and differences of no weight would fill it.
+    """
+    if not costs or max(costs) > CLOSE * min(costs):
+        return None
+    middle, rest = (max(costs) + min(costs)) / 2, 2 * (CLOSE - 1)
+    return middle * (1 - rest), middle * (1 + rest)
 
 
 def _windows(scores: Scores) -> dict[int, list[str]]:
@@ -212,7 +231,7 @@ def _plain_ticks(
     axes.xaxis.set_major_formatter(lambda x, _: text(x))
 
 
-def _count(n: float) -> str:
+def count(n: float) -> str:
     """Return 25174016 as "25.2M"."""
     for divisor, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if n >= divisor:

@@ -33,7 +33,8 @@ class Progress:
         self._enabled = enabled
         self._total = total_steps
         self._metric = metric
-        self._start = (step, time.monotonic())
+        self._done = step
+        self._start: tuple[int, float] | None = None
         self._last_line = -LINE_EVERY_SECONDS
         self._bar = None
         if enabled and self._stream.isatty():
@@ -43,6 +44,9 @@ class Progress:
 
     def step(self) -> None:
         """Move on by one optimizer step."""
+        self._done += 1
+        if self._start is None:  # what comes before the first step, compiling above all, is over
+            self._start = (self._done, time.monotonic())
         if self._bar is not None:
             self._bar.update()
 
@@ -53,13 +57,15 @@ class Progress:
             self._bar.set_postfix_str(text, refresh=False)
         elif self._enabled and time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
             self._last_line = time.monotonic()
-            left = _duration(self._seconds_left(record["step"]))
-            self.message(f"step {record['step']}/{self._total}: {text}, {left} left")
+            left = self._seconds_left(record["step"])
+            text += f", {_duration(left)} left" if left is not None else ""
+            self.message(f"step {record['step']}/{self._total}: {text}")
 
     def validation(self, record: Mapping[str, float]) -> None:
         """Show an evaluation."""
         if self._enabled:
-            self.message(f"step {record['step']}/{self._total}: validation {self._shown(record)}")
+            text = ", ".join([self._shown(record), *_chunks(record)])
+            self.message(f"step {record['step']}/{self._total}: validation {text}")
 
     def message(self, text: str) -> None:
         """Print a line without breaking the bar."""
@@ -81,15 +87,25 @@ class Progress:
         parts = [f"loss {record['loss']:.4f}"]
         if self._metric in record:
             parts.append(self._shown(record))
+        parts += _chunks(record)
         if "bytes_per_second" in record:
             parts.append(f"{record['bytes_per_second'] / 1e3:.1f} kB/s")
         if "model_flops_utilization" in record:
             parts.append(f"MFU {record['model_flops_utilization']:.1%}")
         return ", ".join(parts)
 
-    def _seconds_left(self, step: int) -> float:
-        first, since = self._start
-        return (time.monotonic() - since) / max(step - first, 1) * (self._total - step)
+    def _seconds_left(self, step: int) -> float | None:
+        """Return the seconds to the end; None until a step follows the first one."""
+        first, since = self._start or (step, 0.0)
+        if step <= first:
+            return None
+        return (time.monotonic() - since) / (step - first) * (self._total - step)
+
+
+def _chunks(record: Mapping[str, float]) -> list[str]:
+    """Return what to say of a model that cuts its text by itself; nothing of others."""
+    rate = record.get("bytes_per_chunk_1")
+    return [] if rate is None else [f"{rate:.2f} bytes per chunk"]
 
 
 def _duration(seconds: float) -> str:

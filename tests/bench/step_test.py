@@ -1,6 +1,6 @@
 import pytest
 
-from configs import language_model
+from configs import hnet, language_model
 from latent_jax.bench import step as module
 from latent_jax.bench.step import benchmark_step, benchmark_step_and_print
 from latent_jax.reports.tables import read_table
@@ -40,6 +40,26 @@ def test_a_step_is_timed_and_traced(tmp_path, capsys):
     # 4 bytes are assumed for an id of BPE, and 1 for a byte.
     assert bpe["bytes_per_s"] == pytest.approx(4 * bpe["tokens_per_s"])
     assert of_bytes["bytes_per_s"] == pytest.approx(of_bytes["tokens_per_s"])
+
+
+def test_every_run_of_a_config_file_is_timed(tmp_path, monkeypatch, capsys):
+    others = {column if isinstance(column, str) else column.key for column in module.COLUMNS}
+    numbers = dict.fromkeys(sorted(others - {"name"}), 1.0)
+    monkeypatch.setattr(
+        module,
+        "benchmark_step",
+        lambda config, name, n_steps: numbers | {"name": name, "method": config.method},
+    )
+    path = tmp_path / "steps.json"
+    config = hnet.get_config()
+    benchmark_step_and_print(config, name="hnet.py", n_steps=3, json_path=str(path))
+    assert [(record["name"], record["method"]) for record in read_table(path)] == [
+        ("hnet.py, bytes", "Bytes"),
+        ("hnet.py, hnet", "HNet[n=4]"),
+    ]
+    assert "hnet.py, bytes" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"one run, and hnet\.py has bytes, hnet: leave"):
+        benchmark_step_and_print(config, name="hnet.py", n_steps=3, profile=tmp_path / "trace")
 
 
 def test_a_damaged_file_is_refused_before_anything_is_measured(tmp_path):

@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs import latent_reasoning
-from latent_jax.experiments.study import _settle_init_from, default_workdir, run_config
+from configs import blt, hnet, latent_reasoning
+from latent_jax.experiments.study import (
+    _settle_init_from,
+    default_workdir,
+    run_config,
+    settled_runs,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,18 @@ def test_an_error_of_one_run_of_several_names_it_and_its_keys(tmp_path):
     config.runs.phase2.optimizer.warmup_steps = -1
     with pytest.raises(ValueError, match=r"^runs.phase2: optimizer.warmup_steps must be"):
         run_config(config, tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_runs_are_settled_before_any_is_trained(tmp_path):
+    runs = settled_runs(blt.get_config(), tmp_path)
+    assert list(runs) == ["bytes", "entropy", "patches"]
+    section = runs["patches"].hierarchy
+    assert section.entropy_model == str(tmp_path / "entropy") and section.entropy_network
+    alone = hnet.get_config("baseline=false").runs.hnet
+    assert settled_runs(alone, tmp_path) == {"": alone}
+    with pytest.raises(ValueError, match=r"^runs\.hnet: HNet\[n=0\]: '0' is not a positive"):
+        settled_runs(hnet.get_config("n=0"), tmp_path)
     assert [*tmp_path.iterdir()] == []
 
 

@@ -7,7 +7,9 @@ import pytest
 from configs.sweeps.chunking_laptop import ARMS, MAIN, get_sweep
 from latent_jax.methods.cells import name_of, setting_of
 from latent_jax.reports.chunk_claims import CHUNK_CLAIMS, RATE, chunk_table, chunk_verdicts
-from latent_jax.reports.scores import CELL_FILE, read_cells
+from latent_jax.reports.page.parts import Figure, Table
+from latent_jax.reports.page.sweep_sections import sweep_sections
+from latent_jax.reports.scores import CELL_FILE, Scores, read_cells
 from latent_jax.reports.sweep_report import sweep_tables
 from latent_jax.reports.trial import REFUTED, SUPPORTED, UNDECIDED, UNTRIED
 
@@ -96,3 +98,36 @@ def test_the_table_is_in_the_order_of_bits_and_has_rates_only_of_chunks():
     assert rows[0]["n_seeds"] == 3 and rows[0]["standard_deviation"] == pytest.approx(0.001)
     assert sweep_tables(records)["chunks"] == rows
     assert chunk_table(cells({"bytes": 1.5}, {})) == []
+
+
+def with_stages():
+    """Return cells of three arms, one of which has two stages."""
+    rates = {"hnet": 4.0, "hnet2": 2.1}
+    records = cells({"hnet": 1.3, "hnet2": 1.2, "bytes": 1.5}, rates, seeds=(0, 2))
+    second = {ARMS["hnet2"]: {"bytes_per_chunk_2": 4.2}}
+    return [{**r, "bytes_per_token": 1.0, **second.get(r["method"], {})} for r in records]
+
+
+def test_a_step_of_a_model_with_chunks_reads_a_chunk_of_its_last_stage():
+    scores = Scores(with_stages())
+    assert scores.bytes_per_step(ARMS["hnet2"], "1m") == pytest.approx(4.2)
+    assert scores.bytes_per_step(ARMS["hnet"], "1m") == pytest.approx(4.001)
+    assert scores.bytes_per_step(ARMS["bytes"], "1m") == 1.0
+    assert scores.bytes_per_step(ARMS["bpe"], "1m") is None
+
+
+def test_a_page_has_the_table_of_chunks_and_their_figure():
+    parts = {
+        part.id: part
+        for section in sweep_sections(with_stages(), [])
+        for part in section.parts
+        if isinstance(part, Figure | Table)
+    }
+    assert parts["chunks"].records[0]["bytes_per_chunk_2"] == pytest.approx(4.2)
+    steps = {r["method"]: r["bytes_per_step"] for r in parts["bits_by_bytes_per_step"].records}
+    assert steps[ARMS["bytes"]] == 1.0 and steps[ARMS["hnet2"]] == pytest.approx(4.2)
+    assert "bytes_per_chunk_1" in parts["cells"].columns
+    # All cost the same, and have 90 parameters, whatever their size is called.
+    x = parts["bits_by_flops"].wide["layer"][0]["encoding"]["x"]["scale"]
+    assert x["type"] == "linear" and x["domain"] == pytest.approx([0.8e6, 1.2e6])
+    assert parts["bits_by_parameters"].title == "Over 90 parameters"

@@ -2,7 +2,13 @@
 
 from latent_jax.reports.scores import Scores
 from latent_jax.reports.style import colour_of
-from latent_jax.reports.sweep_figures import FAR, size_figure, write_sweep_figures
+from latent_jax.reports.sweep_figures import (
+    FAR,
+    _scatter,
+    around,
+    size_figure,
+    write_sweep_figures,
+)
 from tests.analysis.pictures import drawn
 from tests.reports.sweep_report_test import PAPER, cell, paper_cells
 
@@ -57,3 +63,22 @@ def test_all_pictures_are_drawn(tmp_path):
     ]
     for path in paths:
         drawn(path)
+
+
+def test_costs_that_are_equal_are_not_drawn_apart():
+    def axis(*costs):
+        records = [
+            cell(method, "25m", 1.0, inference_flops_per_byte=cost)
+            for method, cost in zip(("Bytes", "GZip[v=256]"), costs, strict=True)
+        ]
+        scores = Scores(records)
+        cost = lambda method, size: scores.mean(method, size, "inference_flops_per_byte")  # noqa: E731
+        (axes,) = _scatter(scores, cost, "cost", "FLOPs", log=True).axes
+        return axes
+
+    axes = axis(9.995e5, 9.999e5)
+    low, high = axes.get_xlim()
+    assert axes.get_xscale() == "linear" and low < 0.85e6 and high > 1.15e6
+    assert axes.xaxis.get_major_formatter()(1e6, 0) == "1M"
+    assert axis(1e6, 3e6).get_xscale() == "log"
+    assert around([]) is None and around([1e6, 2e6]) is None

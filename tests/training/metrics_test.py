@@ -110,7 +110,13 @@ def test_peak_is_known_or_not_shown(kind, peak):
 
 def test_without_a_terminal_progress_is_plain_lines(capsys, monkeypatch):
     monkeypatch.setattr(progress_module, "LINE_EVERY_SECONDS", 1000.0)
+    now = [0.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
     progress = Progress(total_steps=100, step=0, enabled=True)
+    now[0] = 60.0
+    for _ in range(10):
+        progress.step()
+        now[0] += 2.0
     shown = {**record(10, 2.5), "loss": 1.25, "bytes_per_second": 12_345.0}
     progress.train({**shown, "model_flops_utilization": 0.414})
     progress.train({**shown, "step": 20})
@@ -118,10 +124,21 @@ def test_without_a_terminal_progress_is_plain_lines(capsys, monkeypatch):
     progress.close()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith(
-        "step 10/100: loss 1.2500, 2.5000 bits/byte, 12.3 kB/s, MFU 41.4%, 0:00:"
+    # The minute before the first step does not count: 90 steps of 20 / 9 seconds are left.
+    assert lines[0] == (
+        "step 10/100: loss 1.2500, 2.5000 bits/byte, 12.3 kB/s, MFU 41.4%, 0:03:20 left"
     )
     assert lines[1] == "step 20/100: validation 2.2500 bits/byte"
+
+
+def test_progress_says_how_long_chunks_are(capsys):
+    progress = Progress(total_steps=100, step=0, enabled=True)
+    progress.train({**record(1, 2.5), "loss": 1.25, "bytes_per_chunk_1": 4.128})
+    progress.validation({**record(1, 2.25), "bytes_per_chunk_1": 3.6})
+    assert capsys.readouterr().err.splitlines() == [
+        "step 1/100: loss 1.2500, 2.5000 bits/byte, 4.13 bytes per chunk",
+        "step 1/100: validation 2.2500 bits/byte, 3.60 bytes per chunk",
+    ]
 
 
 class Terminal:

@@ -49,6 +49,8 @@ RESULT_COLUMNS = (
     "unigram_bits_per_byte",
     "bits_per_byte",
     "paper_bits_per_byte",
+    "bytes_per_chunk_1",
+    "bytes_per_chunk_2",
     "result_nats_per_token_with",
     "use_nats_per_token",
     "lost_right_share",
@@ -193,10 +195,11 @@ def _print_plan(records: Sequence[Record], speed: Speed) -> None:
     shown = {(record["method"], record["size"]): record for record in reversed(records)}
     print(text_table([*reversed(shown.values())], ["method", "size", *parts]))
     seconds = sum(record["expected_seconds"] for record in records) / speed.n_workers
-    coders, flops = encodings(records), sum(r["planned_train_flops"] for r in records)
+    n_coders, flops = len(encodings(records)), sum(r["planned_train_flops"] for r in records)
+    encoded = f"; rows of {n_coders} coder{'s are' if n_coders > 1 else ' is'} encoded first"
     print(
         f"\n{len(records)} cells, {flops:.3g} training FLOPs, about {spoken(seconds)} with "
-        f"{speed.n_workers} workers; rows of {len(coders)} coders are encoded first\n{speed}"
+        f"{speed.n_workers} workers{encoded * bool(n_coders)}\n{speed}"
     )
 
 

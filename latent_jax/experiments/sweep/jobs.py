@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from latent_jax.codec.encode import EncodeConfig, encode_corpora
 from latent_jax.contracts import Evaluation, Vocabulary
 from latent_jax.data import data_config
+from latent_jax.experiments.entropy_runs import settle_entropy_model
 from latent_jax.experiments.run import Experiment, run
 from latent_jax.experiments.sweep.loading import config_of
 from latent_jax.experiments.sweep.paper import paper_evaluation
@@ -117,6 +118,7 @@ def train_cell(sweep: Sweep, folder: Path, record: Record) -> Record:
 
 def _solved(config: ConfigDict, record: Record) -> ConfigDict:
     """Return the configuration with the planned shape, even if ratios are measured anew later."""
+    settle_entropy_model(config, {})
     if config.context_bytes or config.inference_flops_per_byte:
         vocabulary = Vocabulary(record["vocab_size"], 0, record["bytes_per_token"])
         vocabulary = dataclasses.replace(

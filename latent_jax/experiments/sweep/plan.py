@@ -1,8 +1,9 @@
 """The plan of a sweep: a record of each cell, made before anything is trained."""
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.costs.memory import estimate, settle_remat
 from latent_jax.data import Corpus, data_config, open_corpus
 from latent_jax.data.rows import DONE, open_rows
+from latent_jax.experiments.entropy_runs import settle_entropy_model
 from latent_jax.experiments.sweep.loading import check_comparable, config_of, config_words
 from latent_jax.json_files import Kind, read_json, write_sealed
 from latent_jax.methods.cells import Cell, Sweep, name_of, setting_of
@@ -60,8 +62,10 @@ def plan(sweep: Sweep, folder: Path, is_dry: bool = False) -> list[Record]:
         ValueError: a cell is wrong, or budgets are mixed.
     """
     configs = [config_of(sweep, config_words(sweep, cell)) for cell in sweep.cells]
-    for config in configs:
-        check_settings(config)
+    for cell, config in zip(sweep.cells, configs, strict=True):
+        with _named(cell):
+            check_settings(config)
+            settle_entropy_model(config, {})  # its FLOPs are a part of the cell's
     check_comparable(sweep, configs)
     vocabularies = _Published(sweep.published) if is_dry and sweep.published else None
     vocabularies = vocabularies or _Vocabularies(folder)
@@ -69,8 +73,18 @@ def plan(sweep: Sweep, folder: Path, is_dry: bool = False) -> list[Record]:
     for cell, config in counted(
         zip(sweep.cells, configs, strict=True), "plan", len(configs), "cells"
     ):
-        records.append(_plan_cell(sweep, cell, config, vocabularies))
+        with _named(cell):
+            records.append(_plan_cell(sweep, cell, config, vocabularies))
     return records
+
+
+@contextlib.contextmanager
+def _named(cell: Cell) -> Iterator[None]:
+    """Let errors name their cell, and its keys without the flags that a sweep does not take."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name_of(cell)}: {str(error).replace('--config.', '')}") from error
 
 
 def _plan_cell(

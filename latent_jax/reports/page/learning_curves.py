@@ -40,7 +40,7 @@ def curves_figure(
     scale, unit = bytes_unit(max(row["bytes_seen"] for row in rows))
     for row in rows:
         row["text_seen"] = row["bytes_seen"] / scale
-    x = Axis("text_seen", f"text read in training, {unit}", format="~g")
+    x = Axis("text_seen", f"text read in training, {unit}", format="~f")
     limits = settled(rows, "bytes_seen", "bits_per_byte")
     y = Axis("bits_per_byte", "bits per byte", domain=limits, format=".2f")
     names = dict.fromkeys(row["run"] for row in rows)

@@ -12,6 +12,7 @@ from latent_jax.reports.page.parts import Figure, Section, Table, Verdicts
 from latent_jax.reports.records import Run
 from latent_jax.reports.scores import Scores
 from latent_jax.reports.style import colour_of
+from latent_jax.reports.sweep_figures import around, count
 from latent_jax.reports.sweep_report import TITLES, sweep_tables
 from latent_jax.reports.trial import SUPPORTED, UNTRIED, VERDICTS
 
@@ -29,6 +30,7 @@ CELL_COLUMNS = (
     "bits_per_byte",
     "uniform_bits_per_byte",
     "bytes_per_token",
+    "bytes_per_chunk_1",
     "n_parameters",
     "bytes_seen",
     "train_flops",
@@ -97,6 +99,10 @@ _CAPTIONS = {
     "seeds": "Above the best: on the seeds that both have, with half the width of a 95 % interval.",
     "latents": "Bits per byte are those of the language model over codes and of reconstruction; "
     "LM's choice is reconstruction from the codes that the language model finds likeliest.",
+    "thoughts": "Nats per token of results, means over seeds, with what thoughts save and are used "
+    "for.",
+    "chunks": "Of held-out text, means over seeds, fewest bits first; a boundary that found "
+    "no room was dropped.",
     "ablations": "Only methods of the same group are compared.",
     "isoflop": "A parabola in the logarithm is fitted at each budget.",
     "cells": "One row for each trained cell; the CSV holds every number of its record.",
@@ -162,6 +168,7 @@ def _figures(scores: Scores) -> list[Figure]:
             - scores.mean(method, size, "n_embedding_parameters"),
             COST[0]: scores.mean(method, size, COST[0]),
             "bytes_per_token": scores.of_method(method, "bytes_per_token"),
+            "bytes_per_step": scores.bytes_per_step(method, size),
             "uniform_bits_per_byte": scores.of_method(method, "uniform_bits_per_byte"),
             "bits_per_byte": scores.mean(method, size),
         }
@@ -174,10 +181,12 @@ def _figures(scores: Scores) -> list[Figure]:
     # Levels of uniform models may lie far above, and a logarithm keeps the others apart.
     on_log = Axis("bits_per_byte", "bits per byte", is_log=True, format=".1f", ticks=LOG_TICKS)
     uniform = Axis("uniform_bits_per_byte", "uniform model")
+    sizes = [point["parameters_outside_of_embeddings"] for point in points]
+    equal = around([point[COST[0]] for point in points if point[COST[0]] is not None])
     axes = (
         (
             "bits_by_parameters",
-            f"Over {' to '.join(dict.fromkeys((scores.sizes[0], scores.sizes[-1])))} parameters",
+            f"Over {' to '.join(dict.fromkeys(map(count, (min(sizes), max(sizes)))))} parameters",
             "Parameters outside of embeddings. Short dashes: tokens of 8 bits. Thin dashed levels: "
             "equal probability to all tokens.",
             Axis("parameters_outside_of_embeddings", "parameters", is_log=True),
@@ -186,13 +195,14 @@ def _figures(scores: Scores) -> list[Figure]:
             "bits_by_flops",
             "Against cost",
             "M1, the byte model that drives a coder, is part of the cost. One dot for each size.",
-            Axis(*COST, is_log=True),
+            Axis(*COST, is_log=not equal, domain=equal),
         ),
         (
             "bits_by_bytes_per_step",
             _ahead(scores),
-            "Right and low is good: few steps of the model, few bits. One dot for each size.",
-            Axis("bytes_per_token", "raw bytes that one step stands for", format="~g"),
+            "Right and low is good: few steps of the model, or of its network over chunks, and few "
+            "bits. One dot for each size.",
+            Axis("bytes_per_step", "raw bytes that one step reads", format="~f"),
         ),
     )
     figures = []
@@ -207,12 +217,17 @@ def _figures(scores: Scores) -> list[Figure]:
 
 
 def _ahead(scores: Scores) -> str:
-    ratios = {m: scores.of_method(m, "bytes_per_token") for m in scores.methods}
+    ratios = {m: _bytes_per_step(scores, m) for m in scores.methods}
     most = max((m for m in ratios if ratios[m] is not None), key=ratios.get, default=None)
     if most is None:
         return "Against bytes per step"
     name = _method_of(most)
     return f"Against bytes per step: {name} has the most, {ratios[most]:.2f}"
+
+
+def _bytes_per_step(scores: Scores, method: str) -> float | None:
+    known = [scores.bytes_per_step(method, size) for size in scores.sizes]
+    return max((ratio for ratio in known if ratio is not None), default=None)
 
 
 def _method_of(label: str) -> str:

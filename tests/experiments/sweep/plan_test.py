@@ -1,13 +1,16 @@
 """The plan of the paper's table: all cells, and no text is read for it."""
 
+import json
 import time
 
 import pytest
 
-from configs import reasoning_arms
+from configs import blt, reasoning_arms
+from latent_jax.costs.lowering import assumed_vocabulary
 from latent_jax.data import data_config, open_corpus
 from latent_jax.experiments.sweep import command, plan
-from latent_jax.experiments.sweep.loading import load_sweep
+from latent_jax.experiments.sweep.jobs import _solved
+from latent_jax.experiments.sweep.loading import config_of, load_sweep
 from latent_jax.methods.family import Sources
 from latent_jax.methods.lester_2024 import DATASETS, NOMINAL_TOKENS, published
 from latent_jax.methods.names import parse
@@ -81,3 +84,42 @@ def test_arms_whose_rows_leave_out_other_problems_have_ratios_of_their_own(tmp_p
         assert vocabulary.bytes_per_token == bytes_per_position(code, Bytes(), corpus)
         ratios.append(vocabulary.bytes_per_token)
     assert ratios[0] != ratios[1]
+
+
+@pytest.fixture
+def of_bytes(monkeypatch):
+    """Let ids be bytes, for which no text is read."""
+    monkeypatch.setattr(
+        plan._Vocabularies, "of", lambda self, config: assumed_vocabulary(config, 1.0)
+    )
+
+
+def test_a_cell_costs_the_entropy_model_that_it_reads(of_bytes, tmp_path):
+    costs = []
+    for n_layers in (1, 2):
+        entropy = blt.get_config().runs.entropy
+        entropy.model.n_layers = n_layers
+        folder = tmp_path / f"entropy{n_layers}"
+        folder.mkdir()
+        (folder / "config.json").write_text(entropy.to_json())
+        _, sweep = load_sweep(f"chunking_laptop:arms=blt,entropy={folder},seeds=1")
+        (record,) = plan.plan(sweep, tmp_path)
+        solved = _solved(config_of(sweep, record["config"]), record)
+        assert solved.model.d_model == record["d_model"]
+        assert json.loads(solved.hierarchy.entropy_network)["n_layers"] == n_layers
+        assert 0.9e6 < record["inference_flops_per_byte"] <= 1e6
+        costs.append(record["entropy_model_flops_per_byte"])
+    head = 2 * 257 * entropy.model.d_model
+    assert costs[1] - head == pytest.approx(2 * (costs[0] - head), rel=1e-3)
+
+
+def test_an_error_names_its_cell_and_no_flag_of_another_command(of_bytes, tmp_path):
+    _, sweep = load_sweep("chunking_laptop:arms=blt,entropy=absent,seeds=1")
+    with pytest.raises(
+        ValueError, match=r"^BLT_n=4_.*: hierarchy\.entropy_model=absent: absent is"
+    ):
+        plan.plan(sweep, tmp_path)
+    _, sweep = load_sweep("chunking_laptop:arms=bytes,bytes=20000,seeds=1")
+    out = r"lower it, such as optimizer\.warmup_steps=2, or raise the budget"
+    with pytest.raises(ValueError, match=f"^Bytes-1m-.*: 20 steps are not more .*{out}"):
+        plan.plan(sweep, tmp_path)
