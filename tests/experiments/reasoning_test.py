@@ -10,9 +10,10 @@ import pytest
 from configs.latent_reasoning import get_config
 from configs.sweeps.reasoning import get_sweep
 from latent_jax.commands.generate import Request, generate, with_thoughts
+from latent_jax.experiments.cores import rows_read
 from latent_jax.experiments.evaluate import load_run
 from latent_jax.experiments.run import prepare
-from latent_jax.experiments.study import _rows_at_a_time, run_config
+from latent_jax.experiments.study import run_config
 from latent_jax.experiments.sweep.jobs import train_cell
 from latent_jax.experiments.sweep.loading import config_of, config_words
 from latent_jax.experiments.sweep.plan import plan
@@ -189,8 +190,8 @@ def test_what_does_not_go_together_is_refused_before_training(key, value, messag
 def test_devices_divide_the_problems_of_a_step_too(tmp_path):
     config = small("", tmp_path).runs
     config.phase2.policy.group = 4
-    assert _rows_at_a_time(config.phase2) == (16, 4)
-    assert _rows_at_a_time(config.phase1) == (16, 16)
+    assert (config.phase2.batch_size, rows_read(config.phase2)) == (16, 4)
+    assert (config.phase1.batch_size, rows_read(config.phase1)) == (16, 16)
     # The first phase could train, and the second one could not begin: it is refused before both.
     with pytest.raises(ValueError, match=r"batch_size=16 rows .* 4 problems, .* 8 devices"):
         prepare(config.phase2)
