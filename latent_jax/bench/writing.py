@@ -20,7 +20,6 @@ from latent_jax.experiments.evaluate import Run, load_run
 from latent_jax.methods.names import parse
 from latent_jax.methods.registry import family
 from latent_jax.models.hierarchy_config import HierarchicalConfig
-from latent_jax.reports.columns import Column
 from latent_jax.reports.tables import keep_each, text_table
 
 COLUMNS = (
@@ -41,8 +40,8 @@ MEDIANS = (
 """Keys of numbers whose median over the turns is reported."""
 
 CHUNK_COLUMNS = (
-    Column("bytes_per_chunk", "bytes per\nchunk", ".2f"),
-    Column("main_steps_share", "main network\nruns, % of steps", ".1f", 100.0),
+    "bytes_per_chunk",
+    "main_steps_share",
 )
 """Of runs that cut bytes into chunks."""
 
