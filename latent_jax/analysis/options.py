@@ -72,6 +72,28 @@ class ShownOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class NoisedTextOptions(ShownOptions):
+    """Options of analyses of runs on text, as it is and with noise.
+
+    Raises:
+        ValueError: a whole number is below 0.
+    """
+
+    checkpoint: str = checkpoint_option()
+    text: tuple[str, ...] = text_option()
+    text_field: str = text_field_option()
+    max_bytes: int = max_bytes_option()
+    seed: int = seed_option()
+
+    def __post_init__(self):
+        """Check the whole numbers, also those of an analysis with more of them."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value < 0:
+                raise ValueError(f"--{field.name}={value} is below 0")
+
+
+@dataclasses.dataclass(frozen=True)
 class ReasonerOptions(ShownOptions):
     """Options of analyses of reasoners, on held-out problems of their own."""
 

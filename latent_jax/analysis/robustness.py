@@ -7,7 +7,6 @@ groups of Wolter 2007, "Introduction to Variance Estimation", chapter 2), with S
 groups are few. What noise adds is measured on the same groups with and without it.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,39 +17,10 @@ from latent_jax.analysis.boundaries.figures import draw_all
 from latent_jax.analysis.boundaries.shown import show_parts
 from latent_jax.analysis.codes import Records, Tables
 from latent_jax.analysis.intervals import added_error, ratio_error
-from latent_jax.analysis.options import (
-    ShownOptions,
-    checkpoint_option,
-    max_bytes_option,
-    seed_option,
-    text_field_option,
-    text_option,
-)
 from latent_jax.reports.paired import students_t
 
 MOST_GROUPS = 32
 """Of documents. More would leave more rows half empty, and make intervals little better."""
-
-
-@dataclasses.dataclass(frozen=True)
-class NoiseOptions(ShownOptions):
-    """Options of the analysis `robustness`.
-
-    Raises:
-        ValueError: a number is below 0.
-    """
-
-    checkpoint: str = checkpoint_option()
-    text: tuple[str, ...] = text_option()
-    text_field: str = text_field_option()
-    max_bytes: int = max_bytes_option()
-    seed: int = seed_option()
-
-    def __post_init__(self):
-        """Check the numbers."""
-        for name in ("max_bytes", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name}={getattr(self, name)} is below 0")
 
 
 class Scored(NamedTuple):

@@ -70,7 +70,7 @@ COLUMNS = (
     Column("outer", "outer\nblocks"),
     Column("width", "width", ",d"),
     "n_parameters",
-    Column("bytes_per_chunk", "bytes per\nchunk", ".2f"),
+    "bytes_per_chunk",
     Column("train_flops_per_byte", "training\nFLOPs/byte", ".2e"),
     Column("step_ms", "step\nms", ",.1f"),
     "bytes_per_s",

@@ -11,7 +11,7 @@ from latent_jax.analysis import entropy, latents, problems, robustness, uniformi
 from latent_jax.analysis.boundaries import measure as boundaries
 from latent_jax.analysis.choices import measure as choices
 from latent_jax.analysis.codes import Code, Tables
-from latent_jax.analysis.options import CodeOptions, ReasonerOptions, RunOptions
+from latent_jax.analysis.options import CodeOptions, NoisedTextOptions, ReasonerOptions, RunOptions
 from latent_jax.analysis.solutions import measure as solutions
 from latent_jax.analysis.stability import measure as stability
 from latent_jax.analysis.thoughts import measure as thoughts
@@ -252,7 +252,7 @@ ANALYSES: dict[str, tuple[ModuleType, type, Callable[[Any], Iterator[Tables]]]] 
     "thoughts": (thoughts, thoughts.ThoughtsOptions, _thoughts),
     "solutions": (solutions, solutions.SolutionsOptions, _solutions),
     "boundaries": (boundaries, boundaries.BoundariesOptions, _boundaries),
-    "robustness": (robustness, robustness.NoiseOptions, _robustness),
+    "robustness": (robustness, NoisedTextOptions, _robustness),
 }
 """Verb -> module with `show`, and with `draw` if `out` is an option; options dataclass; and a
 function that yields the tables of each code or run."""

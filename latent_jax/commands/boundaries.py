@@ -20,7 +20,7 @@ from latent_jax.analysis.boundaries.noise import NOISES, noised
 from latent_jax.analysis.boundaries.seen import see
 from latent_jax.analysis.boundaries.view import sample_places
 from latent_jax.analysis.codes import Tables
-from latent_jax.analysis.robustness import NoiseOptions
+from latent_jax.analysis.options import NoisedTextOptions
 from latent_jax.bars import Bar
 from latent_jax.commands.opening import named_files
 from latent_jax.commands.prompts import text_of
@@ -102,7 +102,7 @@ def measured(options: boundaries.BoundariesOptions) -> Iterator[Tables]:
             yield _marked([record], origin)
 
 
-def check_named(options: boundaries.BoundariesOptions | NoiseOptions) -> None:
+def check_named(options: boundaries.BoundariesOptions | NoisedTextOptions) -> None:
     """Refuse options that name no run, or a run twice."""
     if not options.workdir:
         raise ValueError("say which runs to analyze: --workdir RUN")
@@ -157,7 +157,7 @@ def _cuts(run: Run) -> bool:
 
 
 def shared_texts(
-    options: boundaries.BoundariesOptions | NoiseOptions,
+    options: boundaries.BoundariesOptions | NoisedTextOptions,
     corpora: dict[str, Corpus],
     names: dict[str, tuple[str, ...]],
 ) -> dict[str, list[bytes]]:

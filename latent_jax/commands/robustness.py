@@ -6,7 +6,8 @@ import numpy as np
 
 from latent_jax.analysis.boundaries.noise import NOISES, noised
 from latent_jax.analysis.codes import Tables
-from latent_jax.analysis.robustness import NoiseOptions, Scored, grouped, robustness_records
+from latent_jax.analysis.options import NoisedTextOptions
+from latent_jax.analysis.robustness import Scored, grouped, robustness_records
 from latent_jax.bars import Bar
 from latent_jax.commands.boundaries import (
     batches_of,
@@ -24,7 +25,7 @@ from latent_jax.paths import open_path
 from latent_jax.training import Evaluator
 
 
-def measured(options: NoiseOptions) -> Iterator[Tables]:
+def measured(options: NoisedTextOptions) -> Iterator[Tables]:
     """Yield the records of each run on each text; one run is in memory at a time.
 
     Raises:

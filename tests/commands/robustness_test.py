@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from latent_jax.analysis.boundaries.noise import NOISES, noised
+from latent_jax.analysis.options import NoisedTextOptions
 from latent_jax.analysis.robustness import (
     MOST_GROUPS,
-    NoiseOptions,
     Scored,
     grouped,
     robustness_records,
@@ -70,7 +70,7 @@ def opened(runs, monkeypatch):
 
 
 def test_runs_of_all_kinds_read_the_same_noised_bytes(opened, runs, tmp_path, capsys):
-    options = NoiseOptions(
+    options = NoisedTextOptions(
         workdir=(*runs,), json=str(tmp_path / "noise.json"), out=str(tmp_path / "out"), seed=3
     )
     records = analyze("robustness", options)["robustness"]
@@ -115,7 +115,7 @@ def test_one_run_is_in_memory_at_a_time(opened, runs, monkeypatch):
     monkeypatch.setattr(robustness, "load_run", load)
     bits = Scored(np.ones(2), np.ones(2, int))
     monkeypatch.setattr(robustness, "scored_noises", lambda *_: dict.fromkeys(NOISES, bits))
-    assert len([*robustness.measured(NoiseOptions(workdir=(*runs,)))]) == len(found) == 3
+    assert len([*robustness.measured(NoisedTextOptions(workdir=(*runs,)))]) == len(found) == 3
 
 
 def test_other_text_needs_no_text_of_the_runs(opened, monkeypatch, tmp_path, capsys):
@@ -124,7 +124,7 @@ def test_other_text_needs_no_text_of_the_runs(opened, monkeypatch, tmp_path, cap
 
     monkeypatch.setattr(robustness, "text_of", away)
     (tmp_path / "own.txt").write_text("Many owls, and one mouse. " * 4)
-    options = NoiseOptions(workdir=("bytes",), text=(f"Owls={tmp_path / 'own.txt'}",))
+    options = NoisedTextOptions(workdir=("bytes",), text=(f"Owls={tmp_path / 'own.txt'}",))
     records = analyze("robustness", options)["robustness"]
     assert {record["text"] for record in records} == {"Owls"}
     assert "bits_per_byte_low" not in records[0]
@@ -134,7 +134,7 @@ def test_other_text_needs_no_text_of_the_runs(opened, monkeypatch, tmp_path, cap
 def test_what_cannot_be_measured_is_refused(opened, runs, monkeypatch):
     def refused(said, **words):
         with pytest.raises(ValueError, match=said):
-            analyze("robustness", NoiseOptions(**words))
+            analyze("robustness", NoisedTextOptions(**words))
 
     refused("say which runs to analyze: --workdir RUN")
     refused("names a run twice: bytes, bytes", workdir=("bytes", "bytes"))

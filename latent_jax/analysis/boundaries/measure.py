@@ -27,13 +27,8 @@ from latent_jax.analysis.boundaries.surprisal import enrichment_record, place_re
 from latent_jax.analysis.boundaries.view import view_records
 from latent_jax.analysis.codes import Records, Tables
 from latent_jax.analysis.options import (
-    ShownOptions,
-    checkpoint_option,
-    max_bytes_option,
+    NoisedTextOptions,
     option,
-    seed_option,
-    text_field_option,
-    text_option,
     tokenizer_option,
     train_bytes_option,
 )
@@ -46,30 +41,19 @@ LONGEST = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class BoundariesOptions(ShownOptions):
+class BoundariesOptions(NoisedTextOptions):
     """Options of the analysis `boundaries`.
 
     Raises:
         ValueError: a number is below 0.
     """
 
-    checkpoint: str = checkpoint_option()
-    text: tuple[str, ...] = text_option()
-    text_field: str = text_field_option()
-    max_bytes: int = max_bytes_option()
     tokenizer: tuple[str, ...] = tokenizer_option()
     train_bytes: int = train_bytes_option()
     morphemes: str = option(
         "", "File of words in pieces, one word a line, as in un|break|able; empty = none."
     )
     shown: int = option(3, "Places of each text to show with their chunks.", lower_bound=0)
-    seed: int = seed_option()
-
-    def __post_init__(self):
-        """Check the numbers."""
-        for name in ("max_bytes", "train_bytes", "shown", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name}={getattr(self, name)} is below 0")
 
 
 def measure(
